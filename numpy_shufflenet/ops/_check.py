@@ -1,0 +1,98 @@
+"""Argument checks with one voice: name the argument, quote the value, say what would fit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def check_floating(name: str, value: Any, *, like: Array | None = None) -> None:
+    """Raise unless value is a float32 or float64 array, of the dtype of `like` (called x)."""
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{name} is a {type(value).__name__}; a NumPy array is needed")
+    if value.dtype not in FLOATS:
+        raise ValueError(f"{name} has dtype {value.dtype}; float32 or float64 is needed")
+    if like is not None and value.dtype != like.dtype:
+        raise ValueError(f"{name} has dtype {value.dtype}, but x has {like.dtype}; make them equal")
+
+
+def check_image(name: str, value: Any) -> None:
+    """Raise unless value is a floating-point array of shape (n, c, h, w)."""
+    check_floating(name, value)
+    if value.ndim != 4:
+        raise ValueError(f"{name} has shape {value.shape}; (n, c, h, w) is needed")
+    if value.shape[1] == 0:
+        raise ValueError(f"{name} has shape {value.shape}; at least one channel is needed")
+
+
+def check_vector(name: str, value: Any, length: int, like: Array, *, of: str = "channels") -> None:
+    """Raise unless value is a vector with one entry for each of the `length` channels of x."""
+    check_floating(name, value, like=like)
+    if value.shape != (length,):
+        raise ValueError(
+            f"{name} has shape {value.shape}, but x has {length} {of}; ({length},) is needed"
+        )
+
+
+def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise unless dy is an array just like the output: broadcasting would hide a mistake."""
+    if not isinstance(dy, np.ndarray | np.generic):
+        raise ValueError(f"dy is a {type(dy).__name__}; an array of shape {shape} is needed")
+    if dy.shape != shape:
+        raise ValueError(f"dy has shape {dy.shape}, but the output has {shape}")
+    if dy.dtype != dtype:
+        raise ValueError(f"dy has dtype {dy.dtype}, but the output has {dtype}")
+
+
+def is_integer(value: Any) -> bool:
+    """True for Python and NumPy integers, and not for True and False."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+
+
+def check_positive(name: str, value: Any) -> int:
+    """Return value as an int, or raise unless it is a whole number of at least 1."""
+    if not is_integer(value) or value < 1:
+        raise ValueError(f"{name}={value!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def check_divides(groups: Any, channels: int, *, of: str = "in_channels") -> int:
+    """Return groups as an int, or raise unless it divides the number of channels."""
+    groups = check_positive("groups", groups)
+    if channels % groups:
+        raise ValueError(f"groups={groups} does not divide {of}={channels}")
+    return groups
+
+
+def as_pair(name: str, value: Any) -> tuple[int, int]:
+    """Return (height, width) from one number or a pair, each at least 1."""
+    pair = (value, value) if is_integer(value) else value
+    if not _is_sequence_of(pair, 2) or not all(is_integer(v) and v >= 1 for v in pair):
+        raise ValueError(
+            f"{name}={value!r} is neither a whole number of at least 1 nor a (height, width) pair"
+        )
+    return int(pair[0]), int(pair[1])
+
+
+def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return ((top, bottom), (left, right)) from one number, a pair, or a pair of pairs."""
+    pair = (value, value) if is_integer(value) else value
+    if _is_sequence_of(pair, 2):
+        sides = [(side, side) if is_integer(side) else side for side in pair]
+        if all(_is_sequence_of(s, 2) and all(is_integer(v) and v >= 0 for v in s) for s in sides):
+            (top, bottom), (left, right) = sides
+            return (int(top), int(bottom)), (int(left), int(right))
+    raise ValueError(
+        f"padding={value!r} is not a whole number of at least 0, a (height, width) pair "
+        "or ((top, bottom), (left, right))"
+    )
+
+
+def _is_sequence_of(value: Any, length: int) -> bool:
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
+        return False
+    return len(value) == length

@@ -1,0 +1,89 @@
+"""Where the windows of a convolution or a pool lie, and how NumPy looks through them.
+
+Along one axis, output o looks through tap k at the padded input's row `o * stride + k * dilation`.
+Turned around: tap k alone sees rows `k * dilation, k * dilation + stride, ...`, one an output.
+That is a strided slice, so "every output through tap (i, j)" is a view that costs nothing,
+and an operation over windows is a loop over its few taps.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import as_padding, as_pair
+
+
+class Windows(NamedTuple):
+    """The geometry of windows over an image of a given size."""
+
+    kernel: tuple[int, int]  # kh, kw
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
+    dilation: tuple[int, int]
+    size: tuple[int, int]  # h, w, before padding
+    output: tuple[int, int]  # oh, ow
+
+    def taps(self) -> Iterator[tuple[int, int]]:
+        """Every (i, j) of the kernel, in row-major order."""
+        return iter(np.ndindex(*self.kernel))
+
+    def pad(self, x: Array, value: float = 0.0) -> Array:
+        """Return x with its border: (n, c, h, w) -> (n, c, h + top + bottom, w + left + right)."""
+        if self.padding == ((0, 0), (0, 0)):
+            return x
+        (top, _), (left, _) = self.padding
+        h, w = self.size
+        # Made in the layout of x, so that memory that is channel-major stays so.
+        padded = np.full_like(x, value, shape=(*x.shape[:2], *self.padded_size))
+        padded[:, :, top : top + h, left : left + w] = x
+        return padded
+
+    def crop(self, padded: Array) -> Array:
+        """Return the view of the padded image that is the image: the transpose of `pad`."""
+        (top, _), (left, _) = self.padding
+        h, w = self.size
+        return padded[:, :, top : top + h, left : left + w]
+
+    def tap(self, padded: Array, i: int, j: int) -> Array:
+        """Return the view (n, c, oh, ow) of what each output sees through tap (i, j)."""
+        (sh, sw), (dh, dw), (oh, ow) = self.stride, self.dilation, self.output
+        rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
+        columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
+        return padded[:, :, rows, columns]
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width with the border."""
+        (top, bottom), (left, right) = self.padding
+        return self.size[0] + top + bottom, self.size[1] + left + right
+
+
+def windows_over(
+    x: Array,
+    kernel: tuple[int, int],
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+) -> Windows:
+    """Work out the windows over x (n, c, h, w), or raise ValueError if the kernel doesn't fit.
+
+    Output sizes are rounded down, as in PyTorch: rows that no window reaches are not used.
+    """
+    stride, dilation = as_pair("stride", stride), as_pair("dilation", dilation)
+    padding = as_padding(padding)
+    size = (x.shape[2], x.shape[3])
+    output = []
+    for axis, name in enumerate(("height", "width")):
+        before, after = padding[axis]
+        span = (kernel[axis] - 1) * dilation[axis] + 1
+        room = size[axis] + before + after - span
+        if size[axis] < 1 or room < 0:
+            raise ValueError(
+                f"a kernel that spans {span} does not fit into x of {name} {size[axis]} "
+                f"with padding=({before}, {after})"
+            )
+        output.append(room // stride[axis] + 1)
+    return Windows(kernel, stride, padding, dilation, size, (output[0], output[1]))

@@ -1,0 +1,269 @@
+"""Batch normalisation: every channel gets mean 0 and variance 1 over the batch, then a scale.
+
+With all means over the m = n h w values of one channel,
+
+    mu    = mean x            var = mean (x - mu)^2          inv_std = 1 / sqrt(var + eps)
+    x_hat = (x - mu) inv_std      y = gamma x_hat + beta
+
+Backward, three times. dbeta = sum dy and dgamma = sum dy x_hat are plain; dx is not, because x
+reaches y on three ways: directly, through mu and through var.
+
+1. The computation graph (`batch_norm_backward_graph`): walk the forward's lines upwards, one
+   derivative a line, and add where ways meet. Nothing to think about, six arrays to keep.
+
+2. Simplified (`batch_norm_backward_simplified`). Put g = gamma dy. Along the three ways,
+
+       directly      g inv_std
+       through var   dvar = -1/2 inv_std^3 sum g (x - mu),  times dvar/dx = 2 (x - mu) / m
+       through mu    -inv_std sum g,  times dmu/dx = 1/m    (through var nothing: mean (x - mu) = 0)
+
+   and with (x - mu) = x_hat / inv_std they collect to
+
+       dx = inv_std (g - mean g - x_hat mean(g x_hat))
+
+   The two means remove from g what normalisation makes impossible: shifting x and scaling x.
+
+3. Recompute form (`batch_norm_backward`). Per channel, gamma, inv_std and both means are mere
+   numbers, and dgamma and dbeta hold the means already: mean g = gamma dbeta / m, and
+   mean(g x_hat) = gamma dgamma / m. So dx is one affine combination of dy and x:
+
+       dx = scale (dy - dbeta / m - (x - mu) inv_std dgamma / m),    scale = gamma inv_std
+
+   It needs x and four numbers a channel; x_hat is never kept. This is the one that networks run.
+
+In inference, mean and variance are given numbers: y is an affine map of each channel, and only the
+direct way is left.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_gradient, check_image, check_vector
+
+CHANNEL_SUM = (0, 2, 3)  # the axes of (n, c, h, w) that leave c
+Gradients = tuple[Array, Array, Array]
+
+
+class BatchNormCache(NamedTuple):
+    """What the backwards of `batch_norm_forward` need, and the statistics of the batch."""
+
+    x: Array  # n c h w
+    gamma: Array  # c
+    mean: Array  # c
+    var: Array  # c, biased: the mean of squares
+    eps: float
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, BatchNormCache]:
+    """Normalise every channel by the statistics of the batch (training mode).
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    gamma, beta : array, shape (c,)
+        Scale and shift of each channel.
+    eps : float
+        Added to the variance, so that a constant channel gives beta and not NaN.
+
+    Returns
+    -------
+    y : array, shape (n, c, h, w)
+    cache : BatchNormCache
+        Its mean and var (c,) are the batch's; see `update_running_statistics`.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit, eps is negative, or x is empty: it has no mean.
+
+    Source: Ioffe, Szegedy, Batch normalization, 2015, section 3 and algorithm 1.
+    """
+    _check_arguments(x, gamma, beta, eps)
+    if x.size == 0:
+        raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")
+    mean = x.mean(axis=CHANNEL_SUM)  # c
+    centred = x - _per_channel(mean)  # n c h w
+    var = np.square(centred).mean(axis=CHANNEL_SUM)  # c
+    y = centred * _per_channel(gamma * _inverse_std(var, eps)) + _per_channel(beta)
+    return y, BatchNormCache(x, gamma, mean, var, eps)
+
+
+def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
+    """Gradients of `batch_norm_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,).
+
+    The recompute form, the third in the text.
+    """
+    x, gamma, mean, var, eps = cache
+    check_gradient(dy, x.shape, x.dtype)
+    inv_std = _inverse_std(var, eps)
+    m = x.size // x.shape[1]
+    centred = x - _per_channel(mean)
+    dbeta = dy.sum(axis=CHANNEL_SUM)
+    dgamma = (dy * centred).sum(axis=CHANNEL_SUM) * inv_std
+    dx = dy - _per_channel(dbeta / m) - centred * _per_channel(inv_std * dgamma / m)
+    dx *= _per_channel(gamma * inv_std)
+    return dx, dgamma, dbeta
+
+
+def batch_norm_backward_simplified(dy: Array, cache: BatchNormCache) -> Gradients:
+    """Compute the same gradients as `batch_norm_backward` by the second formula in the text."""
+    x, gamma, mean, var, eps = cache
+    check_gradient(dy, x.shape, x.dtype)
+    inv_std = _per_channel(_inverse_std(var, eps))
+    x_hat = (x - _per_channel(mean)) * inv_std
+    g = _per_channel(gamma) * dy
+    mean_g = g.mean(axis=CHANNEL_SUM, keepdims=True)  # 1 c 1 1
+    mean_gx = (g * x_hat).mean(axis=CHANNEL_SUM, keepdims=True)  # 1 c 1 1
+    dx = inv_std * (g - mean_g - x_hat * mean_gx)
+    return dx, (dy * x_hat).sum(axis=CHANNEL_SUM), dy.sum(axis=CHANNEL_SUM)
+
+
+def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
+    """Compute the same gradients as `batch_norm_backward` by walking the computation graph."""
+    x, gamma, mean, var, eps = cache
+    check_gradient(dy, x.shape, x.dtype)
+    m = x.size // x.shape[1]
+    # The forward, one operation a line ...
+    centred = x - _per_channel(mean)
+    inv_std = _inverse_std(var, eps)
+    x_hat = centred * _per_channel(inv_std)
+    # ... and upwards: y = gamma x_hat + beta
+    dbeta = dy.sum(axis=CHANNEL_SUM)
+    dgamma = (dy * x_hat).sum(axis=CHANNEL_SUM)
+    dx_hat = dy * _per_channel(gamma)
+    # x_hat = centred inv_std
+    dcentred = dx_hat * _per_channel(inv_std)
+    dinv_std = (dx_hat * centred).sum(axis=CHANNEL_SUM)
+    # inv_std = (var + eps)^(-1/2)
+    dvar = -0.5 * inv_std**3 * dinv_std
+    # var = mean centred^2, the second way into centred
+    dcentred = dcentred + 2 * centred * _per_channel(dvar / m)
+    # centred = x - mean, and mean = mean x, the second way into x
+    dmean = -dcentred.sum(axis=CHANNEL_SUM)
+    dx = dcentred + _per_channel(dmean / m)
+    return dx, dgamma, dbeta
+
+
+def update_running_statistics(
+    mean: Array, var: Array, cache: BatchNormCache, *, momentum: float = 0.1
+) -> tuple[Array, Array]:
+    """Move the running statistics towards those of the batch, as PyTorch does.
+
+        mean <- (1 - momentum) mean + momentum batch_mean        (var likewise, unbiased)
+
+    Conventions differ. PyTorch's momentum weighs the *new* value, and it keeps the unbiased
+    variance (divided by m - 1) while normalising by the biased one (divided by m). TensorFlow and
+    Keras weigh the *old* value (0.99 there is 0.01 here) and keep the biased variance.
+
+    Parameters
+    ----------
+    mean, var : array, shape (c,)
+        The running statistics so far; they are not changed.
+    cache : BatchNormCache
+        From `batch_norm_forward`.
+    momentum : float
+        Weight of the batch, from 0 to 1.
+
+    Returns
+    -------
+    mean, var : array, shape (c,)
+        New arrays.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't fit, momentum is not from 0 to 1, or a channel has a single value, of
+        which there is no unbiased variance.
+
+    Source: Ioffe, Szegedy, 2015, section 3.1 (unbiased variance for inference).
+    """
+    channels = cache.x.shape[1]
+    check_vector("mean", mean, channels, like=cache.x)
+    check_vector("var", var, channels, like=cache.x)
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"momentum={momentum!r} is not a number from 0 to 1")
+    m = cache.x.size // channels
+    if m < 2:
+        raise ValueError(
+            f"x has shape {cache.x.shape}: one value a channel has no unbiased variance; "
+            "use a larger batch or image"
+        )
+    unbiased = cache.var * (m / (m - 1))
+    keep = 1 - momentum
+    return keep * mean + momentum * cache.mean, keep * var + momentum * unbiased
+
+
+class BatchNormInferenceCache(NamedTuple):
+    """What `batch_norm_inference_backward` needs."""
+
+    x: Array  # n c h w
+    gamma: Array  # c
+    mean: Array  # c
+    var: Array  # c
+    eps: float
+
+
+def batch_norm_inference_forward(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
+) -> tuple[Array, BatchNormInferenceCache]:
+    """Normalise every channel by given statistics (inference mode).
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    gamma, beta : array, shape (c,)
+    mean, var : array, shape (c,)
+        The running statistics; constants, of which no gradient is taken.
+    eps : float
+
+    Returns
+    -------
+    y : array, shape (n, c, h, w)
+        gamma (x - mean) / sqrt(var + eps) + beta: an affine map of each channel.
+    cache : BatchNormInferenceCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit, or eps is negative.
+
+    Source: Ioffe, Szegedy, 2015, algorithm 2.
+    """
+    _check_arguments(x, gamma, beta, eps)
+    check_vector("mean", mean, x.shape[1], like=x)
+    check_vector("var", var, x.shape[1], like=x)
+    scale = gamma * _inverse_std(var, eps)
+    y = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(beta)
+    return y, BatchNormInferenceCache(x, gamma, mean, var, eps)
+
+
+def batch_norm_inference_backward(dy: Array, cache: BatchNormInferenceCache) -> Gradients:
+    """Gradients of `batch_norm_inference_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
+    x, gamma, mean, var, eps = cache
+    check_gradient(dy, x.shape, x.dtype)
+    inv_std = _inverse_std(var, eps)
+    dx = dy * _per_channel(gamma * inv_std)
+    dgamma = (dy * (x - _per_channel(mean))).sum(axis=CHANNEL_SUM) * inv_std
+    return dx, dgamma, dy.sum(axis=CHANNEL_SUM)
+
+
+def _per_channel(v: Array) -> Array:
+    """(c,) -> (c, 1, 1), which broadcasts over (n, c, h, w)."""
+    return v[:, None, None]
+
+
+def _inverse_std(var: Array, eps: float) -> Array:
+    inverse: Array = 1 / np.sqrt(var + eps)
+    return inverse
+
+
+def _check_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
+    check_image("x", x)
+    check_vector("gamma", gamma, x.shape[1], like=x)
+    check_vector("beta", beta, x.shape[1], like=x)
+    if not eps >= 0:
+        raise ValueError(f"eps={eps!r} is negative; a small number such as 1e-5 is needed")

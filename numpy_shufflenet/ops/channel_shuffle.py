@@ -1,0 +1,99 @@
+"""Channel shuffle: deal the channels of each group out to all groups.
+
+With g groups of n = c/g channels, write the channel numbers as a table of g rows and n columns,
+transpose it, and read it off again:
+
+    y[:, j g + i] = x[:, i n + j]        i = 0 .. g-1 (group),  j = 0 .. n-1 (place in the group)
+
+    c = 6, g = 2:   0 1 2 | 3 4 5   ->   0 3 | 1 4 | 2 5
+
+After it, each group of the next group convolution holds channels of every group of the last one:
+without it, the output of a group would depend on the input of that group alone, however deep
+the network.
+
+Backward. A permutation sends each number to one place, so each gradient goes back the way its
+number came: by the inverse permutation. Transposing back an n x g table is a shuffle itself, with
+n groups instead of g:
+
+    unshuffle(x, g) = shuffle(x, c/g)
+
+It is *not* the same shuffle again, save when g = 1, g = c or g g = c; a test on 4 channels in 2
+groups can't tell the difference, nor can any loss that is a plain sum.
+
+The two orders in the wild: `channel_shuffle` is the one in the paper (and torchvision); the
+authors' V1 code applies the other one, `channel_unshuffle`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
+
+
+class ChannelShuffleCache(NamedTuple):
+    """What `channel_shuffle_backward` and `channel_unshuffle_backward` need."""
+
+    groups: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+
+
+def channel_shuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
+    """Deal the channels of each of `groups` groups out to all groups, in the paper's order.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    groups : int
+        Divides c.
+
+    Returns
+    -------
+    y : array, shape (n, c, h, w)
+    cache : ChannelShuffleCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, or groups doesn't divide c.
+
+    Source: ShuffleNet V1, section 3.1 and figure 1.
+    """
+    check_image("x", x)
+    groups = check_divides(groups, x.shape[1], of="channels")
+    return _transpose_table(x, groups), ChannelShuffleCache(groups, x.shape, x.dtype)
+
+
+def channel_shuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
+    """Gradient of `channel_shuffle_forward`: dx (n, c, h, w), dy unshuffled."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return _transpose_table(dy, cache.shape[1] // cache.groups)
+
+
+def channel_unshuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
+    """Undo `channel_shuffle_forward` of as many groups: y[:, i n + j] = x[:, j g + i].
+
+    Parameters, returns and errors are those of `channel_shuffle_forward`.
+
+    Source: the order of the authors' ShuffleNet V1 code; the inverse of V1, figure 1.
+    """
+    check_image("x", x)
+    groups = check_divides(groups, x.shape[1], of="channels")
+    return _transpose_table(x, x.shape[1] // groups), ChannelShuffleCache(groups, x.shape, x.dtype)
+
+
+def channel_unshuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
+    """Gradient of `channel_unshuffle_forward`: dx (n, c, h, w), dy shuffled."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return _transpose_table(dy, cache.groups)
+
+
+def _transpose_table(x: Array, rows: int) -> Array:
+    """Write the channels as a table of so many rows, transpose it, and read it off again."""
+    n, c, h, w = x.shape
+    y = np.empty_like(x)
+    table = y.reshape(n, c // rows, rows, h, w)  # a view of y
+    table[...] = x.reshape(n, rows, c // rows, h, w).swapaxes(1, 2)
+    return y

@@ -1,0 +1,127 @@
+"""Split and concatenation of channels: they move data and compute nothing.
+
+    split    x -> (x[:, :c1], x[:, c1:c1+c2], ...)         backward: concatenate the gradients
+    concat   (x1, x2, ...) -> [x1, x2, ...]                backward: split the gradient
+
+Each is the other's inverse, and so, since both only move numbers, each is the other's backward.
+V2 splits where V1 adds: half of the channels pass through a unit untouched, and concatenation
+joins them again.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image, is_integer
+
+
+class ChannelSplitCache(NamedTuple):
+    """What `channel_split_backward` needs."""
+
+    shapes: tuple[tuple[int, ...], ...]  # of each part
+    dtype: np.dtype[np.floating]
+
+
+def channel_split_forward(
+    x: Array, sizes: Sequence[int]
+) -> tuple[tuple[Array, ...], ChannelSplitCache]:
+    """Cut an image into parts of consecutive channels.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    sizes : sequence of int
+        Channels of each part, at least 1 each; their sum is c.
+
+    Returns
+    -------
+    parts : tuple of arrays, shape (n, sizes[i], h, w)
+        Views of x.
+    cache : ChannelSplitCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, or the sizes don't add up to c.
+
+    Source: ShuffleNet V2, section 3.1.
+    """
+    check_image("x", x)
+    channels = x.shape[1]
+    if not all(is_integer(size) and size >= 1 for size in sizes) or sum(sizes) != channels:
+        raise ValueError(
+            f"sizes={sizes!r} are not whole numbers that add up to {channels} channels"
+        )
+    ends = list(accumulate(sizes))
+    parts = tuple(x[:, end - size : end] for size, end in zip(sizes, ends, strict=True))
+    return parts, ChannelSplitCache(tuple(part.shape for part in parts), x.dtype)
+
+
+def channel_split_backward(dparts: Sequence[Array], cache: ChannelSplitCache) -> Array:
+    """Gradient of `channel_split_forward`: dx (n, c, h, w), from one gradient for each part."""
+    if len(dparts) != len(cache.shapes):
+        raise ValueError(f"dy has {len(dparts)} parts, but x was split into {len(cache.shapes)}")
+    for dpart, shape in zip(dparts, cache.shapes, strict=True):
+        check_gradient(dpart, shape, cache.dtype)
+    return _concatenate(dparts)
+
+
+class ChannelConcatCache(NamedTuple):
+    """What `channel_concat_backward` needs."""
+
+    sizes: tuple[int, ...]
+    shape: tuple[int, ...]  # of y
+    dtype: np.dtype[np.floating]
+
+
+def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
+    """Lay the channels of several images one after the other.
+
+    Parameters
+    ----------
+    *arrays : arrays, shape (n, c_i, h, w), float32 or float64
+        At least one; n, h, w and the dtype are common to all.
+
+    Returns
+    -------
+    y : array, shape (n, sum of c_i, h, w)
+    cache : ChannelConcatCache
+
+    Raises
+    ------
+    ValueError
+        If there is no array, or they differ in anything but their channels.
+
+    Source: ShuffleNet V1, section 3.2 (stride 2); V2, section 3.1.
+    """
+    if not arrays:
+        raise ValueError("channel_concat_forward got no array; at least one is needed")
+    first = arrays[0]
+    check_image("arrays[0]", first)
+    for i, array in enumerate(arrays[1:], start=1):
+        check_image(f"arrays[{i}]", array)
+        check_floating(f"arrays[{i}]", array, like=first)
+        if (len(array), *array.shape[2:]) != (len(first), *first.shape[2:]):
+            raise ValueError(
+                f"arrays[{i}] has shape {array.shape}, but arrays[0] has {first.shape}; "
+                "only the channels may differ"
+            )
+    y = _concatenate(arrays)
+    return y, ChannelConcatCache(tuple(array.shape[1] for array in arrays), y.shape, y.dtype)
+
+
+def channel_concat_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
+    """Gradients of `channel_concat_forward`: a tuple, (n, c_i, h, w) for each array."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    ends = accumulate(cache.sizes)
+    return tuple(dy[:, end - size : end] for size, end in zip(cache.sizes, ends, strict=True))
+
+
+def _concatenate(arrays: Sequence[Array]) -> Array:
+    """Like np.concatenate along channels, in the memory layout of the first array."""
+    n, _, h, w = arrays[0].shape
+    y = np.empty_like(arrays[0], shape=(n, sum(array.shape[1] for array in arrays), h, w))
+    return np.concatenate(arrays, axis=1, out=y)

@@ -1,0 +1,155 @@
+"""Convolution: every output is a weighted sum of one window of the input.
+
+    y[n, o, p, q] = b[o] + sum_{c, i, j} w[o, c, i, j] x[n, c, r(p, i), s(q, j)]
+
+    r(p, i) = p * stride + i * dilation - top        s(q, j) = q * stride + j * dilation - left
+
+where x is 0 outside of its borders. Deep learning calls it convolution though the kernel is not
+flipped (a cross-correlation).
+
+As one matrix product. Write each window as one column, and there are n oh ow of them. Then
+
+    y = w @ columns        (o, c kh kw) @ (c kh kw, n oh ow)
+
+and with g groups the channels fall into g such products that know nothing of each other:
+w[o, c/g, ...] sees only the c/g channels of its own group.
+
+Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel stands in
+several columns (its windows overlap), so its gradient is the sum over all of them: `im2col` copied,
+`col2im` adds. The bias reaches every pixel of its channel: db[o] = sum_{n, p, q} dy[n, o, p, q].
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops._check import (
+    check_divides,
+    check_floating,
+    check_gradient,
+    check_image,
+)
+from numpy_shufflenet.ops._windows import Windows, windows_over
+
+
+class Conv2dCache(NamedTuple):
+    """What `conv2d_backward` needs."""
+
+    x: Array  # n c h w
+    w: Array  # o c/g kh kw
+    has_bias: bool
+    windows: Windows
+    groups: int
+
+
+def conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[Array, Conv2dCache]:
+    """Convolve an image with a bank of kernels.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    w : array, shape (o, c / groups, kh, kw)
+        One kernel for each output channel.
+    b : array, shape (o,), optional
+    stride, dilation : int or (height, width)
+    padding : int, (height, width) or ((top, bottom), (left, right))
+        Rows and columns of zeros around x.
+    groups : int
+        Divides c and o; output channels of a group see the input channels of that group only.
+
+    Returns
+    -------
+    y : array, shape (n, o, oh, ow)
+        oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and ow likewise.
+    cache : Conv2dCache
+        Holds x itself: columns are larger by kh kw, and quickly made again.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit, groups doesn't divide, or the kernel is larger than the
+        padded input.
+
+    Source: LeCun et al., Gradient-based learning applied to document recognition, 1998, section
+    II; as a matrix product: Chellapilla, Puri, Simard, 2006. Groups: Krizhevsky, Sutskever,
+    Hinton, 2012, section 3.5.
+    """
+    check_kernel(x, w, b, groups)
+    n, o = len(x), len(w)
+    windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
+    columns = im2col(x, windows, groups)  # g, c/g kh kw, n oh ow
+    kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
+    y = (kernels @ columns).reshape(o, n, *windows.output)
+    if b is not None:
+        y += b[:, None, None, None]
+    return y.transpose(1, 0, 2, 3), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
+
+
+def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array | None]:
+    """Gradients of `conv2d_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db (o,) or None."""
+    x, w, has_bias, windows, groups = cache
+    n, o = len(x), len(w)
+    check_gradient(dy, (n, o, *windows.output), x.dtype)
+    columns = im2col(x, windows, groups)  # g, c/g kh kw, n oh ow
+    kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, o // groups, columns.shape[2])
+
+    dw = (dy_rows @ columns.transpose(0, 2, 1)).reshape(w.shape)
+    dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows)
+    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    return dx, dw, db
+
+
+def im2col(x: Array, windows: Windows, groups: int = 1) -> Array:
+    """Write each window as a column: (n, c, h, w) -> (groups, c/groups kh kw, n oh ow)."""
+    n, c = x.shape[:2]
+    kh, kw = windows.kernel
+    padded = windows.pad(x)
+    columns = np.empty((c, kh, kw, n, *windows.output), x.dtype)
+    for i, j in windows.taps():
+        columns[:, i, j] = windows.tap(padded, i, j).transpose(1, 0, 2, 3)
+    return columns.reshape(groups, c // groups * kh * kw, n * np.prod(windows.output, dtype=int))
+
+
+def col2im(columns: Array, x: Array, windows: Windows) -> Array:
+    """Add each column back to where `im2col` read it from: its transpose; the result is like x."""
+    n, c = x.shape[:2]
+    columns = columns.reshape(c, *windows.kernel, n, *windows.output)
+    padded = np.zeros_like(x, shape=(n, c, *windows.padded_size))
+    for i, j in windows.taps():
+        windows.tap(padded, i, j)[...] += columns[:, i, j].transpose(1, 0, 2, 3)
+    return windows.crop(padded)
+
+
+def check_kernel(x: Array, w: Array, b: Array | None, groups: int) -> None:
+    """Raise ValueError unless x, w, b and groups belong together."""
+    check_image("x", x)
+    check_floating("w", w, like=x)
+    if w.ndim != 4:
+        raise ValueError(f"w has shape {w.shape}; (o, c/groups, kh, kw) is needed")
+    if 0 in w.shape:
+        raise ValueError(f"w has shape {w.shape}; every axis needs at least 1")
+    c, o = x.shape[1], len(w)
+    check_divides(groups, c)
+    check_divides(groups, o, of="out_channels")
+    if w.shape[1] != c // groups:
+        raise ValueError(
+            f"w has shape {w.shape}, but x has {c} channels in groups={groups}; "
+            f"(o, {c // groups}, kh, kw) is needed"
+        )
+    if b is not None:
+        check_floating("b", b, like=x)
+        if b.shape != (o,):
+            raise ValueError(
+                f"b has shape {b.shape}, but w has {o} output channels; ({o},) is needed"
+            )

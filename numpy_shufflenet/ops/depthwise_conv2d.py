@@ -1,0 +1,106 @@
+"""Depthwise convolution: every channel has kernels of its own and meets no other channel.
+
+    y[n, c m + k, p, q] = b[c m + k] + sum_{i, j} w[c m + k, i, j] x[n, c, r(p, i), s(q, j)]
+
+for k = 0 .. m-1, with the channel multiplier m (1 in MobileNet and ShuffleNet), and r, s
+as in `conv2d`. It is group convolution taken to its end, g = c. No sum over channels is left, so a
+matrix product has nothing to do. Instead we walk over the few taps (i, j); each adds one shifted,
+scaled copy of the image: nine multiply-adds of whole images for a 3x3 kernel.
+
+Backward. Tap (i, j) computed y += w[i, j] * shifted x. By the product rule, tap by tap,
+
+    dw[i, j] = sum over the images of dy * shifted x        shifted dx += w[i, j] * dy
+
+and the m outputs of one input channel send their gradients back to the same place: they add.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops._check import check_gradient, check_image
+from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops.conv2d import check_kernel
+
+
+class DepthwiseConv2dCache(NamedTuple):
+    """What `depthwise_conv2d_backward` needs."""
+
+    x: Array  # n c h w
+    w: Array  # c*m 1 kh kw
+    has_bias: bool
+    windows: Windows
+
+
+def depthwise_conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+) -> tuple[Array, DepthwiseConv2dCache]:
+    """Convolve every channel with its own m kernels.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    w : array, shape (c * m, 1, kh, kw)
+        The first m kernels belong to the first channel, and so on.
+    b : array, shape (c * m,), optional
+    stride, padding, dilation
+        As in `conv2d_forward`.
+
+    Returns
+    -------
+    y : array, shape (n, c * m, oh, ow)
+    cache : DepthwiseConv2dCache
+
+    Raises
+    ------
+    ValueError
+        As `conv2d_forward`; w must have a whole number of kernels for each channel.
+
+    Source: Howard et al., MobileNets, 2017, section 3.1; ShuffleNet V1, section 3.2.
+    """
+    check_image("x", x)
+    n, c = x.shape[:2]
+    check_kernel(x, w, b, groups=c)
+    windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
+    padded = windows.pad(_repeat_channels(x, len(w) // c))  # n c*m h+ w+
+
+    y = np.zeros_like(x, shape=(n, len(w), *windows.output))
+    for i, j in windows.taps():
+        y += w[:, :, i, j, None] * windows.tap(padded, i, j)
+    if b is not None:
+        y += b[:, None, None]
+    return y, DepthwiseConv2dCache(x, w, b is not None, windows)
+
+
+def depthwise_conv2d_backward(
+    dy: Array, cache: DepthwiseConv2dCache
+) -> tuple[Array, Array, Array | None]:
+    """Gradients of `depthwise_conv2d_forward`: dx (n, c, h, w), dw (c*m, 1, kh, kw), db or None."""
+    x, w, has_bias, windows = cache
+    n, c, h, width = x.shape
+    m = len(w) // c
+    check_gradient(dy, (n, len(w), *windows.output), x.dtype)
+    padded = windows.pad(_repeat_channels(x, m))  # n c*m h+ w+
+    dpadded = np.zeros_like(padded)
+    dw = np.empty_like(w)
+    for i, j in windows.taps():
+        dw[:, 0, i, j] = (dy * windows.tap(padded, i, j)).sum(axis=(0, 2, 3))
+        windows.tap(dpadded, i, j)[...] += w[:, :, i, j, None] * dy
+
+    dx = windows.crop(dpadded)  # n c*m h w
+    if m > 1:
+        dx = dx.reshape(n, c, m, h, width).sum(axis=2)
+    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    return dx, dw, db
+
+
+def _repeat_channels(x: Array, m: int) -> Array:
+    """Return x with each channel m times in a row: one copy for each of its kernels."""
+    return x if m == 1 else np.repeat(x, m, axis=1)

@@ -1,0 +1,58 @@
+"""Dropout: each value is dropped with probability rate; the others grow, so that the mean stays.
+
+    y = x mask / (1 - rate)        dx = dy mask / (1 - rate)
+
+Linear once the mask is drawn, and its own transpose. In inference there is no dropout at all.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+
+
+class DropoutCache(NamedTuple):
+    """What `dropout_backward` needs."""
+
+    factor: Array  # mask / (1 - rate), shape of x
+
+
+def dropout_forward(
+    x: Array, *, rate: float, rng: np.random.Generator
+) -> tuple[Array, DropoutCache]:
+    """Drop each value with probability `rate` (training mode).
+
+    Parameters
+    ----------
+    x : array of any shape, float32 or float64
+    rate : float
+        From 0, which keeps everything, to below 1.
+    rng : numpy.random.Generator
+        One float64 is drawn from it for each value, in row-major order.
+
+    Returns
+    -------
+    y : array, shape of x
+    cache : DropoutCache
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array, or rate is not in [0, 1).
+
+    Source: Srivastava et al., Dropout, 2014, section 10 (scaled in training, not in inference).
+    """
+    check_floating("x", x)
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate={rate!r} is not a number from 0 to below 1")
+    keep = rng.random(x.shape) >= rate
+    factor = keep.astype(x.dtype) / x.dtype.type(1 - rate)
+    return x * factor, DropoutCache(factor)
+
+
+def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
+    """Gradient of `dropout_forward`: dx, shape of x."""
+    check_gradient(dy, cache.factor.shape, cache.factor.dtype)
+    return dy * cache.factor

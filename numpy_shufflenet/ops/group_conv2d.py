@@ -1,0 +1,94 @@
+"""Group convolution: g convolutions side by side, each on its own share of the channels.
+
+    x = [x_1, ..., x_g],  w = [w_1, ..., w_g]       y = [w_1 * x_1, ..., w_g * x_g]
+
+Both the multiplications and the weights fall to 1/g of a full convolution. AlexNet introduced it
+to spread one network over two graphics cards, so that is how it is written here: split, convolve
+on each "card", concatenate. (`conv2d` does all groups in one batched matrix product.)
+
+Backward. What runs side by side forward runs side by side backward: each group turns its share of
+dy into its share of dx, dw and db. No gradient crosses from one group to another, just as no
+information did; that is why ShuffleNet must shuffle.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops.channels import (
+    ChannelConcatCache,
+    ChannelSplitCache,
+    channel_concat_backward,
+    channel_concat_forward,
+    channel_split_backward,
+    channel_split_forward,
+)
+from numpy_shufflenet.ops.conv2d import Conv2dCache, check_kernel, conv2d_backward, conv2d_forward
+
+
+class GroupConv2dCache(NamedTuple):
+    """What `group_conv2d_backward` needs: the caches of its three steps."""
+
+    split: ChannelSplitCache
+    convolutions: tuple[Conv2dCache, ...]  # one for each group
+    concat: ChannelConcatCache
+
+
+def group_conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    groups: int,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+) -> tuple[Array, GroupConv2dCache]:
+    """Convolve each of `groups` equal shares of the channels with kernels of its own.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    w : array, shape (o, c / groups, kh, kw)
+        The first o / groups kernels belong to the first group, and so on.
+    b : array, shape (o,), optional
+    groups : int
+        Divides c and o.
+    stride, padding, dilation
+        As in `conv2d_forward`.
+
+    Returns
+    -------
+    y : array, shape (n, o, oh, ow)
+    cache : GroupConv2dCache
+
+    Raises
+    ------
+    ValueError
+        As `conv2d_forward`.
+
+    Source: Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural
+    networks, 2012, section 3.5; ShuffleNet V1, section 3.1.
+    """
+    check_kernel(x, w, b, groups)
+    xs, split = channel_split_forward(x, [x.shape[1] // groups] * groups)  # each n c/g h w
+    ws = np.split(w, groups)  # each o/g c/g kh kw
+    bs = np.split(b, groups) if b is not None else [None] * groups
+    ys, caches = zip(
+        *(
+            conv2d_forward(x_i, w_i, b_i, stride=stride, padding=padding, dilation=dilation)
+            for x_i, w_i, b_i in zip(xs, ws, bs, strict=True)
+        ),
+        strict=True,
+    )
+    y, concat = channel_concat_forward(*ys)  # n o oh ow
+    return y, GroupConv2dCache(split, caches, concat)
+
+
+def group_conv2d_backward(dy: Array, cache: GroupConv2dCache) -> tuple[Array, Array, Array | None]:
+    """Gradients of `group_conv2d_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db."""
+    dys = channel_concat_backward(dy, cache.concat)  # each n o/g oh ow
+    dxs, dws, dbs = zip(*map(conv2d_backward, dys, cache.convolutions), strict=True)
+    dx = channel_split_backward(dxs, cache.split)
+    return dx, np.concatenate(dws), None if dbs[0] is None else np.concatenate(dbs)

@@ -1,0 +1,71 @@
+"""Linear layer: every output is a weighted sum of all inputs.
+
+    y = x @ w^T + b        (n, in) @ (in, out)
+
+Backward. y[n, o] = sum_i x[n, i] w[o, i] + b[o], so, summing over everything that an entry reaches,
+
+    dx = dy @ w        dw = dy^T @ x        db = sum_n dy
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+
+
+class LinearCache(NamedTuple):
+    """What `linear_backward` needs."""
+
+    x: Array  # n in
+    w: Array  # out in
+    has_bias: bool
+
+
+def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, LinearCache]:
+    """Multiply every row by a matrix, and add a vector.
+
+    Parameters
+    ----------
+    x : array, shape (n, in), float32 or float64
+    w : array, shape (out, in)
+    b : array, shape (out,), optional
+
+    Returns
+    -------
+    y : array, shape (n, out)
+    cache : LinearCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit.
+
+    Source: the classifier of ShuffleNet V1, table 1, and V2, table 5.
+    """
+    check_floating("x", x)
+    check_floating("w", w, like=x)
+    if x.ndim != 2:
+        raise ValueError(f"x has shape {x.shape}; (n, in) is needed")
+    if w.ndim != 2 or w.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"w has shape {w.shape}, but x has {x.shape[1]} features; (out, {x.shape[1]}) is needed"
+        )
+    y = x @ w.T  # n out
+    if b is not None:
+        check_floating("b", b, like=x)
+        if b.shape != (len(w),):
+            raise ValueError(
+                f"b has shape {b.shape}, but w has {len(w)} outputs; ({len(w)},) is needed"
+            )
+        y += b
+    return y, LinearCache(x, w, b is not None)
+
+
+def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array | None]:
+    """Gradients of `linear_forward`: dx (n, in), dw (out, in), db (out,) or None."""
+    x, w, has_bias = cache
+    check_gradient(dy, (len(x), len(w)), x.dtype)
+    db: Array | None = np.sum(dy, axis=0) if has_bias else None
+    return dy @ w, dy.T @ x, db

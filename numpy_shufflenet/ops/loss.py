@@ -1,0 +1,97 @@
+"""Softmax and cross-entropy in one: the loss of classification.
+
+    p[n, k] = exp(z[n, k]) / sum_l exp(z[n, l])          z: logits
+    q[n, k] = (1 - s) [k = label n] + s / K              s: label smoothing, K classes
+    y       = -mean_n sum_k q[n, k] log p[n, k]
+
+Only log p is needed, and log p = z - log sum exp z. Subtracting the row's largest logit first
+changes nothing in p, and keeps exp from overflowing.
+
+Backward. d log p[k] / d z[j] = [k = j] - p[j], and q sums to 1, so the error
+itself is left:
+
+    dz = dy (p - q) / N
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    """What `softmax_cross_entropy_backward` needs."""
+
+    probabilities: Array  # n k
+    targets: Array  # n k, smoothed
+
+
+def softmax_cross_entropy_forward(
+    logits: Array, labels: Array, *, label_smoothing: float = 0.0
+) -> tuple[Any, SoftmaxCrossEntropyCache]:
+    """Return the mean cross-entropy between softmax(logits) and the labels.
+
+    Parameters
+    ----------
+    logits : array, shape (n, classes), float32 or float64
+    labels : integer array, shape (n,)
+        From 0 to classes - 1.
+    label_smoothing : float
+        Share of the target that is spread evenly over all classes, from 0 to 1.
+
+    Returns
+    -------
+    y : scalar of the dtype of logits, in nats
+    cache : SoftmaxCrossEntropyCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit, a label is out of range, label_smoothing is not from 0 to
+        1, or the batch is empty: it has no mean.
+
+    Source: Szegedy et al., Rethinking the Inception architecture, 2016, section 7.
+    """
+    _check_arguments(logits, labels, label_smoothing)
+    n, classes = logits.shape
+    shifted = logits - logits.max(axis=1, keepdims=True)  # n k
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # n k
+    targets = np.full_like(logits, label_smoothing / classes)  # n k
+    targets[np.arange(n), labels] += logits.dtype.type(1 - label_smoothing)
+    y = -(targets * log_probabilities).sum() / logits.dtype.type(n)
+    return y, SoftmaxCrossEntropyCache(np.exp(log_probabilities), targets)
+
+
+def softmax_cross_entropy_backward(dy: Any, cache: SoftmaxCrossEntropyCache) -> Array:
+    """Gradient of `softmax_cross_entropy_forward`: dlogits (n, classes), from a scalar dy."""
+    probabilities, targets = cache
+    if np.ndim(dy) != 0:
+        raise ValueError(f"dy has shape {np.shape(dy)}, but the loss is a scalar")
+    dtype = probabilities.dtype.type
+    return (dtype(dy) / dtype(len(probabilities))) * (probabilities - targets)
+
+
+def _check_arguments(logits: Array, labels: Array, label_smoothing: float) -> None:
+    check_floating("logits", logits)
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(
+            f"logits has shape {logits.shape}; (n, classes) is needed, each at least 1"
+        )
+    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
+        kind = getattr(labels, "dtype", type(labels).__name__)
+        raise ValueError(f"labels is of type {kind}; an integer array is needed")
+    n, classes = logits.shape
+    if labels.shape != (n,):
+        raise ValueError(
+            f"labels has shape {labels.shape}, but logits has {n} rows; ({n},) is needed"
+        )
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise ValueError(
+            f"labels[{outside.argmax()}]={labels[outside][0]} is out of range; "
+            f"0 to {classes - 1} is needed"
+        )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing!r} is not a number from 0 to 1")

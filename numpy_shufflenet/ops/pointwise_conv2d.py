@@ -1,0 +1,93 @@
+"""Pointwise convolution: a 1x1 kernel, so every pixel is one and the same matrix product.
+
+    y[n, :, p, q] = w @ x[n, :, p, q] + b
+
+Seen for all pixels at once, with the pixels as columns, it is
+
+    y = w @ x        (o, c) @ (c, n h w)
+
+a convolution without windows: nothing to copy, nothing overlaps. It mixes channels and leaves
+space alone, where depthwise convolution mixes space and leaves channels alone. With g groups there
+are g such products, each on c/g channels; the weights fall to 1/g, and 1x1 convolutions are where
+nearly all of the work of these networks is.
+
+Backward. The two products that belong to a matrix product: dw = dy @ x^T and dx = w^T @ dy.
+"""
+
+from typing import NamedTuple
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops.conv2d import check_kernel
+
+
+class PointwiseConv2dCache(NamedTuple):
+    """What `pointwise_conv2d_backward` needs."""
+
+    x: Array  # n c h w
+    w: Array  # o c/g 1 1
+    has_bias: bool
+    groups: int
+
+
+def pointwise_conv2d_forward(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
+) -> tuple[Array, PointwiseConv2dCache]:
+    """Mix the channels of every pixel by a matrix.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    w : array, shape (o, c / groups, 1, 1)
+    b : array, shape (o,), optional
+    groups : int
+        Divides c and o.
+
+    Returns
+    -------
+    y : array, shape (n, o, h, w)
+    cache : PointwiseConv2dCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit, the kernel is not 1x1, or groups doesn't divide.
+
+    Source: Lin, Chen, Yan, Network in network, 2013, section 3.2; with groups: ShuffleNet V1,
+    section 3.1.
+    """
+    check_kernel(x, w, b, groups)
+    if w.shape[2:] != (1, 1):
+        raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")
+    n, _, h, width = x.shape
+    o = len(w)
+    y = _matrices(w, groups) @ _columns(x, groups)  # g o/g n*h*w
+    y = y.reshape(o, n, h, width)
+    if b is not None:
+        y += b[:, None, None, None]
+    return y.transpose(1, 0, 2, 3), PointwiseConv2dCache(x, w, b is not None, groups)  # n o h w
+
+
+def pointwise_conv2d_backward(
+    dy: Array, cache: PointwiseConv2dCache
+) -> tuple[Array, Array, Array | None]:
+    """Gradients of `pointwise_conv2d_forward`: dx (n, c, h, w), dw (o, c/groups, 1, 1), db."""
+    x, w, has_bias, groups = cache
+    n, c, h, width = x.shape
+    check_gradient(dy, (n, len(w), h, width), x.dtype)
+    dy_columns = _columns(dy, groups)  # g o/g n*h*w
+    dw = dy_columns @ _columns(x, groups).transpose(0, 2, 1)  # g o/g c/g
+    dx = _matrices(w, groups).transpose(0, 2, 1) @ dy_columns  # g c/g n*h*w
+    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    return dx.reshape(c, n, h, width).transpose(1, 0, 2, 3), dw.reshape(w.shape), db
+
+
+def _columns(x: Array, groups: int) -> Array:
+    """Lay pixels out as columns: (n, c, h, w) -> (groups, c/groups, n h w)."""
+    n, c, h, width = x.shape
+    return x.transpose(1, 0, 2, 3).reshape(groups, c // groups, n * h * width)
+
+
+def _matrices(w: Array, groups: int) -> Array:
+    """One matrix for each group: (o, c/groups, 1, 1) -> (groups, o/groups, c/groups)."""
+    return w.reshape(groups, len(w) // groups, w.shape[1])

@@ -1,0 +1,206 @@
+"""Pooling: each output sums up one window of its own channel, and so the image shrinks.
+
+    max      y = max of the window              dx: each dy goes to the pixel that won
+    average  y = sum of the window / k          dx: each dy / k goes to every pixel of the window
+    global   y = mean of the channel            dx: dy / (h w) goes to every pixel
+
+Windows overlap when the stride is smaller than the kernel, so gradients that meet in one pixel add.
+
+The border of a max pool is filled with -inf, which never wins (zeros would win over negative
+values). Among equal values the first in row-major order wins; there the maximum has a kink. The
+border of an average pool is filled with zeros: either they count as pixels (k = kh kw, as in the
+authors' V1 code), or they don't (k = pixels of the window that lie inside).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
+from numpy_shufflenet.ops._windows import Windows, windows_over
+
+
+class MaxPool2dCache(NamedTuple):
+    """What `max_pool2d_backward` needs."""
+
+    x: Array  # n c h w: its shape, dtype and layout
+    winner: Array  # n c oh ow: number of the tap that won, i kw + j
+    windows: Windows
+
+
+def max_pool2d_forward(
+    x: Array,
+    kernel_size: IntOrPair,
+    *,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+) -> tuple[Array, MaxPool2dCache]:
+    """Keep the largest value of each window; the first in row-major order, if there are several.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    kernel_size : int or (height, width)
+    stride : int or (height, width), optional
+        kernel_size if not given, so that windows tile the image.
+    padding : int, (height, width) or ((top, bottom), (left, right))
+        Rows and columns of -inf around x, fewer than the kernel's.
+
+    Returns
+    -------
+    y : array, shape (n, c, oh, ow)
+        NaN where a window holds one. oh = (h + top + bottom - kh) // stride + 1.
+    cache : MaxPool2dCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, the kernel is larger than the padded input, or a window could
+        lie wholly in the padding.
+
+    Source: ShuffleNet V1, table 1; V2, table 5 (3x3, stride 2).
+    """
+    windows = _pool_windows(x, kernel_size, stride, padding)
+    padded = windows.pad(x, value=-np.inf)
+    y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *windows.output))
+    winner = np.zeros_like(y, dtype=np.int32)
+    for number, (i, j) in enumerate(windows.taps()):
+        candidate = windows.tap(padded, i, j)
+        wins = (candidate > y) | np.isnan(candidate)
+        np.copyto(y, candidate, where=wins)
+        np.copyto(winner, np.int32(number), where=wins)
+    return y, MaxPool2dCache(x, winner, windows)
+
+
+def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
+    """Gradient of `max_pool2d_forward`: dx (n, c, h, w)."""
+    x, winner, windows = cache
+    check_gradient(dy, winner.shape, x.dtype)
+    dpadded = np.zeros_like(x, shape=(*x.shape[:2], *windows.padded_size))
+    for number, (i, j) in enumerate(windows.taps()):
+        windows.tap(dpadded, i, j)[...] += dy * (winner == number)
+    return windows.crop(dpadded)
+
+
+class AvgPool2dCache(NamedTuple):
+    """What `avg_pool2d_backward` needs."""
+
+    x: Array  # n c h w: its shape, dtype and layout
+    share: Array  # oh ow: 1 / k, the weight of each pixel of the window
+    windows: Windows
+
+
+def avg_pool2d_forward(
+    x: Array,
+    kernel_size: IntOrPair,
+    *,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> tuple[Array, AvgPool2dCache]:
+    """Average each window.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    kernel_size : int or (height, width)
+    stride : int or (height, width), optional
+        kernel_size if not given, so that windows tile the image.
+    padding : int, (height, width) or ((top, bottom), (left, right))
+        Rows and columns of zeros around x, fewer than the kernel's.
+    count_include_pad : bool
+        Whether those zeros count as pixels.
+
+    Returns
+    -------
+    y : array, shape (n, c, oh, ow)
+        oh = (h + top + bottom - kh) // stride + 1, and ow likewise.
+    cache : AvgPool2dCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, the kernel is larger than the padded input, or a window could
+        lie wholly in the padding.
+
+    Source: the shortcut of the stride-2 unit: ShuffleNet V1, section 3.2 and figure 2c.
+    """
+    windows = _pool_windows(x, kernel_size, stride, padding)
+    padded = windows.pad(x)
+    y = np.zeros_like(x, shape=(*x.shape[:2], *windows.output))
+    for i, j in windows.taps():
+        y += windows.tap(padded, i, j)
+    if count_include_pad:
+        share = np.full(windows.output, 1 / np.prod(windows.kernel), x.dtype)
+    else:
+        inside = windows.pad(np.ones((1, 1, *windows.size), x.dtype))
+        share = 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())  # oh ow
+    y *= share
+    return y, AvgPool2dCache(x, share, windows)
+
+
+def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
+    """Gradient of `avg_pool2d_forward`: dx (n, c, h, w)."""
+    x, share, windows = cache
+    check_gradient(dy, (*x.shape[:2], *windows.output), x.dtype)
+    dpadded = np.zeros_like(x, shape=(*x.shape[:2], *windows.padded_size))
+    for i, j in windows.taps():
+        windows.tap(dpadded, i, j)[...] += dy * share
+    return windows.crop(dpadded)
+
+
+class GlobalAvgPoolCache(NamedTuple):
+    """What `global_avg_pool_backward` needs."""
+
+    x: Array  # n c h w: its shape, dtype and layout
+
+
+def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
+    """Average each channel over the whole image.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+
+    Returns
+    -------
+    y : array, shape (n, c)
+    cache : GlobalAvgPoolCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, or has no pixel.
+
+    Source: Lin, Chen, Yan, Network in network, 2013, section 3.2.
+    """
+    check_image("x", x)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")
+    return x.mean(axis=(2, 3)), GlobalAvgPoolCache(x)
+
+
+def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
+    """Gradient of `global_avg_pool_forward`: dx (n, c, h, w)."""
+    (x,) = cache
+    n, c, h, w = x.shape
+    check_gradient(dy, (n, c), x.dtype)
+    dx = np.empty_like(x)
+    dx[...] = (dy / (h * w))[:, :, None, None]
+    return dx
+
+
+def _pool_windows(
+    x: Array, kernel_size: IntOrPair, stride: IntOrPair | None, padding: Padding
+) -> Windows:
+    check_image("x", x)
+    kernel = as_pair("kernel_size", kernel_size)
+    windows = windows_over(x, kernel, stride=kernel if stride is None else stride, padding=padding)
+    for sides, size in zip(windows.padding, kernel, strict=True):
+        if max(sides) >= size:
+            raise ValueError(
+                f"padding={padding!r} is not smaller than kernel_size={kernel_size!r}; "
+                "a window could lie wholly in the padding"
+            )
+    return windows

@@ -1,0 +1,50 @@
+"""ReLU: negative values become 0.
+
+    y = max(x, 0)        dx = dy where x > 0, else 0
+
+At x = 0 the slope jumps from 0 to 1 and has no value; like everyone, we take 0. A finite difference
+across this kink finds a number in between, which is not a mistake in either.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+
+
+class ReluCache(NamedTuple):
+    """What `relu_backward` needs: y itself tells where x was positive."""
+
+    y: Array
+
+
+def relu_forward(x: Array) -> tuple[Array, ReluCache]:
+    """Replace negative values by 0; NaN stays NaN.
+
+    Parameters
+    ----------
+    x : array of any shape, float32 or float64
+
+    Returns
+    -------
+    y : array, shape of x
+    cache : ReluCache
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array.
+
+    Source: Nair, Hinton, Rectified linear units improve restricted Boltzmann machines, 2010.
+    """
+    check_floating("x", x)
+    y = np.maximum(x, 0)
+    return y, ReluCache(y)
+
+
+def relu_backward(dy: Array, cache: ReluCache) -> Array:
+    """Gradient of `relu_forward`: dx, shape of x."""
+    check_gradient(dy, cache.y.shape, cache.y.dtype)
+    return dy * (cache.y > 0)

@@ -1,0 +1,50 @@
+"""Sigmoid: any number becomes one between 0 and 1.
+
+    y = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2        dx = dy y (1 - y)
+
+The second form never overflows. The slope needs nothing but y.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+
+
+class SigmoidCache(NamedTuple):
+    """What `sigmoid_backward` needs."""
+
+    y: Array
+
+
+def sigmoid_forward(x: Array) -> tuple[Array, SigmoidCache]:
+    """Squash every value into (0, 1).
+
+    Parameters
+    ----------
+    x : array of any shape, float32 or float64
+
+    Returns
+    -------
+    y : array, shape of x
+    cache : SigmoidCache
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array.
+
+    Source: the gate of squeeze-and-excitation: Hu, Shen, Sun, 2018, section 3.2.
+    """
+    check_floating("x", x)
+    y = 0.5 * (1 + np.tanh(0.5 * x))
+    return y, SigmoidCache(y)
+
+
+def sigmoid_backward(dy: Array, cache: SigmoidCache) -> Array:
+    """Gradient of `sigmoid_forward`: dx, shape of x."""
+    (y,) = cache
+    check_gradient(dy, y.shape, y.dtype)
+    return dy * y * (1 - y)

@@ -1,0 +1,94 @@
+"""Squeeze-and-excitation: a small network looks at all channels and scales each of them.
+
+    s = mean of each channel           squeeze      (n, c)
+    z = relu(s @ w1^T + b1)                         (n, r)   r < c
+    e = sigmoid(z @ w2^T + b2)         excitation   (n, c)
+    y[n, c] = e[n, c] x[n, c]          scale
+
+Backward. x reaches y twice: straight, scaled by e, and through the squeeze. With de[n, c] = sum
+over the pixels of dy x, the small network is walked upwards; where the two ways meet, they add:
+
+    dx = e dy + ds / (h w)
+"""
+
+from typing import NamedTuple
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_gradient, check_image
+from numpy_shufflenet.ops.linear import LinearCache, linear_backward, linear_forward
+from numpy_shufflenet.ops.pooling import (
+    GlobalAvgPoolCache,
+    global_avg_pool_backward,
+    global_avg_pool_forward,
+)
+from numpy_shufflenet.ops.relu import ReluCache, relu_backward, relu_forward
+from numpy_shufflenet.ops.sigmoid import SigmoidCache, sigmoid_backward, sigmoid_forward
+
+
+class SqueezeExcitationCache(NamedTuple):
+    """What `squeeze_excitation_backward` needs: x, e, and the caches of the steps."""
+
+    x: Array  # n c h w
+    excitation: Array  # n c
+    squeeze: GlobalAvgPoolCache
+    reduce: LinearCache
+    relu: ReluCache
+    expand: LinearCache
+    sigmoid: SigmoidCache
+
+
+def squeeze_excitation_forward(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array
+) -> tuple[Array, SqueezeExcitationCache]:
+    """Scale each channel by a number that depends on the means of all channels.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    w1, b1 : array, shape (r, c) and (r,)
+        The layer that reduces c channels to r.
+    w2, b2 : array, shape (c, r) and (c,)
+        The layer that expands them again.
+
+    Returns
+    -------
+    y : array, shape (n, c, h, w)
+    cache : SqueezeExcitationCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes don't fit.
+
+    Source: Hu, Shen, Sun, Squeeze-and-excitation networks, 2018, section 3; in ShuffleNet: V1,
+    table 5; V2, section 4.
+    """
+    check_image("x", x)
+    if getattr(w2, "shape", None) != getattr(w1, "shape", ())[::-1]:
+        raise ValueError(
+            f"w2 has shape {w2.shape}, but w1 has {w1.shape}; {w1.shape[::-1]} is needed"
+        )
+    s, squeeze = global_avg_pool_forward(x)  # n c
+    reduced, reduce = linear_forward(s, w1, b1)  # n r
+    z, relu = relu_forward(reduced)
+    expanded, expand = linear_forward(z, w2, b2)  # n c
+    e, sigmoid = sigmoid_forward(expanded)
+    y = x * e[:, :, None, None]
+    return y, SqueezeExcitationCache(x, e, squeeze, reduce, relu, expand, sigmoid)
+
+
+def squeeze_excitation_backward(
+    dy: Array, cache: SqueezeExcitationCache
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Gradients of `squeeze_excitation_forward`: dx (n, c, h, w), dw1, db1, dw2, db2."""
+    x, e = cache.x, cache.excitation
+    check_gradient(dy, x.shape, x.dtype)
+    de = (dy * x).sum(axis=(2, 3))  # n c
+    dexpanded = sigmoid_backward(de, cache.sigmoid)
+    dz, dw2, db2 = linear_backward(dexpanded, cache.expand)  # n r
+    dreduced = relu_backward(dz, cache.relu)
+    ds, dw1, db1 = linear_backward(dreduced, cache.reduce)  # n c
+    dx = dy * e[:, :, None, None] + global_avg_pool_backward(ds, cache.squeeze)
+    assert db1 is not None
+    assert db2 is not None
+    return dx, dw1, db1, dw2, db2

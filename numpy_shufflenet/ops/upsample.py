@@ -1,0 +1,128 @@
+"""Up-sampling: the counterpart of pooling makes an image larger again.
+
+    nearest    every pixel becomes a block of scale x scale equal ones
+    bilinear   every new pixel is a weighted mean of its four neighbours
+
+Both are linear and treat rows and columns alike, so one matrix for each axis says it all:
+
+    y = R x C^T        R: (oh, h),  C: (ow, w), each row summing to 1
+    dx = R^T dy C      backward is the transpose, as of every linear map
+
+For nearest, R^T adds up the block that a pixel became.
+
+Where new pixel o lies between the old ones depends on the convention. With align_corners=False
+pixels are squares, and centres are matched: (o + 1/2) / scale - 1/2, held inside of the image. With
+align_corners=True pixels are points, and the corner points are matched: o (h - 1) / (oh - 1).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array, IntOrPair
+from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
+
+
+class UpsampleNearestCache(NamedTuple):
+    """What `upsample_nearest_backward` needs."""
+
+    shape: tuple[int, ...]  # of x
+    dtype: np.dtype[np.floating]
+    scale: tuple[int, int]
+
+
+def upsample_nearest_forward(x: Array, scale: IntOrPair) -> tuple[Array, UpsampleNearestCache]:
+    """Repeat every pixel.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    scale : int or (height, width)
+
+    Returns
+    -------
+    y : array, shape (n, c, h * scale, w * scale)
+    cache : UpsampleNearestCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional, or scale is not a whole number of at least 1.
+
+    Source: the counterpart of average pooling with kernel and stride of scale.
+    """
+    check_image("x", x)
+    sh, sw = as_pair("scale", scale)
+    y = x.repeat(sh, axis=2).repeat(sw, axis=3)
+    return y, UpsampleNearestCache(x.shape, x.dtype, (sh, sw))
+
+
+def upsample_nearest_backward(dy: Array, cache: UpsampleNearestCache) -> Array:
+    """Gradient of `upsample_nearest_forward`: dx (n, c, h, w), the sum over each block."""
+    (n, c, h, w), dtype, (sh, sw) = cache
+    check_gradient(dy, (n, c, h * sh, w * sw), dtype)
+    return dy.reshape(n, c, h, sh, w, sw).sum(axis=(3, 5))
+
+
+class UpsampleBilinearCache(NamedTuple):
+    """What `upsample_bilinear_backward` needs."""
+
+    shape: tuple[int, ...]  # of x
+    rows: Array  # oh h
+    columns: Array  # ow w
+
+
+def upsample_bilinear_forward(
+    x: Array, scale: IntOrPair, *, align_corners: bool = False
+) -> tuple[Array, UpsampleBilinearCache]:
+    """Interpolate between pixels.
+
+    Parameters
+    ----------
+    x : array, shape (n, c, h, w), float32 or float64
+    scale : int or (height, width)
+    align_corners : bool
+        Whether corner points (True) or pixel squares (False) of both images are matched.
+
+    Returns
+    -------
+    y : array, shape (n, c, h * scale, w * scale)
+    cache : UpsampleBilinearCache
+
+    Raises
+    ------
+    ValueError
+        If x is not 4-dimensional or has no pixel, or scale is not a whole number of at least 1.
+
+    Source: the conventions are those of PyTorch's `interpolate`.
+    """
+    check_image("x", x)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"x has shape {x.shape}; there is no pixel to interpolate")
+    sh, sw = as_pair("scale", scale)
+    rows = interpolation_matrix(x.shape[2], sh, align_corners).astype(x.dtype)  # oh h
+    columns = interpolation_matrix(x.shape[3], sw, align_corners).astype(x.dtype)  # ow w
+    return rows @ x @ columns.T, UpsampleBilinearCache(x.shape, rows, columns)
+
+
+def upsample_bilinear_backward(dy: Array, cache: UpsampleBilinearCache) -> Array:
+    """Gradient of `upsample_bilinear_forward`: dx (n, c, h, w)."""
+    (n, c, _, _), rows, columns = cache
+    check_gradient(dy, (n, c, len(rows), len(columns)), rows.dtype)
+    return rows.T @ dy @ columns
+
+
+def interpolation_matrix(size: int, scale: int, align_corners: bool = False) -> Array:
+    """Return the weights of linear interpolation along one axis: (size * scale, size), float64."""
+    new = np.arange(size * scale)
+    if align_corners:
+        position = new * ((size - 1) / max(size * scale - 1, 1))
+    else:
+        position = np.clip((new + 0.5) / scale - 0.5, 0, size - 1)
+    before = np.minimum(position.astype(int), max(size - 2, 0))
+    after = np.minimum(before + 1, size - 1)
+    weight = position - before
+    matrix = np.zeros((len(new), size))
+    matrix[new, before] += 1 - weight
+    matrix[new, after] += weight
+    return matrix
