@@ -1,0 +1,50 @@
+"""The networks: ShuffleNet V1 and V2, and the tables of their layers."""
+
+from typing import Any
+
+from numpy_shufflenet.models.classifier import ImageClassifier
+from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
+from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1
+from numpy_shufflenet.models.v2 import (
+    ShuffleNetV2,
+    se_shufflenet_v2_164,
+    shufflenet_v2,
+    shufflenet_v2_50,
+)
+
+MODELS = {
+    function.__name__: function
+    for function in (shufflenet_v1, shufflenet_v2, shufflenet_v2_50, se_shufflenet_v2_164)
+}
+"""The functions that build a network, by name."""
+
+
+def build(config: dict[str, Any]) -> ImageClassifier:
+    """Build a network from a `config`: the name of one of MODELS, and its keyword arguments.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the function refuses an argument.
+    """
+    arguments = dict(config)
+    name = arguments.pop("name", None)
+    if name not in MODELS:
+        raise ValueError(f"name={name!r} is not one of {', '.join(MODELS)}")
+    return MODELS[name](**arguments)
+
+
+__all__ = [
+    "MODELS",
+    "ImageClassifier",
+    "ShuffleNetV1",
+    "ShuffleNetV2",
+    "Summary",
+    "SummaryRow",
+    "build",
+    "se_shufflenet_v2_164",
+    "shufflenet_v1",
+    "shufflenet_v2",
+    "shufflenet_v2_50",
+    "summary",
+]

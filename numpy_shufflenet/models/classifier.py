@@ -1,0 +1,103 @@
+"""What both networks have in common: an image classifier of stages."""
+
+from typing import Any
+
+from numpy_shufflenet import backend
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.models.summary import summary
+from numpy_shufflenet.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+)
+
+
+class ImageClassifier(Layer):
+    """A network from images (n, c, h, w) to logits (n, classes).
+
+    A subclass sets its children, in the order of forward: all layers run one after the other.
+
+    Attributes
+    ----------
+    config : dict
+        The name of the function that built the model, and its keyword arguments, enough to build
+        it again.
+    in_channels, num_classes : int
+    default_size : int
+        Height and width of the images that the network is usually given.
+    """
+
+    conv1: Sequential
+    maxpool: MaxPool2d
+    pool: GlobalAvgPool
+    dropout: Dropout
+    fc: Linear
+
+    def __init__(self, config: dict[str, Any], *, in_channels: int, num_classes: int):
+        super().__init__()
+        self.config = config
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.default_size = 32 if config.get("stem") == "small" else 224
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        if getattr(x, "ndim", None) != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"x has shape {getattr(x, 'shape', None)}; (n, {self.in_channels}, h, w) is needed"
+            )
+        x = backend.channel_major(x)
+        for layer in self.children().values():
+            x = layer.forward(x, training=training)
+        return x
+
+    def _backward(self, dlogits: Array) -> Array:
+        dy = dlogits
+        for layer in reversed(self.children().values()):
+            dy = layer.backward(dy)
+        return dy
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{k}={v!r}" for k, v in self.config.items() if k != "name")
+        return f"{self.config['name']}({settings})"
+
+    def __str__(self) -> str:
+        return str(summary(self, (self.in_channels, self.default_size, self.default_size)))
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1
+) -> tuple[Layer, Layer, Layer]:
+    """Return a convolution that keeps the size (or halves it), BN and ReLU."""
+    padding = kernel_size // 2
+    convolution = Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+    return convolution, BatchNorm2d(out_channels), ReLU()
+
+
+def add_stem(model: ImageClassifier, stem: str, in_channels: int, *widths: int) -> None:
+    """Add conv1, and for stem "imagenet" the max pool: together they shrink the image to 1/4."""
+    if stem not in ("imagenet", "small"):
+        raise ValueError(f"stem={stem!r} is not one of 'imagenet', 'small'")
+    strides = [2 if stem == "imagenet" else 1, *[1] * (len(widths) - 1)]
+    layers: list[Layer] = []
+    for width, stride in zip(widths, strides, strict=True):
+        layers += conv_bn_relu(in_channels, width, 3, stride=stride)
+        in_channels = width
+    model.conv1 = Sequential(*layers)
+    if stem == "imagenet":
+        model.maxpool = MaxPool2d(3, stride=2, padding=1)
+
+
+def add_classifier(
+    model: ImageClassifier, channels: int, *, bias: bool, dropout: float, seed: int | None
+) -> None:
+    """Add the global pool, dropout if there is any, and the linear classifier."""
+    model.pool = GlobalAvgPool()
+    if dropout:
+        model.dropout = Dropout(dropout, seed=seed)
+    model.fc = Linear(channels, model.num_classes, bias=bias)

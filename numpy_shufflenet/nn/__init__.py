@@ -1,0 +1,46 @@
+"""Layers that own parameters, and the units of both networks."""
+
+from numpy_shufflenet.nn.initialise import initialise
+from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
+from numpy_shufflenet.nn.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    ChannelConcat,
+    ChannelShuffle,
+    ChannelSplit,
+    Conv2d,
+    Dropout,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    OperationLayer,
+    ReLU,
+    SqueezeExcitation,
+)
+from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.nn.trace import Trace
+from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
+
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Buffer",
+    "ChannelConcat",
+    "ChannelShuffle",
+    "ChannelSplit",
+    "Conv2d",
+    "Dropout",
+    "GlobalAvgPool",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "OperationLayer",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "ShuffleNetV1Unit",
+    "ShuffleNetV2Unit",
+    "SqueezeExcitation",
+    "Trace",
+    "initialise",
+]

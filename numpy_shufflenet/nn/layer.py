@@ -1,0 +1,235 @@
+"""What all layers have in common: parameters with names, and one forward for one backward."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.trace import Trace
+
+
+class Parameter:
+    """An array that is learned, and the gradient that has accumulated for it."""
+
+    def __init__(self, value: Array):
+        self.value = value
+        self._gradient: Array | None = None
+
+    @property
+    def gradient(self) -> Array:
+        """The sum of all gradients since the last `zero_gradient`; zeros if there were none."""
+        if self._gradient is None:
+            self._gradient = np.zeros_like(self.value)
+        return self._gradient
+
+    def accumulate(self, gradient: Array) -> None:
+        """Add a gradient; the array handed out before stays as it is."""
+        self._gradient = gradient if self._gradient is None else self._gradient + gradient
+
+    def zero_gradient(self) -> None:
+        """Forget the gradient."""
+        self._gradient = None
+
+
+class Buffer:
+    """An array that is kept with the parameters, and not learned."""
+
+    def __init__(self, value: Array):
+        self.value = value
+
+
+Self = TypeVar("Self", bound="Layer")
+
+
+class Layer:
+    """A piece of network that runs forward and then backward.
+
+    A layer with parameters, or one composed of layers, simply stores them as attributes; names and
+    the order in all dicts follow from the attributes (`stage2.0.branch1.0.weight`). A subclass
+    writes `_forward(x, training)` and `_backward(dy)`; what they need between the two they keep on
+    themselves, and drop in `_release`.
+
+    One backward belongs to one forward. Evaluation forwards may come before it, as many as you
+    like, but after the training forward that is meant there must be no other.
+    """
+
+    def __init__(self) -> None:
+        self._pending = 0  # forwards that a backward could belong to
+        self._pending_training = False
+        self._trace: Trace | None = None
+
+    # Forward and backward
+
+    def forward(self, x: Any, *, training: bool = False) -> Any:
+        """Compute y, and keep what backward needs.
+
+        Parameters
+        ----------
+        x : array, shape (n, c, h, w), or what the layer's class says
+        training : bool
+            Whether batch normalisation uses (and updates) the statistics of the batch, and
+            dropout drops.
+
+        Raises
+        ------
+        ValueError
+            If x doesn't fit. Nothing is kept for backward then.
+        """
+        if self._trace is not None and not self._trace.recording:
+            self._trace = None
+        try:
+            y = self._forward(x, training)
+        except BaseException:
+            self.release()
+            raise
+        if training and not self._pending_training:
+            self._pending = 0
+        self._pending += 1
+        self._pending_training |= training
+        if self._trace is not None:
+            self._trace.record_forward(self, x, y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        """Return dx for dy, add to the gradients of the parameters, and drop what forward kept.
+
+        Raises
+        ------
+        ValueError
+            If there was no forward, or more than one since the last backward, or dy doesn't fit.
+        """
+        kind = type(self).__name__
+        if self._pending == 0:
+            raise ValueError(f"{kind}.backward without a forward before it; run forward first")
+        if self._pending > 1:
+            raise ValueError(
+                f"{kind}.backward after {self._pending} forwards: it could belong to any of them; "
+                "run one forward before each backward, or release() before the one that is meant"
+            )
+        dx = self._backward(dy)
+        if self._trace is not None:
+            self._trace.record_backward(self, dy, dx)
+        self._pending, self._pending_training = 0, False
+        self._release()
+        return dx
+
+    def release(self) -> None:
+        """Drop what forward kept, here and in all layers within: the memory, and the claim."""
+        for _, layer in self.named_layers():
+            layer._pending, layer._pending_training = 0, False
+            layer._trace = None
+            layer._release()
+
+    def _forward(self, x: Any, training: bool) -> Any:
+        raise NotImplementedError
+
+    def _backward(self, dy: Any) -> Any:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Drop what this layer itself kept."""
+
+    # Names
+
+    def children(self) -> dict[str, "Layer"]:
+        """Return the layers that this one is composed of, by name, in the order of forward."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
+
+    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """Yield this layer, as "", and all layers within, as "stage2.0.branch1.0"."""
+        yield prefix, self
+        for name, child in self.children().items():
+            yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
+
+    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
+        """Yield every Parameter or Buffer within, by its full name."""
+        for prefix, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                if isinstance(value, kind):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    # Parameters
+
+    def parameters(self) -> dict[str, Array]:
+        """Return every learned array by name. These are the live arrays: write into them to train.
+
+        The names are those of torchvision in V2, and of the same pattern in V1.
+        """
+        return {name: parameter.value for name, parameter in self._named(Parameter)}
+
+    def gradients(self) -> dict[str, Array]:
+        """Return the accumulated gradient of every parameter, by the same names."""
+        return {name: parameter.gradient for name, parameter in self._named(Parameter)}
+
+    def zero_gradients(self) -> None:
+        """Start to accumulate anew; arrays from `gradients` stay as they are."""
+        for _, parameter in self._named(Parameter):
+            parameter.zero_gradient()
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of every parameter and running statistic, by name."""
+        both = self._named((Parameter, Buffer))  # type: ignore[arg-type]
+        return {name: stored.value.copy() for name, stored in both}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take over the arrays of a `state_dict`, converted to this model's dtype.
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, unknown, or of another shape. Nothing is changed then.
+        """
+        own = dict(self._named((Parameter, Buffer)))  # type: ignore[arg-type]
+        problems = [f"{name} is missing" for name in own if name not in state]
+        problems += [f"{name} is unknown" for name in state if name not in own]
+        problems += [
+            f"{name} has shape {np.shape(state[name])}, but {stored.value.shape} is needed"
+            for name, stored in own.items()
+            if name in state and np.shape(state[name]) != stored.value.shape
+        ]
+        if problems:
+            shown = "; ".join(problems[:5])
+            more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+            raise ValueError(f"state doesn't fit this {type(self).__name__}: {shown}{more}")
+        for name, stored in own.items():
+            stored.value[...] = state[name]
+
+    def astype(self: Self, dtype: Any) -> Self:
+        """Return a new layer with parameters and statistics of dtype float32 or float64.
+
+        It is ready for a forward; gradients and what this layer kept for backward stay here.
+        """
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype={dtype} is not one of float32, float64")
+        new = copy.deepcopy(self)
+        new.release()
+        new.zero_gradients()
+        for _, stored in new._named((Parameter, Buffer)):  # type: ignore[arg-type]
+            if np.issubdtype(stored.value.dtype, np.floating):
+                stored.value = stored.value.astype(dtype)
+        return new
+
+    # Study
+
+    def trace(self, x: Array, *, training: bool = False) -> Trace:
+        """Run forward and return every activation by name; `backward` adds every gradient."""
+        trace = Trace(self.named_layers())
+        for _, layer in self.named_layers():
+            layer._trace = trace
+        with trace:
+            self.forward(x, training=training)
+        return trace
+
+    def activation_pattern(self) -> list[Array]:
+        """Return which way every ReLU and every max pool went in the last forward.
+
+        Two inputs with the same pattern lie on the same smooth piece of the network's function;
+        a finite difference between them crosses no kink.
+        """
+        return [pattern for _, layer in self.named_layers() for pattern in layer._pattern()]
+
+    def _pattern(self) -> Iterator[Array]:
+        yield from ()

@@ -1,0 +1,309 @@
+"""Layers that are one operation each: they own its parameters and remember its call."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import backend, operations
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
+from numpy_shufflenet.ops import update_running_statistics
+from numpy_shufflenet.ops._check import as_pair, check_divides, check_positive
+
+
+class OperationLayer(Layer):
+    """A layer that runs one operation: on x, then its parameters, with its hyperparameters.
+
+    `parameter_names` are attributes, in the order of the operation's arrays after x; one that is
+    None is left out.
+    """
+
+    operation: str
+    parameter_names: tuple[str, ...] = ()
+
+    def __init__(self, **hyperparameters: Any):
+        super().__init__()
+        self.hyperparameters = hyperparameters
+        self._call: backend.Call | None = None
+
+    def _forward(self, x: Any, training: bool) -> Any:
+        values = [parameter and parameter.value for parameter in self._learned()]
+        y, self._call = backend.forward(self.operation, x, *values, **self.hyperparameters)
+        return y
+
+    def _backward(self, dy: Any) -> Any:
+        assert self._call is not None
+        gradients = backend.backward(dy, self._call)
+        if not self.parameter_names:
+            return gradients
+        dx, *own = gradients
+        for parameter, gradient in zip(self._learned(), own, strict=True):
+            if parameter is not None:
+                parameter.accumulate(gradient)
+        return dx
+
+    def _release(self) -> None:
+        self._call = None
+
+    def _learned(self) -> list[Parameter | None]:
+        return [getattr(self, name) for name in self.parameter_names]
+
+    def operands(self) -> dict[str, Array]:
+        """Return the parameters under the names that the operation has for them (w, gamma, ...)."""
+        names = operations.find(self.operation).arrays[1:]
+        learned = zip(names, self._learned(), strict=False)
+        return {name: parameter.value for name, parameter in learned if parameter is not None}
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Conv2d(OperationLayer):
+    """A convolution; which of the four operations it is follows from its shape.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or (height, width)
+    stride, padding, dilation, groups
+        As in `ops.conv2d_forward`.
+    bias : bool
+        Off, as everywhere before a batch normalisation, which would remove it again.
+    """
+
+    parameter_names = ("weight", "bias")
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        *,
+        stride: IntOrPair = 1,
+        padding: Padding = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ):
+        check_divides(groups, check_positive("in_channels", in_channels))
+        check_divides(groups, check_positive("out_channels", out_channels), of="out_channels")
+        kernel = as_pair("kernel_size", kernel_size)
+        geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+        if kernel == (1, 1) and as_pair("stride", stride) == (1, 1) and padding == 0:
+            self.operation = "pointwise_conv2d"
+            super().__init__(groups=groups)
+        elif groups == in_channels and groups > 1:
+            self.operation = "depthwise_conv2d"
+            super().__init__(**geometry)
+        elif groups > 1:
+            self.operation = "group_conv2d"
+            super().__init__(groups=groups, **geometry)
+        else:
+            self.operation = "conv2d"
+            super().__init__(**geometry)
+        shape = (out_channels, in_channels // groups, *kernel)
+        self.weight = Parameter(np.zeros(shape, np.float32))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self._geometry = geometry
+
+    def __repr__(self) -> str:
+        o, _, kh, kw = self.weight.value.shape
+        name = self.operation.removesuffix("_conv2d")
+        kind = "" if name == self.operation else f"{name} "
+        groups = self.hyperparameters.get("groups", 1)
+        shown = [f"{kind}{kh}x{kw}", str(o)]
+        shown += [f"groups={groups}"] if groups > 1 else []
+        unusual = {"stride": 1, "padding": kh // 2, "dilation": 1}
+        shown += [f"{k}={v}" for k, v in self._geometry.items() if v != unusual[k]]
+        return f"Conv2d({', '.join(shown)})"
+
+
+class Linear(OperationLayer):
+    """A matrix product with every row: (n, in_features) -> (n, out_features)."""
+
+    operation = "linear"
+    parameter_names = ("weight", "bias")
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True):
+        super().__init__()
+        check_positive("in_features", in_features)
+        check_positive("out_features", out_features)
+        self.weight = Parameter(np.zeros((out_features, in_features), np.float32))
+        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+
+
+class BatchNorm2d(OperationLayer):
+    """Batch normalisation: statistics of the batch in training, running ones in evaluation.
+
+    Parameters
+    ----------
+    channels : int
+    eps : float
+        Added to the variance.
+    momentum : float
+        Weight of a new batch in the running statistics.
+    """
+
+    operation = "batch_norm_inference"
+    parameter_names = ("weight", "bias")
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__(eps=eps)
+        check_positive("channels", channels)
+        self.momentum = momentum
+        self.weight = Parameter(np.ones(channels, np.float32))
+        self.bias = Parameter(np.zeros(channels, np.float32))
+        self.running_mean = Buffer(np.zeros(channels, np.float32))
+        self.running_var = Buffer(np.ones(channels, np.float32))
+        self.num_batches_tracked = Buffer(np.array(0, np.int64))
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        gamma, beta = self.weight.value, self.bias.value
+        mean, var = self.running_mean.value, self.running_var.value
+        if not training:
+            y, self._call = backend.forward(
+                "batch_norm_inference", x, gamma, beta, mean, var, **self.hyperparameters
+            )
+            return y
+        y, self._call = backend.forward("batch_norm", x, gamma, beta, **self.hyperparameters)
+        self.running_mean.value, self.running_var.value = update_running_statistics(
+            mean, var, self._call.cache, momentum=self.momentum
+        )
+        self.num_batches_tracked.value = self.num_batches_tracked.value + 1
+        return y
+
+
+class ReLU(OperationLayer):
+    """Negative values become 0."""
+
+    operation = "relu"
+
+    def _pattern(self) -> Iterator[Array]:
+        if self._call is not None:
+            yield self._call.cache.y > 0
+
+
+class MaxPool2d(OperationLayer):
+    """The largest value of each window; arguments as in `ops.max_pool2d_forward`."""
+
+    operation = "max_pool2d"
+
+    def __init__(self, kernel_size: IntOrPair, *, stride: IntOrPair, padding: Padding = 0):
+        super().__init__(kernel_size=kernel_size, stride=stride, padding=padding)
+
+    def _pattern(self) -> Iterator[Array]:
+        if self._call is not None:
+            yield self._call.cache.winner
+
+
+class AvgPool2d(OperationLayer):
+    """The mean of each window; arguments as in `ops.avg_pool2d_forward`."""
+
+    operation = "avg_pool2d"
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        *,
+        stride: IntOrPair,
+        padding: Padding = 0,
+        count_include_pad: bool = True,
+    ):
+        super().__init__(
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            count_include_pad=count_include_pad,
+        )
+
+
+class GlobalAvgPool(OperationLayer):
+    """The mean of each channel: (n, c, h, w) -> (n, c)."""
+
+    operation = "global_avg_pool"
+
+
+class ChannelShuffle(OperationLayer):
+    """The channel shuffle in the paper's order; with one group it changes nothing."""
+
+    operation = "channel_shuffle"
+
+    def __init__(self, groups: int):
+        super().__init__(groups=groups)
+
+
+class ChannelSplit(OperationLayer):
+    """x -> a tuple of arrays with so many channels each; backward takes such a tuple."""
+
+    operation = "channel_split"
+
+    def __init__(self, sizes: Sequence[int]):
+        super().__init__(sizes=tuple(sizes))
+
+
+class ChannelConcat(OperationLayer):
+    """A tuple of arrays -> one; backward returns such a tuple."""
+
+    operation = "channel_concat"
+
+    def _forward(self, x: Sequence[Array], training: bool) -> Array:
+        y, self._call = backend.forward(self.operation, *x)
+        return y
+
+
+class Dropout(OperationLayer):
+    """Drops values in training, and does nothing in evaluation.
+
+    Parameters
+    ----------
+    rate : float
+        From 0 to below 1.
+    seed : int, optional
+        Of the generator that masks are drawn from.
+    """
+
+    operation = "dropout"
+
+    def __init__(self, rate: float, *, seed: int | None = None):
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate={rate!r} is not a number from 0 to below 1")
+        super().__init__(rate=rate)
+        self.rng = np.random.default_rng(seed)
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        if not training:
+            self._call = None
+            return x
+        y, self._call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
+        return y
+
+    def _backward(self, dy: Array) -> Array:
+        return dy if self._call is None else super()._backward(dy)
+
+
+class SqueezeExcitation(OperationLayer):
+    """Scales each channel by a number that depends on all channels; see the operation.
+
+    Parameters
+    ----------
+    channels : int
+    reduction : int
+        The small network in between has channels // reduction units, at least 1.
+    """
+
+    operation = "squeeze_excitation"
+    parameter_names = ("reduce_weight", "reduce_bias", "expand_weight", "expand_bias")
+
+    def __init__(self, channels: int, *, reduction: int):
+        super().__init__()
+        reduced = max(1, channels // reduction)
+        self.reduce_weight = Parameter(np.zeros((reduced, channels), np.float32))
+        self.reduce_bias = Parameter(np.zeros(reduced, np.float32))
+        self.expand_weight = Parameter(np.zeros((channels, reduced), np.float32))
+        self.expand_bias = Parameter(np.zeros(channels, np.float32))
+
+    def _pattern(self) -> Iterator[Array]:
+        if self._call is not None:
+            yield self._call.cache.relu.y > 0

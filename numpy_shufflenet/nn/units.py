@@ -1,0 +1,223 @@
+"""The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.layer import Layer
+from numpy_shufflenet.nn.layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    ChannelConcat,
+    ChannelShuffle,
+    ChannelSplit,
+    Conv2d,
+    ReLU,
+    SqueezeExcitation,
+)
+from numpy_shufflenet.nn.sequential import Sequential
+
+
+def depthwise3x3(channels: int, *, stride: int = 1) -> Conv2d:
+    """Return the 3x3 depthwise convolution that keeps the size, or halves it."""
+    return Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
+
+
+class ShuffleNetV1Unit(Layer):
+    """The unit of ShuffleNet V1.
+
+        branch: 1x1 group conv, BN, ReLU, shuffle, 3x3 depthwise, BN, 1x1 group conv, BN
+        stride 1:   y = ReLU(x + branch(x))
+        stride 2:   y = ReLU([average pool(x), branch(x)])
+
+    With stride 2 the branch gives out_channels - in_channels, and concatenation the rest. The
+    bottleneck has a quarter of the output channels, rounded up to a multiple of groups.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Equal with stride 1.
+    groups : int
+    stride : int
+        1 or 2.
+    first_groups : int, optional
+        Groups of the first convolution; 1 in the first unit of stage 2, where in_channels is small.
+    shuffle : bool
+        Off in the paper's ablation.
+    se : bool
+        Squeeze-and-excitation on the full output, before the addition's ReLU.
+
+    Source: ShuffleNet V1, section 3.2, figure 2b and c.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        groups: int,
+        stride: int,
+        first_groups: int | None = None,
+        shuffle: bool = True,
+        se: bool = False,
+    ):
+        super().__init__()
+        self.stride = _check_stride(stride, in_channels, out_channels)
+        branch_channels = out_channels if stride == 1 else out_channels - in_channels
+        bottleneck = -(-out_channels // (4 * groups)) * groups
+        self.branch = Sequential(
+            Conv2d(in_channels, bottleneck, 1, groups=first_groups or groups),
+            BatchNorm2d(bottleneck),
+            ReLU(),
+            ChannelShuffle(groups if shuffle else 1),
+            depthwise3x3(bottleneck, stride=stride),
+            BatchNorm2d(bottleneck),
+            Conv2d(bottleneck, branch_channels, 1, groups=groups),
+            BatchNorm2d(branch_channels),
+        )
+        if stride == 2:
+            self.pool = AvgPool2d(3, stride=2, padding=1)
+            self.concat = ChannelConcat()
+        self.se = SqueezeExcitation(out_channels, reduction=16) if se else None
+        self.relu = ReLU()
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        y = self.branch.forward(x, training=training)
+        if self.stride == 2:
+            y = self.concat.forward((self.pool.forward(x, training=training), y), training=training)
+        if self.se:
+            y = self.se.forward(y, training=training)
+        if self.stride == 1:
+            y = x + y
+        return self.relu.forward(y, training=training)
+
+    def _backward(self, dy: Array) -> Array:
+        dy = self.relu.backward(dy)
+        dshortcut = dy
+        if self.se:
+            dy = self.se.backward(dy)
+        if self.stride == 2:
+            dpooled, dy = self.concat.backward(dy)
+            dshortcut = self.pool.backward(dpooled)
+        return dshortcut + self.branch.backward(dy)
+
+
+class ShuffleNetV2Unit(Layer):
+    """The unit of ShuffleNet V2.
+
+        branch2: 1x1 conv, BN, ReLU, 3x3 depthwise, BN, 1x1 conv, BN, ReLU
+        branch1: 3x3 depthwise, BN, 1x1 conv, BN, ReLU
+        one branch:    (a, b) = split(x)     y = shuffle([a, branch2(b)])
+        two branches:                        y = shuffle([branch1(x), branch2(x)])
+
+    The shuffle has 2 groups. A unit that keeps size and channels splits; any other has two
+    branches: those of stride 2, and the first one of a network whose first stage keeps the size.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Even; a unit of one branch keeps its channels.
+    stride : int
+        1 or 2.
+    branch1_channels : int, optional
+        Output of branch 1, of two: half of the output in torchvision's layout, in_channels in the
+        authors'. Half if not given.
+    se : bool
+        Squeeze-and-excitation on the full output, with reduction 2.
+    residual : bool
+        In a unit of one branch, add b to the branch before its last ReLU.
+    extra_depthwise : bool
+        A 3x3 depthwise convolution and BN before the branch 2: the paper's V2*, for detection.
+
+    Source: ShuffleNet V2, section 3.2, figure 3c and d; V2*: section 4, "Generalization to Large
+    Models" and "Object Detection".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        branch1_channels: int | None = None,
+        se: bool = False,
+        residual: bool = False,
+        extra_depthwise: bool = False,
+    ):
+        super().__init__()
+        self.splits = stride == 1 and in_channels == out_channels
+        half = out_channels // 2
+        if out_channels % 2:
+            raise ValueError(f"out_channels={out_channels} is odd; the shuffle has two groups")
+        if self.splits:
+            self.split = ChannelSplit((half, half))
+            branch_in, branch_out = half, half
+        else:
+            kept = half if branch1_channels is None else branch1_channels
+            self.branch1 = Sequential(
+                depthwise3x3(in_channels, stride=stride),
+                BatchNorm2d(in_channels),
+                Conv2d(in_channels, kept, 1),
+                BatchNorm2d(kept),
+                ReLU(),
+            )
+            branch_in, branch_out = in_channels, out_channels - kept
+        extra = (depthwise3x3(branch_in), BatchNorm2d(branch_in)) if extra_depthwise else ()
+        self.residual = residual and self.splits
+        self.branch2 = Sequential(
+            *extra,
+            Conv2d(branch_in, half, 1),
+            BatchNorm2d(half),
+            ReLU(),
+            depthwise3x3(half, stride=stride),
+            BatchNorm2d(half),
+            Conv2d(half, branch_out, 1),
+            BatchNorm2d(branch_out),
+            *(() if self.residual else (ReLU(),)),
+        )
+        if self.residual:
+            self.relu = ReLU()
+        self.concat = ChannelConcat()
+        self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
+        self.shuffle = ChannelShuffle(2)
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        if self.splits:
+            left, right = self.split.forward(x, training=training)
+            y = self.branch2.forward(right, training=training)
+            if self.residual:
+                y = self.relu.forward(right + y, training=training)
+        else:
+            left = self.branch1.forward(x, training=training)
+            y = self.branch2.forward(x, training=training)
+        y = self.concat.forward((left, y), training=training)
+        if self.se:
+            y = self.se.forward(y, training=training)
+        return self.shuffle.forward(y, training=training)
+
+    def _backward(self, dy: Array) -> Array:
+        dy = self.shuffle.backward(dy)
+        if self.se:
+            dy = self.se.backward(dy)
+        dleft, dy = self.concat.backward(dy)
+        if not self.splits:
+            return self.branch1.backward(dleft) + self.branch2.backward(dy)
+        if self.residual:
+            dy = self.relu.backward(dy)
+            dright = dy + self.branch2.backward(dy)
+        else:
+            dright = self.branch2.backward(dy)
+        return self.split.backward((dleft, dright))
+
+
+def _check_stride(stride: int, in_channels: int, out_channels: int) -> int:
+    if stride not in (1, 2):
+        raise ValueError(f"stride={stride!r} is not 1 or 2")
+    if stride == 1 and in_channels != out_channels:
+        raise ValueError(
+            f"out_channels={out_channels} is not in_channels={in_channels}, "
+            "as the addition of a stride-1 unit needs"
+        )
+    if stride == 2 and out_channels <= in_channels:
+        raise ValueError(
+            f"out_channels={out_channels} is not larger than in_channels={in_channels}, which the "
+            "shortcut of a stride-2 unit hands on"
+        )
+    return stride
