@@ -143,11 +143,11 @@ class Layer:
         for name, child in self.children().items():
             yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
 
-    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
-        """Yield every Parameter or Buffer within, by its full name."""
+    def _named(self, *kinds: type) -> Iterator[tuple[str, Any]]:
+        """Yield what is of one of these kinds, here and within, by its full name."""
         for prefix, layer in self.named_layers():
             for name, value in vars(layer).items():
-                if isinstance(value, kind):
+                if isinstance(value, kinds):
                     yield f"{prefix}.{name}" if prefix else name, value
 
     # Parameters
@@ -170,7 +170,7 @@ class Layer:
 
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of every parameter and running statistic, by name."""
-        both = self._named((Parameter, Buffer))  # type: ignore[arg-type]
+        both = self._named(Parameter, Buffer)
         return {name: stored.value.copy() for name, stored in both}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -207,7 +207,7 @@ class Layer:
         new = copy.deepcopy(self)
         new.release()
         new.zero_gradients()
-        for _, stored in new._named((Parameter, Buffer)):  # type: ignore[arg-type]
+        for _, stored in new._named(Parameter, Buffer):
             if np.issubdtype(stored.value.dtype, np.floating):
                 stored.value = stored.value.astype(dtype)
         return new
