@@ -170,8 +170,7 @@ class Layer:
 
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of every parameter and running statistic, by name."""
-        both = self._named(Parameter, Buffer)
-        return {name: stored.value.copy() for name, stored in both}
+        return {name: stored.value.copy() for name, stored in self._named(Parameter, Buffer)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over the arrays of a `state_dict`, converted to this model's dtype.
@@ -181,7 +180,7 @@ class Layer:
         ValueError
             If an entry is missing, unknown, or of another shape. Nothing is changed then.
         """
-        own = dict(self._named((Parameter, Buffer)))  # type: ignore[arg-type]
+        own = dict(self._named(Parameter, Buffer))
         problems = [f"{name} is missing" for name in own if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in own]
         problems += [
