@@ -1,0 +1,134 @@
+"""A set of labelled images, and how a training loop reads it in batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data._check import check_generator, check_images, check_labels
+from numpy_shufflenet.ops._check import check_positive, is_integer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images, the class of each, and the names of the classes.
+
+    Parameters
+    ----------
+    images : array, shape (n, c, h, w), uint8
+        Grey or colour values, 0 is black.
+    labels : array, shape (n,), int64
+        An index into `classes` for each image.
+    classes : tuple of str
+
+    Raises
+    ------
+    ValueError
+        If a dtype or shape is another, or a label has no class.
+    """
+
+    images: Array  # n c h w
+    labels: Array  # n
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_images("images", self.images)
+        if not isinstance(self.classes, tuple) or not all(isinstance(c, str) for c in self.classes):
+            raise ValueError(f"classes={self.classes!r} is not a tuple of names")
+        labels = self.labels
+        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
+            kind = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+            raise ValueError(f"labels is of type {kind}; an int64 array is needed")
+        if labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels has shape {labels.shape}, but there are {len(self.images)} images"
+            )
+        check_labels("labels", labels, len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, c, h, w = self.images.shape
+        return f"Dataset({n} images of {c} x {h} x {w}, {len(self.classes)} classes)"
+
+    def subset(self, indices: Array) -> "Dataset":
+        """Return a set of the images at `indices`, copied, in that order."""
+        return Dataset(self.images[indices], self.labels[indices], self.classes)
+
+
+def split(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Split a set in two, the same share of every class in each.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    fraction : float
+        Share of the images that go to the second set, between 0 and 1; from every class at least
+        one image goes to each set.
+    seed : int
+        The same seed gives the same split. Both sets keep the order of the given one.
+
+    Raises
+    ------
+    ValueError
+        If fraction isn't between 0 and 1, or a class has a single image.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction={fraction!r} is not between 0 and 1")
+    if not is_integer(seed) or seed < 0:
+        raise ValueError(f"seed={seed!r} is not a whole number of at least 0")
+    rng = np.random.default_rng(seed)
+    in_second = np.zeros(len(dataset), dtype=bool)  # n
+    for label, name in enumerate(dataset.classes):
+        members = np.flatnonzero(dataset.labels == label)
+        if len(members) == 1:
+            raise ValueError(f"dataset has one image of class {name!r}; a split needs two")
+        if len(members):
+            count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+            in_second[rng.permutation(members)[:count]] = True
+    first, second = np.flatnonzero(~in_second), np.flatnonzero(in_second)
+    return dataset.subset(first), dataset.subset(second)
+
+
+def batches(
+    dataset: Dataset,
+    batch_size: int,
+    rng: np.random.Generator | None = None,
+    drop_last: bool = False,
+) -> Iterator[tuple[Array, Array]]:
+    """Yield every image once, in batches.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    batch_size : int
+    rng : Generator, optional
+        Shuffles the images; without it they come in their own order.
+    drop_last : bool
+        Leave out a last batch of fewer than `batch_size` images.
+
+    Returns
+    -------
+    iterator of (images, labels) : (b, c, h, w) uint8 and (b,) int64
+        Copies, so that writing to a batch never changes the set.
+
+    Raises
+    ------
+    ValueError
+        At the call, if batch_size is not a positive number or rng not a Generator.
+    """
+    batch_size = check_positive("batch_size", batch_size)
+    n = len(dataset)
+    if rng is None:
+        order = np.arange(n)
+    else:
+        check_generator(rng)
+        order = rng.permutation(n)
+    stop = n - n % batch_size if drop_last else n
+    # An expression, not a `yield`: the checks above run at the call, not at the first batch.
+    return (
+        (dataset.images[chosen], dataset.labels[chosen])
+        for chosen in (order[start : start + batch_size] for start in range(0, stop, batch_size))
+    )

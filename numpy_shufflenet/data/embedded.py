@@ -1,0 +1,45 @@
+"""The images inside the package: 12,000 of Fashion-MNIST, read without any network."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from numpy_shufflenet.data.dataset import Dataset
+from numpy_shufflenet.data.fashion_mnist import FASHION_MNIST_CLASSES
+
+EMBEDDED = Path(__file__).parent / "fashion_mnist_12k.npz"
+
+
+def load_embedded() -> tuple[Dataset, Dataset]:
+    """Return 10,000 training and 2,000 test images of Fashion-MNIST, each class equally often.
+
+    Returns
+    -------
+    train, test : Dataset
+        images (10000, 1, 28, 28) and (2000, 1, 28, 28): the first 1,000 and 200 of each class, in
+        the order of the full set (`build_embedded` makes the file). New arrays at every call.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the installed file is missing or damaged.
+
+    Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; MIT licence in LICENSE-fashion-mnist.
+    """
+    if not EMBEDDED.is_file():
+        raise FileNotFoundError(f"{EMBEDDED} is missing; install numpy_shufflenet again")
+    try:
+        with EMBEDDED.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            train, test = (
+                Dataset(
+                    arrays[f"{part}_images"][:, None],
+                    arrays[f"{part}_labels"].astype(np.int64),
+                    FASHION_MNIST_CLASSES,
+                )
+                for part in ("train", "test")
+            )
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{EMBEDDED} is damaged; install numpy_shufflenet again") from error
+    return train, test

@@ -1,0 +1,103 @@
+"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, grey, 28 x 28.
+
+An IDX file is a header of big-endian numbers, then the bytes of one array:
+
+    0, 0, 8 (unsigned bytes), number of axes   |   one 4-byte length an axis   |   the values
+
+Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; the format: LeCun, Cortes, Burges, MNIST.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data._check import (
+    PathLike,
+    check_labels,
+    existing_directory,
+    read_maybe_gzipped,
+)
+from numpy_shufflenet.data.dataset import Dataset
+
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
+    """Read the training and the test set from the four IDX files, gzipped or not.
+
+    Parameters
+    ----------
+    directory : path
+        Holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the two of t10k, each as such
+        or with .gz at its end.
+
+    Returns
+    -------
+    train, test : Dataset
+        images (n, 1, h, w); n, h and w are what the files say.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory or one of the files is missing.
+    ValueError
+        If a file is truncated or isn't what its name says; the message names it.
+    """
+    folder = existing_directory("directory", directory)
+    return _read_part(folder, "train"), _read_part(folder, "t10k")
+
+
+def _read_part(folder: Path, part: str) -> Dataset:
+    images_path = _find(folder, f"{part}-images-idx3-ubyte")
+    labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
+    images = read_idx(images_path, axes=3)  # n h w
+    labels = read_idx(labels_path, axes=1).astype(np.int64)  # n
+    if 0 in images.shape:
+        raise ValueError(f"{images_path} has shape {images.shape}; it holds no image")
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{images_path} has {len(images)} images, but {labels_path} has {len(labels)} labels"
+        )
+    check_labels(str(labels_path), labels, len(FASHION_MNIST_CLASSES))
+    return Dataset(images[:, None], labels, FASHION_MNIST_CLASSES)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"directory={str(folder)!r} has neither {name} nor {name}.gz")
+
+
+def read_idx(path: Path, *, axes: int) -> Array:
+    """Read one IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes."""
+    data = read_maybe_gzipped(path)
+    magic = bytes([0, 0, 8, axes])
+    if data[:4] != magic:
+        raise ValueError(
+            f"{path} begins with the bytes {data[:4].hex(' ')}; "
+            f"an IDX file of unsigned bytes with {axes} axes begins with {magic.hex(' ')}"
+        )
+    start = 4 + 4 * axes
+    if len(data) < start:
+        raise ValueError(f"{path} is truncated: {len(data)} bytes, fewer than its header")
+    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
+    expected = start + math.prod(shape)
+    if len(data) != expected:
+        raise ValueError(
+            f"{path} has {len(data)} bytes, but shape {shape} in its header needs {expected}"
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
