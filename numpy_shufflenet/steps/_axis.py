@@ -1,0 +1,56 @@
+"""Which outputs and inputs meet in the windows of a convolution or a pool, along one axis.
+
+Output p meets input r through tap i of the kernel if
+
+    r = p * stride + i * dilation - before
+
+and r lies in the image. Forward asks for all (i, r) of an output, backward for all (p, i) of an
+input, and the gradient of the kernel for all (p, r) of a tap: three looks at one list.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Pairs = dict[int, list[tuple[int, int]]]
+
+
+class Axis(NamedTuple):
+    """All meetings along one axis; nothing is listed for what meets nothing."""
+
+    outputs: int  # how many windows fit
+    of_output: Pairs  # p -> (i, r)
+    of_input: Pairs  # r -> (p, i)
+    of_tap: Pairs  # i -> (p, r)
+
+
+def two_axes(
+    size: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any = 1
+) -> tuple[Axis, Axis]:
+    """Return the rows and the columns of windows over an image of this (height, width)."""
+    sides = [_pair(side) for side in _pair(padding)]
+    rows, columns = (
+        one_axis(*axis)
+        for axis in zip(size, kernel, _pair(stride), sides, _pair(dilation), strict=True)
+    )
+    return rows, columns
+
+
+def one_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> Axis:
+    """List the meetings of one axis, each list in ascending order."""
+    before, after = padding
+    last_start = before + size + after - dilation * (kernel - 1) - 1
+    starts = range(0, last_start + 1, stride)  # a remainder at the end is not used
+    axis = Axis(len(starts), defaultdict(list), defaultdict(list), defaultdict(list))
+    for p, start in enumerate(starts):
+        for i in range(kernel):
+            r = start + i * dilation - before
+            if 0 <= r < size:
+                axis.of_output[p].append((i, r))
+                axis.of_input[r].append((p, i))
+                axis.of_tap[i].append((p, r))
+    return axis
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

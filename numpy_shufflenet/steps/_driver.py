@@ -1,0 +1,174 @@
+"""What a slow twin yields, and the driver that turns it into functions of the `ops` signature.
+
+A twin is a generator. First it announces every output with its shape (`Output`), in the order in
+which they are returned; then it computes one entry at a time (`Step`): what it reads, the numbers
+that it adds up, and their sum. So it can be drawn and counted as well as compared.
+
+Only + - * / and > are used on entries, and np.exp and its like, which NumPy looks up as a method on
+entries of other classes: an object array of numbers that count what is done to them runs, too.
+"""
+
+import copy
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+Index: TypeAlias = tuple[int, ...]
+Reads: TypeAlias = list[tuple[str, Index]]
+
+
+class Output(NamedTuple):
+    """An array that is about to be computed; of shape None if it is missing, as db without b.
+
+    A tuple of arrays is announced part by part: y[0], y[1], ...
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of an output."""
+
+    output: str
+    index: Index
+    reads: Reads  # name and index of each entry that is looked at, in order
+    terms: list[Any]  # what is added up: in a backward, one dy * slope for each way to an output
+    value: Any  # the sum of terms
+
+
+Steps: TypeAlias = Iterator[Output | Step]
+
+
+def add_up(output: str, index: Index, reads: Reads, terms: list[Any]) -> Step:
+    """Return the step whose value is the sum of terms, from left to right; 0 if there are none."""
+    return Step(output, index, reads, terms, total(terms))
+
+
+def total(terms: list[Any]) -> Any:
+    """Return the sum from left to right, without an addition to 0; 0 if there is nothing."""
+    return functools.reduce(operator.add, terms) if terms else 0.0
+
+
+class StepsCache(NamedTuple):
+    """What a slow backward needs: the arguments of the forward, and the shape of its outputs."""
+
+    arguments: inspect.BoundArguments  # a generator of random numbers as it was before the forward
+    outputs: tuple[Output, ...]
+    dtype: np.dtype[Any]
+
+
+def functions(
+    forward_steps: Callable[..., Steps], backward_steps: Callable[..., Steps]
+) -> tuple[Callable[..., tuple[Any, StepsCache]], Callable[[Any, StepsCache], Any]]:
+    """Return the pair (forward, backward) of the `ops` signature that runs these generators.
+
+    Both keep the dtype of the first array, and raise ValueError if arrays are not of one
+    floating-point dtype, or if dy is not like the output.
+    """
+    signature = inspect.signature(forward_steps)
+
+    def forward(*args: Any, **kwargs: Any) -> tuple[Any, StepsCache]:
+        arguments = signature.bind(*args, **kwargs)
+        dtype = _common_dtype(arguments)
+        kept = _with_own_rng(arguments)
+        outputs, arrays = run(forward_steps(*arguments.args, **arguments.kwargs), dtype)
+        return _pack(outputs, arrays), StepsCache(kept, outputs, dtype)
+
+    def backward(dy: Any, cache: StepsCache) -> Any:
+        dy = _checked_gradient(dy, cache)
+        arguments = _with_own_rng(cache.arguments)
+        steps = backward_steps(dy, *arguments.args, **arguments.kwargs)
+        return _pack(*run(steps, cache.dtype))
+
+    name = forward_steps.__name__.removesuffix("_forward_steps")
+    for function, direction in ((forward, "forward"), (backward, "backward")):
+        function.__name__ = function.__qualname__ = f"{name}_{direction}"
+        function.__module__ = forward_steps.__module__
+        function.__doc__ = f"`ops.{name}_{direction}`, one entry at a time."
+    return forward, backward
+
+
+def run(
+    steps: Iterable[Output | Step], dtype: np.dtype[Any]
+) -> tuple[tuple[Output, ...], list[Array | None]]:
+    """Write the value of each step to its place; every place must be written exactly once."""
+    outputs: dict[str, Output] = {}
+    arrays: dict[str, Array] = {}
+    written: dict[str, Array] = {}
+    for item in steps:
+        if isinstance(item, Output):
+            outputs[item.name] = item
+            if item.shape is not None:
+                arrays[item.name] = np.empty(item.shape, dtype)
+                written[item.name] = np.zeros(item.shape, bool)
+        else:
+            if written[item.output][item.index]:
+                raise RuntimeError(f"{item.output}{list(item.index)} is written twice")
+            arrays[item.output][item.index] = item.value
+            written[item.output][item.index] = True
+    for name, done in written.items():
+        if not done.all():
+            raise RuntimeError(f"{name}{np.argwhere(~done)[0].tolist()} is never written")
+    return tuple(outputs.values()), [arrays.get(name) for name in outputs]
+
+
+def _pack(outputs: tuple[Output, ...], arrays: list[Array | None]) -> Any:
+    """Return one array alone, several as a tuple, and an array without axes as a scalar."""
+    scalars = [a[()] if a is not None and a.ndim == 0 else a for a in arrays]
+    if len(scalars) == 1 and not outputs[0].name.endswith("]"):
+        return scalars[0]
+    return tuple(scalars)
+
+
+def _common_dtype(arguments: inspect.BoundArguments) -> np.dtype[Any]:
+    """The dtype of all arrays that are not labels."""
+    flat = [*arguments.args, *arguments.kwargs.values()]
+    arrays = [a for a in flat if isinstance(a, np.ndarray)]
+    if not arrays or arrays[0].dtype.kind not in "fO":
+        kinds = ", ".join(str(a.dtype) for a in arrays) or "no array"
+        raise ValueError(f"the arguments are {kinds}; floating-point arrays are needed")
+    dtype = arrays[0].dtype
+    for array in arrays[1:]:
+        if array.dtype.kind in "fO" and array.dtype != dtype:
+            raise ValueError(f"an array has dtype {array.dtype}, but the first {dtype}")
+    return dtype
+
+
+def _with_own_rng(arguments: inspect.BoundArguments) -> inspect.BoundArguments:
+    """Copy the arguments such that a random generator among them stays in its present state."""
+    kept = copy.copy(arguments)
+    kept.arguments = {
+        name: copy.deepcopy(value) if isinstance(value, np.random.Generator) else value
+        for name, value in arguments.arguments.items()
+    }
+    return kept
+
+
+def _checked_gradient(dy: Any, cache: StepsCache) -> Any:
+    """Return dy, or raise ValueError unless it is just like the output."""
+    if not cache.outputs[0].name.endswith("]"):
+        return _checked_part(dy, cache.outputs[0], cache.dtype)
+    if len(dy) != len(cache.outputs):
+        raise ValueError(f"dy has {len(dy)} parts, but the output has {len(cache.outputs)}")
+    parts = zip(dy, cache.outputs, strict=True)
+    return tuple(_checked_part(part, output, cache.dtype) for part, output in parts)
+
+
+def _checked_part(dy: Any, output: Output, dtype: np.dtype[Any]) -> Any:
+    if np.shape(dy) != output.shape:
+        raise ValueError(f"dy has shape {np.shape(dy)}, but the output has {output.shape}")
+    if output.shape == ():
+        return np.asarray(dy, dtype)[()]  # any number will do
+    if not isinstance(dy, np.ndarray) or dy.dtype != dtype:
+        kind = getattr(dy, "dtype", type(dy).__name__)
+        raise ValueError(f"dy has dtype {kind}, but the output has {dtype}")
+    return dy

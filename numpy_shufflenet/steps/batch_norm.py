@@ -1,0 +1,109 @@
+"""Batch normalisation, one output at a time: in training each reads the whole of its channel.
+
+Backward is none of the three of `ops`. The slope of output k by input i is written out as the
+quotient rule gives it, and dx[i] adds dy[k] times that slope, for all k of the channel: m^2
+products where the formulas in `ops` need a few m.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
+
+
+def batch_norm_forward_steps(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5) -> Steps:
+    """y[n, c, h, w] reads every value of channel c."""
+    yield Output("y", x.shape)
+    for c in range(x.shape[1]):
+        channel = places(x, c)
+        mean, std = mean_and_std([x[k] for k in channel], eps)
+        reads: Reads = [("x", k) for k in channel]
+        reads += [("gamma", (c,)), ("beta", (c,))]
+        for i in channel:
+            yield add_up("y", i, reads, [gamma[c] * ((x[i] - mean) / std), beta[c]])
+
+
+def batch_norm_backward_steps(
+    dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> Steps:
+    """x[i] reaches every output k of its channel: directly if k is i, and by mean and std."""
+    yield Output("dx", x.shape)
+    yield Output("dgamma", gamma.shape)
+    yield Output("dbeta", beta.shape)
+    for c in range(x.shape[1]):
+        channel = places(x, c)
+        m = len(channel)
+        mean, std = mean_and_std([x[k] for k in channel], eps)
+        reads: Reads = [("x", k) for k in channel]
+        reads += [("gamma", (c,))]
+        reads += [("dy", k) for k in channel]
+        for i in channel:
+            dstd = (x[i] - mean) / (m * std)  # d std / d x[i]
+            terms = []
+            for k in channel:
+                dcentred = (1 if k == i else 0) - 1 / m  # d (x[k] - mean) / d x[i]
+                slope = (dcentred * std - (x[k] - mean) * dstd) / (std * std)
+                terms.append(dy[k] * (gamma[c] * slope))
+            yield add_up("dx", i, reads, terms)
+
+        reads = [("x", k) for k in channel]
+        reads += [("dy", k) for k in channel]
+        yield add_up("dgamma", (c,), reads, [dy[k] * ((x[k] - mean) / std) for k in channel])
+        yield add_up("dbeta", (c,), [("dy", k) for k in channel], [dy[k] for k in channel])
+
+
+def batch_norm_inference_forward_steps(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
+) -> Steps:
+    """y[n, c, h, w] reads one value and four numbers of its channel."""
+    yield Output("y", x.shape)
+    for i in np.ndindex(x.shape):
+        c = i[1]
+        x_hat = (x[i] - mean[c]) / np.sqrt(var[c] + eps)
+        reads: Reads = [("x", i)]
+        reads += [(name, (c,)) for name in ("mean", "var", "gamma", "beta")]
+        yield add_up("y", i, reads, [gamma[c] * x_hat, beta[c]])
+
+
+def batch_norm_inference_backward_steps(
+    dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
+) -> Steps:
+    """x[i] reaches one output, gamma and beta all of their channel; mean and var are constants."""
+    yield Output("dx", x.shape)
+    yield Output("dgamma", gamma.shape)
+    yield Output("dbeta", beta.shape)
+    for i in np.ndindex(x.shape):
+        c = i[1]
+        reads: Reads = [("dy", i), ("gamma", (c,)), ("var", (c,))]
+        yield add_up("dx", i, reads, [dy[i] * (gamma[c] / np.sqrt(var[c] + eps))])
+    for c in range(x.shape[1]):
+        channel = places(x, c)
+        std = np.sqrt(var[c] + eps)
+        reads = [("mean", (c,)), ("var", (c,))]
+        for k in channel:
+            reads += [("dy", k), ("x", k)]
+        yield add_up("dgamma", (c,), reads, [dy[k] * ((x[k] - mean[c]) / std) for k in channel])
+        yield add_up("dbeta", (c,), [("dy", k) for k in channel], [dy[k] for k in channel])
+
+
+def places(x: Array, c: int) -> list[Index]:
+    """Return the index of every value of a channel."""
+    n, _, height, width = x.shape
+    return [(i, c, h, w) for i, h, w in np.ndindex(n, height, width)]
+
+
+def mean_and_std(values: list[Any], eps: float) -> tuple[Any, Any]:
+    """Return the mean and the biased standard deviation, eps added to the variance."""
+    mean = total(values) / len(values)
+    squares = [(v - mean) * (v - mean) for v in values]
+    return mean, np.sqrt(total(squares) / len(values) + eps)
+
+
+batch_norm_forward, batch_norm_backward = functions(
+    batch_norm_forward_steps, batch_norm_backward_steps
+)
+batch_norm_inference_forward, batch_norm_inference_backward = functions(
+    batch_norm_inference_forward_steps, batch_norm_inference_backward_steps
+)

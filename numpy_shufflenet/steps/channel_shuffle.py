@@ -1,0 +1,61 @@
+"""Channel shuffle, one output at a time: every output reads a single number.
+
+Channel k of x is number k % n of group k // n. Shuffled, it stands at number k // n of n groups.
+"""
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+
+
+def channel_shuffle_forward_steps(x: Array, groups: int) -> Steps:
+    """Output channel k reads group k % g, place k // g."""
+    yield Output("y", x.shape)
+    for n, k, h, w in np.ndindex(x.shape):
+        source = (n, shuffled_from(k, x.shape[1], groups), h, w)
+        yield add_up("y", (n, k, h, w), [("x", source)], [x[source]])
+
+
+def channel_shuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
+    """A channel reaches one output: the one that read it."""
+    yield Output("dx", x.shape)
+    for n, k, h, w in np.ndindex(x.shape):
+        target = (n, shuffled_to(k, x.shape[1], groups), h, w)
+        yield add_up("dx", (n, k, h, w), [("dy", target)], [dy[target]])
+
+
+def channel_unshuffle_forward_steps(x: Array, groups: int) -> Steps:
+    """Output channel k reads from where a shuffle has put channel k."""
+    yield Output("y", x.shape)
+    for n, k, h, w in np.ndindex(x.shape):
+        source = (n, shuffled_to(k, x.shape[1], groups), h, w)
+        yield add_up("y", (n, k, h, w), [("x", source)], [x[source]])
+
+
+def channel_unshuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
+    """A channel reaches one output: the channel that a shuffle would have put here."""
+    yield Output("dx", x.shape)
+    for n, k, h, w in np.ndindex(x.shape):
+        target = (n, shuffled_from(k, x.shape[1], groups), h, w)
+        yield add_up("dx", (n, k, h, w), [("dy", target)], [dy[target]])
+
+
+def shuffled_from(k: int, channels: int, groups: int) -> int:
+    """Return the channel that stands at k after the shuffle."""
+    place, group = divmod(k, groups)
+    return group * (channels // groups) + place
+
+
+def shuffled_to(k: int, channels: int, groups: int) -> int:
+    """Return where channel k stands after the shuffle."""
+    group, place = divmod(k, channels // groups)
+    return place * groups + group
+
+
+channel_shuffle_forward, channel_shuffle_backward = functions(
+    channel_shuffle_forward_steps, channel_shuffle_backward_steps
+)
+channel_unshuffle_forward, channel_unshuffle_backward = functions(
+    channel_unshuffle_forward_steps, channel_unshuffle_backward_steps
+)

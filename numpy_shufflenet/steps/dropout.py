@@ -1,0 +1,28 @@
+"""Dropout, one number at a time: draw, then drop it or let it grow.
+
+Backward draws the same numbers again, so it must start from the state that forward started from.
+"""
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+
+
+def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
+    """A number is kept, with probability 1 - rate, and divided by it."""
+    yield Output("y", x.shape)
+    for index in np.ndindex(x.shape):
+        kept = rng.random() >= rate
+        yield add_up("y", index, [("x", index)], [x[index] / (1 - rate)] if kept else [])
+
+
+def dropout_backward_steps(dy: Array, x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
+    """Only a number that was kept has an influence."""
+    yield Output("dx", x.shape)
+    for index in np.ndindex(x.shape):
+        kept = rng.random() >= rate
+        yield add_up("dx", index, [("dy", index)], [dy[index] / (1 - rate)] if kept else [])
+
+
+dropout_forward, dropout_backward = functions(dropout_forward_steps, dropout_backward_steps)

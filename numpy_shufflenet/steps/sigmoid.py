@@ -1,0 +1,44 @@
+"""Sigmoid, one number at a time, with exp where `ops` has tanh.
+
+    y = 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x))        dy/dx = e / (1 + e)^2,  e = exp(-|x|)
+
+Of the two forms, the one whose exponent is negative never overflows.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+
+
+def sigmoid_forward_steps(x: Array) -> Steps:
+    """Squash one number into (0, 1)."""
+    yield Output("y", x.shape)
+    for index in np.ndindex(x.shape):
+        yield add_up("y", index, [("x", index)], [sigmoid(x[index])])
+
+
+def sigmoid_backward_steps(dy: Array, x: Array) -> Steps:
+    """Multiply dy by the slope at x, by the quotient rule and not through y."""
+    yield Output("dx", x.shape)
+    for index in np.ndindex(x.shape):
+        reads = [("dy", index), ("x", index)]
+        yield add_up("dx", index, reads, [dy[index] * sigmoid_slope(x[index])])
+
+
+def sigmoid(x: Any) -> Any:
+    """Return 1 / (1 + exp(-x)) for one number."""
+    if x > 0:
+        return 1 / (1 + np.exp(-x))
+    return np.exp(x) / (1 + np.exp(x))
+
+
+def sigmoid_slope(x: Any) -> Any:
+    """Return its derivative, which is the same at x and -x."""
+    e = np.exp(-x if x > 0 else x)
+    return e / ((1 + e) * (1 + e))
+
+
+sigmoid_forward, sigmoid_backward = functions(sigmoid_forward_steps, sigmoid_backward_steps)

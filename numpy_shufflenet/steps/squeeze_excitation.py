@@ -1,0 +1,121 @@
+"""Squeeze-and-excitation, one output at a time.
+
+The scale e[k] of a channel depends on all pixels of its image. Backward, every gradient adds one
+product for each output that it reaches, with
+
+    dy[n, k, p, q] / d e[n, k] = x[n, k, p, q]        de[k]/da = e (1 - e), a = w2 z + b2
+
+and a differentiated by what is asked for. `ops` walks the small network upwards instead.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps.sigmoid import sigmoid, sigmoid_slope
+
+
+class Gate(NamedTuple):
+    """The small network at work on one image."""
+
+    s: list[Any]  # c: squeezed
+    z: list[Any]  # r: hidden, after the ReLU
+    e: list[Any]  # c: the scales
+    slope: list[Any]  # c: e (1 - e)
+
+
+def squeeze_excitation_forward_steps(x: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Steps:
+    """y[n, k, p, q] reads its whole image and both layers."""
+    yield Output("y", x.shape)
+    for n in range(len(x)):
+        gate = run_gate(x[n], w1, b1, w2, b2)
+        reads = reads_of_gate(x, n, w1, b1, w2, b2)
+        for k, p, q in np.ndindex(x.shape[1:]):
+            yield add_up("y", (n, k, p, q), reads, [x[n, k, p, q] * gate.e[k]])
+
+
+def squeeze_excitation_backward_steps(
+    dy: Array, x: Array, w1: Array, b1: Array, w2: Array, b2: Array
+) -> Steps:
+    """A pixel reaches its own output, and through the scales every output of its image."""
+    _, channels, height, width = x.shape
+    for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
+        yield Output(f"d{name}", array.shape)
+    gates = [run_gate(image, w1, b1, w2, b2) for image in x]
+    outputs = list(np.ndindex(x.shape))
+    reads_all: Reads = [("dy", out) for out in outputs]
+    for n in range(len(x)):
+        reads_all += reads_of_gate(x, n, w1, b1, w2, b2)
+
+    for n, gate in enumerate(gates):
+        image = [out for out in outputs if out[0] == n]
+        reads = [("dy", out) for out in image] + reads_of_gate(x, n, w1, b1, w2, b2)
+        for c in range(channels):
+            # d e[k] / d x[c, r, s] is the same for all pixels of c: each has its share in s[c].
+            through = [
+                gate.slope[k] * slope_of_layers(gate, w1, w2, k, c) / (height * width)
+                for k in range(channels)
+            ]
+            for r, s in np.ndindex(height, width):
+                terms = [dy[n, c, r, s] * gate.e[c]]
+                terms += [dy[out] * (x[out] * through[out[1]]) for out in image]
+                yield add_up("dx", (n, c, r, s), reads, terms)
+
+    def dlogit(out: Index) -> Any:
+        """What output `out` sends back to a[n, k]."""
+        n, k, _, _ = out
+        return dy[out] * (x[out] * gates[n].slope[k])
+
+    for j, c in np.ndindex(w1.shape):
+        terms = [
+            dlogit(o) * (w2[o[1], j] * gates[o[0]].s[c]) for o in outputs if alive(gates, o, j)
+        ]
+        yield add_up("dw1", (j, c), reads_all, terms)
+    for j in range(len(b1)):
+        terms = [dlogit(out) * w2[out[1], j] for out in outputs if alive(gates, out, j)]
+        yield add_up("db1", (j,), reads_all, terms)
+    for k, j in np.ndindex(w2.shape):
+        terms = [dlogit(out) * gates[out[0]].z[j] for out in outputs if out[1] == k]
+        yield add_up("dw2", (k, j), reads_all, terms)
+    for k in range(len(b2)):
+        terms = [dlogit(out) for out in outputs if out[1] == k]
+        yield add_up("db2", (k,), reads_all, terms)
+
+
+def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
+    """Run the small network on one image (c, h, w)."""
+    s = []
+    for channel in image:
+        pixels = list(channel.flat)
+        s.append(total(pixels) / len(pixels))
+    z = []
+    for j in range(len(w1)):
+        hidden = total([*(w1[j, c] * s[c] for c in range(len(s))), b1[j]])
+        z.append(hidden if hidden > 0 else 0.0 * hidden)
+    logits = [total([*(w2[k, j] * z[j] for j in range(len(z))), b2[k]]) for k in range(len(w2))]
+    return Gate(s, z, [sigmoid(a) for a in logits], [sigmoid_slope(a) for a in logits])
+
+
+def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
+    """Return d a[k] / d s[c]: the paths over all hidden numbers that the ReLU lets pass."""
+    return total([w2[k, j] * w1[j, c] for j in range(len(w1)) if gate.z[j] > 0])
+
+
+def alive(gates: list[Gate], out: Index, j: int) -> bool:
+    """Tell whether hidden number j of an output's image passes the ReLU."""
+    return bool(gates[out[0]].z[j] > 0)
+
+
+def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) -> Reads:
+    """Return all that the scales of image n depend on."""
+    reads: Reads = [("x", (n, *place)) for place in np.ndindex(x.shape[1:])]
+    for name, array in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
+        reads += [(name, place) for place in np.ndindex(array.shape)]
+    return reads
+
+
+squeeze_excitation_forward, squeeze_excitation_backward = functions(
+    squeeze_excitation_forward_steps, squeeze_excitation_backward_steps
+)
