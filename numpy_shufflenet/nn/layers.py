@@ -171,7 +171,7 @@ class BatchNorm2d(OperationLayer):
         self.running_mean.value, self.running_var.value = update_running_statistics(
             mean, var, self._call.cache, momentum=self.momentum
         )
-        self.num_batches_tracked.value = self.num_batches_tracked.value + 1
+        self.num_batches_tracked.value += 1  # in place: NumPy would give a scalar, not an array
         return y
 
 
