@@ -59,7 +59,8 @@ class ShuffleNetV1Unit(Layer):
         se: bool = False,
     ):
         super().__init__()
-        self.stride = _check_stride(stride, in_channels, out_channels)
+        self.stride = _check_stride(stride)
+        _check_shortcut(stride, in_channels, out_channels)
         branch_channels = out_channels if stride == 1 else out_channels - in_channels
         bottleneck = -(-out_channels // (4 * groups)) * groups
         self.branch = Sequential(
@@ -113,7 +114,7 @@ class ShuffleNetV2Unit(Layer):
     Parameters
     ----------
     in_channels, out_channels : int
-        Even; a unit of one branch keeps its channels.
+        out_channels is even; a unit of one branch keeps its channels.
     stride : int
         1 or 2.
     branch1_channels : int, optional
@@ -142,6 +143,7 @@ class ShuffleNetV2Unit(Layer):
         extra_depthwise: bool = False,
     ):
         super().__init__()
+        _check_stride(stride)
         self.splits = stride == 1 and in_channels == out_channels
         half = out_channels // 2
         if out_channels % 2:
@@ -151,6 +153,10 @@ class ShuffleNetV2Unit(Layer):
             branch_in, branch_out = half, half
         else:
             kept = half if branch1_channels is None else branch1_channels
+            if not 1 <= kept < out_channels:
+                raise ValueError(
+                    f"branch1_channels={kept} is not from 1 to below out_channels={out_channels}"
+                )
             self.branch1 = Sequential(
                 depthwise3x3(in_channels, stride=stride),
                 BatchNorm2d(in_channels),
@@ -207,9 +213,13 @@ class ShuffleNetV2Unit(Layer):
         return self.split.backward((dleft, dright))
 
 
-def _check_stride(stride: int, in_channels: int, out_channels: int) -> int:
+def _check_stride(stride: int) -> int:
     if stride not in (1, 2):
         raise ValueError(f"stride={stride!r} is not 1 or 2")
+    return stride
+
+
+def _check_shortcut(stride: int, in_channels: int, out_channels: int) -> None:
     if stride == 1 and in_channels != out_channels:
         raise ValueError(
             f"out_channels={out_channels} is not in_channels={in_channels}, "
@@ -220,4 +230,3 @@ def _check_stride(stride: int, in_channels: int, out_channels: int) -> int:
             f"out_channels={out_channels} is not larger than in_channels={in_channels}, which the "
             "shortcut of a stride-2 unit hands on"
         )
-    return stride
