@@ -73,7 +73,7 @@ def shufflenet_v1(
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 1, 1.5, 2")
     check_positive("num_classes", num_classes)
     check_positive("in_channels", in_channels)
-    config = {"name": "shufflenet_v1", **{k: v for k, v in locals().items() if k != "config"}}
+    config = {"name": "shufflenet_v1", **locals()}
     widths = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
     channels = stem_channels(groups, scale)
 
