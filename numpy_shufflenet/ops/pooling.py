@@ -64,7 +64,8 @@ def max_pool2d_forward(
     windows = _pool_windows(x, kernel_size, stride, padding)
     padded = windows.pad(x, value=-np.inf)
     y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *windows.output))
-    winner = np.zeros_like(y, dtype=np.int32)
+    winner = np.empty_like(y, dtype=np.int32)
+    winner[...] = _first_tap_inside(windows)  # wins over the border if all values are -inf
     for number, (i, j) in enumerate(windows.taps()):
         candidate = windows.tap(padded, i, j)
         wins = (candidate > y) | np.isnan(candidate)
@@ -189,6 +190,15 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     dx = np.empty_like(x)
     dx[...] = (dy / (h * w))[:, :, None, None]
     return dx
+
+
+def _first_tap_inside(windows: Windows) -> Array:
+    """Return the number of the first tap of each window that is not in the border: (oh, ow)."""
+    (oh, ow), (sh, sw) = windows.output, windows.stride
+    (top, _), (left, _) = windows.padding
+    i = np.maximum(top - sh * np.arange(oh), 0)
+    j = np.maximum(left - sw * np.arange(ow), 0)
+    return i[:, None] * windows.kernel[1] + j
 
 
 def _pool_windows(
