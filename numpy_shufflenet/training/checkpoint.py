@@ -1,0 +1,205 @@
+"""Checkpoints: one safetensors file with all that is needed to train on, or to use the network.
+
+The arrays are the model's (weights and running statistics) under "model." and the optimiser's
+under "velocity."; everything else is JSON in the file's metadata.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import models
+from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data import Standardise
+from numpy_shufflenet.nn.layer import Layer
+
+PathLike = str | os.PathLike[str]
+FORMAT = "numpy_shufflenet checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training between two epochs.
+
+    Attributes
+    ----------
+    model : dict of str to array
+        `model.state_dict()`.
+    architecture : dict or None
+        `model.config`, from which the model is built again; None if it has none.
+    optimiser : dict
+        `SGD.state_dict()`.
+    schedule : dict or None
+        `Schedule.to_dict()`.
+    settings : dict
+        The other arguments of the Trainer.
+    standardise : Standardise
+        How images become what the model expects.
+    fingerprint : int
+        Of the training set; another one would not continue this training.
+    classes : tuple of str
+        Their names, in the order of the logits.
+    epoch, step : int
+        How many are done.
+    history : dict
+        `History.to_dict()`.
+    rng : dict
+        States of the random generators: "trainer", and "model.NAME" of layers that draw.
+    """
+
+    model: dict[str, Array]
+    architecture: dict[str, Any] | None
+    optimiser: dict[str, Any]
+    schedule: dict[str, Any] | None
+    settings: dict[str, Any]
+    standardise: Standardise
+    fingerprint: int
+    classes: tuple[str, ...]
+    epoch: int
+    step: int
+    history: dict[str, Any]
+    rng: dict[str, Any]
+
+    def build_model(self) -> Layer:
+        """Return the network, built anew, with its weights and running statistics.
+
+        Raises
+        ------
+        ValueError
+            If there is no architecture, or it and the weights don't fit together.
+        """
+        if self.architecture is None:
+            raise ValueError("architecture=None: this model can't be built from its checkpoint")
+        model: Layer = models.build(self.architecture)
+        if any(array.dtype == np.float64 for array in self.model.values()):
+            model = model.astype(np.float64)
+        model.load_state_dict(self.model)
+        return model
+
+
+def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; path holds the old file until the new one is whole.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    ValueError
+        If something in the checkpoint is neither an array nor JSON: a NaN, for one.
+    """
+    rest = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    arrays = {f"model.{name}": array for name, array in rest.pop("model").items()}
+    rest["optimiser"] = dict(rest["optimiser"])
+    velocity = rest["optimiser"].pop("velocity")
+    arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
+    text = json.dumps(rest, allow_nan=False, default=_to_json)
+    _write(path, arrays, {"format": FORMAT, "checkpoint": text})
+
+
+def load_checkpoint(path: PathLike) -> Checkpoint:
+    """Read what `save_checkpoint` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, or isn't a checkpoint; the message names it.
+    """
+    arrays, metadata = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} holds arrays, but is not a checkpoint of this version of numpy_shufflenet; "
+            "load_weights reads weights alone"
+        )
+    try:
+        rest = json.loads(metadata["checkpoint"])
+        rest["optimiser"]["velocity"] = _within(arrays, "velocity.")
+        mean, std = rest["standardise"]
+        rest["standardise"] = Standardise(tuple(mean), tuple(std))
+        rest["classes"] = tuple(rest["classes"])
+        return Checkpoint(model=_within(arrays, "model."), **rest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
+
+
+def save_weights(model: Layer, path: PathLike) -> None:
+    """Write weights and running statistics by name, and nothing else: a plain safetensors file.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written; path is then as it was.
+    """
+    _write(path, model.state_dict(), {})
+
+
+def load_weights(model: Layer, path: PathLike) -> None:
+    """Give a model the weights of a safetensors file; from a checkpoint it takes the weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated or isn't a safetensors file, or its arrays don't fit the model.
+        The model is unchanged then.
+    """
+    arrays, metadata = _read(path)
+    if metadata.get("format") == FORMAT:
+        arrays = _within(arrays, "model.")
+    try:
+        model.load_state_dict(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _within(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _to_json(value: Any) -> Any:
+    """Some generators keep their state in arrays."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise ValueError(f"{value!r} in a checkpoint is neither an array nor JSON")
+
+
+def _write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    safetensors = _safetensors()
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_bytes(path, safetensors.numpy.save(contiguous, metadata=metadata))
+
+
+def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
+    safetensors = _safetensors()
+    path = Path(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; a safetensors file is needed")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (safetensors.SafetensorError, TypeError) as error:
+        raise ValueError(f"{path} is truncated, or not a safetensors file: {error}") from error
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'checkpoints need safetensors: pip install "numpy_shufflenet[demo]"'
+        ) from error
+    return safetensors

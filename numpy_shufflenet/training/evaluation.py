@@ -1,0 +1,130 @@
+"""How good a model is: loss, accuracy, and which class is taken for which."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data import Dataset, Standardise
+from numpy_shufflenet.nn.layer import Layer
+from numpy_shufflenet.ops import softmax_cross_entropy_forward
+from numpy_shufflenet.ops._check import check_positive
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found on n images of k classes.
+
+    Attributes
+    ----------
+    loss : float
+        Mean cross-entropy in nats, without label smoothing.
+    accuracy : float
+        Share of the images whose most probable class is the label, from 0 to 1.
+    confusion : int array, shape (k, k)
+        See `confusion_matrix`.
+    predictions : int array, shape (n,)
+        The most probable class of each image; the lowest of equals.
+    probabilities : array, shape (n, k)
+    """
+
+    loss: float
+    accuracy: float
+    confusion: Array  # k k
+    predictions: Array  # n
+    probabilities: Array  # n k
+
+
+def evaluate(
+    model: Layer, dataset: Dataset, standardise: Standardise, *, batch_size: int = 256
+) -> Evaluation:
+    """Run a model in evaluation mode over all images of a dataset, in order.
+
+    Parameters
+    ----------
+    model : Layer
+        From images (n, c, h, w) to logits (n, k). What an earlier forward kept is dropped.
+    dataset : Dataset
+    standardise : Standardise
+        That of the training.
+    batch_size : int
+        Images that go through the network at once; no result depends on it beyond rounding.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is empty, or an image or label doesn't fit the model.
+    """
+    check_positive("batch_size", batch_size)
+    n = len(dataset.labels)
+    if n == 0:
+        raise ValueError("dataset has 0 images; at least 1 is needed")
+    dtype = dtype_of(model)
+    loss = 0.0
+    parts = []
+    # Weights that have overflowed give NaN, which the caller sees in the loss.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n, batch_size):
+            rows = slice(start, start + batch_size)
+            logits = model.forward(standardise(dataset.images[rows], dtype))  # b k
+            model.release()
+            part_loss, cache = softmax_cross_entropy_forward(logits, dataset.labels[rows])
+            loss += float(part_loss) * len(logits) / n
+            parts.append(cache.probabilities)
+    probabilities = np.concatenate(parts)  # n k
+    predictions = probabilities.argmax(axis=1)  # n
+    return Evaluation(
+        loss=loss,
+        accuracy=float((predictions == dataset.labels).mean()),
+        confusion=confusion_matrix(dataset.labels, predictions, probabilities.shape[1]),
+        predictions=predictions,
+        probabilities=probabilities,
+    )
+
+
+def dtype_of(model: Layer) -> np.dtype[np.floating[Any]]:
+    """Return the dtype of a model's parameters, which its input must have."""
+    dtype: np.dtype[np.floating[Any]] = next(iter(model.parameters().values())).dtype
+    return dtype
+
+
+def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
+    """Count how often each class is taken for each.
+
+    Parameters
+    ----------
+    labels, predictions : int array, shape (n,)
+        From 0 to classes - 1.
+    classes : int
+
+    Returns
+    -------
+    confusion : int64 array, shape (classes, classes)
+        confusion[i, j] images of class i were predicted as class j: a row a label, a column a
+        prediction; its sum is n, and its diagonal is right.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a class is out of range.
+    """
+    check_positive("classes", classes)
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, np.integer):
+            kind = getattr(values, "dtype", type(values).__name__)
+            raise ValueError(f"{name} is of type {kind}; an integer array is needed")
+        outside = (values < 0) | (values >= classes)
+        if outside.any():
+            raise ValueError(
+                f"{name}[{outside.argmax()}]={values[outside][0]} is out of range; "
+                f"0 to {classes - 1} is needed"
+            )
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        raise ValueError(
+            f"labels has shape {labels.shape} and predictions {predictions.shape}; "
+            "the same (n,) is needed"
+        )
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, predictions), 1)
+    return confusion

@@ -1,0 +1,340 @@
+"""The training loop: batches in, gradients back, one step of the optimiser, and the books kept."""
+
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channel_statistics
+from numpy_shufflenet.nn.layer import Layer
+from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from numpy_shufflenet.training.evaluation import dtype_of, evaluate
+from numpy_shufflenet.training.history import EpochRecord, History, StepReport
+from numpy_shufflenet.training.optimiser import SGD
+from numpy_shufflenet.training.schedule import Schedule
+
+PathLike = str | os.PathLike[str]
+
+
+class TrainingDiverged(ValueError):  # noqa: N818 - the name says what happened
+    """The loss or a weight is NaN or infinite."""
+
+
+class Observer:
+    """Is told what happens in a training; a subclass overrides what it wants to know.
+
+    An exception in an observer ends the training as one anywhere else does.
+    """
+
+    def begin(self, trainer: "Trainer") -> None:
+        """Training begins, or goes on."""
+
+    def step(self, trainer: "Trainer", report: StepReport) -> None:
+        """A step is done."""
+
+    def epoch(self, trainer: "Trainer", record: EpochRecord) -> None:
+        """An epoch is done, evaluated, and saved."""
+
+    def end(self, trainer: "Trainer") -> None:
+        """Training is over, rightly or by an exception."""
+
+
+class Trainer:
+    """Trains a model on a set of images.
+
+    Parameters
+    ----------
+    model : Layer
+        From images (n, c, h, w) to logits.
+    optimiser : SGD
+        Of this model.
+    train_set : Dataset
+    test_set : Dataset, optional
+        Evaluated after each epoch.
+    epochs, batch_size : int
+        The last batch of an epoch has what is left; see `steps_per_epoch`.
+    schedule : Schedule, optional
+        Sets the optimiser's learning rate before each step; without it, it stays.
+    standardise : Standardise, optional
+        How images become the model's input; measured on the training images if not given.
+    label_smoothing : float
+    accumulation : int
+        In how many parts a batch goes through the network, to save memory. The gradient is that
+        of the whole batch, but for batch normalisation, which sees a part at a time.
+    augmentation : dict, optional
+        Arguments of `data.augment`; without it images stay as they are.
+    seed : int
+        Of the order of the images, and of augmentation.
+    checkpoint : path, optional
+        File that is written after each epoch.
+
+    Attributes
+    ----------
+    epoch, step : int
+        How many are done.
+    history : History
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        optimiser: SGD,
+        train_set: Dataset,
+        test_set: Dataset | None = None,
+        *,
+        epochs: int,
+        batch_size: int,
+        schedule: Schedule | None = None,
+        standardise: Standardise | None = None,
+        label_smoothing: float = 0.0,
+        accumulation: int = 1,
+        augmentation: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        checkpoint: PathLike | None = None,
+    ):
+        if optimiser.model is not model:
+            raise ValueError("optimiser belongs to another model; make it from this one")
+        if len(train_set) == 0:
+            raise ValueError("train_set has 0 images; at least 1 is needed")
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing={label_smoothing!r} is not a number from 0 to 1")
+        self.model = model
+        self.optimiser = optimiser
+        self.train_set = train_set
+        self.test_set = test_set
+        self.epochs = check_positive("epochs", epochs)
+        self.batch_size = check_positive("batch_size", batch_size)
+        self.schedule = schedule
+        self.standardise = standardise or channel_statistics(train_set.images)
+        self.label_smoothing = float(label_smoothing)
+        self.accumulation = check_positive("accumulation", accumulation)
+        self.augmentation = None if augmentation is None else dict(augmentation)
+        self._augmented(train_set.images[:1], np.random.default_rng())  # refuses wrong arguments
+        self.checkpoint = checkpoint
+        self.epoch = 0
+        self.step = 0
+        self.history = History()
+        self._rng = np.random.default_rng(seed)
+        self._dtype = dtype_of(model)
+        self._within_epoch = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches make one epoch."""
+        return steps_per_epoch(len(self.train_set), self.batch_size)
+
+    def run(self, observers: Iterable[Observer] = ()) -> History:
+        """Train to the last epoch, from wherever this training stands.
+
+        After an exception (Ctrl-C is one), go on from the checkpoint with `resume`.
+
+        Raises
+        ------
+        TrainingDiverged
+            If the loss or a weight is NaN or infinite. The checkpoint, if there is one, is of the
+            last epoch before.
+        ValueError
+            If this training was stopped within an epoch.
+        """
+        if self._within_epoch:
+            raise ValueError(
+                f"this training stopped within epoch {self.epoch + 1}; Trainer.resume goes on "
+                "from the checkpoint of the last whole one"
+            )
+        observers = tuple(observers)
+        try:
+            for observer in observers:
+                observer.begin(self)
+            while self.epoch < self.epochs:
+                self._run_epoch(observers)
+        finally:
+            self.model.release()  # what an exception left between a forward and its backward
+            for observer in observers:
+                observer.end(self)
+        return self.history
+
+    def _run_epoch(self, observers: tuple[Observer, ...]) -> None:
+        start = time.perf_counter()
+        self._within_epoch = True
+        reports = []
+        for images, labels in batches(self.train_set, self.batch_size, self._rng):
+            reports.append(self._run_step(self._augmented(images, self._rng), labels))
+            for observer in observers:
+                observer.step(self, reports[-1])
+        seen = sum(report.images for report in reports)
+        test_loss, test_accuracy = self._evaluate()
+        self.epoch += 1
+        record = EpochRecord(
+            epoch=self.epoch,
+            steps=self.step,
+            train_loss=sum(report.loss * report.images for report in reports) / seen,
+            train_accuracy=sum(report.correct for report in reports) / seen,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            seconds=time.perf_counter() - start,
+        )
+        self.history.epochs.append(record)
+        if self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, self.state())
+        self._within_epoch = False
+        for observer in observers:
+            observer.epoch(self, record)
+
+    def _run_step(self, images: Array, labels: Array) -> StepReport:
+        """One step of the optimiser, by the gradient of the mean loss of a batch."""
+        if self.schedule is not None:
+            self.optimiser.learning_rate = self.schedule(self.step)
+        self.model.zero_gradients()
+        n, loss, correct = len(labels), 0.0, 0
+        # An overflow shows in the loss, which is looked at; a warning would say it less clearly.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in np.array_split(np.arange(n), min(self.accumulation, n)):
+                x = self.standardise(images[part], self._dtype)  # b c h w
+                logits = self.model.forward(x, training=True)  # b k
+                part_loss, cache = softmax_cross_entropy_forward(
+                    logits, labels[part], label_smoothing=self.label_smoothing
+                )
+                # The batch's mean is the parts' means, weighed by size: parts may be unequal.
+                share = len(part) / n
+                loss += share * float(part_loss)
+                correct += int((logits.argmax(axis=1) == labels[part]).sum())
+                self._check_finite("the loss", loss, self.step + 1)
+                self.model.backward(softmax_cross_entropy_backward(share, cache))
+            self.optimiser.step()
+        self.step += 1
+        learning_rate = self.optimiser.learning_rate
+        self.history.loss.append(loss)
+        self.history.learning_rate.append(learning_rate)
+        return StepReport(self.step, n, correct, loss, learning_rate)
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        """Test loss and accuracy; on the way, make sure that this model is worth a checkpoint."""
+        for name, array in self.model.state_dict().items():
+            self._check_finite(name, array, self.step)
+        if self.test_set is None:
+            return None, None
+        test = evaluate(self.model, self.test_set, self.standardise)
+        self._check_finite("the test loss", test.loss, self.step)
+        return test.loss, test.accuracy
+
+    def _check_finite(self, what: str, value: Any, step: int) -> None:
+        if np.isfinite(value).all():
+            return
+        found = "nan" if np.isnan(value).any() else "infinite"
+        kept = "there is no checkpoint yet"
+        if self.checkpoint is not None and self.epoch:
+            kept = f"{self.checkpoint} holds the end of epoch {self.epoch}"
+        raise TrainingDiverged(
+            f"{what} is {found} at step {step} (epoch {self.epoch + 1}), with "
+            f"learning_rate={self.optimiser.learning_rate:g}; "
+            f"try a lower one, or more warm-up; {kept}"
+        )
+
+    def _augmented(self, images: Array, rng: np.random.Generator) -> Array:
+        return images if self.augmentation is None else augment(images, rng, **self.augmentation)
+
+    def state(self) -> Checkpoint:
+        """Return a copy of where this training stands, between two epochs."""
+        return Checkpoint(
+            model=self.model.state_dict(),
+            architecture=getattr(self.model, "config", None),
+            optimiser=self.optimiser.state_dict(),
+            schedule=None if self.schedule is None else self.schedule.to_dict(),
+            settings={
+                "epochs": self.epochs,
+                "batch_size": self.batch_size,
+                "label_smoothing": self.label_smoothing,
+                "accumulation": self.accumulation,
+                "augmentation": self.augmentation,
+            },
+            standardise=self.standardise,
+            fingerprint=_fingerprint(self.train_set),
+            classes=self.train_set.classes,
+            epoch=self.epoch,
+            step=self.step,
+            history=self.history.to_dict(),
+            rng={name: rng.bit_generator.state for name, rng in self._generators().items()},
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        path: PathLike,
+        train_set: Dataset,
+        test_set: Dataset | None = None,
+        *,
+        model: Layer | None = None,
+    ) -> "Trainer":
+        """Go on from a checkpoint, and end with the very weights of a training never stopped.
+
+        Parameters
+        ----------
+        path : path
+            The checkpoint; the training goes on to write it.
+        train_set, test_set : Dataset
+            The sets that the training began with.
+        model : Layer, optional
+            Takes the checkpoint's weights; needed only if they come from a model without `config`.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `load_checkpoint`; or if the model or the training set is another.
+        """
+        checkpoint = load_checkpoint(path)
+        if _fingerprint(train_set) != checkpoint.fingerprint:
+            raise ValueError(
+                f"train_set={train_set!r} is not the one that the training in {path} began with"
+            )
+        if model is None:
+            model = checkpoint.build_model()
+        else:
+            model.load_state_dict(checkpoint.model)
+        optimiser = SGD(model, learning_rate=0.0)
+        optimiser.load_state_dict(checkpoint.optimiser)
+        schedule = checkpoint.schedule
+        trainer = cls(
+            model,
+            optimiser,
+            train_set,
+            test_set,
+            schedule=None if schedule is None else Schedule(**schedule),
+            standardise=checkpoint.standardise,
+            checkpoint=path,
+            **checkpoint.settings,
+        )
+        trainer.epoch, trainer.step = checkpoint.epoch, checkpoint.step
+        trainer.history = History.from_dict(checkpoint.history)
+        for name, rng in trainer._generators().items():
+            rng.bit_generator.state = checkpoint.rng[name]
+        return trainer
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        """Everything that draws: this loop, and dropout layers within the model."""
+        found = {"trainer": self._rng}
+        for name, layer in self.model.named_layers():
+            rng = getattr(layer, "rng", None)
+            if isinstance(rng, np.random.Generator):
+                found[f"model.{name}"] = rng
+        return found
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the number of batches in one pass over so many images, the smaller last one too."""
+    return -(-check_positive("images", images) // check_positive("batch_size", batch_size))
+
+
+def _fingerprint(dataset: Dataset) -> int:
+    """A number that another set of images or labels would hardly have."""
+    return zlib.crc32(dataset.labels.tobytes(), zlib.crc32(dataset.images.tobytes()))

@@ -1,0 +1,103 @@
+"""The learning rate over the course of training: a pure function of the step, counted from 0.
+
+    warm-up, step < warmup        peak (step + 1) / warmup
+    after,  t = (step - warmup) / (steps - warmup)
+        linear                    peak (1 - t)
+        cosine                    peak (1 + cos(pi t)) / 2
+
+So the step after the warm-up has the peak, and the step after the last one would have 0.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from numpy_shufflenet.ops._check import is_integer
+
+SHAPES = ("linear", "cosine")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate for each step; made by `linear_schedule` and `cosine_schedule`.
+
+    Attributes
+    ----------
+    shape : str
+        "linear" or "cosine".
+    peak : float
+        The largest learning rate.
+    steps : int
+        Length of the training, the warm-up included.
+    warmup : int
+        Steps on which it rises to the peak.
+    """
+
+    shape: str
+    peak: float
+    steps: int
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"shape={self.shape!r} is not one of {', '.join(SHAPES)}")
+        if not 0 < self.peak < math.inf:
+            raise ValueError(f"peak={self.peak!r} is not a number above 0")
+        if not is_integer(self.steps) or self.steps < 1:
+            raise ValueError(f"steps={self.steps!r} is not a whole number of at least 1")
+        if not is_integer(self.warmup) or not 0 <= self.warmup < self.steps:
+            raise ValueError(
+                f"warmup={self.warmup!r} is not a whole number from 0 to below steps={self.steps}"
+            )
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of a step; 0 from `steps` on."""
+        if not is_integer(step) or step < 0:
+            raise ValueError(f"step={step!r} is not a whole number of at least 0")
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        t = min(1.0, (step - self.warmup) / (self.steps - self.warmup))
+        if self.shape == "linear":
+            return self.peak * (1 - t)
+        return self.peak * (1 + math.cos(math.pi * t)) / 2
+
+    def describe(self) -> str:
+        """Say in words what the learning rate does."""
+        rise = f"rises to {self.peak:g} in {self.warmup} steps, then " if self.warmup else ""
+        start = "" if self.warmup else f" from {self.peak:g}"
+        how = "linearly" if self.shape == "linear" else "along a cosine"
+        return f"{rise}falls{start} {how} to 0 at step {self.steps}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes by name; `Schedule(**...)` makes it again."""
+        return asdict(self)
+
+
+def linear_schedule(peak: float, steps: int, warmup: int = 0) -> Schedule:
+    """Fall in a straight line, as the authors of ShuffleNet train.
+
+    Parameters
+    ----------
+    peak : float
+        The largest learning rate.
+    steps : int
+        Length of the training, the warm-up included.
+    warmup : int
+        Steps on which it rises to the peak.
+
+    Raises
+    ------
+    ValueError
+        If peak is not above 0, or the steps don't fit.
+
+    Source: Ma et al., ShuffleNet V2, 2018, section 4 (as Zhang et al., ShuffleNet, 2017).
+    """
+    return Schedule("linear", peak, steps, warmup)
+
+
+def cosine_schedule(peak: float, steps: int, warmup: int = 0) -> Schedule:
+    """Fall along half a cosine: slowly at first and at the end. Arguments as `linear_schedule`.
+
+    Source: Loshchilov, Hutter, SGDR, 2017, equation 5, without restarts.
+    """
+    return Schedule("cosine", peak, steps, warmup)
