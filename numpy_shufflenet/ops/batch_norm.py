@@ -193,6 +193,7 @@ def update_running_statistics(
             "use a larger batch or image"
         )
     unbiased = cache.var * (m / (m - 1))
+    momentum = float(momentum)  # a NumPy number would decide the dtype
     keep = 1 - momentum
     return keep * mean + momentum * cache.mean, keep * var + momentum * unbiased
 
@@ -257,7 +258,7 @@ def _per_channel(v: Array) -> Array:
 
 
 def _inverse_std(var: Array, eps: float) -> Array:
-    inverse: Array = 1 / np.sqrt(var + eps)
+    inverse: Array = 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
     return inverse
 
 
