@@ -75,7 +75,7 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
             parts.setdefault(name.removesuffix(".bin"), _decode_binary(f"{source}: {name}", data))
     missing = [name for name in (*BATCHES, TEST_BATCH) if name not in parts]
     if missing:
-        raise ValueError(f"path={str(path)!r} holds no CIFAR-10: {', '.join(missing)} missing")
+        raise ValueError(f"path={str(path)!r} lacks {', '.join(missing)} of CIFAR-10")
     images, labels = zip(*(parts[name] for name in BATCHES), strict=True)
     train = Dataset(np.concatenate(images), np.concatenate(labels), CIFAR10_CLASSES)
     return train, Dataset(*parts[TEST_BATCH], CIFAR10_CLASSES)
@@ -112,7 +112,7 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + PIXELS)  # n 1+3072
     labels = records[:, 0].astype(np.int64)  # n
     check_labels(where, labels, len(CIFAR10_CLASSES))
-    return records[:, 1:].reshape(-1, 3, 32, 32), labels
+    return records[:, 1:].reshape(-1, 3, 32, 32).copy(), labels
 
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
