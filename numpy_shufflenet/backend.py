@@ -34,9 +34,11 @@ def backward(dy: Any, call: Call) -> Any:
 
 
 def channel_major(x: Array) -> Array:
-    """Return x (n, c, h, w), copied if need be, as a view of memory laid out as (c, n, h, w).
+    """Return x (n, c, h, w), copied if need be, as a view of memory laid out as (c, h, w, n).
 
     So a channel of the whole batch is one contiguous row, which is how 1x1 convolutions, batch
-    normalisation, split, concatenation and shuffle read it. Every operation keeps the layout.
+    normalisation, split, concatenation and shuffle read it; and one pixel of the whole batch is
+    contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
+    the batch, whatever stride and border. Every operation keeps the layout.
     """
-    return np.ascontiguousarray(x.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
+    return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)

@@ -7,9 +7,9 @@
 where x is 0 outside of its borders. Deep learning calls it convolution though the kernel is not
 flipped (a cross-correlation).
 
-As one matrix product. Write each window as one column, and there are n oh ow of them. Then
+As one matrix product. Write each window as one column, and there are oh ow n of them. Then
 
-    y = w @ columns        (o, c kh kw) @ (c kh kw, n oh ow)
+    y = w @ columns        (o, c kh kw) @ (c kh kw, oh ow n)
 
 and with g groups the channels fall into g such products that know nothing of each other:
 w[o, c/g, ...] sees only the c/g channels of its own group.
@@ -19,6 +19,7 @@ several columns (its windows overlap), so its gradient is the sum over all of th
 `col2im` adds. The bias reaches every pixel of its channel: db[o] = sum_{n, p, q} dy[n, o, p, q].
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -87,12 +88,12 @@ def conv2d_forward(
     check_kernel(x, w, b, groups)
     n, o = len(x), len(w)
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
-    columns = im2col(x, windows, groups)  # g, c/g kh kw, n oh ow
+    columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
-    y = (kernels @ columns).reshape(o, n, *windows.output)
+    y = (kernels @ columns).reshape(o, *windows.output, n)
     if b is not None:
         y += b[:, None, None, None]
-    return y.transpose(1, 0, 2, 3), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
+    return y.transpose(3, 0, 1, 2), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
 
 
 def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array | None]:
@@ -100,9 +101,9 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array 
     x, w, has_bias, windows, groups = cache
     n, o = len(x), len(w)
     check_gradient(dy, (n, o, *windows.output), x.dtype)
-    columns = im2col(x, windows, groups)  # g, c/g kh kw, n oh ow
+    columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
-    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, o // groups, columns.shape[2])
+    dy_rows = dy.transpose(1, 2, 3, 0).reshape(groups, o // groups, columns.shape[2])
 
     dw = (dy_rows @ columns.transpose(0, 2, 1)).reshape(w.shape)
     dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows)
@@ -111,23 +112,23 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array 
 
 
 def im2col(x: Array, windows: Windows, groups: int = 1) -> Array:
-    """Write each window as a column: (n, c, h, w) -> (groups, c/groups kh kw, n oh ow)."""
+    """Write each window as a column: (n, c, h, w) -> (groups, c/groups kh kw, oh ow n)."""
     n, c = x.shape[:2]
     kh, kw = windows.kernel
     padded = windows.pad(x)
-    columns = np.empty((c, kh, kw, n, *windows.output), x.dtype)
+    columns = np.empty((c, kh, kw, *windows.output, n), x.dtype)
     for i, j in windows.taps():
-        columns[:, i, j] = windows.tap(padded, i, j).transpose(1, 0, 2, 3)
-    return columns.reshape(groups, c // groups * kh * kw, n * np.prod(windows.output, dtype=int))
+        columns[:, i, j] = windows.tap(padded, i, j).transpose(1, 2, 3, 0)
+    return columns.reshape(groups, c // groups * kh * kw, math.prod(windows.output) * n)
 
 
 def col2im(columns: Array, x: Array, windows: Windows) -> Array:
     """Add each column back to where `im2col` read it from: its transpose; the result is like x."""
     n, c = x.shape[:2]
-    columns = columns.reshape(c, *windows.kernel, n, *windows.output)
+    columns = columns.reshape(c, *windows.kernel, *windows.output, n)
     padded = np.zeros_like(x, shape=(n, c, *windows.padded_size))
     for i, j in windows.taps():
-        windows.tap(padded, i, j)[...] += columns[:, i, j].transpose(1, 0, 2, 3)
+        windows.tap(padded, i, j)[...] += columns[:, i, j].transpose(3, 0, 1, 2)
     return windows.crop(padded)
 
 

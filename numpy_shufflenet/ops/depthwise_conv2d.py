@@ -91,7 +91,7 @@ def depthwise_conv2d_backward(
     dpadded = np.zeros_like(padded)
     dw = np.empty_like(w)
     for i, j in windows.taps():
-        dw[:, 0, i, j] = (dy * windows.tap(padded, i, j)).sum(axis=(0, 2, 3))
+        dw[:, 0, i, j] = np.einsum("nopq,nopq->o", dy, windows.tap(padded, i, j))
         windows.tap(dpadded, i, j)[...] += w[:, :, i, j, None] * dy
 
     dx = windows.crop(dpadded)  # n c*m h w

@@ -4,7 +4,7 @@
 
 Seen for all pixels at once, with the pixels as columns, it is
 
-    y = w @ x        (o, c) @ (c, n h w)
+    y = w @ x        (o, c) @ (c, h w n)
 
 a convolution without windows: nothing to copy, nothing overlaps. It mixes channels and leaves
 space alone, where depthwise convolution mixes space and leaves channels alone. With g groups there
@@ -61,11 +61,11 @@ def pointwise_conv2d_forward(
         raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")
     n, _, h, width = x.shape
     o = len(w)
-    y = _matrices(w, groups) @ _columns(x, groups)  # g o/g n*h*w
-    y = y.reshape(o, n, h, width)
+    y = _matrices(w, groups) @ _columns(x, groups)  # g o/g h*w*n
+    y = y.reshape(o, h, width, n)
     if b is not None:
         y += b[:, None, None, None]
-    return y.transpose(1, 0, 2, 3), PointwiseConv2dCache(x, w, b is not None, groups)  # n o h w
+    return y.transpose(3, 0, 1, 2), PointwiseConv2dCache(x, w, b is not None, groups)  # n o h w
 
 
 def pointwise_conv2d_backward(
@@ -75,17 +75,17 @@ def pointwise_conv2d_backward(
     x, w, has_bias, groups = cache
     n, c, h, width = x.shape
     check_gradient(dy, (n, len(w), h, width), x.dtype)
-    dy_columns = _columns(dy, groups)  # g o/g n*h*w
+    dy_columns = _columns(dy, groups)  # g o/g h*w*n
     dw = dy_columns @ _columns(x, groups).transpose(0, 2, 1)  # g o/g c/g
-    dx = _matrices(w, groups).transpose(0, 2, 1) @ dy_columns  # g c/g n*h*w
+    dx = _matrices(w, groups).transpose(0, 2, 1) @ dy_columns  # g c/g h*w*n
     db = dy.sum(axis=(0, 2, 3)) if has_bias else None
-    return dx.reshape(c, n, h, width).transpose(1, 0, 2, 3), dw.reshape(w.shape), db
+    return dx.reshape(c, h, width, n).transpose(3, 0, 1, 2), dw.reshape(w.shape), db
 
 
 def _columns(x: Array, groups: int) -> Array:
-    """Lay pixels out as columns: (n, c, h, w) -> (groups, c/groups, n h w)."""
+    """Lay pixels out as columns: (n, c, h, w) -> (groups, c/groups, h w n)."""
     n, c, h, width = x.shape
-    return x.transpose(1, 0, 2, 3).reshape(groups, c // groups, n * h * width)
+    return x.transpose(1, 2, 3, 0).reshape(groups, c // groups, h * width * n)
 
 
 def _matrices(w: Array, groups: int) -> Array:
