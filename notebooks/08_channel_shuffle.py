@@ -1,0 +1,566 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 8: channel shuffle, forward and backward
+#
+# **Goal.** See how a shuffle rewires channels, and which way its gradient runs back.
+# Write its backward pass yourself, and have it checked.
+# Show why two common tests can't see a wrong one, and what a network loses without a shuffle.
+
+# %%
+import inspect
+import time
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from numpy_shufflenet import gradcheck, ops
+from numpy_shufflenet.steps.channel_shuffle import (
+    channel_shuffle_backward_steps,
+    channel_shuffle_forward_steps,
+    shuffled_from,
+    shuffled_to,
+)
+
+# %% [markdown]
+# ## Predict first
+#
+# A group convolution cuts its channels into groups, and no group sees another. The shuffle
+# deals the channels of each group out to all groups, as one deals cards:
+#
+# | | |
+# |---|---|
+# | six channels in two groups | `0 1 2` &#124; `3 4 5` |
+# | after the shuffle | `0 3` `1 4` `2 5`, cut again in two groups: `0 3 1` &#124; `4 2 5` |
+#
+# **Shuffle the result once more in the same way. Are the channels back in their places?**
+#
+# <details>
+# <summary>Answer (decide before you open it)</summary>
+#
+# No. `0 3 1 4 2 5` becomes `0 4 3 2 1 5`. The first and the last channel never move, the four
+# others go round in a circle, and it takes four shuffles to bring them home. So the way back is
+# *another* permutation. That one fact is all there is to the backward pass, and it is the fact
+# that implementations get wrong.
+#
+# </details>
+
+# %%
+x = np.arange(6.0).reshape(1, 6, 1, 1)  # one image of one pixel: channel k holds the number k
+for times in range(5):
+    print(f"after {times} shuffles: {x.ravel().astype(int)}")
+    x, _ = ops.channel_shuffle_forward(x, 2)
+
+# %% [markdown]
+# ## The loop, step by step
+#
+# `steps` computes one output at a time and says what it read. Forward, each output channel reads
+# one input channel. Backward, each `dx` reads the one `dy` whose output had read that `x`.
+
+# %%
+x = np.arange(6.0).reshape(1, 6, 1, 1)
+dy = np.array([0.3, -1.0, 0.5, 2.0, -0.2, 1.1]).reshape(1, 6, 1, 1)
+
+print("forward: 6 channels in 2 groups")
+_, *forward_steps = channel_shuffle_forward_steps(x, 2)
+for step in forward_steps:
+    (_, source), target = step.reads[0], step.index
+    print(f"  y[{target[1]}] = x[{source[1]}] = {step.value:g}")
+
+print("backward")
+_, *backward_steps = channel_shuffle_backward_steps(dy, x, 2)
+for step in backward_steps:
+    (_, source), target = step.reads[0], step.index
+    print(f"  dx[{target[1]}] = dy[{source[1]}] = {step.value:+g}")
+
+# %% [markdown]
+# The same steps drawn: a step adds one wire to those before it. The colour is that of the group
+# in which the channel started.
+
+# %% tags=["hide-input"]
+# Colours of Okabe and Ito, which colour-blind readers can tell apart, and text that shows on each.
+GROUP_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+TEXT_COLOURS = ("white", "black", "white", "black", "white", "black")
+
+
+def draw_row(axes: Axes, height: float, channels: list[int], group_size: int) -> None:
+    """Draw a row of dots, each with the channel that it holds, in the colour of its group."""
+    for place, channel in enumerate(channels):
+        group = channel // group_size
+        axes.scatter(place, height, s=300, color=GROUP_COLOURS[group], zorder=3)
+        axes.text(
+            place, height, channel, ha="center", va="center", color=TEXT_COLOURS[group], zorder=4
+        )
+    for start in range(0, len(channels), group_size):
+        corner = (start - 0.46, height - 0.2)
+        axes.add_patch(Rectangle(corner, group_size - 0.08, 0.4, fill=False, color="0.6"))
+
+
+def draw_wires(
+    axes: Axes, channels: int, groups: int, order: Callable[[int, int, int], int], *, upwards: bool
+) -> None:
+    """Draw y[k] = x[order(k)] from top to bottom, or how its gradients run from bottom to top."""
+    sources = [order(k, channels, groups) for k in range(channels)]
+    size = channels // groups
+    draw_row(axes, 1, list(range(channels)), size)
+    draw_row(axes, 0, sources, size)
+    for place, source in enumerate(sources):
+        draw_arrow(axes, source, place, GROUP_COLOURS[source // size], upwards=upwards)
+    finish(axes, channels, ("y", "x") if not upwards else ("dy", "dx"))
+
+
+def draw_arrow(axes: Axes, top: int, bottom: int, colour: str, *, upwards: bool) -> None:
+    """Draw one wire between the rows; a head shows which way the numbers run."""
+    start, end = ((bottom, 0.2), (top, 0.78)) if upwards else ((top, 0.8), (bottom, 0.22))
+    style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    if upwards:
+        style["linestyle"] = (0, (4, 2))
+    axes.annotate("", xy=end, xytext=start, arrowprops=style)
+
+
+def finish(axes: Axes, channels: int, labels: tuple[str, str]) -> None:
+    """Name the two rows and leave nothing else around them."""
+    axes.set(xlim=(-0.7, channels - 0.3), ylim=(-0.35, 1.35), xticks=[], yticks=[0, 1])
+    axes.set_yticklabels(labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+figure, grid = plt.subplots(2, 6, figsize=(15, 4.2), layout="constrained")
+for row, steps, upwards in ((grid[0], forward_steps, False), (grid[1], backward_steps, True)):
+    for number, axes in enumerate(row):
+        draw_row(axes, 1, list(range(6)), 3)
+        draw_row(axes, 0, [shuffled_from(k, 6, 2) for k in range(6)], 3)
+        for step in steps[: number + 1]:
+            read, written = step.reads[0][1][1], step.index[1]
+            top, bottom = (written, read) if upwards else (read, written)
+            newest = step is steps[number]
+            colour = GROUP_COLOURS[top // 3] if newest else "0.75"
+            draw_arrow(axes, top, bottom, colour, upwards=upwards)
+        finish(axes, 6, ("dy", "dx") if upwards else ("y", "x"))
+        axes.set_title(
+            f"{'dx' if upwards else 'y'}[{written}] reads {'dy' if upwards else 'x'}[{read}]"
+        )
+plt.show()
+
+# %% [markdown]
+# ## The wiring, and the two orders in the wild
+#
+# Write the channel numbers as a table of $g$ rows (the groups) and $n = c/g$ columns, transpose
+# it, and read it off again: $y_{jg+i} = x_{in+j}$. Its inverse transposes back, which is the same
+# as a shuffle with $n$ groups.
+#
+# Both orders are called "channel shuffle". The paper's figure and torchvision use the first; the
+# authors' own V1 code uses the second, its inverse. Weights trained with one are of no use with
+# the other. Solid wires run forward. **Dashed wires run backward: the same wires, the other way.**
+
+# %% tags=["hide-input"]
+figure, grid = plt.subplots(2, 2, figsize=(13, 6.4), layout="constrained")
+orders = (
+    ("the paper's order, channel_shuffle", shuffled_from),
+    ("the authors' V1 code, channel_unshuffle", shuffled_to),
+)
+for column, (name, order) in zip(grid.T, orders, strict=True):
+    for axes, upwards in zip(column, (False, True), strict=True):
+        draw_wires(axes, 12, 3, order, upwards=upwards)
+        axes.set_title(f"{name}: {'backward' if upwards else 'forward'}")
+plt.show()
+
+# %% [markdown]
+# ## The library's own text
+#
+# This is all that runs forward: a view as a table, one transposition, one copy.
+
+# %%
+print(inspect.getsource(ops.channel_shuffle._transpose_table))
+
+# %% [markdown]
+# ## Exercise: write the backward pass &#9679;&#9675;&#9675;
+#
+# `dy` holds the gradient of every output, shape (n, c, h, w). Return `dx`, the gradient of every
+# input. Below stands what many write first: shuffle `dy` as `x` was shuffled. Run it, read what
+# the check says, and mend it.
+
+
+# %% tags=["exercise"]
+def my_shuffle_backward(dy: np.ndarray, groups: int) -> np.ndarray:
+    n, c, h, w = dy.shape
+    table = dy.reshape(n, groups, c // groups, h, w)  # n g c/g h w
+    return table.swapaxes(1, 2).reshape(n, c, h, w)
+
+
+# %% tags=["hide-input"]
+# No wrong permutation is right by chance where 1 < groups < c, and groups is not c / groups.
+CASES = ((6, 2), (6, 3), (8, 2), (12, 3), (20, 5))
+
+
+def check_shuffle_backward(attempt: Callable[[np.ndarray, int], np.ndarray]) -> bool:
+    """Compare an attempt with the library, name the likely cause of a difference, and draw it."""
+    rng = np.random.default_rng(0)
+    for channels, groups in CASES:
+        dy = rng.normal(size=(2, channels, 3, 2))
+        given = dy.copy()
+        try:
+            dx = attempt(given, groups)
+        except Exception as error:
+            print(f"c={channels}, groups={groups}: your function raised {error!r}")
+            return False
+        cause = find_cause(dx, dy, given, groups)
+        if cause:
+            print(f"c={channels}, groups={groups}: {cause}")
+            if isinstance(dx, np.ndarray) and dx.shape == dy.shape:
+                draw_attempt(attempt, channels, groups)
+            return False
+    print(f"Right, in all {len(CASES)} cases: (c, groups) = {', '.join(map(str, CASES))}")
+    return True
+
+
+def find_cause(dx: object, dy: np.ndarray, given: np.ndarray, groups: int) -> str:
+    """Return what is wrong with dx in a sentence, or nothing if it is right."""
+    if dx is None:
+        return "your function returned None; is a `return` missing?"
+    if not isinstance(dx, np.ndarray):
+        return f"your function returned a {type(dx).__name__}; an array is needed"
+    if dx.shape != dy.shape:
+        return f"dx has shape {dx.shape}, but x has {dy.shape}; each channel needs its own gradient"
+    if dx.dtype != dy.dtype:
+        return f"dx has dtype {dx.dtype}, but dy has {dy.dtype}"
+    if not np.array_equal(given, dy):
+        return "your function wrote into dy, which others may still need; write into a new array"
+    cache = ops.channel_shuffle_forward(dy, groups)[1]
+    if np.array_equal(dx, ops.channel_shuffle_backward(dy, cache)):
+        return ""
+    if np.array_equal(dx, dy):
+        return "every gradient stayed where it was, but the forward moved the channels"
+    if np.array_equal(dx, ops.channel_shuffle_forward(dy, groups)[0]):
+        return "you shuffled dy onwards, as x was shuffled; its gradients must go back instead"
+    if np.allclose(np.sort(dx, axis=1), np.sort(dy, axis=1)):
+        return "the right numbers stand at the wrong channels: some other permutation"
+    return "dx holds numbers that are not in dy; a shuffle only moves numbers"
+
+
+def draw_attempt(
+    attempt: Callable[[np.ndarray, int], np.ndarray], channels: int, groups: int
+) -> None:
+    """Draw which dy arrives in each dx: the target above, the attempt below, errors crossed out."""
+    numbers = np.arange(float(channels)).reshape(1, channels, 1, 1)  # dy[k] = k
+    cache = ops.channel_shuffle_forward(numbers, groups)[1]
+    target = ops.channel_shuffle_backward(numbers, cache).ravel().astype(int)
+    yours = attempt(numbers, groups).ravel()
+    _, axes = plt.subplots(figsize=(1.2 + 0.62 * channels, 2.1), layout="constrained")
+    for height, row in ((1, target), (0, yours)):
+        for place, value in enumerate(row):
+            wrong = value != target[place]
+            colour = "#D55E00" if wrong else "#0072B2"
+            marker = "X" if wrong else "o"
+            axes.scatter(place, height, s=620, color=colour, marker=marker, zorder=3)
+            axes.text(
+                place, height, f"{value:g}", ha="center", va="center", color="white", zorder=4
+            )
+    axes.set(xlim=(-0.7, channels - 0.3), ylim=(-0.6, 1.6), yticks=[0, 1], xticks=range(channels))
+    axes.set_yticklabels(["yours", "target"])
+    axes.set_xlabel("channel of dx; in it, the channel of dy that must arrive there")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    plt.show()
+
+
+# %%
+check_shuffle_backward(my_shuffle_backward)
+
+# %% [markdown]
+# <details>
+# <summary>Hint 1</summary>
+#
+# Follow one wire in the picture: which channel of `y` did `x[1]` become, with 6 channels in 2
+# groups? The gradient of `x[1]` is the gradient of that output.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The forward wrote a table of `groups` rows and `c // groups` columns and transposed it. What shape
+# had the table *after* that? `dy` lies in memory like that table.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 3</summary>
+#
+# Transposing twice brings everything home: reshape `dy` to (n, c // groups, groups, h, w), then do
+# as the forward did.
+#
+# </details>
+#
+# **Solution:** open the next cell.
+
+
+# %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
+def solved_shuffle_backward(dy: np.ndarray, groups: int) -> np.ndarray:
+    n, c, h, w = dy.shape
+    table = dy.reshape(n, c // groups, groups, h, w)  # n c/g g h w: the transposed table
+    return table.swapaxes(1, 2).reshape(n, c, h, w)
+
+
+assert check_shuffle_backward(solved_shuffle_backward)
+
+# %% [markdown]
+# The library says it in one line, with the same helper as the forward:
+
+# %%
+print(inspect.getsource(ops.channel_shuffle_backward))
+
+# %% [markdown]
+# ## The gradient check
+#
+# A gradient check moves the inputs a little, watches the outputs, and compares with what the
+# backward says. It weighs the outputs with a *random* `dy`. First the right backward, then the one
+# that shuffles onwards:
+
+# %%
+rng = np.random.default_rng(8)
+x = rng.normal(size=(2, 6, 3, 2))
+
+
+def shuffle(x: np.ndarray, groups: int = 2) -> np.ndarray:
+    return ops.channel_shuffle_forward(x, groups)[0]
+
+
+def wrong_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return shuffle(dy)  # onwards, not back
+
+
+def right_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return solved_shuffle_backward(dy, 2)
+
+
+right = gradcheck.check(shuffle, right_vjp, x)
+wrong = gradcheck.check(shuffle, wrong_vjp, x)
+print("right backward:", right, "\n\nwrong backward:", wrong, sep="\n")
+assert right.status == "pass"
+assert wrong.status == "fail"
+
+# %% [markdown]
+# The whole Jacobian, measured by differences, is the heat map of that check: entry $(k, l)$ says
+# how much output channel $k$ moves with input channel $l$. A backward multiplies by its
+# **transpose**, so each column of the backward's matrix must be a row of the Jacobian. A cross
+# marks each entry that disagrees.
+
+# %% tags=["hide-input"]
+h = 0.5  # the shuffle is linear: any step is exact, and halves are exact in floating point
+pixel = rng.normal(size=(1, 6, 1, 1))
+units = np.eye(6).reshape(6, 1, 6, 1, 1)
+jacobian = np.stack(
+    [(shuffle(pixel + h * u) - shuffle(pixel - h * u)).ravel() / (2 * h) for u in units], axis=1
+)
+backwards = {
+    "right backward": np.stack([right_vjp(u, pixel).ravel() for u in units], axis=1),
+    "wrong backward": np.stack([wrong_vjp(u, pixel).ravel() for u in units], axis=1),
+}
+
+figure, row = plt.subplots(1, 4, figsize=(14, 3.9), layout="constrained")
+pictures = {"Jacobian, measured": jacobian, "its transpose": jacobian.T, **backwards}
+for axes, (name, matrix) in zip(row, pictures.items(), strict=True):
+    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1.4)
+    axes.set_title(name)
+    axes.set(
+        xticks=range(6), yticks=range(6), xlabel="goes in: channel", ylabel="comes out: channel"
+    )
+    axes.hlines(np.arange(0.5, 5), -0.5, 5.5, color="0.85", linewidth=0.8)
+    axes.vlines(np.arange(0.5, 5), -0.5, 5.5, color="0.85", linewidth=0.8)
+    if name.endswith("backward"):
+        for r, c in np.argwhere(~np.isclose(matrix, jacobian.T, atol=1e-12)):
+            axes.text(c, r, "X", ha="center", va="center", color="#D55E00", fontsize=18)
+plt.show()
+
+# %% [markdown]
+# ### Two tests that see nothing
+#
+# **A plain sum as the loss.** Its gradient is `dy = 1` everywhere. Move equal numbers about, and
+# nothing changes: a sum can't see *any* wrong permutation, not even no permutation at all.
+#
+# **Four channels in two groups.** There the table is square, so that the shuffle is its own
+# inverse, and the wrong backward is right by chance.
+
+# %%
+ones = np.ones_like(x)
+sum_sees = not np.array_equal(right_vjp(ones, x), wrong_vjp(ones, x))
+print(f"loss = y.sum(): does it tell right from wrong? {sum_sees}")
+assert not sum_sees
+
+four = rng.normal(size=(2, 4, 3, 2))
+verdict = gradcheck.check(shuffle, wrong_vjp, four)
+print(f"wrong backward at 4 channels in 2 groups: {verdict.status}")
+assert verdict.status == "pass"
+
+print("\nc   groups for which a test can see the wrong backward")
+for channels in (4, 6, 8, 9, 12, 16):
+    numbers = np.arange(float(channels)).reshape(1, channels, 1, 1)
+    divisors = [g for g in range(1, channels + 1) if channels % g == 0]
+    telling = [g for g in divisors if not np.array_equal(shuffle(shuffle(numbers, g), g), numbers)]
+    print(f"{channels:<3} {telling or 'none'}")
+
+# %% [markdown]
+# So test a shuffle with a random `dy`, at $1 < g < c$ and $c/g \neq g$.
+#
+# ## Who reaches whom?
+#
+# Why shuffle at all? Take two group convolutions in a row (1×1, 12 channels, 3 groups) and ask on
+# which inputs an output depends. **The backward pass answers it:** send a 1 back from one output,
+# and see where anything but 0 arrives.
+#
+# **Predict: without a shuffle, on how many of the 12 inputs does output 0 depend? And with one?**
+#
+# <details>
+# <summary>Answer</summary>
+#
+# Without: on 4, those of its own group, through however many layers. With: on all 12. After the
+# shuffle each group of 4 holds channels of all 3 groups, as $c/g = 4 \geq g = 3$.
+#
+# </details>
+
+# %%
+channels, groups = 12, 3
+first, second = rng.normal(size=(2, channels, channels // groups, 1, 1))  # two weights: o c/g 1 1
+
+
+def reach(*, with_shuffle: bool) -> np.ndarray:
+    """Entry (k, l): does output k of the two layers depend on input l?"""
+    x = rng.normal(size=(1, channels, 1, 1))
+    middle, first_cache = ops.pointwise_conv2d_forward(x, first, groups=groups)
+    if with_shuffle:
+        middle, shuffle_cache = ops.channel_shuffle_forward(middle, groups)
+    _, second_cache = ops.pointwise_conv2d_forward(middle, second, groups=groups)
+
+    rows = []
+    for dy in np.eye(channels).reshape(channels, 1, channels, 1, 1):  # a 1 at one output
+        dmiddle, *_ = ops.pointwise_conv2d_backward(dy, second_cache)
+        if with_shuffle:
+            dmiddle = ops.channel_shuffle_backward(dmiddle, shuffle_cache)
+        dx, *_ = ops.pointwise_conv2d_backward(dmiddle, first_cache)
+        rows.append(dx.ravel() != 0)
+    return np.array(rows)
+
+
+apart, together = reach(with_shuffle=False), reach(with_shuffle=True)
+print(
+    f"inputs that output 0 depends on: {apart[0].sum()} without a shuffle, {together[0].sum()} with"
+)
+assert apart.sum(axis=1).tolist() == [4] * 12
+assert together.all()
+
+# %% tags=["hide-input"]
+figure, row = plt.subplots(1, 2, figsize=(9, 4.3), layout="constrained")
+for axes, (name, matrix) in zip(
+    row, {"no shuffle": apart, "shuffle": together}.items(), strict=True
+):
+    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1.4)
+    axes.set(xlabel="input channel", ylabel="output channel", xticks=range(12), yticks=range(12))
+    axes.set_title(f"two group convolutions, {name}")
+    axes.hlines(np.arange(0.5, 11), -0.5, 11.5, color="0.85", linewidth=0.8)
+    axes.vlines(np.arange(0.5, 11), -0.5, 11.5, color="0.85", linewidth=0.8)
+plt.show()
+
+# %% [markdown]
+# The paper measured what that is worth on ImageNet (V1, table 3): ShuffleNet 1× with 3 groups errs
+# on 34.5 % of the images without the shuffle, and on 32.6 % with it.
+#
+# ## What it costs
+#
+# Not one multiplication or addition: the FLOP counts of the papers give a shuffle 0. But every
+# number is read once and written once, so it isn't free. Here it stands beside a plain copy and
+# beside the group convolution that it follows, at the size that it has in stage 2 of V1 (3 groups).
+
+# %% tags=["timing"]
+x = rng.normal(size=(8, 60, 28, 28)).astype(np.float32)  # the bottleneck of V1's stage 2
+w = rng.normal(size=(60, 80, 1, 1)).astype(np.float32)  # 240 channels in 3 groups lead to it
+before = rng.normal(size=(8, 240, 28, 28)).astype(np.float32)
+
+
+def best_milliseconds(run: Callable[[], object], repeats: int = 9) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
+
+
+copy_ms = best_milliseconds(x.copy)
+shuffle_ms = best_milliseconds(lambda: ops.channel_shuffle_forward(x, 3))
+conv_ms = best_milliseconds(lambda: ops.pointwise_conv2d_forward(before, w, groups=3))
+moved = 2 * x.nbytes
+conv_moved = before.nbytes + w.nbytes + x.nbytes
+products = 8 * 60 * 28 * 28 * 80
+print(f"{'':20} multiply-adds   MB moved       ms")
+print(f"{'copy':20} {0:13,} {moved / 1e6:10.1f} {copy_ms:8.2f}")
+print(f"{'channel shuffle':20} {0:13,} {moved / 1e6:10.1f} {shuffle_ms:8.2f}")
+print(f"{'group convolution':20} {products:13,} {conv_moved / 1e6:10.1f} {conv_ms:8.2f}")
+
+# %% [markdown]
+# A cost that FLOPs don't show: this is guideline 4 of ShuffleNet V2, "element-wise operations are
+# non-negligible".
+#
+# ## Recap
+#
+# <details>
+# <summary>1. What is the backward of a shuffle with 2 groups of 58 channels each?</summary>
+#
+# A shuffle with 58 groups, applied to dy. (116 channels in 2 groups: the shuffle in stage 2 of
+# ShuffleNet V2 1×.)
+#
+# </details>
+#
+# <details>
+# <summary>2. Your test passes at 16 channels in 4 groups, with a random dy. So what?</summary>
+#
+# Nothing about the direction: 4 · 4 = 16, so the shuffle is its own inverse. Test 16 channels in 2
+# groups.
+#
+# </details>
+#
+# <details>
+# <summary>3. Why does a wire carry its gradient back unchanged? Why is nothing added up?</summary>
+#
+# An output is a copy of one input: its slope is 1. Each input is read by exactly one output, so
+# only one gradient arrives. Where an input is read by several outputs, as in a convolution, their
+# gradients are added up.
+#
+# </details>
+#
+# <details>
+# <summary>4. Why does backward need nothing of x?</summary>
+#
+# The shuffle is linear, so its slope is the same everywhere. The cache holds the number of groups
+# and the shape, for checks; it keeps no activation alive.
+#
+# </details>
+#
+# <details>
+# <summary>5. A perfect riffle interleaves two halves of a deck. How many restore 52?</summary>
+#
+# Eight. The riffle is a shuffle with 2 groups of 26: run the next cell.
+#
+# </details>
+
+# %%
+deck = np.arange(52.0).reshape(1, 52, 1, 1)
+cards, riffles = shuffle(deck), 1
+while not np.array_equal(cards, deck):
+    cards, riffles = shuffle(cards), riffles + 1
+print(f"{riffles} riffles bring 52 cards back")
