@@ -14,9 +14,10 @@
 # %% [markdown]
 # # Lesson 8: channel shuffle, forward and backward
 #
-# **Goal.** See how a shuffle rewires channels, and which way its gradient runs back.
-# Write its backward pass yourself, and have it checked.
-# Show why two common tests can't see a wrong one, and what a network loses without a shuffle.
+# **Goal**
+# - See how a shuffle rewires channels, and which way its gradient runs back.
+# - Write its backward pass yourself, and have it checked.
+# - Show why two common tests can't see a wrong one, and what a network loses without a shuffle.
 
 # %%
 import inspect
@@ -160,9 +161,9 @@ plt.show()
 # %% [markdown]
 # ## The wiring, and the two orders in the wild
 #
-# Write the channel numbers as a table of $g$ rows (the groups) and $n = c/g$ columns, transpose
-# it, and read it off again: $y_{jg+i} = x_{in+j}$. Its inverse transposes back, which is the same
-# as a shuffle with $n$ groups.
+# Write the channel numbers as a table of `g` rows (the groups) and `n = c/g` columns, transpose
+# it, and read it off again: `y[j g + i] = x[i n + j]`. Its inverse transposes back, which is the
+# same as a shuffle with `n` groups.
 #
 # Both orders are called "channel shuffle". The paper's figure and torchvision use the first; the
 # authors' own V1 code uses the second, its inverse. Weights trained with one are of no use with
@@ -256,7 +257,7 @@ def find_cause(dx: object, dy: np.ndarray, given: np.ndarray, groups: int) -> st
 def draw_attempt(
     attempt: Callable[[np.ndarray, int], np.ndarray], channels: int, groups: int
 ) -> None:
-    """Draw which dy arrives in each dx: the target above, the attempt below, errors crossed out."""
+    """Draw which dy arrives in each dx: the target above, the attempt below, errors as squares."""
     numbers = np.arange(float(channels)).reshape(1, channels, 1, 1)  # dy[k] = k
     cache = ops.channel_shuffle_forward(numbers, groups)[1]
     target = ops.channel_shuffle_backward(numbers, cache).ravel().astype(int)
@@ -266,11 +267,9 @@ def draw_attempt(
         for place, value in enumerate(row):
             wrong = value != target[place]
             colour = "#D55E00" if wrong else "#0072B2"
-            marker = "X" if wrong else "o"
+            marker, ink = ("s", "black") if wrong else ("o", "white")
             axes.scatter(place, height, s=620, color=colour, marker=marker, zorder=3)
-            axes.text(
-                place, height, f"{value:g}", ha="center", va="center", color="white", zorder=4
-            )
+            axes.text(place, height, f"{value:g}", ha="center", va="center", color=ink, zorder=4)
     axes.set(xlim=(-0.7, channels - 0.3), ylim=(-0.6, 1.6), yticks=[0, 1], xticks=range(channels))
     axes.set_yticklabels(["yours", "target"])
     axes.set_xlabel("channel of dx; in it, the channel of dy that must arrive there")
@@ -280,7 +279,7 @@ def draw_attempt(
 
 
 # %%
-check_shuffle_backward(my_shuffle_backward)
+passed = check_shuffle_backward(my_shuffle_backward)
 
 # %% [markdown]
 # <details>
@@ -356,8 +355,8 @@ assert right.status == "pass"
 assert wrong.status == "fail"
 
 # %% [markdown]
-# The whole Jacobian, measured by differences, is the heat map of that check: entry $(k, l)$ says
-# how much output channel $k$ moves with input channel $l$. A backward multiplies by its
+# The whole Jacobian, measured by differences, is the heat map of that check: row `k`, column `l`
+# says how much output channel `k` moves with input channel `l`. A backward multiplies by its
 # **transpose**, so each column of the backward's matrix must be a row of the Jacobian. A cross
 # marks each entry that disagrees.
 
@@ -385,7 +384,8 @@ for axes, (name, matrix) in zip(row, pictures.items(), strict=True):
     axes.vlines(np.arange(0.5, 5), -0.5, 5.5, color="0.85", linewidth=0.8)
     if name.endswith("backward"):
         for r, c in np.argwhere(~np.isclose(matrix, jacobian.T, atol=1e-12)):
-            axes.text(c, r, "X", ha="center", va="center", color="#D55E00", fontsize=18)
+            ink = "white" if matrix[r, c] else "#D55E00"
+            axes.text(c, r, "X", ha="center", va="center", color=ink, fontsize=18)
 plt.show()
 
 # %% [markdown]
@@ -416,7 +416,7 @@ for channels in (4, 6, 8, 9, 12, 16):
     print(f"{channels:<3} {telling or 'none'}")
 
 # %% [markdown]
-# So test a shuffle with a random `dy`, at $1 < g < c$ and $c/g \neq g$.
+# So test a shuffle with a random `dy`, at `1 < g < c` and `c/g != g`.
 #
 # ## Who reaches whom?
 #
@@ -430,7 +430,7 @@ for channels in (4, 6, 8, 9, 12, 16):
 # <summary>Answer</summary>
 #
 # Without: on 4, those of its own group, through however many layers. With: on all 12. After the
-# shuffle each group of 4 holds channels of all 3 groups, as $c/g = 4 \geq g = 3$.
+# shuffle each group of 4 holds channels of all 3 groups, as `c/g = 4` is at least `g = 3`.
 #
 # </details>
 
