@@ -1,0 +1,77 @@
+"""What the README says is true: its example runs, its figures hold, its paths exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from numpy_shufflenet import models
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def marked(name: str) -> str:
+    """The code between <!-- name --> and the next <!-- end -->, without its fences."""
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)\n```\n<!-- end -->", README, re.DOTALL)
+    assert found, f"README.md has no block marked {name!r}"
+    return found[1]
+
+
+def test_the_example_runs_and_is_short(capsys):
+    example = marked("example")
+    statements = [line for line in example.splitlines() if line]
+    assert len(statements) <= 15
+    exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out.startswith("pass")
+
+
+@pytest.mark.parametrize("name", ["demo command", "test command"])
+def test_a_command_is_one_line_and_makes_its_own_environment(name):
+    command = marked(name)
+    assert "\n" not in command
+    assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
+
+
+def test_ci_reads_the_test_command_from_here():
+    """.ci/run cuts the command out with this very line, and must get the command alone."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    line = re.search(r"^test_command=\$\((.*)\)$", script, re.MULTILINE)
+    assert line, ".ci/run no longer reads the test command from README.md"
+    assert 'bash -euo pipefail -c "$test_command"' in script
+    run = subprocess.run(["bash", "-c", line[1]], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == marked("test command")
+
+
+def rows() -> list[tuple[str, ...]]:
+    return re.findall(
+        r"^\| `(shufflenet_v\d)\((\w+)=([\d.]+)\)` \| ([\d.]+) M \| .* M \| ([\d,]+) \|",
+        README,
+        re.MULTILINE,
+    )
+
+
+def test_the_table_has_all_networks_of_the_papers():
+    assert len(rows()) == 9
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row[0]}-{row[2]}")
+def test_counts_are_those_of_the_networks(row):
+    build, argument, value, multiply_adds, parameters = row
+    number = float(value) if "." in value else int(value)
+    model = getattr(models, build)(**{argument: number})
+    summary = models.summary(model, (3, 224, 224))
+    assert f"{summary.multiply_adds / 1e6:.2f}" == multiply_adds
+    assert f"{summary.parameters:,}" == parameters
+
+
+def test_paths_that_are_named_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    rooms = re.findall(r"`(\w+/|\w+\.py)`", README)
+    assert links
+    assert rooms
+    for path in links:
+        assert (ROOT / path).exists(), path
+    for room in rooms:
+        assert (ROOT / "numpy_shufflenet" / room).exists() or (ROOT / room).exists(), room
