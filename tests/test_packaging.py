@@ -1,0 +1,72 @@
+"""What is installed: metadata, files, and a core that needs NumPy alone."""
+
+import configparser
+import importlib.util
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import numpy_shufflenet
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "numpy_shufflenet"
+OPTIONAL = ("PIL", "jax", "matplotlib", "numba", "rich", "safetensors", "scipy", "torch")
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def test_one_version_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == numpy_shufflenet.__version__
+    assert metadata.version("numpy_shufflenet") == numpy_shufflenet.__version__
+
+
+def test_every_room_is_a_package():
+    """`packages = find:` leaves out, in silence, a folder without __init__.py."""
+    for module in PACKAGE.rglob("*.py"):
+        assert (module.parent / "__init__.py").exists(), module
+
+
+def test_every_other_file_is_package_data():
+    declared = setup_cfg()["options.package_data"]
+    covered = {
+        path
+        for package, patterns in declared.items()
+        for pattern in patterns.split(",")
+        for path in PACKAGE.joinpath(*package.split(".")[1:]).glob(pattern.strip())
+    }
+    others = {
+        path
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    assert PACKAGE / "py.typed" in covered
+    assert covered == others
+
+
+@pytest.mark.parametrize(
+    "room", ["ops", "steps", "operations", "nn", "models", "gradcheck", "backend"]
+)
+def test_a_room_needs_numpy_alone(room):
+    """A fresh interpreter in which none of the other libraries can be imported."""
+    program = (
+        f"import sys\nfor name in {OPTIONAL}: sys.modules[name] = None\n"
+        f"import numpy_shufflenet.{room}"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_command_is_there():
+    """The entry point that pip has made a script of leads to a function."""
+    (entry,) = metadata.entry_points(group="console_scripts", name="numpy-shufflenet")
+    assert importlib.util.find_spec(entry.module)
+    assert callable(entry.load())
