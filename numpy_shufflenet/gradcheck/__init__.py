@@ -1,0 +1,14 @@
+"""Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
+
+from numpy_shufflenet.gradcheck.model import check_model
+from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
+from numpy_shufflenet.gradcheck.verdict import ArrayReport, Entry, Verdict
+
+__all__ = [
+    "ArrayReport",
+    "Entry",
+    "ModelVerdict",
+    "TensorRow",
+    "Verdict",
+    "check_model",
+]
