@@ -51,9 +51,9 @@ class Maker:
         self.seed = draw(seeds())
         self.rng = np.random.default_rng(self.seed)
 
-    def __call__(self, *shape: int) -> np.ndarray:
+    def __call__(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
         """Normal numbers."""
-        return self.laid_out(self.rng.normal(size=shape))
+        return self.laid_out(self.rng.normal(mean, std, size=shape))
 
     def spread(self, *shape: int) -> np.ndarray:
         """Numbers from -2 to 2, evenly spaced and shuffled: no two are close, and none is near 0.
@@ -246,8 +246,10 @@ def sigmoid(make: Maker) -> Case:
 
 
 def squeeze_excitation(make: Maker) -> Case:
+    """As in a network: means that are not almost 0, and weights that don't saturate the sigmoid."""
     c, r = make.integer(1, 6), make.integer(1, 4)
-    return (make(*make.image_shape(c)), make(r, c), make(r), make(c, r), make(c)), {}
+    x = make(*make.image_shape(c), mean=1.0)
+    return (x, make(r, c, std=c**-0.5), make(r), make(c, r, std=r**-0.5), make(c)), {}
 
 
 def linear(make: Maker) -> Case:

@@ -45,13 +45,10 @@ def squeeze_excitation_backward_steps(
         yield Output(f"d{name}", array.shape)
     gates = [run_gate(image, w1, b1, w2, b2) for image in x]
     outputs = list(np.ndindex(x.shape))
-    reads_all: Reads = [("dy", out) for out in outputs]
-    for n in range(len(x)):
-        reads_all += reads_of_gate(x, n, w1, b1, w2, b2)
-
     for n, gate in enumerate(gates):
         image = [out for out in outputs if out[0] == n]
-        reads = [("dy", out) for out in image] + reads_of_gate(x, n, w1, b1, w2, b2)
+        reads: Reads = [("dy", out) for out in image]
+        reads += reads_of_gate(x, n, w1, b1, w2, b2)
         for c in range(channels):
             # d e[k] / d x[c, r, s] is the same for all pixels of c: each has its share in s[c].
             through = [
@@ -64,24 +61,31 @@ def squeeze_excitation_backward_steps(
                 yield add_up("dx", (n, c, r, s), reads, terms)
 
     def dlogit(out: Index) -> Any:
-        """What output `out` sends back to a[n, k]."""
+        """What output `out` sends back to the logit of its channel."""
         n, k, _, _ = out
         return dy[out] * (x[out] * gates[n].slope[k])
 
-    for j, c in np.ndindex(w1.shape):
-        terms = [
-            dlogit(o) * (w2[o[1], j] * gates[o[0]].s[c]) for o in outputs if alive(gates, o, j)
-        ]
-        yield add_up("dw1", (j, c), reads_all, terms)
-    for j in range(len(b1)):
-        terms = [dlogit(out) * w2[out[1], j] for out in outputs if alive(gates, out, j)]
-        yield add_up("db1", (j,), reads_all, terms)
-    for k, j in np.ndindex(w2.shape):
-        terms = [dlogit(out) * gates[out[0]].z[j] for out in outputs if out[1] == k]
-        yield add_up("dw2", (k, j), reads_all, terms)
-    for k in range(len(b2)):
-        terms = [dlogit(out) for out in outputs if out[1] == k]
-        yield add_up("db2", (k,), reads_all, terms)
+    whole_batch: Reads = []
+    for n in range(len(x)):
+        whole_batch += reads_of_gate(x, n, w1, b1, w2, b2)
+
+    for j in range(len(w1)):
+        alive = [out for out in outputs if gates[out[0]].z[j] > 0]  # reached past the ReLU
+        reads = [*(("dy", out) for out in alive), *whole_batch]
+        dhidden = [dlogit(out) * w2[out[1], j] for out in alive]
+        for c in range(channels):
+            squeezed = [gates[out[0]].s[c] for out in alive]
+            terms = [d * s for d, s in zip(dhidden, squeezed, strict=True)]
+            yield add_up("dw1", (j, c), reads, terms)
+        yield add_up("db1", (j,), reads, dhidden)
+
+    for k in range(channels):
+        own = [out for out in outputs if out[1] == k]
+        reads = [*(("dy", out) for out in own), *whole_batch]
+        for j in range(len(w1)):
+            terms = [dlogit(out) * gates[out[0]].z[j] for out in own]
+            yield add_up("dw2", (k, j), reads, terms)
+        yield add_up("db2", (k,), reads, [dlogit(out) for out in own])
 
 
 def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
@@ -93,7 +97,7 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
     z = []
     for j in range(len(w1)):
         hidden = total([*(w1[j, c] * s[c] for c in range(len(s))), b1[j]])
-        z.append(hidden if hidden > 0 else 0.0 * hidden)
+        z.append(hidden if hidden > 0 else 0.0)
     logits = [total([*(w2[k, j] * z[j] for j in range(len(z))), b2[k]]) for k in range(len(w2))]
     return Gate(s, z, [sigmoid(a) for a in logits], [sigmoid_slope(a) for a in logits])
 
@@ -101,11 +105,6 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
 def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
     """Return d a[k] / d s[c]: the paths over all hidden numbers that the ReLU lets pass."""
     return total([w2[k, j] * w1[j, c] for j in range(len(w1)) if gate.z[j] > 0])
-
-
-def alive(gates: list[Gate], out: Index, j: int) -> bool:
-    """Tell whether hidden number j of an output's image passes the ReLU."""
-    return bool(gates[out[0]].z[j] > 0)
 
 
 def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) -> Reads:
