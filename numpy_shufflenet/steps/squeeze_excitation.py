@@ -22,8 +22,7 @@ class Gate(NamedTuple):
 
     s: list[Any]  # c: squeezed
     z: list[Any]  # r: hidden, after the ReLU
-    e: list[Any]  # c: the scales
-    slope: list[Any]  # c: e (1 - e)
+    a: list[Any]  # c: the logits of the scales
 
 
 def squeeze_excitation_forward_steps(x: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Steps:
@@ -31,9 +30,10 @@ def squeeze_excitation_forward_steps(x: Array, w1: Array, b1: Array, w2: Array, 
     yield Output("y", x.shape)
     for n in range(len(x)):
         gate = run_gate(x[n], w1, b1, w2, b2)
+        e = [sigmoid(a) for a in gate.a]
         reads = reads_of_gate(x, n, w1, b1, w2, b2)
         for k, p, q in np.ndindex(x.shape[1:]):
-            yield add_up("y", (n, k, p, q), reads, [x[n, k, p, q] * gate.e[k]])
+            yield add_up("y", (n, k, p, q), reads, [x[n, k, p, q] * e[k]])
 
 
 def squeeze_excitation_backward_steps(
@@ -44,6 +44,7 @@ def squeeze_excitation_backward_steps(
     for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
         yield Output(f"d{name}", array.shape)
     gates = [run_gate(image, w1, b1, w2, b2) for image in x]
+    slopes = [[sigmoid_slope(a) for a in gate.a] for gate in gates]  # n k: de/da
     outputs = list(np.ndindex(x.shape))
     for n, gate in enumerate(gates):
         image = [out for out in outputs if out[0] == n]
@@ -52,18 +53,18 @@ def squeeze_excitation_backward_steps(
         for c in range(channels):
             # d e[k] / d x[c, r, s] is the same for all pixels of c: each has its share in s[c].
             through = [
-                gate.slope[k] * slope_of_layers(gate, w1, w2, k, c) / (height * width)
+                slopes[n][k] * slope_of_layers(gate, w1, w2, k, c) / (height * width)
                 for k in range(channels)
             ]
             for r, s in np.ndindex(height, width):
-                terms = [dy[n, c, r, s] * gate.e[c]]
+                terms = [dy[n, c, r, s] * sigmoid(gate.a[c])]
                 terms += [dy[out] * (x[out] * through[out[1]]) for out in image]
                 yield add_up("dx", (n, c, r, s), reads, terms)
 
     def dlogit(out: Index) -> Any:
         """What output `out` sends back to the logit of its channel."""
         n, k, _, _ = out
-        return dy[out] * (x[out] * gates[n].slope[k])
+        return dy[out] * (x[out] * slopes[n][k])
 
     whole_batch: Reads = []
     for n in range(len(x)):
@@ -99,7 +100,7 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
         hidden = total([*(w1[j, c] * s[c] for c in range(len(s))), b1[j]])
         z.append(hidden if hidden > 0 else 0.0)
     logits = [total([*(w2[k, j] * z[j] for j in range(len(z))), b2[k]]) for k in range(len(w2))]
-    return Gate(s, z, [sigmoid(a) for a in logits], [sigmoid_slope(a) for a in logits])
+    return Gate(s, z, logits)
 
 
 def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
