@@ -1,7 +1,9 @@
 """Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
 
+from numpy_shufflenet.gradcheck.check import check
 from numpy_shufflenet.gradcheck.model import check_model
 from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
+from numpy_shufflenet.gradcheck.pair import assert_gradients, check_operation, check_pair
 from numpy_shufflenet.gradcheck.verdict import ArrayReport, Entry, Verdict
 
 __all__ = [
@@ -10,5 +12,9 @@ __all__ = [
     "ModelVerdict",
     "TensorRow",
     "Verdict",
+    "assert_gradients",
+    "check",
     "check_model",
+    "check_operation",
+    "check_pair",
 ]

@@ -1,0 +1,217 @@
+"""Compare analytic and numeric slopes, along directions and entry by entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._trial import Trial
+from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope
+from numpy_shufflenet.gradcheck.verdict import ArrayReport, Entry, Status
+
+SAFETY = 5  # times the estimated error may analytic and numeric be apart
+
+Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What can be expected of a dtype.
+
+    Attributes
+    ----------
+    eps : float
+    first_level : int
+        The first steps are 2^-first_level and its next two halves: about where the errors of
+        truncation and rounding meet.
+    tolerance : float
+        Relative difference that rounding in the backward may make.
+    enough : float
+        Relative error of a difference that is good enough to stop at.
+    limit : float
+        Above this relative error, differences tell nothing: imprecise.
+    """
+
+    eps: float
+    first_level: int
+    tolerance: float
+    enough: float
+    limit: float
+
+    @property
+    def zero(self) -> float:
+        """An error below this, relative to y, shows that the slope is 0 or not to be seen."""
+        return 64 * self.eps * 2.0 ** (self.first_level + 2)
+
+
+def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precision:
+    """Return what float64 or float32 can do."""
+    eps = float(np.finfo(dtype).eps)
+    if eps < 1e-10:
+        return Precision(eps, 8, tolerance or 1e-9, enough=1e-8, limit=1e-4)
+    return Precision(eps, 3, tolerance or 1e-4, enough=1e-3, limit=3e-2)
+
+
+class Judge:
+    """Compares the gradients of one trial.
+
+    Parameters
+    ----------
+    trial : Trial
+    dys : sequence of array
+        Flat cotangents, one per direction.
+    gradients : sequence of lists of arrays
+        What vjp gives for each.
+    precision : Precision
+    rng : Generator
+        Draws the directions.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        dys: Sequence[Array],
+        gradients: Sequence[Sequence[Array | None]],
+        precision: Precision,
+        rng: np.random.Generator,
+    ) -> None:
+        self.trial = trial
+        self.dys = dys
+        self.gradients = gradients
+        self.precision = precision
+        self.rng = rng
+
+    def array(self, position: int, per_entry: bool) -> ArrayReport:
+        """Judge one array by directions, and by entries if asked for or a direction objects."""
+        array = self.trial.arrays[position]
+        report = ArrayReport(self.trial.names[position], array.shape)
+        outcomes = [self._direction(position, n, report) for n in range(len(self.dys))]
+        if per_entry or any(outcome != "agrees" for outcome in outcomes):
+            self._entries(position, report)
+            # An entry's error is larger than it is alone where several kinks or outputs meet.
+            if report.status == "pass" and "wrong" in outcomes and not report.kinks:
+                report.status = "fail"
+        return report
+
+    def _direction(self, position: int, number: int, report: ArrayReport) -> Outcome:
+        array = self.trial.arrays[position]
+        direction = scales(array) * signed(self.rng, array.shape)
+        gradient = self.gradients[number][position]
+        assert gradient is not None
+        parts = np.asarray(gradient, np.float64) * direction
+        analytic = float(parts.sum())
+        size = float(np.sqrt(np.square(parts).sum()))
+        slope = self._slope(position, number, direction, analytic, size, patient=True)
+        report.directions += 1
+        self._note(report, analytic, slope, size)
+        return self._outcome(analytic, slope, size, number)
+
+    def _entries(self, position: int, report: ArrayReport) -> None:
+        """Judge every entry on its own."""
+        array, gradient = self.trial.arrays[position], self.gradients[0][position]
+        assert gradient is not None
+        report.analytic = np.asarray(gradient, np.float64)
+        report.numeric = np.full(array.shape, np.nan)
+        report.error = np.full(array.shape, np.nan)
+        report.difference = report.precision = 0.0
+        all_scales = scales(array)
+        slack = self.precision.eps * 64 * float(np.abs(report.analytic * all_scales).max())
+        statuses: set[Status] = set()
+        worst = -1.0
+        for index in np.ndindex(array.shape):
+            scale = float(all_scales[index])
+            direction = np.zeros(array.shape)
+            direction[index] = scale
+            analytic = float(report.analytic[index]) * scale
+            slope = self._slope(position, 0, direction, analytic, slack, patient=False)
+            outcome = self._outcome(analytic, slope, slack, 0)
+            found = Entry(
+                report.name, index, analytic / scale, slope.value / scale, slope.error / scale
+            )
+            report.entries += 1
+            report.numeric[index], report.error[index] = found.numeric, found.error
+            if outcome == "kink":
+                report.kinks.append(found)
+                continue
+            self._note(report, analytic, slope, slack)
+            if outcome != "agrees":
+                statuses.add("fail" if outcome == "wrong" else "imprecise")
+            # A wrong entry outranks one that is only further away within its own large error.
+            rank = abs(found.analytic - found.numeric)
+            rank = rank if outcome == "agrees" else np.inf if np.isnan(rank) else 1e300 + rank
+            if report.worst is None or rank > worst:
+                report.worst, worst = found, rank
+        report.status = "fail" if "fail" in statuses else next(iter(statuses), "pass")
+
+    def _slope(
+        self,
+        position: int,
+        number: int,
+        direction: Array,
+        analytic: float,
+        size: float,
+        *,
+        patient: bool,
+    ) -> Slope:
+        trial, dy = self.trial, self.dys[number]
+        array = trial.arrays[position]
+
+        def change(t: float) -> Array:
+            moved = array + (t * direction).astype(array.dtype)
+            with np.errstate(all="ignore"):
+                try:
+                    return dy * (trial.evaluate({position: moved}) - trial.y)
+                except (ValueError, ArithmeticError):  # f isn't defined there
+                    return np.full(dy.shape, np.nan)
+
+        line = Line(change, np.abs(dy * trial.y), self.precision.eps)
+        natural = self._natural(number)
+
+        def precise(slope: Slope) -> bool:
+            reference = max(abs(analytic), abs(slope.value), size)
+            goal = max(self.precision.enough * reference, self.precision.zero * natural)
+            return slope.error <= goal
+
+        def accept(slope: Slope) -> bool:
+            return precise(slope) and self._close(analytic, slope, size)
+
+        return find_slope(line, self.precision.first_level, accept, precise, patient=patient)
+
+    def _outcome(self, analytic: float, slope: Slope, size: float, number: int) -> Outcome:
+        if not np.isfinite(slope.value):
+            return "imprecise"
+        if not self._close(analytic, slope, size):
+            return "wrong"
+        reference = max(abs(analytic), abs(slope.value), size)
+        invisible = self.precision.zero * self._natural(number)
+        if slope.error <= max(self.precision.limit * reference, invisible):
+            return "agrees"
+        return "kink" if slope.kink else "imprecise"
+
+    def _close(self, analytic: float, slope: Slope, size: float) -> bool:
+        reference = max(abs(analytic), abs(slope.value), size)
+        allowed = self.precision.tolerance * reference + SAFETY * slope.error
+        return bool(abs(analytic - slope.value) <= allowed)
+
+    def _natural(self, number: int) -> float:
+        """Size of dy y: the slope that a change of x by its own size would have, by and large."""
+        return float(np.sqrt(np.square(self.dys[number] * self.trial.y).sum()))
+
+    def _note(self, report: ArrayReport, analytic: float, slope: Slope, size: float) -> None:
+        reference = max(abs(analytic), abs(slope.value), size, self._natural(0) * 1e-6) or 1.0
+        report.difference = max(report.difference, abs(analytic - slope.value) / reference)
+        report.precision = max(report.precision, slope.error / reference)
+
+
+def scales(array: Array) -> Array:
+    """Return how far each entry moves at t = 1: its size, but not less than what is usual here."""
+    sizes = np.abs(array).astype(np.float64)
+    usual = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
+    return np.maximum(sizes, usual)
+
+
+def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Return random numbers between 0.5 and 1.5 in size, of either sign: none of them near 0."""
+    return rng.uniform(0.5, 1.5, shape) * rng.choice((-1.0, 1.0), shape)

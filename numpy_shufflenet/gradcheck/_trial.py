@@ -1,0 +1,169 @@
+"""The function under test, called safely: on copies, counted, outputs and cotangents as one vector.
+
+Whatever f and vjp do to what they are given, the caller's arrays and the next call are not touched.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+
+class WrongGradientError(Exception):
+    """The backward gives something that is no gradient of these arrays; its text says what."""
+
+
+class Trial:
+    """f and vjp at one point.
+
+    Parameters
+    ----------
+    f, vjp : callable
+    arrays : sequence of array or None
+        The point; integer arrays and None are passed through and not differentiated.
+    names : sequence of str
+        Of the arrays, for messages.
+    dtype : dtype
+        Floating-point arrays are converted to it.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        vjp: Callable[..., Any],
+        arrays: Sequence[Any],
+        names: Sequence[str],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self._f = f
+        self._vjp = vjp
+        self.arrays = [_convert(array, dtype) for array in arrays]
+        self.names = list(names)
+        self.dtype = dtype
+        self.evaluations = 0
+        self.written: set[str] = set()  # names of arguments that f or vjp wrote to
+        y = f(*self._copies(self.arrays))
+        self.evaluations += 1
+        self._several = isinstance(y, tuple | list)
+        self.outputs = [np.array(part) for part in (y if self._several else (y,))]
+        for part in self.outputs:
+            if not np.issubdtype(part.dtype, np.floating):
+                raise ValueError(
+                    f"f gives dtype {part.dtype}; only floating-point y has a gradient"
+                )
+            if not np.isfinite(part).all():
+                raise ValueError("f gives NaN or infinity at these arrays; there is no gradient")
+        self.y = _flatten(self.outputs)
+
+    @property
+    def differentiable(self) -> list[int]:
+        """Positions of the floating-point arrays."""
+        return [i for i, a in enumerate(self.arrays) if _is_floating(a)]
+
+    def evaluate(self, replaced: dict[int, Array]) -> Array:
+        """Return y as one vector, with some arrays replaced; the others are copies."""
+        arrays = [replaced.get(i, array) for i, array in enumerate(self.arrays)]
+        copies = self._copies(arrays)
+        self.evaluations += 1
+        y = self._f(*copies)
+        parts = [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
+        shapes = [part.shape for part in parts]
+        if shapes != [part.shape for part in self.outputs]:
+            raise ValueError(
+                f"f gives shapes {shapes}, but gave {[p.shape for p in self.outputs]} before"
+            )
+        self._watch(arrays, copies)
+        return _flatten(parts)
+
+    def pull_back(self, cotangent: Array) -> list[Array | None]:
+        """Return vjp's gradients for a flat cotangent, or raise WrongGradientError."""
+        dys = self._unflatten(cotangent)
+        arrays = self._copies(self.arrays)
+        given = [dy.copy() for dy in dys]
+        try:
+            gradients = self._vjp(tuple(given) if self._several else given[0], *arrays)
+        except Exception as error:
+            raise WrongGradientError(f"vjp raises {type(error).__name__}: {error}") from error
+        self._watch(self.arrays, arrays)
+        if not all(np.array_equal(a, b) for a, b in zip(dys, given, strict=True)):
+            self.written.add("dy")
+        return self._checked(gradients)
+
+    def _checked(self, gradients: Any) -> list[Array | None]:
+        """Check count, kind, shape, dtype and finiteness of the gradients; return copies."""
+        several = isinstance(gradients, tuple | list)
+        listed = list(gradients) if several else [gradients]
+        if len(listed) != len(self.arrays):
+            raise WrongGradientError(
+                f"vjp gives {len(listed)} gradients, but there are {len(self.arrays)} arrays"
+            )
+        checked: list[Array | None] = []
+        for name, array, gradient in zip(self.names, self.arrays, listed, strict=True):
+            if gradient is None:
+                checked.append(None)
+                continue
+            if not _is_floating(array):
+                kind = "None" if array is None else f"of dtype {np.asarray(array).dtype}"
+                raise WrongGradientError(
+                    f"vjp gives a gradient for {name}, which is {kind} and has none"
+                )
+            checked.append(_check_gradient(name, gradient, array))
+        if all(gradient is None for gradient in checked):
+            raise WrongGradientError("vjp gives None for every array; nothing is left to check")
+        return checked
+
+    def _copies(self, arrays: Sequence[Any]) -> list[Any]:
+        # order "K" keeps the memory layout: a view of channel-major memory stays one.
+        return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arrays]
+
+    def _watch(self, before: Sequence[Any], after: Sequence[Any]) -> None:
+        for name, a, b in zip(self.names, before, after, strict=True):
+            if isinstance(a, np.ndarray) and not np.array_equal(a, b):
+                self.written.add(name)
+
+    def _unflatten(self, vector: Array) -> list[Array]:
+        ends = np.cumsum([part.size for part in self.outputs])[:-1]
+        pieces = np.split(vector, ends)
+        return [
+            piece.reshape(part.shape).astype(part.dtype)
+            for piece, part in zip(pieces, self.outputs, strict=True)
+        ]
+
+
+def _convert(array: Any, dtype: np.dtype[Any]) -> Any:
+    if array is None:
+        return None
+    array = np.asarray(array)
+    if not np.issubdtype(array.dtype, np.floating):
+        return array.copy(order="K")
+    return array.astype(dtype, order="K")
+
+
+def _is_floating(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and bool(np.issubdtype(array.dtype, np.floating))
+
+
+def _flatten(parts: Sequence[Array]) -> Array:
+    return np.concatenate([part.ravel() for part in parts]).astype(np.float64)
+
+
+def _check_gradient(name: str, gradient: Any, array: Array) -> Array:
+    gradient = np.array(gradient)
+    if gradient.shape != array.shape:
+        raise WrongGradientError(
+            f"the gradient of {name} has shape {gradient.shape}, but {name} has {array.shape}"
+        )
+    if gradient.dtype != array.dtype:
+        raise WrongGradientError(
+            f"the gradient of {name} has dtype {gradient.dtype}, but {name} has {array.dtype}"
+        )
+    bad = ~np.isfinite(gradient)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise WrongGradientError(
+            f"the gradient of {name} has {gradient[index]} at {index}; "
+            f"{int(bad.sum())} of {bad.size} entries are not finite"
+        )
+    return gradient

@@ -1,0 +1,193 @@
+"""Check a vector-Jacobian product against differences: directions detect, entries localise.
+
+With a random cotangent dy, J^T dy can be tested through single numbers: <dy, J v> along a random
+direction v, by differences, must be <J^T dy, v>. One direction tests all entries of an array at
+once, and at a tight tolerance hardly any mistake hides from it; no entry of v or dy is near 0, so
+none is left out. When a direction disagrees, or meets a kink, the entries are tested one by one:
+they tell where, and which of them lie on kinks.
+
+A plain sum as the loss (dy all ones) would hide what sums hide: batch normalisation's dx is then
+0 whatever its scale, and a shuffle's gradient looks the same in any order.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._judge import Judge, Precision, precision_of, signed
+from numpy_shufflenet.gradcheck._sides import check_linear, check_repeats
+from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
+from numpy_shufflenet.gradcheck.verdict import Verdict
+
+KINK_LIMIT = 0.05  # of the entries that were compared
+
+
+def check(
+    f: Callable[..., Any],
+    vjp: Callable[..., Any],
+    *arrays: Any,
+    names: Sequence[str] | None = None,
+    directions: int = 2,
+    per_entry: bool = False,
+    cotangent: Any = None,
+    dtype: Any = np.float64,
+    tolerance: float | None = None,
+    seed: int = 0,
+    rng: np.random.Generator | None = None,
+) -> Verdict:
+    """Compare the gradients of any function of arrays with differences.
+
+    Parameters
+    ----------
+    f : callable
+        f(*arrays) gives y: an array, a 0-d one included, or a tuple of arrays.
+    vjp : callable
+        vjp(dy, *arrays) gives the gradients of <dy, y> in the order of the arrays, None for one
+        that is not differentiated; dy has the form of y.
+    *arrays : array or None
+        The point. Integer arrays (labels, indices) and None are passed on as they are. f and vjp
+        get copies, so nothing is ever written to these.
+    names : sequence of str, optional
+        Of the arrays, for the report; from the signature of f if not given.
+    directions : int
+        Random directions, and cotangents, for each array.
+    per_entry : bool
+        Whether every entry is compared even if all directions agree.
+    cotangent : array or tuple of arrays, optional
+        Of the shape of y, instead of random ones.
+    dtype : dtype or None
+        Floating-point arrays are converted to it; None keeps theirs, and judges by what can be
+        seen in it (about 1e-2 in float32, which is little).
+    tolerance : float, optional
+        Relative difference that is allowed on top of the estimated error of the differences;
+        1e-9 in float64, 1e-4 in float32.
+    seed : int
+        Of cotangents and directions.
+    rng : numpy.random.Generator, optional
+        Used instead of `seed`.
+
+    Returns
+    -------
+    Verdict
+        Wrong gradients of any kind (count, shape, dtype, NaN, an exception in vjp) are a "fail"
+        that says so.
+
+    Raises
+    ------
+    ValueError
+        If y is not finite or not floating-point, there is nothing to differentiate, or the
+        cotangent does not fit or is the same everywhere, which makes the loss a plain sum.
+    """
+    start = time.perf_counter()
+    if directions < 1:
+        raise ValueError(f"directions={directions!r} is not a whole number of at least 1")
+    kind = _working_dtype(arrays, dtype)
+    trial = Trial(f, vjp, arrays, names or positional_names(f, len(arrays)), kind)
+    if not trial.differentiable:
+        raise ValueError("no array is floating-point; there is nothing to differentiate")
+    verdict = Verdict(seed=None if rng is not None else seed)
+    generator = np.random.default_rng(seed) if rng is None else rng
+    given = None if cotangent is None else _checked_cotangent(cotangent, trial)
+    dys = [_cotangent(trial, generator) if given is None else given for _ in range(directions)]
+    try:
+        _judge_all(trial, dys, verdict, generator, precision_of(kind, tolerance), per_entry)
+    except WrongGradientError as error:
+        verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
+    if trial.written and verdict.status in ("pass", "kink", "imprecise"):
+        verdict.status = "fail"
+        verdict.reason = f"f or vjp writes into {', '.join(sorted(trial.written))}"
+    verdict.evaluations = trial.evaluations
+    verdict.seconds = time.perf_counter() - start
+    return verdict
+
+
+def _judge_all(
+    trial: Trial,
+    dys: Sequence[Array],
+    verdict: Verdict,
+    rng: np.random.Generator,
+    precision: Precision,
+    per_entry: bool,
+) -> None:
+    """Fill in the verdict: side checks, then each array."""
+    gradients = [trial.pull_back(dy) for dy in dys]
+    if problem := check_repeats(trial, dys[0], gradients[0], precision):
+        verdict.status, verdict.reason = "nondeterministic", problem
+        return
+    judge = Judge(trial, dys, gradients, precision, rng)
+    for i in trial.differentiable:
+        if gradients[0][i] is None:
+            verdict.notes.append(f"{trial.names[i]} is not differentiated: vjp gives None for it")
+        elif trial.arrays[i].size == 0:
+            verdict.notes.append(f"{trial.names[i]} is empty: there is nothing to compare")
+        else:
+            verdict.arrays.append(judge.array(i, per_entry))
+    _conclude(verdict)
+    if verdict.status == "pass" and (problem := check_linear(trial, dys, gradients, precision)):
+        verdict.status, verdict.reason = "fail", problem
+    # Last, because a function that counts its calls may start well.
+    if problem := check_repeats(trial, dys[0], gradients[0], precision):
+        verdict.status, verdict.reason = "nondeterministic", problem
+
+
+def _conclude(verdict: Verdict) -> None:
+    """Set status and reason from the reports of the arrays."""
+    found = [report.status for report in verdict.arrays]
+    kinks, entries = len(verdict.kinks), verdict.entries
+    if "fail" in found:
+        verdict.status = "fail"
+        names = [report.name for report in verdict.arrays if report.status == "fail"]
+        verdict.reason = f"the gradient of {', '.join(names)} disagrees"
+    elif kinks > KINK_LIMIT * entries:
+        verdict.status = "kink"
+        verdict.reason = f"{kinks} of {entries} entries lie on kinks; at most 5 % may"
+    elif "imprecise" in found:
+        verdict.status = "imprecise"
+        verdict.reason = f"differences are good to {verdict.precision:.0e} only; y is too noisy"
+
+
+def _working_dtype(arrays: Sequence[Any], dtype: Any) -> np.dtype[Any]:
+    if dtype is not None:
+        return np.dtype(dtype)
+    found = [np.asarray(a).dtype for a in arrays if a is not None]
+    floating = [d for d in found if np.issubdtype(d, np.floating)]
+    return np.result_type(*floating) if floating else np.dtype(np.float64)
+
+
+def positional_names(f: Callable[..., Any], count: int) -> list[str]:
+    """Return the names of f's positional parameters; "arrays[0]" and so on for *arrays."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [f"{parameter.name}[{i}]" for i in range(count - len(names))]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            names.append(parameter.name)
+    names += [f"array {i}" for i in range(len(names), count)]
+    return names[:count]
+
+
+def _cotangent(trial: Trial, rng: np.random.Generator) -> Array:
+    return signed(rng, (trial.y.size,)).astype(trial.dtype).astype(np.float64)
+
+
+def _checked_cotangent(cotangent: Any, trial: Trial) -> Array:
+    parts = cotangent if isinstance(cotangent, tuple | list) else (cotangent,)
+    shapes = [np.shape(part) for part in parts]
+    expected = [part.shape for part in trial.outputs]
+    if shapes != expected:
+        raise ValueError(f"cotangent has shapes {shapes}, but y has {expected}")
+    flat = np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in parts])
+    if flat.size > 1 and (flat == flat[0]).all():
+        raise ValueError(
+            f"cotangent is {flat[0]} everywhere, which makes the loss a plain sum: it cannot see "
+            "a permuted gradient, nor anything of batch normalisation's dx; give random numbers"
+        )
+    return flat

@@ -1,0 +1,177 @@
+"""The slope of a function along a line, by differences, with an estimate of its own error.
+
+Along a line, t -> y(t) is a vector; w(t) = dy (y(t) - y(0)) weighs it with the cotangent, so that
+sum w(t) has the slope <dy, J v> at 0. Two halves of w tell two things:
+
+    odd   d(h) = (w(h) - w(-h)) / 2h = slope + c2 h^2 + c4 h^4 + ...     the central difference
+    even  j(h) = (w(h) + w(-h)) / h  =         c1 h   + c3 h^3 + ...     right minus left slope
+
+Halving h and extrapolating (Richardson) removes the leading terms: two extrapolated slopes, from
+h, h/2 and from h/2, h/4, differ by about the error of the worse. Extrapolating the even half
+leaves the jump between the slopes on the right and on the left: 0 where y is smooth, and not 0 at
+a kink, where the central difference alone would report the mean of both slopes and look perfect.
+
+Rounding grows as h falls, truncation as h rises. No step is right for every function, so steps
+are tried from `first_level` (h = 2^-level) on, until one is good enough, and the best is taken.
+
+Sources: Ridders, Accurate computation of F'(x), 1982 (extrapolation with an error estimate);
+Chainer's gradient_check (kinks from the residual of a parabola); both go further here: each
+output is watched on its own, so that the jumps of several kinks cannot cancel.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+DEEPEST = 32  # the smallest step is 2^-32 of the scale
+NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A numeric derivative and what is known about it.
+
+    Attributes
+    ----------
+    value : float
+    error : float
+        Estimate of |value - true slope|: truncation, rounding and kinks.
+    jump : float
+        Sum over the outputs of |right slope - left slope|, as far as rounding can see it.
+    step : float
+        The smallest h that it is made of.
+    kink : bool
+        Whether the error is that of a kink and stays, however small the step.
+    """
+
+    value: float
+    error: float
+    jump: float
+    step: float
+    kink: bool
+
+
+class Line:
+    """w(t), remembered: the weighted change of all outputs along a line through the point.
+
+    Parameters
+    ----------
+    change : callable
+        t -> the vector dy (y(t) - y(0)), not finite where y isn't defined.
+    magnitude : array
+        |dy y(0)| of each output: its rounding is eps times that.
+    eps : float
+        Of the dtype that y is computed in.
+    """
+
+    def __init__(self, change: Callable[[float], Array], magnitude: Array, eps: float) -> None:
+        self._change = change
+        self._halves: dict[int, tuple[Array, Array]] = {}
+        self._noise = NOISE * eps * magnitude  # one per output
+        self.rounding = 4 * eps * float(np.sqrt(np.square(magnitude).sum()))
+
+    def halves(self, level: int) -> tuple[Array, Array]:
+        """Return the odd and the even half at h = 2^-level, one number per output."""
+        if level not in self._halves:
+            h = 2.0**-level
+            right, left = self._change(h), self._change(-h)
+            with np.errstate(all="ignore"):
+                self._halves[level] = (right - left) / (2 * h), (right + left) / h
+        return self._halves[level]
+
+    def slope(self, level: int) -> Slope:
+        """Extrapolate from h = 2^-level, h/2 and h/4."""
+        odd, even = zip(*(self.halves(level + i) for i in range(3)), strict=True)
+        with np.errstate(all="ignore"):
+            return self._extrapolate(odd, even, 2.0 ** -(level + 2))
+
+    def _extrapolate(self, odd: Sequence[Array], even: Sequence[Array], step: float) -> Slope:
+        # d(h) has errors in h^2, h^4, ...: each weighing removes one.
+        first, second = (4 * odd[1] - odd[0]) / 3, (4 * odd[2] - odd[1]) / 3
+        # j(h) has c1 h, c3 h^3, ...
+        once = 2 * even[1] - even[0], 2 * even[2] - even[1]
+        jump = (8 * once[1] - once[0]) / 7
+        noise = self._noise / step
+        jumps = float(np.abs(jump[np.abs(jump) > noise]).sum())
+        error = max(_size(second - first, noise), jumps) + self.rounding / step
+        if not np.isfinite(error):
+            error = np.inf
+        return Slope(float(second.sum()), error, jumps, step, kink=False)
+
+
+def find_slope(
+    line: Line,
+    first_level: int,
+    accept: Callable[[Slope], bool],
+    precise: Callable[[Slope], bool],
+    *,
+    patient: bool = True,
+) -> Slope:
+    """Try steps until one is good enough; otherwise return the best.
+
+    Parameters
+    ----------
+    line : Line
+    first_level : int
+        The first step is 2^-first_level.
+    accept : callable
+        True ends the search at once: this slope is all that is needed.
+    precise : callable
+        True ends it after two smaller steps, which show how noisy y is.
+    patient : bool
+        False gives up as soon as three steps agree that there is a kink.
+
+    Returns
+    -------
+    Slope
+        The one with the smallest error estimate.
+    """
+    seen: list[Slope] = []
+    for level in _levels(first_level):
+        seen.append(line.slope(level))
+        if accept(seen[-1]):
+            return seen[-1]
+        best = _best(seen)
+        smaller = sum(slope.step < best.step for slope in seen)
+        if precise(best) and smaller >= 2:
+            return best
+        if not patient and len(seen) >= 3 and all(_alike(seen[-1], s) for s in seen[-3:-1]):
+            break
+    return _best(seen)
+
+
+def _levels(first: int) -> Iterator[int]:
+    """Smaller steps first, which is the cure for kinks; then larger ones, the cure for noise."""
+    yield from range(first, DEEPEST - 1, 2)
+    yield from range(first - 2, -1, -2)
+
+
+def _best(seen: list[Slope]) -> Slope:
+    """Return the slope of the smallest error, once all know what the others found.
+
+    Noise is error x step, and smaller steps measure it: an estimate that is small by luck is
+    raised to what they found. An error that is a jump, alike at another step, is a kink.
+    """
+    known = []
+    for slope in seen:
+        smaller = [s for s in seen if s.step < slope.step and np.isfinite(s.error)]
+        noise = max((s.error * s.step for s in smaller), default=0.0)
+        error = max(slope.error, noise / slope.step)
+        kink = any(_alike(slope, other) for other in seen if other is not slope)
+        known.append(Slope(slope.value, error, slope.jump, slope.step, kink))
+    return min(known, key=lambda slope: slope.error)
+
+
+def _alike(slope: Slope, other: Slope) -> bool:
+    """Whether both see the same jump, and little else."""
+    low, high = sorted((slope.jump, other.jump))
+    return 0 < high <= 1.5 * low and slope.error <= 2 * slope.jump
+
+
+def _size(error: Array, noise: Array) -> float:
+    """Return |sum error|, but let no errors cancel that are more than noise."""
+    large = np.abs(error) > noise
+    return float(abs(error[~large].sum()) + np.abs(error[large]).sum())

@@ -1,0 +1,123 @@
+"""Checks of operations: `y, cache = forward(arrays...)` with `gradients = backward(dy, cache)`."""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet.gradcheck.check import check, positional_names
+from numpy_shufflenet.gradcheck.verdict import Verdict
+
+OPTIONS = frozenset(
+    name
+    for name, parameter in inspect.signature(check).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+
+
+def check_pair(
+    forward: Callable[..., Any], backward: Callable[..., Any], *arrays: Any, **keywords: Any
+) -> Verdict:
+    """Check an operation: `y, cache = forward(*arrays, ...)`, `gradients = backward(dy, cache)`.
+
+    Parameters
+    ----------
+    forward, backward : callable
+        backward gives one gradient per array, in their order, and none for integer arrays; a
+        single one as a plain array; None for an array that is None.
+    *arrays : array or None
+        The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
+        though they are floating-point (running statistics) go by keyword.
+    **keywords
+        Hyperparameters of forward, and options of `check` (seed, per_entry, tolerance, ...). A
+        name that forward has is forward's: `rng` is the checker's for most operations and the
+        operation's own for dropout, where `seed` still is the checker's.
+        Every evaluation gets a fresh copy of the hyperparameters, so a generator among them draws
+        the same numbers each time.
+
+    Returns
+    -------
+    Verdict
+    """
+    owned = _parameters(forward)
+    options = {k: v for k, v in keywords.items() if k in OPTIONS and k not in owned}
+    hyperparameters = {k: v for k, v in keywords.items() if k not in options}
+    dtype = options.get("dtype", np.float64)
+    if dtype is not None:
+        hyperparameters = {k: _convert(v, dtype) for k, v in hyperparameters.items()}
+
+    def f(*point: Any) -> Any:
+        return forward(*point, **copy.deepcopy(hyperparameters))[0]
+
+    def vjp(dy: Any, *point: Any) -> Any:
+        _, cache = forward(*point, **copy.deepcopy(hyperparameters))
+        return _one_per_array(backward(dy, cache), point)
+
+    options.setdefault("names", positional_names(forward, len(arrays)))
+    return check(f, vjp, *arrays, **options)
+
+
+def assert_gradients(
+    forward: Callable[..., Any], backward: Callable[..., Any], *arrays: Any, **keywords: Any
+) -> None:
+    """Do `check_pair`, and raise AssertionError with the verdict as its text unless it passes."""
+    check_pair(forward, backward, *arrays, **keywords).raise_if_failed()
+
+
+def check_operation(name: str, *, floor: str = "ops", example: int = 0, **options: Any) -> Verdict:
+    """Check an operation of the table `operations.OPERATIONS` on its own example.
+
+    Parameters
+    ----------
+    name : str
+    floor : str
+        Which implementation: "ops" or "steps".
+    example : int
+        Seed of the example.
+    **options
+        Of `check`.
+
+    Returns
+    -------
+    Verdict
+    """
+    from numpy_shufflenet.operations import find
+
+    operation = find(name)
+    drawn = operation.example(example)
+    arrays, hyperparameters = drawn.arrays, dict(drawn.hyperparameters)
+    if not operation.arrays[0].startswith("*"):
+        # What has no gradient, such as running statistics, goes by keyword.
+        named = dict(zip(operation.arrays, drawn.arrays, strict=False))
+        kept = [n for n in named if n in operation.differentiable]
+        arrays = tuple(named[n] for n in kept)
+        hyperparameters |= {n: v for n, v in named.items() if n not in kept}
+    forward, backward = operation.forward(floor), operation.backward(floor)
+    return check_pair(forward, backward, *arrays, **hyperparameters, **options)
+
+
+def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
+    """Insert None for integer arrays, of which a backward says nothing."""
+    integer = [a is not None and not np.issubdtype(a.dtype, np.floating) for a in arrays]
+    if not any(integer):
+        return gradients
+    listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+    for i, skipped in enumerate(integer):
+        if skipped:
+            listed.insert(i, None)
+    return listed
+
+
+def _convert(value: Any, dtype: Any) -> Any:
+    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
+        return value.astype(dtype)
+    return value
+
+
+def _parameters(forward: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(forward).parameters)
+    except (TypeError, ValueError):
+        return set()
