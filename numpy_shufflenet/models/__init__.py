@@ -6,6 +6,7 @@ from numpy_shufflenet.models.classifier import ImageClassifier
 from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
 from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1
 from numpy_shufflenet.models.v2 import (
+    LAYOUTS,
     ShuffleNetV2,
     se_shufflenet_v2_164,
     shufflenet_v2,
@@ -35,6 +36,7 @@ def build(config: dict[str, Any]) -> ImageClassifier:
 
 
 __all__ = [
+    "LAYOUTS",
     "MODELS",
     "ImageClassifier",
     "ShuffleNetV1",

@@ -43,6 +43,8 @@ class Checkpoint:
         How images become what the model expects.
     fingerprint : int
         Of the training set; another one would not continue this training.
+    image_shape : tuple of int
+        (c, h, w) of the training images.
     classes : tuple of str
         Their names, in the order of the logits.
     epoch, step : int
@@ -60,6 +62,7 @@ class Checkpoint:
     settings: dict[str, Any]
     standardise: Standardise
     fingerprint: int
+    image_shape: tuple[int, ...]
     classes: tuple[str, ...]
     epoch: int
     step: int
@@ -123,6 +126,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         rest["optimiser"]["velocity"] = _within(arrays, "velocity.")
         mean, std = rest["standardise"]
         rest["standardise"] = Standardise(tuple(mean), tuple(std))
+        rest["image_shape"] = tuple(rest["image_shape"])
         rest["classes"] = tuple(rest["classes"])
         return Checkpoint(model=_within(arrays, "model."), **rest)
     except (KeyError, TypeError, ValueError) as error:

@@ -260,6 +260,7 @@ class Trainer:
             },
             standardise=self.standardise,
             fingerprint=_fingerprint(self.train_set),
+            image_shape=self.train_set.images.shape[1:],
             classes=self.train_set.classes,
             epoch=self.epoch,
             step=self.step,

@@ -1,0 +1,74 @@
+"""One HTML file that holds all it shows: pictures inside, nothing loaded from elsewhere."""
+
+import base64
+import html
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import __version__
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
+figure { margin: 0 0 2rem; }
+pre { font-size: 12px; overflow-x: auto; background: var(--soft); padding: 1rem; }
+table { border-collapse: collapse; }
+td, th { text-align: left; padding: 0.15rem 1rem 0.15rem 0; border-bottom: 1px solid var(--line); }
+summary { cursor: pointer; font-weight: 600; }
+"""
+
+
+class Report:
+    """Collects what is to be shown, in order; `html` returns the page."""
+
+    def __init__(self, title: str):
+        self.title = title
+        self._parts: list[str] = []
+
+    def paragraph(self, text: str) -> None:
+        """Add a paragraph."""
+        self._parts.append(f"<p>{html.escape(text)}</p>")
+
+    def picture(self, caption: str, png: bytes) -> None:
+        """Add a PNG picture."""
+        data = base64.b64encode(png).decode()
+        caption = html.escape(caption[:1].upper() + caption[1:])
+        self._parts.append(
+            f"<figure><h2>{caption}</h2>"
+            f'<img alt="{caption}" src="data:image/png;base64,{data}"></figure>'
+        )
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Add a table of names and values, and of what the computation ran on."""
+        ran_on = {
+            "numpy_shufflenet": __version__,
+            "NumPy": np.__version__,
+            "Python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+        rows = "".join(
+            f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in {**values, **ran_on}.items()
+        )
+        self._parts.append(f"<h2>Settings</h2><table>{rows}</table>")
+
+    def text(self, title: str, text: str) -> None:
+        """Add a long text that folds away."""
+        self._parts.append(
+            f"<details><summary>{html.escape(title)}</summary>"
+            f"<pre>{html.escape(text)}</pre></details>"
+        )
+
+    def html(self) -> str:
+        """Return the page."""
+        title = html.escape(self.title)
+        return (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{title}</title><style>{STYLE}</style></head>"
+            f"<body><h1>{title}</h1>{''.join(self._parts)}</body></html>\n"
+        )
