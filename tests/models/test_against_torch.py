@@ -82,6 +82,38 @@ def test_network(config: dict[str, Any], shape: tuple[int, int, int], training: 
         np.testing.assert_allclose(array, after[name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.parametrize("name", ["v1 g=3", "v2 all options"])
+def test_trace_has_every_activation_and_its_gradient(name: str) -> None:
+    """As PyTorch's hooks see them, for all layers that both networks have under one name."""
+    config, (n, h, w) = NETWORKS[name]
+    model = randomised(build(config))
+    network = torch_networks.build(config).train()
+    torch_networks.load(network, model.state_dict())
+    outputs = {}
+
+    def keep(name: str, y: Any) -> None:
+        y.retain_grad()
+        outputs[name] = y
+
+    for layer, module in network.named_modules():
+        if layer:
+            module.register_forward_hook(lambda module, x, y, layer=layer: keep(layer, y))
+    rng = np.random.default_rng(2)
+    x, dlogits = rng.normal(size=(n, 3, h, w)), rng.normal(size=(n, 5))
+    network(torch.tensor(x)).backward(torch.tensor(dlogits))
+
+    trace = model.trace(x, training=True)
+    model.backward(dlogits)
+    shared = [name for name in trace.activations if name in outputs and name != "dropout"]
+    assert {"conv1.2", "maxpool", "stage3.0", "stage4", "fc"} <= set(shared)
+    assert len(shared) > 100
+    scale = largest(trace.gradients[name] for name in shared)
+    for layer in shared:
+        y, dy = outputs[layer].detach().numpy(), outputs[layer].grad.numpy()
+        assert_same({layer: trace.activations[layer]}, {layer: y}, largest([y]))
+        assert_same({layer: trace.gradients[layer]}, {layer: dy}, scale)
+
+
 @st.composite
 def v1_units(draw: st.DrawFn) -> tuple[int, int, dict[str, Any]]:
     """Input and output channels and options; often 1 < groups < channels / groups."""
