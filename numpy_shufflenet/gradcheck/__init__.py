@@ -1,6 +1,7 @@
 """Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
 
 from numpy_shufflenet.gradcheck.check import check
+from numpy_shufflenet.gradcheck.layer import check_layer
 from numpy_shufflenet.gradcheck.model import check_model
 from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
 from numpy_shufflenet.gradcheck.pair import assert_gradients, check_operation, check_pair
@@ -14,6 +15,7 @@ __all__ = [
     "Verdict",
     "assert_gradients",
     "check",
+    "check_layer",
     "check_model",
     "check_operation",
     "check_pair",

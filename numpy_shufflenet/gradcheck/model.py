@@ -19,7 +19,6 @@ through the rounding of all layers, ROUNDINGS times eps |loss| at the most. For 
 exactly 0, such as that of a shift before another batch normalisation, it is all there is.
 """
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._random import generators_of, keep_random
 from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
 
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -114,7 +114,7 @@ class _Network:
         self.loss = loss
         self.training = training
         self.evaluations = 0
-        self._random = [(rng, copy.deepcopy(rng.bit_generator.state)) for rng in self._generators()]
+        self._restore_random = keep_random(generators_of(self.model))
         self.last_step = 0  # index into STEPS that was clean for the entry before
         self.model.zero_gradients()
         self.value, dlogits = self._forward()
@@ -143,17 +143,11 @@ class _Network:
         return value if same else None
 
     def _forward(self) -> tuple[float, Array]:
-        for rng, state in self._random:  # dropout draws the same mask each time
-            rng.bit_generator.state = copy.deepcopy(state)
+        self._restore_random()  # dropout draws the same mask each time
         self.model.release()
         self.evaluations += 1
         value, dlogits = self.loss(self.model.forward(self.x, training=self.training))
         return float(value), dlogits
-
-    def _generators(self) -> list[np.random.Generator]:
-        layers = [layer for _, layer in getattr(self.model, "named_layers", lambda: ())()]
-        found = [value for layer in layers for value in vars(layer).values()]
-        return [value for value in found if isinstance(value, np.random.Generator)]
 
 
 def _check_tensor(
