@@ -101,8 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         ],
     )
     said = (
-        f"gradient check: {verdict.status}; {len(verdict.rows)} tensors, {verdict.entries} entries, "
-        f"{verdict.kinks} on kinks, {verdict.seconds:.0f} s"
+        f"gradient check: {verdict.status}; {len(verdict.rows)} tensors, "
+        f"{verdict.entries} entries, {verdict.kinks} on kinks, {verdict.seconds:.0f} s"
     )
     print(said)
     if verdict.status != "pass":

@@ -153,13 +153,11 @@ def predictions(
         image = images[number].transpose(1, 2, 0)
         axes.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
         guess = predicted[number]
-        title = f"{classes[guess]}\n{probabilities[number, guess]:.0%}"
-        colour = "black"
-        if labels is not None and labels[number] != guess:
-            title = f"{classes[guess]} ({probabilities[number, guess]:.0%})\nis {classes[labels[number]]}"
-            colour = ORANGE
-        axes.set_title(title, size=8, color=colour)
-        wrong = colour == ORANGE
+        says, surely = classes[guess], f"{probabilities[number, guess]:.0%}"
+        label = guess if labels is None else labels[number]
+        wrong = label != guess
+        title = f"{says} ({surely})\nis {classes[label]}" if wrong else f"{says}\n{surely}"
+        axes.set_title(title, size=8, color=ORANGE if wrong else "black")
         for spine in axes.spines.values():
             spine.set(color=ORANGE if wrong else GREY, linewidth=2 if wrong else 0.5)
     if labels is not None:
