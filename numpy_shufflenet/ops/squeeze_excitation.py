@@ -14,7 +14,7 @@ over the pixels of dy x, the small network is walked upwards; where the two ways
 from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_gradient, check_image
+from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops.linear import LinearCache, linear_backward, linear_forward
 from numpy_shufflenet.ops.pooling import (
     GlobalAvgPoolCache,
@@ -64,10 +64,7 @@ def squeeze_excitation_forward(
     table 5; V2, section 4.
     """
     check_image("x", x)
-    if getattr(w2, "shape", None) != getattr(w1, "shape", ())[::-1]:
-        raise ValueError(
-            f"w2 has shape {w2.shape}, but w1 has {w1.shape}; {w1.shape[::-1]} is needed"
-        )
+    _check_layers(x, w1, b1, w2, b2)
     s, squeeze = global_avg_pool_forward(x)  # n c
     reduced, reduce = linear_forward(s, w1, b1)  # n r
     z, relu = relu_forward(reduced)
@@ -92,3 +89,18 @@ def squeeze_excitation_backward(
     assert db1 is not None
     assert db2 is not None
     return dx, dw1, db1, dw2, db2
+
+
+def _check_layers(x: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> None:
+    for name, array in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
+        check_floating(name, array, like=x)
+    c = x.shape[1]
+    if w1.ndim != 2 or w1.shape[1] != c:
+        raise ValueError(f"w1 has shape {w1.shape}, but x has {c} channels; (r, {c}) is needed")
+    r = len(w1)
+    for name, array, shape in (("b1", b1, (r,)), ("w2", w2, (c, r)), ("b2", b2, (c,))):
+        if array.shape != shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}, but x has {c} channels and w1 reduces them "
+                f"to {r}; {shape} is needed"
+            )
