@@ -92,7 +92,12 @@ def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     )
 
 
+def is_sequence(value: Any) -> bool:
+    """True for tuples, lists and arrays of at least one dimension, and not for strings."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _is_sequence_of(value: Any, length: int) -> bool:
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
-        return False
-    return len(value) == length
+    return is_sequence(value) and len(value) == length

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image, is_integer
+from numpy_shufflenet.ops._check import check_gradient, check_image, is_integer, is_sequence
 
 
 class ChannelSplitCache(NamedTuple):
@@ -51,7 +51,11 @@ def channel_split_forward(
     """
     check_image("x", x)
     channels = x.shape[1]
-    if not all(is_integer(size) and size >= 1 for size in sizes) or sum(sizes) != channels:
+    if (
+        not is_sequence(sizes)
+        or not all(is_integer(size) and size >= 1 for size in sizes)
+        or sum(sizes) != channels
+    ):
         raise ValueError(
             f"sizes={sizes!r} are not whole numbers that add up to {channels} channels"
         )
@@ -103,7 +107,11 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
     check_image("arrays[0]", first)
     for i, array in enumerate(arrays[1:], start=1):
         check_image(f"arrays[{i}]", array)
-        check_floating(f"arrays[{i}]", array, like=first)
+        if array.dtype != first.dtype:
+            raise ValueError(
+                f"arrays[{i}] has dtype {array.dtype}, but arrays[0] has {first.dtype}; "
+                "make them equal"
+            )
         if (len(array), *array.shape[2:]) != (len(first), *first.shape[2:]):
             raise ValueError(
                 f"arrays[{i}] has shape {array.shape}, but arrays[0] has {first.shape}; "

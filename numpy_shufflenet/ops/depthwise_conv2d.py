@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.ops._check import check_gradient, check_image
+from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops._windows import Windows, windows_over
 from numpy_shufflenet.ops.conv2d import check_kernel
 
@@ -67,6 +67,11 @@ def depthwise_conv2d_forward(
     """
     check_image("x", x)
     n, c = x.shape[:2]
+    check_floating("w", w, like=x)
+    if w.ndim != 4 or w.shape[1] != 1 or len(w) % c:
+        raise ValueError(
+            f"w has shape {w.shape}, but x has {c} channels; ({c} m, 1, kh, kw) is needed"
+        )
     check_kernel(x, w, b, groups=c)
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
     padded = windows.pad(_repeat_channels(x, len(w) // c))  # n c*m h+ w+

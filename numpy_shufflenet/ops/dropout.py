@@ -40,13 +40,15 @@ def dropout_forward(
     Raises
     ------
     ValueError
-        If x is not a floating-point array, or rate is not in [0, 1).
+        If x is not a floating-point array, rate is not in [0, 1), or rng is not a Generator.
 
     Source: Srivastava et al., Dropout, 2014, section 10 (scaled in training, not in inference).
     """
     check_floating("x", x)
     if not 0 <= rate < 1:
         raise ValueError(f"rate={rate!r} is not a number from 0 to below 1")
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng={rng!r} is not a numpy.random.Generator")
     keep = rng.random(x.shape) >= rate
     factor = keep.astype(x.dtype) / x.dtype.type(1 - rate)
     return x * factor, DropoutCache(factor)
