@@ -1,0 +1,223 @@
+"""The command as a user types it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from numpy_shufflenet import cli, ops
+from numpy_shufflenet.commands import train
+from numpy_shufflenet.data import load_embedded
+from numpy_shufflenet.training import evaluate, load_checkpoint
+
+COMMANDS = ["demo", "train", "evaluate", "predict", "summary", "check"]
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """One tiny demo that several tests look at: its folder and what it printed."""
+    out = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-W", "error", "-m", "numpy_shufflenet", "demo", "--out", str(out)]
+    sizes = ["--epochs", "2", "--train-images", "60", "--test-images", "40", "--batch-size", "20"]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, check=True)
+    return out, done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(command, "--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"numpy-shufflenet {command}" in text
+    assert "examples:" in text
+
+
+def test_starting_imports_nothing_slow():
+    code = (
+        "import sys, numpy_shufflenet.cli as cli; cli.build_parser(); "
+        "print([m for m in ('numba', 'matplotlib', 'rich', 'PIL', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summary", "shufflenet_v1", "--groups", "5"], "groups=5 is not one of 1, 2, 3, 4, 8"),
+        (["summary", "shufflenet_v2", "--groups", "3"], "shufflenet_v2 has no such setting"),
+        (["summary", "shufflenet_v2", "--dropout", "2"], "rate=2.0"),
+        (["check"], "give either a NAME"),
+        (["check", "conv2d", "--all"], "give either a NAME"),
+        (["evaluate", "missing.safetensors"], "missing.safetensors does not exist"),
+        (["train", "--data", "nonsense"], "nonsense"),
+        (["train", "--warmup", "2", "--out", "never"], "--warmup=2.0"),
+        (["train", "--resume", "--out", "never"], "never/checkpoint.safetensors does not exist"),
+    ],
+)
+def test_bad_input_gets_one_line_that_names_it(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("numpy-shufflenet: error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_summary_ends_with_the_published_totals(capsys):
+    assert run("summary", "shufflenet_v2", "--layout", "torchvision") == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["total", "2,278,604", "144,907,992"]
+
+
+@pytest.mark.parametrize(
+    "name", ["conv2d", "dropout", "channel_split", "unit-v2", "unit-v1-stride2"]
+)
+def test_check_passes_what_is_right(name, capsys):
+    assert run("check", name) == 0
+    assert "pass" in capsys.readouterr().out
+
+
+def test_check_of_a_network_passes(capsys):
+    assert run("check", "shufflenet_v2", "--scale", 0.5, "--stem", "small", "--batch", 2) == 0
+    assert "conv5.0.weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["channel_shuffle", "unit-v1"])
+def test_check_fails_what_is_wrong(name, capsys, monkeypatch):
+    """The classical mistake: shuffling the gradient with the groups of the forward."""
+
+    def wrong(dy, cache):
+        return ops.channel_shuffle_forward(dy, cache.groups)[0]
+
+    monkeypatch.setattr(ops, "channel_shuffle_backward", wrong)
+    assert run("check", name) == 1
+    assert "fail" in capsys.readouterr().out
+
+
+def test_demo_writes_all_that_it_promises(demo):
+    out, printed = demo
+    pictures = ["learning_curves.png", "confusion_matrix.png", "filters.png", "predictions.png"]
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 100
+    assert {path.name for path in out.iterdir()} == {
+        *pictures,
+        "report.html",
+        "history.json",
+        "checkpoint.safetensors",
+    }
+    assert "gradient check: pass; 170 tensors, 510 entries" in printed
+    assert "conv5.0.weight" in printed
+
+
+def test_the_report_is_self_contained(demo):
+    page = (demo[0] / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 4
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_accuracy_that_demo_prints_is_that_of_its_checkpoint(demo):
+    out, printed = demo
+    checkpoint = load_checkpoint(out / "checkpoint.safetensors")
+    _, test_set = load_embedded()
+    ranks = np.array(
+        [(test_set.labels[:i] == label).sum() for i, label in enumerate(test_set.labels)]
+    )
+    images = np.flatnonzero(ranks < 4)  # 40 images: the first four of each class
+    found = evaluate(checkpoint.build_model(), test_set.subset(images), checkpoint.standardise)
+    assert f"test accuracy {found.accuracy:.2%} on 40 images" in printed
+
+
+def test_evaluate_prints_each_class_and_draws(demo, tmp_path, capsys):
+    checkpoint = demo[0] / "checkpoint.safetensors"
+    assert run("evaluate", checkpoint, "--out", tmp_path / "confusion.png") == 0
+    printed = capsys.readouterr().out
+    assert "Ankle boot" in printed
+    assert "2000 images" in printed
+    assert (tmp_path / "confusion.png").stat().st_size > 1000
+
+
+def test_predict_shows_the_top_classes(demo, tmp_path, capsys):
+    _, test_set = load_embedded()
+    path = tmp_path / "boot.png"
+    Image.fromarray(test_set.images[0, 0]).save(path)
+    checkpoint = load_checkpoint(demo[0] / "checkpoint.safetensors")
+    probabilities = evaluate(
+        checkpoint.build_model(), test_set.subset(np.array([0])), checkpoint.standardise
+    ).probabilities[0]
+    best = probabilities.argmax()
+    assert run("predict", "--checkpoint", demo[0] / "checkpoint.safetensors", path) == 0
+    printed = capsys.readouterr().out
+    assert f"{checkpoint.classes[best]} {probabilities[best]:.1%}" in printed
+    assert printed.count("%") == 3
+
+
+def test_predict_refuses_what_is_no_image(demo, tmp_path, capsys):
+    path = tmp_path / "text.png"
+    path.write_text("no image")
+    assert run("predict", "--checkpoint", demo[0] / "checkpoint.safetensors", path) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Arguments of a training of seconds, on a folder of made-up images of two classes."""
+    rng = np.random.default_rng(0)
+    for name, brightness in (("dark", 60), ("bright", 190)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 60, (28, 28, 3)).astype(np.uint8) + np.uint8(brightness)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    data = ["--data", f"folder:{tmp_path / 'images'}", "--size", 28]
+    return [*data, "--out", tmp_path / "out", "--batch-size", 8, "--learning-rate", 0.05]
+
+
+def test_train_then_resume_ends_like_an_unbroken_training(tiny, tmp_path, monkeypatch, capsys):
+    assert run("train", *tiny, "--epochs", 3, "--out", tmp_path / "unbroken") == 0
+
+    class Stop:
+        def begin(self, trainer): ...
+
+        def step(self, trainer, report): ...
+
+        def epoch(self, trainer, record):
+            if record.epoch == 2:
+                raise KeyboardInterrupt
+
+        def end(self, trainer): ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "observers", lambda: [Stop()])
+        assert run("train", *tiny, "--epochs", 3) == 130
+    assert load_checkpoint(tmp_path / "out" / "checkpoint.safetensors").epoch == 2
+    assert run("train", *tiny, "--resume") == 0
+    left, right = (
+        load_checkpoint(tmp_path / folder / "checkpoint.safetensors").model
+        for folder in ("unbroken", "out")
+    )
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name], err_msg=name)
+    history = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert [record["epoch"] for record in history["epochs"]] == [1, 2, 3]
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_train_keeps_an_existing_checkpoint(tiny, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoint.safetensors").write_text("precious")
+    assert run("train", *tiny) == 2
+    assert "exists" in capsys.readouterr().err
+    assert (tmp_path / "out" / "checkpoint.safetensors").read_text() == "precious"
