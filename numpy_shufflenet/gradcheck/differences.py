@@ -20,12 +20,14 @@ output is watched on its own, so that the jumps of several kinks cannot cancel.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
 
+MUCH = 100  # times the rounding that y must have
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
 
@@ -43,6 +45,8 @@ class Slope:
         Sum over the outputs of |right slope - left slope|, as far as rounding can see it.
     step : float
         The smallest h that it is made of.
+    rounding : float
+        The part of `error` that y must have, if it is as precise as its dtype.
     kink : bool
         Whether the error is that of a kink and stays, however small the step.
     """
@@ -51,7 +55,8 @@ class Slope:
     error: float
     jump: float
     step: float
-    kink: bool
+    rounding: float
+    kink: bool = False
 
 
 class Line:
@@ -96,10 +101,11 @@ class Line:
         jump = (8 * once[1] - once[0]) / 7
         noise = self._noise / step
         jumps = float(np.abs(jump[np.abs(jump) > noise]).sum())
-        error = max(_size(second - first, noise), jumps) + self.rounding / step
+        rounding = self.rounding / step
+        error = max(_size(second - first, noise), jumps) + rounding
         if not np.isfinite(error):
             error = np.inf
-        return Slope(float(second.sum()), error, jumps, step, kink=False)
+        return Slope(float(second.sum()), error, jumps, step, rounding)
 
 
 def find_slope(
@@ -132,9 +138,9 @@ def find_slope(
     seen: list[Slope] = []
     for level in _levels(first_level):
         seen.append(line.slope(level))
-        if accept(seen[-1]):
-            return seen[-1]
         best = _best(seen)
+        if accept(best):
+            return best
         smaller = sum(slope.step < best.step for slope in seen)
         if precise(best) and smaller >= 2:
             return best
@@ -154,14 +160,28 @@ def _best(seen: list[Slope]) -> Slope:
 
     Noise is error x step, and smaller steps measure it: an estimate that is small by luck is
     raised to what they found. An error that is a jump, alike at another step, is a kink.
+
+    Of a y that is computed less precisely than its dtype (in float32 inside, say), tiny steps see
+    stairs: little or nothing moves, which looks like an exact slope. Where larger steps saw noise,
+    errors that grew as the step fell, there is at least as much at smaller ones.
     """
+    steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
+    floor = max(
+        (
+            smaller.error * smaller.step
+            for larger, smaller in pairwise(steps)
+            if smaller.error > max(1.5 * larger.error, MUCH * smaller.rounding)
+        ),
+        default=0.0,
+    )
     known = []
     for slope in seen:
         smaller = [s for s in seen if s.step < slope.step and np.isfinite(s.error)]
         noise = max((s.error * s.step for s in smaller), default=0.0)
+        noise = max(noise, floor)
         error = max(slope.error, noise / slope.step)
         kink = any(_alike(slope, other) for other in seen if other is not slope)
-        known.append(Slope(slope.value, error, slope.jump, slope.step, kink))
+        known.append(replace(slope, error=error, kink=kink))
     return min(known, key=lambda slope: slope.error)
 
 
