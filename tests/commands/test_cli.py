@@ -88,7 +88,7 @@ def test_check_passes_what_is_right(name, capsys):
 
 
 def test_check_of_a_network_passes(capsys):
-    assert run("check", "shufflenet_v2", "--scale", 0.5, "--stem", "small", "--batch", 2) == 0
+    assert run("check", "shufflenet_v2", "--scale", 0.5, "--stem", "small", "--size", 16) == 0
     assert "conv5.0.weight" in capsys.readouterr().out
 
 
