@@ -100,9 +100,11 @@ def test_a_gradient_that_is_exactly_zero_passes():
     assert check_pair(forward, backward, rng.normal(size=4), x, per_entry=True).status == "pass"
 
 
-def test_a_large_offset_is_judged_by_what_can_be_seen():
-    rng = np.random.default_rng(0)
-    x = 1e5 + rng.normal(size=(3, 4, 3, 2))
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("offset", [1e3, 1e5, 1e6, -1e6])
+def test_a_large_offset_is_judged_by_what_can_be_seen(offset, seed):
+    rng = np.random.default_rng(seed)
+    x = offset + rng.normal(size=(3, 4, 3, 2))
     gamma, beta = rng.normal(size=(2, 4))
     assert_gradients(ops.batch_norm_forward, ops.batch_norm_backward, x, gamma, beta)
 
