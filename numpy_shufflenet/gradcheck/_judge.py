@@ -211,19 +211,22 @@ class Judge:
 
 
 def scales(array: Array) -> Array:
-    """Return how far each entry moves at t = 1: its distance from the array's centre.
+    """Return how far each entry moves at t = 1: its size, but not less than what is usual here.
 
-    That is about |x| where the array is spread around 0. With a large offset, such as 1e5 + noise,
-    a step of |x| would leave the noise far behind, and with it all that y has to tell. No entry
-    moves less than is usual here, nor by so little that rounding x itself would show.
+    With a large offset, such as 1e5 + noise, a step of that size would leave the noise far behind,
+    and with it all that y has to tell. Then it is the distance from the centre of the array, but
+    not so little that the rounding of x itself would show.
     """
-    values = array.astype(np.float64)
-    distances = np.abs(values - np.median(values))
-    if not distances.any():
-        distances = np.abs(values)
-    usual = float(np.median(distances[distances > 0])) if distances.any() else 1.0
-    visible = np.cbrt(np.finfo(array.dtype).eps) * np.abs(values)
-    return np.maximum(np.maximum(distances, usual), visible)
+    sizes = np.abs(array).astype(np.float64)
+    distances = np.abs(array - np.median(array)).astype(np.float64)
+    visible = np.cbrt(np.finfo(array.dtype).eps) * sizes
+    around_centre = np.maximum(_at_least_usual(distances), visible)
+    return np.minimum(_at_least_usual(sizes), around_centre if distances.any() else np.inf)
+
+
+def _at_least_usual(sizes: Array) -> Array:
+    usual = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
+    return np.maximum(sizes, usual)
 
 
 def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
