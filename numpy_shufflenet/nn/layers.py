@@ -274,7 +274,6 @@ class Dropout(OperationLayer):
 
     def _forward(self, x: Array, training: bool) -> Array:
         if not training:
-            self._call = None
             return x
         y, self._call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
         return y

@@ -242,6 +242,7 @@ def test_backward_needs_exactly_one_forward() -> None:
         model.backward(dlogits)
     model.forward(X)
     model.backward(dlogits)
+    assert model.activation_pattern() == []  # nothing is kept
     with pytest.raises(ValueError, match=r"without a forward"):
         model.backward(dlogits)
     for first, second in ((True, True), (True, False), (False, False)):
@@ -498,12 +499,24 @@ def test_trace_has_every_layer_and_ends_with_the_output(function: Any) -> None:
 def test_a_later_forward_is_not_traced() -> None:
     model = randomised(small(shufflenet_v2))
     trace = model.trace(X)
-    logits = trace.activations["output"]
-    model.release()
+    logits, dlogits = trace.activations["output"], images(2, 4)
+    model.backward(dlogits)
     model.forward(2 * X)
-    model.backward(images(2, 4))
+    model.backward(2 * dlogits)
     assert trace.activations["output"] is logits
-    assert trace.gradients == {}
+    assert trace.gradients["output"] is dlogits
+
+
+@both
+def test_activations_lie_channel_by_channel_with_the_batch_last(function: Any) -> None:
+    """See `backend.channel_major`: one layer that changed it would slow down all that follow."""
+    model = small(function, stem="imagenet")
+    trace = model.trace(images(2, 3, 40, 37).astype(np.float32), training=True)
+    del trace.activations["input"]
+    for name, y in trace.activations.items():
+        for part in y if isinstance(y, tuple) else (y,):
+            if part.ndim == 4:
+                assert part.transpose(1, 2, 3, 0).flags.c_contiguous, name
 
 
 # Building
