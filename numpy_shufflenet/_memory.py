@@ -19,6 +19,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 PAGE = mmap.PAGESIZE  # bytes; what is smaller is made anew each time
+LITTLE = 1 << 28  # bytes that may always wait
 HUGE = 1 << 21  # bytes: from here on, large pages are asked for
 
 
@@ -35,6 +36,7 @@ class Workspace:
     def __init__(self) -> None:
         self._free: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
         self._loans: dict[int, _Loan] = {}
+        self._most_lent = 0
 
     @property
     def lent(self) -> int:
@@ -69,9 +71,15 @@ class Workspace:
         try:
             return self._free[size].pop()
         except IndexError:
-            if self.kept > self.lent:  # other shapes have come, and left much behind
-                self.clear()
+            self._make_room(size)
             return _new(size)
+
+    def _make_room(self, size: int) -> None:
+        """Give memory back that waits since other shapes were in use, if it is much."""
+        lent = self.lent + size
+        self._most_lent = max(self._most_lent, lent)
+        if lent + self.kept > max(LITTLE, 1.5 * self._most_lent):
+            self.clear()
 
     def _back(self, loan: Any) -> None:
         del self._loans[id(loan)]

@@ -28,9 +28,9 @@ class Planes(NamedTuple):
     stream: int  # ow n: its length
     row_stride: int  # from one output row to the next
     row_step: int  # from one tap to the next
-    places: Array  # w: where each column of the image goes, in numbers
     top: int  # rows above the image
-    side_by_side: bool  # whether neighbours are neighbours, as with stride 1
+    stride: int  # number of classes
+    places: Array  # w: where each column of the image goes, in pixels
 
 
 def planes_of(windows: Windows, n: int) -> Planes:
@@ -41,18 +41,18 @@ def planes_of(windows: Windows, n: int) -> Planes:
     (top, _), (left, _) = windows.padding
 
     def place(columns: Array) -> Array:
-        return (columns % stride * slots + columns // stride) * n
+        return columns % stride * slots + columns // stride
 
     return Planes(
         height,
         stride * slots * n,
-        place(np.arange(windows.kernel[1]) * dilation),
+        place(np.arange(windows.kernel[1]) * dilation) * n,
         windows.output[1] * n,
         windows.stride[0],
         windows.dilation[0],
-        place(left + np.arange(windows.size[1])),
         top,
-        stride == 1,
+        stride,
+        place(left + np.arange(windows.size[1])),
     )
 
 
@@ -65,34 +65,42 @@ def empty_plane(planes: Planes, dtype: np.dtype[np.floating], border: float) -> 
 
 def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
     """Copy a channel (h, w n) into its plane; the border stays."""
-    h, places, top = image.shape[0], planes.places, planes.top
-    w = places.size
-    for r in range(h):
-        source, target = image[r], plane[top + r]
-        if planes.side_by_side:
-            target[places[0] : places[0] + w * n] = source
+    places, stride, w = planes.places, planes.stride, planes.places.size
+    for r in range(image.shape[0]):
+        source, target = image[r], plane[planes.top + r]
+        if stride == 1:
+            target[places[0] * n : (places[0] + w) * n] = source
         elif n == 1:
-            for s in range(w):
-                target[places[s]] = source[s]
+            for first in range(min(stride, w)):  # a class is every second number, say
+                of_class, slots = source[first:], target[places[first] :]
+                for k in range((w - first + stride - 1) // stride):
+                    slots[k] = of_class[stride * k]
         else:
+            pixels, slots_2d = source.reshape(w, n), target.reshape(target.size // n, n)
             for s in range(w):
-                target[places[s] : places[s] + n] = source[s * n : (s + 1) * n]
+                place = places[s]
+                for t in range(n):
+                    slots_2d[place, t] = pixels[s, t]
 
 
 def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
     """Copy a channel (h, w n) out of its plane: the transpose of `write_image`."""
-    h, places, top = image.shape[0], planes.places, planes.top
-    w = places.size
-    for r in range(h):
-        source, target = plane[top + r], image[r]
-        if planes.side_by_side:
-            target[:] = source[places[0] : places[0] + w * n]
+    places, stride, w = planes.places, planes.stride, planes.places.size
+    for r in range(image.shape[0]):
+        source, target = plane[planes.top + r], image[r]
+        if stride == 1:
+            target[:] = source[places[0] * n : (places[0] + w) * n]
         elif n == 1:
-            for s in range(w):
-                target[s] = source[places[s]]
+            for first in range(min(stride, w)):
+                slots, of_class = source[places[first] :], target[first:]
+                for k in range((w - first + stride - 1) // stride):
+                    of_class[stride * k] = slots[k]
         else:
+            slots_2d, pixels = source.reshape(source.size // n, n), target.reshape(w, n)
             for s in range(w):
-                target[s * n : (s + 1) * n] = source[places[s] : places[s] + n]
+                place = places[s]
+                for t in range(n):
+                    pixels[s, t] = slots_2d[place, t]
 
 
 write_image_jit = compiled(write_image)

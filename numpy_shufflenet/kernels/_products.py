@@ -11,12 +11,14 @@ from numpy_shufflenet._threads import single_threaded_blas
 from numpy_shufflenet._typing import Array
 
 CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
+THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
 SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
 
 
-def blocks(columns: int, rows: int) -> list[slice]:
-    """Cut the columns of matrices that have so many rows in all into blocks."""
-    size = max(256, 1 << int(math.log2(max(1, CACHED // max(rows, 1)))))
+def blocks(columns: int, a: int, b: int) -> list[slice]:
+    """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache."""
+    room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
+    size = max(256, 1 << int(math.log2(room / (a + b))))
     count = max(1, round(columns / size))
     ends = [columns * (i + 1) // count for i in range(count)]
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -30,17 +30,17 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
     zero = row.dtype.type(0)
     total = 0.0
     for start in range(0, m, PIECE):
-        s = zero
-        for k in range(start, min(start + PIECE, m)):
-            s += row[k]
+        piece, s = row[start : start + PIECE], zero
+        for k in range(piece.size):
+            s += piece[k]
         total += s
     mean = total / m
     mu = row.dtype.type(mean)
     total = 0.0
     for start in range(0, m, PIECE):
-        s = zero
-        for k in range(start, min(start + PIECE, m)):
-            s += (row[k] - mu) * (row[k] - mu)
+        piece, s = row[start : start + PIECE], zero
+        for k in range(piece.size):
+            s += (piece[k] - mu) * (piece[k] - mu)
         total += s
     return mean, total / m
 
@@ -63,18 +63,18 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
     zero = row.dtype.type(0)
     total, total_centred = 0.0, 0.0
     for start in range(0, m, PIECE):
+        x_piece, g_piece = row[start : start + PIECE], g[start : start + PIECE]
         s = t = zero
-        stop = min(start + PIECE, m)
         if relu:
-            for k in range(start, stop):
-                centred = row[k] - mu
-                g_k = g[k] if centred * a + b > zero else zero
+            for k in range(x_piece.size):
+                centred = x_piece[k] - mu
+                g_k = g_piece[k] if centred * a + b > zero else zero
                 s += g_k
                 t += g_k * centred
         else:
-            for k in range(start, stop):
-                s += g[k]
-                t += g[k] * (row[k] - mu)
+            for k in range(x_piece.size):
+                s += g_piece[k]
+                t += g_piece[k] * (x_piece[k] - mu)
         total += s
         total_centred += t
     return total, total_centred

@@ -153,7 +153,7 @@ def _forward(
     o_share, c_share, depth = o // groups, len(rows) // groups, w[0].size
     kernels = w.reshape(groups, o_share, depth)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    heights = _row_blocks(oh, planes.stream, depth + o_share)
+    heights = _row_blocks(oh, planes.stream, o_share, depth)
 
     def run(first: int, last: int) -> None:
         scratch = empty((depth, heights[0].stop * planes.stream), x.dtype)
@@ -193,7 +193,7 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     planes, (kh, _), dtype = planes_of(windows, n), windows.kernel, rows.dtype
     bordered = _bordered(rows, windows, planes, n)
     o_share, c_share, depth = len(w) // groups, len(rows) // groups, w[0].size
-    heights = _row_blocks(windows.output[0], planes.stream, depth + o_share)
+    heights = _row_blocks(windows.output[0], planes.stream, o_share, depth)
     shares = min(SHARES, len(heights))
     parts = empty((shares, groups, o_share, depth), dtype)
 
@@ -223,7 +223,7 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, rows.dtype
     o_share, c_share = len(w) // groups, len(rows) // groups
     taps = w.reshape(groups, o_share, c_share, kh * kw)
-    heights = _row_blocks(windows.output[0], planes.stream, kh * kw + o_share)
+    heights = _row_blocks(windows.output[0], planes.stream, o_share, kh * kw)
     (h, width) = windows.size
     dx = empty((len(rows), h, width * n), dtype)
 
@@ -258,7 +258,7 @@ def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
     return target
 
 
-def _row_blocks(oh: int, stream: int, depth: int) -> list[slice]:
-    """Cut output rows into blocks; the first is the largest."""
-    size = -(-oh // len(blocks(oh * stream, depth)))
+def _row_blocks(oh: int, stream: int, a: int, b: int) -> list[slice]:
+    """Cut output rows into blocks for a product (a, b) @ (b, columns); the first is the largest."""
+    size = -(-oh // len(blocks(oh * stream, a, b)))
     return [slice(start, min(start + size, oh)) for start in range(0, oh, size)]

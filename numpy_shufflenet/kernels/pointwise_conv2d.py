@@ -86,7 +86,7 @@ def _forward(
     y_groups = y.reshape(groups, o // groups, rows.shape[1])
     matrices = w.reshape(groups, o // groups, c // groups)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    columns = blocks(rows.shape[1], (c + o) // groups)
+    columns = blocks(rows.shape[1], o // groups, c // groups)
 
     def run(first: int, last: int) -> None:
         for task in range(first, last):
@@ -122,7 +122,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     dy_groups = gradients.reshape(groups, o // groups, rows.shape[1])
     dx_groups = dx.reshape(groups, c // groups, rows.shape[1])
     transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
-    columns = blocks(rows.shape[1], (2 * c + o) // groups)
+    columns = blocks(rows.shape[1], o // groups, c // groups)
     shares = min(SHARES, len(columns))
     dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
 

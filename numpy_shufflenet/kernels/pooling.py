@@ -37,7 +37,8 @@ def max_pool_channels(
 
     first (oh, ow n) is the winner where all values are -inf. The last NaN of a window wins.
     """
-    stream, kw = planes.stream, planes.offsets.size
+    stream, offsets = planes.stream, planes.offsets
+    kw, number = offsets.size, winner.dtype.type
     for c in range(x.shape[0]):
         write_image_jit(x[c], n, planes, plane)
         for p in range(y.shape[1]):
@@ -46,13 +47,25 @@ def max_pool_channels(
             win[:] = first[p]
             for i in range(kh):
                 row = plane[p * planes.row_stride + i * planes.row_step]
-                for j in range(kw):
-                    start, number = planes.offsets[j], win.dtype.type(i * kw + j)
-                    candidate = row[start : start + stream]
+                if kw == 3:
+                    x0 = row[offsets[0] : offsets[0] + stream]
+                    x1 = row[offsets[1] : offsets[1] + stream]
+                    x2 = row[offsets[2] : offsets[2] + stream]
+                    n0, n1, n2 = number(3 * i), number(3 * i + 1), number(3 * i + 2)
                     for k in range(stream):
-                        wins = candidate[k] > best[k] or candidate[k] != candidate[k]
-                        best[k] = candidate[k] if wins else best[k]
-                        win[k] = number if wins else win[k]
+                        b, w = best[k], win[k]
+                        wins = x0[k] > b or x0[k] != x0[k]
+                        b, w = (x0[k], n0) if wins else (b, w)
+                        wins = x1[k] > b or x1[k] != x1[k]
+                        b, w = (x1[k], n1) if wins else (b, w)
+                        wins = x2[k] > b or x2[k] != x2[k]
+                        best[k], win[k] = (x2[k], n2) if wins else (b, w)
+                else:
+                    for j in range(kw):
+                        x_ij, n_ij = row[offsets[j] : offsets[j] + stream], number(i * kw + j)
+                        for k in range(stream):
+                            wins = x_ij[k] > best[k] or x_ij[k] != x_ij[k]
+                            best[k], win[k] = (x_ij[k], n_ij) if wins else (best[k], win[k])
 
 
 def max_pool_backward_channels(
@@ -114,6 +127,21 @@ def avg_pool_backward_channels(
         read_image_jit(dplane, n, planes, dx[c])
 
 
+def add_pixels(x: Array, sums: Array) -> None:
+    """Add all pixels of x (c, h w, n) to sums (c, n)."""
+    for c in range(x.shape[0]):
+        if x.shape[2] == 1:
+            pixels, total = x[c, :, 0], x.dtype.type(0)
+            for k in range(pixels.size):
+                total += pixels[k]
+            sums[c, 0] += total
+        else:
+            for k in range(x.shape[1]):
+                for i in range(x.shape[2]):
+                    sums[c, i] += x[c, k, i]
+
+
+add_pixels_jit = compiled(add_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
 max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
 avg_pool_channels_jit = compiled(avg_pool_channels)
@@ -240,8 +268,11 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     """`ops.global_avg_pool_forward`, on rows."""
     check_pixels(x)
     n, c, h, w = x.shape
-    means = as_rows(x).reshape(c, h * w, n).mean(axis=1)  # c n
-    return np.ascontiguousarray(means.T), GlobalAvgPoolCache(x.shape, x.dtype)
+    sums = np.zeros((c, n), x.dtype)
+    add_pixels_jit(as_rows(x).reshape(c, h * w, n), sums)
+    means = np.ascontiguousarray(sums.T)  # n c
+    means /= h * w
+    return means, GlobalAvgPoolCache(x.shape, x.dtype)
 
 
 def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
