@@ -17,13 +17,17 @@ from numpy_shufflenet.ops.channels import check_parts, check_sizes
 def copy_rows(x: Array, places: Array, y: Array) -> None:
     """Copy row k of x to row places[k] of y."""
     for k in range(x.shape[0]):
-        y[places[k]] = x[k]
+        source, target = x[k], y[places[k]]
+        for i in range(source.size):
+            target[i] = source[i]
 
 
 def gather_rows(x: Array, places: Array, y: Array) -> None:
     """Copy row places[k] of x to row k of y."""
     for k in range(y.shape[0]):
-        y[k] = x[places[k]]
+        source, target = x[places[k]], y[k]
+        for i in range(source.size):
+            target[i] = source[i]
 
 
 copy_rows_jit = compiled(copy_rows)

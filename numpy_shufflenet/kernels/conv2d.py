@@ -2,8 +2,11 @@
 
 `ops` writes all windows as columns at once, kh kw times the image. Here a block of output rows has
 its columns in the cache: they are copied from planes (see `_planes`), multiplied, and overwritten
-by the next block. Backward, dw adds up the products of such blocks; dx is made channel by channel,
-so that no two threads add to one place.
+by the next block. With few input channels, as in the stem of a network, there is little to
+multiply in a product of matrices: 3x3 kernels then add up the runs of their taps directly.
+
+Backward, dw adds up the products of such blocks; dx is made channel by channel, so that no two
+threads add to one place.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +18,15 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
-from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit, write_image_jit
+from numpy_shufflenet.kernels._planes import (
+    Planes,
+    planes_of,
+    read_image_jit,
+    read_rows_jit,
+    write_image_jit,
+)
 from numpy_shufflenet.kernels._products import SHARES, blocks, multiply
+from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
 from numpy_shufflenet.ops._check import check_gradient
@@ -25,45 +35,64 @@ from numpy_shufflenet.ops.conv2d import check_kernel
 
 
 def write_images(x: Array, n: int, planes: Planes, target: Array) -> None:
-    """Copy channels x (c, h, w n) into planes target (c, height, length) with a border of 0."""
+    """Copy channels x (c, h, w n) into planes target (c, size) with a border of 0."""
     for c in range(x.shape[0]):
         target[c] = 0
         write_image_jit(x[c], n, planes, target[c])
 
 
-def write_columns(
-    planes: Planes, source: Array, kh: int, first: int, last: int, columns: Array
-) -> None:
+def write_columns(planes: Planes, source: Array, first: int, last: int, columns: Array) -> None:
     """Write the windows of output rows first to last as columns (c kh kw, rows stream)."""
-    stream, kw = planes.stream, planes.offsets.size
+    taps, pitch, stream = planes.offsets.size, planes.pitch, planes.stream
     for c in range(source.shape[0]):
-        for i in range(kh):
-            for j in range(kw):
-                row, start = columns[(c * kh + i) * kw + j], planes.offsets[j]
-                for p in range(first, last):
-                    row[(p - first) * stream : (p - first + 1) * stream] = source[
-                        c, p * planes.row_stride + i * planes.row_step, start : start + stream
-                    ]
+        for t in range(taps):
+            row, start = columns[c * taps + t], planes.offsets[t]
+            for p in range(first, last):
+                place = start + p * pitch
+                row[(p - first) * stream : (p - first + 1) * stream] = source[
+                    c, place : place + stream
+                ]
 
 
-def add_columns(
-    planes: Planes, columns: Array, kh: int, first: int, last: int, dplane: Array
-) -> None:
+def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
     """Add columns (kh kw, rows stream) of one channel back to where they were read from."""
-    stream, kw = planes.stream, planes.offsets.size
+    stream = planes.stream
     for p in range(first, last):
-        for i in range(kh):
-            for j in range(kw):
-                start = planes.offsets[j]
-                target = dplane[p * planes.row_stride + i * planes.row_step, start : start + stream]
-                source = columns[i * kw + j, (p - first) * stream : (p - first + 1) * stream]
-                for k in range(stream):
-                    target[k] += source[k]
+        for t in range(planes.offsets.size):
+            start = planes.offsets[t] + p * planes.pitch
+            target = dplane[start : start + stream]
+            source = columns[t, (p - first) * stream : (p - first + 1) * stream]
+            for k in range(stream):
+                target[k] += source[k]
+
+
+def convolve_directly(
+    planes: Planes, source: Array, w: Array, b: Array, relu: bool, scratch: Array, y: Array
+) -> None:
+    """Compute y (o, oh, ow n) by 3x3 kernels w (o, c, 9), run by run; scratch is for one run."""
+    zero = y.dtype.type(0)
+    for p in range(0, y.shape[1], planes.rows):
+        first = p * planes.pitch
+        for o in range(y.shape[0]):
+            rows = y[o, p : p + planes.rows]
+            m = (rows.shape[0] - 1) * planes.pitch + planes.stream
+            out = rows[0] if rows.shape[0] == 1 else scratch[:m]
+            for c in range(source.shape[0]):
+                nine_taps_jit(source[c], planes.offsets, first, w[o, c], c == 0, b[o], out)
+            if relu:
+                for k in range(m):
+                    out[k] = zero if out[k] < zero else out[k]
+            if rows.shape[0] > 1:
+                read_rows_jit(out, planes.pitch, rows)
 
 
 write_images_jit = compiled(write_images)
 write_columns_jit = compiled(write_columns)
 add_columns_jit = compiled(add_columns)
+convolve_directly_jit = compiled(convolve_directly)
+
+
+FEW = 4  # input channels
 
 
 class Conv2dCache(NamedTuple):
@@ -146,9 +175,9 @@ def _forward(
 ) -> tuple[Array, Conv2dCache]:
     check_kernel(x, w, b, groups)
     windows = windows_over(x, w.shape[2:], **geometry)
-    n, o, (oh, ow), (kh, _) = len(x), len(w), windows.output, windows.kernel
+    n, o, (oh, ow) = len(x), len(w), windows.output
     planes, rows = planes_of(windows, n), as_rows(x)
-    bordered = _bordered(rows, windows, planes, n)  # c, h+, w+ n
+    bordered = _bordered(rows, windows, planes, n)  # c, size
     y = empty_rows(o, n, oh, ow, x.dtype)
     o_share, c_share, depth = o // groups, len(rows) // groups, w[0].size
     kernels = w.reshape(groups, o_share, depth)
@@ -162,12 +191,21 @@ def _forward(
             place = slice(p.start * planes.stream, p.stop * planes.stream)
             for g in range(groups):
                 source = bordered[g * c_share : (g + 1) * c_share]
-                write_columns_jit(planes, source, kh, p.start, p.stop, columns)
+                write_columns_jit(planes, source, p.start, p.stop, columns)
                 multiply(kernels[g], columns, y[g * o_share : (g + 1) * o_share, place])
             if relu or b is not None:
                 finish_jit(y, place.start, place.stop, shift, relu)
 
-    share(len(heights), run, work=depth * y.size)
+    def run_directly(first: int, last: int) -> None:
+        part = y.reshape(o, oh, ow * n)[first:last]
+        taps = np.ascontiguousarray(w[first:last]).reshape(last - first, len(rows), 9)
+        scratch = empty((planes.run,), x.dtype)
+        convolve_directly_jit(planes, bordered, taps, shift[first:last], relu, scratch, part)
+
+    if groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
+        share(o, run_directly, work=depth * y.size)
+    else:
+        share(len(heights), run, work=depth * y.size)
     image = as_image(y, n, oh, ow)
     cache = Conv2dCache(rows, w, b is not None, windows, groups, n, image if relu else None)
     return image, cache
@@ -190,7 +228,7 @@ def _backward(dy: Array, cache: Conv2dCache) -> Gradients:
 def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     """dw = dy @ columns^T, added up over blocks of output rows."""
     rows, w, _, windows, groups, n, _ = cache
-    planes, (kh, _), dtype = planes_of(windows, n), windows.kernel, rows.dtype
+    planes, dtype = planes_of(windows, n), rows.dtype
     bordered = _bordered(rows, windows, planes, n)
     o_share, c_share, depth = len(w) // groups, len(rows) // groups, w[0].size
     heights = _row_blocks(windows.output[0], planes.stream, o_share, depth)
@@ -208,7 +246,7 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 place = slice(p.start * planes.stream, p.stop * planes.stream)
                 for g in range(groups):
                     source = bordered[g * c_share : (g + 1) * c_share]
-                    write_columns_jit(planes, source, kh, p.start, p.stop, columns)
+                    write_columns_jit(planes, source, p.start, p.stop, columns)
                     dy_block = gradients[g * o_share : (g + 1) * o_share, place]
                     multiply(dy_block, columns.T, product)
                     parts[part, g] += product
@@ -229,7 +267,7 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
 
     def run(first: int, last: int) -> None:
         scratch = empty((kh * kw, heights[0].stop * planes.stream), dtype)
-        dplane = empty((planes.height, planes.length), dtype)
+        dplane = empty((planes.size,), dtype)
         for c in range(first, last):
             g, k = divmod(c, c_share)
             dplane.fill(0)
@@ -238,7 +276,7 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 columns = scratch[:, : (p.stop - p.start) * planes.stream]
                 place = slice(p.start * planes.stream, p.stop * planes.stream)
                 multiply(kernel, gradients[g * o_share : (g + 1) * o_share, place], columns)
-                add_columns_jit(planes, columns, kh, p.start, p.stop, dplane)
+                add_columns_jit(planes, columns, p.start, p.stop, dplane)
             read_image_jit(dplane, n, planes, dx[c])
 
     share(len(rows), run, work=kh * kw * gradients.size)
@@ -246,10 +284,10 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
 
 
 def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
-    """Return all channels as planes with a border of 0: (c, height, length)."""
+    """Return all channels as planes with a border of 0: (c, size)."""
     c, (h, width) = len(rows), windows.size
     images = rows.reshape(c, h, width * n)
-    target = empty((c, planes.height, planes.length), rows.dtype)
+    target = empty((c, planes.size), rows.dtype)
     share(
         c,
         lambda i, j: write_images_jit(images[i:j], n, planes, target[i:j]),

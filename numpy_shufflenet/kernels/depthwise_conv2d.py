@@ -1,17 +1,18 @@
-"""Depthwise convolution: for each output row, the streams of all taps are added up.
+"""Depthwise convolution: the runs of all taps, multiplied and added up.
 
 Every channel is copied into a plane with its border (see `_planes`), where the nine taps of a 3x3
-kernel are nine streams; one loop without a branch multiplies and adds them, and writes y once.
+kernel are nine runs of numbers; one loop without a branch adds them up, and writes y once.
 
-Backward, dw[i, j] is the inner product of dy and the stream of tap (i, j), all nine in one pass. dx
-of stride 1 is a convolution again, of dy with the kernel turned by 180 degrees; of other strides,
-each stream of dy is added to where it was read from.
+Backward, dw[i, j] is the inner product of dy and the run of tap (i, j). dx of stride 1 is a
+convolution again, of dy with the kernel turned by 180 degrees; of other strides, each run of dy is
+added to where it was read from.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
@@ -21,90 +22,128 @@ from numpy_shufflenet.kernels._planes import (
     empty_plane,
     planes_of,
     read_image_jit,
+    read_rows_jit,
     write_image_jit,
+    write_rows_jit,
 )
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 
 
-def convolve_plane(plane: Array, planes: Planes, w: Array, b: float, y: Array) -> None:
-    """Compute y (oh, ow n) of one kernel w (kh, kw)."""
-    offsets, stream = planes.offsets, planes.stream
-    if w.shape == (3, 3):
-        w00, w01, w02 = w[0]
-        w10, w11, w12 = w[1]
-        w20, w21, w22 = w[2]
-        o0, o1, o2 = offsets[0], offsets[1], offsets[2]
-        for p in range(y.shape[0]):
-            row = p * planes.row_stride
-            r0, r1, r2 = plane[row], plane[row + planes.row_step], plane[row + 2 * planes.row_step]
-            x00, x01, x02 = r0[o0 : o0 + stream], r0[o1 : o1 + stream], r0[o2 : o2 + stream]
-            x10, x11, x12 = r1[o0 : o0 + stream], r1[o1 : o1 + stream], r1[o2 : o2 + stream]
-            x20, x21, x22 = r2[o0 : o0 + stream], r2[o1 : o1 + stream], r2[o2 : o2 + stream]
-            out = y[p]
-            for k in range(stream):
-                top = w00 * x00[k] + w01 * x01[k] + w02 * x02[k]
-                middle = w10 * x10[k] + w11 * x11[k] + w12 * x12[k]
-                bottom = w20 * x20[k] + w21 * x21[k] + w22 * x22[k]
-                out[k] = b + top + middle + bottom
-        return
-    for p in range(y.shape[0]):
-        out = y[p]
-        out[:] = b
-        for i in range(w.shape[0]):
-            row = plane[p * planes.row_stride + i * planes.row_step]
-            for j in range(w.shape[1]):
-                x_ij, w_ij = row[offsets[j] : offsets[j] + stream], w[i, j]
-                for k in range(stream):
-                    out[k] += w_ij * x_ij[k]
+def nine_taps(
+    plane: Array, offsets: Array, first: int, w: Array, fresh: bool, b: float, out: Array
+) -> None:
+    """Compute out = b + sum of w[t] times the run of tap t, or add that sum to out."""
+    o0, o1, o2, o3, o4, o5, o6, o7, o8 = (
+        offsets[0] + first,
+        offsets[1] + first,
+        offsets[2] + first,
+        offsets[3] + first,
+        offsets[4] + first,
+        offsets[5] + first,
+        offsets[6] + first,
+        offsets[7] + first,
+        offsets[8] + first,
+    )
+    m = out.size
+    x0, x1, x2 = plane[o0 : o0 + m], plane[o1 : o1 + m], plane[o2 : o2 + m]
+    x3, x4, x5 = plane[o3 : o3 + m], plane[o4 : o4 + m], plane[o5 : o5 + m]
+    x6, x7, x8 = plane[o6 : o6 + m], plane[o7 : o7 + m], plane[o8 : o8 + m]
+    w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
+    if fresh:
+        for k in range(m):
+            top = w0 * x0[k] + w1 * x1[k] + w2 * x2[k]
+            middle = w3 * x3[k] + w4 * x4[k] + w5 * x5[k]
+            bottom = w6 * x6[k] + w7 * x7[k] + w8 * x8[k]
+            out[k] = b + top + middle + bottom
+    else:
+        for k in range(m):
+            top = w0 * x0[k] + w1 * x1[k] + w2 * x2[k]
+            middle = w3 * x3[k] + w4 * x4[k] + w5 * x5[k]
+            bottom = w6 * x6[k] + w7 * x7[k] + w8 * x8[k]
+            out[k] += top + middle + bottom
 
 
-def scatter_plane(dy: Array, planes: Planes, w: Array, dplane: Array) -> None:
-    """Add w[i, j] dy to the stream of each tap: the transpose of `convolve_plane`."""
-    offsets, stream = planes.offsets, planes.stream
-    for p in range(dy.shape[0]):
-        g = dy[p]
-        for i in range(w.shape[0]):
-            row = dplane[p * planes.row_stride + i * planes.row_step]
-            for j in range(w.shape[1]):
-                dx_ij, w_ij = row[offsets[j] : offsets[j] + stream], w[i, j]
-                for k in range(stream):
-                    dx_ij[k] += w_ij * g[k]
+nine_taps_jit = compiled(nine_taps)
 
 
-def correlate_plane(dy: Array, plane: Array, planes: Planes, dw: Array) -> None:
-    """Compute dw (kh, kw): the inner product of dy and the stream of each tap.
+def convolve_plane(
+    plane: Array, planes: Planes, w: Array, b: float, scratch: Array, y: Array
+) -> None:
+    """Compute y (oh, ow n) of one kernel w (kh kw); scratch is for one run."""
+    for p in range(0, y.shape[0], planes.rows):
+        rows = y[p : p + planes.rows]
+        first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+        out = rows[0] if rows.shape[0] == 1 else scratch[:m]
+        if w.size == 9:
+            nine_taps_jit(plane, planes.offsets, first, w, True, b, out)
+        else:
+            out[:] = b
+            for t in range(w.size):
+                start, w_t = planes.offsets[t] + first, w[t]
+                x_t = plane[start : start + m]
+                for k in range(m):
+                    out[k] += w_t * x_t[k]
+        if rows.shape[0] > 1:
+            read_rows_jit(out, planes.pitch, rows)
 
-    A row is added up in the dtype, in any order; rows in float64.
+
+def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
+    """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
+
+    scratch, for one run, is 0 between the rows.
     """
-    offsets, stream = planes.offsets, planes.stream
-    total = np.zeros(dw.shape)
+    for p in range(0, dy.shape[0], planes.rows):
+        rows = dy[p : p + planes.rows]
+        first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+        g = rows[0] if rows.shape[0] == 1 else scratch[:m]
+        if rows.shape[0] > 1:
+            write_rows_jit(rows, planes.pitch, g)
+        for t in range(w.size):
+            start, w_t = planes.offsets[t] + first, w[t]
+            dx_t = dplane[start : start + m]
+            for k in range(m):
+                dx_t[k] += w_t * g[k]
+
+
+def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw: Array) -> None:
+    """Compute dw (kh kw): the inner product of dy and the run of each tap.
+
+    A run is added up in the dtype, in any order; runs in float64. scratch, for one run, is 0
+    between the rows.
+    """
+    total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
-    for p in range(dy.shape[0]):
-        g = dy[p]
-        if dw.shape == (3, 3):
-            for i in range(3):
-                row = plane[p * planes.row_stride + i * planes.row_step]
-                x0 = row[offsets[0] : offsets[0] + stream]
-                x1 = row[offsets[1] : offsets[1] + stream]
-                x2 = row[offsets[2] : offsets[2] + stream]
+    for p in range(0, dy.shape[0], planes.rows):
+        rows = dy[p : p + planes.rows]
+        first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+        g = rows[0] if rows.shape[0] == 1 else scratch[:m]
+        if rows.shape[0] > 1:
+            write_rows_jit(rows, planes.pitch, g)
+        if dw.size == 9:
+            for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
+                o0, o1, o2 = (
+                    planes.offsets[t] + first,
+                    planes.offsets[t + 1] + first,
+                    planes.offsets[t + 2] + first,
+                )
+                x0, x1, x2 = plane[o0 : o0 + m], plane[o1 : o1 + m], plane[o2 : o2 + m]
                 s0 = s1 = s2 = zero
-                for k in range(stream):
+                for k in range(m):
                     s0 += g[k] * x0[k]
                     s1 += g[k] * x1[k]
                     s2 += g[k] * x2[k]
-                total[i, 0] += s0
-                total[i, 1] += s1
-                total[i, 2] += s2
+                total[t] += s0
+                total[t + 1] += s1
+                total[t + 2] += s2
         else:
-            for i in range(dw.shape[0]):
-                row = plane[p * planes.row_stride + i * planes.row_step]
-                for j in range(dw.shape[1]):
-                    x_ij, s = row[offsets[j] : offsets[j] + stream], zero
-                    for k in range(stream):
-                        s += g[k] * x_ij[k]
-                    total[i, j] += s
+            for t in range(dw.size):
+                start, s = planes.offsets[t] + first, zero
+                x_t = plane[start : start + m]
+                for k in range(m):
+                    s += g[k] * x_t[k]
+                total[t] += s
     dw[:] = total
 
 
@@ -114,37 +153,41 @@ correlate_plane_jit = compiled(correlate_plane, reorder=True)
 
 
 def forward_channels(
-    x: Array, w: Array, b: Array, y: Array, n: int, planes: Planes, plane: Array
+    x: Array, w: Array, b: Array, n: int, planes: Planes, plane: Array, scratch: Array, y: Array
 ) -> None:
     """Compute the outputs y (c m, oh, ow n) of some channels x (c, h, w n)."""
     m = w.shape[0] // x.shape[0]
     for c in range(x.shape[0]):
         write_image_jit(x[c], n, planes, plane)
         for o in range(c * m, (c + 1) * m):
-            convolve_plane_jit(plane, planes, w[o], b[o], y[o])
+            convolve_plane_jit(plane, planes, w[o], b[o], scratch, y[o])
 
 
 def backward_channels(
     dy: Array,
     x: Array,
     w: Array,
-    dx: Array,
-    dw: Array,
     n: int,
     planes: Planes,
     plane: Array,
-    dplane: Array,
+    scratch: Array,
     turned: Planes,
+    dplane: Array,
+    turned_scratch: Array,
     gather: bool,
+    dx: Array,
+    dw: Array,
 ) -> None:
-    """Compute dx (c, h, w n) and dw (c m, kh, kw) of some channels.
+    """Compute dx (c, h, w n) and dw (c m, kh kw) of some channels.
 
     Parameters
     ----------
-    plane, dplane : array
-        Scratch: for x, with a border of 0; for dx or, if `gather`, for dy with a border of 0.
+    plane, scratch : array
+        For x, with a border of 0, and for one run.
     turned : Planes
-        If `gather`: of the windows through which dx looks at dy.
+        If `gather`: of the windows through which dx looks at dy; else the same planes.
+    dplane, turned_scratch : array
+        The same for dy if `gather`; else dplane is for dx.
     """
     m = w.shape[0] // x.shape[0]
     zero = w.dtype.type(0)
@@ -153,12 +196,12 @@ def backward_channels(
         if not gather:
             dplane[:] = zero
         for o in range(c * m, (c + 1) * m):
-            correlate_plane_jit(dy[o], plane, planes, dw[o])
+            correlate_plane_jit(dy[o], plane, planes, scratch, dw[o])
             if gather:
                 write_image_jit(dy[o], n, turned, dplane)
-                convolve_plane_jit(dplane, turned, w[o, ::-1, ::-1].copy(), zero, dx[c])
+                convolve_plane_jit(dplane, turned, w[o, ::-1].copy(), zero, turned_scratch, dx[c])
             else:
-                scatter_plane_jit(dy[o], planes, w[o], dplane)
+                scatter_plane_jit(dy[o], planes, w[o], scratch, dplane)
         if not gather:
             read_image_jit(dplane, n, planes, dx[c])
 
@@ -193,7 +236,7 @@ def depthwise_conv2d_forward(
     planes = planes_of(windows, n)
     rows = as_rows(x)  # c, h w n
     images = rows.reshape(c, h, width * n)
-    kernels = np.ascontiguousarray(w).reshape(c * m, *windows.kernel)
+    kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     shifts = np.zeros(c * m, x.dtype) if b is None else np.ascontiguousarray(b)
     y = empty_rows(c * m, n, *windows.output, x.dtype)
     outputs = y.reshape(c * m, windows.output[0], planes.stream)
@@ -203,10 +246,11 @@ def depthwise_conv2d_forward(
             images[first:last],
             kernels[first * m : last * m],
             shifts[first * m : last * m],
-            outputs[first * m : last * m],
             n,
             planes,
             empty_plane(planes, x.dtype, 0),
+            empty((planes.run,), x.dtype),
+            outputs[first * m : last * m],
         )
 
     share(c, run, work=rows.size + y.size)
@@ -225,7 +269,7 @@ def depthwise_conv2d_backward(
     gather = m == 1 and turned_windows is not None
     turned = planes_of(turned_windows, n) if gather and turned_windows else planes
     images = rows.reshape(c, h, width * n)
-    kernels = np.ascontiguousarray(w).reshape(c * m, *windows.kernel)
+    kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
     dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(kernels)
 
@@ -235,14 +279,16 @@ def depthwise_conv2d_backward(
             gradients[outputs],
             images[first:last],
             kernels[outputs],
-            dx.reshape(c, h, width * n)[first:last],
-            dw[outputs],
             n,
             planes,
             empty_plane(planes, rows.dtype, 0),
-            empty_plane(turned, rows.dtype, 0),
+            np.zeros(planes.run, rows.dtype),
             turned,
+            empty_plane(turned, rows.dtype, 0),
+            empty((turned.run,), rows.dtype),
             gather,
+            dx.reshape(c, h, width * n)[first:last],
+            dw[outputs],
         )
 
     share(c, run, work=4 * rows.size)

@@ -18,7 +18,9 @@ from numpy_shufflenet.kernels._planes import (
     empty_plane,
     planes_of,
     read_image_jit,
+    read_rows_jit,
     write_image_jit,
+    write_rows_jit,
 )
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
@@ -31,28 +33,43 @@ from numpy_shufflenet.ops.pooling import (
 
 
 def max_pool_channels(
-    x: Array, y: Array, winner: Array, first: Array, kh: int, n: int, planes: Planes, plane: Array
+    x: Array,
+    first: Array,
+    n: int,
+    planes: Planes,
+    plane: Array,
+    best: Array,
+    win: Array,
+    y: Array,
+    winner: Array,
 ) -> None:
-    """Compute y and winner (c, oh, ow n) of some channels x (c, h, w n); plane's border is -inf.
+    """Compute y and winner (c, oh, ow n) of some channels x (c, h, w n).
 
-    first (oh, ow n) is the winner where all values are -inf. The last NaN of a window wins.
+    Parameters
+    ----------
+    first : array, shape (oh, ow n)
+        The winner where all values are -inf. The last NaN of a window wins.
+    plane : array
+        With a border of -inf.
+    best, win : array
+        For one run.
     """
-    stream, offsets = planes.stream, planes.offsets
-    kw, number = offsets.size, winner.dtype.type
+    offsets, number = planes.offsets, winner.dtype.type
     for c in range(x.shape[0]):
         write_image_jit(x[c], n, planes, plane)
-        for p in range(y.shape[1]):
-            best, win = y[c, p], winner[c, p]
-            best[:] = -np.inf
-            win[:] = first[p]
-            for i in range(kh):
-                row = plane[p * planes.row_stride + i * planes.row_step]
-                if kw == 3:
-                    x0 = row[offsets[0] : offsets[0] + stream]
-                    x1 = row[offsets[1] : offsets[1] + stream]
-                    x2 = row[offsets[2] : offsets[2] + stream]
-                    n0, n1, n2 = number(3 * i), number(3 * i + 1), number(3 * i + 2)
-                    for k in range(stream):
+        for p in range(0, y.shape[1], planes.rows):
+            rows = y[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            best.fill(-np.inf)
+            write_rows_jit(first[p : p + planes.rows], planes.pitch, win)
+            t = 0
+            while t < offsets.size:
+                x0 = plane[start + offsets[t] : start + offsets[t] + m]
+                if t + 2 < offsets.size:  # three taps in one pass
+                    x1 = plane[start + offsets[t + 1] : start + offsets[t + 1] + m]
+                    x2 = plane[start + offsets[t + 2] : start + offsets[t + 2] + m]
+                    n0, n1, n2 = number(t), number(t + 1), number(t + 2)
+                    for k in range(m):
                         b, w = best[k], win[k]
                         wins = x0[k] > b or x0[k] != x0[k]
                         b, w = (x0[k], n0) if wins else (b, w)
@@ -60,70 +77,88 @@ def max_pool_channels(
                         b, w = (x1[k], n1) if wins else (b, w)
                         wins = x2[k] > b or x2[k] != x2[k]
                         best[k], win[k] = (x2[k], n2) if wins else (b, w)
+                    t += 3
                 else:
-                    for j in range(kw):
-                        x_ij, n_ij = row[offsets[j] : offsets[j] + stream], number(i * kw + j)
-                        for k in range(stream):
-                            wins = x_ij[k] > best[k] or x_ij[k] != x_ij[k]
-                            best[k], win[k] = (x_ij[k], n_ij) if wins else (best[k], win[k])
+                    n0 = number(t)
+                    for k in range(m):
+                        wins = x0[k] > best[k] or x0[k] != x0[k]
+                        best[k], win[k] = (x0[k], n0) if wins else (best[k], win[k])
+                    t += 1
+            read_rows_jit(best, planes.pitch, rows)
+            read_rows_jit(win, planes.pitch, winner[c, p : p + planes.rows])
 
 
 def max_pool_backward_channels(
-    dy: Array, winner: Array, dx: Array, kh: int, n: int, planes: Planes, dplane: Array
+    dy: Array,
+    winner: Array,
+    n: int,
+    planes: Planes,
+    dplane: Array,
+    g: Array,
+    win: Array,
+    dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): each dy goes to the pixel that won."""
-    stream, kw = planes.stream, planes.offsets.size
+    """Compute dx (c, h, w n): each dy goes to the pixel that won; g and win are 0 between rows."""
     zero = dy.dtype.type(0)
     for c in range(dx.shape[0]):
         dplane[:] = zero
-        for p in range(dy.shape[1]):
-            g, win = dy[c, p], winner[c, p]
-            for i in range(kh):
-                row = dplane[p * planes.row_stride + i * planes.row_step]
-                for j in range(kw):
-                    start, number = planes.offsets[j], win.dtype.type(i * kw + j)
-                    target = row[start : start + stream]
-                    for k in range(stream):
-                        target[k] += g[k] if win[k] == number else zero
+        for p in range(0, dy.shape[1], planes.rows):
+            rows = dy[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            write_rows_jit(rows, planes.pitch, g)
+            write_rows_jit(winner[c, p : p + planes.rows], planes.pitch, win)
+            for t in range(planes.offsets.size):
+                place, number = start + planes.offsets[t], win.dtype.type(t)
+                target = dplane[place : place + m]
+                for k in range(m):
+                    target[k] += g[k] if win[k] == number else zero
         read_image_jit(dplane, n, planes, dx[c])
 
 
 def avg_pool_channels(
-    x: Array, y: Array, weight: Array, kh: int, n: int, planes: Planes, plane: Array
+    x: Array, weight: Array, n: int, planes: Planes, plane: Array, sums: Array, y: Array
 ) -> None:
     """Compute y (c, oh, ow n) of some channels; plane's border is 0, weight (oh, ow n) is 1 / k."""
-    stream = planes.stream
     for c in range(x.shape[0]):
         write_image_jit(x[c], n, planes, plane)
-        for p in range(y.shape[1]):
-            out, weight_p = y[c, p], weight[p]
-            out[:] = 0
-            for i in range(kh):
-                row = plane[p * planes.row_stride + i * planes.row_step]
-                for start in planes.offsets:
-                    x_ij = row[start : start + stream]
-                    for k in range(stream):
-                        out[k] += x_ij[k]
-            for k in range(stream):
-                out[k] *= weight_p[k]
+        for p in range(0, y.shape[1], planes.rows):
+            rows = y[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            sums[:m] = 0
+            for offset in planes.offsets:
+                x_t = plane[start + offset : start + offset + m]
+                for k in range(m):
+                    sums[k] += x_t[k]
+            for r in range(rows.shape[0]):
+                row, weight_r = (
+                    sums[r * planes.pitch : r * planes.pitch + planes.stream],
+                    weight[p + r],
+                )
+                for k in range(row.size):
+                    rows[r, k] = row[k] * weight_r[k]
 
 
 def avg_pool_backward_channels(
-    dy: Array, dx: Array, weight: Array, kh: int, n: int, planes: Planes, dplane: Array
+    dy: Array, weight: Array, n: int, planes: Planes, dplane: Array, g: Array, dx: Array
 ) -> None:
-    """Compute dx (c, h, w n): each dy / k goes to every pixel of its window."""
-    stream = planes.stream
+    """Compute dx (c, h, w n): dy / k goes to each pixel of its window; g is 0 between rows."""
     zero = dy.dtype.type(0)
     for c in range(dx.shape[0]):
         dplane[:] = zero
-        for p in range(dy.shape[1]):
-            g, weight_p = dy[c, p], weight[p]
-            for i in range(kh):
-                row = dplane[p * planes.row_stride + i * planes.row_step]
-                for start in planes.offsets:
-                    target = row[start : start + stream]
-                    for k in range(stream):
-                        target[k] += g[k] * weight_p[k]
+        for p in range(0, dy.shape[1], planes.rows):
+            rows = dy[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            for r in range(rows.shape[0]):
+                row, weight_r = (
+                    g[r * planes.pitch : r * planes.pitch + planes.stream],
+                    weight[p + r],
+                )
+                for k in range(row.size):
+                    row[k] = rows[r, k] * weight_r[k]
+            for offset in planes.offsets:
+                target = dplane[start + offset : start + offset + m]
+                for k in range(m):
+                    target[k] += g[k]
         read_image_jit(dplane, n, planes, dx[c])
 
 
@@ -174,9 +209,16 @@ def max_pool2d_forward(
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        plane = empty_plane(planes, x.dtype, -np.inf)
         max_pool_channels_jit(
-            images[part], y[part], winner[part], first_winner, kh, n, planes, plane
+            images[part],
+            first_winner,
+            n,
+            planes,
+            empty_plane(planes, x.dtype, -np.inf),
+            empty((planes.run,), x.dtype),
+            np.zeros(planes.run, number),
+            y[part],
+            winner[part],
         )
 
     share(c, run, work=x.size)
@@ -195,9 +237,15 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        dplane = empty_plane(planes, dtype, 0)
         max_pool_backward_channels_jit(
-            gradients[part], winners[part], dx[part], windows.kernel[0], n, planes, dplane
+            gradients[part],
+            winners[part],
+            n,
+            planes,
+            empty_plane(planes, dtype, 0),
+            np.zeros(planes.run, dtype),
+            np.zeros(planes.run, winners.dtype),
+            dx[part],
         )
 
     share(c, run, work=dx.size)
@@ -230,8 +278,8 @@ def avg_pool2d_forward(
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        plane = empty_plane(planes, x.dtype, 0)
-        avg_pool_channels_jit(images[part], y[part], weight, windows.kernel[0], n, planes, plane)
+        plane, sums = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
+        avg_pool_channels_jit(images[part], weight, n, planes, plane, sums, y[part])
 
     share(c, run, work=x.size)
     return as_image(y, n, oh, ow), AvgPool2dCache((n, c, oh, ow), weight, windows)
@@ -248,10 +296,8 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        dplane = empty_plane(planes, weight.dtype, 0)
-        avg_pool_backward_channels_jit(
-            gradients[part], dx[part], weight, windows.kernel[0], n, planes, dplane
-        )
+        dplane, g = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
+        avg_pool_backward_channels_jit(gradients[part], weight, n, planes, dplane, g, dx[part])
 
     share(c, run, work=dx.size)
     return as_image(dx, n, h, w)
