@@ -44,9 +44,9 @@ def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]
     return y, Call(operation, floor, cache)
 
 
-def backward(dy: Any, call: Call) -> Any:
+def backward(dy: Any, call: Call, **options: Any) -> Any:
     """Run NAME_backward on the floor that the forward ran on; return what it returns."""
-    return call.operation.backward(call.floor)(dy, call.cache)
+    return call.operation.backward(call.floor)(dy, call.cache, **options)
 
 
 # Which backend

@@ -107,7 +107,7 @@ class Conv2dCache(NamedTuple):
     y: Array | None  # n o oh ow
 
 
-Gradients = tuple[Array, Array, Array | None]
+Gradients = tuple[Any, Array, Array | None]
 
 
 def conv2d_forward(
@@ -125,9 +125,9 @@ def conv2d_forward(
     return _forward(x, w, b, groups, relu=False, geometry=geometry)
 
 
-def conv2d_backward(dy: Array, cache: Conv2dCache) -> Gradients:
+def conv2d_backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
     """`ops.conv2d_backward`, in blocks."""
-    return _backward(dy, cache)
+    return _backward(dy, cache, input_gradient=input_gradient)
 
 
 def conv2d_relu_forward(
@@ -211,7 +211,7 @@ def _forward(
     return image, cache
 
 
-def _backward(dy: Array, cache: Conv2dCache) -> Gradients:
+def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
     rows, w, has_bias, windows, _, n, y = cache
     check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
     gradients = as_rows(dy)
@@ -220,9 +220,9 @@ def _backward(dy: Array, cache: Conv2dCache) -> Gradients:
         relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
         gradients = passed
     dw = _weight_gradient(gradients, cache)
-    dx = _input_gradient(gradients, cache)
+    dx = as_image(_input_gradient(gradients, cache), n, *windows.size) if input_gradient else None
     db = gradients.sum(axis=1) if has_bias else None
-    return as_image(dx, n, *windows.size), dw, db
+    return dx, dw, db
 
 
 def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:

@@ -66,6 +66,16 @@ class ImageClassifier(Layer):
                 dy = layer.backward(dy)
         return dy
 
+    def backward(self, dy: Array, *, input_gradient: bool = True) -> Any:
+        """Return dx for dlogits dy, and add to the gradients of the parameters; see `Layer`.
+
+        Without `input_gradient` dx is None, and training saves what nobody looks at.
+        """
+        first = self.conv1[0]
+        assert isinstance(first, Conv2d)
+        first.input_gradient = input_gradient
+        return super().backward(dy)
+
     def infer(self, x: Array) -> Array:
         """Return the logits (n, classes) in evaluation mode; there is no backward after it.
 

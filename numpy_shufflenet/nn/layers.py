@@ -97,9 +97,16 @@ class Conv2d(OperationLayer):
         As in `ops.conv2d_forward`.
     bias : bool
         Off, as everywhere before a batch normalisation, which would remove it again.
+
+    Attributes
+    ----------
+    input_gradient : bool
+        Whether backward of a standard convolution computes dx; in the first layer of a network
+        that is trained, nobody asks for it. Without it dx is None.
     """
 
     parameter_names = ("weight", "bias")
+    input_gradient = True
 
     def __init__(
         self,
@@ -133,6 +140,12 @@ class Conv2d(OperationLayer):
         self.weight = Parameter(np.zeros(shape, np.float32))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
         self._geometry = geometry
+
+    def _backward(self, dy: Any) -> Any:
+        if self.operation == "conv2d" and not self.input_gradient:
+            gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
+            return self.accumulate(gradients)
+        return super()._backward(dy)
 
     def __repr__(self) -> str:
         o, _, kh, kw = self.weight.value.shape
