@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 17  # numbers read or written; less is done before another thread has woken up
+WORTH_SHARING = 1 << 18  # steps of a loop; less is done before another thread has woken up
 
 _inside = threading.local()  # .share: this thread works on a share already
 
@@ -95,7 +95,8 @@ def share(count: int, run: Run, work: int) -> None:
     run : callable
         May be called from several threads at once, each with a piece of its own.
     work : int
-        About how many numbers are read or written in all; little work is not shared.
+        About how many steps it takes: additions, or numbers read and written. Little work is not
+        shared.
     """
     pieces = 1
     if work >= WORTH_SHARING and not getattr(_inside, "share", False):

@@ -18,6 +18,7 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
+    RUN,
     Planes,
     empty_plane,
     planes_of,
@@ -89,6 +90,37 @@ def convolve_plane(
             read_rows_jit(out, planes.pitch, rows)
 
 
+def convolve_same(
+    x: Array, n: int, w: Array, b: float, offsets: Array, framed: Array, y: Array
+) -> None:
+    """Compute y (h, w n) of one 3x3 kernel w (9), stride 1, with a border of one pixel.
+
+    framed holds x (h, w n) in one piece, and a row and a pixel of 0 before and after it. So the
+    run of a tap is the whole image, shifted; only where it reaches beyond the left or right end of
+    a row, it finds the row before or after. These two columns are computed again.
+    """
+    width, length = x.shape[1], x.size
+    image = framed[width + n : width + n + length]
+    flat_x, flat_y = x.reshape(length), y.reshape(length)
+    for k in range(length):
+        image[k] = flat_x[k]
+    for first in range(0, length, RUN):
+        nine_taps_jit(framed, offsets, first, w, True, b, flat_y[first : first + RUN])
+    for p in range(x.shape[0]):
+        for t in range(n):
+            left, right = p * width + t, (p + 1) * width - n + t
+            a = c = b
+            for i in range(3):
+                row = offsets[3 * i]
+                if width > n:
+                    a += w[3 * i + 2] * framed[left + row + 2 * n]
+                    c += w[3 * i] * framed[right + row]
+                a += w[3 * i + 1] * framed[left + row + n]
+                c += w[3 * i + 1] * framed[right + row + n]
+            y[p, t] = a
+            y[p, width - n + t] = c
+
+
 def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
     """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
 
@@ -148,6 +180,7 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
 
 
 convolve_plane_jit = compiled(convolve_plane)
+convolve_same_jit = compiled(convolve_same)
 scatter_plane_jit = compiled(scatter_plane)
 correlate_plane_jit = compiled(correlate_plane, reorder=True)
 
@@ -161,6 +194,15 @@ def forward_channels(
         write_image_jit(x[c], n, planes, plane)
         for o in range(c * m, (c + 1) * m):
             convolve_plane_jit(plane, planes, w[o], b[o], scratch, y[o])
+
+
+def forward_channels_same(
+    x: Array, w: Array, b: Array, n: int, offsets: Array, framed: Array, y: Array
+) -> None:
+    """As `forward_channels`, for 3x3 kernels of stride 1 and a border of one pixel."""
+    m = w.shape[0] // x.shape[0]
+    for o in range(w.shape[0]):
+        convolve_same_jit(x[o // m], n, w[o], b[o], offsets, framed, y[o])
 
 
 def backward_channels(
@@ -207,6 +249,7 @@ def backward_channels(
 
 
 forward_channels_jit = compiled(forward_channels)
+forward_channels_same_jit = compiled(forward_channels_same)
 backward_channels_jit = compiled(backward_channels)
 
 
@@ -241,6 +284,14 @@ def depthwise_conv2d_forward(
     y = empty_rows(c * m, n, *windows.output, x.dtype)
     outputs = y.reshape(c * m, windows.output[0], planes.stream)
 
+    def run_same(first: int, last: int) -> None:
+        framed = np.zeros((h + 2) * width * n + 2 * n, x.dtype)
+        offsets = np.add.outer(np.arange(3) * width, np.arange(3)).ravel() * n
+        part = slice(first * m, last * m)
+        forward_channels_same_jit(
+            images[first:last], kernels[part], shifts[part], n, offsets, framed, outputs[part]
+        )
+
     def run(first: int, last: int) -> None:
         forward_channels_jit(
             images[first:last],
@@ -253,7 +304,7 @@ def depthwise_conv2d_forward(
             outputs[first * m : last * m],
         )
 
-    share(c, run, work=rows.size + y.size)
+    share(c, run_same if _is_same(windows) else run, work=w[0].size * y.size)
     return as_image(y, n, *windows.output), DepthwiseConv2dCache(rows, w, b is not None, windows, n)
 
 
@@ -291,9 +342,14 @@ def depthwise_conv2d_backward(
             dw[outputs],
         )
 
-    share(c, run, work=4 * rows.size)
+    share(c, run, work=4 * w[0].size * rows.size)
     db = gradients.sum(axis=(1, 2)) if has_bias else None
     return as_image(dx, n, h, width), dw.reshape(w.shape), db
+
+
+def _is_same(windows: Windows) -> bool:
+    """Whether the kernel is 3x3 with stride 1, and the border keeps the size."""
+    return windows[:4] == ((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
 
 
 def _turned(windows: Windows) -> Windows | None:

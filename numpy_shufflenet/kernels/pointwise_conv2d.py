@@ -13,7 +13,7 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
-from numpy_shufflenet.kernels._products import SHARES, blocks, multiply
+from numpy_shufflenet.kernels._products import SHARES, blocks, multiply, tiles
 from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
@@ -82,25 +82,24 @@ def _forward(
     n, c, h, width = x.shape
     o = len(w)
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
-    x_groups = rows.reshape(groups, c // groups, rows.shape[1])
-    y_groups = y.reshape(groups, o // groups, rows.shape[1])
-    matrices = w.reshape(groups, o // groups, c // groups)
+    o_share, c_share = o // groups, c // groups
+    matrices = w.reshape(o, c_share)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    columns = blocks(rows.shape[1], o // groups, c // groups)
+    tasks = [
+        (g, part, block)
+        for part, block in tiles(rows.shape[1], o_share, c_share)
+        for g in range(groups)
+    ]
 
     def run(first: int, last: int) -> None:
-        for task in range(first, last):
-            block, g = columns[task // groups], task % groups
-            multiply(matrices[g], x_groups[g][:, block], y_groups[g][:, block])
-            if (relu or b is not None) and g == groups - 1:
-                finish_jit(y, block.start, block.stop, shift, relu)
+        for g, part, block in tasks[first:last]:
+            mine = slice(g * o_share + part.start, g * o_share + part.stop)
+            x_g = rows[g * c_share : (g + 1) * c_share, block]
+            multiply(matrices[mine], x_g, y[mine, block])
+            if relu or b is not None:
+                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
 
-    tasks = len(columns) * groups
-    if relu or b is not None:
-        # A block is finished by the thread that has all of its groups.
-        share(len(columns), lambda i, j: run(i * groups, j * groups), work=c * y.size // groups)
-    else:
-        share(tasks, run, work=c * y.size // groups)
+    share(len(tasks), run, work=c_share * y.size)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
