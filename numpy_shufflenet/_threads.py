@@ -149,14 +149,23 @@ class _Blas:
                 self.libraries = controller.lib_controllers
             self.before = [library.num_threads for library in self.libraries]
             for library in self.libraries:
-                library.set_num_threads(1)
+                _set_num_threads(library, 1)
 
     def __exit__(self, *exception: object) -> None:
         with self.lock:
             self.users -= 1
             if self.users == 0:
                 for library, n in zip(self.libraries, self.before, strict=True):
-                    library.set_num_threads(n)
+                    _set_num_threads(library, n)
+
+
+def _set_num_threads(library: Any, n: int) -> None:
+    """Set the number of threads of OpenBLAS, say, from whichever thread we are called in.
+
+    Newer versions of threadpoolctl let only the thread do so that did it first; `_Blas` sees to it
+    that no two are at odds.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
 
 single_threaded_blas = _Blas()

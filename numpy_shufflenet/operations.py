@@ -4,7 +4,6 @@ Whatever says "every operation" walks this table: the tests, the gradient checks
 functions themselves are looked up by name when they are asked for, so the table imports no floor.
 """
 
-import functools
 import importlib
 import math
 from collections.abc import Callable, Mapping
@@ -78,15 +77,9 @@ class Operation:
     def _function(self, floor: str, direction: str) -> Callable[..., Any]:
         if floor not in self.floors:
             raise ValueError(f"floor={floor!r} is not one of {', '.join(self.floors)}")
-        return _function(floor, f"{self.name}_{direction}")
-
-
-@functools.cache
-def _function(floor: str, name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(
-        importlib.import_module(f"numpy_shufflenet.{floor}"), name
-    )
-    return function
+        module = importlib.import_module(f"numpy_shufflenet.{floor}")
+        function: Callable[..., Any] = getattr(module, f"{self.name}_{direction}")
+        return function
 
 
 @dataclass(frozen=True)

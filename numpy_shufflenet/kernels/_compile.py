@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import event
+from numba.core import event as events
 
 PACKAGE = "numpy_shufflenet.kernels"
 
@@ -28,7 +28,7 @@ def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable
     return dispatcher
 
 
-class _Announcement(event.Listener):
+class _Announcement(events.Listener):
     """Says, once, what the first call is waiting for."""
 
     def on_start(self, event: Any) -> None:
@@ -39,10 +39,10 @@ class _Announcement(event.Listener):
                 file=sys.stderr,
                 flush=True,
             )
-            numba.core.event.unregister("numba:compile", self)
+            events.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
 
     def on_end(self, event: Any) -> None:
         """Nothing to say: the next kernel may follow at once."""
 
 
-event.register("numba:compile", _Announcement())
+events.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]

@@ -201,8 +201,8 @@ def batch_norm_inference_forward(
 ) -> tuple[Array, BatchNormCache]:
     """`ops.batch_norm_inference_forward`, compiled."""
     check_inference(x, gamma, beta, mean, var, eps)
-    given = (np.ascontiguousarray(v) for v in (gamma, beta, mean, var))
-    cache = BatchNormCache(_channel_major(x), *given, float(eps), relu=False, training=False)
+    gamma, beta, mean, var = (np.ascontiguousarray(v) for v in (gamma, beta, mean, var))
+    cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), False, False)
     return _normalised(cache, measure=False), cache
 
 
@@ -216,8 +216,8 @@ def _forward(
 ) -> tuple[Array, BatchNormCache]:
     check_batch(x, gamma, beta, eps)
     mean, var = (np.empty(x.shape[1], x.dtype) for _ in range(2))
-    given = (np.ascontiguousarray(v) for v in (gamma, beta))
-    cache = BatchNormCache(_channel_major(x), *given, mean, var, float(eps), relu, training=True)
+    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), relu, True)
     return _normalised(cache, measure=True), cache
 
 

@@ -45,16 +45,14 @@ def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     y = empty_rows(channels, n, h, w, parts[0].dtype)
     start = 0
     for part in parts:
-        rows = as_rows(part)
-        end = start + len(rows)
-        mine = places[start:end]
-        share(
-            len(rows),
-            lambda i, j, rows=rows, mine=mine: copy_rows_jit(rows[i:j], mine[i:j], y),
-            work=2 * rows.size,
-        )
+        end = start + part.shape[1]
+        _copy(as_rows(part), places[start:end], y)
         start = end
     return as_image(y, n, h, w)
+
+
+def _copy(rows: Array, places: Array, y: Array) -> None:
+    share(len(rows), lambda i, j: copy_rows_jit(rows[i:j], places[i:j], y), work=2 * rows.size)
 
 
 def _read(dy: Array, places: Array) -> Array:

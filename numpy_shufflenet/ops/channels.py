@@ -121,7 +121,7 @@ def check_sizes(x: Array, sizes: Sequence[int]) -> None:
 def check_parts(arrays: Sequence[Array]) -> None:
     """Raise ValueError unless these can be concatenated along their channels."""
     if not arrays:
-        raise ValueError("arrays is empty; at least one is needed")
+        raise ValueError("there is no array; at least one is needed")
     first = arrays[0]
     check_image("arrays[0]", first)
     for i, array in enumerate(arrays[1:], start=1):

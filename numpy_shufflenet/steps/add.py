@@ -15,8 +15,9 @@ def add_forward_steps(x1: Array, x2: Array) -> Steps:
 
 def add_backward_steps(dy: Array, x1: Array, x2: Array) -> Steps:
     """Both summands reach the output, with slope 1."""
+    yield Output("dx1", x1.shape)
+    yield Output("dx2", x1.shape)
     for name in ("dx1", "dx2"):
-        yield Output(name, x1.shape)
         for index in np.ndindex(x1.shape):
             yield add_up(name, index, [("dy", index)], [dy[index]])
 

@@ -4,8 +4,9 @@ Forward, an output of the first operation goes through the second before the nex
 nothing in between is kept. Backward, a gradient that the ReLU stops is 0 to the first operation.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from numpy_shufflenet.steps.pointwise_conv2d import (
     pointwise_conv2d_forward_steps,
 )
 
+Backward: TypeAlias = Callable[[Array], Steps]
+"""The steps of a backward, for a dy."""
+
 
 def rectified(steps: Iterable[Output | Step]) -> Steps:
     """Let each output go through a ReLU: a negative sum becomes an empty one."""
@@ -31,13 +35,23 @@ def rectified(steps: Iterable[Output | Step]) -> Steps:
             yield item
 
 
-def let_through(dy: Array, steps: Iterable[Output | Step]) -> Array:
-    """Return dy with 0 where the forward's output was not positive before its ReLU."""
-    passed = dy.copy()
-    for item in steps:
-        if isinstance(item, Step) and not item.value > 0:
-            passed[item.index] = 0.0
-    return passed
+def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward) -> Steps:
+    """Run a backward with 0 for each dy that the ReLU stopped; what decides that is read, too."""
+    passed, read = dy.copy(), {}
+    for item in forward:
+        if isinstance(item, Step):
+            read[item.index] = item.reads
+            if not item.value > 0:
+                passed[item.index] = 0.0
+    for item in backward(passed):
+        if isinstance(item, Step):
+            reads = list(item.reads)
+            for name, index in item.reads:
+                if name == "dy":
+                    reads += read[index]
+            yield Step(item.output, item.index, reads, item.terms, item.value)
+        else:
+            yield item
 
 
 def batch_norm_relu_forward_steps(
@@ -51,8 +65,9 @@ def batch_norm_relu_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> Steps:
     """As in batch normalisation; what the ReLU stopped sends 0 back."""
-    passed = let_through(dy, batch_norm_forward_steps(x, gamma, beta, eps=eps))
-    yield from batch_norm_backward_steps(passed, x, gamma, beta, eps=eps)
+    forward = batch_norm_forward_steps(x, gamma, beta, eps=eps)
+    backward = partial(batch_norm_backward_steps, x=x, gamma=gamma, beta=beta, eps=eps)
+    yield from let_through(dy, forward, backward)
 
 
 def add_relu_forward_steps(x1: Array, x2: Array) -> Steps:
@@ -62,8 +77,7 @@ def add_relu_forward_steps(x1: Array, x2: Array) -> Steps:
 
 def add_relu_backward_steps(dy: Array, x1: Array, x2: Array) -> Steps:
     """Both summands reach the output, if the ReLU lets their sum through."""
-    passed = let_through(dy, add_forward_steps(x1, x2))
-    yield from add_backward_steps(passed, x1, x2)
+    yield from let_through(dy, add_forward_steps(x1, x2), partial(add_backward_steps, x1=x1, x2=x2))
 
 
 def conv2d_relu_forward_steps(
@@ -94,8 +108,9 @@ def conv2d_relu_backward_steps(
 ) -> Steps:
     """As in the convolution; what the ReLU stopped sends 0 back."""
     geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    passed = let_through(dy, conv2d_forward_steps(x, w, b, groups=groups, **geometry))
-    yield from conv2d_backward_steps(passed, x, w, b, groups=groups, **geometry)
+    forward = conv2d_forward_steps(x, w, b, groups=groups, **geometry)
+    backward = partial(conv2d_backward_steps, x=x, w=w, b=b, groups=groups, **geometry)
+    yield from let_through(dy, forward, backward)
 
 
 def pointwise_conv2d_relu_forward_steps(
@@ -109,8 +124,9 @@ def pointwise_conv2d_relu_backward_steps(
     dy: Array, x: Array, w: Array, b: Array | None = None, *, groups: int = 1
 ) -> Steps:
     """As in the convolution; what the ReLU stopped sends 0 back."""
-    passed = let_through(dy, pointwise_conv2d_forward_steps(x, w, b, groups=groups))
-    yield from pointwise_conv2d_backward_steps(passed, x, w, b, groups=groups)
+    forward = pointwise_conv2d_forward_steps(x, w, b, groups=groups)
+    backward = partial(pointwise_conv2d_backward_steps, x=x, w=w, b=b, groups=groups)
+    yield from let_through(dy, forward, backward)
 
 
 def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
