@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 18  # steps of a loop; less is done before another thread has woken up
+WORTH_SHARING = 1 << 21  # steps of a loop: with less, waking another thread costs what it saves
 
 _inside = threading.local()  # .share: this thread works on a share already
 
@@ -95,8 +95,8 @@ def share(count: int, run: Run, work: int) -> None:
     run : callable
         May be called from several threads at once, each with a piece of its own.
     work : int
-        About how many steps it takes: additions, or numbers read and written. Little work is not
-        shared.
+        About how many steps of a vectorised loop it takes, a product of matrices doing 8
+        multiply-adds in one. Little work is not shared.
     """
     pieces = 1
     if work >= WORTH_SHARING and not getattr(_inside, "share", False):

@@ -10,6 +10,9 @@ neighbouring outputs look at neighbouring pixels, whatever the stride, and the n
 at the next row. So all that the outputs see through one tap is a single run of numbers, which
 starts at `offsets[tap]`; it holds a few more columns than there are outputs, to be skipped. What a
 kernel does is to add up kh kw runs; it knows neither stride nor border nor dilation.
+
+Sorting columns pays if they are as wide as a batch. Of a single image they may stay as they are
+(`sort=False`): then outputs are computed at every column, and only every `step`-th is kept.
 """
 
 import functools
@@ -31,7 +34,8 @@ class Planes(NamedTuple):
     size: int  # numbers in a plane
     offsets: Array  # kh kw: where the run of each tap starts
     pitch: int  # numbers from one row of a small plane to the next
-    stream: int  # ow n: numbers in a row of outputs
+    stream: int  # numbers in a row of outputs, as it lies in a run
+    step: int  # from one output to the next in there; 1 if columns are sorted
     rows: int  # rows of outputs in a run
     stride: int  # of columns: the number of their classes
     row_places: Array  # h: where each row of the image starts, in pixels
@@ -44,9 +48,10 @@ class Planes(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def planes_of(windows: Windows, n: int) -> Planes:
+def planes_of(windows: Windows, n: int, sort: bool = True) -> Planes:
     """Work out the planes for these windows; the arrays are shared, so never written to."""
-    (row_stride, stride), (row_dilation, dilation) = windows.stride, windows.dilation
+    (row_stride, step), (row_dilation, dilation) = windows.stride, windows.dilation
+    stride, step = (step, 1) if sort else (1, step)
     (h, w), (kh, kw), (oh, ow) = windows.size, windows.kernel, windows.output
     (top, _), (left, _) = windows.padding
     height, width = windows.padded_size
@@ -64,7 +69,8 @@ def planes_of(windows: Windows, n: int) -> Planes:
         row_stride * stride * row_slots * slots * n,
         (rows[:, None] + columns).ravel() * n,
         slots * n,
-        ow * n,
+        ((ow - 1) * step + 1) * n,
+        step,
         min(oh, max(1, RUN // max(1, slots * n))),
         stride,
         row_place(top + np.arange(h)),
@@ -129,20 +135,28 @@ write_image_jit = compiled(write_image)
 read_image_jit = compiled(read_image)
 
 
-def write_rows(rows: Array, pitch: int, run: Array) -> None:
+def write_rows(rows: Array, planes: Planes, run: Array) -> None:
     """Spread rows of outputs (r, ow n) over a run; what lies between them stays."""
     for p in range(rows.shape[0]):
-        row, target = rows[p], run[p * pitch : p * pitch + rows.shape[1]]
-        for k in range(row.size):
-            target[k] = row[k]
+        row, target = rows[p], run[p * planes.pitch :]
+        if planes.step == 1:
+            for k in range(row.size):
+                target[k] = row[k]
+        else:
+            for k in range(row.size):
+                target[k * planes.step] = row[k]
 
 
-def read_rows(run: Array, pitch: int, rows: Array) -> None:
+def read_rows(run: Array, planes: Planes, rows: Array) -> None:
     """Collect rows of outputs (r, ow n) from a run."""
     for p in range(rows.shape[0]):
-        row, source = rows[p], run[p * pitch : p * pitch + rows.shape[1]]
-        for k in range(row.size):
-            row[k] = source[k]
+        row, source = rows[p], run[p * planes.pitch :]
+        if planes.step == 1:
+            for k in range(row.size):
+                row[k] = source[k]
+        else:
+            for k in range(row.size):
+                row[k] = source[k * planes.step]
 
 
 write_rows_jit = compiled(write_rows)

@@ -12,7 +12,7 @@ from numpy_shufflenet._typing import Array
 
 CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
 THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
-WORTH_TWO = 1 << 20  # multiply-adds that two threads do faster than one
+WORTH_TWO = 1 << 24  # multiply-adds that two threads do faster than one
 SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
 
 

@@ -83,7 +83,7 @@ def convolve_directly(
                 for k in range(m):
                     out[k] = zero if out[k] < zero else out[k]
             if rows.shape[0] > 1:
-                read_rows_jit(out, planes.pitch, rows)
+                read_rows_jit(out, planes, rows)
 
 
 write_images_jit = compiled(write_images)
@@ -205,7 +205,7 @@ def _forward(
     if groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
         share(o, run_directly, work=depth * y.size)
     else:
-        share(len(heights), run, work=depth * y.size)
+        share(len(heights), run, work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
     cache = Conv2dCache(rows, w, b is not None, windows, groups, n, image if relu else None)
     return image, cache
@@ -251,7 +251,7 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                     multiply(dy_block, columns.T, product)
                     parts[part, g] += product
 
-    share(shares, run, work=depth * gradients.size)
+    share(shares, run, work=depth * gradients.size // 8)
     return parts.sum(axis=0).reshape(w.shape)
 
 
@@ -279,7 +279,7 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 add_columns_jit(planes, columns, p.start, p.stop, dplane)
             read_image_jit(dplane, n, planes, dx[c])
 
-    share(len(rows), run, work=kh * kw * gradients.size)
+    share(len(rows), run, work=kh * kw * c_share * gradients.size // 8)
     return dx.reshape(rows.shape)
 
 

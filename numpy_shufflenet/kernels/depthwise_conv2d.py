@@ -76,7 +76,8 @@ def convolve_plane(
     for p in range(0, y.shape[0], planes.rows):
         rows = y[p : p + planes.rows]
         first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-        out = rows[0] if rows.shape[0] == 1 else scratch[:m]
+        alone = rows.shape[0] == 1 and planes.step == 1
+        out = rows[0] if alone else scratch[:m]
         if w.size == 9:
             nine_taps_jit(plane, planes.offsets, first, w, True, b, out)
         else:
@@ -86,8 +87,8 @@ def convolve_plane(
                 x_t = plane[start : start + m]
                 for k in range(m):
                     out[k] += w_t * x_t[k]
-        if rows.shape[0] > 1:
-            read_rows_jit(out, planes.pitch, rows)
+        if not alone:
+            read_rows_jit(out, planes, rows)
 
 
 def convolve_same(
@@ -97,7 +98,8 @@ def convolve_same(
 
     framed holds x (h, w n) in one piece, and a row and a pixel of 0 before and after it. So the
     run of a tap is the whole image, shifted; only where it reaches beyond the left or right end of
-    a row, it finds the row before or after. These two columns are computed again.
+    a row, it finds the row before or after. These two columns are computed again, so it pays for
+    few images.
     """
     width, length = x.shape[1], x.size
     image = framed[width + n : width + n + length]
@@ -124,14 +126,15 @@ def convolve_same(
 def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
     """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
 
-    scratch, for one run, is 0 between the rows.
+    scratch, for one run, is 0 between the outputs.
     """
     for p in range(0, dy.shape[0], planes.rows):
         rows = dy[p : p + planes.rows]
         first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-        g = rows[0] if rows.shape[0] == 1 else scratch[:m]
-        if rows.shape[0] > 1:
-            write_rows_jit(rows, planes.pitch, g)
+        alone = rows.shape[0] == 1 and planes.step == 1
+        g = rows[0] if alone else scratch[:m]
+        if not alone:
+            write_rows_jit(rows, planes, g)
         for t in range(w.size):
             start, w_t = planes.offsets[t] + first, w[t]
             dx_t = dplane[start : start + m]
@@ -143,16 +146,17 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
     """Compute dw (kh kw): the inner product of dy and the run of each tap.
 
     A run is added up in the dtype, in any order; runs in float64. scratch, for one run, is 0
-    between the rows.
+    between the outputs.
     """
     total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
     for p in range(0, dy.shape[0], planes.rows):
         rows = dy[p : p + planes.rows]
         first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-        g = rows[0] if rows.shape[0] == 1 else scratch[:m]
-        if rows.shape[0] > 1:
-            write_rows_jit(rows, planes.pitch, g)
+        alone = rows.shape[0] == 1 and planes.step == 1
+        g = rows[0] if alone else scratch[:m]
+        if not alone:
+            write_rows_jit(rows, planes, g)
         if dw.size == 9:
             for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
                 o0, o1, o2 = (
@@ -276,13 +280,13 @@ def depthwise_conv2d_forward(
     windows = check_depthwise(x, w, b, stride=stride, padding=padding, dilation=dilation)
     n, c, h, width = x.shape
     m = len(w) // c
-    planes = planes_of(windows, n)
+    planes = planes_of(windows, n, sort=n > 1)
     rows = as_rows(x)  # c, h w n
     images = rows.reshape(c, h, width * n)
     kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     shifts = np.zeros(c * m, x.dtype) if b is None else np.ascontiguousarray(b)
     y = empty_rows(c * m, n, *windows.output, x.dtype)
-    outputs = y.reshape(c * m, windows.output[0], planes.stream)
+    outputs = y.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run_same(first: int, last: int) -> None:
         framed = np.zeros((h + 2) * width * n + 2 * n, x.dtype)
@@ -304,7 +308,7 @@ def depthwise_conv2d_forward(
             outputs[first * m : last * m],
         )
 
-    share(c, run_same if _is_same(windows) else run, work=w[0].size * y.size)
+    share(c, run_same if n < 8 and _is_same(windows) else run, work=w[0].size * y.size)
     return as_image(y, n, *windows.output), DepthwiseConv2dCache(rows, w, b is not None, windows, n)
 
 
@@ -316,7 +320,7 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    planes, turned_windows = planes_of(windows, n), _turned(windows)
+    planes, turned_windows = planes_of(windows, n, sort=n > 1), _turned(windows)
     gather = m == 1 and turned_windows is not None
     turned = planes_of(turned_windows, n) if gather and turned_windows else planes
     images = rows.reshape(c, h, width * n)

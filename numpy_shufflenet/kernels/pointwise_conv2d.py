@@ -99,7 +99,7 @@ def _forward(
             if relu or b is not None:
                 finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
 
-    share(len(tasks), run, work=c_share * y.size)
+    share(len(tasks), run, work=c_share * y.size // 8)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
@@ -139,6 +139,6 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
                 if number:
                     total += product
 
-    share(groups * shares, run, work=2 * o * dx.size // groups)
+    share(groups * shares, run, work=2 * o * dx.size // groups // 8)
     db = gradients.sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db

@@ -22,6 +22,7 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
     write_rows_jit,
 )
+from numpy_shufflenet.kernels.depthwise_conv2d import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.pooling import (
@@ -61,7 +62,7 @@ def max_pool_channels(
             rows = y[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
             best.fill(-np.inf)
-            write_rows_jit(first[p : p + planes.rows], planes.pitch, win)
+            write_rows_jit(first[p : p + planes.rows], planes, win)
             t = 0
             while t < offsets.size:
                 x0 = plane[start + offsets[t] : start + offsets[t] + m]
@@ -84,8 +85,8 @@ def max_pool_channels(
                         wins = x0[k] > best[k] or x0[k] != x0[k]
                         best[k], win[k] = (x0[k], n0) if wins else (best[k], win[k])
                     t += 1
-            read_rows_jit(best, planes.pitch, rows)
-            read_rows_jit(win, planes.pitch, winner[c, p : p + planes.rows])
+            read_rows_jit(best, planes, rows)
+            read_rows_jit(win, planes, winner[c, p : p + planes.rows])
 
 
 def max_pool_backward_channels(
@@ -98,15 +99,15 @@ def max_pool_backward_channels(
     win: Array,
     dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): each dy goes to the pixel that won; g and win are 0 between rows."""
+    """Compute dx (c, h, w n): each dy goes to the pixel that won; g is 0 between outputs."""
     zero = dy.dtype.type(0)
     for c in range(dx.shape[0]):
         dplane[:] = zero
         for p in range(0, dy.shape[1], planes.rows):
             rows = dy[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-            write_rows_jit(rows, planes.pitch, g)
-            write_rows_jit(winner[c, p : p + planes.rows], planes.pitch, win)
+            write_rows_jit(rows, planes, g)
+            write_rows_jit(winner[c, p : p + planes.rows], planes, win)
             for t in range(planes.offsets.size):
                 place, number = start + planes.offsets[t], win.dtype.type(t)
                 target = dplane[place : place + m]
@@ -116,50 +117,46 @@ def max_pool_backward_channels(
 
 
 def avg_pool_channels(
-    x: Array, weight: Array, n: int, planes: Planes, plane: Array, sums: Array, y: Array
+    x: Array, ones: Array, weight: Array, n: int, planes: Planes, plane: Array, run: Array, y: Array
 ) -> None:
-    """Compute y (c, oh, ow n) of some channels; plane's border is 0, weight (oh, ow n) is 1 / k."""
+    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), then weighed.
+
+    plane has a border of 0; weight (oh, ow n) is 1 / k; run is for one.
+    """
+    zero = x.dtype.type(0)
     for c in range(x.shape[0]):
         write_image_jit(x[c], n, planes, plane)
-        for p in range(0, y.shape[1], planes.rows):
-            rows = y[c, p : p + planes.rows]
-            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-            sums[:m] = 0
-            for offset in planes.offsets:
-                x_t = plane[start + offset : start + offset + m]
-                for k in range(m):
-                    sums[k] += x_t[k]
-            for r in range(rows.shape[0]):
-                row, weight_r = (
-                    sums[r * planes.pitch : r * planes.pitch + planes.stream],
-                    weight[p + r],
-                )
-                for k in range(row.size):
-                    rows[r, k] = row[k] * weight_r[k]
+        convolve_plane_jit(plane, planes, ones, zero, run, y[c])
+        for p in range(y.shape[1]):
+            row, weight_p = y[c, p], weight[p]
+            for k in range(row.size):
+                row[k] *= weight_p[k]
 
 
 def avg_pool_backward_channels(
-    dy: Array, weight: Array, n: int, planes: Planes, dplane: Array, g: Array, dx: Array
+    dy: Array,
+    ones: Array,
+    weight: Array,
+    n: int,
+    planes: Planes,
+    plane: Array,
+    run: Array,
+    dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): dy / k goes to each pixel of its window; g is 0 between rows."""
+    """Compute dx (c, h, w n): dy / k goes to each pixel of its window.
+
+    plane is for dx; run is 0 between outputs.
+    """
     zero = dy.dtype.type(0)
+    weighed = np.empty_like(dy[0])
     for c in range(dx.shape[0]):
-        dplane[:] = zero
-        for p in range(0, dy.shape[1], planes.rows):
-            rows = dy[c, p : p + planes.rows]
-            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-            for r in range(rows.shape[0]):
-                row, weight_r = (
-                    g[r * planes.pitch : r * planes.pitch + planes.stream],
-                    weight[p + r],
-                )
-                for k in range(row.size):
-                    row[k] = rows[r, k] * weight_r[k]
-            for offset in planes.offsets:
-                target = dplane[start + offset : start + offset + m]
-                for k in range(m):
-                    target[k] += g[k]
-        read_image_jit(dplane, n, planes, dx[c])
+        for p in range(dy.shape[1]):
+            row, dy_p, weight_p = weighed[p], dy[c, p], weight[p]
+            for k in range(row.size):
+                row[k] = dy_p[k] * weight_p[k]
+        plane[:] = zero
+        scatter_plane_jit(weighed, planes, ones, run, plane)
+        read_image_jit(plane, n, planes, dx[c])
 
 
 def add_pixels(x: Array, sums: Array) -> None:
@@ -221,7 +218,7 @@ def max_pool2d_forward(
             winner[part],
         )
 
-    share(c, run, work=x.size)
+    share(c, run, work=9 * y.size)
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     return as_image(y, n, oh, ow), cache
 
@@ -271,17 +268,18 @@ def avg_pool2d_forward(
     """`ops.avg_pool2d_forward`, compiled."""
     windows = pool_windows(x, kernel_size, stride, padding)
     (n, c, h, w), (oh, ow) = x.shape, windows.output
-    planes = planes_of(windows, n)
+    planes = planes_of(windows, n, sort=n > 1)
     images = as_rows(x).reshape(c, h, w * n)
     weight = np.repeat(average_share(windows, count_include_pad, x.dtype), n, axis=1)  # oh, ow n
+    ones = np.ones(windows.kernel[0] * windows.kernel[1], x.dtype)
     y = empty((c, oh, ow * n), x.dtype)
 
-    def run(first: int, last: int) -> None:
+    def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        plane, sums = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
-        avg_pool_channels_jit(images[part], weight, n, planes, plane, sums, y[part])
+        plane, run = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
+        avg_pool_channels_jit(images[part], ones, weight, n, planes, plane, run, y[part])
 
-    share(c, run, work=x.size)
+    share(c, run_part, work=9 * y.size)
     return as_image(y, n, oh, ow), AvgPool2dCache((n, c, oh, ow), weight, windows)
 
 
@@ -290,16 +288,19 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     shape, weight, windows = cache
     check_gradient(dy, shape, weight.dtype)
     (n, c, oh, ow), (h, w) = shape, windows.size
-    planes = planes_of(windows, n)
+    planes = planes_of(windows, n, sort=n > 1)
     gradients = as_rows(dy).reshape(c, oh, ow * n)
+    ones = np.ones(windows.kernel[0] * windows.kernel[1], weight.dtype)
     dx = empty((c, h, w * n), weight.dtype)
 
-    def run(first: int, last: int) -> None:
+    def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        dplane, g = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
-        avg_pool_backward_channels_jit(gradients[part], weight, n, planes, dplane, g, dx[part])
+        plane, run = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
+        avg_pool_backward_channels_jit(
+            gradients[part], ones, weight, n, planes, plane, run, dx[part]
+        )
 
-    share(c, run, work=dx.size)
+    share(c, run_part, work=9 * dy.size)
     return as_image(dx, n, h, w)
 
 
