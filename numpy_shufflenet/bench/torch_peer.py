@@ -32,7 +32,7 @@ def _tensor(parameter: Any) -> tnn.Parameter:
 
 def _conv(layer: nn.Conv2d) -> tnn.Module:
     o, c_share, kh, kw = map(int, layer.weight.value.shape)
-    groups: int = layer.hyperparameters.get("groups", o if c_share == 1 and kh > 1 else 1)
+    groups = o if layer.operation == "depthwise_conv2d" else layer.hyperparameters.get("groups", 1)
     conv = tnn.Conv2d(
         c_share * groups,
         o,
