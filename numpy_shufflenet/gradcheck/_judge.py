@@ -8,12 +8,23 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._trial import Trial
+from numpy_shufflenet.gradcheck.complex_step import ComplexStep
 from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope
 from numpy_shufflenet.gradcheck.verdict import ArrayReport, Entry, Status
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 CLEARLY = 1000  # times the estimated error: no luck makes an estimate that small
+MANY = 2000  # entries compared in one check; more only where a kink asks for it
 
+# method of `check` -> how differences are taken
+DIFFERENCES = {
+    "auto": "five-point",
+    "adjoint": "five-point",
+    "complex": "five-point",
+    "central": "central",
+    "five-point": "five-point",
+    "richardson": "richardson",
+}
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
 
 
@@ -68,6 +79,8 @@ class Judge:
     precision : Precision
     rng : Generator
         Draws the directions.
+    method : str
+        See `check`.
     """
 
     def __init__(
@@ -77,26 +90,43 @@ class Judge:
         gradients: Sequence[Sequence[Array | None]],
         precision: Precision,
         rng: np.random.Generator,
+        method: str = "auto",
     ) -> None:
         self.trial = trial
         self.dys = dys
         self.gradients = gradients
         self.precision = precision
         self.rng = rng
+        self.method = method
+        self.compared = 0  # entries, one by one
+        self._complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
 
     def array(self, position: int, per_entry: bool) -> ArrayReport:
         """Judge one array by directions, and by entries if asked for or a direction objects."""
         array = self.trial.arrays[position]
         report = ArrayReport(self.trial.names[position], array.shape)
-        outcomes = [self._direction(position, n, report) for n in range(len(self.dys))]
-        if per_entry or any(outcome != "agrees" for outcome in outcomes):
+        self._complex = None
+        found = [self._direction(position, n, report) for n in range(len(self.dys))]
+        outcomes = {outcome for outcome, _ in found}
+        if not per_entry and self._too_many(array.size, found):
+            report.status = "fail"
+            return report
+        if per_entry or outcomes != {"agrees"}:
+            smooth = not any(slope.detectors for _, slope in found)
+            if self.method == "auto" and smooth and self._complex is None:
+                self._complex = self._probe(position)
             self._entries(position, report)
             # Each entry may be within its own error, and their sum not.
             if report.status == "pass" and "wrong" in outcomes and not report.kinks:
                 report.status = "fail"
         return report
 
-    def _direction(self, position: int, number: int, report: ArrayReport) -> Outcome:
+    def _too_many(self, size: int, found: list[tuple[Outcome, Slope]]) -> bool:
+        """Whether to leave it at the directions: one is wrong for sure, and others are located."""
+        clear = any(outcome == "wrong" and not slope.detectors for outcome, slope in found)
+        return clear and self.compared > 0 and self.compared + size > MANY
+
+    def _direction(self, position: int, number: int, report: ArrayReport) -> tuple[Outcome, Slope]:
         array = self.trial.arrays[position]
         direction = scales(array) * signed(self.rng, array.shape)
         gradient = self.gradients[number][position]
@@ -104,10 +134,21 @@ class Judge:
         parts = np.asarray(gradient, np.float64) * direction
         analytic = float(parts.sum())
         size = float(np.sqrt(np.square(parts).sum()))
+        if self.method == "complex" and self._complex is None:
+            self._complex = self._probe(position)
         slope = self._slope(position, number, direction, analytic, size, patient=True)
         report.directions += 1
+        report.method = slope.method
         self._note(report, analytic, slope, size)
-        return self._outcome(analytic, slope, size, number)
+        return self._outcome(analytic, slope, size, number), slope
+
+    def _probe(self, position: int) -> ComplexStep | None:
+        """Return the complex step for an array, if f proves holomorphic in it here."""
+        array = self.trial.arrays[position]
+        direction = scales(array) * signed(self.rng, array.shape)
+        step = ComplexStep(self.trial, position)
+        line = self._line(position, 0, direction, "five-point")
+        return step if step.proves(self.dys[0], direction, line) else None
 
     def _entries(self, position: int, report: ArrayReport) -> None:
         """Judge every entry on its own."""
@@ -127,11 +168,18 @@ class Judge:
             direction[index] = scale
             analytic = float(report.analytic[index]) * scale
             slope = self._slope(position, 0, direction, analytic, slack, patient=False)
+            report.method = slope.method
             outcome = self._outcome(analytic, slope, slack, 0)
             found = Entry(
-                report.name, index, analytic / scale, slope.value / scale, slope.error / scale
+                report.name,
+                index,
+                analytic / scale,
+                slope.value / scale,
+                slope.error / scale,
+                slope.detectors if outcome == "kink" else (),
             )
             report.entries += 1
+            self.compared += 1
             report.numeric[index], report.error[index] = found.numeric, found.error
             if outcome == "kink":
                 report.kinks.append(found)
@@ -156,18 +204,13 @@ class Judge:
         *,
         patient: bool,
     ) -> Slope:
-        trial, dy = self.trial, self.dys[number]
-        array = trial.arrays[position]
-
-        def change(t: float) -> Array:
-            moved = array + (t * direction).astype(array.dtype)
-            with np.errstate(all="ignore"):
-                try:
-                    return dy * (trial.evaluate({position: moved}) - trial.y)
-                except (ValueError, ArithmeticError):  # f isn't defined there
-                    return np.full(dy.shape, np.nan)
-
-        line = Line(change, np.abs(dy * trial.y), self.precision.eps)
+        if self._complex is not None:
+            return self._complex.slope(self.dys[number], direction)
+        line = self._line(position, number, direction, DIFFERENCES[self.method])
+        if patient and self.method in ("auto", "adjoint"):
+            affine = line.affine()
+            if affine is not None:
+                return affine
         natural = self._natural(number)
 
         def precise(slope: Slope) -> bool:
@@ -184,16 +227,32 @@ class Judge:
 
         return find_slope(line, self.precision.first_level, accept, precise, patient=patient)
 
+    def _line(self, position: int, number: int, direction: Array, method: str) -> Line:
+        trial, dy = self.trial, self.dys[number]
+        array = trial.arrays[position]
+
+        def change(t: float) -> tuple[Array, bool]:
+            moved = array + (t * direction).astype(array.dtype)
+            with np.errstate(all="ignore"):
+                try:
+                    y = trial.evaluate({position: moved})
+                except (ValueError, ArithmeticError):  # f isn't defined there
+                    return np.full(dy.shape, np.nan), False
+                return dy * (y - trial.y), trial.same_choices()
+
+        return Line(change, np.abs(dy * trial.y), self.precision.eps, method)
+
     def _outcome(self, analytic: float, slope: Slope, size: float, number: int) -> Outcome:
         if not np.isfinite(slope.value):
             return "imprecise"
         if not self._close(analytic, slope, size):
-            return "wrong"
+            # Where f chooses differently on both sides, no step tells what the slope is at 0.
+            return "kink" if "winners" in slope.detectors else "wrong"
         reference = max(abs(analytic), abs(slope.value), size)
         invisible = self.precision.zero * self._natural(number)
         if slope.error <= max(self.precision.limit * reference, invisible):
             return "agrees"
-        return "kink" if slope.kink else "imprecise"
+        return "kink" if slope.kink or "winners" in slope.detectors else "imprecise"
 
     def _close(self, analytic: float, slope: Slope, size: float) -> bool:
         reference = max(abs(analytic), abs(slope.value), size)

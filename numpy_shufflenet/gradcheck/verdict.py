@@ -1,9 +1,11 @@
 """What a gradient check found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._trial import Trial
 
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
 
@@ -22,6 +24,8 @@ class Entry:
         The gradient from the backward, and from differences.
     error : float
         Estimated error of `numeric`.
+    detectors : tuple of str
+        Of a kink: what saw it ("slopes", "parabola", "winners"; see `differences`).
     """
 
     array: str
@@ -29,6 +33,7 @@ class Entry:
     analytic: float
     numeric: float
     error: float
+    detectors: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f"{self.array}[{', '.join(map(str, self.index))}]"
@@ -59,6 +64,9 @@ class ArrayReport:
         Largest estimated relative error of the numeric side.
     analytic, numeric, error : array or None
         Of the array's shape, NaN where not compared; None where directions settled it.
+    method : str
+        How the last slope was found: "adjoint identity" (y is linear in the array), "complex
+        step", or the differences' "central", "five-point" or "richardson".
     """
 
     name: str
@@ -73,6 +81,7 @@ class ArrayReport:
     analytic: Array | None = None
     numeric: Array | None = None
     error: Array | None = None
+    method: str = ""
 
 
 @dataclass
@@ -100,6 +109,10 @@ class Verdict:
         Repeats the check; None where a generator was given.
     notes : list of str
         What a reader should know, and is no failure.
+    cause : exception or None
+        That vjp raised.
+    trial, dys
+        f and vjp at the point, and the flat cotangents: for the error curve and `explain`.
     """
 
     status: Status = "pass"
@@ -110,6 +123,8 @@ class Verdict:
     seed: int | None = None
     notes: list[str] = field(default_factory=list)
     cause: BaseException | None = None
+    trial: Trial | None = field(default=None, repr=False)
+    dys: Sequence[Array] = field(default=(), repr=False)
 
     @property
     def passed(self) -> bool:
