@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._judge import Precision, scales
+from numpy_shufflenet.gradcheck._judge import Precision
+from numpy_shufflenet.gradcheck._scales import scales
 from numpy_shufflenet.gradcheck._trial import Trial, is_floating
 
 SIDE_CHECKS = ("writes", "repeats", "linear", "dtype", "batch", "layout", "float32")

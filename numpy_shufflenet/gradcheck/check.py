@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._judge import DIFFERENCES, Judge, precision_of, signed
+from numpy_shufflenet.gradcheck._judge import DIFFERENCES, Judge, precision_of
+from numpy_shufflenet.gradcheck._scales import signed
 from numpy_shufflenet.gradcheck._sides import SIDE_CHECKS, Sides
 from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
-from numpy_shufflenet.gradcheck.verdict import ArrayReport, Verdict
+from numpy_shufflenet.gradcheck.report import ArrayReport
+from numpy_shufflenet.gradcheck.verdict import Verdict
 
 KINK_LIMIT = 0.05  # of the entries that were compared
 

@@ -1,87 +1,12 @@
-"""What a gradient check found."""
+"""What a gradient check found: the whole of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._trial import Trial
-
-Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of one array: what the backward says, and what differences say.
-
-    Attributes
-    ----------
-    array : str
-        Name of the array.
-    index : tuple of int
-        Position in it.
-    analytic, numeric : float
-        The gradient from the backward, and from differences.
-    error : float
-        Estimated error of `numeric`.
-    detectors : tuple of str
-        Of a kink: what saw it ("slopes", "parabola", "winners"; see `differences`).
-    """
-
-    array: str
-    index: tuple[int, ...]
-    analytic: float
-    numeric: float
-    error: float
-    detectors: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        place = f"{self.array}[{', '.join(map(str, self.index))}]"
-        numeric = f"{self.numeric:.10g} ± {self.error:.1g}"
-        return f"{place}: analytic {self.analytic:.10g}, numeric {numeric}"
-
-
-@dataclass
-class ArrayReport:
-    """The check of one array.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    status : str
-    directions : int
-        Random directions that were judged.
-    entries : int
-        Entries that were judged one by one; 0 where directions settled it.
-    kinks : list of Entry
-        Entries left out, because y has no derivative there.
-    worst : Entry or None
-        The entry that disagrees most; of those that agree, the one with the largest difference.
-    difference : float
-        Largest |analytic - numeric|, relative to the size of what was compared.
-    precision : float
-        Largest estimated relative error of the numeric side.
-    analytic, numeric, error : array or None
-        Of the array's shape, NaN where not compared; None where directions settled it.
-    method : str
-        How the last slope was found: "adjoint identity" (y is linear in the array), "complex
-        step", or the differences' "central", "five-point" or "richardson".
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    status: Status = "pass"
-    directions: int = 0
-    entries: int = 0
-    kinks: list[Entry] = field(default_factory=list)
-    worst: Entry | None = None
-    difference: float = 0.0
-    precision: float = 0.0
-    analytic: Array | None = None
-    numeric: Array | None = None
-    error: Array | None = None
-    method: str = ""
+from numpy_shufflenet.gradcheck.explain import Explanation, explain
+from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
 
 
 @dataclass
@@ -158,6 +83,46 @@ class Verdict:
         """Raise AssertionError, with the whole verdict as its text, unless the status is pass."""
         if not self.passed:
             raise AssertionError(str(self)) from self.cause
+
+    def explain(self) -> Explanation:
+        """Return the likely cause of a failure, read from the pattern of the error.
+
+        `str` of it is a hint, `family` one of `gradcheck.FAMILIES`:
+
+        not a gradient, side effect, not repeatable, not linear
+            It isn't a linear function of dy of the right form (from the side checks).
+        swapped
+            Two arrays have each other's gradient.
+        sign
+            Minus the right one.
+        factor
+            A constant ratio to the right one: for all entries, or one for each channel.
+        single entry
+            An entry or two are wrong.
+        dropped
+            A whole array, image, channel or branch is 0.
+        permutation
+            The right numbers, or what the right outputs send back, in another order.
+        transpose
+            A matrix or kernel is transposed or turned, or must be.
+        sum
+            Only a part of the outputs is added up, or too many of them.
+        mask
+            Gradients pass where nothing should.
+        padding
+            Wrong at the border only, or moved by it.
+        stride
+            The weights of the forward reach the wrong pixels.
+        slope
+            Of an element-wise function, another function.
+        weights
+            Of an interpolation or a mean, others than in the forward.
+        term
+            None of these: a term of the formula is missing, too many, or weighs too much.
+
+        It calls f and vjp some more; how often depends on the sizes of y and the array.
+        """
+        return explain(self.status, self.reason, self.arrays, self.trial, self.dys)
 
     def __bool__(self) -> bool:
         raise TypeError(
