@@ -209,7 +209,7 @@ class _Jacobians:
         """All that should pass does, and something else too; or the complement passes."""
         if self.equal[self.sends].all() and not self.equal.all():
             return "mask", "what should pass does, and more with it"
-        rows, should = self.sent.any(axis=1), self.sends.any(axis=1)
+        rows, should = _any(self.sent), _any(self.sends)
         # Of a unit: outputs that were cut off at its end send something back.
         if not should.all() and self.equal[should].all() and rows[~should].any():
             return "mask", "outputs that were cut off send something back"
@@ -250,7 +250,7 @@ class _Jacobians:
         if not (self.equal | ~self.sent).all():
             return NOTHING
         lost = self.sends & ~self.sent
-        rows: Array = lost.any(axis=1)
+        rows = _any(lost)
         whole = (lost == self.sends)[rows].all()
         if whole and self._at_edge(rows):
             return "padding", "what the outputs at one edge send back is missing"
@@ -264,7 +264,7 @@ class _Jacobians:
         for axis in (2, 3):
             size = self.y_shape[axis]
             lines = np.moveaxis(missing, axis, 0).reshape(size, -1)
-            some = lines.any(axis=1)
+            some = _any(lines)
             if size > 2 and (lines.all(axis=1) == some).all() and some.sum() == 1:
                 return bool(some[0] or some[-1])
         return False
@@ -273,7 +273,7 @@ class _Jacobians:
         """Only outputs at the border of the image send back something wrong."""
         if len(self.y_shape) != 4 or min(self.y_shape[2:]) < 3:
             return NOTHING
-        wrong: Array = (~self.equal.all(axis=1)).reshape(self.y_shape)
+        wrong = _any(~self.equal).reshape(self.y_shape)
         if wrong[:, :, 1:-1, 1:-1].any() or not wrong.any():
             return NOTHING
         return "padding", "only outputs at the border send back something wrong"
@@ -294,7 +294,7 @@ class _Jacobians:
         """Each output sends back the weights of the forward, to other pixels."""
         if len(self.x_shape) != 4 or len(self.y_shape) != 4:
             return NOTHING
-        comparable: Array = ~self.equal.all(axis=1)
+        comparable = _any(~self.equal)
         comparable = comparable & (self.sent.sum(axis=1) == self.sends.sum(axis=1))
         a = np.sort(np.where(self.sent, self.found, 0)[comparable], axis=1)
         b = np.sort(np.where(self.sends, self.expected, 0)[comparable], axis=1)
@@ -320,6 +320,11 @@ class _Jacobians:
         if some and (np.abs(totals - expected) <= self.noise.sum(axis=1)).all():
             return "weights", "each output sends back as much as it should, to others"
         return NOTHING
+
+
+def _any(table: Array) -> Array:
+    """Whether there is any in each row."""
+    return np.asarray(table.any(axis=1))
 
 
 def _same_rows(found: Array, expected: Array, tolerance: float) -> bool:

@@ -69,15 +69,15 @@ class ComplexStep:
             allowed = 1e-2 * max(float(np.abs(real).max(initial=0.0)), float(errors.max()) * h)
             return bool((left <= allowed).all())
 
-    def slope(self, dy: Array, direction: Array) -> Slope:
+    def slope(self, dy: Array, direction: Array, step: float = TINY) -> Slope:
         """Return the slope of <dy, y> along a direction."""
-        y = self._moved(TINY * direction)
-        terms = np.full(dy.shape, np.nan) if y is None else dy * y.imag / TINY
+        y = self._moved(step * direction)
+        terms = np.full(dy.shape, np.nan) if y is None else dy * y.imag / step
         eps = float(np.finfo(np.float64).eps)
         # Where everything cancels, rounding of y's own size is left.
         size = np.square(terms).sum() + np.square(dy * self._trial.y).sum()
         error = ROUNDINGS * eps * float(np.sqrt(size))
-        return Slope(float(terms.sum()), error, 0.0, TINY, error, method="complex step")
+        return Slope(float(terms.sum()), error, 0.0, step, error, method="complex step")
 
     def _moved(self, step: Array) -> Array | None:
         """Return y at x + i step as one complex vector, or None if f can't take it."""

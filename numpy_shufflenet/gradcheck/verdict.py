@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._html import verdict_html
 from numpy_shufflenet.gradcheck._trial import Trial
+from numpy_shufflenet.gradcheck.curve import ErrorCurve, error_curve
 from numpy_shufflenet.gradcheck.explain import Explanation, explain
 from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
 
@@ -84,6 +87,28 @@ class Verdict:
         if not self.passed:
             raise AssertionError(str(self)) from self.cause
 
+    def error_curve(self, array: str | None = None) -> ErrorCurve:
+        """Measure one directional derivative with every method at every step.
+
+        Parameters
+        ----------
+        array : str, optional
+            Name of the array to move; the worst one, or the first, if not given.
+        """
+        if self.trial is None or not self.arrays:
+            raise ValueError("there is no gradient to draw a curve of")
+        names = [report.name for report in self.arrays]
+        failed = [report.name for report in self.arrays if report.status == "fail"]
+        name = array or (self.worst.array if self.worst else (failed or names)[0])
+        if name not in names:
+            raise ValueError(f"array={name!r} is not one of {', '.join(names)}")
+        position = self.trial.names.index(name)
+        return error_curve(self.trial, self.dys[0], position, self.seed or 0)
+
+    def plot_error_curve(self, axes: Any = None, array: str | None = None) -> Any:
+        """Draw the error against the step, of all methods, with matplotlib; return the axes."""
+        return self.error_curve(array).plot(axes)
+
     def explain(self) -> Explanation:
         """Return the likely cause of a failure, read from the pattern of the error.
 
@@ -136,9 +161,16 @@ class Verdict:
         if self.worst is not None and not self.passed:
             lines.append(f"  worst  {self.worst}")
         lines += [f"  note: {note}" for note in self.notes]
-        seed = "" if self.seed is None else f", seed {self.seed}"
-        lines.append(f"  {self.evaluations} evaluations in {self.seconds:.2g} s{seed}")
+        lines.append(f"  {self._effort()}")
         return "\n".join(lines)
+
+    def _effort(self) -> str:
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.evaluations} evaluations in {self.seconds:.2g} s{seed}"
+
+    def _repr_html_(self) -> str:
+        """Return the view that notebooks show, with a heat map of the error."""
+        return verdict_html(self.status, self.reason, self.arrays, self.notes, self._effort())
 
 
 def _line(report: ArrayReport) -> str:
@@ -147,6 +179,8 @@ def _line(report: ArrayReport) -> str:
         compared += f", {report.entries} entries"
     if report.kinks:
         compared += f", {len(report.kinks)} on kinks"
+    if report.method:
+        compared += f" by {report.method}"
     return (
         f"{report.name} {report.shape}: {report.status}, {compared}, "
         f"largest difference {report.difference:.1e}, precision {report.precision:.1e}"

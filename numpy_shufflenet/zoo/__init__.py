@@ -19,12 +19,20 @@ The checker knows nothing of the zoo. To add a bug, write a wrong backward below
 `wrong_backward("operation", cause=..., found_in=...)`.
 """
 
-from numpy_shufflenet.zoo import convolutions, elementwise, movement, normalisation, units, unseen
+from numpy_shufflenet.zoo import (
+    convolutions,
+    elementwise,
+    held_out,
+    movement,
+    normalisation,
+    units,
+    unseen,
+)
 from numpy_shufflenet.zoo._bug import BUGS, Bug, wrong_backward
 
 __all__ = ["BUGS", "Bug", "find", "wrong_backward"]
 
-del convolutions, elementwise, movement, normalisation, units, unseen
+del convolutions, elementwise, held_out, movement, normalisation, units, unseen
 
 
 def find(name: str) -> Bug:
