@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._scales import scales, signed
+from numpy_shufflenet.gradcheck._scales import signed
 from numpy_shufflenet.gradcheck._trial import Trial
 from numpy_shufflenet.gradcheck.complex_step import ComplexStep
 from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope
@@ -100,6 +100,7 @@ class Judge:
         self.rng = rng
         self.method = method
         self.compared = 0  # entries, one by one
+        self._affine: set[int] = set()  # arrays in which y proved linear along a direction
         self._complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
 
     def array(self, position: int, per_entry: bool) -> ArrayReport:
@@ -129,7 +130,7 @@ class Judge:
 
     def _direction(self, position: int, number: int, report: ArrayReport) -> tuple[Outcome, Slope]:
         array = self.trial.arrays[position]
-        direction = scales(array) * signed(self.rng, array.shape)
+        direction = self.trial.scales(position) * signed(self.rng, array.shape)
         gradient = self.gradients[number][position]
         assert gradient is not None
         parts = np.asarray(gradient, np.float64) * direction
@@ -146,7 +147,7 @@ class Judge:
     def _probe(self, position: int) -> ComplexStep | None:
         """Return the complex step for an array, if f proves holomorphic in it here."""
         array = self.trial.arrays[position]
-        direction = scales(array) * signed(self.rng, array.shape)
+        direction = self.trial.scales(position) * signed(self.rng, array.shape)
         step = ComplexStep(self.trial, position)
         line = self._line(position, 0, direction, "five-point")
         return step if step.proves(self.dys[0], direction, line) else None
@@ -159,7 +160,7 @@ class Judge:
         report.numeric = np.full(array.shape, np.nan)
         report.error = np.full(array.shape, np.nan)
         report.difference = report.precision = 0.0
-        all_scales = scales(array)
+        all_scales = self.trial.scales(position)
         slack = self.precision.eps * 64 * float(np.abs(report.analytic * all_scales).max())
         statuses: set[Status] = set()
         worst = -1.0
@@ -209,8 +210,9 @@ class Judge:
             return self._complex.slope(self.dys[number], direction)
         line = self._line(position, number, direction, DIFFERENCES[self.method])
         if patient and self.method in ("auto", "adjoint"):
-            affine = line.affine()
+            affine = line.affine(again=position in self._affine)
             if affine is not None:
+                self._affine.add(position)
                 return affine
         natural = self._natural(number)
 

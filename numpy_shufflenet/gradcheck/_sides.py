@@ -9,8 +9,8 @@
     float32    float32 gives what float64 gives, as precisely as it can
 
 How far apart two right results may be depends on f: some make much of the last digit (a mean of
-numbers near 1e6, a maximum of near-equals). So it is measured: `_Wobble` changes every argument in
-its last digit, and what y and the gradients then do is what rounding may do.
+numbers near 1e6, a maximum of near-equals). So where they are apart it is measured: all arguments
+are changed in their last digit, and what y and the gradients then do is what rounding may do.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +20,6 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._judge import Precision
-from numpy_shufflenet.gradcheck._scales import scales
 from numpy_shufflenet.gradcheck._trial import Trial, is_floating
 
 SIDE_CHECKS = ("writes", "repeats", "linear", "dtype", "batch", "layout", "float32")
@@ -53,6 +52,7 @@ class Sides:
         self.keeps_dtype = keeps_dtype
         self.gradients: list[Gradients] = []
         self.notes: list[str] = []
+        self._floors: dict[int, float] = {}
         self._rng = np.random.default_rng(0)
 
     def pull_back(self) -> None:
@@ -100,8 +100,10 @@ class Sides:
         Where everything cancels, as in a shift before a batch normalisation, rounding of this size
         is left.
         """
-        natural = float(np.sqrt(np.square(self.dys[0] * self.trial.y).sum()))
-        return natural / (float(np.median(scales(self.trial.arrays[i]))) or 1.0)
+        if i not in self._floors:
+            natural = float(np.sqrt(np.square(self.dys[0] * self.trial.y).sum()))
+            self._floors[i] = natural / (float(np.median(self.trial.scales(i))) or 1.0)
+        return self._floors[i]
 
     def _dtype(self) -> str:
         for part in self.trial.outputs:
@@ -160,7 +162,7 @@ class Sides:
         if array.ndim == 0 or len(array) != len(others) or array.size == 0:
             return False
         moved = array.copy()
-        moved[k] += 2.0**-8 * (scales(array) * self._rng.uniform(0.5, 1.5, array.shape))[k]
+        moved[k] += 2.0**-8 * (trial.scales(i) * self._rng.uniform(0.5, 1.5, array.shape))[k]
         try:
             with np.errstate(all="ignore"):
                 change = trial.evaluate({i: moved}) - trial.y
@@ -181,9 +183,10 @@ class Sides:
                 "arrays that are not contiguous raise "
                 f"{type(error).__name__}: {error}; copy them, or skip 'layout'"
             )
-        wobble = self._wobble(eps)
+        here = _Point(trial, trial.arrays, trial.unflatten(self.dys[0]))
+        here.y, here.gradients = trial.outputs, self.gradients[0]
         return self._compare(
-            y, gradients, wobble, eps, "arrays that are not contiguous give another {}"
+            y, gradients, here, eps, "arrays that are not contiguous give another {}"
         )
 
     def _float32(self) -> str:
@@ -205,9 +208,11 @@ class Sides:
             return problem
         if any(part.dtype != np.float32 for part in y):
             return ""
+        arrays = [a.astype(trial.dtype) if is_floating(a) else a for a in single]
+        here = _Point(trial, arrays, [dy.astype(trial.dtype) for dy in dys])
         with np.errstate(all="ignore"):
-            wobble = self._wobble(eps, single, dys)
-        return self._compare(y, gradients, wobble, eps, "float32 gives another {} than float64")
+            here.evaluate()
+            return self._compare(y, gradients, here, eps, "float32 gives another {} than float64")
 
     def _dtypes(self, y: list[Array], gradients: list[Any]) -> str:
         promoted = [part.dtype for part in y if part.dtype != np.float32]
@@ -226,59 +231,71 @@ class Sides:
         return ""
 
     def _compare(
-        self, y: list[Array], gradients: list[Any], wobble: "_Wobble", eps: float, message: str
+        self, y: list[Array], gradients: list[Any], here: "_Point", eps: float, message: str
     ) -> str:
-        pairs = [("y", a, b, s, 0.0) for a, b, s in zip(y, wobble.y, wobble.y_moves, strict=True)]
-        for i, name in enumerate(self.trial.names):
-            reference, moves = wobble.gradients[i], wobble.gradient_moves[i]
-            if reference is not None and moves is not None:
-                title = f"gradient of {name}"
-                pairs.append((title, np.asarray(gradients[i]), reference, moves, self._floor(i)))
-        for title, found, expected, moves, floor in pairs:
-            if not np.isfinite(expected).all() or not np.isfinite(moves):
+        """Return a message unless y and gradients are those of a point, up to rounding by eps."""
+        if not self._unlike(y, gradients, here, eps, None):
+            return ""
+        found = self._unlike(y, gradients, here, eps, here.moves(eps, self._rng))
+        return message.format(found) if found else ""
+
+    def _unlike(
+        self,
+        y: list[Array],
+        gradients: list[Any],
+        here: "_Point",
+        eps: float,
+        moves: list[float] | None,
+    ) -> str:
+        """Return the name of what differs by more than rounding, and 64 times its moves, allow."""
+        names = ["y"] * len(y) + [f"gradient of {name}" for name in self.trial.names]
+        floors = [0.0] * len(y) + [
+            self._floor(i) if is_floating(a) else 0.0 for i, a in enumerate(self.trial.arrays)
+        ]
+        found = [*y, *gradients]
+        for i, (name, expected) in enumerate(zip(names, here.results(), strict=True)):
+            if expected is None or not np.isfinite(expected).all():
                 continue
-            size = max(float(np.abs(expected).max(initial=0.0)), floor)
-            allowed = AMPLIFIED * moves + ROUNDINGS * eps * size
-            if found.shape != expected.shape or not (np.abs(found - expected) <= allowed).all():
-                return message.format(title)
+            size = max(float(np.abs(expected).max(initial=0.0)), floors[i])
+            allowed = ROUNDINGS * eps * size + (AMPLIFIED * moves[i] if moves else 0.0)
+            given = np.asarray(found[i], np.float64) if found[i] is not None else np.nan
+            if np.shape(given) != expected.shape:
+                return name
+            if np.isfinite(allowed) and not (np.abs(given - expected) <= allowed).all():
+                return name
         return ""
 
-    def _wobble(
-        self, eps: float, arrays: Sequence[Any] | None = None, dys: Sequence[Array] | None = None
-    ) -> "_Wobble":
-        arrays = self.trial.arrays if arrays is None else arrays
-        arrays = [a.astype(self.trial.dtype) if is_floating(a) else a for a in arrays]
-        dys = self.trial.unflatten(self.dys[0]) if dys is None else dys
-        dys = [dy.astype(self.trial.dtype) for dy in dys]
-        return _Wobble(self.trial, arrays, dys, eps, self._rng)
 
+class _Point:
+    """A point with its y and gradients, and how much they move when all last digits change."""
 
-class _Wobble:
-    """y and gradients at a point, and the most that they move when all last digits change."""
+    def __init__(self, trial: Trial, arrays: list[Any], dys: list[Array]) -> None:
+        self._trial, self._arrays, self._dys = trial, arrays, dys
+        self.y: list[Array] = []
+        self.gradients: Gradients = []
 
-    def __init__(
-        self,
-        trial: Trial,
-        arrays: list[Any],
-        dys: list[Array],
-        eps: float,
-        rng: np.random.Generator,
-    ) -> None:
-        self.y = trial.call(_copies(arrays))
-        self.gradients = _arrays(trial.call_vjp(_copies(dys), _copies(arrays)))
-        self.y_moves = [0.0] * len(self.y)
-        self.gradient_moves = [None if g is None else 0.0 for g in self.gradients]
+    def evaluate(self) -> None:
+        """Compute y and gradients."""
+        self.y = self._trial.call(_copies(self._arrays))
+        found = self._trial.call_vjp(_copies(self._dys), _copies(self._arrays))
+        self.gradients = [None if g is None else np.array(g) for g in found]
+
+    def results(self) -> list[Array | None]:
+        """Return the parts of y, then the gradients."""
+        return [*self.y, *self.gradients]
+
+    def moves(self, eps: float, rng: np.random.Generator) -> list[float]:
+        """Return the largest change of each result over some random changes by eps."""
+        largest = [0.0] * len(self.results())
         for _ in range(WOBBLES):
-            moved = [_nudged(a, eps, rng) if is_floating(a) else a for a in arrays]
-            y = trial.call(_copies(moved))
-            nudged = [_nudged(dy, eps, rng) for dy in dys]
-            gradients = _arrays(trial.call_vjp(nudged, _copies(moved)))
-            for i, (now, before) in enumerate(zip(y, self.y, strict=True)):
-                self.y_moves[i] = max(self.y_moves[i], _most(now, before))
-            for i, (g, g_before) in enumerate(zip(gradients, self.gradients, strict=True)):
-                last = self.gradient_moves[i]
-                if g is not None and g_before is not None and last is not None:
-                    self.gradient_moves[i] = max(last, _most(g, g_before))
+            arrays = [_nudged(a, eps, rng) if is_floating(a) else a for a in self._arrays]
+            other = _Point(self._trial, arrays, [_nudged(dy, eps, rng) for dy in self._dys])
+            other.evaluate()
+            pairs = zip(self.results(), other.results(), strict=True)
+            for i, (before, now) in enumerate(pairs):
+                if before is not None and now is not None:
+                    largest[i] = max(largest[i], float(np.abs(now - before).max(initial=0.0)))
+        return largest
 
 
 def with_gaps(array: Array) -> Array:
@@ -300,14 +317,6 @@ def _nudged(array: Array, eps: float, rng: np.random.Generator) -> Array:
 
 def _copies(arrays: Sequence[Any]) -> list[Any]:
     return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arrays]
-
-
-def _arrays(gradients: Sequence[Any]) -> Gradients:
-    return [None if g is None else np.array(g) for g in gradients]
-
-
-def _most(a: Array, b: Array) -> float:
-    return float(np.abs(np.asarray(a) - b).max(initial=0.0))
 
 
 def _equal(a: Array, b: Array, eps: float) -> bool:

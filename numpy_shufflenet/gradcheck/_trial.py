@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._scales import scales
 
 
 class WrongGradientError(Exception):
@@ -47,6 +48,7 @@ class Trial:
         self.arrays = [_convert(array, dtype) for array in arrays]
         self.names = list(names)
         self.dtype = dtype
+        self._scales: dict[int, Array] = {}
         self.evaluations = 0
         self.written: set[str] = set()  # names of arguments that f or vjp wrote to
         copies = self._copies(self.arrays)
@@ -69,6 +71,12 @@ class Trial:
     def differentiable(self) -> list[int]:
         """Positions of the floating-point arrays."""
         return [i for i, a in enumerate(self.arrays) if is_floating(a)]
+
+    def scales(self, position: int) -> Array:
+        """Return how far each entry of an array moves at t = 1; see `_scales`."""
+        if position not in self._scales:
+            self._scales[position] = scales(self.arrays[position])
+        return self._scales[position]
 
     def evaluate(self, replaced: dict[int, Array]) -> Array:
         """Return y as one vector, with some arrays replaced; the others are copies."""

@@ -118,8 +118,10 @@ class Line:
                 self._halves[level] = (right - left) / (2 * h), (right + left) / h
         return self._halves[level]
 
-    def affine(self) -> Slope | None:
+    def affine(self, *, again: bool = False) -> Slope | None:
         """Return the slope if y is a straight line along all of this line; exact to rounding.
+
+        `again`: another line of the same array was straight; one pair of points is enough then.
 
         It is the adjoint identity <A v, dy> = <v, A^T dy> of linear maps: no step is small, so
         nothing cancels.
@@ -128,8 +130,9 @@ class Line:
         noise = self._noise + NOISE * self._eps * np.abs(odd)
         if not (np.abs(even) <= noise).all():
             return None
-        half, _ = self.halves(1)
-        if not (self._chose_alike[0] and (np.abs(half - odd) <= 2 * noise).all()):
+        if not self._chose_alike[0]:
+            return None
+        if not again and not (np.abs(self.halves(1)[0] - odd) <= 2 * noise).all():
             return None
         error = float(np.sqrt(np.square(noise).sum()))
         return Slope(float(odd.sum()), error, 0.0, 1.0, error, method="adjoint identity")

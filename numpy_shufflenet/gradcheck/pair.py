@@ -56,27 +56,36 @@ def _check(
     hyperparameters: dict[str, Any],
     options: dict[str, Any],
 ) -> Verdict:
-    last: list[Any] = [None]  # the cache of the last forward
+    f, vjp, last_cache = functions_of(forward, backward, hyperparameters)
+    options = dict(options)
+    choices = options.get("pattern") or choices_in
+    options["pattern"] = lambda *_: choices(last_cache())
+    options.setdefault("names", positional_names(forward, len(arrays)))
+    options.setdefault("keeps_dtype", True)
+    return check(f, vjp, *arrays, **options)
 
-    def run(point: tuple[Any, ...]) -> Any:
+
+def functions_of(
+    forward: Callable[..., Any], backward: Callable[..., Any], hyperparameters: dict[str, Any]
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[[], Any]]:
+    """Return an operation as f and vjp of its arrays, as `check` wants them.
+
+    Each call gets a fresh copy of the hyperparameters, in the dtype of the arrays. The third
+    function returns the cache of the last forward.
+    """
+    last: list[Any] = [None]
+
+    def f(*point: Any) -> Any:
         dtype = next((a.dtype for a in point if _is_inexact(a)), None)
         own = {k: _convert(copy.deepcopy(v), dtype) for k, v in hyperparameters.items()}
         y, last[0] = forward(*point, **own)
         return y
 
     def vjp(dy: Any, *point: Any) -> Any:
-        run(point)
+        f(*point)
         return _one_per_array(backward(dy, last[0]), point)
 
-    def f(*point: Any) -> Any:
-        return run(point)
-
-    options = dict(options)
-    choices = options.get("pattern") or choices_in
-    options["pattern"] = lambda *point: choices(last[0])
-    options.setdefault("names", positional_names(forward, len(arrays)))
-    options.setdefault("keeps_dtype", True)
-    return check(f, vjp, *arrays, **options)
+    return f, vjp, lambda: last[0]
 
 
 def assert_gradients(

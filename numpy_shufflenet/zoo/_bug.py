@@ -37,6 +37,8 @@ class Bug:
         Where its like was found in published code.
     summary : str
         What is wrong, in a sentence.
+    own_example : callable or None
+        What draws its examples, if these are others than the operation's own.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Bug:
     cause: str
     found_in: str
     summary: str
+    own_example: Drawing | None = None
 
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
         """Draw a case on which the bug shows: the same one for the same seed."""
@@ -87,6 +90,7 @@ def wrong_backward(
                 cause=cause,
                 found_in=found_in,
                 summary=summary_of(function),
+                own_example=example,
             )
         )
         return function
