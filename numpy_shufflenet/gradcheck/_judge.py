@@ -100,6 +100,8 @@ class Judge:
         self.rng = rng
         self.method = method
         self.compared = 0  # entries, one by one
+        self._last: tuple[Array, Line] | None = None  # the last direction, of dys[_number]
+        self._number = 0
         self._affine: set[int] = set()  # arrays in which y proved linear along a direction
         self._complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
 
@@ -107,7 +109,7 @@ class Judge:
         """Judge one array by directions, and by entries if asked for or a direction objects."""
         array = self.trial.arrays[position]
         report = ArrayReport(self.trial.names[position], array.shape)
-        self._complex = None
+        self._complex = self._last = None
         found = [self._direction(position, n, report) for n in range(len(self.dys))]
         outcomes = {outcome for outcome, _ in found}
         if not per_entry and self._too_many(array.size, found):
@@ -129,8 +131,7 @@ class Judge:
         return clear and self.compared > 0 and self.compared + size > MANY
 
     def _direction(self, position: int, number: int, report: ArrayReport) -> tuple[Outcome, Slope]:
-        array = self.trial.arrays[position]
-        direction = self.trial.scales(position) * signed(self.rng, array.shape)
+        direction, line = self._new_line(position, number)
         gradient = self.gradients[number][position]
         assert gradient is not None
         parts = np.asarray(gradient, np.float64) * direction
@@ -138,7 +139,7 @@ class Judge:
         size = float(np.sqrt(np.square(parts).sum()))
         if self.method == "complex" and self._complex is None:
             self._complex = self._probe(position)
-        slope = self._slope(position, number, direction, analytic, size, patient=True)
+        slope = self._slope(position, number, direction, analytic, size, line)
         report.directions += 1
         report.method = slope.method
         self._note(report, analytic, slope, size)
@@ -146,11 +147,17 @@ class Judge:
 
     def _probe(self, position: int) -> ComplexStep | None:
         """Return the complex step for an array, if f proves holomorphic in it here."""
-        array = self.trial.arrays[position]
-        direction = self.trial.scales(position) * signed(self.rng, array.shape)
+        direction, line = self._last or self._new_line(position, 0)
         step = ComplexStep(self.trial, position)
-        line = self._line(position, 0, direction, "five-point")
-        return step if step.proves(self.dys[0], direction, line) else None
+        return step if step.proves(self.dys[self._number], direction, line) else None
+
+    def _new_line(self, position: int, number: int) -> tuple[Array, Line]:
+        direction = self.trial.scales(position) * signed(
+            self.rng, self.trial.arrays[position].shape
+        )
+        self._number = number
+        self._last = direction, self._line(position, number, direction, DIFFERENCES[self.method])
+        return self._last
 
     def _entries(self, position: int, report: ArrayReport) -> None:
         """Judge every entry on its own."""
@@ -169,7 +176,7 @@ class Judge:
             direction = np.zeros(array.shape)
             direction[index] = scale
             analytic = float(report.analytic[index]) * scale
-            slope = self._slope(position, 0, direction, analytic, slack, patient=False)
+            slope = self._slope(position, 0, direction, analytic, slack, None)
             report.method = slope.method
             outcome = self._outcome(analytic, slope, slack, 0)
             found = Entry(
@@ -203,13 +210,15 @@ class Judge:
         direction: Array,
         analytic: float,
         size: float,
-        *,
-        patient: bool,
+        line: Line | None,
     ) -> Slope:
+        """Measure a slope: patiently along a given line, else along that of one entry."""
+        patient = line is not None
         if self._complex is not None:
             return self._complex.slope(self.dys[number], direction)
-        line = self._line(position, number, direction, DIFFERENCES[self.method])
-        if patient and self.method in ("auto", "adjoint"):
+        if line is None:
+            line = self._line(position, number, direction, DIFFERENCES[self.method])
+        elif self.method in ("auto", "adjoint"):
             affine = line.affine(again=position in self._affine)
             if affine is not None:
                 self._affine.add(position)

@@ -36,6 +36,9 @@ class ComplexStep:
     def __init__(self, trial: Trial, position: int) -> None:
         self._trial = trial
         self._position = position
+        self._point = [
+            a.astype(np.complex128) if is_floating(a) else copy.copy(a) for a in trial.arrays
+        ]
 
     def proves(self, dy: Array, direction: Array, line: Line) -> bool:
         """Whether f is holomorphic along this direction, as far as differences can tell.
@@ -50,23 +53,25 @@ class ComplexStep:
         """
         if not np.isfinite(self._trial.arrays[self._position]).all():
             return False
-        h = 2.0**-LEVEL
+        level = 0 if line.straight else LEVEL
+        h = 2.0**-level
         with np.errstate(all="ignore"):
             here, away = self._moved(TINY * direction), self._moved(h * direction)
             if here is None or away is None:
                 return False
-            slopes, errors = line.vector(LEVEL)
+            slopes, errors = line.vector(level)
             found = dy * here.imag / TINY
             largest = np.abs(slopes).max(initial=0.0)
             if not (np.abs(found - slopes) <= 4 * errors + 1e-7 * largest).all():
                 return False
-            if not np.allclose(here.real, self._trial.y, rtol=1e-9, atol=0):
+            size = float(np.abs(self._trial.y).max(initial=0.0))
+            if not np.allclose(here.real, self._trial.y, rtol=1e-9, atol=1e-9 * size):
                 return False
             # Both even parts are h^2/2 f'' and differ in sign, up to what is left of order h^4.
-            real = line.halves(LEVEL)[1] * h / 2
+            real = line.halves(level)[1] * h / 2
             imaginary = dy * (away.real - self._trial.y)
             left = np.abs(real + imaginary)
-            allowed = 1e-2 * max(float(np.abs(real).max(initial=0.0)), float(errors.max()) * h)
+            allowed = 1e-2 * np.abs(real).max(initial=0.0) + errors * h  # rounding is left
             return bool((left <= allowed).all())
 
     def slope(self, dy: Array, direction: Array, step: float = TINY) -> Slope:
@@ -82,8 +87,8 @@ class ComplexStep:
     def _moved(self, step: Array) -> Array | None:
         """Return y at x + i step as one complex vector, or None if f can't take it."""
         trial = self._trial
-        arrays = [a.astype(np.complex128) if is_floating(a) else copy.copy(a) for a in trial.arrays]
-        arrays[self._position] = arrays[self._position] + 1j * step
+        arrays = [a.copy() if isinstance(a, np.ndarray) else a for a in self._point]
+        arrays[self._position] += 1j * step
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("error")  # an imaginary part that is thrown away

@@ -34,6 +34,7 @@ from numpy_shufflenet._typing import Array
 
 MUCH = 100  # times the rounding that y must have
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
+KINK = 1e-6  # a jump that is a smaller part of the slope is none
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
 
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
@@ -102,6 +103,7 @@ class Line:
     ) -> None:
         self._change = change
         self._method = method
+        self.straight = False  # as `affine` found
         self._halves: dict[int, tuple[Array, Array]] = {}
         self._chose_alike: dict[int, bool] = {}
         self._eps = eps
@@ -134,6 +136,7 @@ class Line:
             return None
         if not again and not (np.abs(self.halves(1)[0] - odd) <= 2 * noise).all():
             return None
+        self.straight = True
         error = float(np.sqrt(np.square(noise).sum()))
         return Slope(float(odd.sum()), error, 0.0, 1.0, error, method="adjoint identity")
 
@@ -146,9 +149,12 @@ class Line:
 
     def vector(self, level: int) -> tuple[Array, Array]:
         """Return the slope of each output, and what it may be off by."""
-        odd = [self.halves(level + i)[0] for i in range(3)]
+        if self.straight:
+            odd, _ = self.halves(0)
+            return odd, self._noise + NOISE * self._eps * np.abs(odd)
+        odds = [self.halves(level + i)[0] for i in range(3)]
         with np.errstate(all="ignore"):
-            value, error = (_combine(w, odd) for w in METHODS[self._method])
+            value, error = (_combine(w, odds) for w in METHODS[self._method])
             return value, np.abs(error) + self._noise * 2.0 ** (level + 2)
 
     def _extrapolate(
@@ -160,12 +166,13 @@ class Line:
         jump = (8 * once[1] - once[0]) / 7
         noise = self._noise / step
         jumps = float(np.abs(jump[np.abs(jump) > noise]).sum())
-        left_over = np.abs(once[1]) > np.maximum(noise, np.abs(once[0]) / 2)
+        least = KINK * float(np.abs(value).max(initial=0.0))
+        left_over = np.abs(once[1]) > np.maximum(np.maximum(noise, least), np.abs(once[0]) / 2)
         rounding = self.rounding / step
         error = max(_size(difference, noise), jumps) + rounding
         if not np.isfinite(error):
             error = np.inf
-        found = {"slopes": jumps > 0, "parabola": bool(left_over.any()), "winners": not alike}
+        found = {"slopes": jumps > least, "parabola": bool(left_over.any()), "winners": not alike}
         detectors = tuple(name for name, seen in found.items() if seen)
         total = float(value.sum())
         return Slope(total, error, jumps, step, rounding, detectors=detectors, method=self._method)
