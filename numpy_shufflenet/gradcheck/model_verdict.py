@@ -140,6 +140,16 @@ class ModelVerdict:
         return sum(row.kinks for row in self.rows)
 
     @property
+    def difference(self) -> float:
+        """The largest |analytic - numeric|, beside the tensor's largest gradient.
+
+        Tensors whose gradients are nothing but rounding, as of a shift before a batch
+        normalisation, are left out.
+        """
+        seen = [row for row in self.rows if row.largest_gradient > row.floor]
+        return max((row.difference / row.largest_gradient for row in seen), default=0.0)
+
+    @property
     def worst(self) -> TensorRow | None:
         """The row nearest to, or furthest beyond, what is allowed."""
         compared = [row for row in self.rows if row.worst is not None]

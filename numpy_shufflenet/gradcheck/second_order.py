@@ -214,7 +214,7 @@ def _pair(
                 best = verdict
             if best.precision <= tolerance:
                 break
-    return best or SymmetryVerdict("kink")
+    return SymmetryVerdict("kink") if best is None else best
 
 
 def _judge(

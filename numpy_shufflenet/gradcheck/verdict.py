@@ -78,6 +78,11 @@ class Verdict:
         return worst.worst if worst else None
 
     @property
+    def difference(self) -> float:
+        """The largest relative difference between analytic and numeric."""
+        return max((report.difference for report in self.arrays), default=0.0)
+
+    @property
     def precision(self) -> float:
         """The relative error that differences could reach: no wrong gradient below it is seen."""
         return max((report.precision for report in self.arrays), default=0.0)
