@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 CLEARLY = 1000  # times the estimated error: no luck makes an estimate that small
+FAR = 16  # times smaller than what is usual in its array: an entry with a scale of its own
 MANY = 2000  # entries compared in one check; more only where a kink asks for it
 
 # method of `check` -> how differences are taken
@@ -65,6 +66,14 @@ def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precis
     if eps < 1e-10:
         return Precision(eps, 8, tolerance or 1e-9, enough=1e-8, limit=1e-4)
     return Precision(eps, 3, tolerance or 1e-4, enough=1e-3, limit=3e-2)
+
+
+class _Tried(NamedTuple):
+    outcome: Outcome
+    slope: Slope
+    analytic: float  # in the measure of the slope
+    slack: float
+    entry: Entry
 
 
 class Judge:
@@ -172,28 +181,21 @@ class Judge:
         statuses: set[Status] = set()
         worst = -1.0
         for index in np.ndindex(array.shape):
-            scale = float(all_scales[index])
-            direction = np.zeros(array.shape)
-            direction[index] = scale
-            analytic = float(report.analytic[index]) * scale
-            slope = self._slope(position, 0, direction, analytic, slack, None)
+            scale, own = float(all_scales[index]), abs(float(array[index]))
+            tried = self._entry(position, index, scale, slack)
+            if tried.outcome != "agrees" and 0 < own < scale / FAR:
+                # Small among large ones: steps of its own size stay on its side of a kink or pole.
+                second = self._entry(position, index, own, slack * own / scale)
+                tried = tried if second.outcome == "imprecise" else second
+            found, outcome, slope = tried.entry, tried.outcome, tried.slope
             report.method = slope.method
-            outcome = self._outcome(analytic, slope, slack, 0)
-            found = Entry(
-                report.name,
-                index,
-                analytic / scale,
-                slope.value / scale,
-                slope.error / scale,
-                slope.detectors if outcome == "kink" else (),
-            )
             report.entries += 1
             self.compared += 1
             report.numeric[index], report.error[index] = found.numeric, found.error
             if outcome == "kink":
                 report.kinks.append(found)
                 continue
-            self._note(report, analytic, slope, slack)
+            self._note(report, tried.analytic, slope, tried.slack)
             if outcome != "agrees":
                 statuses.add("fail" if outcome == "wrong" else "imprecise")
             # A wrong entry outranks one that is only further away within its own large error.
@@ -202,6 +204,25 @@ class Judge:
             if report.worst is None or rank > worst:
                 report.worst, worst = found, rank
         report.status = "fail" if "fail" in statuses else next(iter(statuses), "pass")
+
+    def _entry(self, position: int, index: tuple[int, ...], scale: float, slack: float) -> "_Tried":
+        """Judge one entry, with steps of a share of `scale`."""
+        array, gradient = self.trial.arrays[position], self.gradients[0][position]
+        assert gradient is not None
+        direction = np.zeros(array.shape)
+        direction[index] = scale
+        analytic = float(gradient[index]) * scale
+        slope = self._slope(position, 0, direction, analytic, slack, None)
+        outcome = self._outcome(analytic, slope, slack, 0)
+        entry = Entry(
+            self.trial.names[position],
+            index,
+            analytic / scale,
+            slope.value / scale,
+            slope.error / scale,
+            slope.detectors if outcome == "kink" else (),
+        )
+        return _Tried(outcome, slope, analytic, slack, entry)
 
     def _slope(
         self,

@@ -157,19 +157,23 @@ class Sides:
         return ""
 
     def _only_row(self, i: int, k: int, others: Array) -> bool:
-        """Whether a change of row k of array i changes row k of y and nothing else."""
+        """Whether row k of y changes with row k of array i, and with no other row of it."""
         trial, array = self.trial, self.trial.arrays[i]
         if array.ndim == 0 or len(array) != len(others) or array.size == 0:
             return False
-        moved = array.copy()
-        moved[k] += 2.0**-8 * (trial.scales(i) * self._rng.uniform(0.5, 1.5, array.shape))[k]
-        try:
-            with np.errstate(all="ignore"):
-                change = trial.evaluate({i: moved}) - trial.y
-        except (ValueError, ArithmeticError):
-            return False
-        parts = trial.unflatten(change)
-        return not any(part[others].any() for part in parts) and any(p[k].any() for p in parts)
+        step = 2.0**-8 * trial.scales(i) * self._rng.uniform(0.5, 1.5, array.shape)
+        changes = []
+        for rows in (others, ~others):
+            moved = array.copy()
+            moved[rows] += step[rows]
+            try:
+                with np.errstate(all="ignore"):
+                    changes.append(trial.unflatten(trial.evaluate({i: moved}) - trial.y))
+            except (ValueError, ArithmeticError):
+                return False
+        by_others, by_own = changes
+        alone = not any(part[~others].any() for part in by_others)
+        return alone and any(part[~others].any() for part in by_own)
 
     def _layout(self) -> str:
         """Call f and vjp with arrays between whose entries there are gaps."""

@@ -33,6 +33,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 MUCH = 100  # times the rounding that y must have
+AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 KINK = 1e-6  # a jump that is a smaller part of the slope is none
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
@@ -238,26 +239,32 @@ def _best(seen: list[Slope]) -> Slope:
 
     Of a y that is computed less precisely than its dtype (in float32 inside, say), tiny steps see
     stairs: little or nothing moves, which looks like an exact slope. Where larger steps saw noise,
-    errors that grew as the step fell, there is at least as much at smaller ones.
+    errors that grew as the step fell, there is at least as much at smaller ones; unless the errors
+    fell again bit by bit, as truncation does, and not at once.
     """
-    steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
-    floor = max(
-        (
-            smaller.error * smaller.step
-            for larger, smaller in pairwise(steps)
-            if smaller.error > max(1.5 * larger.error, MUCH * smaller.rounding)
-        ),
-        default=0.0,
-    )
+    floors = _floors(seen)
     known = []
     for slope in seen:
         smaller = [s for s in seen if s.step < slope.step and np.isfinite(s.error)]
         noise = max((s.error * s.step for s in smaller), default=0.0)
-        noise = max(noise, floor)
+        noise = max(noise, floors.get(slope.step, 0.0))
         error = max(slope.error, noise / slope.step)
         kink = any(_alike(slope, other) for other in seen if other is not slope)
         known.append(replace(slope, error=error, kink=kink))
     return min(known, key=lambda slope: slope.error)
+
+
+def _floors(seen: list[Slope]) -> dict[float, float]:
+    """Return, for each step, the noise (error x step) that larger steps have shown there to be."""
+    steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
+    floor, floors = 0.0, {}
+    for larger, smaller in pairwise(steps):
+        if smaller.error > max(1.5 * larger.error, MUCH * smaller.rounding):
+            floor = max(floor, smaller.error * smaller.step)
+        elif larger.error / AT_ONCE < smaller.error < larger.error:
+            floor = min(floor, smaller.error * smaller.step)
+        floors[smaller.step] = floor
+    return floors
 
 
 def _alike(slope: Slope, other: Slope) -> bool:
