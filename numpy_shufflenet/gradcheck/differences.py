@@ -168,7 +168,9 @@ class Line:
         noise = self._noise / step
         jumps = float(np.abs(jump[np.abs(jump) > noise]).sum())
         least = KINK * float(np.abs(value).max(initial=0.0))
-        left_over = np.abs(once[1]) > np.maximum(np.maximum(noise, least), np.abs(once[0]) / 2)
+        left_over = _stays(once, noise, least) | _stays(
+            (odd[1] - odd[0], odd[2] - odd[1]), noise, least
+        )
         rounding = self.rounding / step
         error = max(_size(difference, noise), jumps) + rounding
         if not np.isfinite(error):
@@ -177,6 +179,12 @@ class Line:
         detectors = tuple(name for name, seen in found.items() if seen)
         total = float(value.sum())
         return Slope(total, error, jumps, step, rounding, detectors=detectors, method=self._method)
+
+
+def _stays(left_over: Sequence[Array], noise: Array, least: float) -> Array:
+    """Whether what a parabola leaves over at h is still there at h/2: truncation shrinks by 4."""
+    larger, smaller = np.abs(left_over[0]), np.abs(left_over[1])
+    return np.asarray(smaller > np.maximum(np.maximum(noise, least), larger / 2))
 
 
 def _combine(weights: Sequence[float], odd: Sequence[Array]) -> Array:

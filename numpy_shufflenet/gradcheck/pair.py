@@ -134,7 +134,7 @@ def choices_in(cache: Any) -> list[Array]:
         return [cache] if cache.dtype.kind in "bi" else []
     if type(cache).__name__ == "ReluCache":
         return [cache.y > 0]
-    if isinstance(cache, tuple):
+    if isinstance(cache, tuple | list):
         return [choice for part in cache for choice in choices_in(part)]
     return []
 

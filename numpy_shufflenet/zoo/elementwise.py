@@ -75,7 +75,7 @@ def _dense(n: int, i: int, o: int) -> Any:
 
 @wrong_backward("linear", cause="sign", found_in="gradients of a loss written as target - output")
 def sign_of_the_bias(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Return -db."""
+    """Return minus the gradient of the bias."""
     dx, dw, db = ops.linear_backward(dy, cache)
     assert db is not None
     return dx, dw, -db
@@ -178,7 +178,7 @@ def not_averaged(dy: Any, cache: Any) -> Array:
     found_in="fetchai/ledger, pull request 1580: an average and signs that were mended",
 )
 def target_minus_output(dy: Any, cache: Any) -> Array:
-    """Return q - p."""
+    """Return q - p, target minus output, which is minus the gradient."""
     return -ops.softmax_cross_entropy_backward(dy, cache)
 
 

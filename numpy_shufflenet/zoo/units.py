@@ -52,17 +52,27 @@ def unit_pair(
     name: str, backward: Backward | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return a unit in training mode as a pair of functions: of x and all parameters."""
-    make = UNITS[name][1]
+    layers: dict[Any, Any] = {}  # one of each dtype, used again and again
 
-    def forward(x: Array, *parameters: Array) -> tuple[Array, Any]:
-        layer = make().astype(x.dtype)
+    def run(x: Array, parameters: tuple[Array, ...]) -> tuple[Array, Any]:
+        if x.dtype not in layers:
+            layers[x.dtype] = UNITS[name][1]().astype(x.dtype)
+            if backward is not None:
+                layers[x.dtype]._backward = MethodType(backward, layers[x.dtype])
+        layer = layers[x.dtype]
         for live, value in zip(layer.parameters().values(), parameters, strict=True):
             live[...] = value
-        if backward is not None:
-            layer._backward = MethodType(backward, layer)
+        layer.release()
         return layer.forward(x, training=True), layer
 
-    def run_backward(dy: Array, layer: Any) -> tuple[Array, ...]:
+    def forward(x: Array, *parameters: Array) -> tuple[Array, Any]:
+        y, layer = run(x, parameters)
+        return y, (x, parameters, [np.array(choice) for choice in layer.activation_pattern()])
+
+    def run_backward(dy: Array, cache: Any) -> tuple[Array, ...]:
+        x, parameters, _ = cache
+        _, layer = run(x, parameters)
+        layer.zero_gradients()
         dx = layer.backward(dy)
         return dx, *layer.gradients().values()
 
@@ -77,7 +87,7 @@ def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
         fan_in = int(np.prod(value.shape[1:]))
         spread = draw.dtype.type(fan_in**-0.5 if value.ndim > 1 else 0.5)
         parameters.append(draw(*value.shape) * spread)
-    return (draw(2, channels, 4, 3), *parameters), {}
+    return (draw(2, channels, 3, 2), *parameters), {}
 
 
 @wrong_unit("unit_v2", cause="permutation", found_in="units whose shuffle is not undone")
