@@ -20,7 +20,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._judge import Precision
-from numpy_shufflenet.gradcheck._trial import Trial, is_floating
+from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError, is_floating
 
 SIDE_CHECKS = ("writes", "repeats", "linear", "dtype", "batch", "layout", "float32")
 ROUNDINGS = 1e4  # sums in another order differ by a few eps times the terms that cancel in them
@@ -182,6 +182,8 @@ class Sides:
         dys = [with_gaps(dy) for dy in trial.unflatten(self.dys[0])]
         try:
             y, gradients = trial.call(arrays), trial.call_vjp(dys, arrays)
+        except WrongGradientError:
+            raise
         except Exception as error:
             return (
                 "arrays that are not contiguous raise "
@@ -205,6 +207,8 @@ class Sides:
             with np.errstate(all="ignore"):
                 y = trial.call(_copies(single))
                 gradients = trial.call_vjp(_copies(dys), _copies(single))
+        except WrongGradientError:
+            raise
         except Exception as error:
             self.notes.append(f"float32 is not compared: it raises {type(error).__name__}: {error}")
             return ""

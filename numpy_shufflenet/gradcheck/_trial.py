@@ -111,7 +111,7 @@ class Trial:
     def call_vjp(self, dys: Sequence[Array], arrays: Sequence[Any]) -> list[Any]:
         """Return the gradients at any arrays, as vjp gives them."""
         gradients = self._vjp(tuple(dys) if self._several else dys[0], *arrays)
-        return list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+        return self._listed(gradients)
 
     def pull_back(self, cotangent: Array) -> list[Array | None]:
         """Return vjp's gradients for a flat cotangent, or raise WrongGradientError."""
@@ -129,12 +129,7 @@ class Trial:
 
     def _checked(self, gradients: Any) -> list[Array | None]:
         """Check count, kind, shape, dtype and finiteness of the gradients; return copies."""
-        several = isinstance(gradients, tuple | list)
-        listed = list(gradients) if several else [gradients]
-        if len(listed) != len(self.arrays):
-            raise WrongGradientError(
-                f"vjp gives {len(listed)} gradients, but there are {len(self.arrays)} arrays"
-            )
+        listed = self._listed(gradients)
         checked: list[Array | None] = []
         for name, array, gradient in zip(self.names, self.arrays, listed, strict=True):
             if gradient is None:
@@ -149,6 +144,14 @@ class Trial:
         if all(gradient is None for gradient in checked):
             raise WrongGradientError("vjp gives None for every array; nothing is left to check")
         return checked
+
+    def _listed(self, gradients: Any) -> list[Any]:
+        listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+        if len(listed) != len(self.arrays):
+            raise WrongGradientError(
+                f"vjp gives {len(listed)} gradients, but there are {len(self.arrays)} arrays"
+            )
+        return listed
 
     def _copies(self, arrays: Sequence[Any]) -> list[Any]:
         # order "K" keeps the memory layout: a view of channel-major memory stays one.
@@ -192,7 +195,10 @@ def _flatten(parts: Sequence[Array]) -> Array:
 
 
 def _check_gradient(name: str, gradient: Any, array: Array) -> Array:
-    gradient = np.array(gradient)
+    try:
+        gradient = np.array(gradient)
+    except ValueError as error:  # a list of lists of different lengths
+        raise WrongGradientError(f"the gradient of {name} is no array: {error}") from error
     if gradient.shape != array.shape:
         raise WrongGradientError(
             f"the gradient of {name} has shape {gradient.shape}, but {name} has {array.shape}"

@@ -105,6 +105,11 @@ def _by_pattern(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Expla
             )
     for report, i in zip(failed, positions, strict=True):
         maps.know_numeric(i, report.numeric)
+    small = [i for i in positions if maps.knows(i) or not _jacobian.too_large(trial, i)]
+    if not small:
+        hint = "y and the array are too large to look at every entry; try a smaller example"
+        return Explanation("term", trial.names[positions[0]], hint)
+    positions = small
     if len(positions) == 2 and _patterns.swapped(*(maps.pair(i) for i in positions)):
         return Explanation("swapped", trial.names[positions[0]], "it is that of the other array")
     first = Explanation("term", trial.names[positions[0]])
@@ -139,6 +144,9 @@ class _Maps:
     def know_numeric(self, i: int, numeric: Array | None) -> None:
         if numeric is not None:
             self._numeric[i] = numeric
+
+    def knows(self, i: int) -> bool:
+        return i in self._numeric
 
     def pair(self, i: int) -> tuple[Array, Array]:
         if i not in self._numeric:

@@ -123,7 +123,7 @@ def test_float32_says_what_it_can_reach():
     verdict = check(np.sin, sine_vjp, x, dtype=None)
     assert verdict.passed
     assert 1e-6 < verdict.precision < 1e-2
-    assert f"precision {verdict.precision:.1e}" in str(verdict)
+    assert f"in float32 differences are good to {verdict.precision:.0e} here" in str(verdict)
 
 
 def test_complex_arrays_of_operations_keep_their_dtype():

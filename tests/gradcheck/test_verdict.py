@@ -185,3 +185,13 @@ def test_what_is_right_needs_no_explanation():
 def test_a_missing_factor_is_quantified():
     verdict = check(sine, lambda dy, x: 0.25 * dy * np.cos(x), X)
     assert "0.25 times what it should be" in str(verdict.explain())
+
+
+def test_what_is_too_large_to_look_at_is_said_to_be():
+    x = np.random.default_rng(0).normal(size=3000)
+    verdict = check(np.cumsum, lambda dy, x: np.cumsum(dy), x)
+    assert verdict.status == "fail"
+    start = verdict.trial.evaluations
+    verdict.arrays[0].numeric = None  # as where other arrays had been compared entry by entry
+    assert "try a smaller example" in str(verdict.explain())
+    assert verdict.trial.evaluations == start

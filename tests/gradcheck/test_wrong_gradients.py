@@ -51,6 +51,10 @@ def verdict_of(vjp, x=None) -> Verdict:
         (lambda dy, x: None, "None for every array"),
         (lambda dy, x: "gradient", "shape"),
         (lambda dy, x: dy[5], "vjp raises IndexError"),
+        (lambda dy, x: {"x": dy}, r"shape \(\), but x has \(2, 3\)"),
+        (lambda dy, x: ([[1.0], [1.0, 2.0]],), "the gradient of x is no array"),
+        (lambda dy, x: 2 * x * dy * 1j, "dtype complex128, but x has float64"),
+        (lambda dy, x: (2 * x * dy).astype(object), "dtype object, but x has float64"),
     ],
 )
 def test_what_is_no_gradient_fails_and_says_so(vjp, reason):
@@ -58,6 +62,21 @@ def test_what_is_no_gradient_fails_and_says_so(vjp, reason):
     assert verdict.status == "fail"
     with pytest.raises(AssertionError, match=reason):
         verdict.raise_if_failed()
+
+
+@pytest.mark.parametrize("what", ["dtype", "layout", "zero"])
+def test_a_count_that_is_wrong_now_and_then_fails_and_says_so(what):
+    def vjp(dy, x):
+        strange = {
+            "dtype": dy.dtype == np.float32,
+            "layout": not dy.flags.contiguous,
+            "zero": not dy.any(),
+        }
+        return (2 * x * dy, dy) if strange[what] else 2 * x * dy
+
+    verdict = verdict_of(vjp)
+    assert verdict.status == "fail"
+    assert verdict.reason == "vjp gives 2 gradients, but there are 1 arrays"
 
 
 def test_an_exception_in_the_backward_is_kept():
