@@ -14,6 +14,8 @@ import argparse
 import time
 
 from numpy_shufflenet.commands._common import positive_int, show_table
+from numpy_shufflenet.zoo import BUGS, Bug, find, score
+from numpy_shufflenet.zoo.score import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,89 +41,73 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         return _list()
     if arguments.name is not None:
-        return _show(arguments.name)
+        return _show(find(arguments.name))
     if arguments.compare:
         return _compare(arguments.seeds)
-    return _score(arguments)
+    start = time.perf_counter()
+    caught = _score_wrong(arguments.seeds, arguments.style_seeds)
+    passed = _score_right(arguments.right_seeds, arguments.style_seeds)
+    print(f"{time.perf_counter() - start:.0f} s")
+    return 0 if caught and passed else 1
 
 
 def _list() -> int:
-    from numpy_shufflenet.zoo import BUGS
-
     for bug in BUGS.values():
         print(f"{bug.name} (part {bug.part}; {bug.cause})\n    {bug.summary}\n    {bug.found_in}")
     print(f"{len(BUGS)} bugs")
     return 0
 
 
-def _show(name: str) -> int:
-    from numpy_shufflenet.zoo import find, score
-
-    bug = find(name)
+def _show(bug: Bug) -> int:
     verdict = score.check(bug, 0)
     print(f"{bug.summary}\nFound in: {bug.found_in}\n\n{verdict}\n\n{verdict.explain()}")
     return 0
 
 
-def _score(arguments: argparse.Namespace) -> int:
-    from numpy_shufflenet.zoo import score
-
-    start = time.perf_counter()
+def _score_wrong(seeds: int, style_seeds: int) -> bool:
+    """Print how many wrong gradients are caught; return whether all are."""
     styles = score.weaker_styles()
     header = ["bug", "ours", "cause named", *(style.name for style in styles)]
-    rows, totals = [], [score.Tally() for _ in header[1:]]
-    held_out, good = score.Tally(), True
+    totals = [Tally() for _ in header[1:]]
+    held_out, rows = Tally(), []
     for bug in score.part("a", "held out", "c"):
-        caught, named = score.catches(bug, arguments.seeds), score.names_cause(bug, 1)
-        good &= caught.all_good
-        tallies = [caught, named]
-        if bug.part != "c" and not bug.operation.startswith("unit"):
-            tallies += [score.style_catches(s, bug, arguments.style_seeds) for s in styles]
-        rows.append([bug.name, *map(str, tallies), *[""] * (len(header) - 1 - len(tallies))])
+        tallies = [score.catches(bug, seeds), score.names_cause(bug, 1)]
+        if _for_styles(bug) and bug.part != "c":
+            tallies += [score.style_catches(style, bug, style_seeds) for style in styles]
         for total, tally in zip(totals, tallies, strict=False):
-            total.tries, total.good = total.tries + tally.tries, total.good + tally.good
+            total.include(tally)
         if bug.part == "held out":
-            held_out.tries, held_out.good = held_out.tries + 1, held_out.good + named.good
-    rows.append(["all", *map(_percent, totals)])
+            held_out.include(tallies[1])
+        rows.append([bug.name, *map(str, tallies), *[""] * (len(totals) - len(tallies))])
+    rows.append(["all", *(total.percent for total in totals)])
     show_table("Wrong gradients: how many are caught", header, rows)
-
-    right = list(score.rights())
-    blamed = [score.passes(bug, arguments.right_seeds) for bug in right]
-    right_rows = [
-        [
-            bug.name,
-            str(tally),
-            *(_seen_right(style, bug, arguments.style_seeds) for style in styles),
-        ]
-        for bug, tally in zip(right, blamed, strict=True)
-    ]
-    show_table(
-        "Right gradients: how many pass",
-        ["what", "ours", *(style.name for style in styles)],
-        right_rows,
-    )
-    good &= all(tally.all_good for tally in blamed)
-    total = score.Tally(sum(t.tries for t in blamed), sum(t.good for t in blamed))
-    print(f"caught {_percent(totals[0])} of the bugs; passed {_percent(total)} of what is right")
-    print(
-        f"cause named: {_percent(totals[1])}; "
-        f"of the bugs written after explain() was finished: {_percent(held_out)} ({held_out})"
-    )
-    print(f"{time.perf_counter() - start:.0f} s")
-    return 0 if good else 1
+    print(f"caught: {totals[0]}, {totals[0].percent}")
+    print(f"cause named: {totals[1]}, {totals[1].percent}; of the bugs written after explain() was")
+    print(f"finished: {held_out}, {held_out.percent}\n")
+    return totals[0].all_good
 
 
-def _seen_right(style: object, bug: object, seeds: int) -> str:
-    from numpy_shufflenet.zoo import score
+def _score_right(seeds: int, style_seeds: int) -> bool:
+    """Print how many right gradients pass; return whether all do."""
+    styles = score.weaker_styles()
+    total, rows = Tally(), []
+    for right in score.rights():
+        tally = score.passes(right, seeds)
+        total.include(tally)
+        row = [right.name, str(tally), *[""] * len(styles)]
+        if _for_styles(right):
+            seen = [score.style_catches(s, right, style_seeds, right=True) for s in styles]
+            row[2:] = map(str, seen)
+        rows.append(row)
+    header = ["what", "ours", *(style.name for style in styles)]
+    show_table("Right gradients: how many pass", header, rows)
+    print(f"passed: {total}, {total.percent}")
+    return total.all_good
 
-    if bug.operation.startswith("unit"):  # type: ignore[attr-defined]
-        return ""
-    return str(score.style_catches(style, bug, seeds, right=True))  # type: ignore[arg-type]
 
-
-def _percent(tally: object) -> str:
-    good, tries = tally.good, tally.tries  # type: ignore[attr-defined]
-    return f"{100 * good / max(tries, 1):.1f} %" if tries else ""
+def _for_styles(bug: Bug) -> bool:
+    """Whole units have too many entries for styles that try each of them."""
+    return not bug.operation.startswith("unit")
 
 
 def _compare(seeds: int) -> int:

@@ -30,9 +30,19 @@ from numpy_shufflenet.zoo import (
 )
 from numpy_shufflenet.zoo._bug import BUGS, Bug, wrong_backward
 
-__all__ = ["BUGS", "Bug", "find", "wrong_backward"]
-
-del convolutions, elementwise, held_out, movement, normalisation, units, unseen
+__all__ = [
+    "BUGS",
+    "Bug",
+    "convolutions",
+    "elementwise",
+    "find",
+    "held_out",
+    "movement",
+    "normalisation",
+    "units",
+    "unseen",
+    "wrong_backward",
+]
 
 
 def find(name: str) -> Bug:

@@ -37,6 +37,15 @@ class Tally:
         if not good:
             self.others = [*(self.others or []), (seed, outcome)]
 
+    def include(self, other: "Tally") -> None:
+        """Add the counts of another tally."""
+        self.tries, self.good = self.tries + other.tries, self.good + other.good
+
+    @property
+    def percent(self) -> str:
+        """The share that went as it should."""
+        return f"{100 * self.good / self.tries:.1f} %" if self.tries else ""
+
     @property
     def all_good(self) -> bool:
         """Whether every try went as it should."""

@@ -80,13 +80,22 @@ def unit_pair(
 
 
 def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Draw x and parameters of which none is special: gamma is not 1, beta is not 0."""
+    """Draw x and parameters of which none is special: gamma is not 1, beta is not 0.
+
+    beta is positive, so that after every normalisation some values of each channel are: behind a
+    ReLU that cuts off all of them no bug would show.
+    """
     channels, make = UNITS[name]
     parameters = []
-    for value in make().parameters().values():
-        fan_in = int(np.prod(value.shape[1:]))
-        spread = draw.dtype.type(fan_in**-0.5 if value.ndim > 1 else 0.5)
-        parameters.append(draw(*value.shape) * spread)
+    for key, value in make().parameters().items():
+        drawn = draw(*value.shape)
+        if value.ndim > 1:
+            drawn = drawn * drawn.dtype.type(np.prod(value.shape[1:]) ** -0.5)
+        elif key.endswith("weight"):
+            drawn = np.sign(drawn) * (np.abs(drawn) + drawn.dtype.type(0.5))
+        else:
+            drawn = np.abs(drawn) * drawn.dtype.type(0.3)
+        parameters.append(drawn)
     return (draw(2, channels, 3, 2), *parameters), {}
 
 
