@@ -146,8 +146,8 @@ def _check_all(arguments: argparse.Namespace) -> int:
 
 
 def _verdicts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, Any]]:
-    for name in OPERATIONS:
-        for floor in FLOORS:
+    for name, operation in OPERATIONS.items():
+        for floor in operation.floors:
             yield name, floor, "", _check_one(name, arguments, floor, "")
     for name in UNITS:
         for mode in MODES:

@@ -22,6 +22,7 @@ The checker knows nothing of the zoo. To add a bug, write a wrong backward below
 from numpy_shufflenet.zoo import (
     convolutions,
     elementwise,
+    fused,
     held_out,
     movement,
     normalisation,
@@ -36,6 +37,7 @@ __all__ = [
     "convolutions",
     "elementwise",
     "find",
+    "fused",
     "held_out",
     "movement",
     "normalisation",
