@@ -67,7 +67,7 @@ def test_what_is_not_linear_is_noted_where_the_adjoint_identity_is_asked_for():
     assert verdict.notes == ["y is not linear in x: differences were used"]
 
 
-HOLOMORPHIC = [name for name in OPERATIONS if name not in ("relu", "max_pool2d")]
+HOLOMORPHIC = [name for name in OPERATIONS if "relu" not in name and name != "max_pool2d"]
 
 
 @pytest.mark.parametrize("name", HOLOMORPHIC)
