@@ -143,7 +143,7 @@ def test_a_dy_of_the_wrong_dtype_is_refused(name, floor):
 
 
 @names
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, np.complex128, bool])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float16, object, bool])
 def test_other_dtypes_are_refused_by_name(name, dtype):
     operation, case = OPERATIONS[name], OPERATIONS[name].example()
     for i, argument in floating_arguments(operation, case):
