@@ -1,5 +1,7 @@
 """The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
 
+import math
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import (
@@ -98,6 +100,10 @@ class ShuffleNetV1Unit(Layer):
             dpooled, dy = self.concat.backward(dy)
             dshortcut = self.pool.backward(dpooled)
         return dshortcut + self.branch.backward(dy)
+
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """With stride 1 the shortcut; backward, both ways of x."""
+        return (math.prod(y) if self.stride == 1 else 0), math.prod(x)
 
 
 class ShuffleNetV2Unit(Layer):
@@ -211,6 +217,13 @@ class ShuffleNetV2Unit(Layer):
         else:
             dright = self.branch2.backward(dy)
         return self.split.backward((dleft, dright))
+
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """The residual, of half the channels; backward, both ways of x, or of its half."""
+        if not self.splits:
+            return 0, math.prod(x)
+        half = math.prod(x) // 2 if self.residual else 0
+        return half, half
 
 
 def _check_stride(stride: int) -> int:
