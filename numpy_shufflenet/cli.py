@@ -5,9 +5,19 @@ import sys
 from collections.abc import Sequence
 
 from numpy_shufflenet import __version__
-from numpy_shufflenet.commands import check, demo, evaluate, predict, summary, train
+from numpy_shufflenet.commands import (
+    audit,
+    check,
+    cost,
+    demo,
+    evaluate,
+    guidelines,
+    predict,
+    summary,
+    train,
+)
 
-COMMANDS = (demo, train, evaluate, predict, summary, check)
+COMMANDS = (demo, train, evaluate, predict, summary, check, cost, guidelines, audit)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 from numpy_shufflenet.ops._check import check_divides, check_positive
 
@@ -83,29 +84,43 @@ def widest(budget: float, cost: Callable[[int], float], *, step: int = 1) -> int
     return step * low
 
 
+class Width(NamedTuple):
+    """Of a unit: the channels that it gives, and those that its 3x3 convolution works on."""
+
+    channels: int
+    inner: int
+
+
 def channels_at_budget(
     budget: float, h: int = 28, w: int = 28, *, groups: int = 8
-) -> dict[str, int]:
-    """Return how many channels a unit of each network can have for a budget of multiply-adds.
+) -> dict[str, Width]:
+    """Return how wide a unit of each network can be for a budget of multiply-adds.
 
-    The bottleneck has a quarter of the channels, as in all of these networks; V2's unit works on
-    one half of its channels and hands the other on, so it affords the most.
+    Groups buy the most channels, and narrow bottlenecks and memory access is their price (G1, G2).
+    V2's unit works on one half of its channels, all equally wide, and hands the other half on: more
+    channels than in a dense bottleneck or a separable convolution, and more of them at work than
+    in any bottleneck of a quarter, without groups.
+
+    Source: ShuffleNet V1, section 3.2; V2, section 3.
     """
+
+    def quarter(cost: Callable[[int], int], step: int) -> Width:
+        channels = widest(budget, cost, step=step)
+        return Width(channels, channels // 4)
+
+    separable = widest(budget, lambda c: h * w * (c * c + 9 * c))
+    v2 = widest(budget, lambda c: h * w * (2 * (c // 2) ** 2 + 9 * (c // 2)), step=2)
     return {
-        "ResNet": widest(budget, lambda c: resnet_unit(h, w, c, c // 4), step=4),
-        f"ResNeXt, g={groups}": widest(
-            budget, lambda c: resnext_unit(h, w, c, c // 4, groups), step=4 * groups
+        "ResNet": quarter(lambda c: resnet_unit(h, w, c, c // 4), 4),
+        f"ResNeXt, g={groups}": quarter(
+            lambda c: resnext_unit(h, w, c, c // 4, groups), 4 * groups
         ),
-        "MobileNet V1": widest(budget, lambda c: h * w * (c * c + 9 * c)),
-        "ShuffleNet V1, g=3": widest(
-            budget, lambda c: shufflenet_unit(h, w, c, c // 4, 3), step=12
+        "MobileNet V1": Width(separable, separable),
+        "ShuffleNet V1, g=3": quarter(lambda c: shufflenet_unit(h, w, c, c // 4, 3), 12),
+        f"ShuffleNet V1, g={groups}": quarter(
+            lambda c: shufflenet_unit(h, w, c, c // 4, groups), 4 * groups
         ),
-        f"ShuffleNet V1, g={groups}": widest(
-            budget, lambda c: shufflenet_unit(h, w, c, c // 4, groups), step=4 * groups
-        ),
-        "ShuffleNet V2": widest(
-            budget, lambda c: h * w * (2 * (c // 2) ** 2 + 9 * (c // 2)), step=2
-        ),
+        "ShuffleNet V2": Width(v2, v2 // 2),
     }
 
 

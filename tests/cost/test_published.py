@@ -151,8 +151,10 @@ def test_the_widest_unit_fits_and_the_next_does_not(budget):
 
 def test_v2_affords_wider_layers_than_resnet_and_mobilenet():
     found = closed_forms.channels_at_budget(10e6)
-    assert found["ShuffleNet V2"] > found["MobileNet V1"]
-    assert found["ShuffleNet V2"] > found["ResNet"]
+    v2 = found["ShuffleNet V2"]
+    assert v2.channels > found["MobileNet V1"].channels
+    assert v2.channels > found["ResNet"].channels
+    assert v2.inner > found["ShuffleNet V1, g=3"].inner > found["ResNet"].inner
 
 
 def test_bad_sizes_are_named():
