@@ -5,9 +5,33 @@ import sys
 from collections.abc import Sequence
 
 from numpy_shufflenet import __version__
-from numpy_shufflenet.commands import bench, check, demo, evaluate, predict, summary, train, zoo
+from numpy_shufflenet.commands import (
+    audit,
+    bench,
+    check,
+    cost,
+    demo,
+    evaluate,
+    guidelines,
+    predict,
+    summary,
+    train,
+    zoo,
+)
 
-COMMANDS = (demo, train, evaluate, predict, summary, check, zoo, bench)
+COMMANDS = (
+    demo,
+    train,
+    evaluate,
+    predict,
+    summary,
+    check,
+    zoo,
+    cost,
+    guidelines,
+    audit,
+    bench,
+)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -5,7 +5,6 @@ functions themselves are looked up by name when they are asked for, so the table
 """
 
 import importlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +43,6 @@ class Operation:
         See `example`.
     kernel : bool
         Whether the floor "kernels" has it; the others are fast enough on "ops".
-    multiply_adds : callable
-        Of the shapes of the arrays by name, and of y: the cost of one forward as the papers count
-        (convolutions and matrix products only, taps that fall on padding included).
     """
 
     name: str
@@ -54,7 +50,6 @@ class Operation:
     differentiable: tuple[str, ...]
     linear_in: tuple[str, ...]
     draw: Callable[["Draw"], tuple[tuple[Any, ...], dict[str, Any]]]
-    multiply_adds: Callable[[Mapping[str, Shape], Shape], int] = lambda shapes, y: 0
     kernel: bool = True
 
     @property
@@ -73,6 +68,11 @@ class Operation:
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
         """Draw a small case that shows the operation at work: the same one for the same seed."""
         return Example(*self.draw(Draw(np.random.default_rng(seed), np.dtype(dtype))))
+
+    def cost(self, shapes: Mapping[str, Shape], settings: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Return what it costs, by its formula; see `cost.formulas.cost`."""
+        formulas = importlib.import_module("numpy_shufflenet.cost.formulas")
+        return formulas.cost(self.name, shapes, settings, **kwargs)
 
     def _function(self, floor: str, direction: str) -> Callable[..., Any]:
         if floor not in self.floors:
@@ -101,16 +101,6 @@ def find(name: str) -> Operation:
     return OPERATIONS[name]
 
 
-def _convolution_cost(shapes: Mapping[str, Shape], y: Shape) -> int:
-    """Each output sums c/g kh kw products: the size of y times that of one kernel."""
-    return math.prod(y) * math.prod(shapes["w"][1:])
-
-
-def _excitation_cost(shapes: Mapping[str, Shape], y: Shape) -> int:
-    """Two matrix products, c to r and back to c; the scaling itself is element-wise."""
-    return 2 * y[0] * math.prod(shapes["w1"])
-
-
 _TABLE = (
     Operation(
         "conv2d",
@@ -121,7 +111,6 @@ _TABLE = (
             (draw(2, 6, 5, 4), draw(4, 3, 3, 2), draw(4)),
             {"stride": 2, "padding": ((1, 0), (1, 2)), "dilation": 1, "groups": 2},
         ),
-        _convolution_cost,
     ),
     Operation(
         "group_conv2d",
@@ -132,7 +121,6 @@ _TABLE = (
             (draw(2, 6, 5, 4), draw(9, 2, 3, 3), draw(9)),
             {"groups": 3, "stride": 2, "padding": 1},
         ),
-        _convolution_cost,
     ),
     Operation(
         "depthwise_conv2d",
@@ -143,7 +131,6 @@ _TABLE = (
             (draw(2, 3, 5, 4), draw(6, 1, 3, 3), draw(6)),
             {"stride": 2, "padding": 1},
         ),
-        _convolution_cost,
     ),
     Operation(
         "pointwise_conv2d",
@@ -151,7 +138,6 @@ _TABLE = (
         ("x", "w", "b"),
         ("x", "w"),
         lambda draw: ((draw(2, 6, 3, 4), draw(4, 3, 1, 1), draw(4)), {"groups": 2}),
-        _convolution_cost,
     ),
     Operation(
         "batch_norm",
@@ -246,7 +232,6 @@ _TABLE = (
         ("x", "w1", "b1", "w2", "b2"),
         (),
         lambda draw: ((draw(2, 4, 3, 2), draw(3, 4), draw(3), draw(4, 3), draw(4)), {}),
-        _excitation_cost,
         kernel=False,
     ),
     Operation(
@@ -255,7 +240,6 @@ _TABLE = (
         ("x", "w", "b"),
         ("x", "w"),
         lambda draw: ((draw(4, 5), draw(3, 5), draw(3)), {}),
-        _convolution_cost,
         kernel=False,
     ),
     Operation(
@@ -304,7 +288,6 @@ _TABLE = (
             (draw(2, 6, 5, 4), draw(4, 3, 3, 2), draw(4)),
             {"stride": 2, "padding": ((1, 0), (1, 2)), "dilation": 1, "groups": 2},
         ),
-        _convolution_cost,
     ),
     Operation(
         "pointwise_conv2d_relu",
@@ -312,7 +295,6 @@ _TABLE = (
         ("x", "w", "b"),
         (),
         lambda draw: ((draw(2, 6, 3, 4), draw(4, 3, 1, 1), draw(4)), {"groups": 2}),
-        _convolution_cost,
     ),
     Operation(
         "channel_concat_shuffle",

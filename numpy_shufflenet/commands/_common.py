@@ -121,13 +121,14 @@ def show_table(title: str, header: list[str], rows: list[list[str]], *, left: in
             ]
             print("  ".join(cells).rstrip())
         return
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     # A file or a pipe has no width; nothing is cut there.
     console = Console() if sys.stdout.isatty() else Console(width=FILE_WIDTH)
+    console.print(title, style="bold", highlight=False, markup=False)
     console.print(table, highlight=False)
 
 

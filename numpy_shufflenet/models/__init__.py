@@ -1,8 +1,10 @@
-"""The networks: ShuffleNet V1 and V2, and the tables of their layers."""
+"""The networks: ShuffleNet V1 and V2, two to compare them with, and the tables of their layers."""
 
 from typing import Any
 
 from numpy_shufflenet.models.classifier import ImageClassifier
+from numpy_shufflenet.models.mobilenet import MobileNetV1, mobilenet_v1
+from numpy_shufflenet.models.resnet import ResNet, resnet_50
 from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
 from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1
 from numpy_shufflenet.models.v2 import (
@@ -15,7 +17,14 @@ from numpy_shufflenet.models.v2 import (
 
 MODELS = {
     function.__name__: function
-    for function in (shufflenet_v1, shufflenet_v2, shufflenet_v2_50, se_shufflenet_v2_164)
+    for function in (
+        shufflenet_v1,
+        shufflenet_v2,
+        shufflenet_v2_50,
+        se_shufflenet_v2_164,
+        mobilenet_v1,
+        resnet_50,
+    )
 }
 """The functions that build a network, by name."""
 
@@ -39,11 +48,15 @@ __all__ = [
     "LAYOUTS",
     "MODELS",
     "ImageClassifier",
+    "MobileNetV1",
+    "ResNet",
     "ShuffleNetV1",
     "ShuffleNetV2",
     "Summary",
     "SummaryRow",
     "build",
+    "mobilenet_v1",
+    "resnet_50",
     "se_shufflenet_v2_164",
     "shufflenet_v1",
     "shufflenet_v2",

@@ -119,17 +119,24 @@ def conv_bn_relu(
     return convolution, BatchNorm2d(out_channels), ReLU()
 
 
-def add_stem(model: ImageClassifier, stem: str, in_channels: int, *widths: int) -> None:
+def add_stem(
+    model: ImageClassifier,
+    stem: str,
+    in_channels: int,
+    *widths: int,
+    kernel_size: int = 3,
+    pool: bool = True,
+) -> None:
     """Add conv1, and for stem "imagenet" the max pool: together they shrink the image to 1/4."""
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem={stem!r} is not one of 'imagenet', 'small'")
     strides = [2 if stem == "imagenet" else 1, *[1] * (len(widths) - 1)]
     layers: list[Layer] = []
     for width, stride in zip(widths, strides, strict=True):
-        layers += conv_bn_relu(in_channels, width, 3, stride=stride)
+        layers += conv_bn_relu(in_channels, width, kernel_size, stride=stride)
         in_channels = width
     model.conv1 = Sequential(*layers)
-    if stem == "imagenet":
+    if pool and stem == "imagenet":
         model.maxpool = MaxPool2d(3, stride=2, padding=1)
 
 

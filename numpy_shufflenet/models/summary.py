@@ -1,6 +1,5 @@
 """A network layer by layer: shapes, parameters and multiply-adds."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,8 @@ import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.nn import Layer, OperationLayer
+
+CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one FLOP each"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,14 @@ class Summary:
             return "  ".join(left + right)
 
         image = " x ".join(map(str, self.image_shape))
-        lines = [self.title, f"input {image}", line(header), rule, *map(line, body), rule]
+        lines = [
+            self.title,
+            f"input {image}; {CONVENTION}",
+            line(header),
+            rule,
+            *map(line, body),
+            rule,
+        ]
         return "\n".join([*lines, line(total)])
 
 
@@ -96,23 +104,21 @@ def summary(model: Layer, image_shape: tuple[int, int, int]) -> Summary:
     trace = model.trace(np.zeros((0, *image_shape), dtype))
     model.release()
     rows = [
-        _row(name, layer, trace.activations[name])
+        _row(name, layer, trace.inputs[name], trace.activations[name])
         for name, layer in model.named_layers()
         if isinstance(layer, OperationLayer)
     ]
     return Summary(repr(model), tuple(image_shape), tuple(rows))
 
 
-def _row(name: str, layer: OperationLayer, y: Any) -> SummaryRow:
-    shapes = {array: value.shape for array, value in layer.operands().items()}
-    cost = operations.find(layer.operation).multiply_adds
+def _row(name: str, layer: OperationLayer, x: Any, y: Any) -> SummaryRow:
+    cost = operations.find(layer.operation).cost(layer.shapes(x, 1), layer.hyperparameters)
     first = y[0] if isinstance(y, tuple) else y
     channels = sum(part.shape[1] for part in y) if isinstance(y, tuple) else y.shape[1]
-    output_shape = (channels, *first.shape[2:])
     return SummaryRow(
         name,
         repr(layer),
-        output_shape,
-        sum(math.prod(shape) for shape in shapes.values()),
-        cost(shapes, (1, *output_shape)),
+        (channels, *first.shape[2:]),
+        cost.parameters,
+        cost.forward.multiply_adds,
     )

@@ -20,6 +20,7 @@ from numpy_shufflenet.nn.layers import (
     SqueezeExcitation,
 )
 from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.nn.sum import Sum
 from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
 
@@ -44,6 +45,7 @@ __all__ = [
     "ShuffleNetV1Unit",
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
+    "Sum",
     "Trace",
     "fold",
     "initialise",

@@ -142,6 +142,22 @@ class Layer:
     def _release(self) -> None:
         """Drop what this layer itself kept."""
 
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """Return how many numbers the layer itself adds, not through a layer within.
+
+        A shortcut is added in forward; in backward, the gradients of an input that goes two ways.
+
+        Parameters
+        ----------
+        x, y : tuple of int
+            Shapes of its input and its output.
+
+        Returns
+        -------
+        forward, backward : int
+        """
+        return 0, 0
+
     # Names
 
     def children(self) -> dict[str, "Layer"]:

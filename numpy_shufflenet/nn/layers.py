@@ -81,6 +81,23 @@ class OperationLayer(Layer):
         learned = zip(names, self._learned(), strict=False)
         return {name: parameter.value for name, parameter in learned if parameter is not None}
 
+    def shapes(self, x: Any, batch: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the operation's arrays for a batch of inputs such as x.
+
+        Parameters
+        ----------
+        x : array, or a tuple of arrays
+            What the layer was given; the size of its first axis plays no role.
+        batch : int
+            Takes its place.
+        """
+        parts = x if isinstance(x, tuple) else (x,)
+        names = operations.find(self.operation).arrays[: len(parts)]
+        if names[0].startswith("*"):
+            names = tuple(f"{names[0][1:]}[{i}]" for i in range(len(parts)))
+        given = {key: (batch, *part.shape[1:]) for key, part in zip(names, parts, strict=True)}
+        return given | {key: value.shape for key, value in self.operands().items()}
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
         return f"{type(self).__name__}({settings})"

@@ -1,5 +1,7 @@
 """The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
 
+import math
+
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.fusion import Chain
@@ -111,6 +113,10 @@ class ShuffleNetV1Unit(Layer):
             dshortcut = self.pool.backward(dshortcut)
         return add(dshortcut, self.branch.backward(dy))
 
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """Backward, both ways of x."""
+        return 0, math.prod(x)
+
 
 class ShuffleNetV2Unit(Layer):
     """The unit of ShuffleNet V2.
@@ -220,6 +226,12 @@ class ShuffleNetV2Unit(Layer):
         else:
             dright = self.branch2.backward(dy)
         return self.split.backward((dleft, dright))
+
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """Backward, both ways of x; with a residual, both ways of its half."""
+        if not self.splits:
+            return 0, math.prod(x)
+        return 0, math.prod(x) // 2 if self.residual else 0
 
 
 def _check_stride(stride: int) -> int:

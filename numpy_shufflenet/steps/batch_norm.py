@@ -59,12 +59,12 @@ def batch_norm_inference_forward_steps(
 ) -> Steps:
     """y[n, c, h, w] reads one value and four numbers of its channel."""
     yield Output("y", x.shape)
-    for i in np.ndindex(x.shape):
-        c = i[1]
-        x_hat = (x[i] - mean[c]) / np.sqrt(var[c] + eps)
-        reads: Reads = [("x", i)]
-        reads += [(name, (c,)) for name in ("mean", "var", "gamma", "beta")]
-        yield add_up("y", i, reads, [gamma[c] * x_hat, beta[c]])
+    for c in range(x.shape[1]):
+        std = np.sqrt(var[c] + eps)
+        for i in places(x, c):
+            reads: Reads = [("x", i)]
+            reads += [(name, (c,)) for name in ("mean", "var", "gamma", "beta")]
+            yield add_up("y", i, reads, [gamma[c] * ((x[i] - mean[c]) / std), beta[c]])
 
 
 def batch_norm_inference_backward_steps(
@@ -74,13 +74,13 @@ def batch_norm_inference_backward_steps(
     yield Output("dx", x.shape)
     yield Output("dgamma", gamma.shape)
     yield Output("dbeta", beta.shape)
-    for i in np.ndindex(x.shape):
-        c = i[1]
-        reads: Reads = [("dy", i), ("gamma", (c,)), ("var", (c,))]
-        yield add_up("dx", i, reads, [dy[i] * (gamma[c] / np.sqrt(var[c] + eps))])
     for c in range(x.shape[1]):
         channel = places(x, c)
         std = np.sqrt(var[c] + eps)
+        scale = gamma[c] / std
+        for i in channel:
+            reads: Reads = [("dy", i), ("gamma", (c,)), ("var", (c,))]
+            yield add_up("dx", i, reads, [dy[i] * scale])
         reads = [("mean", (c,)), ("var", (c,))]
         for k in channel:
             reads += [("dy", k), ("x", k)]
@@ -97,8 +97,8 @@ def places(x: Array, c: int) -> list[Index]:
 def mean_and_std(values: list[Any], eps: float) -> tuple[Any, Any]:
     """Return the mean and the biased standard deviation, eps added to the variance."""
     mean = total(values) / len(values)
-    squares = [(v - mean) * (v - mean) for v in values]
-    return mean, np.sqrt(total(squares) / len(values) + eps)
+    centred = [v - mean for v in values]
+    return mean, np.sqrt(total([v * v for v in centred]) / len(values) + eps)
 
 
 batch_norm_forward, batch_norm_backward = functions(

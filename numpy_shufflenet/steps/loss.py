@@ -23,10 +23,11 @@ def softmax_cross_entropy_forward_steps(
     terms = []
     for n in range(rows):
         reads.append(("labels", (n,)))
-        top, total = largest_and_sum([logits[n, k] for k in range(classes)])
+        top, powers = largest_and_sum([logits[n, k] for k in range(classes)])
+        log_powers = np.log(powers)
         for k in range(classes):
             reads.append(("logits", (n, k)))
-            surprise = np.log(total) - (logits[n, k] - top)  # -log p
+            surprise = log_powers - (logits[n, k] - top)  # -log p
             terms.append(target(k == labels[n], classes, label_smoothing) * surprise / rows)
     yield add_up("y", (), reads, terms)
 

@@ -32,7 +32,8 @@ def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + exp(-x)) for one number."""
     if x > 0:
         return 1 / (1 + np.exp(-x))
-    return np.exp(x) / (1 + np.exp(x))
+    e = np.exp(x)
+    return e / (1 + e)
 
 
 def sigmoid_slope(x: Any) -> Any:

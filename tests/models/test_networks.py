@@ -13,6 +13,8 @@ from numpy_shufflenet.models import (
     MODELS,
     ImageClassifier,
     build,
+    mobilenet_v1,
+    resnet_50,
     se_shufflenet_v2_164,
     shufflenet_v1,
     shufflenet_v2,
@@ -594,6 +596,8 @@ CONFIGS = [
     {"name": "shufflenet_v2", "scale": 1.0, "layout": "torchvision", "residual": True},
     {"name": "shufflenet_v2", "scale": 0.5, "stem": "small", "dropout": 0.2, "in_channels": 1},
     {"name": "shufflenet_v2_50", "num_classes": 3, "stem": "small"},
+    {"name": "mobilenet_v1", "scale": 0.25, "stem": "small", "dropout": 0.1},
+    {"name": "resnet_50", "num_classes": 3, "in_channels": 1},
 ]
 
 
@@ -612,7 +616,14 @@ def test_a_config_builds_the_same_network_again(config: dict[str, Any]) -> None:
 
 
 def test_models_are_listed_by_name() -> None:
-    functions = (shufflenet_v1, shufflenet_v2, shufflenet_v2_50, se_shufflenet_v2_164)
+    functions = (
+        shufflenet_v1,
+        shufflenet_v2,
+        shufflenet_v2_50,
+        se_shufflenet_v2_164,
+        mobilenet_v1,
+        resnet_50,
+    )
     assert {function.__name__: function for function in functions} == MODELS
 
 
@@ -629,6 +640,8 @@ def test_models_are_listed_by_name() -> None:
         (shufflenet_v2, {"layout": "keras"}, r"layout='keras' is not one of 'paper', 'torchv"),
         (shufflenet_v2, {"stem": None}, r"stem=None is not one of"),
         (shufflenet_v2, {"num_classes": True}, r"num_classes=True is not a whole number"),
+        (mobilenet_v1, {"scale": 2}, r"scale=2 is not one of 0\.25, 0\.5, 0\.75, 1"),
+        (resnet_50, {"num_classes": 0}, r"num_classes=0 is not a whole number"),
         (shufflenet_v2_50, {"in_channels": 0}, r"in_channels=0 is not a whole number"),
         (build, {"config": {"name": "resnet"}}, r"name='resnet' is not one of shufflenet_v1, "),
         (build, {"config": {}}, r"name=None is not one of"),

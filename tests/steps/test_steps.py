@@ -122,31 +122,6 @@ def test_numbers_of_another_class_pass_through(name):
     assert_same_numbers(operation.backward("steps")(counted_dy, counted_cache), expected)
 
 
-@pytest.mark.parametrize(
-    "name", ["conv2d", "group_conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear"]
-)
-def test_multiplications_are_as_many_as_the_table_says(name):
-    operation = OPERATIONS[name]
-    example = operation.example()
-    hyper = dict(example.hyperparameters)
-    if "padding" in hyper:
-        hyper["padding"] = 0  # taps on padding count as multiplications, but are left out in steps
-    x, w, _ = example.arrays
-    Counting.products = 0
-    y, _ = operation.forward("steps")(counting(x), counting(w), **hyper)
-    assert Counting.products == operation.multiply_adds({"x": x.shape, "w": w.shape}, y.shape) > 0
-
-
-def test_excitation_multiplies_as_often_as_the_table_says():
-    """And then once more for each value, to scale it; with numbers that the ReLU lets pass."""
-    operation = OPERATIONS["squeeze_excitation"]
-    arrays = tuple(np.abs(array) for array in operation.example().arrays)
-    Counting.products = 0
-    y, _ = operation.forward("steps")(*map(counting, arrays))
-    shapes = dict(zip(operation.arrays, (a.shape for a in arrays), strict=True))
-    assert Counting.products == operation.multiply_adds(shapes, y.shape) + y.size
-
-
 def test_dropout_redraws_its_own_mask():
     x = np.ones((4, 5))
     rng, same_rng = np.random.default_rng(1), np.random.default_rng(1)

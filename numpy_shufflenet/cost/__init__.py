@@ -1,0 +1,42 @@
+"""What a network costs: FLOPs, memory access, the four guidelines, the audit of a network."""
+
+from numpy_shufflenet.cost import closed_forms, counting
+from numpy_shufflenet.cost.ablation import Ablation, shuffle_ablation
+from numpy_shufflenet.cost.audit import Audit, AuditRow, audit
+from numpy_shufflenet.cost.counts import CONVENTIONS, Cost, Counts
+from numpy_shufflenet.cost.formulas import FORMULAS, Formula
+from numpy_shufflenet.cost.guidelines import EXPERIMENTS, Experiment, Result, measure
+from numpy_shufflenet.cost.kinds import ORDER
+from numpy_shufflenet.cost.network import LayerCost, NetworkCost, count
+from numpy_shufflenet.cost.published import Figure, compare
+from numpy_shufflenet.cost.reachability import Reach, feature_reuse, reach
+from numpy_shufflenet.cost.timing import shares_by_kind
+
+__all__ = [
+    "CONVENTIONS",
+    "EXPERIMENTS",
+    "FORMULAS",
+    "ORDER",
+    "Ablation",
+    "Audit",
+    "AuditRow",
+    "Cost",
+    "Counts",
+    "Experiment",
+    "Figure",
+    "Formula",
+    "LayerCost",
+    "NetworkCost",
+    "Reach",
+    "Result",
+    "audit",
+    "closed_forms",
+    "compare",
+    "count",
+    "counting",
+    "feature_reuse",
+    "measure",
+    "reach",
+    "shares_by_kind",
+    "shuffle_ablation",
+]

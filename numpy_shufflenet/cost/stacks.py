@@ -1,0 +1,106 @@
+"""The networks of the guideline experiments: ten blocks on 56x56, as in V2's tables 1 to 4.
+
+The paper gives the widths and says what a block is; what stands between the convolutions it does
+not say, so there is nothing here but what the table is about.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from numpy_shufflenet.nn import Conv2d, Layer, ReLU, Sequential, Sum
+from numpy_shufflenet.ops._check import check_divides, check_positive
+
+BLOCKS = 10
+
+
+def channel_ratio(c1: int, c2: int, *, blocks: int = BLOCKS) -> Sequential:
+    """Return blocks of two 1x1 convolutions, c1 to c2 and back (table 1)."""
+    return _stack(blocks, lambda: Sequential(Conv2d(c1, c2, 1), Conv2d(c2, c1, 1)))
+
+
+def grouped(c: int, groups: int, *, blocks: int = BLOCKS) -> Sequential:
+    """Return 1x1 group convolutions in a row (table 2)."""
+    check_divides(groups, c, of="c")
+    return _stack(blocks, lambda: Sequential(Conv2d(c, c, 1, groups=groups)))
+
+
+def in_series(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
+    """Return blocks of so many 1x1 convolutions one after the other (table 3)."""
+    check_positive("fragments", fragments)
+    return _stack(blocks, lambda: Sequential(*(Conv2d(c, c, 1) for _ in range(fragments))))
+
+
+def in_parallel(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
+    """Return blocks of so many 1x1 convolutions side by side, added up (table 3)."""
+    check_positive("fragments", fragments)
+    return _stack(blocks, lambda: Sum(*(Conv2d(c, c, 1) for _ in range(fragments))))
+
+
+def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> Sequential:
+    """Return bottlenecks, 1x1, 3x3, 1x1 with c/4 channels in the middle (table 4).
+
+    The paper gives one width; that it is the outer one follows from the printed speeds, which no
+    phone could reach if it were the inner one.
+    """
+    check_divides(4, c, of="c")
+    m = c // 4
+
+    def activation() -> tuple[Layer, ...]:
+        return (ReLU(),) if relu else ()
+
+    def block() -> Layer:
+        branch = Sequential(
+            Conv2d(c, m, 1),
+            *activation(),
+            Conv2d(m, m, 3, padding=1),
+            *activation(),
+            Conv2d(m, c, 1),
+        )
+        inner = Sum(Sequential(), branch) if shortcut else branch
+        return Sequential(inner, *activation())
+
+    return _stack(blocks, block)
+
+
+def one_fault_each() -> dict[str, tuple[Sequential, int]]:
+    """Return networks that break one guideline each, and one that breaks none.
+
+    All cost about as many multiply-adds.
+
+    Returns
+    -------
+    dict of str to (network, its input channels)
+        By guideline; "none" first.
+    """
+    c = 64
+
+    def with_shortcut() -> Layer:
+        return Sequential(Sum(Sequential(), Sequential(Conv2d(c, c, 1))), ReLU())
+
+    return {
+        "none": (in_series(c, 1), c),
+        "G1": (channel_ratio(18, 114), 18),
+        "G2": (grouped(184, 8), 184),
+        "G3": (in_series(narrowed(c, 4), 4), narrowed(c, 4)),
+        "G4": (_stack(BLOCKS, with_shortcut), c),
+    }
+
+
+def narrowed(c: int, fragments: int) -> int:
+    """Return the width at which so many 1x1 convolutions cost as much as one of c channels."""
+    return round(c / math.sqrt(fragments))
+
+
+def _stack(blocks: int, block: Callable[[], Layer]) -> Sequential:
+    """Return blocks with random weights that keep the size of their numbers."""
+    check_positive("blocks", blocks)
+    model = Sequential(*(block() for _ in range(blocks)))
+    rng = np.random.default_rng(0)
+    for _, layer in model.named_layers():
+        if isinstance(layer, Conv2d):
+            shape = layer.weight.value.shape
+            std = 1 / math.sqrt(math.prod(shape[1:]))
+            layer.weight.value[...] = rng.normal(0, std, shape)
+    return model

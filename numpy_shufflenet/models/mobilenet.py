@@ -1,0 +1,90 @@
+"""MobileNet V1, to compare with: depthwise convolutions, and no groups, split or shuffle."""
+
+import numpy as np
+
+from numpy_shufflenet.models.classifier import (
+    ImageClassifier,
+    add_classifier,
+    add_stem,
+    conv_bn_relu,
+)
+from numpy_shufflenet.nn import BatchNorm2d, Conv2d, ReLU, Sequential, initialise
+from numpy_shufflenet.ops._check import check_positive
+
+BLOCKS = (  # output channels, stride
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1),) * 5,
+    *((1024, 2), (1024, 1)),
+)
+SCALES = (0.25, 0.5, 0.75, 1.0)
+
+
+class MobileNetV1(ImageClassifier):
+    """The network that `mobilenet_v1` builds."""
+
+    features: Sequential
+
+
+def mobilenet_v1(
+    *,
+    scale: float = 1.0,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    stem: str = "imagenet",
+    classifier_bias: bool = True,
+    dropout: float = 0.0,
+    seed: int | None = None,
+) -> MobileNetV1:
+    """Build MobileNet V1, of 569 M multiply-adds.
+
+    Parameters
+    ----------
+    scale : float
+        0.25, 0.5, 0.75 or 1: factor of all channels, the paper's width multiplier.
+    num_classes, in_channels : int
+    stem : str
+        "imagenet": a first convolution of stride 2, for 224 pixels; "small": stride 1.
+    classifier_bias : bool
+    dropout : float
+        Rate before the classifier, in training.
+    seed : int, optional
+        Of the initial weights.
+
+    Returns
+    -------
+    MobileNetV1, in float32
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of those named.
+
+    Source: Howard et al., MobileNets, 2017, table 1.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 0.75, 1")
+    check_positive("num_classes", num_classes)
+    check_positive("in_channels", in_channels)
+    config = {"name": "mobilenet_v1", **locals()}
+    channels = int(32 * scale)
+    model = MobileNetV1(config, in_channels=in_channels, num_classes=num_classes)
+    add_stem(model, stem, in_channels, channels, pool=False)
+    blocks = []
+    for width, stride in BLOCKS:
+        out = int(width * scale)
+        blocks.append(separable(channels, out, stride=stride))
+        channels = out
+    model.features = Sequential(*blocks)
+    add_classifier(model, channels, bias=classifier_bias, dropout=dropout, seed=seed)
+    initialise(model, np.random.default_rng(seed))
+    return model
+
+
+def separable(in_channels: int, out_channels: int, *, stride: int) -> Sequential:
+    """Return a depthwise separable convolution: 3x3 depthwise, BN, ReLU, 1x1, BN, ReLU."""
+    return Sequential(
+        Conv2d(in_channels, in_channels, 3, stride=stride, padding=1, groups=in_channels),
+        BatchNorm2d(in_channels),
+        ReLU(),
+        *conv_bn_relu(in_channels, out_channels, 1),
+    )
