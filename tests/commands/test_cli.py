@@ -14,7 +14,10 @@ from numpy_shufflenet.commands import train
 from numpy_shufflenet.data import load_embedded
 from numpy_shufflenet.training import evaluate, load_checkpoint
 
-COMMANDS = ["demo", "train", "evaluate", "predict", "summary", "check"]
+COMMANDS = [
+    *("demo", "train", "evaluate", "predict", "summary", "check"),
+    *("cost", "guidelines", "audit"),
+]
 
 
 def run(*arguments):
