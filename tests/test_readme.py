@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numpy_shufflenet import models
+from numpy_shufflenet import cost, models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,6 +64,24 @@ def test_counts_are_those_of_the_networks(row):
     summary = models.summary(model, (3, 224, 224))
     assert f"{summary.multiply_adds / 1e6:.2f}" == multiply_adds
     assert f"{summary.parameters:,}" == parameters
+
+
+AUDITED = re.findall(
+    r"^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+ %\**) \|$", README, re.MULTILINE
+)
+
+
+def test_four_networks_are_audited():
+    assert len(AUDITED) == 4
+
+
+@pytest.mark.parametrize("row", AUDITED, ids=lambda row: row[0])
+def test_the_audit_is_that_of_the_networks(row):
+    name, *cells = row
+    audit = cost.audit(models.MODELS[name]())
+    for cell, (line, mean) in zip(cells, audit.means().items(), strict=True):
+        shown = f"{100 * mean:.1f} %" if line == "G4" else f"{mean:.2f}"
+        assert cell == (f"**{shown}**" if line in audit.departures() else shown)
 
 
 def test_paths_that_are_named_exist():

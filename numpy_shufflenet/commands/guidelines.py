@@ -31,7 +31,7 @@ from numpy_shufflenet.cost.kinds import ELEMENT_WISE
 
 PARTS = (*cost.EXPERIMENTS, "shares", "ablation")
 QUICK_ROUNDS, ROUNDS = 24, 60
-QUICK_ABLATION = {"seeds": 2, "images": 500, "epochs": 1}
+QUICK_ABLATION = {"seeds": 2, "images": 500, "epochs": 1, "test_images": 500}
 PICTURE_SIZE = 224
 
 
@@ -212,7 +212,7 @@ def _ablation_settings(arguments: argparse.Namespace) -> dict[str, int]:
 
 
 def _ablation(settings: dict[str, int], groups: int) -> dict[str, Any]:
-    with _progress("ablation", ablations.total_steps(**settings)) as advance:
+    with _progress("ablation", ablations.total_steps(**_training(settings))) as advance:
         found = cost.shuffle_ablation(groups=groups, **settings, on_step=advance)
     paper = ablations.PAPER.get(groups)
     rows = []
@@ -236,6 +236,10 @@ def _ablation(settings: dict[str, int], groups: int) -> dict[str, Any]:
     mean, low, high = found.gain
     print(f"  the shuffle takes away {mean:.1%} [{low:.1%}, {high:.1%}]: {found.verdict}\n")
     return found.to_dict()
+
+
+def _training(settings: dict[str, int]) -> dict[str, int]:
+    return {key: value for key, value in settings.items() if key != "test_images"}
 
 
 def _implementations() -> list[str]:

@@ -79,6 +79,7 @@ def shuffle_ablation(
     epochs: int = 3,
     batch_size: int = 32,
     learning_rate: float = 0.05,
+    test_images: int = 2000,
     on_step: Callable[[], object] = lambda: None,
 ) -> Ablation:
     """Train ShuffleNet V1 0.25x on the embedded images, with and without the shuffle.
@@ -94,6 +95,8 @@ def shuffle_ablation(
     epochs, batch_size : int
     learning_rate : float
         Its peak.
+    test_images : int
+        Of the 2,000 to test on.
     on_step : callable, optional
         Called after each step of a training.
 
@@ -107,10 +110,8 @@ def shuffle_ablation(
     if check_positive("seeds", seeds) < 2:
         raise ValueError(f"seeds={seeds} shows no spread; at least 2 are needed")
     train_set, test_set = load_embedded()
-    if check_positive("images", images) > len(train_set):
-        raise ValueError(f"images={images} is more than the {len(train_set)} there are")
-    chosen = np.random.default_rng(0).permutation(len(train_set))[:images]
-    train_set = train_set.subset(chosen)
+    train_set = _some("images", train_set, images)
+    test_set = _some("test_images", test_set, test_images)
     errors: dict[bool, list[float]] = {False: [], True: []}
     for seed in range(seeds):
         for shuffle in (False, True):
@@ -134,6 +135,13 @@ def total_steps(*, seeds: int, images: int, epochs: int, batch_size: int = 32) -
     from numpy_shufflenet.training import steps_per_epoch
 
     return 2 * seeds * epochs * steps_per_epoch(images, batch_size)
+
+
+def _some(name: str, dataset: Any, count: int) -> Any:
+    """Return so many images, always the same."""
+    if check_positive(name, count) > len(dataset):
+        raise ValueError(f"{name}={count} is more than the {len(dataset)} there are")
+    return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:count])
 
 
 def _train(

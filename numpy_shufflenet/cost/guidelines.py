@@ -199,22 +199,23 @@ def g1(size: str = "x1") -> Experiment:
     """Return table 1: equal channel width minimises memory access cost."""
     index, factor = _size(size)
     rows = (
-        ("1:1", (128, 128), (1480, 723, 232), (32, 32), (76.2, 21.7, 5.3)),
-        ("1:2", (90, 180), (1296, 586, 206), (22, 44), (72.9, 20.5, 5.1)),
-        ("1:6", (52, 312), (876, 489, 189), (13, 78), (69.1, 17.9, 4.6)),
-        ("1:12", (36, 432), (748, 392, 163), (9, 108), (57.6, 15.1, 4.4)),
+        (1, (1480, 723, 232), (76.2, 21.7, 5.3)),
+        (2, (1296, 586, 206), (72.9, 20.5, 5.1)),
+        (6, (876, 489, 189), (69.1, 17.9, 4.6)),
+        (12, (748, 392, 163), (57.6, 15.1, 4.4)),
     )
     variants = []
-    for number, (label, gpu_c, gpu, arm_c, arm) in enumerate(rows):
+    for number, (ratio, gpu, arm) in enumerate(rows):
+        arm_c = stacks.at_ratio(32, ratio)
         c1, c2 = (factor * c for c in arm_c)
         variants.append(
             Variant(
-                label,
+                f"1:{ratio}",
                 number - 1 if number else None,
                 c1,
                 partial(stacks.channel_ratio, c1, c2),
                 gpu[index],
-                math.prod(gpu_c),
+                math.prod(stacks.at_ratio(128, ratio)),
                 arm[index],
                 math.prod(arm_c),
             )

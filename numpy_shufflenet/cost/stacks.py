@@ -75,21 +75,45 @@ def one_fault_each() -> dict[str, tuple[Sequential, int]]:
         By guideline; "none" first.
     """
     c = 64
+    c1, c2 = at_ratio(c, 6)
 
     def with_shortcut() -> Layer:
         return Sequential(Sum(Sequential(), Sequential(Conv2d(c, c, 1))), ReLU())
 
     return {
         "none": (in_series(c, 1), c),
-        "G1": (channel_ratio(18, 114), 18),
+        "G1": (channel_ratio(c1, c2, blocks=BLOCKS // 2), c1),
         "G2": (grouped(184, 8), 184),
         "G3": (in_series(narrowed(c, 4), 4), narrowed(c, 4)),
         "G4": (_stack(BLOCKS, with_shortcut), c),
     }
 
 
+def at_ratio(c: int, ratio: int) -> tuple[int, int]:
+    """Return c1 and c2 = ratio c1 whose product is about c^2: the widths of table 1.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of c1.
+    """
+    check_positive("ratio", ratio)
+    c1 = int(c / math.sqrt(ratio))
+    if c1 < 1:
+        raise ValueError(f"ratio={ratio} leaves {c1} channels of c={c}; at most {c * c} leaves one")
+    return c1, ratio * c1
+
+
 def narrowed(c: int, fragments: int) -> int:
-    """Return the width at which so many 1x1 convolutions cost as much as one of c channels."""
+    """Return the width at which so many 1x1 convolutions cost as much as one of c channels.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of it.
+    """
+    if round(c / math.sqrt(check_positive("fragments", fragments))) < 1:
+        raise ValueError(f"fragments={fragments} leaves 0 channels of c={c}; use fewer")
     return round(c / math.sqrt(fragments))
 
 

@@ -17,7 +17,10 @@ from numpy_shufflenet.training import evaluate, load_checkpoint
 from numpy_shufflenet.zoo import BUGS, score
 
 WRONG_FORWARD = "normalised_by_the_unbiased_variance"
-COMMANDS = ["demo", "train", "evaluate", "predict", "summary", "check", "zoo"]
+COMMANDS = [
+    *("demo", "train", "evaluate", "predict", "summary", "check", "zoo"),
+    *("cost", "guidelines", "audit", "bench"),
+]
 
 
 def run(*arguments):

@@ -162,5 +162,5 @@ def test_bad_sizes_are_named():
         closed_forms.pointwise_memory_access(8, 8, 0, 4)
     with pytest.raises(ValueError, match="groups=3 does not divide c2=4"):
         closed_forms.pointwise_multiply_adds(8, 8, 6, 4, 3)
-    with pytest.raises(ValueError, match=r"budget=10 is below \d+, the cost of 4 channels"):
+    with pytest.raises(ValueError, match=r"budget=10 is below \d+, the cost of 1 channels"):
         closed_forms.channels_at_budget(10)
