@@ -1,4 +1,7 @@
-"""Pictures of training and of what a network has learned, drawn by matplotlib."""
+"""Pictures: of training and of what a network has learned, and operations that move.
+
+Figures are drawn by matplotlib; moving pictures are HTML and need NumPy alone.
+"""
 
 from numpy_shufflenet.plots.figures import (
     confusion_matrix,
@@ -7,5 +10,25 @@ from numpy_shufflenet.plots.figures import (
     predictions,
     save,
 )
+from numpy_shufflenet.plots.moving import (
+    MovingPicture,
+    network,
+    shuffle_wires,
+    step_through,
+    unit,
+    unit_channels,
+)
 
-__all__ = ["confusion_matrix", "filters", "learning_curves", "predictions", "save"]
+__all__ = [
+    "MovingPicture",
+    "confusion_matrix",
+    "filters",
+    "learning_curves",
+    "network",
+    "predictions",
+    "save",
+    "shuffle_wires",
+    "step_through",
+    "unit",
+    "unit_channels",
+]
