@@ -59,7 +59,8 @@ def batch_norm_terms(
     x, gamma, beta = (
         element((n, i)) for n, i in (("x", step.index), ("gamma", (c,)), ("beta", (c,)))
     )
-    scaled: list[Part] = [gamma, " × (", x, f" − {number(mean)}) / {number(std)}"]
+    centred = f" − {number(mean)}" if mean >= 0 else f" + {number(-mean)}"
+    scaled: list[Part] = [gamma, " × (", x, f"{centred}) / {number(std)}"]
     source = "given" if "mean" in arrays else "of this channel, over all images and pixels"
     return [scaled, [beta]], f"mean {number(mean)} and standard deviation {number(std)}, {source}"
 
