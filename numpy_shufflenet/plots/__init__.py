@@ -10,6 +10,7 @@ from numpy_shufflenet.plots.figures import (
     predictions,
     save,
 )
+from numpy_shufflenet.plots.insight import activations, occlusion, occlusion_map
 from numpy_shufflenet.plots.moving import (
     MovingPicture,
     network,
@@ -21,10 +22,13 @@ from numpy_shufflenet.plots.moving import (
 
 __all__ = [
     "MovingPicture",
+    "activations",
     "confusion_matrix",
     "filters",
     "learning_curves",
     "network",
+    "occlusion",
+    "occlusion_map",
     "predictions",
     "save",
     "shuffle_wires",
