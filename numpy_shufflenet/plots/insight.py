@@ -66,7 +66,7 @@ def occlusion_map(
     Parameters
     ----------
     probability : callable
-        Takes images (n, c, h, w), and gives the probability of the class of interest for each, (n,).
+        Takes images (n, c, h, w), gives for each the probability of the class of interest, (n,).
     image : array, shape (c, h, w)
     size, stride : int
         Of the square, in pixels.
