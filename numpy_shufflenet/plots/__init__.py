@@ -10,6 +10,7 @@ from numpy_shufflenet.plots.figures import (
     predictions,
     save,
 )
+from numpy_shufflenet.plots.gradients import gradient_map
 from numpy_shufflenet.plots.insight import activations, occlusion, occlusion_map
 from numpy_shufflenet.plots.moving import (
     MovingPicture,
@@ -25,6 +26,7 @@ __all__ = [
     "activations",
     "confusion_matrix",
     "filters",
+    "gradient_map",
     "learning_curves",
     "network",
     "occlusion",
