@@ -29,6 +29,7 @@ from numpy_shufflenet.exercises.judge import Problem, judge
 from numpy_shufflenet.exercises.result import NotYet, Result
 from numpy_shufflenet.exercises.table import Exercise, find
 
+UNWRITTEN = "nothing is written yet"
 SHRINKING = 0.5  # of the time: after it the smallest case so far is as small as it gets
 _points: dict[str, Result] = {}
 
@@ -85,7 +86,7 @@ def check(
     best = _points.get(exercise.name)
     if best is None or best.points <= result.points:
         _points[exercise.name] = result
-    _display(result)
+    result.show()
     if not result.passed:
         raise NotYet(result) from None
     return result
@@ -289,6 +290,8 @@ def _search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note)
     if not failures:
         return Result(exercise.name, True, _what_was_tried(attempt, tried), tried=tried)
     _, case, problem = min(failures, key=lambda failure: failure[0])
+    if problem.sentence == UNWRITTEN:
+        return Result(exercise.name, False, UNWRITTEN, tried=tried)
     cause = find_cause(exercise, case, problem)
     if not cause and problem.yours is not None:
         cause = _explained(attempt, case)
@@ -312,7 +315,7 @@ def _problem(attempt: Attempt, case: Case) -> Problem | None:
     except _WroteError as error:
         return Problem(str(error))
     except NotImplementedError:
-        return Problem("nothing is written yet")
+        return Problem(UNWRITTEN)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         return Problem(_raised(error))
 
@@ -387,14 +390,3 @@ def _what_was_tried(attempt: Attempt, tried: int) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
-
-
-def _display(result: Result) -> None:
-    """Show the result in a notebook as a picture, and nowhere else."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        return
-    if get_ipython() is not None:
-        display(result)  # type: ignore[no-untyped-call]

@@ -56,7 +56,8 @@ class Result:
     points: float = 0.0
     of: float = 1.0
     printed: str = ""
-    tried: int = field(default=0)
+    tried: int = 0
+    _shown: bool = field(default=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a grade book needs, as plain data."""
@@ -88,6 +89,26 @@ class Result:
         if self.printed:
             parts.append("your function printed:\n" + textwrap.indent(self.printed, "    "))
         return "\n".join(parts)
+
+    def show(self) -> None:
+        """Show the result in a notebook, and nowhere else.
+
+        As the value of the same cell it isn't shown once more.
+        """
+        try:
+            from IPython import get_ipython
+        except ImportError:
+            return
+        if get_ipython() is not None:
+            self._ipython_display_()
+            self._shown = True
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        if not self._shown:
+            display(HTML(self._repr_html_()))  # type: ignore[no-untyped-call]
+        self._shown = False
 
     def _repr_html_(self) -> str:
         mark = "✓ Right" if self.passed else "✗ Not yet"
