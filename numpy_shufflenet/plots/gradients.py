@@ -31,7 +31,7 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     compared = [report for report in verdict.arrays if report.analytic is not None]
     if not compared:
         raise ValueError("nothing was compared entry by entry; check with per_entry=True")
-    heights = [1.1 if len(mosaic(report.analytic)) < 3 else 2.6 for report in compared]
+    heights = [1.1 if len(report.shape) < 2 else 2.6 for report in compared]
     figure = new_figure(9.6, sum(heights) + 0.5)
     grid = figure.subplots(len(compared), 3, squeeze=False, height_ratios=heights)
     for row, report in zip(grid, compared, strict=True):
