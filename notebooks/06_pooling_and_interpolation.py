@@ -178,7 +178,6 @@ plots.step_through("upsample_bilinear", two, scale=2)
 figure, row = plt.subplots(1, 2, figsize=(11, 2.4), layout="constrained")
 for axes, align_corners in zip(row, (False, True), strict=True):
     weights = ops.upsample.interpolation_matrix(4, 2, align_corners)  # 8 4
-    positions = weights @ np.arange(4.0)
     if align_corners:
         old, new = np.arange(4) / 3, np.arange(8) / 7
     else:

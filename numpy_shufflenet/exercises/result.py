@@ -148,7 +148,7 @@ class Result:
         lines += [
             f"{name} = {value!r}"
             for name, value in settings.items()
-            if name not in NEUTRAL or value != NEUTRAL[name]
+            if name not in NEUTRAL or value != NEUTRAL[name] or "kernel_size" in settings
         ]
         return "\n".join(lines)
 
