@@ -25,6 +25,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import ProgressBar
 
 from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 
@@ -363,12 +364,12 @@ def train(norm, rate, batch=50):
 
 
 # %% tags=["long"]
-from rich.progress import track
-
 rates = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 norms = ("none", "before", "after")
 plan = [(norm, rate) for norm in norms for rate in rates]
-runs = {(norm, rate): train(norm, rate) for norm, rate in track(plan, "training")}
+runs = {}
+for (norm, rate), _ in zip(plan, ProgressBar(len(plan)), strict=True):
+    runs[norm, rate] = train(norm, rate)
 
 print(f"accuracy on test images after one pass{'':5}" + "".join(f"{r:>8g}" for r in rates))
 for norm in norms:

@@ -385,7 +385,8 @@ def _what_was_tried(attempt: Attempt, tried: int) -> str:
         )
     else:
         grow = ""
-    return f"right in all {tried} cases: {'; '.join(parts)}{grow}"
+    of = f": {'; '.join(parts)}" if parts else ""
+    return f"right in all {tried} cases{of}{grow}"
 
 
 def _times(shape: tuple[int, ...]) -> str:
