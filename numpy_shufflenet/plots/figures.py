@@ -31,7 +31,7 @@ def learning_curves(history: "History") -> "Figure":
     history : training.History
         Of at least one step.
     """
-    figure = new_figure(9, 3.6)
+    figure = _figure(9, 3.6)
     losses, rates = figure.subplots(1, 2)
     steps = np.arange(1, len(history.loss) + 1)
     window = min(SMOOTHED_STEPS, len(steps))
@@ -70,7 +70,7 @@ def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
         The k names.
     """
     k = len(classes)
-    figure = new_figure(2.6 + 0.52 * k, 2 + 0.46 * k)
+    figure = _figure(2.6 + 0.52 * k, 2 + 0.46 * k)
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
@@ -105,7 +105,7 @@ def filters(weights: Array, *, columns: int = 8) -> "Figure":
     if c not in (1, 3):
         raise ValueError(f"weights has shape {weights.shape}; 1 or 3 input channels are needed")
     rows = math.ceil(o / columns)
-    figure = new_figure(0.9 * columns, 0.9 * rows + 0.7)
+    figure = _figure(0.9 * columns, 0.9 * rows + 0.7)
     grid = figure.subplots(rows, columns, squeeze=False)
     largest = float(np.abs(weights).max()) or 1.0
     for number, axes in enumerate(grid.flat):
@@ -143,7 +143,7 @@ def predictions(
     columns : int
     """
     rows = math.ceil(len(images) / columns)
-    figure = new_figure(1.45 * columns, 1.85 * rows + 0.5)
+    figure = _figure(1.45 * columns, 1.85 * rows + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
         axes.set(xticks=[], yticks=[])
@@ -173,7 +173,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
     return buffer.getvalue()
 
 
-def new_figure(width: float, height: float) -> Any:
+def _figure(width: float, height: float) -> Any:
     """Return an empty figure of this size in inches, or say how to get matplotlib."""
     try:
         from numpy_shufflenet.plots._notebook import NotebookFigure

@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck import Verdict
-from numpy_shufflenet.plots.figures import ORANGE, new_figure
+from numpy_shufflenet.plots.figures import ORANGE, _figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     if not compared:
         raise ValueError("nothing was compared entry by entry; check with per_entry=True")
     heights = [1.1 if len(report.shape) < 2 else 2.6 for report in compared]
-    figure = new_figure(9.6, sum(heights) + 0.5)
+    figure = _figure(9.6, sum(heights) + 0.5)
     grid = figure.subplots(len(compared), 3, squeeze=False, height_ratios=heights)
     for row, report in zip(grid, compared, strict=True):
         assert report.analytic is not None

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_positive
-from numpy_shufflenet.plots.figures import new_figure
+from numpy_shufflenet.plots.figures import _figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
     if maps.ndim != 3:
         raise ValueError(f"maps has shape {maps.shape}; (c, h, w) is needed, of one image")
     rows = math.ceil(len(maps) / columns)
-    figure = new_figure(1.1 * columns, 1.25 * rows + 0.6)
+    figure = _figure(1.1 * columns, 1.25 * rows + 0.6)
     grid = figure.subplots(rows, columns, squeeze=False)
     largest = float(np.abs(maps).max()) or 1.0
     negative = bool((maps < 0).any())
@@ -129,7 +129,7 @@ def occlusion(image: Array, fallen: Array, *, title: str = "") -> "Figure":
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image has shape {image.shape}; (1, h, w) or (3, h, w) is needed")
-    figure = new_figure(7.6, 3.4)
+    figure = _figure(7.6, 3.4)
     left, right = figure.subplots(1, 2)
     low, high = float(image.min()), float(image.max())
     shown = (image.transpose(1, 2, 0) - low) / ((high - low) or 1.0)
