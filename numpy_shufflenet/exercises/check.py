@@ -24,13 +24,20 @@ from numpy_shufflenet import operations
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.cases import NEUTRAL, Case
-from numpy_shufflenet.exercises.causes import explain_gradient, find_cause
+from numpy_shufflenet.exercises.causes import (
+    Failure,
+    explain_gradient,
+    find_cause,
+    read_pattern,
+)
 from numpy_shufflenet.exercises.judge import Problem, judge
 from numpy_shufflenet.exercises.result import NotYet, Result
 from numpy_shufflenet.exercises.table import Exercise, find
 
 UNWRITTEN = "nothing is written yet"
 SHRINKING = 0.5  # of the time: after it the smallest case so far is as small as it gets
+COLLECTING = 0.7  # of the time: after it there are large cases enough
+TELLING_CASES = 6
 _points: dict[str, Result] = {}
 
 
@@ -192,18 +199,16 @@ class Attempt:
             dy, *others = arrays.values()
             operation = operations.find(self.exercise.operation)
             _, cache = (self.forward or operation.forward())(*others, **settings)
-            before = copy.deepcopy(dy)
             returned = self.function(dy, cache)
-            _refuse_writing({"dy": before}, {"dy": dy})
+            _refuse_writing(case[0], arrays)
             return returned
-        kept = copy.deepcopy(arrays)
         if self.by_position:
             returned = self.function(*arrays.values(), **settings)
         else:
             named = {**arrays, **settings}
             used = named if self.takes is None else {k: named[k] for k in named if k in self.takes}
             returned = self.function(**used)
-        _refuse_writing(kept, arrays)
+        _refuse_writing(case[0], arrays)
         return returned
 
 
@@ -255,7 +260,7 @@ def _search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note)
 
     exercise = attempt.exercise
     started = time.monotonic()
-    failures: list[tuple[int, Case, Problem]] = []
+    failures: list[Failure] = []
     tried = 0
 
     def examine(case: Case) -> None:
@@ -270,10 +275,15 @@ def _search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note)
         _remember(attempt.spans, case)
         problem = _problem(attempt, case)
         if problem is not None:
-            failures.append((_size(case), case, problem))
+            failures.append((case, problem))
             raise AssertionError
 
-    strategy = exercise.draw(attempt.takes)
+    def collect(case: Case) -> None:
+        if time.monotonic() - started < COLLECTING * seconds:
+            problem = _problem(attempt, case)
+            if problem is not None:
+                failures.append((case, problem))
+
     profile = settings(
         max_examples=examples,
         deadline=None,
@@ -284,17 +294,27 @@ def _search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note)
         phases=(Phase.generate, Phase.shrink),
         print_blob=False,
     )
+    strategy = exercise.draw(attempt.takes)
     # The latter is raised where a case failed once, and not again.
     with contextlib.suppress(AssertionError, HypothesisException):
         profile(given(strategy)(examine))()
     if not failures:
         return Result(exercise.name, True, _what_was_tried(attempt, tried), tried=tried)
-    _, case, problem = min(failures, key=lambda failure: failure[0])
+    case, problem = min(failures, key=_size)
     if problem.sentence == UNWRITTEN:
         return Result(exercise.name, False, UNWRITTEN, tried=tried)
-    cause = find_cause(exercise, case, problem)
-    if not cause and problem.yours is not None:
-        cause = _explained(attempt, case)
+    printed = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
+    # The smallest case is good to look at; large ones tell more about the cause.
+    profile(given(strategy)(collect))()
+    telling = [failure for failure in failures if _has_numbers(failure[1])]
+    large = sorted(telling, key=_size, reverse=True)[:TELLING_CASES]
+    cause = find_cause(exercise, large)
+    if not cause and large:
+        cause = _explained(attempt, large[0][0]) or read_pattern(large)
+    if isinstance(sys.stdout, io.StringIO):
+        sys.stdout.seek(0)
+        sys.stdout.truncate()
+        sys.stdout.write(printed)
     return Result(exercise.name, False, problem.sentence, cause, case, problem, tried=tried)
 
 
@@ -335,22 +355,35 @@ def _explained(attempt: Attempt, case: Case) -> str:
     exercise = attempt.exercise
     if not exercise.operation:
         return ""
-    if len(exercise.returns) != len(operations.find(exercise.operation).differentiable):
+    operation = operations.find(exercise.operation)
+    if len(exercise.returns) != len(operation.differentiable):
         return ""  # the checker wants all gradients
 
     def gradients(case: Case) -> tuple[Any, ...]:
         returned = attempt(case)
-        return returned if isinstance(returned, tuple) else (returned,)
+        return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
 
     try:
         with np.errstate(all="ignore"):
+            if attempt.takes is None and not operation.arrays[0].startswith("*"):
+                case = _own_example(operation)
             return explain_gradient(exercise, case, gradients)
     except (Exception, SystemExit):
         return ""
 
 
-def _size(case: Case) -> int:
-    arrays, settings = case
+def _own_example(operation: operations.Operation) -> Case:
+    """Return the case of the table, which shows all that the operation can do."""
+    example = operation.example()
+    return dict(zip(operation.arrays, example.arrays, strict=True)), example.hyperparameters
+
+
+def _has_numbers(problem: Problem) -> bool:
+    return problem.yours is not None and problem.yours.size > 0
+
+
+def _size(failure: Failure) -> int:
+    arrays, settings = failure[0]
     entries = sum(int(np.size(array)) for array in arrays.values() if array is not None)
     unusual = sum(1 for name, value in settings.items() if value != NEUTRAL.get(name, value))
     return 10 * entries + unusual
