@@ -103,7 +103,11 @@ def explain_gradient(
 
     verdict = gradcheck.check(f, vjp, *(inputs[n] for n in varied), names=varied, per_entry=True)
     explain = getattr(verdict, "explain", None)  # what the checker reads from the pattern
-    return str(explain()) if explain is not None and not verdict.passed else ""
+    if explain is None or verdict.passed:
+        return ""
+    explanation = explain()
+    # A wrong shape, or an exception: that has been said already.
+    return "" if getattr(explanation, "family", "") == "not a gradient" else str(explanation)
 
 
 def _position(exercise: Exercise, name: str) -> int:

@@ -363,13 +363,15 @@ def _explained(attempt: Attempt, case: Case) -> str:
         returned = attempt(case)
         return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
 
-    try:
-        with np.errstate(all="ignore"):
-            if attempt.takes is None and not operation.arrays[0].startswith("*"):
-                case = _own_example(operation)
-            return explain_gradient(exercise, case, gradients)
-    except (Exception, SystemExit):
-        return ""
+    looked_at = [case]
+    if attempt.takes is None and not operation.arrays[0].startswith("*"):
+        looked_at.insert(0, _own_example(operation))
+    for example in looked_at:
+        with np.errstate(all="ignore"), contextlib.suppress(Exception, SystemExit):
+            explanation = explain_gradient(exercise, example, gradients)
+            if explanation:
+                return explanation
+    return ""
 
 
 def _own_example(operation: operations.Operation) -> Case:
@@ -384,7 +386,8 @@ def _has_numbers(problem: Problem) -> bool:
 
 def _size(failure: Failure) -> int:
     arrays, settings = failure[0]
-    entries = sum(int(np.size(array)) for array in arrays.values() if array is not None)
+    parts = [p for a in arrays.values() for p in (a if isinstance(a, tuple) else (a,))]
+    entries = sum(int(np.size(part)) for part in parts if part is not None)
     unusual = sum(1 for name, value in settings.items() if value != NEUTRAL.get(name, value))
     return 10 * entries + unusual
 
