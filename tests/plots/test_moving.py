@@ -165,7 +165,7 @@ def test_a_unit_is_drawn_with_all_its_layers_and_its_costs(name):
         node = drawn[row.name]
         assert (node.shape, node.parameters) == (row.output_shape, row.parameters)
         assert node.multiply_adds == row.multiply_adds
-    added = sum(node.name == "add" for node in nodes)
+    added = sum(node.kind == "add" for node in nodes)
     assert added == (1 if name in ("V1, stride 1", "V1 with SE", "V2 with all") else 0)
     picture = plots.unit(unit, (channels, 6, 6))
     assert [len(scene.steps) for scene in picture.scenes] == [len(nodes)] * 2

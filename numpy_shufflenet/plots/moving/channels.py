@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet import steps
+from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import BatchNorm2d, Layer, OperationLayer
 from numpy_shufflenet.plots.moving.dataflow import Node, dataflow
@@ -98,14 +98,23 @@ def links_of(nodes: list[Node]) -> Links:
                     links[Spot(i, 0, k)].append((Spot(*source, k), 1.0))
             continue
         taken = [nodes[source].outputs[part] for source, part in node.sources]
+        gradients_of = _names_of_inputs(node.layer, len(taken))
         for step in _backward_of_ones(node.layer, taken, node.outputs):
-            if step.output != "dx" and not step.output.startswith("darrays"):
-                continue
-            read = Spot(*node.sources[_part(step.output)], step.index[1])
+            if step.output not in gradients_of:
+                continue  # that of a parameter
+            read = Spot(*node.sources[gradients_of.index(step.output)], step.index[1])
             gradients = [read for read in step.reads if read[0].startswith("dy")]
             for (name, index), slope in zip(gradients, step.terms, strict=False):
                 links[Spot(i, _part(name), index[1])].append((read, float(slope)))
     return links
+
+
+def _names_of_inputs(layer: OperationLayer, count: int) -> list[str]:
+    """Return what the slow backward calls the gradients of what the layer is given."""
+    names = operations.find(layer.operation).arrays
+    if names[0].startswith("*"):
+        return [f"d{names[0][1:]}[{i}]" for i in range(count)]
+    return [f"d{name}" for name in names[:count]]
 
 
 def _backward_of_ones(
@@ -123,7 +132,7 @@ def _backward_of_ones(
 
 
 def _part(name: str) -> int:
-    """Return 2 of dy[2] or darrays[2], and 0 where there is one array only."""
+    """Return 2 of dy[2], and 0 where there is one array only."""
     return int(name.partition("[")[2].rstrip("]") or 0)
 
 

@@ -242,7 +242,7 @@ def _colour(node: Node) -> str:
         return "k1"
     if operation.endswith("conv2d"):
         return "k0"
-    if operation in ("channel_shuffle", "channel_split", "channel_concat") or node.name == "add":
+    if operation in ("channel_shuffle", "channel_split", "channel_concat") or node.kind == "add":
         return "k2"
     return "k3" if operation else "k5"
 
@@ -250,7 +250,7 @@ def _colour(node: Node) -> str:
 def _box(scene: Scene, element: int, node: Node, box: Box, *, backwards: bool) -> str:
     shape = "×".join(map(str, node.shape))
     title = f"d {node.kind}" if backwards else node.kind
-    width = BOX if box.height == TALL else (SUM if node.name == "add" else SLIM)
+    width = BOX if box.height == TALL else (SUM if node.kind == "add" else SLIM)
     left = box.x - width / 2
     sub = ""
     y = box.y
@@ -258,7 +258,7 @@ def _box(scene: Scene, element: int, node: Node, box: Box, *, backwards: bool) -
         y -= 8
         cost = f", {short(node.multiply_adds)} multiply-adds" if node.multiply_adds else ""
         sub = f'<text class="sub" x="{box.x}" y="{box.y + 10:g}">{shape}{cost}</text>'
-    text = "+" if node.name == "add" else html.escape(title)
+    text = "+" if node.kind == "add" else html.escape(title)
     return (
         f'<g class="c box {_colour(node)}{scene.classes(element)}" data-k="{_colour(node)}" '
         f'data-e="{element}"><rect x="{left:g}" y="{box.top:g}" width="{width}" '
