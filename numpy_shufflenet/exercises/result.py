@@ -56,7 +56,6 @@ class Result:
     points: float = 0.0
     of: float = 1.0
     printed: str = ""
-    tried: int = 0
     _shown: bool = field(default=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
