@@ -59,8 +59,8 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # Each lesson asks you for a guess before it shows you anything. Make it: people who have guessed,
 # even wrongly, remember the answer far better.
 #
-# A **global average pool** turns each channel of an image into one number, its mean. The last
-# pool of ShuffleNet does that to 1024 channels of 7 × 7 pixels.
+# A **global average pool** turns each channel of an image into one number, its mean. The last pool
+# of ShuffleNet does that to 1024 channels of 7 × 7 pixels.
 #
 # **The gradient of one of those means is 1. What is the gradient of each pixel of its channel?**
 #
@@ -75,22 +75,22 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # ## Tool 1: moving pictures
 #
 # Every operation can be looked at while it works. **Hover** over a number to see where it comes
-# from (on a touch screen, tap or slide); **▶ Play** computes one number after the other; the slider
-# goes to any step; with the keyboard, Tab goes from part to part and the arrow keys from number to
-# number. **Backward** turns the operation round: hover over an input to see every gradient
-# that flows back into it.
+# from (on a touch screen, tap or slide); **▶ Play** computes one number after the other; the
+# slider goes to any step; with the keyboard, Tab goes from part to part and the arrow keys from
+# number to number. **Backward** turns the operation round: hover over an input to see every
+# gradient that flows back into it.
 #
 # `x` is what goes in, `y` what comes out. `dx` and `dy` are their *gradients*: how much the loss
-# at the end of the network rises when that number rises. Shapes are always
-# (n, c, h, w): images, channels, rows, columns.
+# at the end of the network rises when that number rises. Shapes are always (n, c, h, w): images,
+# channels, rows, columns.
 
 # %%
 x = np.array([[[[4.0, 2.0], [0.0, 6.0]], [[1.0, 1.0], [3.0, -1.0]]]])  # n c h w: 1 2 2 2
 plots.step_through("global_avg_pool", x, dy=np.array([[1.0, -2.0]]))
 
 # %% [markdown]
-# Hover over the mean of channel 0, then switch to **Backward** and hover over its pixels. Does your
-# prediction hold?
+# Hover over the mean of channel 0, then switch to **Backward** and hover over its pixels. Does
+# your prediction hold?
 #
 # A picture is a small program inside of the notebook: it loads nothing, and it also works in an
 # exported page. If you see two stills, one below the other, the notebook isn't trusted yet: choose
@@ -98,9 +98,9 @@ plots.step_through("global_avg_pool", x, dy=np.array([[1.0, -2.0]]))
 #
 # ## Tool 2: the library's own text
 #
-# What you look at is what runs. Each operation is a pair of functions in `ops`: the forward returns
-# `y` and a cache; the backward takes `dy` and the cache, and returns the gradients. This is the
-# backward that has made the picture's numbers:
+# What you look at is what runs. Each operation is a pair of functions in `ops`: the forward
+# returns `y` and a cache; the backward takes `dy` and the cache, and returns the gradients. This
+# is the backward that has made the picture's numbers:
 
 # %%
 print(inspect.getsource(ops.global_avg_pool_backward))
@@ -109,8 +109,8 @@ print(inspect.getsource(ops.global_avg_pool_backward))
 # ## Tool 3: exercises
 #
 # An exercise is a cell with a function that you fill in, and a check. The check draws random cases
-# and compares your function with the library's; if one fails, it looks for the smallest such
-# case, draws yours beside the target, and says what the likely cause is. It can't break anything:
+# and compares your function with the library's; if one fails, it looks for the smallest such case,
+# draws yours beside the target, and says what the likely cause is. It can't break anything:
 # endless loops are stopped, and no answer is too strange.
 #
 # The dots say how hard it is. First run the cell as it is, and read what the check says about a
@@ -156,7 +156,8 @@ exercises.check("global_avg_pool_forward", solved_global_avg_pool)
 # %% [markdown]
 # ### Exercise: and its gradient &#9679;&#9679;&#9675;
 #
-# Given `dy` of shape (n, c), return `dx` of the shape of `x`. You have predicted its entries above.
+# Given `dy` of shape (n, c), return `dx` of the shape of `x`. You have predicted its entries
+# above.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -177,8 +178,8 @@ exercises.check("global_avg_pool_backward", my_global_avg_pool_backward)
 # <details>
 # <summary>Hint 2</summary>
 #
-# `dy[:, :, None, None]` has the shape (n, c, 1, 1), and stretches over an array of shape
-# (n, c, h, w) when both are added or multiplied.
+# `dy[:, :, None, None]` has the shape (n, c, 1, 1), and stretches over an array of shape (n, c, h,
+# w) when both are added or multiplied.
 #
 # </details>
 
@@ -194,8 +195,8 @@ exercises.check("global_avg_pool_backward", solved_global_avg_pool_backward)
 # %% [markdown]
 # ### Exercise: make an image larger &#9679;&#9679;&#9679;
 #
-# Nearest-neighbour up-sampling turns every pixel into a block of scale × scale equal ones:
-# (n, c, h, w) → (n, c, h scale, w scale). Write its forward. If you like, write its backward, too:
+# Nearest-neighbour up-sampling turns every pixel into a block of scale × scale equal ones: (n, c,
+# h, w) → (n, c, h scale, w scale). Write its forward. If you like, write its backward, too:
 # `exercises.check("upsample_nearest_backward", f)` with `f(dy, x, scale)`.
 
 
@@ -224,8 +225,8 @@ exercises.check("upsample_nearest_forward", my_upsample)
 # <details>
 # <summary>Hint 3, for the backward</summary>
 #
-# A pixel was copied scale × scale times, so its gradient is the sum of as many dy. Write dy as
-# (n, c, h, scale, w, scale), and sum over two axes.
+# A pixel was copied scale × scale times, so its gradient is the sum of as many dy. Write dy as (n,
+# c, h, scale, w, scale), and sum over two axes.
 #
 # </details>
 
@@ -248,8 +249,8 @@ exercises.check("upsample_nearest_backward", solved_upsample_backward)
 #
 # How does one know that a backward is right, without a solution to compare with? Move an input a
 # little, watch the output, and compare with what the backward says. `gradcheck.check` takes any
-# function and its backward, needs nothing but NumPy, and works for your own code in other projects,
-# too. Lesson 9 takes it apart.
+# function and its backward, needs nothing but NumPy, and works for your own code in other
+# projects, too. Lesson 9 takes it apart.
 
 # %%
 image = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
@@ -281,8 +282,8 @@ plots.gradient_map(wrong)
 # ## What it costs
 #
 # Lessons end with a price. The papers count *multiply-adds* of convolutions and matrix products; a
-# pool has none, by that count. But it reads every number once, and that takes time: about as
-# long as a sum over the same array, whatever is computed.
+# pool has none, by that count. But it reads every number once, and that takes time: about as long
+# as a sum over the same array, whatever is computed.
 
 # %% tags=["timing"]
 activations = np.random.default_rng(0).normal(size=(32, 1024, 7, 7)).astype(np.float32)
@@ -329,15 +330,16 @@ plots.network(models.shufflenet_v2(), (3, 224, 224))
 # <summary>2. Why does a backward get dy and not just compute dy/dx?</summary>
 #
 # It returns the gradient of the loss at the end, and dy is all it needs to know of what comes
-# after it. The full table of slopes of every y by every x would be huge: for the pool above
-# 32768 × 1.6 million. Lesson 1 is about that.
+# after it. The full table of slopes of every y by every x would be huge: for the pool above 32768
+# × 1.6 million. Lesson 1 is about that.
 #
 # </details>
 #
 # <details>
 # <summary>3. Your points so far?</summary>
 #
-# `exercises.earned()` lists them, and `exercises.save_points("points.json")` writes them to a file.
+# `exercises.earned()` lists them, and `exercises.save_points("points.json")` writes them to a
+# file.
 #
 # </details>
 

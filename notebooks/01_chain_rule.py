@@ -32,8 +32,8 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # ## Predict first
 #
 # A number x is used twice: `a = 3 x` and `b = x * x`. Both go on to the loss, which we know
-# nothing about but this: at the moment `da = 2` and `db = -1`, so the loss rises by 2 for each unit
-# of a, and falls by 1 for each unit of b. Now x = 1.
+# nothing about but this: at the moment `da = 2` and `db = -1`, so the loss rises by 2 for each
+# unit of a, and falls by 1 for each unit of b. Now x = 1.
 #
 # **What is dx?**
 #
@@ -41,8 +41,8 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # <summary>Answer (decide before you open it)</summary>
 #
 # dx = 2 · 3 + (-1) · 2x = 6 - 2 = 4. Each way from x to the loss contributes the gradient that
-# arrives, times the slope of the way; and the contributions **add up**. That is the chain rule, and
-# all of backpropagation.
+# arrives, times the slope of the way; and the contributions **add up**. That is the chain rule,
+# and all of backpropagation.
 #
 # </details>
 #
@@ -220,8 +220,8 @@ plots.unit(nn.ShuffleNetV2Unit(24, 48, stride=2), (24, 8, 8))
 #
 # ### Exercise: the loss, backwards &#9679;&#9679;&#9679;
 #
-# `dy` is the gradient of the loss itself, a number (usually 1). Logits may be so large that
-# exp overflows: subtract each row's largest first, which changes no probability.
+# `dy` is the gradient of the loss itself, a number (usually 1). Logits may be so large that exp
+# overflows: subtract each row's largest first, which changes no probability.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -412,9 +412,9 @@ print(f"backward {best_milliseconds(lambda: ops.linear_backward(y, cache)):6.2f}
 # <details>
 # <summary>1. A backward needs x. Why, and which backward of this lesson doesn't?</summary>
 #
-# Because the slope depends on x: in a product it is the other factor, in a ReLU it is whether
-# x > 0. Where y is a mere copy or sum (add, split, concat), the slope is 1 and x isn't needed; that
-# is memory saved.
+# Because the slope depends on x: in a product it is the other factor, in a ReLU it is whether x >
+# 0. Where y is a mere copy or sum (add, split, concat), the slope is 1 and x isn't needed; that is
+# memory saved.
 #
 # </details>
 #
@@ -429,9 +429,9 @@ print(f"backward {best_milliseconds(lambda: ops.linear_backward(y, cache)):6.2f}
 # <details>
 # <summary>3. Why does nobody compute the other order, J times a vector from the right?</summary>
 #
-# One does, when there are few inputs and many outputs (forward mode). A loss is a single output
-# of millions of weights: one vector-Jacobian product gives all their gradients, while J times
-# vectors would need one pass for each weight.
+# One does, when there are few inputs and many outputs (forward mode). A loss is a single output of
+# millions of weights: one vector-Jacobian product gives all their gradients, while J times vectors
+# would need one pass for each weight.
 #
 # </details>
 #

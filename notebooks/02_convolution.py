@@ -119,8 +119,8 @@ exercises.check("conv2d_forward", solved_conv)
 # %% [markdown]
 # ## More channels
 #
-# An image has three channels, red, green and blue; further on they are hundreds. Every kernel has a
-# layer for each input channel, and every output channel has a kernel of its own. Hover over an
+# An image has three channels, red, green and blue; further on they are hundreds. Every kernel has
+# a layer for each input channel, and every output channel has a kernel of its own. Hover over an
 # output: all input channels take part.
 
 # %%
@@ -276,8 +276,8 @@ exercises.check("im2col", my_im2col)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Make an empty array (n, c, kh, kw, oh, ow), and fill it tap by tap: `columns[:, :, i, j] = ...` is
-# one strided slice of x, as in the exercise before.
+# Make an empty array (n, c, kh, kw, oh, ow), and fill it tap by tap: `columns[:, :, i, j] = ...`
+# is one strided slice of x, as in the exercise before.
 #
 # </details>
 #

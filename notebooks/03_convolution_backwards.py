@@ -64,9 +64,9 @@ def small(*shape):
 plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), small(1))
 
 # %% [markdown]
-# Follow the pixel in the centre. The output **above left** of it met it with its last weight,
-# w[2, 2]; the output **below right** met it with its first, w[0, 0]. Seen from the pixel, the
-# kernel lies the other way round.
+# Follow the pixel in the centre. The output **above left** of it met it with its last weight, w[2,
+# 2]; the output **below right** met it with its first, w[0, 0]. Seen from the pixel, the kernel
+# lies the other way round.
 #
 # ## The derivation
 #
@@ -173,9 +173,9 @@ exercises.check("conv2d_backward", solved_dw, wrt="w")
 # ### Exercise: the image &#9679;&#9679;&#9679;
 #
 # Return dx, of the shape of x. There are two ways. **Gather**: for each pixel, collect the outputs
-# that it reached. **Scatter**: walk over the taps as the forward did, and *add* dy times the weight
-# to the pixels that were read. Scattering is easier: it is the forward's code with both sides of
-# the assignment swapped.
+# that it reached. **Scatter**: walk over the taps as the forward did, and *add* dy times the
+# weight to the pixels that were read. Scattering is easier: it is the forward's code with both
+# sides of the assignment swapped.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -227,8 +227,8 @@ exercises.check("conv2d_backward", solved_dx, wrt="x")
 # %% [markdown]
 # ## dX is a convolution itself
 #
-# With stride 1, dx is the convolution of dy with the kernel **turned round**, its channels swapped,
-# and a border of kernel - 1 zeros ("full" padding). See for yourself:
+# With stride 1, dx is the convolution of dy with the kernel **turned round**, its channels
+# swapped, and a border of kernel - 1 zeros ("full" padding). See for yourself:
 
 # %%
 x, w = small(2, 3, 6, 5), small(4, 3, 3, 2)
@@ -257,10 +257,10 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), stride=2, pad
 # ## As matrices
 #
 # In lesson 2 the convolution was `y = kernels @ columns`, so its backward is that of a matrix
-# product: `dkernels = dy @ columns.T` and `dcolumns = kernels.T @ dy`. What is left is the way from
-# the columns back to the image: `im2col` **copied** a pixel into several columns, so its backward
-# **adds** those columns up. It is called col2im. (`exercises.check("col2im", f)` with `f(columns,
-# shape, kernel_size)` is one more exercise, if you like.)
+# product: `dkernels = dy @ columns.T` and `dcolumns = kernels.T @ dy`. What is left is the way
+# from the columns back to the image: `im2col` **copied** a pixel into several columns, so its
+# backward **adds** those columns up. It is called col2im. (`exercises.check("col2im", f)` with
+# `f(columns, shape, kernel_size)` is one more exercise, if you like.)
 
 # %%
 print(inspect.getsource(ops.conv2d_backward))
@@ -324,8 +324,8 @@ plots.gradient_map(verdict)
 #
 # ## What it costs
 #
-# dw and dx each do as many multiply-adds as the forward. And they need x and w again, so both
-# must be kept in memory until then: that is why training takes so much more of it.
+# dw and dx each do as many multiply-adds as the forward. And they need x and w again, so both must
+# be kept in memory until then: that is why training takes so much more of it.
 
 # %% tags=["timing"]
 x = rng.normal(size=(8, 32, 28, 28)).astype(np.float32)
@@ -381,8 +381,8 @@ plt.show()
 # <details>
 # <summary>2. Your dw passes with one image and fails with two. What happened?</summary>
 #
-# The images of a batch share the weights, so their contributions add up. Yours takes the last image
-# only, or the mean.
+# The images of a batch share the weights, so their contributions add up. Yours takes the last
+# image only, or the mean.
 #
 # </details>
 #
@@ -403,7 +403,7 @@ plt.show()
 # <details>
 # <summary>5. Why is the backward of a convolution called a transposed convolution?</summary>
 #
-# dx = A^T dy. As a forward of its own it enlarges images: generators and segmentation networks
-# use it, chequered look included.
+# dx = A^T dy. As a forward of its own it enlarges images: generators and segmentation networks use
+# it, chequered look included.
 #
 # </details>

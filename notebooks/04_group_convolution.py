@@ -33,9 +33,9 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# In 2012 AlexNet (Krizhevsky, Sutskever, Hinton) was too large for the memory of one GTX 580. So it
-# ran on two, and in most layers each card saw only its own half of the channels: a convolution with
-# two groups.
+# In 2012 AlexNet (Krizhevsky, Sutskever, Hinton) was too large for the memory of one GTX 580. So
+# it ran on two, and in most layers each card saw only its own half of the channels: a convolution
+# with two groups.
 #
 # **A 3 × 3 convolution, 256 channels in and 256 out, cut into 2 groups: how many parameters and
 # multiply-adds are left?**
@@ -43,8 +43,8 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# Half of both. Each of the 256 outputs sums over 128 input channels instead of 256. With g groups a
-# g-th is left. The output has the same size.
+# Half of both. Each of the 256 outputs sums over 128 input channels instead of 256. With g groups
+# a g-th is left. The output has the same size.
 #
 # </details>
 #
@@ -107,8 +107,8 @@ exercises.check("group_conv2d_forward", solved_group_conv)
 # %% [markdown]
 # ### Exercise: and backwards &#9679;&#9679;&#9675;
 #
-# Return `(dx, dw)`. Each card runs its own backward: `dx, dw, db = ops.conv2d_backward(dy, cache)`,
-# with the cache of its forward.
+# Return `(dx, dw)`. Each card runs its own backward: `dx, dw, db = ops.conv2d_backward(dy,
+# cache)`, with the cache of its forward.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -173,8 +173,8 @@ exercises.check("pointwise_conv2d_forward", my_grouped_pointwise)
 # <details>
 # <summary>Hint 2</summary>
 #
-# `w @ x` multiplies the last two axes, and takes leading ones in pairs: (g, o/g, c/g) @ (n, g, c/g,
-# h w) is (n, g, o/g, h w).
+# `w @ x` multiplies the last two axes, and takes leading ones in pairs: (g, o/g, c/g) @ (n, g,
+# c/g, h w) is (n, g, o/g, h w).
 #
 # </details>
 
@@ -239,8 +239,8 @@ plt.show()
 # between training and test shrinks; and filters of neighbouring layers become correlated within
 # their groups ("diagonal correlation"). And **at equal cost**, more channels can be afforded.
 #
-# Four small networks learn 1200 real images for 10 epochs: one group; 4 groups at the same width; 4
-# groups and a wider network at about the same cost; and 4 groups with a shuffle in between.
+# Four small networks learn 1200 real images for 10 epochs: one group; 4 groups at the same width;
+# 4 groups and a wider network at about the same cost; and 4 groups with a shuffle in between.
 #
 # **Predict: which has the largest gap between training and test accuracy?**
 
@@ -403,8 +403,8 @@ for groups in (1, 2, 3, 4, 8, 240):
     print(f"{groups:6} {count:14,} {ms:6.2f} {count / ms / 1e6:18.1f}")
 
 # %% [markdown]
-# x and y are as large as ever, and must be read and written: that doesn't get less. It is guideline
-# 2 of ShuffleNet V2: "excessive group convolution increases memory access".
+# x and y are as large as ever, and must be read and written: that doesn't get less. It is
+# guideline 2 of ShuffleNet V2: "excessive group convolution increases memory access".
 #
 # ## Recap
 #
@@ -418,8 +418,8 @@ for groups in (1, 2, 3, 4, 8, 240):
 # <details>
 # <summary>2. Why does the last layer of AlexNet's first part see both cards?</summary>
 #
-# In the third convolution each card reads the other's channels, too, or there would be two networks
-# that only meet in the classifier. ShuffleNet has the shuffle for that (lesson 8).
+# In the third convolution each card reads the other's channels, too, or there would be two
+# networks that only meet in the classifier. ShuffleNet has the shuffle for that (lesson 8).
 #
 # </details>
 #

@@ -36,8 +36,8 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # convolution, one 3 × 3 kernel for each channel by itself; and then a **pointwise** one, 1 × 1,
 # which mixes the channels of each pixel.
 #
-# **For 128 channels in and 128 out, the output is of the same size. What share of the multiply-adds
-# is left?**
+# **For 128 channels in and 128 out, the output is of the same size. What share of the
+# multiply-adds is left?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
@@ -193,8 +193,8 @@ exercises.check("depthwise_conv2d_backward", my_depthwise_backward)
 # <summary>Hint 3</summary>
 #
 # Backward, tap by tap: `dw[:, 0, i, j] = (dy * pixels).sum(axis=(0, 2, 3))`, and the pixels'
-# gradient gets `+= w[:, 0, i, j][:, None, None] * dy`. At the end the m outputs of one channel send
-# their gradients to the same place: reshape to (n, c, m, h, w), and sum over m.
+# gradient gets `+= w[:, 0, i, j][:, None, None] * dy`. At the end the m outputs of one channel
+# send their gradients to the same place: reshape to (n, c, m, h, w), and sum over m.
 #
 # </details>
 
@@ -265,8 +265,8 @@ plots.gradient_map(verdict)
 # ## A split that loses something
 #
 # Is a split convolution just an ordinary one, computed in a cheaper way? Multiply out: first
-# depthwise with d, then pointwise with p, is an ordinary convolution with the kernels
-# w[o, c, i, j] = p[o, c] · d[c, i, j].
+# depthwise with d, then pointwise with p, is an ordinary convolution with the kernels w[o, c, i,
+# j] = p[o, c] · d[c, i, j].
 
 # %%
 x = rng.normal(size=(1, 3, 6, 6))
@@ -332,9 +332,9 @@ for name, products, run in rows:
     print(f"{name:16} {count:13,} {ms:8.2f} {count / ms / 1e6:8.1f}")
 
 # %% [markdown]
-# The depthwise convolution is slow for its few multiply-adds: for each number that it reads it does
-# nine of them, and the pointwise one 128. It waits for memory while the arithmetic rests. **FLOPs
-# are not time**: that is where ShuffleNet V2 begins (lessons 11 and 12).
+# The depthwise convolution is slow for its few multiply-adds: for each number that it reads it
+# does nine of them, and the pointwise one 128. It waits for memory while the arithmetic rests.
+# **FLOPs are not time**: that is where ShuffleNet V2 begins (lessons 11 and 12).
 #
 # ## Recap
 #

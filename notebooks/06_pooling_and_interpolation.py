@@ -57,8 +57,8 @@ plots.step_through("max_pool2d", image, kernel_size=3, stride=2, padding=1)
 
 # %% [markdown]
 # The border is filled with **-∞**, which never wins. With zeros a window of negative numbers would
-# lose against its border; that is a bug in much published code. Forward and backward may even agree
-# on it, so that no gradient check can see it.
+# lose against its border; that is a bug in much published code. Forward and backward may even
+# agree on it, so that no gradient check can see it.
 #
 # ## The mean: equal shares
 
@@ -169,9 +169,9 @@ plots.step_through("upsample_nearest", two, scale=2)
 plots.step_through("upsample_bilinear", two, scale=2)
 
 # %% [markdown]
-# Where exactly does a new pixel lie? Two conventions are in use, and mixing them up shifts an image
-# by up to half a pixel. Either pixels are little **squares**, and the edges of both images are
-# matched (`align_corners=False`); or pixels are **points**, and the corner points are
+# Where exactly does a new pixel lie? Two conventions are in use, and mixing them up shifts an
+# image by up to half a pixel. Either pixels are little **squares**, and the edges of both images
+# are matched (`align_corners=False`); or pixels are **points**, and the corner points are
 # (`align_corners=True`).
 
 # %% tags=["hide-input"]
@@ -195,9 +195,9 @@ plt.show()
 # %% [markdown]
 # ### Exercise: bilinear interpolation &#9679;&#9679;&#9679;
 #
-# Rows and columns can be treated one after the other, and along one axis interpolation is a matrix:
-# `y = R x C^T` with R of shape (h scale, h), and two numbers other than 0 in a row. With pixels as
-# squares, new row p lies at
+# Rows and columns can be treated one after the other, and along one axis interpolation is a
+# matrix: `y = R x C^T` with R of shape (h scale, h), and two numbers other than 0 in a row. With
+# pixels as squares, new row p lies at
 #
 #     t = (p + 0.5) / scale - 0.5,        held between 0 and h - 1
 #
@@ -377,14 +377,15 @@ for name, run in (
 # <details>
 # <summary>4. Why does a convolution with stride 2 often take the place of a pool?</summary>
 #
-# It shrinks the image too, and learns how. ShuffleNet's units do it in their depthwise convolution.
+# It shrinks the image too, and learns how. ShuffleNet's units do it in their depthwise
+# convolution.
 #
 # </details>
 #
 # <details>
 # <summary>5. A max pool and its backward pass the gradient check and are wrong. How?</summary>
 #
-# Both may fill the border with zeros: then the backward is the right one of a wrong forward. Only a
-# comparison with another implementation sees that.
+# Both may fill the border with zeros: then the backward is the right one of a wrong forward. Only
+# a comparison with another implementation sees that.
 #
 # </details>

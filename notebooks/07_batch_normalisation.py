@@ -32,26 +32,28 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# Batch normalisation takes all values of one channel, of all pixels and all images, and makes their
-# mean 0 and their variance 1. Then each channel gets a learned scale gamma and shift beta.
+# Batch normalisation takes all values of one channel, of all pixels and all images, and makes
+# their mean 0 and their variance 1. Then each channel gets a learned scale gamma and shift beta.
 #
-# **Two questions.** Every value of a channel is raised by 5: how does y change? And what is the sum
-# of dx over a channel?
+# **Two questions.** Every value of a channel is raised by 5: how does y change? And what is the
+# sum of dx over a channel?
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# y doesn't change: the mean rises by 5, too. *Therefore* the sum of dx is 0: raising all x together
-# does nothing to the loss. The same for stretching: x times 2 changes nothing, and so dx is also at
-# right angles to x (less its mean). These two facts are all there is to the backward pass.
+# y doesn't change: the mean rises by 5, too. *Therefore* the sum of dx is 0: raising all x
+# together does nothing to the loss. The same for stretching: x times 2 changes nothing, and so dx
+# is also at right angles to x (less its mean). These two facts are all there is to the backward
+# pass.
 #
 # </details>
 #
 # ## Forward and backward, step by step
 #
 # Two images of 2 × 3 pixels, one channel. **Hover over an output**: it reads *every* value of the
-# channel, since all of them move mean and variance. **Backward**: hover over an x. It reaches every
-# output of its channel: directly only its own, and all others through the mean and the variance.
+# channel, since all of them move mean and variance. **Backward**: hover over an x. It reaches
+# every output of its channel: directly only its own, and all others through the mean and the
+# variance.
 
 # %%
 rng = np.random.default_rng(7)
@@ -67,8 +69,8 @@ plots.step_through("batch_norm", x, np.array([1.5]), np.array([0.2]))
 #
 # ### Exercise: the forward &#9679;&#9675;&#9675;
 #
-# Return y. All statistics are **per channel**, over axes 0, 2 and 3; the variance divides by m, the
-# number of values, not by m - 1.
+# Return y. All statistics are **per channel**, over axes 0, 2 and 3; the variance divides by m,
+# the number of values, not by m - 1.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -169,8 +171,8 @@ exercises.check("batch_norm_inference_backward", solved_inference_backward)
 # %% [markdown]
 # ## The backward in training, three times
 #
-# **1. Along the graph.** Write the forward one operation a line, and walk upwards (lesson 1). Where
-# a value was used twice, add. Nothing to think about:
+# **1. Along the graph.** Write the forward one operation a line, and walk upwards (lesson 1).
+# Where a value was used twice, add. Nothing to think about:
 
 # %%
 print(inspect.getsource(ops.batch_norm_backward_graph))
@@ -270,8 +272,8 @@ print("sum of dx (x - mean):       ", (dx * (x - x.mean(axis=AXES, keepdims=True
 #
 # ## The gradient check
 #
-# First yours, then the inference formula. A **plain sum as the loss would not see the difference**:
-# its dy is 1 everywhere, and dx is 0 whatever the scale.
+# First yours, then the inference formula. A **plain sum as the loss would not see the
+# difference**: its dy is 1 everywhere, and dx is 0 whatever the scale.
 
 # %%
 x = rng.normal(1, 1, size=(2, 2, 3, 3))
@@ -304,9 +306,9 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## What it does for training
 #
-# The paper (Ioffe, Szegedy, 2015) promises three things: training converges faster, accuracy rises,
-# and much larger learning rates work. **Predict: over how many powers of ten of the rate does a
-# small network learn, without batch normalisation and with it?**
+# The paper (Ioffe, Szegedy, 2015) promises three things: training converges faster, accuracy
+# rises, and much larger learning rates work. **Predict: over how many powers of ten of the rate
+# does a small network learn, without batch normalisation and with it?**
 #
 # A network of four convolutions on 3000 real images, one pass over them, at eight rates: without
 # batch normalisation, with it before each ReLU (as in ShuffleNet), and with it after each ReLU.
@@ -395,9 +397,9 @@ plt.show()
 
 # %% [markdown]
 # Read your own figures: the range of rates that work, the best accuracy, and how fast the loss
-# falls. Whether before or after the ReLU matters less than whether at all; in a network as small as
-# this one, *after* learns faster. **Before** is what the paper proposes and ShuffleNet does, and
-# there a convolution and its normalisation can be folded into one in use: scale the kernel by
+# falls. Whether before or after the ReLU matters less than whether at all; in a network as small
+# as this one, *after* learns faster. **Before** is what the paper proposes and ShuffleNet does,
+# and there a convolution and its normalisation can be folded into one in use: scale the kernel by
 # gamma / std.
 
 # %%
@@ -413,8 +415,8 @@ for norm, works in usable.items():
 # %% [markdown]
 # ## What it costs
 #
-# No multiply-adds, as the papers count (they leave it out). But in training it passes over the data
-# several times. In use it costs nothing, once folded into the convolution.
+# No multiply-adds, as the papers count (they leave it out). But in training it passes over the
+# data several times. In use it costs nothing, once folded into the convolution.
 
 # %% tags=["timing"]
 x = rng.normal(size=(16, 58, 28, 28)).astype(np.float32)  # a branch of V2's stage 2

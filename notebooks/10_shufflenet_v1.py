@@ -33,8 +33,8 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots
 #
 # A network of depthwise and pointwise convolutions has nearly all of its multiply-adds in the
 # pointwise ones (lesson 5). ShuffleNet V1 (Zhang et al., 2017) cuts those into g groups, so that
-# they cost a g-th. What is saved, it spends on more channels: its stage 2 has 144 channels with one
-# group.
+# they cost a g-th. What is saved, it spends on more channels: its stage 2 has 144 channels with
+# one group.
 #
 # **How many channels can stage 2 afford for the same cost with 8 groups?**
 #
@@ -42,8 +42,8 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots
 # <summary>Answer (decide before you open it)</summary>
 #
 # 384. If pointwise layers were everything, the channels could grow by √8 to 407; depthwise layers
-# and the stem cost something, too. More channels for the same price: that is the idea of the paper.
-# The shuffle repairs what the groups break.
+# and the stem cost something, too. More channels for the same price: that is the idea of the
+# paper. The shuffle repairs what the groups break.
 #
 # </details>
 #
@@ -58,8 +58,8 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots
 plots.unit(nn.ShuffleNetV1Unit(240, 240, groups=3, stride=1), (240, 28, 28))
 
 # %% [markdown]
-# With stride 2 the image is halved. The shortcut is an average pool, and instead of an addition the
-# two are **concatenated**: more channels at next to no cost. So the branch only gives out - in
+# With stride 2 the image is halved. The shortcut is an average pool, and instead of an addition
+# the two are **concatenated**: more channels at next to no cost. So the branch only gives out - in
 # channels.
 
 # %%
@@ -313,8 +313,8 @@ for g, paper in printed.items():
 #
 # **Traps** that implementations fall into here: with stride 2 the branch must give out - in
 # channels, and the bottleneck is a quarter of the *output*; there is no ReLU after the depthwise
-# convolution; the ReLU comes after the addition; and the shuffle has two orders in the wild (lesson
-# 8).
+# convolution; the ReLU comes after the addition; and the shuffle has two orders in the wild
+# (lesson 8).
 #
 # ## What the groups buy, and what the shuffle gives back
 #
@@ -395,8 +395,8 @@ for name, layer in unit.named_layers():
 # <details>
 # <summary>2. The authors' code shuffles after the depthwise layer. Why is that equal?</summary>
 #
-# It works on each channel alone, so it doesn't matter in which order the channels stand, as long as
-# its kernels are in the same one.
+# It works on each channel alone, so it doesn't matter in which order the channels stand, as long
+# as its kernels are in the same one.
 #
 # </details>
 #

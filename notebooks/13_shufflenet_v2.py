@@ -65,9 +65,9 @@ plots.unit(nn.ShuffleNetV2Unit(116, 116, stride=1), (116, 28, 28))
 plots.unit(nn.ShuffleNetV2Unit(116, 232, stride=2, branch1_channels=116), (116, 28, 28))
 
 # %% [markdown]
-# Channel by channel, with the numbers of one pixel. Blue passes, green is worked on. Hover over the
-# outputs: half of them are mere copies of an input. In **Backward**, their gradient arrives at the
-# input unchanged.
+# Channel by channel, with the numbers of one pixel. Blue passes, green is worked on. Hover over
+# the outputs: half of them are mere copies of an input. In **Backward**, their gradient arrives at
+# the input unchanged.
 
 # %%
 plots.unit_channels(nn.ShuffleNetV2Unit(8, 8, stride=1), 8)
@@ -89,7 +89,8 @@ print(inspect.getsource(nn.ShuffleNetV2Unit._backward))
 # %% [markdown]
 # ### Exercise: the split, backwards &#9679;&#9675;&#9675;
 #
-# `dy` is a tuple of gradients, one for each part; `sizes` are the channels of the parts. Return dx.
+# `dy` is a tuple of gradients, one for each part; `sizes` are the channels of the parts. Return
+# dx.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -119,8 +120,8 @@ exercises.check("channel_split_backward", solved_split_backward)
 # ### Exercise: where does a channel go? &#9679;&#9679;&#9675;
 #
 # The order of operations is split, work on the second half, concatenate, shuffle with 2 groups. Of
-# c channels, channel k of the input passes untouched if k < c / 2. **At which channel of the output
-# does it stand then?** Write a function that returns it, or None if channel k is worked on.
+# c channels, channel k of the input passes untouched if k < c / 2. **At which channel of the
+# output does it stand then?** Write a function that returns it, or None if channel k is worked on.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -297,10 +298,10 @@ for scale, paper in printed.items():
 #
 # ## Feature reuse, measured
 #
-# DenseNet feeds every layer into all later ones, and finds that near layers use each other most. In
-# V2 the same comes for free: of the channels that a unit joins, half pass the next unit untouched,
-# a quarter the next two, and so on. Follow them through stage 3 of V2 1×, whose units have 232
-# channels: send a number in, and see where it comes out unchanged.
+# DenseNet feeds every layer into all later ones, and finds that near layers use each other most.
+# In V2 the same comes for free: of the channels that a unit joins, half pass the next unit
+# untouched, a quarter the next two, and so on. Follow them through stage 3 of V2 1×, whose units
+# have 232 channels: send a number in, and see where it comes out unchanged.
 
 
 # %%
@@ -402,8 +403,8 @@ for name, model in (
 # <details>
 # <summary>3. 116 channels: how many multiply-adds a pixel, and in a V1 unit of 116?</summary>
 #
-# V2: 2 · 58² + 9 · 58 = 7,250. V1 with g = 1 and a bottleneck of 29: 2 · 116 · 29 + 9 · 29 = 6,989,
-# on unequal widths.
+# V2: 2 · 58² + 9 · 58 = 7,250. V1 with g = 1 and a bottleneck of 29: 2 · 116 · 29 + 9 · 29 =
+# 6,989, on unequal widths.
 #
 # </details>
 #

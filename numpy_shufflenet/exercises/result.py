@@ -224,4 +224,6 @@ def _literal(value: Any) -> str:
     if isinstance(value, np.ndarray):
         text = np.array2string(value, separator=", ", threshold=10_000, max_line_width=10_000)
         return f"np.array({' '.join(text.split())})"
+    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        return f"({', '.join(map(_literal, value))},)"
     return repr(value.item() if isinstance(value, np.generic) else value)

@@ -96,8 +96,8 @@ def go_to(page, step):
 
 
 def press_button(page, text):
-    names = page.evaluate("[...document.querySelectorAll('.bar button')].map(b => b.textContent)")
-    page.click(f".bar button:nth-of-type({names.index(text) + 1})")
+    names = page.evaluate("[...document.querySelectorAll('.bar > button')].map(b => b.textContent)")
+    page.click(f".bar > button:nth-of-type({names.index(text) + 1})")
 
 
 @pytest.mark.parametrize("name", list(pictures()))
@@ -190,7 +190,7 @@ def test_playing_goes_through_to_the_end(shown):
     press_button(page, "▶ Play")
     page.wait_for("document.querySelector('.bar output').textContent === 'step 2 of 4'")
     page.wait_for("document.querySelector('.bar output').textContent === 'step 4 of 4'")
-    page.wait_for("document.querySelector('.bar button:nth-of-type(4)').textContent === '▶ Play'")
+    page.wait_for("document.querySelector('.bar > button:nth-of-type(2)').textContent === '▶ Play'")
     assert marked(page, picture, "out") == {"y[3]"}
 
 

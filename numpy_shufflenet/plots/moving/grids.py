@@ -118,7 +118,7 @@ class Grid:
         return (
             f'<svg class="tile" role="group" aria-label="{label}" viewBox="0 0 {w} {h}" '
             f'width="{w}" height="{h}" data-first="{first}" data-count="{height * width}" '
-            f'data-columns="{width}">{"".join(cells)}</svg>'
+            f'data-columns="{width}">{" ".join(cells)}</svg>'
         )
 
 

@@ -13,13 +13,15 @@
     const bar = make("div", "bar");
     bar.setAttribute("role", "toolbar");
     bar.setAttribute("aria-label", "steps");
+    const tablist = make("span", "tabs");
+    tablist.setAttribute("role", "tablist");
     const tabs = views.length > 1 ? views.map((view, number) => {
       const tab = button(view.scene.name, () => show(number));
       tab.setAttribute("role", "tab");
-      bar.append(tab);
+      tablist.append(tab);
       return tab;
     }) : [];
-    if (tabs.length) bar.append(make("span", "gap"));
+    if (tabs.length) bar.append(tablist);
     const back = button("◀ Back", () => { stop(); step(-1); });
     const play = button("▶ Play", () => (timer ? stop() : run()));
     const next = button("Next ▶", () => { stop(); step(1); });
