@@ -335,7 +335,7 @@ for (name, errors), style in zip(table2.items(), ("o-", "s--", "^:"), strict=Tru
     left.plot(range(5), errors, style, label=name)
 left.set_xticks(range(5), groups)
 left.set(xlabel="groups", ylabel="error on ImageNet in %", title="V1, table 2", ylim=(30, 60))
-left.legend()
+left.legend(ncols=3, loc=(0.02, 0.2), fontsize=9)
 places = np.arange(len(table3))
 for offset, number, name, colour in ((-0.2, 0, "without", "#767676"), (0.2, 1, "with", "#0072B2")):
     heights = [pair[number] for pair in table3.values()]
@@ -371,13 +371,13 @@ def best_milliseconds(run, repeats=5):
     return 1000 * min(times)
 
 
-print(f"{'layer':10} {'kind':34} multiply-adds      ms")
+print(f"{'layer':10} {'kind':38} multiply-adds      ms")
 for name, layer in unit.named_layers():
     if name in rows:
         given = trace.inputs[name]
         ms = best_milliseconds(lambda layer=layer, given=given: layer.forward(given, training=True))
         layer.release()
-        print(f"{name:10} {rows[name].kind:34} {4 * rows[name].multiply_adds:13,} {ms:7.2f}")
+        print(f"{name:10} {rows[name].kind:38} {4 * rows[name].multiply_adds:13,} {ms:7.2f}")
 
 # %% [markdown]
 # The layers without a multiply-add take a good part of the time. The count in the paper doesn't
