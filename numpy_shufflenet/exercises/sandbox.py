@@ -6,6 +6,7 @@ its time is over: that ends endless loops of Python, though not of C.
 """
 
 import contextlib
+import faulthandler
 import io
 import os
 import pickle
@@ -68,7 +69,7 @@ def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> 
     reader, writer = os.pipe()
     sys.stdout.flush()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads: the child uses none of them
+        warnings.simplefilter("ignore")  # of threads in this process: the child uses none of them
         pid = os.fork()
     if pid == 0:
         os.close(reader)
@@ -90,6 +91,7 @@ def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> 
 def _be_the_child(task: Callable[[Note], Any], writer: int, megabytes: int) -> NoReturn:
     """Run the task, write what comes of it, and end without any clean-up of the parent's things."""
     try:
+        faulthandler.disable()  # where Python itself ends here, the parent says so
         printed = io.StringIO()
 
         def send(kind: str, value: Any) -> None:
