@@ -1,15 +1,31 @@
-"""Which floor an operation runs on. Layers call operations here, and nowhere else.
+"""Which floor an operation runs on, and on how many threads. Layers call operations here only.
 
-y, call = backend.forward("conv2d", x, w, None, stride=2)
-dx, dw, db = backend.backward(dy, call)
+    y, call = backend.forward("conv2d", x, w, None, stride=2)
+    dx, dw, db = backend.backward(dy, call)
+
+Two backends: "numpy" runs every operation on the floor `ops`; "numba", which is used where Numba is
+installed, runs on `kernels` those that have a kernel. Another one can be chosen for good, for a
+block, or by the environment:
+
+    backend.use("numpy")
+    with backend.use("numpy"): ...
+    NUMPY_SHUFFLENET_BACKEND=numpy
 """
 
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet import operations
+from numpy_shufflenet import _threads, operations
 from numpy_shufflenet._typing import Array
+
+BACKENDS = ("numpy", "numba")
+ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
 class Call(NamedTuple):
@@ -23,14 +39,120 @@ class Call(NamedTuple):
 def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]:
     """Run NAME_forward; return its output, and the call for `backward`."""
     operation = operations.find(name)
-    floor = "ops"
+    floor = "kernels" if operation.kernel and current() == "numba" else "ops"
     y, cache = operation.forward(floor)(*arrays, **hyperparameters)
     return y, Call(operation, floor, cache)
 
 
-def backward(dy: Any, call: Call) -> Any:
+def backward(dy: Any, call: Call, **options: Any) -> Any:
     """Run NAME_backward on the floor that the forward ran on; return what it returns."""
-    return call.operation.backward(call.floor)(dy, call.cache)
+    return call.operation.backward(call.floor)(dy, call.cache, **options)
+
+
+# Which backend
+
+_chosen: str | None = None
+
+
+def current() -> str:
+    """Return the name of the backend in use."""
+    global _chosen
+    if _chosen is None:
+        default = "numba" if importlib.util.find_spec("numba") else "numpy"
+        _chosen = _checked(os.environ.get(ENVIRONMENT, default))
+    return _chosen
+
+
+class use:  # noqa: N801 - it reads as a verb
+    """Choose the backend, in all threads; in a `with` statement, until the end of its block.
+
+    Raises
+    ------
+    ValueError
+        If name is not "numpy" or "numba".
+    ImportError
+        If it is "numba", and Numba isn't installed.
+    """
+
+    def __init__(self, name: str):
+        global _chosen
+        self._before = current()
+        _chosen = _checked(name)
+
+    def __enter__(self) -> None:
+        """It is chosen already."""
+
+    def __exit__(self, *exception: object) -> None:
+        global _chosen
+        _chosen = self._before
+
+
+def _checked(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"backend={name!r} is not one of {', '.join(BACKENDS)}")
+    if name == "numba" and not importlib.util.find_spec("numba"):
+        raise ImportError('the backend "numba" needs numba: pip install numba')
+    return name
+
+
+# Threads
+
+num_threads = _threads.num_threads
+
+
+def set_num_threads(n: int) -> None:
+    """Use n threads from now on, the calling one included; the default is one for each core.
+
+    No result depends on it. The environment variable NUMPY_SHUFFLENET_NUM_THREADS does the same.
+
+    Raises
+    ------
+    ValueError
+        If n is not a whole number of at least 1.
+    """
+    _threads.set_num_threads(n)
+
+
+def own_cores() -> AbstractContextManager[None]:
+    """Hold BLAS at one thread in a block in which kernels share the cores; nothing with "numpy"."""
+    return _threads.single_threaded_blas if current() == "numba" else nullcontext()
+
+
+def for_each(count: int, run: Callable[[int], Any]) -> None:
+    """Call run(0), ..., run(count - 1), on several threads if the backend has kernels."""
+    if current() == "numba":
+        _threads.for_each(count, run)
+    else:
+        for i in range(count):
+            run(i)
+
+
+# Inference
+
+_local = threading.local()
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """In this block and thread, layers keep nothing for backward.
+
+    So arrays in between are gone as soon as the next layer has read them, and several threads may
+    run one model.
+    """
+    before = inferring()
+    _local.inferring = True
+    try:
+        yield
+    finally:
+        _local.inferring = before
+
+
+def inferring() -> bool:
+    """Return whether this thread is in a block of `inference`."""
+    return getattr(_local, "inferring", False)
+
+
+# Layout
 
 
 def channel_major(x: Array) -> Array:

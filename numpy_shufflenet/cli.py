@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from numpy_shufflenet import __version__
-from numpy_shufflenet.commands import check, demo, evaluate, predict, summary, train
+from numpy_shufflenet.commands import bench, check, demo, evaluate, predict, summary, train, zoo
 
-COMMANDS = (demo, train, evaluate, predict, summary, check)
+COMMANDS = (demo, train, evaluate, predict, summary, check, zoo, bench)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

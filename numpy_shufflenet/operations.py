@@ -15,7 +15,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 Shape = tuple[int, ...]
-FLOORS = ("ops", "steps")
+FLOORS = ("ops", "steps", "kernels")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Operation:
         Those in which y is linear while the others are held, and there is no bias.
     draw : callable
         See `example`.
+    kernel : bool
+        Whether the floor "kernels" has it; the others are fast enough on "ops".
     multiply_adds : callable
         Of the shapes of the arrays by name, and of y: the cost of one forward as the papers count
         (convolutions and matrix products only, taps that fall on padding included).
@@ -53,13 +55,19 @@ class Operation:
     linear_in: tuple[str, ...]
     draw: Callable[["Draw"], tuple[tuple[Any, ...], dict[str, Any]]]
     multiply_adds: Callable[[Mapping[str, Shape], Shape], int] = lambda shapes, y: 0
+    kernel: bool = True
+
+    @property
+    def floors(self) -> tuple[str, ...]:
+        """The floors that have this operation."""
+        return FLOORS if self.kernel else FLOORS[:2]
 
     def forward(self, floor: str = "ops") -> Callable[..., Any]:
-        """Return NAME_forward of a floor: "ops" or "steps"."""
+        """Return NAME_forward of a floor: "ops", "steps" or "kernels"."""
         return self._function(floor, "forward")
 
     def backward(self, floor: str = "ops") -> Callable[..., Any]:
-        """Return NAME_backward of a floor: "ops" or "steps"."""
+        """Return NAME_backward of a floor: "ops", "steps" or "kernels"."""
         return self._function(floor, "backward")
 
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
@@ -67,8 +75,8 @@ class Operation:
         return Example(*self.draw(Draw(np.random.default_rng(seed), np.dtype(dtype))))
 
     def _function(self, floor: str, direction: str) -> Callable[..., Any]:
-        if floor not in FLOORS:
-            raise ValueError(f"floor={floor!r} is not one of {', '.join(FLOORS)}")
+        if floor not in self.floors:
+            raise ValueError(f"floor={floor!r} is not one of {', '.join(self.floors)}")
         module = importlib.import_module(f"numpy_shufflenet.{floor}")
         function: Callable[..., Any] = getattr(module, f"{self.name}_{direction}")
         return function
@@ -220,6 +228,7 @@ _TABLE = (
         ("x",),
         ("x",),
         lambda draw: ((draw(2, 3, 3, 2),), {"scale": (2, 3)}),
+        kernel=False,
     ),
     Operation(
         "upsample_bilinear",
@@ -227,9 +236,10 @@ _TABLE = (
         ("x",),
         ("x",),
         lambda draw: ((draw(2, 3, 3, 2),), {"scale": 2, "align_corners": False}),
+        kernel=False,
     ),
     Operation("relu", ("x",), ("x",), (), lambda draw: ((draw(2, 3, 4, 5),), {})),
-    Operation("sigmoid", ("x",), ("x",), (), lambda draw: ((draw(2, 3, 4, 5),), {})),
+    Operation("sigmoid", ("x",), ("x",), (), lambda draw: ((draw(2, 3, 4, 5),), {}), kernel=False),
     Operation(
         "squeeze_excitation",
         ("x", "w1", "b1", "w2", "b2"),
@@ -237,6 +247,7 @@ _TABLE = (
         (),
         lambda draw: ((draw(2, 4, 3, 2), draw(3, 4), draw(3), draw(4, 3), draw(4)), {}),
         _excitation_cost,
+        kernel=False,
     ),
     Operation(
         "linear",
@@ -245,6 +256,7 @@ _TABLE = (
         ("x", "w"),
         lambda draw: ((draw(4, 5), draw(3, 5), draw(3)), {}),
         _convolution_cost,
+        kernel=False,
     ),
     Operation(
         "dropout",
@@ -252,6 +264,7 @@ _TABLE = (
         ("x",),
         ("x",),
         lambda draw: ((draw(3, 4),), {"rate": 0.4, "rng": np.random.default_rng(0)}),
+        kernel=False,
     ),
     Operation(
         "softmax_cross_entropy",
@@ -259,6 +272,54 @@ _TABLE = (
         ("logits",),
         (),
         lambda draw: ((draw(4, 5), draw.rng.integers(0, 5, size=4)), {"label_smoothing": 0.1}),
+        kernel=False,
+    ),
+    Operation(
+        "add",
+        ("x1", "x2"),
+        ("x1", "x2"),
+        (),
+        lambda draw: ((draw(2, 3, 4, 5), draw(2, 3, 4, 5)), {}),
+    ),
+    Operation(
+        "add_relu",
+        ("x1", "x2"),
+        ("x1", "x2"),
+        (),
+        lambda draw: ((draw(2, 3, 4, 5), draw(2, 3, 4, 5)), {}),
+    ),
+    Operation(
+        "batch_norm_relu",
+        ("x", "gamma", "beta"),
+        ("x", "gamma", "beta"),
+        (),
+        lambda draw: ((2 + 3 * draw(3, 4, 3, 2), draw(4), draw(4)), {"eps": 1e-5}),
+    ),
+    Operation(
+        "conv2d_relu",
+        ("x", "w", "b"),
+        ("x", "w", "b"),
+        (),
+        lambda draw: (
+            (draw(2, 6, 5, 4), draw(4, 3, 3, 2), draw(4)),
+            {"stride": 2, "padding": ((1, 0), (1, 2)), "dilation": 1, "groups": 2},
+        ),
+        _convolution_cost,
+    ),
+    Operation(
+        "pointwise_conv2d_relu",
+        ("x", "w", "b"),
+        ("x", "w", "b"),
+        (),
+        lambda draw: ((draw(2, 6, 3, 4), draw(4, 3, 1, 1), draw(4)), {"groups": 2}),
+        _convolution_cost,
+    ),
+    Operation(
+        "channel_concat_shuffle",
+        ("*arrays",),
+        ("*arrays",),
+        ("*arrays",),
+        lambda draw: ((draw(2, 1, 3, 2), draw(2, 3, 3, 2), draw(2, 2, 3, 2)), {"groups": 2}),
     ),
 )
 

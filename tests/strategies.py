@@ -262,6 +262,31 @@ def dropout(make: Maker) -> Case:
     return (make(*any_shape(make)),), {"rate": rate, "rng": np.random.default_rng(make.seed)}
 
 
+def add(make: Maker) -> Case:
+    """Sums that are not near 0, where the ReLU of the fused one has its kink."""
+    shape = any_shape(make)
+    x1, total = make.spread(*shape), make.spread(*shape)
+    return (x1, make.laid_out(total - x1)), {}
+
+
+def conv2d_relu(make: Maker) -> Case:
+    """With a bias that keeps most outputs away from the kink of the ReLU."""
+    (x, w, _), hyperparameters = conv2d(make)
+    return (x, w, make(len(w), std=20.0)), hyperparameters
+
+
+def pointwise_conv2d_relu(make: Maker) -> Case:
+    (x, w, _), hyperparameters = pointwise_conv2d(make)
+    return (x, w, make(len(w), std=20.0)), hyperparameters
+
+
+def channel_concat_shuffle(make: Maker) -> Case:
+    arrays, _ = channel_concat(make)
+    channels = sum(array.shape[1] for array in arrays)
+    divisors = [g for g in range(1, channels + 1) if channels % g == 0]
+    return arrays, {"groups": make.draw(st.sampled_from(divisors))}
+
+
 def softmax_cross_entropy(make: Maker) -> Case:
     n, classes = make.batch(), make.size()
     label_smoothing = make.draw(st.sampled_from((0.0, 0.1, 1.0)))
@@ -292,6 +317,12 @@ CASES: dict[str, Callable[[Maker], Case]] = {
     "linear": linear,
     "dropout": dropout,
     "softmax_cross_entropy": softmax_cross_entropy,
+    "add": add,
+    "add_relu": add,
+    "batch_norm_relu": batch_norm,
+    "conv2d_relu": conv2d_relu,
+    "pointwise_conv2d_relu": pointwise_conv2d_relu,
+    "channel_concat_shuffle": channel_concat_shuffle,
 }
 
 

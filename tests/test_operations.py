@@ -19,7 +19,7 @@ from strategies import (
     seeds,
 )
 
-from numpy_shufflenet import ops, steps
+from numpy_shufflenet import kernels, ops, steps
 from numpy_shufflenet.operations import OPERATIONS, Example, find
 
 names = pytest.mark.parametrize("name", OPERATIONS)
@@ -29,10 +29,12 @@ def test_every_forward_is_in_the_table():
     listed = {f"{name}_forward" for name in OPERATIONS}
     assert listed == {name for name in ops.__all__ if name.endswith("_forward")}
     assert listed == {name for name in steps.__all__ if name.endswith("_forward")}
+    compiled = {f"{name}_forward" for name, operation in OPERATIONS.items() if operation.kernel}
+    assert compiled == {name for name in kernels.__all__ if name.endswith("_forward")}
     assert set(OPERATIONS) == set(CASES)
 
 
-@pytest.mark.parametrize("floor", [ops, steps])
+@pytest.mark.parametrize("floor", [ops, steps, kernels])
 def test_every_forward_of_a_file_is_public(floor):
     for module in pkgutil.iter_modules(floor.__path__):
         contents = vars(importlib.import_module(f"{floor.__name__}.{module.name}"))
@@ -43,10 +45,10 @@ def test_every_forward_of_a_file_is_public(floor):
 
 
 @names
-def test_every_operation_has_its_functions_on_both_floors(name):
+def test_every_operation_has_its_functions_on_its_floors(name):
     for direction in ("forward", "backward"):
         assert inspect.isgeneratorfunction(getattr(steps, f"{name}_{direction}_steps"))
-        for floor in ("ops", "steps"):
+        for floor in OPERATIONS[name].floors:
             function = getattr(OPERATIONS[name], direction)(floor)
             assert function.__name__ == f"{name}_{direction}"
             assert function.__module__.startswith(f"numpy_shufflenet.{floor}.")
@@ -67,6 +69,9 @@ def test_arrays_are_those_of_the_signature(name):
             (p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()
         ]
 
+    if operation.kernel:
+        kernel = without_types(operation.forward("kernels"))
+        assert kernel == without_types(operation.forward())
     twin = without_types(getattr(steps, f"{name}_forward_steps"))
     assert twin == without_types(operation.forward())
     # backward takes dy, and then what forward took
@@ -120,7 +125,7 @@ def test_backward_is_the_adjoint_of_what_is_linear(name, data, seed):
     operation = OPERATIONS[name]
     case = without_bias(operation, data.draw(cases(name, np.float64)))
     rng = np.random.default_rng(seed)
-    for floor in ("ops", "steps"):
+    for floor in operation.floors:
         y, cache = run(operation, case, floor)
         dy = cotangent_like(y, rng)
         gradients = as_tuple(operation.backward(floor)(dy, cache))
@@ -151,8 +156,10 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_an_unknown_floor_lists_the_known_ones():
-    with pytest.raises(ValueError, match="floor='cellar' is not one of ops, steps"):
+    with pytest.raises(ValueError, match="floor='cellar' is not one of ops, steps, kernels"):
         find("conv2d").forward("cellar")
+    with pytest.raises(ValueError, match=r"floor='kernels' is not one of ops, steps$"):
+        find("sigmoid").forward("kernels")
 
 
 def positions(operation, case, argument):

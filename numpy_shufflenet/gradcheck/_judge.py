@@ -2,18 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._scales import signed
 from numpy_shufflenet.gradcheck._trial import Trial
+from numpy_shufflenet.gradcheck.complex_step import ComplexStep
 from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope
-from numpy_shufflenet.gradcheck.verdict import ArrayReport, Entry, Status
+from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 CLEARLY = 1000  # times the estimated error: no luck makes an estimate that small
+FAR = 16  # times smaller than what is usual in its array: an entry with a scale of its own
+MANY = 2000  # entries compared in one check; more only where a kink asks for it
 
+# method of `check` -> how differences are taken
+DIFFERENCES = {
+    "auto": "five-point",
+    "adjoint": "five-point",
+    "complex": "five-point",
+    "central": "central",
+    "five-point": "five-point",
+    "richardson": "richardson",
+}
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
 
 
@@ -55,6 +68,14 @@ def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precis
     return Precision(eps, 3, tolerance or 1e-4, enough=1e-3, limit=3e-2)
 
 
+class _Tried(NamedTuple):
+    outcome: Outcome
+    slope: Slope
+    analytic: float  # in the measure of the slope
+    slack: float
+    entry: Entry
+
+
 class Judge:
     """Compares the gradients of one trial.
 
@@ -68,6 +89,8 @@ class Judge:
     precision : Precision
     rng : Generator
         Draws the directions.
+    method : str
+        See `check`.
     """
 
     def __init__(
@@ -77,37 +100,73 @@ class Judge:
         gradients: Sequence[Sequence[Array | None]],
         precision: Precision,
         rng: np.random.Generator,
+        method: str = "auto",
     ) -> None:
         self.trial = trial
         self.dys = dys
         self.gradients = gradients
         self.precision = precision
         self.rng = rng
+        self.method = method
+        self.compared = 0  # entries, one by one
+        self._last: tuple[Array, Line] | None = None  # the last direction, of dys[_number]
+        self._number = 0
+        self._affine: set[int] = set()  # arrays in which y proved linear along a direction
+        self._complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
 
     def array(self, position: int, per_entry: bool) -> ArrayReport:
         """Judge one array by directions, and by entries if asked for or a direction objects."""
         array = self.trial.arrays[position]
         report = ArrayReport(self.trial.names[position], array.shape)
-        outcomes = [self._direction(position, n, report) for n in range(len(self.dys))]
-        if per_entry or any(outcome != "agrees" for outcome in outcomes):
+        self._complex = self._last = None
+        found = [self._direction(position, n, report) for n in range(len(self.dys))]
+        outcomes = {outcome for outcome, _ in found}
+        if not per_entry and self._too_many(array.size, found):
+            report.status = "fail"
+            return report
+        if per_entry or outcomes != {"agrees"}:
+            smooth = not any(slope.detectors for _, slope in found)
+            if self.method == "auto" and smooth and self._complex is None:
+                self._complex = self._probe(position)
             self._entries(position, report)
             # Each entry may be within its own error, and their sum not.
             if report.status == "pass" and "wrong" in outcomes and not report.kinks:
                 report.status = "fail"
         return report
 
-    def _direction(self, position: int, number: int, report: ArrayReport) -> Outcome:
-        array = self.trial.arrays[position]
-        direction = scales(array) * signed(self.rng, array.shape)
+    def _too_many(self, size: int, found: list[tuple[Outcome, Slope]]) -> bool:
+        """Whether to leave it at the directions: one is wrong for sure, and others are located."""
+        clear = any(outcome == "wrong" and not slope.detectors for outcome, slope in found)
+        return clear and self.compared > 0 and self.compared + size > MANY
+
+    def _direction(self, position: int, number: int, report: ArrayReport) -> tuple[Outcome, Slope]:
+        direction, line = self._new_line(position, number)
         gradient = self.gradients[number][position]
         assert gradient is not None
         parts = np.asarray(gradient, np.float64) * direction
         analytic = float(parts.sum())
         size = float(np.sqrt(np.square(parts).sum()))
-        slope = self._slope(position, number, direction, analytic, size, patient=True)
+        if self.method == "complex" and self._complex is None:
+            self._complex = self._probe(position)
+        slope = self._slope(position, number, direction, analytic, size, line)
         report.directions += 1
+        report.method = slope.method
         self._note(report, analytic, slope, size)
-        return self._outcome(analytic, slope, size, number)
+        return self._outcome(analytic, slope, size, number), slope
+
+    def _probe(self, position: int) -> ComplexStep | None:
+        """Return the complex step for an array, if f proves holomorphic in it here."""
+        direction, line = self._last or self._new_line(position, 0)
+        step = ComplexStep(self.trial, position)
+        return step if step.proves(self.dys[self._number], direction, line) else None
+
+    def _new_line(self, position: int, number: int) -> tuple[Array, Line]:
+        direction = self.trial.scales(position) * signed(
+            self.rng, self.trial.arrays[position].shape
+        )
+        self._number = number
+        self._last = direction, self._line(position, number, direction, DIFFERENCES[self.method])
+        return self._last
 
     def _entries(self, position: int, report: ArrayReport) -> None:
         """Judge every entry on its own."""
@@ -117,26 +176,26 @@ class Judge:
         report.numeric = np.full(array.shape, np.nan)
         report.error = np.full(array.shape, np.nan)
         report.difference = report.precision = 0.0
-        all_scales = scales(array)
+        all_scales = self.trial.scales(position)
         slack = self.precision.eps * 64 * float(np.abs(report.analytic * all_scales).max())
         statuses: set[Status] = set()
         worst = -1.0
         for index in np.ndindex(array.shape):
-            scale = float(all_scales[index])
-            direction = np.zeros(array.shape)
-            direction[index] = scale
-            analytic = float(report.analytic[index]) * scale
-            slope = self._slope(position, 0, direction, analytic, slack, patient=False)
-            outcome = self._outcome(analytic, slope, slack, 0)
-            found = Entry(
-                report.name, index, analytic / scale, slope.value / scale, slope.error / scale
-            )
+            scale, own = float(all_scales[index]), abs(float(array[index]))
+            tried = self._entry(position, index, scale, slack)
+            if tried.outcome != "agrees" and 0 < own < scale / FAR:
+                # Small among large ones: steps of its own size stay on its side of a kink or pole.
+                second = self._entry(position, index, own, slack * own / scale)
+                tried = tried if second.outcome == "imprecise" else second
+            found, outcome, slope = tried.entry, tried.outcome, tried.slope
+            report.method = slope.method
             report.entries += 1
+            self.compared += 1
             report.numeric[index], report.error[index] = found.numeric, found.error
             if outcome == "kink":
                 report.kinks.append(found)
                 continue
-            self._note(report, analytic, slope, slack)
+            self._note(report, tried.analytic, slope, tried.slack)
             if outcome != "agrees":
                 statuses.add("fail" if outcome == "wrong" else "imprecise")
             # A wrong entry outranks one that is only further away within its own large error.
@@ -146,6 +205,25 @@ class Judge:
                 report.worst, worst = found, rank
         report.status = "fail" if "fail" in statuses else next(iter(statuses), "pass")
 
+    def _entry(self, position: int, index: tuple[int, ...], scale: float, slack: float) -> "_Tried":
+        """Judge one entry, with steps of a share of `scale`."""
+        array, gradient = self.trial.arrays[position], self.gradients[0][position]
+        assert gradient is not None
+        direction = np.zeros(array.shape)
+        direction[index] = scale
+        analytic = float(gradient[index]) * scale
+        slope = self._slope(position, 0, direction, analytic, slack, None)
+        outcome = self._outcome(analytic, slope, slack, 0)
+        entry = Entry(
+            self.trial.names[position],
+            index,
+            analytic / scale,
+            slope.value / scale,
+            slope.error / scale,
+            slope.detectors if outcome == "kink" else (),
+        )
+        return _Tried(outcome, slope, analytic, slack, entry)
+
     def _slope(
         self,
         position: int,
@@ -153,21 +231,19 @@ class Judge:
         direction: Array,
         analytic: float,
         size: float,
-        *,
-        patient: bool,
+        line: Line | None,
     ) -> Slope:
-        trial, dy = self.trial, self.dys[number]
-        array = trial.arrays[position]
-
-        def change(t: float) -> Array:
-            moved = array + (t * direction).astype(array.dtype)
-            with np.errstate(all="ignore"):
-                try:
-                    return dy * (trial.evaluate({position: moved}) - trial.y)
-                except (ValueError, ArithmeticError):  # f isn't defined there
-                    return np.full(dy.shape, np.nan)
-
-        line = Line(change, np.abs(dy * trial.y), self.precision.eps)
+        """Measure a slope: patiently along a given line, else along that of one entry."""
+        patient = line is not None
+        if self._complex is not None:
+            return self._complex.slope(self.dys[number], direction)
+        if line is None:
+            line = self._line(position, number, direction, DIFFERENCES[self.method])
+        elif self.method in ("auto", "adjoint"):
+            affine = line.affine(again=position in self._affine)
+            if affine is not None:
+                self._affine.add(position)
+                return affine
         natural = self._natural(number)
 
         def precise(slope: Slope) -> bool:
@@ -184,16 +260,32 @@ class Judge:
 
         return find_slope(line, self.precision.first_level, accept, precise, patient=patient)
 
+    def _line(self, position: int, number: int, direction: Array, method: str) -> Line:
+        trial, dy = self.trial, self.dys[number]
+        array = trial.arrays[position]
+
+        def change(t: float) -> tuple[Array, bool]:
+            moved = array + (t * direction).astype(array.dtype)
+            with np.errstate(all="ignore"):
+                try:
+                    y = trial.evaluate({position: moved})
+                except (ValueError, ArithmeticError):  # f isn't defined there
+                    return np.full(dy.shape, np.nan), False
+                return dy * (y - trial.y), trial.same_choices()
+
+        return Line(change, np.abs(dy * trial.y), self.precision.eps, method)
+
     def _outcome(self, analytic: float, slope: Slope, size: float, number: int) -> Outcome:
         if not np.isfinite(slope.value):
             return "imprecise"
         if not self._close(analytic, slope, size):
-            return "wrong"
+            # Where f chooses differently on both sides, no step tells what the slope is at 0.
+            return "kink" if "winners" in slope.detectors else "wrong"
         reference = max(abs(analytic), abs(slope.value), size)
         invisible = self.precision.zero * self._natural(number)
         if slope.error <= max(self.precision.limit * reference, invisible):
             return "agrees"
-        return "kink" if slope.kink else "imprecise"
+        return "kink" if slope.kink or "winners" in slope.detectors else "imprecise"
 
     def _close(self, analytic: float, slope: Slope, size: float) -> bool:
         reference = max(abs(analytic), abs(slope.value), size)
@@ -208,27 +300,3 @@ class Judge:
         reference = max(abs(analytic), abs(slope.value), size, self._natural(0) * 1e-6) or 1.0
         report.difference = max(report.difference, abs(analytic - slope.value) / reference)
         report.precision = max(report.precision, slope.error / reference)
-
-
-def scales(array: Array) -> Array:
-    """Return how far each entry moves at t = 1: its size, but not less than what is usual here.
-
-    With a large offset, such as 1e5 + noise, a step of that size would leave the noise far behind,
-    and with it all that y has to tell. Then it is the distance from the centre of the array, but
-    not so little that the rounding of x itself would show.
-    """
-    sizes = np.abs(array).astype(np.float64)
-    distances = np.abs(array - np.median(array)).astype(np.float64)
-    visible = np.cbrt(np.finfo(array.dtype).eps) * sizes
-    around_centre = np.maximum(_at_least_usual(distances), visible)
-    return np.minimum(_at_least_usual(sizes), around_centre if distances.any() else np.inf)
-
-
-def _at_least_usual(sizes: Array) -> Array:
-    usual = float(np.median(sizes[sizes > 0])) if sizes.any() else 1.0
-    return np.maximum(sizes, usual)
-
-
-def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return random numbers between 0.5 and 1.5 in size, of either sign: none of them near 0."""
-    return rng.uniform(0.5, 1.5, shape) * rng.choice((-1.0, 1.0), shape)

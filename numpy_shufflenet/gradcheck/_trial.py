@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._scales import scales
 
 
 class WrongGradientError(Exception):
@@ -27,6 +28,9 @@ class Trial:
         Of the arrays, for messages.
     dtype : dtype
         Floating-point arrays are converted to it.
+    pattern : callable, optional
+        Called with the arrays that f was just called with: the choices (masks, winners) that f
+        made there, as a sequence of arrays.
     """
 
     def __init__(
@@ -36,16 +40,22 @@ class Trial:
         arrays: Sequence[Any],
         names: Sequence[str],
         dtype: np.dtype[Any],
+        pattern: Callable[..., Sequence[Array]] | None = None,
     ) -> None:
         self._f = f
         self._vjp = vjp
+        self._pattern = pattern
         self.arrays = [_convert(array, dtype) for array in arrays]
         self.names = list(names)
         self.dtype = dtype
+        self._scales: dict[int, Array] = {}
         self.evaluations = 0
         self.written: set[str] = set()  # names of arguments that f or vjp wrote to
-        y = f(*self._copies(self.arrays))
+        copies = self._copies(self.arrays)
+        y = f(*copies)
         self.evaluations += 1
+        self.pattern = self._read_pattern(copies)
+        self.choices = self.pattern  # those of the last evaluation
         self._several = isinstance(y, tuple | list)
         self.outputs = [np.array(part) for part in (y if self._several else (y,))]
         for part in self.outputs:
@@ -60,7 +70,13 @@ class Trial:
     @property
     def differentiable(self) -> list[int]:
         """Positions of the floating-point arrays."""
-        return [i for i, a in enumerate(self.arrays) if _is_floating(a)]
+        return [i for i, a in enumerate(self.arrays) if is_floating(a)]
+
+    def scales(self, position: int) -> Array:
+        """Return how far each entry of an array moves at t = 1; see `_scales`."""
+        if position not in self._scales:
+            self._scales[position] = scales(self.arrays[position])
+        return self._scales[position]
 
     def evaluate(self, replaced: dict[int, Array]) -> Array:
         """Return y as one vector, with some arrays replaced; the others are copies."""
@@ -74,12 +90,32 @@ class Trial:
             raise ValueError(
                 f"f gives shapes {shapes}, but gave {[p.shape for p in self.outputs]} before"
             )
+        self.choices = self._read_pattern(copies)
         self._watch(arrays, copies)
         return _flatten(parts)
 
+    def same_choices(self) -> bool:
+        """Whether f chose in the last evaluation (masks, winners) as at the point itself."""
+        if self.choices is self.pattern:
+            return True
+        return len(self.choices) == len(self.pattern) and all(
+            np.array_equal(a, b) for a, b in zip(self.choices, self.pattern, strict=True)
+        )
+
+    def call(self, arrays: Sequence[Any]) -> list[Array]:
+        """Return the parts of y at any arrays (of another dtype or layout), as f gives them."""
+        self.evaluations += 1
+        y = self._f(*arrays)
+        return [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
+
+    def call_vjp(self, dys: Sequence[Array], arrays: Sequence[Any]) -> list[Any]:
+        """Return the gradients at any arrays, as vjp gives them."""
+        gradients = self._vjp(tuple(dys) if self._several else dys[0], *arrays)
+        return self._listed(gradients)
+
     def pull_back(self, cotangent: Array) -> list[Array | None]:
         """Return vjp's gradients for a flat cotangent, or raise WrongGradientError."""
-        dys = self._unflatten(cotangent)
+        dys = self.unflatten(cotangent)
         arrays = self._copies(self.arrays)
         given = [dy.copy() for dy in dys]
         try:
@@ -93,18 +129,13 @@ class Trial:
 
     def _checked(self, gradients: Any) -> list[Array | None]:
         """Check count, kind, shape, dtype and finiteness of the gradients; return copies."""
-        several = isinstance(gradients, tuple | list)
-        listed = list(gradients) if several else [gradients]
-        if len(listed) != len(self.arrays):
-            raise WrongGradientError(
-                f"vjp gives {len(listed)} gradients, but there are {len(self.arrays)} arrays"
-            )
+        listed = self._listed(gradients)
         checked: list[Array | None] = []
         for name, array, gradient in zip(self.names, self.arrays, listed, strict=True):
             if gradient is None:
                 checked.append(None)
                 continue
-            if not _is_floating(array):
+            if not is_floating(array):
                 kind = "None" if array is None else f"of dtype {np.asarray(array).dtype}"
                 raise WrongGradientError(
                     f"vjp gives a gradient for {name}, which is {kind} and has none"
@@ -114,16 +145,28 @@ class Trial:
             raise WrongGradientError("vjp gives None for every array; nothing is left to check")
         return checked
 
+    def _listed(self, gradients: Any) -> list[Any]:
+        listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+        if len(listed) != len(self.arrays):
+            raise WrongGradientError(
+                f"vjp gives {len(listed)} gradients, but there are {len(self.arrays)} arrays"
+            )
+        return listed
+
     def _copies(self, arrays: Sequence[Any]) -> list[Any]:
         # order "K" keeps the memory layout: a view of channel-major memory stays one.
         return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arrays]
+
+    def _read_pattern(self, arrays: Sequence[Any]) -> list[Array]:
+        return [] if self._pattern is None else [np.array(p) for p in self._pattern(*arrays)]
 
     def _watch(self, before: Sequence[Any], after: Sequence[Any]) -> None:
         for name, a, b in zip(self.names, before, after, strict=True):
             if isinstance(a, np.ndarray) and not np.array_equal(a, b):
                 self.written.add(name)
 
-    def _unflatten(self, vector: Array) -> list[Array]:
+    def unflatten(self, vector: Array) -> list[Array]:
+        """Return a flat cotangent as parts like those of y."""
         ends = np.cumsum([part.size for part in self.outputs])[:-1]
         pieces = np.split(vector, ends)
         return [
@@ -141,16 +184,21 @@ def _convert(array: Any, dtype: np.dtype[Any]) -> Any:
     return array.astype(dtype, order="K")
 
 
-def _is_floating(array: Any) -> bool:
+def is_floating(array: Any) -> bool:
+    """True for arrays of real floating-point numbers."""
     return isinstance(array, np.ndarray) and bool(np.issubdtype(array.dtype, np.floating))
 
 
 def _flatten(parts: Sequence[Array]) -> Array:
+    """Return all entries as one vector of float64."""
     return np.concatenate([part.ravel() for part in parts]).astype(np.float64)
 
 
 def _check_gradient(name: str, gradient: Any, array: Array) -> Array:
-    gradient = np.array(gradient)
+    try:
+        gradient = np.array(gradient)
+    except ValueError as error:  # a list of lists of different lengths
+        raise WrongGradientError(f"the gradient of {name} is no array: {error}") from error
     if gradient.shape != array.shape:
         raise WrongGradientError(
             f"the gradient of {name} has shape {gradient.shape}, but {name} has {array.shape}"

@@ -12,15 +12,17 @@ A plain sum as the loss (dy all ones) would hide what sums hide: batch normalisa
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._judge import Judge, Precision, precision_of, signed
-from numpy_shufflenet.gradcheck._sides import check_linear, check_repeats
+from numpy_shufflenet.gradcheck._judge import DIFFERENCES, Judge, precision_of
+from numpy_shufflenet.gradcheck._scales import signed
+from numpy_shufflenet.gradcheck._sides import SIDE_CHECKS, Sides
 from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
+from numpy_shufflenet.gradcheck.report import ArrayReport
 from numpy_shufflenet.gradcheck.verdict import Verdict
 
 KINK_LIMIT = 0.05  # of the entries that were compared
@@ -30,9 +32,13 @@ def check(
     f: Callable[..., Any],
     vjp: Callable[..., Any],
     *arrays: Any,
+    method: str = "auto",
     names: Sequence[str] | None = None,
     directions: int = 2,
     per_entry: bool = False,
+    pattern: Callable[..., Sequence[Array]] | None = None,
+    keeps_dtype: bool = False,
+    skip: Collection[str] = (),
     cotangent: Any = None,
     dtype: Any = np.float64,
     tolerance: float | None = None,
@@ -51,12 +57,28 @@ def check(
     *arrays : array or None
         The point. Integer arrays (labels, indices) and None are passed on as they are. f and vjp
         get copies, so nothing is ever written to these.
+    method : str
+        How slopes are measured.
+        "auto": the adjoint identity where y is linear in an array; else differences, five points
+        at the step that suits y; entries one by one by the complex step, where f proves
+        holomorphic.
+        "central", "five-point", "richardson": such differences only.
+        "complex": the complex step, or differences and a note where f is not holomorphic.
+        "adjoint": the adjoint identity, or differences and a note where y is not linear.
     names : sequence of str, optional
         Of the arrays, for the report; from the signature of f if not given.
     directions : int
         Random directions, and cotangents, for each array.
     per_entry : bool
         Whether every entry is compared even if all directions agree.
+    pattern : callable, optional
+        pattern(*arrays) gives the choices that f makes there (masks, winners) as a sequence of
+        arrays. It is called after f, with the same arrays. Kinks are found without it, too.
+    keeps_dtype : bool
+        Whether f must give the dtype that its arrays have, as an operation of a network must.
+    skip : collection of str
+        Side checks to leave out, of "writes", "repeats", "linear", "dtype", "batch", "layout" and
+        "float32".
     cotangent : array or tuple of arrays, optional
         Of the shape of y, instead of random ones.
     dtype : dtype or None
@@ -79,59 +101,81 @@ def check(
     Raises
     ------
     ValueError
-        If y is not finite or not floating-point, there is nothing to differentiate, or the
-        cotangent does not fit or is the same everywhere, which makes the loss a plain sum.
+        If y is not finite or not floating-point, there is nothing to differentiate, the
+        cotangent does not fit or is the same everywhere, which makes the loss a plain sum, or
+        method or skip is none of those above.
     """
     start = time.perf_counter()
     if directions < 1:
         raise ValueError(f"directions={directions!r} is not a whole number of at least 1")
+    if method not in DIFFERENCES:
+        raise ValueError(f"method={method!r} is not one of {', '.join(DIFFERENCES)}")
+    if unknown := [name for name in skip if name not in SIDE_CHECKS]:
+        raise ValueError(f"skip has {unknown[0]!r}, which is not one of {', '.join(SIDE_CHECKS)}")
     kind = _working_dtype(arrays, dtype)
-    trial = Trial(f, vjp, arrays, names or positional_names(f, len(arrays)), kind)
+    named = names or positional_names(f, len(arrays))
+    trial = Trial(f, vjp, arrays, named, kind, pattern)
     if not trial.differentiable:
         raise ValueError("no array is floating-point; there is nothing to differentiate")
     verdict = Verdict(seed=None if rng is not None else seed)
     generator = np.random.default_rng(seed) if rng is None else rng
     given = None if cotangent is None else _checked_cotangent(cotangent, trial)
     dys = [_cotangent(trial, generator) if given is None else given for _ in range(directions)]
+    verdict.trial, verdict.dys = trial, dys
+    sides = Sides(trial, dys, precision_of(kind, tolerance), skip, keeps_dtype=keeps_dtype)
+    judge = Judge(trial, dys, sides.gradients, sides.precision, generator, method)
     try:
-        _judge_all(trial, dys, verdict, generator, precision_of(kind, tolerance), per_entry)
+        _judge_all(judge, sides, verdict, per_entry)
     except WrongGradientError as error:
         verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
-    if trial.written and verdict.status in ("pass", "kink", "imprecise"):
-        verdict.status = "fail"
-        verdict.reason = f"f or vjp writes into {', '.join(sorted(trial.written))}"
+    if sides.writes() and verdict.status in ("pass", "kink", "imprecise"):
+        verdict.status, verdict.reason = "fail", sides.writes()
+    if kind == np.float32 and verdict.arrays:
+        verdict.notes.append(
+            f"in float32 differences are good to {verdict.precision:.0e} here; no error below that "
+            "is seen: check in float64"
+        )
     verdict.evaluations = trial.evaluations
     verdict.seconds = time.perf_counter() - start
     return verdict
 
 
-def _judge_all(
-    trial: Trial,
-    dys: Sequence[Array],
-    verdict: Verdict,
-    rng: np.random.Generator,
-    precision: Precision,
-    per_entry: bool,
-) -> None:
+def _judge_all(judge: Judge, sides: Sides, verdict: Verdict, per_entry: bool) -> None:
     """Fill in the verdict: side checks, then each array."""
-    gradients = [trial.pull_back(dy) for dy in dys]
-    if problem := check_repeats(trial, dys[0], gradients[0], precision):
+    trial = judge.trial
+    sides.pull_back()
+    if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
         return
-    judge = Judge(trial, dys, gradients, precision, rng)
     for i in trial.differentiable:
-        if gradients[0][i] is None:
-            verdict.notes.append(f"{trial.names[i]} is not differentiated: vjp gives None for it")
+        name = trial.names[i]
+        if sides.gradients[0][i] is None:
+            verdict.notes.append(f"{name} is not differentiated: vjp gives None for it")
         elif trial.arrays[i].size == 0:
-            verdict.notes.append(f"{trial.names[i]} is empty: there is nothing to compare")
+            verdict.notes.append(f"{name} is empty: there is nothing to compare")
         else:
-            verdict.arrays.append(judge.array(i, per_entry))
+            report = judge.array(i, per_entry)
+            verdict.arrays.append(report)
+            verdict.notes += _notes(report, judge.method)
     _conclude(verdict)
-    if verdict.status == "pass" and (problem := check_linear(trial, dys, gradients, precision)):
+    if verdict.status == "pass" and not sides.writes() and (problem := sides.problem()):
         verdict.status, verdict.reason = "fail", problem
+    verdict.notes += sides.notes
     # Last, because a function that counts its calls may start well.
-    if problem := check_repeats(trial, dys[0], gradients[0], precision):
+    if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
+
+
+def _notes(report: ArrayReport, method: str) -> list[str]:
+    """Say where the method that was asked for could not be used, or entries were left out."""
+    notes = []
+    if method == "complex" and report.method != "complex step":
+        notes.append(f"y is not holomorphic in {report.name} here: differences were used")
+    if method == "adjoint" and report.method != "adjoint identity":
+        notes.append(f"y is not linear in {report.name}: differences were used")
+    if report.status == "fail" and not report.entries:
+        notes.append(f"entries of {report.name} were not compared one by one, as others were")
+    return notes
 
 
 def _conclude(verdict: Verdict) -> None:

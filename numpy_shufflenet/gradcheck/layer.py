@@ -1,5 +1,6 @@
 """Checks of layers: x and every parameter, by `check`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,26 +31,38 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
     Verdict
         Its arrays are x and the parameters, by name.
     """
-    copy = layer.astype(np.float64)
-    random = keep_random(generators_of(copy))
-    names = list(copy.parameters())
+    copies = {np.dtype(np.float64): layer.astype(np.float64)}
+    names = list(layer.parameters())
+    last: list[Any] = [None]
 
     def run(point: Array, parameters: tuple[Array, ...]) -> Any:
+        dtype = np.asarray(point).dtype
+        if dtype not in copies:
+            copies[dtype] = layer.astype(dtype)
+        copy = last[0] = copies[dtype]
         for live, value in zip(copy.parameters().values(), parameters, strict=True):
             live[...] = value
-        random()
         copy.release()
+        random = randoms.setdefault(dtype, keep_random(generators_of(copy)))
+        random()
         return copy.forward(point, training=training)
+
+    randoms: dict[Any, Callable[[], None]] = {}
 
     def f(point: Array, *parameters: Array) -> Any:
         return run(point, parameters)
 
     def vjp(dy: Any, point: Array, *parameters: Array) -> tuple[Array, ...]:
-        copy.zero_gradients()
         run(point, parameters)
+        copy = last[0]
+        copy.zero_gradients()
         dx = copy.backward(dy)
         gradients = copy.gradients()
         return dx, *(gradients[name] for name in names)
 
     options.setdefault("names", ["x", *names])
-    return check(f, vjp, x, *copy.parameters().values(), **options)
+    options.setdefault("keeps_dtype", True)
+    if hasattr(layer, "activation_pattern"):
+        options.setdefault("pattern", lambda *_: last[0].activation_pattern())
+    values = copies[np.dtype(np.float64)].parameters().values()
+    return check(f, vjp, x, *values, **options)

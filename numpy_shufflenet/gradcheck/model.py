@@ -25,21 +25,18 @@ is all there is.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._random import generators_of, keep_random
+from numpy_shufflenet.gradcheck._network import Loss, Network, cross_entropy, problem_of
 from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
 
 STEPS = tuple(1e-4 * 4.0**-k for k in range(8))
 SMALLEST_SCALE = 1e-2
-ROUNDINGS = 8
 SPARE = 3  # entries drawn anew, per tensor, where the first ones lie on kinks
-
-Loss = Callable[[Array], tuple[float, Array]]
 
 
 def check_model(
@@ -95,7 +92,7 @@ def check_model(
     if entries < 1:
         raise ValueError(f"entries={entries!r} is not a whole number of at least 1")
     start = time.perf_counter()
-    network = _Network(model, x, loss or _cross_entropy(np.asarray(labels)), training)
+    network = Network(model, x, loss or cross_entropy(np.asarray(labels)), training)
     rng = np.random.default_rng(seed)
     verdict = ModelVerdict(loss=network.value, tolerance=tolerance, training=training)
     if not network.repeats():
@@ -110,67 +107,8 @@ def check_model(
     return verdict
 
 
-class _Network:
-    """The copy under test: its loss as a function of whatever is in its parameters and in x."""
-
-    def __init__(self, model: Any, x: Array, loss: Loss, training: bool) -> None:
-        self.model = model.astype(np.float64)
-        self.x = np.array(x, np.float64)
-        self.loss = loss
-        self.training = training
-        self.evaluations = 0
-        self._restore_random = keep_random(generators_of(self.model))
-        self.last_step = 0  # index into STEPS that was clean for the entry before
-        self.model.zero_gradients()
-        self.value, dlogits = self._forward()
-        self.pattern = self.model.activation_pattern()
-        dx = self.model.backward(dlogits)
-        self.gradients = {name: np.array(g) for name, g in self.model.gradients().items()}
-        self.input_gradient = np.array(dx)
-        self.rounding = self._rounding(dlogits)
-
-    def _rounding(self, dlogits: Array) -> float:
-        """Return what rounding may change in the loss: of itself, of the logits, of the weights."""
-        weights = self.model.parameters()
-        parts = [dlogits * self.logits]
-        parts += [
-            g * weights[name]
-            for name, g in self.gradients.items()
-            if not _problem(weights[name], g)
-        ]
-        moved = sum(float(np.square(part).sum()) for part in parts)
-        return float(ROUNDINGS * np.finfo(float).eps * (abs(self.value) + np.sqrt(moved)))
-
-    def tensors(self, include_input: bool) -> Iterator[tuple[str, tuple[Array, Any]]]:
-        """Yield name, (live array, gradient)."""
-        for name, value in self.model.parameters().items():
-            yield name, (value, self.gradients.get(name))
-        if include_input:
-            yield "x", (self.x, self.input_gradient)
-
-    def repeats(self) -> bool:
-        """Whether the same forward gives the same loss again."""
-        again, _ = self._forward()
-        return bool(abs(again - self.value) <= self.rounding)
-
-    def clean_loss(self) -> float | None:
-        """Return the loss, or None if it lies on another smooth piece."""
-        value, _ = self._forward()
-        pattern = self.model.activation_pattern()
-        same = all(np.array_equal(a, b) for a, b in zip(pattern, self.pattern, strict=True))
-        return value if same else None
-
-    def _forward(self) -> tuple[float, Array]:
-        self._restore_random()  # dropout draws the same mask each time
-        self.model.release()
-        self.evaluations += 1
-        self.logits = self.model.forward(self.x, training=self.training)
-        value, dlogits = self.loss(self.logits)
-        return float(value), dlogits
-
-
 def _check_tensor(
-    network: _Network,
+    network: Network,
     name: str,
     tensor: tuple[Array, Any],
     entries: int,
@@ -179,7 +117,7 @@ def _check_tensor(
 ) -> TensorRow:
     value, gradient = tensor
     row = TensorRow(name, value.shape)
-    problem = _problem(value, gradient)
+    problem = problem_of(value, gradient)
     if problem:
         row.status, row.reason = "fail", problem
         return row
@@ -212,7 +150,7 @@ class _Difference(NamedTuple):
 
 
 def _difference(
-    network: _Network, value: Array, index: tuple[int, ...], first: int
+    network: Network, value: Array, index: tuple[int, ...], first: int
 ) -> _Difference | None:
     """Return the central difference of the largest clean step from STEPS[first] on."""
     scale = max(float(np.sqrt(np.mean(np.square(value)))), SMALLEST_SCALE)
@@ -242,26 +180,3 @@ def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
     largest = int(np.abs(gradient).argmax())
     others = rng.permutation(gradient.size)[:count].tolist()
     return [largest, *(i for i in others if i != largest)]
-
-
-def _problem(value: Array, gradient: Any) -> str:
-    if gradient is None:
-        return "there is no gradient"
-    if gradient.shape != value.shape:
-        return f"the gradient has shape {gradient.shape}"
-    if gradient.dtype != value.dtype:
-        return f"the gradient has dtype {gradient.dtype}"
-    if not np.isfinite(gradient).all():
-        return "the gradient is not finite"
-    return ""
-
-
-def _cross_entropy(labels: Array) -> Loss:
-    # Imported here, so that checks of other functions need nothing but this room.
-    from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-
-    def loss(logits: Array) -> tuple[float, Array]:
-        value, cache = softmax_cross_entropy_forward(logits, labels)
-        return float(value), softmax_cross_entropy_backward(1.0, cache)
-
-    return loss

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from numpy_shufflenet.gradcheck.verdict import Entry, Status
+from numpy_shufflenet.gradcheck.report import Entry, Status
 
 KINK_LIMIT = 0.05  # of all entries
 USEFUL = 1e-2  # a floor above this share of the largest gradient hides too much
@@ -138,6 +138,16 @@ class ModelVerdict:
     def kinks(self) -> int:
         """Of these, entries on kinks, left out."""
         return sum(row.kinks for row in self.rows)
+
+    @property
+    def difference(self) -> float:
+        """The largest |analytic - numeric|, beside the tensor's largest gradient.
+
+        Tensors whose gradients are nothing but rounding, as of a shift before a batch
+        normalisation, are left out.
+        """
+        seen = [row for row in self.rows if row.largest_gradient > row.floor]
+        return max((row.difference / row.largest_gradient for row in seen), default=0.0)
 
     @property
     def worst(self) -> TensorRow | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck.check import check, positional_names
 from numpy_shufflenet.gradcheck.verdict import Verdict
 
@@ -31,7 +32,8 @@ def check_pair(
         The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
         though they are floating-point (running statistics) go by keyword.
     **keywords
-        Hyperparameters of forward, and options of `check` (seed, per_entry, tolerance, ...). A
+        Hyperparameters of forward, and options of `check` (seed, per_entry, tolerance, ...); here
+        `pattern` is called with the cache, and is `choices_in` if not given. A
         name that forward has is forward's: `rng` is the checker's for most operations and the
         operation's own for dropout, where `seed` still is the checker's.
         Every evaluation gets a fresh copy of the hyperparameters, so a generator among them draws
@@ -44,19 +46,46 @@ def check_pair(
     owned = _parameters(forward)
     options = {k: v for k, v in keywords.items() if k in OPTIONS and k not in owned}
     hyperparameters = {k: v for k, v in keywords.items() if k not in options}
-    dtype = options.get("dtype", np.float64)
-    if dtype is not None:
-        hyperparameters = {k: _convert(v, dtype) for k, v in hyperparameters.items()}
+    return _check(forward, backward, arrays, hyperparameters, options)
+
+
+def _check(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    arrays: tuple[Any, ...],
+    hyperparameters: dict[str, Any],
+    options: dict[str, Any],
+) -> Verdict:
+    f, vjp, last_cache = functions_of(forward, backward, hyperparameters)
+    options = dict(options)
+    choices = options.get("pattern") or choices_in
+    options["pattern"] = lambda *_: choices(last_cache())
+    options.setdefault("names", positional_names(forward, len(arrays)))
+    options.setdefault("keeps_dtype", True)
+    return check(f, vjp, *arrays, **options)
+
+
+def functions_of(
+    forward: Callable[..., Any], backward: Callable[..., Any], hyperparameters: dict[str, Any]
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[[], Any]]:
+    """Return an operation as f and vjp of its arrays, as `check` wants them.
+
+    Each call gets a fresh copy of the hyperparameters, in the dtype of the arrays. The third
+    function returns the cache of the last forward.
+    """
+    last: list[Any] = [None]
 
     def f(*point: Any) -> Any:
-        return forward(*point, **copy.deepcopy(hyperparameters))[0]
+        dtype = next((a.dtype for a in point if _is_inexact(a)), None)
+        own = {k: _convert(copy.deepcopy(v), dtype) for k, v in hyperparameters.items()}
+        y, last[0] = forward(*point, **own)
+        return y
 
     def vjp(dy: Any, *point: Any) -> Any:
-        _, cache = forward(*point, **copy.deepcopy(hyperparameters))
-        return _one_per_array(backward(dy, cache), point)
+        f(*point)
+        return _one_per_array(backward(dy, last[0]), point)
 
-    options.setdefault("names", positional_names(forward, len(arrays)))
-    return check(f, vjp, *arrays, **options)
+    return f, vjp, lambda: last[0]
 
 
 def assert_gradients(
@@ -73,7 +102,7 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
     ----------
     name : str
     floor : str
-        Which implementation: "ops" or "steps".
+        Which implementation: one of `operations.FLOORS`.
     example : int
         Seed of the example.
     **options
@@ -95,12 +124,24 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
         arrays = tuple(named[n] for n in kept)
         hyperparameters |= {n: v for n, v in named.items() if n not in kept}
     forward, backward = operation.forward(floor), operation.backward(floor)
-    return check_pair(forward, backward, *arrays, **hyperparameters, **options)
+    options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
+    return _check(forward, backward, arrays, hyperparameters, options)
+
+
+def choices_in(cache: Any) -> list[Array]:
+    """Return the choices that a cache of our operations holds: winners, masks, signs of a ReLU."""
+    if isinstance(cache, np.ndarray):
+        return [cache] if cache.dtype.kind in "bi" else []
+    if type(cache).__name__ == "ReluCache":
+        return [cache.y > 0]
+    if isinstance(cache, tuple | list):
+        return [choice for part in cache for choice in choices_in(part)]
+    return []
 
 
 def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
     """Insert None for integer arrays, of which a backward says nothing."""
-    integer = [a is not None and not np.issubdtype(a.dtype, np.floating) for a in arrays]
+    integer = [isinstance(a, np.ndarray) and not _is_inexact(a) for a in arrays]
     if not any(integer):
         return gradients
     listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
@@ -111,9 +152,14 @@ def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
 
 
 def _convert(value: Any, dtype: Any) -> Any:
-    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
+    """Give floating-point hyperparameters (running statistics) the dtype of the arrays."""
+    if dtype is not None and isinstance(value, np.ndarray) and value.dtype.kind == "f":
         return value.astype(dtype)
     return value
+
+
+def _is_inexact(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
 
 
 def _parameters(forward: Callable[..., Any]) -> set[str]:

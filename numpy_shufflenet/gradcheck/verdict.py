@@ -1,78 +1,15 @@
-"""What a gradient check found."""
+"""What a gradient check found: the whole of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any
 
 from numpy_shufflenet._typing import Array
-
-Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of one array: what the backward says, and what differences say.
-
-    Attributes
-    ----------
-    array : str
-        Name of the array.
-    index : tuple of int
-        Position in it.
-    analytic, numeric : float
-        The gradient from the backward, and from differences.
-    error : float
-        Estimated error of `numeric`.
-    """
-
-    array: str
-    index: tuple[int, ...]
-    analytic: float
-    numeric: float
-    error: float
-
-    def __str__(self) -> str:
-        place = f"{self.array}[{', '.join(map(str, self.index))}]"
-        numeric = f"{self.numeric:.10g} ± {self.error:.1g}"
-        return f"{place}: analytic {self.analytic:.10g}, numeric {numeric}"
-
-
-@dataclass
-class ArrayReport:
-    """The check of one array.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    status : str
-    directions : int
-        Random directions that were judged.
-    entries : int
-        Entries that were judged one by one; 0 where directions settled it.
-    kinks : list of Entry
-        Entries left out, because y has no derivative there.
-    worst : Entry or None
-        The entry that disagrees most; of those that agree, the one with the largest difference.
-    difference : float
-        Largest |analytic - numeric|, relative to the size of what was compared.
-    precision : float
-        Largest estimated relative error of the numeric side.
-    analytic, numeric, error : array or None
-        Of the array's shape, NaN where not compared; None where directions settled it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    status: Status = "pass"
-    directions: int = 0
-    entries: int = 0
-    kinks: list[Entry] = field(default_factory=list)
-    worst: Entry | None = None
-    difference: float = 0.0
-    precision: float = 0.0
-    analytic: Array | None = None
-    numeric: Array | None = None
-    error: Array | None = None
+from numpy_shufflenet.gradcheck._html import verdict_html
+from numpy_shufflenet.gradcheck._trial import Trial
+from numpy_shufflenet.gradcheck.curve import ErrorCurve, error_curve
+from numpy_shufflenet.gradcheck.explain import Explanation, explain
+from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
 
 
 @dataclass
@@ -100,6 +37,10 @@ class Verdict:
         Repeats the check; None where a generator was given.
     notes : list of str
         What a reader should know, and is no failure.
+    cause : exception or None
+        That vjp raised.
+    trial, dys
+        f and vjp at the point, and the flat cotangents: for the error curve and `explain`.
     """
 
     status: Status = "pass"
@@ -110,6 +51,8 @@ class Verdict:
     seed: int | None = None
     notes: list[str] = field(default_factory=list)
     cause: BaseException | None = None
+    trial: Trial | None = field(default=None, repr=False)
+    dys: Sequence[Array] = field(default=(), repr=False)
 
     @property
     def passed(self) -> bool:
@@ -135,6 +78,11 @@ class Verdict:
         return worst.worst if worst else None
 
     @property
+    def difference(self) -> float:
+        """The largest relative difference between analytic and numeric."""
+        return max((report.difference for report in self.arrays), default=0.0)
+
+    @property
     def precision(self) -> float:
         """The relative error that differences could reach: no wrong gradient below it is seen."""
         return max((report.precision for report in self.arrays), default=0.0)
@@ -143,6 +91,68 @@ class Verdict:
         """Raise AssertionError, with the whole verdict as its text, unless the status is pass."""
         if not self.passed:
             raise AssertionError(str(self)) from self.cause
+
+    def error_curve(self, array: str | None = None) -> ErrorCurve:
+        """Measure one directional derivative with every method at every step.
+
+        Parameters
+        ----------
+        array : str, optional
+            Name of the array to move; the worst one, or the first, if not given.
+        """
+        if self.trial is None or not self.arrays:
+            raise ValueError("there is no gradient to draw a curve of")
+        names = [report.name for report in self.arrays]
+        failed = [report.name for report in self.arrays if report.status == "fail"]
+        name = array or (self.worst.array if self.worst else (failed or names)[0])
+        if name not in names:
+            raise ValueError(f"array={name!r} is not one of {', '.join(names)}")
+        position = self.trial.names.index(name)
+        return error_curve(self.trial, self.dys[0], position, self.seed or 0)
+
+    def plot_error_curve(self, axes: Any = None, array: str | None = None) -> Any:
+        """Draw the error against the step, of all methods, with matplotlib; return the axes."""
+        return self.error_curve(array).plot(axes)
+
+    def explain(self) -> Explanation:
+        """Return the likely cause of a failure, read from the pattern of the error.
+
+        `str` of it is a hint, `family` one of `gradcheck.FAMILIES`:
+
+        not a gradient, side effect, not repeatable, not linear
+            It isn't a linear function of dy of the right form (from the side checks).
+        swapped
+            Two arrays have each other's gradient.
+        sign
+            Minus the right one.
+        factor
+            A constant ratio to the right one: for all entries, or one for each channel.
+        single entry
+            An entry or two are wrong.
+        dropped
+            A whole array, image, channel or branch is 0.
+        permutation
+            The right numbers, or what the right outputs send back, in another order.
+        transpose
+            A matrix or kernel is transposed or turned, or must be.
+        sum
+            Only a part of the outputs is added up, or too many of them.
+        mask
+            Gradients pass where nothing should.
+        padding
+            Wrong at the border only, or moved by it.
+        stride
+            The weights of the forward reach the wrong pixels.
+        slope
+            Of an element-wise function, another function.
+        weights
+            Of an interpolation or a mean, others than in the forward.
+        term
+            None of these: a term of the formula is missing, too many, or weighs too much.
+
+        It calls f and vjp some more; how often depends on the sizes of y and the array.
+        """
+        return explain(self.status, self.reason, self.arrays, self.trial, self.dys)
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -156,9 +166,16 @@ class Verdict:
         if self.worst is not None and not self.passed:
             lines.append(f"  worst  {self.worst}")
         lines += [f"  note: {note}" for note in self.notes]
-        seed = "" if self.seed is None else f", seed {self.seed}"
-        lines.append(f"  {self.evaluations} evaluations in {self.seconds:.2g} s{seed}")
+        lines.append(f"  {self._effort()}")
         return "\n".join(lines)
+
+    def _effort(self) -> str:
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{self.evaluations} evaluations in {self.seconds:.2g} s{seed}"
+
+    def _repr_html_(self) -> str:
+        """Return the view that notebooks show, with a heat map of the error."""
+        return verdict_html(self.status, self.reason, self.arrays, self.notes, self._effort())
 
 
 def _line(report: ArrayReport) -> str:
@@ -167,6 +184,8 @@ def _line(report: ArrayReport) -> str:
         compared += f", {report.entries} entries"
     if report.kinks:
         compared += f", {len(report.kinks)} on kinks"
+    if report.method:
+        compared += f" by {report.method}"
     return (
         f"{report.name} {report.shape}: {report.status}, {compared}, "
         f"largest difference {report.difference:.1e}, precision {report.precision:.1e}"

@@ -1,6 +1,8 @@
 """What both networks have in common: an image classifier of stages."""
 
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
@@ -15,7 +17,10 @@ from numpy_shufflenet.nn import (
     MaxPool2d,
     ReLU,
     Sequential,
+    fold,
 )
+
+IMAGES_A_BLOCK = 8  # in inference
 
 
 class ImageClassifier(Layer):
@@ -47,20 +52,55 @@ class ImageClassifier(Layer):
         self.default_size = 32 if config.get("stem") == "small" else 224
 
     def _forward(self, x: Array, training: bool) -> Array:
-        if getattr(x, "ndim", None) != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"x has shape {getattr(x, 'shape', None)}; (n, {self.in_channels}, h, w) is needed"
-            )
+        self._check_images(x)
         x = backend.channel_major(x)
-        for layer in self.children().values():
-            x = layer.forward(x, training=training)
+        with backend.own_cores():
+            for layer in self.children().values():
+                x = layer.forward(x, training=training)
         return x
 
     def _backward(self, dlogits: Array) -> Array:
         dy = dlogits
-        for layer in reversed(self.children().values()):
-            dy = layer.backward(dy)
+        with backend.own_cores():
+            for layer in reversed(self.children().values()):
+                dy = layer.backward(dy)
         return dy
+
+    def backward(self, dy: Array, *, input_gradient: bool = True) -> Any:
+        """Return dx for dlogits dy, and add to the gradients of the parameters; see `Layer`.
+
+        Without `input_gradient` dx is None, and training saves what nobody looks at.
+        """
+        first = self.conv1[0]
+        assert isinstance(first, Conv2d)
+        first.input_gradient = input_gradient
+        return super().backward(dy)
+
+    def infer(self, x: Array) -> Array:
+        """Return the logits (n, classes) in evaluation mode; there is no backward after it.
+
+        Images go through the network a few at a time, so that they stay in the cache, and on all
+        threads at once.
+        """
+        self._check_images(x)
+        blocks = np.array_split(x, max(1, -(-len(x) // IMAGES_A_BLOCK)))
+        logits = [np.empty(0)] * len(blocks)
+
+        def run(number: int) -> None:
+            logits[number] = super(ImageClassifier, self).infer(blocks[number])
+
+        backend.for_each(len(blocks), run)
+        return np.concatenate(logits)
+
+    def fold(self: Self) -> Self:
+        """Return a new model for inference, with batch normalisation folded into convolutions."""
+        return fold(self)
+
+    def _check_images(self, x: Array) -> None:
+        if getattr(x, "ndim", None) != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"x has shape {getattr(x, 'shape', None)}; (n, {self.in_channels}, h, w) is needed"
+            )
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.config.items() if k != "name")

@@ -1,8 +1,10 @@
 """Layers that own parameters, and the units of both networks."""
 
+from numpy_shufflenet.nn.fold import fold
 from numpy_shufflenet.nn.initialise import initialise
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.nn.layers import (
+    Add,
     AvgPool2d,
     BatchNorm2d,
     ChannelConcat,
@@ -22,6 +24,7 @@ from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
 
 __all__ = [
+    "Add",
     "AvgPool2d",
     "BatchNorm2d",
     "Buffer",
@@ -42,5 +45,6 @@ __all__ = [
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
     "Trace",
+    "fold",
     "initialise",
 ]

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.trace import Trace
 
@@ -77,7 +78,9 @@ class Layer:
         ValueError
             If x doesn't fit. Nothing is kept for backward then.
         """
-        if self._trace is not None and not self._trace.recording:
+        if backend.inferring():
+            return self._forward(x, training)
+        if not self.is_traced():
             self._trace = None
         try:
             y = self._forward(x, training)
@@ -114,6 +117,14 @@ class Layer:
         self._pending, self._pending_training = 0, False
         self._release()
         return dx
+
+    def infer(self, x: Any) -> Any:
+        """Compute y in evaluation mode, and keep nothing: there is no backward after it.
+
+        Several threads may do so at once.
+        """
+        with backend.inference(), backend.own_cores():
+            return self._forward(x, False)
 
     def release(self) -> None:
         """Drop what forward kept, here and in all layers within: the memory, and the claim."""
@@ -221,6 +232,10 @@ class Layer:
         with trace:
             self.forward(x, training=training)
         return trace
+
+    def is_traced(self) -> bool:
+        """Whether this forward is part of a `trace`."""
+        return self._trace is not None and self._trace.recording
 
     def activation_pattern(self) -> list[Array]:
         """Return which way every ReLU and every max pool went in the last forward.

@@ -28,13 +28,39 @@ class OperationLayer(Layer):
         self._call: backend.Call | None = None
 
     def _forward(self, x: Any, training: bool) -> Any:
-        values = [parameter and parameter.value for parameter in self._learned()]
-        y, self._call = backend.forward(self.operation, x, *values, **self.hyperparameters)
+        operation = self.operation_in(training)
+        y, call = backend.forward(operation, *self.arrays(x), **self.hyperparameters)
+        self.keep(call)
         return y
 
     def _backward(self, dy: Any) -> Any:
+        return self.accumulate(backend.backward(dy, self.kept_call()))
+
+    # The parts of both, of which a fused operation takes some from one layer, some from the next.
+
+    def operation_in(self, training: bool) -> str:
+        """Return the name of the operation that runs in this mode."""
+        return self.operation
+
+    def arrays(self, x: Any) -> tuple[Any, ...]:
+        """Return the arrays that the operation takes: x, and the parameters."""
+        return x, *(parameter and parameter.value for parameter in self._learned())
+
+    def note(self, cache: Any, training: bool) -> None:
+        """Look at what forward found: batch normalisation moves its running statistics."""
+
+    def keep(self, call: backend.Call) -> None:
+        """Remember the call for backward, if there can be one."""
+        if not backend.inferring():
+            self._call = call
+
+    def kept_call(self) -> backend.Call:
+        """Return the call of the last forward."""
         assert self._call is not None
-        gradients = backend.backward(dy, self._call)
+        return self._call
+
+    def accumulate(self, gradients: Any) -> Any:
+        """Add to the gradients of the parameters, and return dx."""
         if not self.parameter_names:
             return gradients
         dx, *own = gradients
@@ -71,9 +97,16 @@ class Conv2d(OperationLayer):
         As in `ops.conv2d_forward`.
     bias : bool
         Off, as everywhere before a batch normalisation, which would remove it again.
+
+    Attributes
+    ----------
+    input_gradient : bool
+        Whether backward of a standard convolution computes dx; in the first layer of a network
+        that is trained, nobody asks for it. Without it dx is None.
     """
 
     parameter_names = ("weight", "bias")
+    input_gradient = True
 
     def __init__(
         self,
@@ -107,6 +140,12 @@ class Conv2d(OperationLayer):
         self.weight = Parameter(np.zeros(shape, np.float32))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
         self._geometry = geometry
+
+    def _backward(self, dy: Any) -> Any:
+        if self.operation == "conv2d" and not self.input_gradient:
+            gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
+            return self.accumulate(gradients)
+        return super()._backward(dy)
 
     def __repr__(self) -> str:
         o, _, kh, kw = self.weight.value.shape
@@ -159,20 +198,26 @@ class BatchNorm2d(OperationLayer):
         self.running_var = Buffer(np.ones(channels, np.float32))
         self.num_batches_tracked = Buffer(np.array(0, np.int64))
 
+    def operation_in(self, training: bool) -> str:
+        """Return the operation of the batch's statistics, or of the running ones."""
+        return "batch_norm" if training else "batch_norm_inference"
+
     def _forward(self, x: Array, training: bool) -> Array:
-        gamma, beta = self.weight.value, self.bias.value
-        mean, var = self.running_mean.value, self.running_var.value
-        if not training:
-            y, self._call = backend.forward(
-                "batch_norm_inference", x, gamma, beta, mean, var, **self.hyperparameters
-            )
-            return y
-        y, self._call = backend.forward("batch_norm", x, gamma, beta, **self.hyperparameters)
-        self.running_mean.value, self.running_var.value = update_running_statistics(
-            mean, var, self._call.cache, momentum=self.momentum
-        )
-        self.num_batches_tracked.value += 1  # in place: NumPy would give a scalar, not an array
+        given = () if training else (self.running_mean.value, self.running_var.value)
+        operation = self.operation_in(training)
+        y, call = backend.forward(operation, *self.arrays(x), *given, **self.hyperparameters)
+        self.note(call.cache, training)
+        self.keep(call)
         return y
+
+    def note(self, cache: Any, training: bool) -> None:
+        """Move the running statistics towards those of a batch."""
+        if training:
+            mean, var = self.running_mean, self.running_var
+            mean.value, var.value = update_running_statistics(
+                mean.value, var.value, cache, momentum=self.momentum
+            )
+            self.num_batches_tracked.value += 1  # in place: NumPy would give a scalar, not an array
 
 
 class ReLU(OperationLayer):
@@ -248,9 +293,19 @@ class ChannelConcat(OperationLayer):
 
     operation = "channel_concat"
 
-    def _forward(self, x: Sequence[Array], training: bool) -> Array:
-        y, self._call = backend.forward(self.operation, *x)
-        return y
+    def arrays(self, x: Sequence[Array]) -> tuple[Array, ...]:
+        """Return the arrays of the tuple."""
+        return tuple(x)
+
+
+class Add(OperationLayer):
+    """A tuple of two arrays -> their sum; backward returns a tuple."""
+
+    operation = "add"
+
+    def arrays(self, x: Sequence[Array]) -> tuple[Array, ...]:
+        """Return the arrays of the tuple."""
+        return tuple(x)
 
 
 class Dropout(OperationLayer):
@@ -275,7 +330,8 @@ class Dropout(OperationLayer):
     def _forward(self, x: Array, training: bool) -> Array:
         if not training:
             return x
-        y, self._call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
+        y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
+        self.keep(call)
         return y
 
     def _backward(self, dy: Array) -> Array:

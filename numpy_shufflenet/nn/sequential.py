@@ -1,8 +1,9 @@
 """One layer after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 
 
@@ -11,27 +12,27 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer):
         super().__init__()
-        self._layers = layers
+        self.replace(layers)
+
+    def replace(self, layers: Sequence[Layer]) -> None:
+        """Run these layers from now on."""
+        self._chain = Chain(*layers)
 
     def _forward(self, x: Any, training: bool) -> Any:
-        for layer in self._layers:
-            x = layer.forward(x, training=training)
-        return x
+        return self._chain.forward(x, training=training)
 
     def _backward(self, dy: Any) -> Any:
-        for layer in reversed(self._layers):
-            dy = layer.backward(dy)
-        return dy
+        return self._chain.backward(dy)
 
     def children(self) -> dict[str, Layer]:
         """Return the layers by number: "0", "1", ..."""
-        return {str(number): layer for number, layer in enumerate(self._layers)}
+        return {str(number): layer for number, layer in enumerate(self._chain.layers)}
 
     def __len__(self) -> int:
-        return len(self._layers)
+        return len(self._chain.layers)
 
     def __getitem__(self, number: int) -> Layer:
-        return self._layers[number]
+        return self._chain.layers[number]
 
     def __iter__(self) -> Iterator[Layer]:
-        return iter(self._layers)
+        return iter(self._chain.layers)

@@ -1,8 +1,11 @@
 """The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
 
+from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import (
+    Add,
     AvgPool2d,
     BatchNorm2d,
     ChannelConcat,
@@ -13,6 +16,12 @@ from numpy_shufflenet.nn.layers import (
     SqueezeExcitation,
 )
 from numpy_shufflenet.nn.sequential import Sequential
+
+
+def add(dx1: Array, dx2: Array) -> Array:
+    """Add the two gradients of a tensor that was used twice."""
+    dx, _ = backend.forward("add", dx1, dx2)
+    return dx
 
 
 def depthwise3x3(channels: int, *, stride: int = 1) -> Conv2d:
@@ -73,31 +82,34 @@ class ShuffleNetV1Unit(Layer):
             Conv2d(bottleneck, branch_channels, 1, groups=groups),
             BatchNorm2d(branch_channels),
         )
-        if stride == 2:
-            self.pool = AvgPool2d(3, stride=2, padding=1)
-            self.concat = ChannelConcat()
         self.se = SqueezeExcitation(out_channels, reduction=16) if se else None
         self.relu = ReLU()
+        if stride == 1:
+            self.add = Add()
+            self._join = Chain(self.add, self.relu)
+        else:
+            self.pool = AvgPool2d(3, stride=2, padding=1)
+            self.concat = ChannelConcat()
+            self._join = Chain(self.concat, self.se, self.relu)
 
     def _forward(self, x: Array, training: bool) -> Array:
         y = self.branch.forward(x, training=training)
-        if self.stride == 2:
-            y = self.concat.forward((self.pool.forward(x, training=training), y), training=training)
-        if self.se:
-            y = self.se.forward(y, training=training)
         if self.stride == 1:
-            y = x + y
-        return self.relu.forward(y, training=training)
+            if self.se:
+                y = self.se.forward(y, training=training)
+            shortcut = x
+        else:
+            shortcut = self.pool.forward(x, training=training)
+        return self._join.forward((shortcut, y), training=training)
 
     def _backward(self, dy: Array) -> Array:
-        dy = self.relu.backward(dy)
-        dshortcut = dy
-        if self.se:
-            dy = self.se.backward(dy)
-        if self.stride == 2:
-            dpooled, dy = self.concat.backward(dy)
-            dshortcut = self.pool.backward(dpooled)
-        return dshortcut + self.branch.backward(dy)
+        dshortcut, dy = self._join.backward(dy)
+        if self.stride == 1:
+            if self.se:
+                dy = self.se.backward(dy)
+        else:
+            dshortcut = self.pool.backward(dshortcut)
+        return add(dshortcut, self.branch.backward(dy))
 
 
 class ShuffleNetV2Unit(Layer):
@@ -179,35 +191,32 @@ class ShuffleNetV2Unit(Layer):
             *(() if self.residual else (ReLU(),)),
         )
         if self.residual:
+            self.add = Add()
             self.relu = ReLU()
+            self._add_relu = Chain(self.add, self.relu)
         self.concat = ChannelConcat()
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(2)
+        self._join = Chain(self.concat, self.se, self.shuffle)
 
     def _forward(self, x: Array, training: bool) -> Array:
         if self.splits:
             left, right = self.split.forward(x, training=training)
             y = self.branch2.forward(right, training=training)
             if self.residual:
-                y = self.relu.forward(right + y, training=training)
+                y = self._add_relu.forward((right, y), training=training)
         else:
             left = self.branch1.forward(x, training=training)
             y = self.branch2.forward(x, training=training)
-        y = self.concat.forward((left, y), training=training)
-        if self.se:
-            y = self.se.forward(y, training=training)
-        return self.shuffle.forward(y, training=training)
+        return self._join.forward((left, y), training=training)
 
     def _backward(self, dy: Array) -> Array:
-        dy = self.shuffle.backward(dy)
-        if self.se:
-            dy = self.se.backward(dy)
-        dleft, dy = self.concat.backward(dy)
+        dleft, dy = self._join.backward(dy)
         if not self.splits:
-            return self.branch1.backward(dleft) + self.branch2.backward(dy)
+            return add(self.branch1.backward(dleft), self.branch2.backward(dy))
         if self.residual:
-            dy = self.relu.backward(dy)
-            dright = dy + self.branch2.backward(dy)
+            dright, dy = self._add_relu.backward(dy)
+            dright = add(dright, self.branch2.backward(dy))
         else:
             dright = self.branch2.backward(dy)
         return self.split.backward((dleft, dright))

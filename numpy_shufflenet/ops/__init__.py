@@ -3,6 +3,10 @@
 Each is a pair of pure functions: `y, cache = x_forward(...)`, `gradients = x_backward(dy, cache)`.
 """
 
+from numpy_shufflenet.ops.add import (
+    add_backward,
+    add_forward,
+)
 from numpy_shufflenet.ops.batch_norm import (
     batch_norm_backward,
     batch_norm_backward_graph,
@@ -35,6 +39,18 @@ from numpy_shufflenet.ops.depthwise_conv2d import (
 from numpy_shufflenet.ops.dropout import (
     dropout_backward,
     dropout_forward,
+)
+from numpy_shufflenet.ops.fused import (
+    add_relu_backward,
+    add_relu_forward,
+    batch_norm_relu_backward,
+    batch_norm_relu_forward,
+    channel_concat_shuffle_backward,
+    channel_concat_shuffle_forward,
+    conv2d_relu_backward,
+    conv2d_relu_forward,
+    pointwise_conv2d_relu_backward,
+    pointwise_conv2d_relu_forward,
 )
 from numpy_shufflenet.ops.group_conv2d import (
     group_conv2d_backward,
@@ -80,6 +96,10 @@ from numpy_shufflenet.ops.upsample import (
 )
 
 __all__ = [
+    "add_backward",
+    "add_forward",
+    "add_relu_backward",
+    "add_relu_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_backward",
@@ -88,8 +108,12 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference_backward",
     "batch_norm_inference_forward",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_forward",
     "channel_concat_backward",
     "channel_concat_forward",
+    "channel_concat_shuffle_backward",
+    "channel_concat_shuffle_forward",
     "channel_shuffle_backward",
     "channel_shuffle_forward",
     "channel_split_backward",
@@ -98,6 +122,8 @@ __all__ = [
     "channel_unshuffle_forward",
     "conv2d_backward",
     "conv2d_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
     "depthwise_conv2d_backward",
     "depthwise_conv2d_forward",
     "dropout_backward",
@@ -112,6 +138,8 @@ __all__ = [
     "max_pool2d_forward",
     "pointwise_conv2d_backward",
     "pointwise_conv2d_forward",
+    "pointwise_conv2d_relu_backward",
+    "pointwise_conv2d_relu_forward",
     "relu_backward",
     "relu_forward",
     "sigmoid_backward",

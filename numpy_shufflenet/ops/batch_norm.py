@@ -82,9 +82,7 @@ def batch_norm_forward(
 
     Source: Ioffe, Szegedy, Batch normalization, 2015, section 3 and algorithm 1.
     """
-    _check_arguments(x, gamma, beta, eps)
-    if x.size == 0:
-        raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")
+    check_batch(x, gamma, beta, eps)
     mean = x.mean(axis=CHANNEL_SUM)  # c
     centred = x - _per_channel(mean)  # n c h w
     var = np.square(centred).mean(axis=CHANNEL_SUM)  # c
@@ -234,9 +232,7 @@ def batch_norm_inference_forward(
 
     Source: Ioffe, Szegedy, 2015, algorithm 2.
     """
-    _check_arguments(x, gamma, beta, eps)
-    check_vector("mean", mean, x.shape[1], like=x)
-    check_vector("var", var, x.shape[1], like=x)
+    check_inference(x, gamma, beta, mean, var, eps)
     scale = gamma * _inverse_std(var, eps)
     y = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(beta)
     return y, BatchNormInferenceCache(x, gamma, mean, var, eps)
@@ -260,6 +256,22 @@ def _per_channel(v: Array) -> Array:
 def _inverse_std(var: Array, eps: float) -> Array:
     inverse: Array = 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
     return inverse
+
+
+def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:
+    """Raise ValueError unless these can be normalised by the statistics of x."""
+    _check_arguments(x, gamma, beta, eps)
+    if x.size == 0:
+        raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")
+
+
+def check_inference(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
+) -> None:
+    """Raise ValueError unless x can be normalised by mean and var."""
+    _check_arguments(x, gamma, beta, eps)
+    check_vector("mean", mean, x.shape[1], like=x)
+    check_vector("var", var, x.shape[1], like=x)
 
 
 def _check_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:

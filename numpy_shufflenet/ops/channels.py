@@ -49,16 +49,7 @@ def channel_split_forward(
 
     Source: ShuffleNet V2, section 3.1.
     """
-    check_image("x", x)
-    channels = x.shape[1]
-    if (
-        not is_sequence(sizes)
-        or not all(is_integer(size) and size >= 1 for size in sizes)
-        or sum(sizes) != channels
-    ):
-        raise ValueError(
-            f"sizes={sizes!r} are not whole numbers that add up to {channels} channels"
-        )
+    check_sizes(x, sizes)
     ends = list(accumulate(sizes))
     parts = tuple(x[:, end - size : end] for size, end in zip(sizes, ends, strict=True))
     return parts, ChannelSplitCache(tuple(part.shape for part in parts), x.dtype)
@@ -101,8 +92,36 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
 
     Source: ShuffleNet V1, section 3.2 (stride 2); V2, section 3.1.
     """
+    check_parts(arrays)
+    y = _concatenate(arrays)
+    return y, ChannelConcatCache(tuple(array.shape[1] for array in arrays), y.shape, y.dtype)
+
+
+def channel_concat_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
+    """Gradients of `channel_concat_forward`: a tuple, (n, c_i, h, w) for each array."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    ends = accumulate(cache.sizes)
+    return tuple(dy[:, end - size : end] for size, end in zip(cache.sizes, ends, strict=True))
+
+
+def check_sizes(x: Array, sizes: Sequence[int]) -> None:
+    """Raise ValueError unless the channels of x can be cut into parts of these sizes."""
+    check_image("x", x)
+    channels = x.shape[1]
+    if (
+        not is_sequence(sizes)
+        or not all(is_integer(size) and size >= 1 for size in sizes)
+        or sum(sizes) != channels
+    ):
+        raise ValueError(
+            f"sizes={sizes!r} are not whole numbers that add up to {channels} channels"
+        )
+
+
+def check_parts(arrays: Sequence[Array]) -> None:
+    """Raise ValueError unless these can be concatenated along their channels."""
     if not arrays:
-        raise ValueError("channel_concat_forward got no array; at least one is needed")
+        raise ValueError("there is no array; at least one is needed")
     first = arrays[0]
     check_image("arrays[0]", first)
     for i, array in enumerate(arrays[1:], start=1):
@@ -117,15 +136,6 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
                 f"arrays[{i}] has shape {array.shape}, but arrays[0] has {first.shape}; "
                 "only the channels may differ"
             )
-    y = _concatenate(arrays)
-    return y, ChannelConcatCache(tuple(array.shape[1] for array in arrays), y.shape, y.dtype)
-
-
-def channel_concat_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """Gradients of `channel_concat_forward`: a tuple, (n, c_i, h, w) for each array."""
-    check_gradient(dy, cache.shape, cache.dtype)
-    ends = accumulate(cache.sizes)
-    return tuple(dy[:, end - size : end] for size, end in zip(cache.sizes, ends, strict=True))
 
 
 def _concatenate(arrays: Sequence[Array]) -> Array:

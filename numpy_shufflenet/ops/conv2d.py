@@ -20,7 +20,7 @@ several columns (its windows overlap), so its gradient is the sum over all of th
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,8 +96,13 @@ def conv2d_forward(
     return y.transpose(3, 0, 1, 2), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
 
 
-def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array | None]:
-    """Gradients of `conv2d_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db (o,) or None."""
+def conv2d_backward(
+    dy: Array, cache: Conv2dCache, *, input_gradient: bool = True
+) -> tuple[Any, Array, Array | None]:
+    """Gradients of `conv2d_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db (o,) or None.
+
+    Without `input_gradient`, dx is None: the first layer of a network need not compute it.
+    """
     x, w, has_bias, windows, groups = cache
     n, o = len(x), len(w)
     check_gradient(dy, (n, o, *windows.output), x.dtype)
@@ -106,7 +111,7 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, Array, Array 
     dy_rows = dy.transpose(1, 2, 3, 0).reshape(groups, o // groups, columns.shape[2])
 
     dw = (dy_rows @ columns.transpose(0, 2, 1)).reshape(w.shape)
-    dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows)
+    dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows) if input_gradient else None
     db = dy.sum(axis=(0, 2, 3)) if has_bias else None
     return dx, dw, db
 

@@ -14,7 +14,7 @@ Backward. Tap (i, j) computed y += w[i, j] * shifted x. By the product rule, tap
 and the m outputs of one input channel send their gradients back to the same place: they add.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,15 +65,8 @@ def depthwise_conv2d_forward(
 
     Source: Howard et al., MobileNets, 2017, section 3.1; ShuffleNet V1, section 3.2.
     """
-    check_image("x", x)
+    windows = check_depthwise(x, w, b, stride=stride, padding=padding, dilation=dilation)
     n, c = x.shape[:2]
-    check_floating("w", w, like=x)
-    if w.ndim != 4 or w.shape[1] != 1 or len(w) % c:
-        raise ValueError(
-            f"w has shape {w.shape}, but x has {c} channels; ({c} m, 1, kh, kw) is needed"
-        )
-    check_kernel(x, w, b, groups=c)
-    windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
     padded = windows.pad(_repeat_channels(x, len(w) // c))  # n c*m h+ w+
 
     y = np.zeros_like(x, shape=(n, len(w), *windows.output))
@@ -109,3 +102,16 @@ def depthwise_conv2d_backward(
 def _repeat_channels(x: Array, m: int) -> Array:
     """Return x with each channel m times in a row: one copy for each of its kernels."""
     return x if m == 1 else np.repeat(x, m, axis=1)
+
+
+def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Windows:
+    """Return the windows over x, or raise ValueError unless x, w and b belong together."""
+    check_image("x", x)
+    check_floating("w", w, like=x)
+    c = x.shape[1]
+    if w.ndim != 4 or w.shape[1] != 1 or len(w) % c:
+        raise ValueError(
+            f"w has shape {w.shape}, but x has {c} channels; ({c} m, 1, kh, kw) is needed"
+        )
+    check_kernel(x, w, b, groups=c)
+    return windows_over(x, w.shape[2:], **geometry)

@@ -56,9 +56,7 @@ def pointwise_conv2d_forward(
     Source: Lin, Chen, Yan, Network in network, 2013, section 3.2; with groups: ShuffleNet V1,
     section 3.1.
     """
-    check_kernel(x, w, b, groups)
-    if w.shape[2:] != (1, 1):
-        raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")
+    check_pointwise(x, w, b, groups)
     n, _, h, width = x.shape
     o = len(w)
     y = _matrices(w, groups) @ _columns(x, groups)  # g o/g h*w*n
@@ -91,3 +89,10 @@ def _columns(x: Array, groups: int) -> Array:
 def _matrices(w: Array, groups: int) -> Array:
     """One matrix for each group: (o, c/groups, 1, 1) -> (groups, o/groups, c/groups)."""
     return w.reshape(groups, len(w) // groups, w.shape[1])
+
+
+def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:
+    """Raise ValueError unless x, w, b and groups belong together, and w is 1x1."""
+    check_kernel(x, w, b, groups)
+    if w.shape[2:] != (1, 1):
+        raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")

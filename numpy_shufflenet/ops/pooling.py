@@ -61,11 +61,11 @@ def max_pool2d_forward(
 
     Source: ShuffleNet V1, table 1; V2, table 5 (3x3, stride 2).
     """
-    windows = _pool_windows(x, kernel_size, stride, padding)
+    windows = pool_windows(x, kernel_size, stride, padding)
     padded = windows.pad(x, value=-np.inf)
     y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *windows.output))
     winner = np.empty_like(y, dtype=np.int32)
-    winner[...] = _first_tap_inside(windows)  # wins over the border if all values are -inf
+    winner[...] = first_tap_inside(windows)  # wins over the border if all values are -inf
     for number, (i, j) in enumerate(windows.taps()):
         candidate = windows.tap(padded, i, j)
         wins = (candidate > y) | np.isnan(candidate)
@@ -127,16 +127,12 @@ def avg_pool2d_forward(
 
     Source: the shortcut of the stride-2 unit: ShuffleNet V1, section 3.2 and figure 2c.
     """
-    windows = _pool_windows(x, kernel_size, stride, padding)
+    windows = pool_windows(x, kernel_size, stride, padding)
     padded = windows.pad(x)
     y = np.zeros_like(x, shape=(*x.shape[:2], *windows.output))
     for i, j in windows.taps():
         y += windows.tap(padded, i, j)
-    if count_include_pad:
-        share = np.full(windows.output, 1 / np.prod(windows.kernel), x.dtype)
-    else:
-        inside = windows.pad(np.ones((1, 1, *windows.size), x.dtype))
-        share = 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())  # oh ow
+    share = average_share(windows, count_include_pad, x.dtype)  # oh ow
     y *= share
     return y, AvgPool2dCache(x, share, windows)
 
@@ -176,9 +172,7 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
 
     Source: Lin, Chen, Yan, Network in network, 2013, section 3.2.
     """
-    check_image("x", x)
-    if 0 in x.shape[2:]:
-        raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")
+    check_pixels(x)
     return x.mean(axis=(2, 3)), GlobalAvgPoolCache(x)
 
 
@@ -192,7 +186,16 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     return dx
 
 
-def _first_tap_inside(windows: Windows) -> Array:
+def average_share(windows: Windows, count_include_pad: bool, dtype: np.dtype[np.floating]) -> Array:
+    """Return 1 / k for each window, k being the number of pixels that count: (oh, ow)."""
+    if count_include_pad:
+        return np.full(windows.output, 1 / np.prod(windows.kernel), dtype)
+    inside = windows.pad(np.ones((1, 1, *windows.size), dtype))
+    share: Array = 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())
+    return share
+
+
+def first_tap_inside(windows: Windows) -> Array:
     """Return the number of the first tap of each window that is not in the border: (oh, ow)."""
     (oh, ow), (sh, sw) = windows.output, windows.stride
     (top, _), (left, _) = windows.padding
@@ -201,9 +204,10 @@ def _first_tap_inside(windows: Windows) -> Array:
     return i[:, None] * windows.kernel[1] + j
 
 
-def _pool_windows(
+def pool_windows(
     x: Array, kernel_size: IntOrPair, stride: IntOrPair | None, padding: Padding
 ) -> Windows:
+    """Work out the windows over x, or raise ValueError if they don't fit."""
     check_image("x", x)
     kernel = as_pair("kernel_size", kernel_size)
     windows = windows_over(x, kernel, stride=kernel if stride is None else stride, padding=padding)
@@ -214,3 +218,10 @@ def _pool_windows(
                 "a window could lie wholly in the padding"
             )
     return windows
+
+
+def check_pixels(x: Array) -> None:
+    """Raise ValueError unless x is an image of at least one pixel."""
+    check_image("x", x)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")

@@ -67,8 +67,7 @@ def evaluate(
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, batch_size):
             rows = slice(start, start + batch_size)
-            logits = model.forward(standardise(dataset.images[rows], dtype))  # b k
-            model.release()
+            logits = model.infer(standardise(dataset.images[rows], dtype))  # b k
             part_loss, cache = softmax_cross_entropy_forward(logits, dataset.labels[rows])
             loss += float(part_loss) * len(logits) / n
             parts.append(cache.probabilities)

@@ -10,6 +10,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channel_statistics
+from numpy_shufflenet.models import ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops._check import check_positive
@@ -210,13 +211,20 @@ class Trainer:
                 loss += share * float(part_loss)
                 correct += int((logits.argmax(axis=1) == labels[part]).sum())
                 self._check_finite("the loss", loss, self.step + 1)
-                self.model.backward(softmax_cross_entropy_backward(share, cache))
+                self._backward(softmax_cross_entropy_backward(share, cache))
             self.optimiser.step()
         self.step += 1
         learning_rate = self.optimiser.learning_rate
         self.history.loss.append(loss)
         self.history.learning_rate.append(learning_rate)
         return StepReport(self.step, n, correct, loss, learning_rate)
+
+    def _backward(self, dlogits: Array) -> None:
+        """Add to the gradients of the parameters; that of the images is of no use here."""
+        if isinstance(self.model, ImageClassifier):
+            self.model.backward(dlogits, input_gradient=False)
+        else:
+            self.model.backward(dlogits)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         """Test loss and accuracy; on the way, make sure that this model is worth a checkpoint."""

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from numpy_shufflenet import cli, ops
-from numpy_shufflenet.commands import train
+from numpy_shufflenet import backend, cli, ops
+from numpy_shufflenet.commands import check, train
 from numpy_shufflenet.data import load_embedded
+from numpy_shufflenet.operations import OPERATIONS
 from numpy_shufflenet.training import evaluate, load_checkpoint
+from numpy_shufflenet.zoo import BUGS, score
 
-COMMANDS = ["demo", "train", "evaluate", "predict", "summary", "check"]
+WRONG_FORWARD = "normalised_by_the_unbiased_variance"
+COMMANDS = ["demo", "train", "evaluate", "predict", "summary", "check", "zoo"]
 
 
 def run(*arguments):
@@ -100,8 +103,73 @@ def test_check_fails_what_is_wrong(name, capsys, monkeypatch):
         return ops.channel_shuffle_forward(dy, cache.groups)[0]
 
     monkeypatch.setattr(ops, "channel_shuffle_backward", wrong)
-    assert run("check", name) == 1
+    with backend.use("numpy"):
+        assert run("check", name) == 1
     assert "fail" in capsys.readouterr().out
+
+
+def test_check_names_the_likely_cause(capsys, monkeypatch):
+    monkeypatch.setattr(ops, "relu_backward", lambda dy, cache: dy.copy())
+    assert run("check", "relu") == 1
+    assert "likely cause: mask in the gradient of x" in capsys.readouterr().out
+
+
+def test_check_takes_floors_modes_and_entries(capsys):
+    assert run("check", "conv2d", "--floor", "steps", "--per-entry") == 0
+    assert "240 entries" in capsys.readouterr().out
+    assert run("check", "unit-v2", "--mode", "evaluation") == 0
+
+
+def test_check_all_prints_a_row_for_each_floor_and_mode(capsys, monkeypatch):
+    monkeypatch.setattr(
+        check, "OPERATIONS", {name: OPERATIONS[name] for name in ("relu", "linear")}
+    )
+    monkeypatch.setattr(check, "UNITS", {"unit-v2": check.UNITS["unit-v2"]})
+    monkeypatch.setattr(check, "NETWORKS", {})
+    assert run("check", "--all") == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines() if line.endswith(("pass", "pass  "))]
+    assert [row[:2] for row in rows[:-2]] == [
+        [name, floor] for name in ("relu", "linear") for floor in OPERATIONS[name].floors
+    ]
+    assert [row[:3] for row in rows[-2:]] == [
+        ["unit-v2", "backend", mode] for mode in ("training", "evaluation")
+    ]
+    assert all(0 <= float(row[-2]) < 1e-6 for row in rows)
+    assert "worst relative error" in printed
+
+    monkeypatch.setattr(check, "UNITS", {})
+    monkeypatch.setattr(ops, "relu_backward", lambda dy, cache: dy.copy())
+    assert run("check", "--all") == 1
+
+
+def test_zoo_lists_bugs_and_shows_one(capsys):
+    assert run("zoo", "--list") == 0
+    printed = capsys.readouterr().out
+    assert "batch_norm/gamma_dropped (part a; factor)" in printed
+    assert f"{len(BUGS)} bugs" in printed
+    assert run("zoo", "relu/slope_one") == 0
+    printed = capsys.readouterr().out
+    assert "Let every gradient through." in printed
+    assert "fail: the gradient of x disagrees" in printed
+    assert "mask in the gradient of x" in printed
+    assert run("zoo", "no such bug") == 2
+
+
+def test_zoo_prints_the_score_beside_those_of_weaker_styles(capsys, monkeypatch):
+    bugs = [BUGS[name] for name in ("relu/slope_one", "channel_shuffle/shuffled_onwards")]
+    right = [bug for bug in score.rights() if bug.name in ("relu", "unit_v2")]
+    monkeypatch.setattr(score, "part", lambda *names: bugs)
+    monkeypatch.setattr(score, "rights", lambda: right)
+    assert run("zoo", "--seeds", 2, "--right-seeds", 2) == 0
+    printed = capsys.readouterr().out
+    assert "caught: 4 of 4, 100.0 %" in printed
+    assert "passed: 4 of 4, 100.0 %" in printed
+    assert "sum as loss" in printed
+
+    monkeypatch.setattr(score, "part", lambda *names: [BUGS["batch_norm/" + WRONG_FORWARD]])
+    assert run("zoo", "--seeds", 1, "--right-seeds", 1) == 1
+    assert "caught: 0 of 1" in capsys.readouterr().out
 
 
 def test_demo_writes_all_that_it_promises(demo):

@@ -138,7 +138,7 @@ def test_arguments_are_converted_to_float64_and_not_touched():
         return np.sin(x)
 
     before = x.copy()
-    assert check(f, lambda dy, x: dy * np.cos(x), x).status == "pass"
+    assert check(f, lambda dy, x: dy * np.cos(x), x, skip=["float32"]).status == "pass"
     assert seen == {np.dtype(np.float64)}
     np.testing.assert_array_equal(x, before)
 

@@ -95,6 +95,14 @@ PEERS = {
     "linear": F.linear,
     "dropout": dropout,
     "softmax_cross_entropy": F.cross_entropy,
+    "add": torch.add,
+    "add_relu": lambda x1, x2: F.relu(x1 + x2),
+    "batch_norm_relu": lambda *arrays, **hyper: F.relu(batch_norm(*arrays, **hyper)),
+    "conv2d_relu": lambda *arrays, **hyper: F.relu(conv2d(*arrays, **hyper)),
+    "pointwise_conv2d_relu": lambda *arrays, **hyper: F.relu(conv2d(*arrays, **hyper)),
+    "channel_concat_shuffle": lambda *arrays, groups: F.channel_shuffle(
+        torch.cat(arrays, dim=1), groups
+    ),
 }
 
 

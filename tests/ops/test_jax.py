@@ -143,6 +143,14 @@ PEERS = {
     "linear": linear,
     "dropout": dropout,
     "softmax_cross_entropy": softmax_cross_entropy,
+    "add": jnp.add,
+    "add_relu": lambda x1, x2: jax.nn.relu(x1 + x2),
+    "batch_norm_relu": lambda *arrays, **hyper: jax.nn.relu(batch_norm(*arrays, **hyper)),
+    "conv2d_relu": lambda *arrays, **hyper: jax.nn.relu(conv2d(*arrays, **hyper)),
+    "pointwise_conv2d_relu": lambda *arrays, **hyper: jax.nn.relu(conv2d(*arrays, **hyper)),
+    "channel_concat_shuffle": lambda *arrays, groups: shuffle(
+        jnp.concatenate(arrays, axis=1), groups
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Both floors compute the same, entry by entry, forward and backward.
+"""All floors compute the same, entry by entry, forward and backward.
 
 Adding up m numbers in two orders gives results that differ by at most about m eps sum |terms|, in
 either dtype. Each array's bound is this of its largest entry, times a small number.
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import as_tuple, cases, cotangent_like, hyperparameters, images, run, seeds
 
-from numpy_shufflenet import ops, steps
+from numpy_shufflenet import kernels, ops, steps
 from numpy_shufflenet.operations import OPERATIONS, Example
 from numpy_shufflenet.steps import Output
 
@@ -34,6 +34,12 @@ def test_forward_and_backward_agree(name, data, seed):
     slow_gradients = operation.backward("steps")(dy, slow_cache)
     assert_agree(name, gradients, slow_gradients, backward_steps(name, dy, case))
 
+    if operation.kernel:
+        compiled_y, cache = run(operation, case, "kernels")
+        assert_agree(name, compiled_y, slow_y, forward_steps(name, case))
+        gradients = operation.backward("kernels")(dy, cache)
+        assert_agree(name, gradients, slow_gradients, backward_steps(name, dy, case))
+
 
 @given(images(max_channels=2), st.integers(1, 3), st.integers(1, 2), seeds())
 def test_ties_go_to_the_same_pixel(x, kernel_size, stride, seed):
@@ -46,9 +52,11 @@ def test_ties_go_to_the_same_pixel(x, kernel_size, stride, seed):
     slow_y, slow_cache = run(OPERATIONS["max_pool2d"], case, "steps")
     np.testing.assert_array_equal(slow_y, y)
     dy = np.random.default_rng(seed).integers(-8, 8, y.shape).astype(y.dtype)  # sums are exact
-    np.testing.assert_array_equal(
-        steps.max_pool2d_backward(dy, slow_cache), ops.max_pool2d_backward(dy, cache)
-    )
+    dx = steps.max_pool2d_backward(dy, slow_cache)
+    np.testing.assert_array_equal(dx, ops.max_pool2d_backward(dy, cache))
+    compiled_y, cache = run(OPERATIONS["max_pool2d"], case, "kernels")
+    np.testing.assert_array_equal(compiled_y, y)
+    np.testing.assert_array_equal(dx, kernels.max_pool2d_backward(dy, cache))
 
 
 @pytest.mark.parametrize("name", ["relu", "max_pool2d"])
@@ -62,15 +70,16 @@ def test_nan_spreads_to_the_same_places(name):
     assert np.isnan(y).any()
     np.testing.assert_array_equal(slow_y, y)
     dy = np.arange(y.size, dtype=float).reshape(y.shape)
-    np.testing.assert_array_equal(
-        OPERATIONS[name].backward("steps")(dy, slow_cache),
-        OPERATIONS[name].backward()(dy, cache),
-    )
+    dx = OPERATIONS[name].backward("steps")(dy, slow_cache)
+    np.testing.assert_array_equal(dx, OPERATIONS[name].backward()(dy, cache))
+    compiled_y, cache = run(OPERATIONS[name], case, "kernels")
+    np.testing.assert_array_equal(compiled_y, y)
+    np.testing.assert_array_equal(dx, OPERATIONS[name].backward("kernels")(dy, cache))
 
 
-def test_a_batch_of_one_value_is_normalised_to_beta_on_both_floors():
+def test_a_batch_of_one_value_is_normalised_to_beta_on_all_floors():
     x, gamma, beta = np.full((1, 2, 1, 1), 7.0), np.ones(2), np.array([1.0, -2.0])
-    for floor in (ops, steps):
+    for floor in (ops, steps, kernels):
         y, cache = floor.batch_norm_forward(x, gamma, beta)
         np.testing.assert_array_equal(y.ravel(), beta)
         dx, dgamma, dbeta = floor.batch_norm_backward(np.ones_like(x), cache)

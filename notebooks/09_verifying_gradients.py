@@ -1,0 +1,505 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 9: verifying gradients
+#
+# **Goal**
+# - Choose a step that measures a derivative well, and know what is left of error.
+# - Write a gradient check that no bug of the zoo escapes, and have it checked.
+# - Tell a kink from a mistake, and read a mistake's cause from its pattern.
+
+# %%
+import inspect
+import time
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from numpy_shufflenet import gradcheck, ops, zoo
+from numpy_shufflenet.gradcheck.differences import Line
+from numpy_shufflenet.zoo import score
+from numpy_shufflenet.zoo.checkers import CHECKERS, Case
+
+# Colours of Okabe and Ito, which colour-blind readers can tell apart.
+BLUE, ORANGE, RED, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+
+# %% [markdown]
+# ## Predict first
+#
+# A backward pass is a formula somebody derived. To check it, move an input by a small `h` and watch
+# the output: `(f(x + h) - f(x - h)) / 2h` is the slope, whatever the formula says.
+#
+# **The smaller the step, the better? With 64-bit numbers, which step measures the slope of `sin` at
+# 1 best: 1e-2, 1e-5, 1e-8 or 1e-12?**
+#
+# <details>
+# <summary>Answer (decide before you open it)</summary>
+#
+# 1e-5. A large step sees the curve bend: the error is `h²/6`. A small step subtracts two numbers
+# that agree in nearly all digits, and divides what is left, rounding, by `h`: the error is about
+# `1e-16 / h`. The two meet near the cube root of 1e-16, and there ten correct digits are left.
+#
+# </details>
+
+# %%
+for h in (1e-2, 1e-5, 1e-8, 1e-12):
+    slope = (np.sin(1 + h) - np.sin(1 - h)) / (2 * h)
+    print(f"h = {h:.0e}: {slope:.15f}, off by {abs(slope - np.cos(1)):.0e}")
+print(f"cos(1)    = {np.cos(1):.15f}")
+
+# %% [markdown]
+# ## The loop, step by step
+#
+# A gradient check is one loop. `y` has many entries, so first a **cotangent** `dy` makes one
+# number of them: the loss `sum(dy * y)`. Then every entry of `x` is moved, up and down; the
+# change of the loss, by `2h`, is what the backward should have said. Here for batch
+# normalisation, on a tiny image.
+
+# %%
+rng = np.random.default_rng(9)
+x = 2 + 3 * rng.normal(size=(2, 2, 2, 3))
+gamma, beta = rng.normal(size=(2, 2))
+y, cache = ops.batch_norm_forward(x, gamma, beta)
+dy = rng.normal(size=y.shape)
+analytic, _, _ = ops.batch_norm_backward(dy, cache)
+
+
+def loss(x: np.ndarray) -> float:
+    return float((dy * ops.batch_norm_forward(x, gamma, beta)[0]).sum())
+
+
+h, numeric, rows = 1e-5, np.empty_like(x), []
+for index in np.ndindex(x.shape):
+    moved = np.zeros_like(x)
+    moved[index] = h
+    numeric[index] = (loss(x + moved) - loss(x - moved)) / (2 * h)
+    rows.append(
+        f"  x{list(index)}: backward {analytic[index]:+.8f}, measured {numeric[index]:+.8f}"
+    )
+print(*rows[:5], f"  ... and {len(rows) - 5} more", sep="\n")
+assert np.allclose(analytic, numeric, atol=1e-8)
+
+# %% [markdown]
+# The same loop drawn: what the backward says, what is measured after each step, and where the two
+# differ. A tile is a channel of an image; grey has not been measured yet.
+
+
+# %% tags=["hide-input"]
+def draw_tiles(axes: Axes, image: np.ndarray, limit: float, title: str) -> None:
+    """Draw (n, c, h, w): a row for each image, a tile for each channel."""
+    n, c, height, width = image.shape
+    sheet = np.full((n * (height + 1), c * (width + 1)), np.nan)
+    for i, j in np.ndindex(n, c):
+        top, left = i * (height + 1), j * (width + 1)
+        sheet[top : top + height, left : left + width] = image[i, j]
+    axes.set_facecolor("0.8")
+    axes.imshow(sheet, cmap="RdBu", vmin=-limit, vmax=limit)
+    axes.set(xticks=[], yticks=[], title=title)
+
+
+limit = float(np.abs(analytic).max())
+moments = (1, 8, 16, 24)
+figure, row = plt.subplots(1, 2 + len(moments), figsize=(15, 2.6), layout="constrained")
+draw_tiles(row[0], analytic, limit, "backward")
+for axes, moment in zip(row[1:-1], moments, strict=True):
+    known = np.where(np.arange(x.size).reshape(x.shape) < moment, numeric, np.nan)
+    draw_tiles(axes, known, limit, f"measured: {moment} of {x.size}")
+draw_tiles(row[-1], analytic - numeric, limit, "difference")
+plt.show()
+
+# %% [markdown]
+# ## The picture: error against step
+#
+# Now every step at once, for the same gradient, with the methods that the library knows. Read it
+# from the right: truncation falls with the power of `h` that the method's order says, until it
+# meets rounding, which rises to the left.
+#
+# - **Forward** `(f(x+h) - f(x)) / h` and **central** differences;
+# - **five-point** and **Richardson** combine several steps, so that the leading errors cancel: a
+#   large step is precise, and rounding stays small;
+# - the **complex step** `Im f(x + ih) / h` subtracts nothing, so nothing cancels, at any `h`.
+
+# %%
+verdict = gradcheck.check_pair(ops.batch_norm_forward, ops.batch_norm_backward, x, gamma, beta)
+axes = verdict.plot_error_curve()
+plt.show()
+curve = verdict.error_curve()
+for name, errors in curve.errors.items():
+    print(f"{name:13} best: {errors.min():.0e} at h = {curve.steps[errors.argmin()]:.0e}")
+
+# %% [markdown]
+# The complex step wants a function that is **holomorphic**: built of +, ×, exp and the like.
+# `np.abs`, `np.var` and comparisons accept complex numbers and silently give something else. So the
+# library uses it only after a proof, at this very point:
+
+# %%
+wave = rng.normal(size=6)
+for name, f, vjp in (
+    ("sin", lambda x: np.sin(x), lambda dy, x: dy * np.cos(x)),
+    ("abs", lambda x: np.abs(x), lambda dy, x: dy * np.sign(x)),
+):
+    asked = gradcheck.check(f, vjp, wave, method="complex")
+    print(f"{name}: {asked.status}, by {asked.arrays[0].method}", *asked.notes)
+
+# %% [markdown]
+# ## The library's own text
+#
+# Two halves of the change at `h`: the *odd* one is the central difference, the *even* one betrays
+# curvature and kinks. Where the even half is 0 at a step as large as `x` itself, and the odd one
+# the same at half of it, `y` is linear along this line: no step must be small, nothing cancels.
+
+# %%
+print(inspect.getsource(Line.halves))
+print(inspect.getsource(Line.affine))
+
+# %% [markdown]
+# ## Exercise: write a gradient check &#9679;&#9679;&#9675;
+#
+# `case` offers all you need:
+#
+# - `case.y()`: the outputs, a list of arrays (most operations have one);
+# - `case.gradients(dys)`: what the backward says for these cotangents, a list of arrays;
+# - `case.loss(dys, i, array)`: `sum(dy * y)` with input number `i` replaced by `array`;
+# - `case.arrays` and `case.differentiable`: the inputs, and the numbers of those to check.
+#
+# Return `True` if the backward is right. Below stands what is written most often. Run it, read
+# which bug escapes and why, and mend it until none does.
+
+
+# %% tags=["exercise"]
+def my_check(case: Case, rng: np.random.Generator) -> bool:
+    dys = [np.ones_like(y) for y in case.y()]
+    gradients = case.gradients(dys)
+    for i in case.differentiable:
+        index = tuple(int(rng.integers(size)) for size in case.arrays[i].shape)
+        step = np.zeros_like(case.arrays[i])
+        step[index] = 1e-5
+        above = case.loss(dys, i, case.arrays[i] + step)
+        below = case.loss(dys, i, case.arrays[i] - step)
+        if abs((above - below) / 2e-5 - gradients[i][index]) > 1e-2:
+            return False
+    return True
+
+
+# %% tags=["hide-input"]
+# Each bug escapes through one hole, and only if the hole is there.
+HOLES = {
+    "relu/slope_one": "a plainly wrong gradient passes: is anything compared?",
+    "channel_shuffle/shuffled_onwards": "a sum can't see a wrong order: draw dy at random",
+    "batch_norm/gamma_dropped": "with dy = 1 it is 0, whatever its scale: draw dy at random",
+    "linear/sign_of_the_bias": "the last array is wrong: compare every array",
+    "max_pool2d/winners_assigned": "few entries are wrong: compare every entry",
+    "conv2d/slightly_too_large": "0.5 % too large: a central difference allows a tighter tolerance",
+    "conv2d/one_weight_too_large": "one entry, by 0.02 %: every entry, at a tolerance of 1e-6",
+    "dropout/scale_forgotten": "a factor is missing: compare with the size of the gradient",
+}
+RIGHT = ("conv2d/slightly_too_large", "batch_norm/gamma_dropped", "linear/sign_of_the_bias")
+
+
+def hunt(attempt: Callable[[Case, np.random.Generator], bool]) -> bool:
+    """Let an attempt loose on the zoo; name a hole in it, and draw what it catches."""
+    seeds, caught = 4, {}
+    for name in RIGHT:
+        for seed in range(seeds):
+            try:
+                right = attempt(Case(zoo.find(name), seed, right=True), np.random.default_rng(seed))
+            except Exception as error:
+                print(f"your check raised {error!r} on {zoo.find(name).operation}")
+                return False
+            if right is not True:
+                print(
+                    f"your check blames {zoo.find(name).operation}, which is right (it returned "
+                    f"{right!r}): is the tolerance below what differences can reach?"
+                )
+                return False
+    for name in HOLES:
+        tries = [attempt(Case(zoo.find(name), s), np.random.default_rng(s)) for s in range(seeds)]
+        caught[name] = tries.count(False) / seeds
+    escaped = [name for name, share in caught.items() if share < 1]
+    draw_score(caught)
+    if escaped:
+        print(
+            f"{escaped[0]} escapes: {zoo.find(escaped[0]).summary}\nThe hole: {HOLES[escaped[0]]}."
+        )
+        return False
+    print(
+        f"No bug escapes, and nothing right is blamed: {len(caught)} bugs, {seeds} examples each."
+    )
+    return True
+
+
+def draw_score(caught: dict[str, float]) -> None:
+    """Draw which share of its examples each bug is caught on: target 1, yours."""
+    _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    names = list(caught)[::-1]
+    shares = [caught[name] for name in names]
+    axes.barh(names, [1] * len(names), color="0.9", label="target")
+    axes.barh(
+        names, shares, color=[GREEN if s == 1 else RED for s in shares], height=0.5, label="yours"
+    )
+    axes.set(xlim=(0, 1), xlabel="share of the examples on which the bug is caught")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    plt.show()
+
+
+# %%
+passed = hunt(my_check)
+
+# %% [markdown]
+# <details>
+# <summary>Hint 1</summary>
+#
+# What does a sum of all outputs of a *permutation* depend on? What is the sum of the outputs of a
+# batch normalisation? Choose a `dy` that is different for each output.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# One random entry of 400 has one chance in 400 of meeting the one that is wrong.
+# `np.ndindex(shape)` walks all of them.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 3</summary>
+#
+# A difference of 1e-2 is nothing beside a gradient of 1000, and everything beside one of 1e-3.
+# Compare with the largest gradient of the array; 1e-6 of it is within reach of central
+# differences.
+#
+# </details>
+#
+# **Solution:** open the next cell.
+
+
+# %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
+def solved_check(case: Case, rng: np.random.Generator) -> bool:
+    dys = [np.asarray(rng.normal(size=y.shape))[()] for y in case.y()]
+    gradients = case.gradients(dys)
+    for i in case.differentiable:
+        allowed = 1e-6 * np.abs(gradients[i]).max() + 1e-8
+        for index in np.ndindex(case.arrays[i].shape):
+            step = np.zeros_like(case.arrays[i])
+            step[index] = 1e-5
+            above = case.loss(dys, i, case.arrays[i] + step)
+            below = case.loss(dys, i, case.arrays[i] - step)
+            if abs((above - below) / 2e-5 - gradients[i][index]) > allowed:
+                return False
+    return True
+
+
+assert hunt(solved_check)
+
+# %% [markdown]
+# ### Why each part is there
+#
+# How often do the common weaker styles catch the same bugs? Each is a few lines, in
+# `zoo.checkers`; `numpy-shufflenet zoo` prints the table for the whole zoo.
+
+# %% tags=["hide-input"]
+styles = score.weaker_styles()
+table = np.array(
+    [[score.style_catches(s, zoo.find(n), 2).good / 2 for s in styles] + [1.0] for n in HOLES]
+)
+for name in HOLES:
+    assert score.catches(zoo.find(name), 2).all_good
+figure, axes = plt.subplots(figsize=(11, 3.8), layout="constrained")
+axes.imshow(table, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+for r, c in np.ndindex(table.shape):
+    axes.text(c, r, f"{table[r, c]:.0%}", ha="center", va="center")
+axes.set_xticks(range(len(styles) + 1), [*(s.name for s in styles), "the library"])
+axes.set_yticks(range(len(HOLES)), list(HOLES))
+axes.tick_params(length=0)
+axes.set_title("share of examples on which the bug is caught")
+plt.show()
+for style in (*styles, CHECKERS["relative error below one"]):
+    print(f"{style.name}: {style.summary}")
+
+# %% [markdown]
+# ## Kinks
+#
+# ReLU has no slope at 0, a max pool none at a tie. **Predict: what does a central difference find
+# for ReLU at exactly 0? Is the backward, which says 0 there, wrong?**
+#
+# <details>
+# <summary>Answer</summary>
+#
+# 1/2: the mean of the slopes on both sides, whatever the step. Neither side is wrong; there is no
+# derivative. A check that doesn't know kinks raises a false alarm here. One that forgives every
+# such entry lets bugs through. So kinks must be *recognised*, left out, and counted.
+#
+# </details>
+
+# %%
+pixels = rng.normal(size=(4, 10))
+pixels[1, 3] = 0
+at_kink = gradcheck.check_pair(ops.relu_forward, ops.relu_backward, pixels, per_entry=True)
+print(at_kink)
+(kink,) = at_kink.kinks
+print(f"\n{kink}\nseen by: {', '.join(kink.detectors)}")
+assert at_kink.status == "pass"
+
+# %% [markdown]
+# Three detectors look at the outputs one by one, so that two kinks can't hide each other:
+#
+# | detector | smooth | kink |
+# |---|---|---|
+# | **slopes**: right minus left, extrapolated to `h = 0` | 0 | the jump |
+# | **parabola** through five points: what is left over | shrinks with `h` | stays |
+# | **winners**: which mask, which pixel of a pool | the same at `-h` and `h` | differ |
+
+# %% tags=["hide-input"]
+steps = 2.0 ** -np.arange(1, 9)
+t = np.linspace(-1, 1, 201)
+curves = {
+    "smooth: sin(t) + cosh(t)": lambda t: np.sin(t) + np.cosh(t) - 1,
+    "kink: sin(t) + |t|": lambda t: np.sin(t) + np.abs(t),
+}
+figure, row = plt.subplots(1, 3, figsize=(13, 3.4), layout="constrained")
+for (name, function), colour in zip(curves.items(), (BLUE, RED), strict=True):
+    row[0].plot(t, function(t), color=colour, label=name)
+    jumps = [(function(s) + function(-s) - 2 * function(0.0)) / s for s in steps]
+    row[1].loglog(steps, np.abs(jumps), "o-", color=colour)
+    five = [
+        function(s) - 4 * function(s / 2) + 6 * function(0.0) - 4 * function(-s / 2) + function(-s)
+        for s in steps
+    ]
+    row[2].loglog(steps, np.maximum(np.abs(five) / steps, 1e-16), "o-", color=colour)
+row[0].legend()
+row[0].set(xticks=[-1, 0, 1], xlabel="t")
+row[1].set(title="slopes: right minus left", xlabel="h")
+row[2].set(title="left over by the parabola, by h", xlabel="h")
+plt.show()
+
+# %% [markdown]
+# ## A hunt through the zoo
+#
+# The zoo holds wrong backwards from published code, each a small diff of what is right. Here is
+# one. **Look at the heat map first. What went wrong?** White is right, dark red is off by all of
+# it.
+
+# %%
+caught = score.check(zoo.find("conv2d/last_column_forgotten"), 0)
+caught
+
+# %% [markdown]
+# <details>
+# <summary>Answer</summary>
+#
+# Only the last two columns of each channel are wrong: what the last column of outputs sends back is
+# missing. A loop stops one too early.
+#
+# </details>
+#
+# `explain()` reads such patterns: a constant ratio, the right numbers in another order, errors at
+# the border only, entries that should be 0. Where the map alone doesn't tell, it compares the
+# whole Jacobians: which output sends back what to which input.
+
+# %%
+print(caught.explain(), "\n")
+suspects = (
+    "batch_norm/gamma_dropped",
+    "batch_norm/mean_term_dropped",
+    "channel_split/parts_in_reverse",
+    "conv2d/kernel_not_flipped",
+    "relu/slope_one",
+    "conv2d/stride_forgotten",
+)
+for name in suspects:
+    found = score.check(zoo.find(name), 0).explain()
+    print(f"{name}: {found.family} ({found.hint or 'none of the other patterns fits'})")
+    assert found.family == zoo.find(name).cause
+
+# %% [markdown]
+# And what no gradient check can see: a wrong *forward* whose backward agrees with it. Its
+# gradient is right, of another function. Only an independent forward tells.
+
+# %%
+for bug in score.part("b"):
+    example = bug.example(0)
+    y, _ = bug.forward(*example.arrays, **example.hyperparameters)
+    expected, _ = bug.right[0](*example.arrays, **example.hyperparameters)
+    print(f"{score.check(bug, 0).status}: {bug.summary} Off by {np.abs(y - expected).max():.2f}")
+
+# %% [markdown]
+# ## What it costs
+#
+# Every entry takes two forwards or more. But one random **direction** `v` tests all entries at
+# once: the difference along `v` must be `<gradient, v>`. So the library detects along directions,
+# and compares entry by entry only to locate. Where `y` is linear in an array, no small step is
+# needed at all: `<A v, dy> = <v, A^T dy>` holds to the last digits.
+
+# %% tags=["timing"]
+image, w = rng.normal(size=(2, 4, 6, 6)), rng.normal(size=(4, 4, 3, 3))
+pair = ops.conv2d_forward, ops.conv2d_backward
+print(f"{'':34} forwards      ms   precision")
+for name, options in (
+    ("directions, adjoint identity", {}),
+    ("directions, five-point", {"method": "five-point"}),
+    ("every entry, complex step", {"per_entry": True}),
+    ("every entry, five-point", {"per_entry": True, "method": "five-point"}),
+):
+    start = time.perf_counter()
+    timed = gradcheck.check_pair(*pair, image, w, None, padding=1, **options)
+    milliseconds = 1000 * (time.perf_counter() - start)
+    print(f"{name:34} {timed.evaluations:8} {milliseconds:7.0f} {timed.precision:11.0e}")
+    assert timed.passed
+
+# %% [markdown]
+# ## Recap
+#
+# <details>
+# <summary>1. Why not the smallest step?</summary>
+#
+# `f(x + h)` and `f(x - h)` then agree in nearly all digits. Their difference is rounding, and
+# dividing by `h` makes it large.
+#
+# </details>
+#
+# <details>
+# <summary>2. Your loss is a sum over all outputs, and all gradients pass. So what?</summary>
+#
+# Little: with `dy = 1` a permutation has the same gradient in any order, and batch
+# normalisation's dx is 0 whatever its scale. Use a random `dy`.
+#
+# </details>
+#
+# <details>
+# <summary>3. In float32, how many digits can a difference confirm?</summary>
+#
+# Four or five: eps is 1e-7, and central differences leave about the power 2/3 of it. So gradients
+# are checked in float64, and float32 is then compared with that.
+#
+# </details>
+#
+# <details>
+# <summary>4. A check passes, with 2 of 100 entries on kinks. Is all well?</summary>
+#
+# For 98 entries. The other two lie where there is no derivative; move the point a little, and check
+# them too. With more than 5 % the library refuses to say "pass".
+#
+# </details>
+#
+# <details>
+# <summary>5. Why can't a right backward of a wrong forward be caught?</summary>
+#
+# Differences are taken of the same wrong forward: both sides agree. Compare outputs with an
+# independent implementation.
+#
+# </details>

@@ -1,0 +1,103 @@
+"""The workspace: memory that is handed out again as soon as nobody looks at it any more.
+
+A page that is touched for the first time costs about twenty times one that is there already, and a
+training step makes hundreds of arrays, the same ones as the step before. So `empty` takes memory
+that an earlier array has left behind, if there is any of this size. It is free again when that
+array and all views of it are gone, which Python itself counts: an array that a caller keeps is
+never written to.
+"""
+
+import contextlib
+import math
+import mmap
+import weakref
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+PAGE = mmap.PAGESIZE  # bytes; what is smaller is made anew each time
+LITTLE = 1 << 28  # bytes that may always wait
+HUGE = 1 << 21  # bytes: from here on, large pages are asked for
+
+
+class _Loan(weakref.ref[Array]):
+    """Knows when an array is gone, and which memory it had."""
+
+    __slots__ = ("memory",)
+    memory: mmap.mmap
+
+
+class Workspace:
+    """Memory that is kept and lent out; any number of threads may use it."""
+
+    def __init__(self) -> None:
+        self._free: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
+        self._loans: dict[int, _Loan] = {}
+        self._most_lent = 0
+
+    @property
+    def lent(self) -> int:
+        """Bytes that arrays live in."""
+        return sum(len(loan.memory) for loan in list(self._loans.values()))
+
+    @property
+    def kept(self) -> int:
+        """Bytes that wait for the next array of their size."""
+        return sum(size * len(waiting) for size, waiting in list(self._free.items()))
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of any content, C-contiguous."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if size < PAGE:
+            return np.empty(shape, dtype)
+        memory = self._take(-(-size // PAGE) * PAGE)
+        # All views of this array have it as their base, so it is the last to go. (NumPy would look
+        # through another array, or a memoryview, to what these look at.)
+        array: Array = np.ndarray(shape, dtype, memory)
+        loan = _Loan(array, self._back)
+        loan.memory = memory
+        self._loans[id(loan)] = loan
+        return array
+
+    def clear(self) -> None:
+        """Give all memory that waits back to the system."""
+        self._free.clear()
+
+    def _take(self, size: int) -> mmap.mmap:
+        try:
+            return self._free[size].pop()
+        except IndexError:
+            self._make_room(size)
+            return _new(size)
+
+    def _make_room(self, size: int) -> None:
+        """Give memory back that waits since other shapes were in use, if it is much."""
+        lent = self.lent + size
+        self._most_lent = max(self._most_lent, lent)
+        if lent + self.kept > max(LITTLE, 1.5 * self._most_lent):
+            self.clear()
+
+    def _back(self, loan: Any) -> None:
+        del self._loans[id(loan)]
+        self._free[len(loan.memory)].append(loan.memory)
+
+
+def _new(size: int) -> mmap.mmap:
+    """Ask the system for memory that no other process will share, not even a forked one."""
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system may have none
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+workspace = Workspace()
+"""The one that all kernels take their outputs and their scratch from."""
+
+empty = workspace.empty

@@ -1,0 +1,187 @@
+"""One owner of the cores: a few threads of our own, among which kernels share their work.
+
+Two pools of threads that wait for each other by spinning make a network up to 80 times slower, and
+BLAS brings a pool of its own. So within our calls BLAS runs on the thread that calls it, and
+`share` alone spreads work over cores. Its threads sleep while there is nothing to do.
+
+How work is cut into pieces never depends on the number of threads in a way that could be seen in a
+result: either pieces are independent (channels), or they are cut by shape alone.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+Run = Callable[[int, int], Any]
+
+ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
+WORTH_SHARING = 1 << 21  # steps of a loop: with less, waking another thread costs what it saves
+
+_inside = threading.local()  # .share: this thread works on a share already
+
+
+class _Crew:
+    """Threads that run what is put into their queues; they start when first needed."""
+
+    def __init__(self) -> None:
+        self.queues: list[SimpleQueue[Any]] = []
+        self.lock = threading.Lock()
+
+    def queue(self, number: int) -> "SimpleQueue[Any]":
+        with self.lock:
+            while len(self.queues) <= number:
+                queue: SimpleQueue[Any] = SimpleQueue()
+                threading.Thread(
+                    target=_work, args=(queue,), name="numpy_shufflenet", daemon=True
+                ).start()
+                self.queues.append(queue)
+            return self.queues[number]
+
+
+def _work(queue: "SimpleQueue[Any]") -> None:
+    _inside.share = True
+    while True:
+        run, first, last, done = queue.get()
+        try:
+            run(first, last)
+            done.put(None)
+        except BaseException as error:
+            done.put(error)
+        del run, done
+
+
+def _cores() -> int:
+    """How many cores this process may use, or what the environment says."""
+    said = os.environ.get(ENVIRONMENT)
+    if said is None:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if not said.isdigit() or int(said) < 1:
+        raise ValueError(f"{ENVIRONMENT}={said!r} is not a whole number of at least 1")
+    return int(said)
+
+
+_crew = _Crew()
+_num_threads = _cores()
+
+
+def set_num_threads(n: Any) -> None:
+    """Use n threads from now on, the calling one included."""
+    global _num_threads
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n={n!r} is not a whole number of at least 1")
+    _num_threads = n
+
+
+def num_threads() -> int:
+    """Return how many threads share the work."""
+    return _num_threads
+
+
+def share(count: int, run: Run, work: int) -> None:
+    """Call run(first, last) for pieces of range(count) that cover it, on several threads.
+
+    Parameters
+    ----------
+    count : int
+        Of what can be done one by one: channels, say.
+    run : callable
+        May be called from several threads at once, each with a piece of its own.
+    work : int
+        About how many steps of a vectorised loop it takes, a product of matrices doing 8
+        multiply-adds in one. Little work is not shared.
+    """
+    pieces = 1
+    if work >= WORTH_SHARING and not getattr(_inside, "share", False):
+        pieces = min(_num_threads, count)
+    if pieces <= 1:
+        run(0, count)
+        return
+    ends = [count * (i + 1) // pieces for i in range(pieces)]
+    done: SimpleQueue[BaseException | None] = SimpleQueue()
+    for i in range(1, pieces):
+        _crew.queue(i - 1).put((run, ends[i - 1], ends[i], done))
+    _inside.share = True
+    try:
+        run(0, ends[0])
+    finally:
+        _inside.share = False
+        errors = [done.get() for _ in range(1, pieces)]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def for_each(count: int, run: Callable[[int], Any]) -> None:
+    """Call run(0), ..., run(count - 1), whichever thread is free taking the next."""
+    numbers = iter(range(count))  # one step of it is atomic
+
+    def take(first: int, last: int) -> None:
+        for i in numbers:
+            run(i)
+
+    share(min(count, _num_threads), take, work=WORTH_SHARING)
+
+
+class _Blas:
+    """Holds BLAS at one thread while anybody needs it, and then gives it back its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.libraries: Any = None
+        self.before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.users += 1
+            if self.users > 1:
+                return
+            if self.libraries is None:
+                controller = ThreadpoolController().select(user_api="blas")
+                self.libraries = controller.lib_controllers
+            self.before = [library.num_threads for library in self.libraries]
+            for library in self.libraries:
+                _set_num_threads(library, 1)
+
+    def __exit__(self, *exception: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                for library, n in zip(self.libraries, self.before, strict=True):
+                    _set_num_threads(library, n)
+
+
+def _set_num_threads(library: Any, n: int) -> None:
+    """Set the number of threads of OpenBLAS, say, from whichever thread we are called in.
+
+    Newer versions of threadpoolctl let only the thread do so that did it first; `_Blas` sees to it
+    that no two are at odds.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
+
+
+single_threaded_blas = _Blas()
+"""`with single_threaded_blas:` around products of matrices; it may be entered again and again."""
+
+
+def _forget() -> None:
+    """A forked process has none of the threads, and may have copied a lock that was held."""
+    global _crew, single_threaded_blas
+    _crew = _Crew()
+    _inside.share = False
+    single_threaded_blas.lock = threading.Lock()
+    if single_threaded_blas.users:
+        single_threaded_blas.users = 1
+        single_threaded_blas.__exit__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,242 @@
+"""What was measured, as Markdown, JSON and pictures."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numpy_shufflenet import __version__, backend
+from numpy_shufflenet.bench.operations import CASES
+from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
+from numpy_shufflenet.bench.timing import Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
+
+
+@dataclass
+class Report:
+    """All that a run of the bench found; parts that were not measured are empty."""
+
+    rows: list[Row] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
+    machine: Machine | None = None
+    missing: list[str] = field(default_factory=list)  # peers that are not installed
+
+    def versions(self) -> dict[str, str]:
+        """Return what ran."""
+        found = {
+            "numpy_shufflenet": __version__,
+            "Python": platform.python_version(),
+            "processor": processor(),
+            "threads": str(backend.num_threads()),
+        }
+        for module in ("numpy", "numba", "torch", "onnxruntime"):
+            if module not in self.missing:
+                found[module] = __import__(module).__version__
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        return {
+            "versions": self.versions(),
+            "machine": self.machine and self.machine._asdict(),
+            "rows": [row.to_dict() for row in self.rows],
+            "memory": [{**m._asdict(), "ratio": m.ratio} for m in self.memory],
+            "starts": [s._asdict() for s in self.starts],
+            "growth": [{**g._asdict(), "worst": g.worst} for g in self.growth],
+            "missing": self.missing,
+        }
+
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Return title, header and rows of each table."""
+        tables = []
+        header = [
+            "work",
+            "batch",
+            "against",
+            "ours, ms",
+            "theirs, ms",
+            "ratio",
+            "quartiles",
+            "goal",
+        ]
+        for group, title in (
+            ("operation", "Operations (above 1: we are faster)"),
+            ("inference", "Inference"),
+            ("training", "Training steps"),
+        ):
+            rows = [_cells(row) for row in self.rows if row.group == group]
+            if rows:
+                tables.append((title, header, rows))
+        if self.memory:
+            rows = [
+                [m.work, f"{m.ours / 1e6:,.0f}", f"{m.theirs / 1e6:,.0f}", f"{m.ratio:.2f}", "1.0"]
+                for m in self.memory
+            ]
+            header = ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"]
+            tables.append(("Peak memory beyond the imports", header, rows))
+        if self.starts:
+            rows = [[s.what, f"{s.seconds:.2f}", f"{s.goal:g}"] for s in self.starts]
+            tables.append(("Time to the first result", ["what", "seconds", "at most"], rows))
+        if self.growth:
+            rows = [
+                [g.what, g.axis, f"{g.sizes[0]} to {g.sizes[-1]}", f"{g.worst:.2f}", "2.3"]
+                for g in self.growth
+            ]
+            header = ["what", "with", "sizes", "worst factor for twice the work", "at most"]
+            tables.append(("Growth", header, rows))
+        return tables
+
+    def markdown(self) -> str:
+        """Return all tables, and what they were measured on."""
+        lines = [", ".join(f"{key} {value}" for key, value in self.versions().items()) + "."]
+        if self.machine:
+            lines.append(
+                f"This machine multiplies matrices at {self.machine.gflops:.0f} GFLOP/s and copies "
+                f"at {self.machine.gbytes:.0f} GB/s, all threads together."
+            )
+        if self.missing:
+            lines.append(f"Not installed, so not compared: {', '.join(self.missing)}.")
+        for title, header, rows in self.tables():
+            lines += ["", f"**{title}**", "", "| " + " | ".join(header) + " |"]
+            lines.append("|" + "---|" * len(header))
+            lines += ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join(lines) + "\n"
+
+    def figures(self) -> dict[str, "Figure"]:
+        """Return pictures by name: bars, roofline, growth; of what was measured."""
+        figures = {}
+        if any(row.group == "operation" for row in self.rows):
+            figures["operations"] = bars(self.rows)
+            if self.machine:
+                figures["roofline"] = roofline(self.rows, self.machine)
+        if self.growth:
+            figures["growth"] = growth_curves(self.growth)
+        return figures
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.work,
+        str(row.batch),
+        row.peer,
+        f"{row.ours * 1e3:.3g}",
+        f"{row.theirs * 1e3:.3g}",
+        f"{row.ratio:.2f}",
+        f"{row.low:.2f} to {row.high:.2f}",
+        "" if row.goal is None else f"{row.goal:.1f}",
+    ]
+
+
+def bars(rows: Sequence[Row]) -> "Figure":
+    """Draw the ratio of each operation: one bar for each batch."""
+    rows = [row for row in rows if row.group == "operation"]
+    works = list(dict.fromkeys(row.work for row in rows))
+    batches = sorted({row.batch for row in rows})
+    figure = _figure(8, 0.34 * len(works) + 1.4)
+    axes = figure.subplots()
+    height = 0.8 / len(batches)
+    for number, batch in enumerate(batches):
+        mine = {row.work: row for row in rows if row.batch == batch}
+        places = [i + number * height for i, work in enumerate(works) if work in mine]
+        found = [mine[work] for work in works if work in mine]
+        spread = np.array([[row.ratio - row.low, row.high - row.ratio] for row in found]).T
+        axes.barh(
+            places,
+            [row.ratio for row in found],
+            height,
+            xerr=np.maximum(spread, 0),
+            color=(BLUE, ORANGE, GREEN)[number % 3],
+            error_kw={"ecolor": GREY, "elinewidth": 0.8},
+            label=f"batch {batch}",
+        )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks([i + 0.4 - height / 2 for i in range(len(works))], works, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("times as fast as PyTorch (log scale); bars end at the median")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def roofline(rows: Sequence[Row], machine: Machine) -> "Figure":
+    """Draw the speed of each convolution below what memory and arithmetic allow."""
+    figure = _figure(7, 4.6)
+    axes = figure.subplots()
+    intensity = np.geomspace(0.25, 256, 100)  # FLOP a byte
+    roof = np.minimum(machine.gflops, machine.gbytes * intensity)
+    axes.loglog(intensity, roof, color="black", label="this machine: copying, multiplying matrices")
+    cases = {f"{case.work}: forward": case for case in CASES}
+    batch = max(row.batch for row in rows if row.group == "operation")
+    for row in rows:
+        numbers = cases[row.work].work_in_numbers(row.batch) if row.work in cases else None
+        if numbers is None or row.batch != batch:
+            continue
+        flops, moved = numbers
+        x = flops / moved
+        axes.plot(x, flops / row.ours / 1e9, "o", color=BLUE)
+        axes.plot(x, flops / row.theirs / 1e9, "x", color=ORANGE)
+        axes.annotate(
+            row.work.removesuffix(": forward"),
+            (x, flops / row.ours / 1e9),
+            fontsize=7,
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
+    axes.plot([], [], "o", color=BLUE, label="ours")
+    axes.plot([], [], "x", color=ORANGE, label="PyTorch")
+    axes.set(
+        xlabel="FLOP for each byte that must be moved",
+        ylabel="GFLOP/s",
+        title=f"Convolutions, forward, batch {batch}",
+    )
+    axes.legend(frameon=False, loc="lower right")
+    axes.grid(alpha=0.3, which="both")
+    return figure
+
+
+def growth_curves(growth: Sequence[Growth]) -> "Figure":
+    """Draw time against batch and image size, with a straight line for proportional growth."""
+    figure = _figure(9, 3.8)
+    for axes, axis in zip(figure.subplots(1, 2), ("batch", "pixels a side"), strict=True):
+        for one, color in zip(
+            [g for g in growth if g.axis == axis], (BLUE, ORANGE, GREEN), strict=False
+        ):
+            work = np.array(one.sizes, float) ** (1 if axis == "batch" else 2)
+            axes.loglog(work, one.seconds, "o-", color=color, label=one.what)
+            line = one.seconds[-1] * work / work[-1]
+            axes.loglog(work, line, ":", color=color, linewidth=1)
+        axes.set(
+            xlabel="images" if axis == "batch" else "pixels of an image",
+            ylabel="seconds",
+            title=f"Growth with {axis}; dotted: in proportion",
+        )
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def processor() -> str:
+    """Return the processor's name and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            name = next(line for line in file if line.startswith("model name")).split(": ")[1]
+    except (OSError, StopIteration, IndexError):
+        pass
+    return name.strip()

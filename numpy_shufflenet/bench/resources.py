@@ -1,0 +1,247 @@
+"""What one run says little about: memory, time to the first result, growth, and the machine."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet import backend
+
+MEMORY_CASES = {
+    "V2 1x, training step, batch 32": ("shufflenet_v2(seed=0)", 32, 224),
+    "V1 1x g=3, training step, batch 32": ("shufflenet_v1(seed=0)", 32, 224),
+    "V2 0.5x, 32x32, training step, batch 128": (
+        "shufflenet_v2(scale=0.5, stem='small', num_classes=10, seed=0)",
+        128,
+        32,
+    ),
+}
+
+MEMORY_CODE = """
+import json, resource, sys
+import numpy as np
+from numpy_shufflenet import backend
+from numpy_shufflenet.bench import networks
+from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
+backend.set_num_threads({threads})
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+if {torch}:
+    import torch
+    torch.set_num_threads({threads})
+    torch.nn.functional.conv2d(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 3, 3))
+    make = networks.torch_training_step
+else:
+    import numpy_shufflenet.kernels
+    make = networks.our_training_step
+    small = shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=0)
+    for n in (1, 2):
+        networks.our_training_step(small, n, 32)()  # kernels are loaded
+model = {model}
+before = peak()
+step = make(model, {batch}, {size})
+for _ in range(3):
+    step()
+print(json.dumps(peak() - before))
+"""
+
+
+class Memory(NamedTuple):
+    """Peak memory in bytes of a training step, beyond what was there after the imports."""
+
+    work: str
+    ours: int
+    theirs: int
+
+    @property
+    def ratio(self) -> float:
+        """Theirs / ours: above 1, we need less."""
+        return self.theirs / self.ours
+
+
+def memory() -> Iterator[tuple[str, Callable[[], Memory]]]:
+    """Yield what is measured, and a function that measures it in processes of its own."""
+    for work, (model, batch, size) in MEMORY_CASES.items():
+
+        def measure(
+            work: str = work, model: str = model, batch: int = batch, size: int = size
+        ) -> Any:
+            peaks = [
+                json.loads(
+                    _python(
+                        MEMORY_CODE.format(
+                            model=model,
+                            batch=batch,
+                            size=size,
+                            torch=torch,
+                            threads=backend.num_threads(),
+                        )
+                    )
+                )
+                for torch in (False, True)
+            ]
+            return Memory(work, *peaks)
+
+        yield f"{work}: memory", measure
+
+
+class Start(NamedTuple):
+    """Seconds until something is there, in a new process."""
+
+    what: str
+    seconds: float
+    goal: float
+
+
+FIRST_STEP = """
+import time
+import numba
+start = time.perf_counter()
+from numpy_shufflenet.bench.networks import our_training_step
+from numpy_shufflenet.models import shufflenet_v2
+our_training_step(shufflenet_v2(seed=0), 2, 64)()
+print(time.perf_counter() - start)
+"""
+
+IMPORT = """
+import time
+import numpy
+start = time.perf_counter()
+import numpy_shufflenet
+import numpy_shufflenet.models
+print(time.perf_counter() - start)
+"""
+
+
+def starts() -> Iterator[tuple[str, Callable[[], list[Start]]]]:
+    """Yield what is measured, and functions that measure it."""
+
+    def imports() -> list[Start]:
+        seconds = min(float(_python(IMPORT)) for _ in range(3))
+        return [Start("import numpy_shufflenet, beyond numpy", seconds, 0.25)]
+
+    def first_steps() -> list[Start]:
+        with tempfile.TemporaryDirectory() as cache:
+            seconds = [float(_python(FIRST_STEP, NUMBA_CACHE_DIR=cache)) for _ in range(2)]
+        return [
+            Start("first training step of V2, kernels compiled, beyond numba", seconds[0], 25.0),
+            Start("first training step of V2, kernels on disk, beyond numba", seconds[1], 1.5),
+        ]
+
+    yield "import", imports
+    yield "first training step", first_steps
+
+
+class Growth(NamedTuple):
+    """Seconds at several sizes: how time grows with the work."""
+
+    what: str
+    axis: str  # "batch" or "pixels a side"
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def worst(self) -> float:
+        """The largest factor in time when the work doubles."""
+        exponent = 1 if self.axis == "batch" else 2
+        factors = []
+        for (a, s), (b, t) in zip(
+            zip(self.sizes, self.seconds, strict=True),
+            zip(self.sizes[1:], self.seconds[1:], strict=False),
+            strict=False,
+        ):
+            doublings = exponent * np.log2(b / a)
+            factors.append((t / s) ** (1 / doublings))
+        return max(factors)
+
+
+def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
+    """Yield what is measured, and a function that measures it."""
+    from numpy_shufflenet.bench.networks import our_training_step, with_real_statistics
+    from numpy_shufflenet.models import shufflenet_v2
+
+    batches = (1, 2, 4, 8, 16) if short else (1, 2, 4, 8, 16, 32, 64)
+    sides = (64, 96, 128) if short else (64, 96, 128, 192, 256)
+
+    def runner(kind: str, batch: int, side: int) -> Callable[[], Any]:
+        model = with_real_statistics(shufflenet_v2(seed=0), 64)
+        if kind == "training step":
+            return our_training_step(model, batch, side)
+        folded = model.fold()
+        x = np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32)
+        return lambda: folded.infer(x)
+
+    for kind in ("inference", "training step"):
+        for axis, sizes in (("batch", batches), ("pixels a side", sides)):
+
+            def measure(kind: str = kind, axis: str = axis, sizes: Any = sizes) -> Growth:
+                seconds = []
+                for size in sizes:
+                    batch, side = (size, 128) if axis == "batch" else (4, size)
+                    seconds.append(_median_seconds(runner(kind, batch, side)))
+                return Growth(f"V2 1x, {kind}", axis, sizes, tuple(seconds))
+
+            yield f"growth of {kind} with {axis}", measure
+
+
+class Machine(NamedTuple):
+    """What this machine can do at the best, all threads together."""
+
+    gflops: float  # sgemm
+    gbytes: float  # copying: read and written
+
+
+def machine() -> Machine:
+    """Measure products of matrices that stay in cache, and copies that don't."""
+    from numpy_shufflenet._threads import share, single_threaded_blas
+
+    threads = backend.num_threads()
+    a, b = (np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32) for _ in range(2))
+    outs = [np.empty_like(a) for _ in range(threads)]
+    source = np.ones((threads, 1 << 24), np.float32)
+    target = np.ones_like(source)
+
+    def multiply(first: int, last: int) -> None:
+        for i in range(first, last):
+            for _ in range(100):
+                np.matmul(a, b, out=outs[i])
+
+    def copy(first: int, last: int) -> None:
+        for i in range(first, last):
+            np.copyto(target[i], source[i])
+
+    with single_threaded_blas:
+        flops = 2 * 256**3 * 100 * threads
+        gflops = flops / _median_seconds(lambda: share(threads, multiply, 1 << 30)) / 1e9
+        gbytes = 2 * source.nbytes / _median_seconds(lambda: share(threads, copy, 1 << 30)) / 1e9
+    return Machine(gflops, gbytes)
+
+
+def _median_seconds(run: Callable[[], Any], repeats: int = 5) -> float:
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _python(code: str, **environment: str) -> str:
+    """Run code in a new process, and return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise RuntimeError(f"a measuring process failed: {result.stderr[-500:]}")
+    return result.stdout

@@ -1,0 +1,147 @@
+"""Timing in pairs: two contenders take turns, so that what else the machine does hits both.
+
+A sample is as many calls as take a few milliseconds. The ratio is taken pair by pair, and its
+median is what counts: absolute times move with the machine's load, a ratio hardly does.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+SAMPLE_SECONDS = 4e-3  # at the least
+PAUSE_SECONDS = 2e-3  # before each sample: the other's threads may still be spinning
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender beside ours on one piece of work.
+
+    Attributes
+    ----------
+    group, work : str
+        What is measured; `group` is the part of the table.
+    batch : int
+        Images.
+    peer : str
+        The other contender.
+    ours, theirs : float
+        Median seconds.
+    ratio : float
+        Median of theirs / ours, pair by pair: above 1, we are faster.
+    low, high : float
+        Quartiles of the ratio.
+    pairs : int
+    difference : float
+        Largest difference between both results, relative to the largest number in them.
+    goal : float or None
+        Of the ratio.
+    """
+
+    group: str
+    work: str
+    batch: int
+    peer: str
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    difference: float
+    goal: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two contenders that do the same.
+
+    Attributes
+    ----------
+    ours, theirs : callable
+        Without arguments. `results` tells what they compute.
+    results : callable
+        Returns (our arrays, their arrays), to be compared before timing.
+    tolerance : float
+        Largest relative difference of the results that counts as the same.
+    """
+
+    group: str
+    work: str
+    batch: int
+    peer: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    results: Callable[[], tuple[list[Any], list[Any]]]
+    goal: float | None = None
+    tolerance: float = 1e-3
+
+
+def compare(comparison: Comparison, pairs: int) -> Row:
+    """Verify that both compute the same, then time them in turns.
+
+    Raises
+    ------
+    ValueError
+        If they don't compute the same.
+    """
+    difference = _difference(*comparison.results())
+    if not difference <= comparison.tolerance:
+        raise ValueError(
+            f"{comparison.work}, batch {comparison.batch}: our result and that of "
+            f"{comparison.peer} differ by {difference:.1e}, relative to the largest number; "
+            f"at most {comparison.tolerance:.0e} is rounding"
+        )
+    ours, theirs = comparison.ours, comparison.theirs
+    calls = [_calls(run) for run in (ours, theirs)]
+    samples = np.array(
+        [
+            [_sample(run, n) for run, n in zip((ours, theirs), calls, strict=True)]
+            for _ in range(pairs)
+        ]
+    )
+    ratios = samples[:, 1] / samples[:, 0]
+    return Row(
+        comparison.group,
+        comparison.work,
+        comparison.batch,
+        comparison.peer,
+        float(np.median(samples[:, 0])),
+        float(np.median(samples[:, 1])),
+        float(np.median(ratios)),
+        float(np.quantile(ratios, 0.25)),
+        float(np.quantile(ratios, 0.75)),
+        pairs,
+        difference,
+        comparison.goal,
+    )
+
+
+def _calls(run: Callable[[], Any]) -> int:
+    """Warm up, and return how many calls make a sample."""
+    run()
+    start = time.perf_counter()
+    run()
+    return max(1, round(SAMPLE_SECONDS / max(time.perf_counter() - start, 1e-7)))
+
+
+def _sample(run: Callable[[], Any], calls: int) -> float:
+    time.sleep(PAUSE_SECONDS)
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def _difference(ours: list[Any], theirs: list[Any]) -> float:
+    worst = 0.0
+    for a, b in zip(ours, theirs, strict=True):
+        size = max(float(np.abs(b).max(initial=0.0)), 1e-30)
+        worst = max(worst, float(np.abs(np.asarray(a) - np.asarray(b)).max(initial=0.0)) / size)
+    return worst

@@ -1,0 +1,119 @@
+"""Let the gradient checker loose on a zoo of wrong gradients, and print the score.
+
+examples:
+  numpy-shufflenet zoo --list
+  numpy-shufflenet zoo batch_norm/gamma_dropped
+  numpy-shufflenet zoo --seeds 5
+  numpy-shufflenet zoo --seeds 50 --right-seeds 200
+  numpy-shufflenet zoo --compare
+
+exit status: 0 if every bug is caught and nothing right is blamed, else 1
+"""
+
+import argparse
+import time
+
+from numpy_shufflenet.commands._common import positive_int, show_table
+from numpy_shufflenet.zoo import BUGS, Bug, find, score
+from numpy_shufflenet.zoo.score import Tally
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument(
+        "name", nargs="?", metavar="BUG", help="show one bug, its verdict and cause"
+    )
+    parser.add_argument("--list", action="store_true", help="all bugs, and where they were found")
+    parser.add_argument(
+        "--compare", action="store_true", help="with the checkers of other packages"
+    )
+    parser.add_argument("--seeds", type=positive_int, default=5, help="examples of each bug")
+    parser.add_argument(
+        "--right-seeds", type=positive_int, default=20, help="examples of what is right"
+    )
+    parser.add_argument(
+        "--style-seeds", type=positive_int, default=2, help="examples that weaker styles look at"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was asked for, and return 0 or 1."""
+    if arguments.list:
+        return _list()
+    if arguments.name is not None:
+        return _show(find(arguments.name))
+    if arguments.compare:
+        return _compare(arguments.seeds)
+    start = time.perf_counter()
+    caught = _score_wrong(arguments.seeds, arguments.style_seeds)
+    passed = _score_right(arguments.right_seeds, arguments.style_seeds)
+    print(f"{time.perf_counter() - start:.0f} s")
+    return 0 if caught and passed else 1
+
+
+def _list() -> int:
+    for bug in BUGS.values():
+        print(f"{bug.name} (part {bug.part}; {bug.cause})\n    {bug.summary}\n    {bug.found_in}")
+    print(f"{len(BUGS)} bugs")
+    return 0
+
+
+def _show(bug: Bug) -> int:
+    verdict = score.check(bug, 0)
+    print(f"{bug.summary}\nFound in: {bug.found_in}\n\n{verdict}\n\n{verdict.explain()}")
+    return 0
+
+
+def _score_wrong(seeds: int, style_seeds: int) -> bool:
+    """Print how many wrong gradients are caught; return whether all are."""
+    styles = score.weaker_styles()
+    header = ["bug", "ours", "cause named", *(style.name for style in styles)]
+    totals = [Tally() for _ in header[1:]]
+    held_out, rows = Tally(), []
+    for bug in score.part("a", "held out", "c"):
+        tallies = [score.catches(bug, seeds), score.names_cause(bug, 1)]
+        if _for_styles(bug) and bug.part != "c":
+            tallies += [score.style_catches(style, bug, style_seeds) for style in styles]
+        for total, tally in zip(totals, tallies, strict=False):
+            total.include(tally)
+        if bug.part == "held out":
+            held_out.include(tallies[1])
+        rows.append([bug.name, *map(str, tallies), *[""] * (len(totals) - len(tallies))])
+    rows.append(["all", *(total.percent for total in totals)])
+    show_table("Wrong gradients: how many are caught", header, rows)
+    print(f"caught: {totals[0]}, {totals[0].percent}")
+    print(f"cause named: {totals[1]}, {totals[1].percent}; of the bugs written after explain() was")
+    print(f"finished: {held_out}, {held_out.percent}\n")
+    return totals[0].all_good
+
+
+def _score_right(seeds: int, style_seeds: int) -> bool:
+    """Print how many right gradients pass; return whether all do."""
+    styles = score.weaker_styles()
+    total, rows = Tally(), []
+    for right in score.rights():
+        tally = score.passes(right, seeds)
+        total.include(tally)
+        row = [right.name, str(tally), *[""] * len(styles)]
+        if _for_styles(right):
+            seen = [score.style_catches(s, right, style_seeds, right=True) for s in styles]
+            row[2:] = map(str, seen)
+        rows.append(row)
+    header = ["what", "ours", *(style.name for style in styles)]
+    show_table("Right gradients: how many pass", header, rows)
+    print(f"passed: {total}, {total.percent}")
+    return total.all_good
+
+
+def _for_styles(bug: Bug) -> bool:
+    """Whole units have too many entries for styles that try each of them."""
+    return not bug.operation.startswith("unit")
+
+
+def _compare(seeds: int) -> int:
+    from numpy_shufflenet.zoo import peers
+
+    rows = peers.compare(seeds)
+    header = ["checker", "caught", "false alarms", "entry named", "kinks seen", "ms a check"]
+    show_table("Gradient checkers side by side", header, [row.cells() for row in rows])
+    return 0 if rows[0].first_or_equal(rows[1:]) else 1

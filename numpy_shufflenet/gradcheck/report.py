@@ -1,0 +1,82 @@
+"""What a gradient check found out about one array."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from numpy_shufflenet._typing import Array
+
+Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of one array: what the backward says, and what differences say.
+
+    Attributes
+    ----------
+    array : str
+        Name of the array.
+    index : tuple of int
+        Position in it.
+    analytic, numeric : float
+        The gradient from the backward, and from differences.
+    error : float
+        Estimated error of `numeric`.
+    detectors : tuple of str
+        Of a kink: what saw it ("slopes", "parabola", "winners"; see `differences`).
+    """
+
+    array: str
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    error: float
+    detectors: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        place = f"{self.array}[{', '.join(map(str, self.index))}]"
+        numeric = f"{self.numeric:.10g} ± {self.error:.1g}"
+        return f"{place}: analytic {self.analytic:.10g}, numeric {numeric}"
+
+
+@dataclass
+class ArrayReport:
+    """The check of one array.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    status : str
+    directions : int
+        Random directions that were judged.
+    entries : int
+        Entries that were judged one by one; 0 where directions settled it.
+    kinks : list of Entry
+        Entries left out, because y has no derivative there.
+    worst : Entry or None
+        The entry that disagrees most; of those that agree, the one with the largest difference.
+    difference : float
+        Largest |analytic - numeric|, relative to the size of what was compared.
+    precision : float
+        Largest estimated relative error of the numeric side.
+    analytic, numeric, error : array or None
+        Of the array's shape, NaN where not compared; None where directions settled it.
+    method : str
+        How the last slope was found: "adjoint identity" (y is linear in the array), "complex
+        step", or the differences' "central", "five-point" or "richardson".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    status: Status = "pass"
+    directions: int = 0
+    entries: int = 0
+    kinks: list[Entry] = field(default_factory=list)
+    worst: Entry | None = None
+    difference: float = 0.0
+    precision: float = 0.0
+    analytic: Array | None = None
+    numeric: Array | None = None
+    error: Array | None = None
+    method: str = ""

@@ -1,0 +1,48 @@
+"""How the loops of this floor become machine code: when they are first called, once for a machine.
+
+A kernel is a plain function with loops, `rows`; beside it stands `rows_jit = compiled(rows)`. The
+plain one runs as well, slowly, and can be stepped through with a debugger.
+
+The result is kept on disk beside the source (or in Numba's cache folder, where that can't be
+written). No kernel holds the interpreter's lock. Arithmetic follows IEEE 754, and NaN and infinity
+behave as in `ops`, for all kernels but those compiled with `reorder=True`: there sums may be added
+up in another order, which is what lets a processor add 16 numbers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import event as events
+
+PACKAGE = "numpy_shufflenet.kernels"
+
+
+def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
+    """Return the function compiled; `reorder` lets sums be added up in any order."""
+    fastmath: Any = {"reassoc"} if reorder else False
+    dispatcher: Callable[..., Any] = numba.njit(
+        nogil=True, cache=True, fastmath=fastmath, error_model="numpy"
+    )(function)
+    return dispatcher
+
+
+class _Announcement(events.Listener):
+    """Says, once, what the first call is waiting for."""
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func.__module__.startswith(PACKAGE):
+            print(
+                "numpy_shufflenet: compiling its kernels; this is done once on a machine, "
+                "and takes about 20 s",
+                file=sys.stderr,
+                flush=True,
+            )
+            events.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say: the next kernel may follow at once."""
+
+
+events.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]

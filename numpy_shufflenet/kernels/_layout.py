@@ -1,0 +1,51 @@
+"""Channel-major memory: an image (n, c, h, w) lies as (c, h, w, n), one row a channel.
+
+Then a pointwise convolution is one product of matrices, batch normalisation runs along a row, a
+shuffle copies rows, and a window that moves by one pixel moves by n numbers.
+"""
+
+import math
+
+import numpy as np
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._typing import Array
+
+
+def as_rows(x: Array) -> Array:
+    """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
+    n, c, h, w = x.shape
+    return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).reshape(c, h * w * n)
+
+
+def as_image(rows: Array, n: int, h: int, w: int) -> Array:
+    """Return the view (n, c, h, w) of rows (c, h w n)."""
+    return rows.reshape(len(rows), h, w, n).transpose(3, 0, 1, 2)
+
+
+def empty_rows(c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating]) -> Array:
+    """Return rows (c, h w n) of any content."""
+    return empty((c, h * w * n), dtype)
+
+
+def memory_order(x: Array) -> tuple[int, ...]:
+    """Return the axes of x from the slowest to the fastest in memory."""
+    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
+
+
+def as_flat(x: Array, order: tuple[int, ...]) -> Array:
+    """Return all numbers of x in a row, its axes in this order; a view, if they lie like this."""
+    return np.ascontiguousarray(x.transpose(order)).reshape(x.size)
+
+
+def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return new memory as a row, and the view of it that has the shape of x."""
+    flat = empty((x.size,), x.dtype)
+    shape = tuple(x.shape[axis] for axis in order)
+    inverse = np.argsort(order)
+    return flat, flat.reshape(shape).transpose(inverse)
+
+
+def columns_a_block(rows: int) -> int:
+    """Return how many columns of a matrix with so many rows make a block that fits into a cache."""
+    return max(256, 1 << int(math.log2(max(1, (1 << 18) // max(rows, 1)))))

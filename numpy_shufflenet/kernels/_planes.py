@@ -1,0 +1,163 @@
+"""Planes: a channel with its border, laid out so that every tap of a window is one plain stream.
+
+With stride s, output (p, q) looks through tap (i, j) at row p s + i d and column q s + j d of the
+bordered image (d: dilation). So rows and columns are sorted into s classes each, by remainder:
+
+    stride 2:   0 1 2 3 4 5 6   ->   0 2 4 6 | 1 3 5
+
+and the plane of a channel is s x s small planes, one for each pair of classes. In a small plane,
+neighbouring outputs look at neighbouring pixels, whatever the stride, and the next row of outputs
+at the next row. So all that the outputs see through one tap is a single run of numbers, which
+starts at `offsets[tap]`; it holds a few more columns than there are outputs, to be skipped. What a
+kernel does is to add up kh kw runs; it knows neither stride nor border nor dilation.
+
+Sorting columns pays if they are as wide as a batch. Of a single image they may stay as they are
+(`sort=False`): then outputs are computed at every column, and only every `step`-th is kept.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.ops._windows import Windows
+
+RUN = 2048  # numbers: several short rows make a run of about this length, one long row by itself
+
+
+class Planes(NamedTuple):
+    """Where things lie in a plane, for a batch of n images."""
+
+    size: int  # numbers in a plane
+    offsets: Array  # kh kw: where the run of each tap starts
+    pitch: int  # numbers from one row of a small plane to the next
+    stream: int  # numbers in a row of outputs, as it lies in a run
+    step: int  # from one output to the next in there; 1 if columns are sorted
+    rows: int  # rows of outputs in a run
+    stride: int  # of columns: the number of their classes
+    row_places: Array  # h: where each row of the image starts, in pixels
+    column_places: Array  # w: and each column from there
+
+    @property
+    def run(self) -> int:
+        """Numbers in a run of all its rows."""
+        return (self.rows - 1) * self.pitch + self.stream
+
+
+@functools.lru_cache(maxsize=256)
+def planes_of(windows: Windows, n: int, sort: bool = True) -> Planes:
+    """Work out the planes for these windows; the arrays are shared, so never written to."""
+    (row_stride, step), (row_dilation, dilation) = windows.stride, windows.dilation
+    stride, step = (step, 1) if sort else (1, step)
+    (h, w), (kh, kw), (oh, ow) = windows.size, windows.kernel, windows.output
+    (top, _), (left, _) = windows.padding
+    height, width = windows.padded_size
+    row_slots, slots = -(-height // row_stride), -(-width // stride)
+
+    def row_place(u: Array) -> Array:
+        return (u % row_stride * stride * row_slots + u // row_stride) * slots
+
+    def column_place(v: Array) -> Array:
+        return v % stride * row_slots * slots + v // stride
+
+    rows = row_place(row_dilation * np.arange(kh))
+    columns = column_place(dilation * np.arange(kw))
+    return Planes(
+        row_stride * stride * row_slots * slots * n,
+        (rows[:, None] + columns).ravel() * n,
+        slots * n,
+        ((ow - 1) * step + 1) * n,
+        step,
+        min(oh, max(1, RUN // max(1, slots * n))),
+        stride,
+        row_place(top + np.arange(h)),
+        column_place(left + np.arange(w)),
+    )
+
+
+def empty_plane(planes: Planes, dtype: np.dtype[np.floating], border: float) -> Array:
+    """Return a plane that is all border."""
+    plane = empty((planes.size,), dtype)
+    plane.fill(border)
+    return plane
+
+
+def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
+    """Copy a channel (h, w n) into its plane; the border stays."""
+    columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
+    for r in range(image.shape[0]):
+        source, target = image[r], plane[planes.row_places[r] * n :]
+        if stride == 1:
+            slots = target[columns[0] * n : (columns[0] + w) * n]
+            for k in range(slots.size):
+                slots[k] = source[k]
+        elif n == 1:
+            for first in range(min(stride, w)):
+                of_class, slots = source[first:], target[columns[first] :]
+                for k in range((w - first + stride - 1) // stride):
+                    slots[k] = of_class[stride * k]
+        else:
+            pixels = source.reshape(w, n)
+            slots_2d = target[: target.size // n * n].reshape(target.size // n, n)
+            for s in range(w):
+                place = columns[s]
+                for t in range(n):
+                    slots_2d[place, t] = pixels[s, t]
+
+
+def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
+    """Copy a channel (h, w n) out of its plane: the transpose of `write_image`."""
+    columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
+    for r in range(image.shape[0]):
+        source, target = plane[planes.row_places[r] * n :], image[r]
+        if stride == 1:
+            slots = source[columns[0] * n : (columns[0] + w) * n]
+            for k in range(slots.size):
+                target[k] = slots[k]
+        elif n == 1:
+            for first in range(min(stride, w)):
+                slots, of_class = source[columns[first] :], target[first:]
+                for k in range((w - first + stride - 1) // stride):
+                    of_class[stride * k] = slots[k]
+        else:
+            slots_2d = source[: source.size // n * n].reshape(source.size // n, n)
+            pixels = target.reshape(w, n)
+            for s in range(w):
+                place = columns[s]
+                for t in range(n):
+                    pixels[s, t] = slots_2d[place, t]
+
+
+write_image_jit = compiled(write_image)
+read_image_jit = compiled(read_image)
+
+
+def write_rows(rows: Array, planes: Planes, run: Array) -> None:
+    """Spread rows of outputs (r, ow n) over a run; what lies between them stays."""
+    for p in range(rows.shape[0]):
+        row, target = rows[p], run[p * planes.pitch :]
+        if planes.step == 1:
+            for k in range(row.size):
+                target[k] = row[k]
+        else:
+            for k in range(row.size):
+                target[k * planes.step] = row[k]
+
+
+def read_rows(run: Array, planes: Planes, rows: Array) -> None:
+    """Collect rows of outputs (r, ow n) from a run."""
+    for p in range(rows.shape[0]):
+        row, source = rows[p], run[p * planes.pitch :]
+        if planes.step == 1:
+            for k in range(row.size):
+                row[k] = source[k]
+        else:
+            for k in range(row.size):
+                row[k] = source[k * planes.step]
+
+
+write_rows_jit = compiled(write_rows)
+read_rows_jit = compiled(read_rows)

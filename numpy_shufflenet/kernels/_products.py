@@ -1,0 +1,46 @@
+"""Products of matrices by BLAS, cut into blocks of columns that stay in cache.
+
+The cut depends on shapes alone, so results don't depend on the number of threads.
+"""
+
+import math
+
+import numpy as np
+
+from numpy_shufflenet._threads import single_threaded_blas
+from numpy_shufflenet._typing import Array
+
+CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
+THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
+WORTH_TWO = 1 << 24  # multiply-adds that two threads do faster than one
+SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
+
+
+def blocks(columns: int, a: int, b: int) -> list[slice]:
+    """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache."""
+    room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
+    return cut(columns, round(columns / max(256, 1 << int(math.log2(room / (a + b))))))
+
+
+def cut(size: int, count: int) -> list[slice]:
+    """Cut range(size) into so many parts, or one."""
+    ends = [size * (i + 1) // max(1, count) for i in range(max(1, count))]
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
+    """Cut a product (a, b) @ (b, columns) into tiles of rows and columns, each for one thread.
+
+    There are blocks of columns or, where one block is all there is but much work, parts of rows.
+    """
+    if a * b * columns < WORTH_TWO:
+        return [(slice(0, a), slice(0, columns))]
+    of_columns = blocks(columns, a, b)
+    of_rows = cut(a, 2 if len(of_columns) == 1 else 1)
+    return [(rows, block) for block in of_columns for rows in of_rows]
+
+
+def multiply(a: Array, b: Array, out: Array) -> None:
+    """Compute out = a @ b on this thread."""
+    with single_threaded_blas:
+        np.matmul(a, b, out=out)

@@ -1,0 +1,268 @@
+"""Batch normalisation, alone or with the ReLU after it: each channel is a row that stays in cache.
+
+Forward passes over a row three times (mean, variance, output), backward twice (sums, dx), while it
+is in the cache: memory sees one read of each input and one write of the output. Backward is the
+recompute form of `ops.batch_norm`: it keeps x and two numbers a channel. Which values the ReLU let
+through is found by computing them again.
+
+Sums are added up in any order in pieces of a few thousand numbers, and these in float64.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
+
+PIECE = 4096
+Gradients = tuple[Array, Array, Array]
+
+
+def mean_and_variance(row: Array) -> tuple[float, float]:
+    """Return the mean and the biased variance of a row."""
+    m = row.size
+    zero = row.dtype.type(0)
+    total = 0.0
+    for start in range(0, m, PIECE):
+        piece, s = row[start : start + PIECE], zero
+        for k in range(piece.size):
+            s += piece[k]
+        total += s
+    mean = total / m
+    mu = row.dtype.type(mean)
+    total = 0.0
+    for start in range(0, m, PIECE):
+        piece, s = row[start : start + PIECE], zero
+        for k in range(piece.size):
+            s += (piece[k] - mu) * (piece[k] - mu)
+        total += s
+    return mean, total / m
+
+
+def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -> None:
+    """Compute y = (x - mu) a + b, and its ReLU if asked for."""
+    zero = row.dtype.type(0)
+    if relu:
+        for k in range(row.size):
+            v = (row[k] - mu) * a + b
+            y[k] = zero if v < zero else v
+    else:
+        for k in range(row.size):
+            y[k] = (row[k] - mu) * a + b
+
+
+def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tuple[float, float]:
+    """Return sum g and sum g (x - mu), of those g that the ReLU lets through."""
+    m = row.size
+    zero = row.dtype.type(0)
+    total, total_centred = 0.0, 0.0
+    for start in range(0, m, PIECE):
+        x_piece, g_piece = row[start : start + PIECE], g[start : start + PIECE]
+        s = t = zero
+        if relu:
+            for k in range(x_piece.size):
+                centred = x_piece[k] - mu
+                g_k = g_piece[k] if centred * a + b > zero else zero
+                s += g_k
+                t += g_k * centred
+        else:
+            for k in range(x_piece.size):
+                s += g_piece[k]
+                t += g_piece[k] * (x_piece[k] - mu)
+        total += s
+        total_centred += t
+    return total, total_centred
+
+
+def combine(
+    g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
+) -> None:
+    """Compute dx = a g - p - q (x - mu), g being 0 where the ReLU stops it."""
+    zero = row.dtype.type(0)
+    if relu:
+        for k in range(row.size):
+            centred = row[k] - mu
+            g_k = g[k] if centred * a + b > zero else zero
+            dx[k] = g_k * a - p - centred * q
+    else:
+        for k in range(row.size):
+            dx[k] = g[k] * a - p - (row[k] - mu) * q
+
+
+mean_and_variance_jit = compiled(mean_and_variance, reorder=True)
+normalise_jit = compiled(normalise)
+sums_jit = compiled(sums, reorder=True)
+combine_jit = compiled(combine)
+
+
+def forward_rows(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    relu: bool,
+    measure: bool,
+    mean: Array,
+    var: Array,
+    y: Array,
+) -> None:
+    """Normalise rows x (c, m); `measure` writes their statistics to mean and var first."""
+    for c in range(x.shape[0]):
+        if measure:
+            mean[c], var[c] = mean_and_variance_jit(x[c])
+        scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
+        normalise_jit(x[c], mean[c], scale, beta[c], relu, y[c])
+
+
+def backward_rows(
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    relu: bool,
+    measured: bool,
+    mean: Array,
+    var: Array,
+    dx: Array,
+    dgamma: Array,
+    dbeta: Array,
+) -> None:
+    """Compute the gradients of rows; `measured` if mean and var depend on x."""
+    m = x.shape[1]
+    number = x.dtype.type
+    for c in range(x.shape[0]):
+        inv_std = 1 / math.sqrt(var[c] + eps)
+        scale = number(gamma[c] / math.sqrt(var[c] + eps))
+        sum_g, sum_gx = sums_jit(dy[c], x[c], mean[c], scale, beta[c], relu)
+        dbeta[c] = sum_g
+        dgamma[c] = sum_gx * inv_std
+        p = q = number(0)
+        if measured:
+            p = number(scale * sum_g / m)
+            q = number(scale * inv_std * inv_std * sum_gx / m)
+        combine_jit(dy[c], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+
+
+forward_rows_jit = compiled(forward_rows)
+backward_rows_jit = compiled(backward_rows)
+
+
+class BatchNormCache(NamedTuple):
+    """What backward needs, and the statistics of the batch."""
+
+    x: Array  # n c h w, channel-major
+    gamma: Array  # c
+    beta: Array  # c
+    mean: Array  # c
+    var: Array  # c, biased
+    eps: float
+    relu: bool
+    training: bool  # whether mean and var are those of x
+
+    @property
+    def y(self) -> Array:
+        """The output again (n, c, h, w), for whoever asks what the ReLU let through."""
+        return _normalised(self, measure=False)
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, BatchNormCache]:
+    """`ops.batch_norm_forward`, compiled."""
+    return _forward(x, gamma, beta, eps, relu=False)
+
+
+def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
+    """`ops.batch_norm_backward`, compiled."""
+    return _backward(dy, cache)
+
+
+def batch_norm_relu_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, BatchNormCache]:
+    """`ops.batch_norm_relu_forward`, compiled."""
+    return _forward(x, gamma, beta, eps, relu=True)
+
+
+def batch_norm_relu_backward(dy: Array, cache: BatchNormCache) -> Gradients:
+    """`ops.batch_norm_relu_backward`, compiled."""
+    return _backward(dy, cache)
+
+
+def batch_norm_inference_forward(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
+) -> tuple[Array, BatchNormCache]:
+    """`ops.batch_norm_inference_forward`, compiled."""
+    check_inference(x, gamma, beta, mean, var, eps)
+    gamma, beta, mean, var = (np.ascontiguousarray(v) for v in (gamma, beta, mean, var))
+    cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), False, False)
+    return _normalised(cache, measure=False), cache
+
+
+def batch_norm_inference_backward(dy: Array, cache: BatchNormCache) -> Gradients:
+    """`ops.batch_norm_inference_backward`, compiled."""
+    return _backward(dy, cache)
+
+
+def _forward(
+    x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool
+) -> tuple[Array, BatchNormCache]:
+    check_batch(x, gamma, beta, eps)
+    mean, var = (np.empty(x.shape[1], x.dtype) for _ in range(2))
+    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), relu, True)
+    return _normalised(cache, measure=True), cache
+
+
+def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
+    """Return y; `measure` writes the statistics of x to mean and var first."""
+    n, c, h, w = cache.x.shape
+    rows, y = as_rows(cache.x), empty_rows(c, n, h, w, cache.x.dtype)
+    _, gamma, beta, mean, var, eps, relu, _ = cache
+
+    def run(first: int, last: int) -> None:
+        i = slice(first, last)
+        forward_rows_jit(rows[i], gamma[i], beta[i], eps, relu, measure, mean[i], var[i], y[i])
+
+    share(c, run, work=2 * rows.size)
+    return as_image(y, n, h, w)
+
+
+def _backward(dy: Array, cache: BatchNormCache) -> Gradients:
+    x, gamma, beta, mean, var, eps, relu, training = cache
+    check_gradient(dy, x.shape, x.dtype)
+    n, c, h, w = x.shape
+    rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, w, x.dtype)
+    dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
+
+    def run(first: int, last: int) -> None:
+        i = slice(first, last)
+        backward_rows_jit(
+            gradients[i],
+            rows[i],
+            gamma[i],
+            beta[i],
+            eps,
+            relu,
+            training,
+            mean[i],
+            var[i],
+            dx[i],
+            dgamma[i],
+            dbeta[i],
+        )
+
+    share(c, run, work=4 * rows.size)
+    return as_image(dx, n, h, w), dgamma, dbeta
+
+
+def _channel_major(x: Array) -> Array:
+    n, _, h, w = x.shape
+    return as_image(as_rows(x), n, h, w)

@@ -1,0 +1,177 @@
+"""Split, concatenation and shuffle: in channel-major memory they copy whole rows."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
+from numpy_shufflenet.ops.channels import check_parts, check_sizes
+
+
+def copy_rows(x: Array, places: Array, y: Array) -> None:
+    """Copy row k of x to row places[k] of y."""
+    for k in range(x.shape[0]):
+        source, target = x[k], y[places[k]]
+        for i in range(source.size):
+            target[i] = source[i]
+
+
+def gather_rows(x: Array, places: Array, y: Array) -> None:
+    """Copy row places[k] of x to row k of y."""
+    for k in range(y.shape[0]):
+        source, target = x[places[k]], y[k]
+        for i in range(source.size):
+            target[i] = source[i]
+
+
+copy_rows_jit = compiled(copy_rows)
+gather_rows_jit = compiled(gather_rows)
+
+
+def shuffled_places(channels: int, groups: int) -> Array:
+    """Return where the shuffle sends each channel: i n + j to j g + i."""
+    return np.arange(channels).reshape(channels // groups, groups).T.ravel()
+
+
+def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
+    """Return an image whose channel places[k] is channel k of all parts in a row."""
+    n, _, h, w = parts[0].shape
+    y = empty_rows(channels, n, h, w, parts[0].dtype)
+    start = 0
+    for part in parts:
+        end = start + part.shape[1]
+        _copy(as_rows(part), places[start:end], y)
+        start = end
+    return as_image(y, n, h, w)
+
+
+def _copy(rows: Array, places: Array, y: Array) -> None:
+    share(len(rows), lambda i, j: copy_rows_jit(rows[i:j], places[i:j], y), work=2 * rows.size)
+
+
+def _read(dy: Array, places: Array) -> Array:
+    """Return an image whose channel k is channel places[k] of dy."""
+    n, _, h, w = dy.shape
+    rows, dx = as_rows(dy), empty_rows(len(places), n, h, w, dy.dtype)
+    share(
+        len(places),
+        lambda i, j: gather_rows_jit(rows, places[i:j], dx[i:j]),
+        work=2 * dx.size,
+    )
+    return as_image(dx, n, h, w)
+
+
+class ChannelShuffleCache(NamedTuple):
+    """What the backwards of shuffle and unshuffle need."""
+
+    places: Array  # c: where each channel went
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+
+
+def channel_shuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
+    """`ops.channel_shuffle_forward`, on rows."""
+    check_image("x", x)
+    groups = check_divides(groups, x.shape[1], of="channels")
+    places = shuffled_places(x.shape[1], groups)
+    return _write([x], places, x.shape[1]), ChannelShuffleCache(places, x.shape, x.dtype)
+
+
+def channel_shuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
+    """`ops.channel_shuffle_backward`, on rows."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return _read(dy, cache.places)
+
+
+def channel_unshuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
+    """`ops.channel_unshuffle_forward`, on rows."""
+    check_image("x", x)
+    groups = check_divides(groups, x.shape[1], of="channels")
+    places = shuffled_places(x.shape[1], x.shape[1] // groups)
+    return _write([x], places, x.shape[1]), ChannelShuffleCache(places, x.shape, x.dtype)
+
+
+def channel_unshuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
+    """`ops.channel_unshuffle_backward`, on rows."""
+    return channel_shuffle_backward(dy, cache)
+
+
+class ChannelSplitCache(NamedTuple):
+    """What `channel_split_backward` needs."""
+
+    shapes: tuple[tuple[int, ...], ...]  # of each part
+    dtype: np.dtype[np.floating]
+
+
+def channel_split_forward(
+    x: Array, sizes: Sequence[int]
+) -> tuple[tuple[Array, ...], ChannelSplitCache]:
+    """`ops.channel_split_forward`: views, nothing is copied."""
+    check_sizes(x, sizes)
+    parts = _parts(x, sizes)
+    return parts, ChannelSplitCache(tuple(part.shape for part in parts), x.dtype)
+
+
+def channel_split_backward(dparts: Sequence[Array], cache: ChannelSplitCache) -> Array:
+    """`ops.channel_split_backward`, on rows."""
+    if len(dparts) != len(cache.shapes):
+        raise ValueError(f"dy has {len(dparts)} parts, but x was split into {len(cache.shapes)}")
+    for dpart, shape in zip(dparts, cache.shapes, strict=True):
+        check_gradient(dpart, shape, cache.dtype)
+    channels = sum(shape[1] for shape in cache.shapes)
+    return _write(dparts, np.arange(channels), channels)
+
+
+class ChannelConcatCache(NamedTuple):
+    """What the backwards of concatenation need."""
+
+    sizes: tuple[int, ...]
+    shape: tuple[int, ...]  # of y
+    dtype: np.dtype[np.floating]
+    places: Array  # c: where each channel went
+
+
+def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
+    """`ops.channel_concat_forward`, on rows."""
+    return _concat(arrays, groups=1)
+
+
+def channel_concat_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
+    """`ops.channel_concat_backward`: views, nothing is copied."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return _parts(dy, cache.sizes)
+
+
+def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, ChannelConcatCache]:
+    """`ops.channel_concat_shuffle_forward`, on rows: each is copied once, to its last place."""
+    return _concat(arrays, groups)
+
+
+def channel_concat_shuffle_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
+    """`ops.channel_concat_shuffle_backward`, on rows: each is copied once."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    ends = accumulate(cache.sizes)
+    return tuple(
+        _read(dy, cache.places[end - size : end])
+        for size, end in zip(cache.sizes, ends, strict=True)
+    )
+
+
+def _concat(arrays: Sequence[Array], groups: int) -> tuple[Array, ChannelConcatCache]:
+    check_parts(arrays)
+    sizes = tuple(array.shape[1] for array in arrays)
+    groups = check_divides(groups, sum(sizes), of="channels")
+    places = shuffled_places(sum(sizes), groups)
+    y = _write(arrays, places, sum(sizes))
+    return y, ChannelConcatCache(sizes, y.shape, y.dtype, places)
+
+
+def _parts(x: Array, sizes: Sequence[int]) -> tuple[Array, ...]:
+    ends = accumulate(sizes)
+    return tuple(x[:, end - size : end] for size, end in zip(sizes, ends, strict=True))

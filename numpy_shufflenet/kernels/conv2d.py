@@ -1,0 +1,302 @@
+"""Convolution: a few output rows at a time become columns, and these one matrix product.
+
+`ops` writes all windows as columns at once, kh kw times the image. Here a block of output rows has
+its columns in the cache: they are copied from planes (see `_planes`), multiplied, and overwritten
+by the next block. With few input channels, as in the stem of a network, there is little to
+multiply in a product of matrices: 3x3 kernels then add up the runs of their taps directly.
+
+Backward, dw adds up the products of such blocks; dx is made channel by channel, so that no two
+threads add to one place.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._planes import (
+    Planes,
+    planes_of,
+    read_image_jit,
+    read_rows_jit,
+    write_image_jit,
+)
+from numpy_shufflenet.kernels._products import SHARES, blocks, multiply
+from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
+from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops.conv2d import check_kernel
+
+
+def write_images(x: Array, n: int, planes: Planes, target: Array) -> None:
+    """Copy channels x (c, h, w n) into planes target (c, size) with a border of 0."""
+    for c in range(x.shape[0]):
+        target[c] = 0
+        write_image_jit(x[c], n, planes, target[c])
+
+
+def write_columns(planes: Planes, source: Array, first: int, last: int, columns: Array) -> None:
+    """Write the windows of output rows first to last as columns (c kh kw, rows stream)."""
+    taps, pitch, stream = planes.offsets.size, planes.pitch, planes.stream
+    for c in range(source.shape[0]):
+        for t in range(taps):
+            row, start = columns[c * taps + t], planes.offsets[t]
+            for p in range(first, last):
+                place = start + p * pitch
+                row[(p - first) * stream : (p - first + 1) * stream] = source[
+                    c, place : place + stream
+                ]
+
+
+def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
+    """Add columns (kh kw, rows stream) of one channel back to where they were read from."""
+    stream = planes.stream
+    for p in range(first, last):
+        for t in range(planes.offsets.size):
+            start = planes.offsets[t] + p * planes.pitch
+            target = dplane[start : start + stream]
+            source = columns[t, (p - first) * stream : (p - first + 1) * stream]
+            for k in range(stream):
+                target[k] += source[k]
+
+
+def convolve_directly(
+    planes: Planes, source: Array, w: Array, b: Array, relu: bool, scratch: Array, y: Array
+) -> None:
+    """Compute y (o, oh, ow n) by 3x3 kernels w (o, c, 9), run by run; scratch is for one run."""
+    zero = y.dtype.type(0)
+    for p in range(0, y.shape[1], planes.rows):
+        first = p * planes.pitch
+        for o in range(y.shape[0]):
+            rows = y[o, p : p + planes.rows]
+            m = (rows.shape[0] - 1) * planes.pitch + planes.stream
+            out = rows[0] if rows.shape[0] == 1 else scratch[:m]
+            for c in range(source.shape[0]):
+                nine_taps_jit(source[c], planes.offsets, first, w[o, c], c == 0, b[o], out)
+            if relu:
+                for k in range(m):
+                    out[k] = zero if out[k] < zero else out[k]
+            if rows.shape[0] > 1:
+                read_rows_jit(out, planes, rows)
+
+
+write_images_jit = compiled(write_images)
+write_columns_jit = compiled(write_columns)
+add_columns_jit = compiled(add_columns)
+convolve_directly_jit = compiled(convolve_directly)
+
+
+FEW = 4  # input channels
+
+
+class Conv2dCache(NamedTuple):
+    """What the backwards need; y only after a ReLU, to tell what it let through."""
+
+    x: Array  # c, h w n
+    w: Array  # o c/g kh kw
+    has_bias: bool
+    windows: Windows
+    groups: int
+    n: int
+    y: Array | None  # n o oh ow
+
+
+Gradients = tuple[Any, Array, Array | None]
+
+
+def conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[Array, Conv2dCache]:
+    """`ops.conv2d_forward`, in blocks."""
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    return _forward(x, w, b, groups, relu=False, geometry=geometry)
+
+
+def conv2d_backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
+    """`ops.conv2d_backward`, in blocks."""
+    return _backward(dy, cache, input_gradient=input_gradient)
+
+
+def conv2d_relu_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[Array, Conv2dCache]:
+    """`ops.conv2d_relu_forward`, in blocks."""
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    return _forward(x, w, b, groups, relu=True, geometry=geometry)
+
+
+def conv2d_relu_backward(dy: Array, cache: Conv2dCache) -> Gradients:
+    """`ops.conv2d_relu_backward`, in blocks."""
+    return _backward(dy, cache)
+
+
+def group_conv2d_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    groups: int,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+) -> tuple[Array, Conv2dCache]:
+    """`ops.group_conv2d_forward`, in blocks."""
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    return _forward(x, w, b, groups, relu=False, geometry=geometry)
+
+
+def group_conv2d_backward(dy: Array, cache: Conv2dCache) -> Gradients:
+    """`ops.group_conv2d_backward`, in blocks."""
+    return _backward(dy, cache)
+
+
+def _forward(
+    x: Array, w: Array, b: Array | None, groups: int, *, relu: bool, geometry: dict[str, Any]
+) -> tuple[Array, Conv2dCache]:
+    check_kernel(x, w, b, groups)
+    windows = windows_over(x, w.shape[2:], **geometry)
+    n, o, (oh, ow) = len(x), len(w), windows.output
+    planes, rows = planes_of(windows, n), as_rows(x)
+    bordered = _bordered(rows, windows, planes, n)  # c, size
+    y = empty_rows(o, n, oh, ow, x.dtype)
+    o_share, c_share, depth = o // groups, len(rows) // groups, w[0].size
+    kernels = w.reshape(groups, o_share, depth)
+    shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
+    heights = _row_blocks(oh, planes.stream, o_share, depth)
+
+    def run(first: int, last: int) -> None:
+        scratch = empty((depth, heights[0].stop * planes.stream), x.dtype)
+        for p in heights[first:last]:
+            columns = scratch[:, : (p.stop - p.start) * planes.stream]
+            place = slice(p.start * planes.stream, p.stop * planes.stream)
+            for g in range(groups):
+                source = bordered[g * c_share : (g + 1) * c_share]
+                write_columns_jit(planes, source, p.start, p.stop, columns)
+                multiply(kernels[g], columns, y[g * o_share : (g + 1) * o_share, place])
+            if relu or b is not None:
+                finish_jit(y, place.start, place.stop, shift, relu)
+
+    def run_directly(first: int, last: int) -> None:
+        part = y.reshape(o, oh, ow * n)[first:last]
+        taps = np.ascontiguousarray(w[first:last]).reshape(last - first, len(rows), 9)
+        scratch = empty((planes.run,), x.dtype)
+        convolve_directly_jit(planes, bordered, taps, shift[first:last], relu, scratch, part)
+
+    if groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
+        share(o, run_directly, work=depth * y.size)
+    else:
+        share(len(heights), run, work=depth * y.size // 8)
+    image = as_image(y, n, oh, ow)
+    cache = Conv2dCache(rows, w, b is not None, windows, groups, n, image if relu else None)
+    return image, cache
+
+
+def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
+    rows, w, has_bias, windows, _, n, y = cache
+    check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
+    gradients = as_rows(dy)
+    if y is not None:
+        passed = empty(gradients.shape, gradients.dtype)
+        relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
+        gradients = passed
+    dw = _weight_gradient(gradients, cache)
+    dx = as_image(_input_gradient(gradients, cache), n, *windows.size) if input_gradient else None
+    db = gradients.sum(axis=1) if has_bias else None
+    return dx, dw, db
+
+
+def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
+    """dw = dy @ columns^T, added up over blocks of output rows."""
+    rows, w, _, windows, groups, n, _ = cache
+    planes, dtype = planes_of(windows, n), rows.dtype
+    bordered = _bordered(rows, windows, planes, n)
+    o_share, c_share, depth = len(w) // groups, len(rows) // groups, w[0].size
+    heights = _row_blocks(windows.output[0], planes.stream, o_share, depth)
+    shares = min(SHARES, len(heights))
+    parts = empty((shares, groups, o_share, depth), dtype)
+
+    def run(first: int, last: int) -> None:
+        scratch = empty((depth, heights[0].stop * planes.stream), dtype)
+        product = empty((o_share, depth), dtype)
+        for part in range(first, last):
+            parts[part] = 0
+            mine = heights[len(heights) * part // shares : len(heights) * (part + 1) // shares]
+            for p in mine:
+                columns = scratch[:, : (p.stop - p.start) * planes.stream]
+                place = slice(p.start * planes.stream, p.stop * planes.stream)
+                for g in range(groups):
+                    source = bordered[g * c_share : (g + 1) * c_share]
+                    write_columns_jit(planes, source, p.start, p.stop, columns)
+                    dy_block = gradients[g * o_share : (g + 1) * o_share, place]
+                    multiply(dy_block, columns.T, product)
+                    parts[part, g] += product
+
+    share(shares, run, work=depth * gradients.size // 8)
+    return parts.sum(axis=0).reshape(w.shape)
+
+
+def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
+    """dx = w^T @ dy, each column added back to its window, channel by channel."""
+    rows, w, _, windows, groups, n, _ = cache
+    planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, rows.dtype
+    o_share, c_share = len(w) // groups, len(rows) // groups
+    taps = w.reshape(groups, o_share, c_share, kh * kw)
+    heights = _row_blocks(windows.output[0], planes.stream, o_share, kh * kw)
+    (h, width) = windows.size
+    dx = empty((len(rows), h, width * n), dtype)
+
+    def run(first: int, last: int) -> None:
+        scratch = empty((kh * kw, heights[0].stop * planes.stream), dtype)
+        dplane = empty((planes.size,), dtype)
+        for c in range(first, last):
+            g, k = divmod(c, c_share)
+            dplane.fill(0)
+            kernel = taps[g, :, k].T  # kh kw, o/g
+            for p in heights:
+                columns = scratch[:, : (p.stop - p.start) * planes.stream]
+                place = slice(p.start * planes.stream, p.stop * planes.stream)
+                multiply(kernel, gradients[g * o_share : (g + 1) * o_share, place], columns)
+                add_columns_jit(planes, columns, p.start, p.stop, dplane)
+            read_image_jit(dplane, n, planes, dx[c])
+
+    share(len(rows), run, work=kh * kw * c_share * gradients.size // 8)
+    return dx.reshape(rows.shape)
+
+
+def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
+    """Return all channels as planes with a border of 0: (c, size)."""
+    c, (h, width) = len(rows), windows.size
+    images = rows.reshape(c, h, width * n)
+    target = empty((c, planes.size), rows.dtype)
+    share(
+        c,
+        lambda i, j: write_images_jit(images[i:j], n, planes, target[i:j]),
+        work=target.size,
+    )
+    return target
+
+
+def _row_blocks(oh: int, stream: int, a: int, b: int) -> list[slice]:
+    """Cut output rows into blocks for a product (a, b) @ (b, columns); the first is the largest."""
+    size = -(-oh // len(blocks(oh * stream, a, b)))
+    return [slice(start, min(start + size, oh)) for start in range(0, oh, size)]

@@ -1,0 +1,144 @@
+"""Pointwise convolution: matrix products by BLAS, block of columns by block of columns.
+
+A block of pixels is read by the product and, while it is still in the cache, by what follows: bias
+and ReLU forward; backward, both products with dy. Memory sees each array once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._products import SHARES, blocks, multiply, tiles
+from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
+from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
+
+
+def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
+    """Add b to columns first to last of y (o, m), and apply ReLU if asked for."""
+    zero = y.dtype.type(0)
+    for o in range(y.shape[0]):
+        row, b_o = y[o, first:last], b[o]
+        if relu:
+            for k in range(row.size):
+                v = row[k] + b_o
+                row[k] = zero if v < zero else v
+        else:
+            for k in range(row.size):
+                row[k] += b_o
+
+
+finish_jit = compiled(finish)
+
+
+class PointwiseConv2dCache(NamedTuple):
+    """What the backwards need; y only after a ReLU, to tell what it let through."""
+
+    x: Array  # c, h w n
+    w: Array  # o c/g 1 1
+    has_bias: bool
+    groups: int
+    size: tuple[int, int, int]  # n h w
+    y: Array | None  # n o h w
+
+
+def pointwise_conv2d_forward(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
+) -> tuple[Array, PointwiseConv2dCache]:
+    """`ops.pointwise_conv2d_forward`, on rows."""
+    return _forward(x, w, b, groups, relu=False)
+
+
+def pointwise_conv2d_backward(
+    dy: Array, cache: PointwiseConv2dCache
+) -> tuple[Array, Array, Array | None]:
+    """`ops.pointwise_conv2d_backward`, on rows."""
+    return _backward(dy, cache)
+
+
+def pointwise_conv2d_relu_forward(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
+) -> tuple[Array, PointwiseConv2dCache]:
+    """`ops.pointwise_conv2d_relu_forward`, on rows."""
+    return _forward(x, w, b, groups, relu=True)
+
+
+def pointwise_conv2d_relu_backward(
+    dy: Array, cache: PointwiseConv2dCache
+) -> tuple[Array, Array, Array | None]:
+    """`ops.pointwise_conv2d_relu_backward`, on rows."""
+    return _backward(dy, cache)
+
+
+def _forward(
+    x: Array, w: Array, b: Array | None, groups: int, *, relu: bool
+) -> tuple[Array, PointwiseConv2dCache]:
+    check_pointwise(x, w, b, groups)
+    n, c, h, width = x.shape
+    o = len(w)
+    rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
+    o_share, c_share = o // groups, c // groups
+    matrices = w.reshape(o, c_share)
+    shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
+    tasks = [
+        (g, part, block)
+        for part, block in tiles(rows.shape[1], o_share, c_share)
+        for g in range(groups)
+    ]
+
+    def run(first: int, last: int) -> None:
+        for g, part, block in tasks[first:last]:
+            mine = slice(g * o_share + part.start, g * o_share + part.stop)
+            x_g = rows[g * c_share : (g + 1) * c_share, block]
+            multiply(matrices[mine], x_g, y[mine, block])
+            if relu or b is not None:
+                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
+
+    share(len(tasks), run, work=c_share * y.size // 8)
+    image = as_image(y, n, h, width)
+    cache = PointwiseConv2dCache(
+        rows, w, b is not None, groups, (n, h, width), image if relu else None
+    )
+    return image, cache
+
+
+def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Array | None]:
+    rows, w, has_bias, groups, (n, h, width), y = cache
+    c, o = len(rows), len(w)
+    check_gradient(dy, (n, o, h, width), rows.dtype)
+    gradients = as_rows(dy)
+    if y is not None:
+        passed = empty(gradients.shape, gradients.dtype)
+        relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
+        gradients = passed
+    dx = empty_rows(c, n, h, width, rows.dtype)
+    x_groups = rows.reshape(groups, c // groups, rows.shape[1])
+    dy_groups = gradients.reshape(groups, o // groups, rows.shape[1])
+    dx_groups = dx.reshape(groups, c // groups, rows.shape[1])
+    transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
+    columns = blocks(rows.shape[1], o // groups, c // groups)
+    shares = min(SHARES, len(columns))
+    dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
+
+    def run(first: int, last: int) -> None:
+        product = empty(dw.shape[2:], dw.dtype)
+        for task in range(first, last):
+            g, part = divmod(task, shares)
+            total = dw[g, part]
+            mine = columns[len(columns) * part // shares : len(columns) * (part + 1) // shares]
+            for number, block in enumerate(mine):
+                dy_block = dy_groups[g][:, block]
+                multiply(transposed[g], dy_block, dx_groups[g][:, block])
+                target = product if number else total
+                multiply(dy_block, x_groups[g][:, block].T, target)
+                if number:
+                    total += product
+
+    share(groups * shares, run, work=2 * o * dx.size // groups // 8)
+    db = gradients.sum(axis=1) if has_bias else None
+    return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db

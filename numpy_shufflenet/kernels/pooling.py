@@ -1,0 +1,331 @@
+"""Pooling: for each output row, one pass over the stream of each tap (see `_planes`).
+
+The winner of a max pool is a small number a pixel, kept for backward; there each stream of dy is
+added to where it was read from, masked by the winner or scaled by the average's share.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_image, as_rows
+from numpy_shufflenet.kernels._planes import (
+    Planes,
+    empty_plane,
+    planes_of,
+    read_image_jit,
+    read_rows_jit,
+    write_image_jit,
+    write_rows_jit,
+)
+from numpy_shufflenet.kernels.depthwise_conv2d import convolve_plane_jit, scatter_plane_jit
+from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.pooling import (
+    average_share,
+    check_pixels,
+    first_tap_inside,
+    pool_windows,
+)
+
+
+def max_pool_channels(
+    x: Array,
+    first: Array,
+    n: int,
+    planes: Planes,
+    plane: Array,
+    best: Array,
+    win: Array,
+    y: Array,
+    winner: Array,
+) -> None:
+    """Compute y and winner (c, oh, ow n) of some channels x (c, h, w n).
+
+    Parameters
+    ----------
+    first : array, shape (oh, ow n)
+        The winner where all values are -inf. The last NaN of a window wins.
+    plane : array
+        With a border of -inf.
+    best, win : array
+        For one run.
+    """
+    offsets, number = planes.offsets, winner.dtype.type
+    for c in range(x.shape[0]):
+        write_image_jit(x[c], n, planes, plane)
+        for p in range(0, y.shape[1], planes.rows):
+            rows = y[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            best.fill(-np.inf)
+            write_rows_jit(first[p : p + planes.rows], planes, win)
+            t = 0
+            while t < offsets.size:
+                x0 = plane[start + offsets[t] : start + offsets[t] + m]
+                if t + 2 < offsets.size:  # three taps in one pass
+                    x1 = plane[start + offsets[t + 1] : start + offsets[t + 1] + m]
+                    x2 = plane[start + offsets[t + 2] : start + offsets[t + 2] + m]
+                    n0, n1, n2 = number(t), number(t + 1), number(t + 2)
+                    for k in range(m):
+                        b, w = best[k], win[k]
+                        wins = x0[k] > b or x0[k] != x0[k]
+                        b, w = (x0[k], n0) if wins else (b, w)
+                        wins = x1[k] > b or x1[k] != x1[k]
+                        b, w = (x1[k], n1) if wins else (b, w)
+                        wins = x2[k] > b or x2[k] != x2[k]
+                        best[k], win[k] = (x2[k], n2) if wins else (b, w)
+                    t += 3
+                else:
+                    n0 = number(t)
+                    for k in range(m):
+                        wins = x0[k] > best[k] or x0[k] != x0[k]
+                        best[k], win[k] = (x0[k], n0) if wins else (best[k], win[k])
+                    t += 1
+            read_rows_jit(best, planes, rows)
+            read_rows_jit(win, planes, winner[c, p : p + planes.rows])
+
+
+def max_pool_backward_channels(
+    dy: Array,
+    winner: Array,
+    n: int,
+    planes: Planes,
+    dplane: Array,
+    g: Array,
+    win: Array,
+    dx: Array,
+) -> None:
+    """Compute dx (c, h, w n): each dy goes to the pixel that won; g is 0 between outputs."""
+    zero = dy.dtype.type(0)
+    for c in range(dx.shape[0]):
+        dplane[:] = zero
+        for p in range(0, dy.shape[1], planes.rows):
+            rows = dy[c, p : p + planes.rows]
+            start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
+            write_rows_jit(rows, planes, g)
+            write_rows_jit(winner[c, p : p + planes.rows], planes, win)
+            for t in range(planes.offsets.size):
+                place, number = start + planes.offsets[t], win.dtype.type(t)
+                target = dplane[place : place + m]
+                for k in range(m):
+                    target[k] += g[k] if win[k] == number else zero
+        read_image_jit(dplane, n, planes, dx[c])
+
+
+def avg_pool_channels(
+    x: Array, ones: Array, weight: Array, n: int, planes: Planes, plane: Array, run: Array, y: Array
+) -> None:
+    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), then weighed.
+
+    plane has a border of 0; weight (oh, ow n) is 1 / k; run is for one.
+    """
+    zero = x.dtype.type(0)
+    for c in range(x.shape[0]):
+        write_image_jit(x[c], n, planes, plane)
+        convolve_plane_jit(plane, planes, ones, zero, run, y[c])
+        for p in range(y.shape[1]):
+            row, weight_p = y[c, p], weight[p]
+            for k in range(row.size):
+                row[k] *= weight_p[k]
+
+
+def avg_pool_backward_channels(
+    dy: Array,
+    ones: Array,
+    weight: Array,
+    n: int,
+    planes: Planes,
+    plane: Array,
+    run: Array,
+    dx: Array,
+) -> None:
+    """Compute dx (c, h, w n): dy / k goes to each pixel of its window.
+
+    plane is for dx; run is 0 between outputs.
+    """
+    zero = dy.dtype.type(0)
+    weighed = np.empty_like(dy[0])
+    for c in range(dx.shape[0]):
+        for p in range(dy.shape[1]):
+            row, dy_p, weight_p = weighed[p], dy[c, p], weight[p]
+            for k in range(row.size):
+                row[k] = dy_p[k] * weight_p[k]
+        plane[:] = zero
+        scatter_plane_jit(weighed, planes, ones, run, plane)
+        read_image_jit(plane, n, planes, dx[c])
+
+
+def add_pixels(x: Array, sums: Array) -> None:
+    """Add all pixels of x (c, h w, n) to sums (c, n)."""
+    for c in range(x.shape[0]):
+        if x.shape[2] == 1:
+            pixels, total = x[c, :, 0], x.dtype.type(0)
+            for k in range(pixels.size):
+                total += pixels[k]
+            sums[c, 0] += total
+        else:
+            for k in range(x.shape[1]):
+                for i in range(x.shape[2]):
+                    sums[c, i] += x[c, k, i]
+
+
+add_pixels_jit = compiled(add_pixels)
+max_pool_channels_jit = compiled(max_pool_channels)
+max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
+avg_pool_channels_jit = compiled(avg_pool_channels)
+avg_pool_backward_channels_jit = compiled(avg_pool_backward_channels)
+
+
+class MaxPool2dCache(NamedTuple):
+    """What `max_pool2d_backward` needs; winner is also what a check of kinks looks at."""
+
+    winner: Array  # n c oh ow: number of the tap that won, i kw + j
+    windows: Windows
+    dtype: np.dtype[np.floating]
+
+
+def max_pool2d_forward(
+    x: Array,
+    kernel_size: IntOrPair,
+    *,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+) -> tuple[Array, MaxPool2dCache]:
+    """`ops.max_pool2d_forward`, compiled."""
+    windows = pool_windows(x, kernel_size, stride, padding)
+    (n, c, h, w), (kh, kw), (oh, ow) = x.shape, windows.kernel, windows.output
+    planes = planes_of(windows, n)
+    images = as_rows(x).reshape(c, h, w * n)
+    number = np.dtype(np.uint8 if kh * kw <= 256 else np.int32)
+    first_winner = np.repeat(first_tap_inside(windows).astype(number), n, axis=1)  # oh, ow n
+    y, winner = empty((c, oh, ow * n), x.dtype), empty((c, oh, ow * n), number)
+
+    def run(first: int, last: int) -> None:
+        part = slice(first, last)
+        max_pool_channels_jit(
+            images[part],
+            first_winner,
+            n,
+            planes,
+            empty_plane(planes, x.dtype, -np.inf),
+            empty((planes.run,), x.dtype),
+            np.zeros(planes.run, number),
+            y[part],
+            winner[part],
+        )
+
+    share(c, run, work=9 * y.size)
+    cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
+    return as_image(y, n, oh, ow), cache
+
+
+def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
+    """`ops.max_pool2d_backward`, compiled."""
+    winner, windows, dtype = cache
+    check_gradient(dy, winner.shape, dtype)
+    (n, c, oh, ow), (h, w) = winner.shape, windows.size
+    planes = planes_of(windows, n)
+    gradients, winners = (as_rows(a).reshape(c, oh, ow * n) for a in (dy, winner))
+    dx = empty((c, h, w * n), dtype)
+
+    def run(first: int, last: int) -> None:
+        part = slice(first, last)
+        max_pool_backward_channels_jit(
+            gradients[part],
+            winners[part],
+            n,
+            planes,
+            empty_plane(planes, dtype, 0),
+            np.zeros(planes.run, dtype),
+            np.zeros(planes.run, winners.dtype),
+            dx[part],
+        )
+
+    share(c, run, work=dx.size)
+    return as_image(dx, n, h, w)
+
+
+class AvgPool2dCache(NamedTuple):
+    """What `avg_pool2d_backward` needs."""
+
+    shape: tuple[int, ...]  # of y
+    weight: Array  # oh, ow n: 1 / k, the weight of each pixel of the window
+    windows: Windows
+
+
+def avg_pool2d_forward(
+    x: Array,
+    kernel_size: IntOrPair,
+    *,
+    stride: IntOrPair | None = None,
+    padding: Padding = 0,
+    count_include_pad: bool = True,
+) -> tuple[Array, AvgPool2dCache]:
+    """`ops.avg_pool2d_forward`, compiled."""
+    windows = pool_windows(x, kernel_size, stride, padding)
+    (n, c, h, w), (oh, ow) = x.shape, windows.output
+    planes = planes_of(windows, n, sort=n > 1)
+    images = as_rows(x).reshape(c, h, w * n)
+    weight = np.repeat(average_share(windows, count_include_pad, x.dtype), n, axis=1)  # oh, ow n
+    ones = np.ones(windows.kernel[0] * windows.kernel[1], x.dtype)
+    y = empty((c, oh, ow * n), x.dtype)
+
+    def run_part(first: int, last: int) -> None:
+        part = slice(first, last)
+        plane, run = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
+        avg_pool_channels_jit(images[part], ones, weight, n, planes, plane, run, y[part])
+
+    share(c, run_part, work=9 * y.size)
+    return as_image(y, n, oh, ow), AvgPool2dCache((n, c, oh, ow), weight, windows)
+
+
+def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
+    """`ops.avg_pool2d_backward`, compiled."""
+    shape, weight, windows = cache
+    check_gradient(dy, shape, weight.dtype)
+    (n, c, oh, ow), (h, w) = shape, windows.size
+    planes = planes_of(windows, n, sort=n > 1)
+    gradients = as_rows(dy).reshape(c, oh, ow * n)
+    ones = np.ones(windows.kernel[0] * windows.kernel[1], weight.dtype)
+    dx = empty((c, h, w * n), weight.dtype)
+
+    def run_part(first: int, last: int) -> None:
+        part = slice(first, last)
+        plane, run = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
+        avg_pool_backward_channels_jit(
+            gradients[part], ones, weight, n, planes, plane, run, dx[part]
+        )
+
+    share(c, run_part, work=9 * dy.size)
+    return as_image(dx, n, h, w)
+
+
+class GlobalAvgPoolCache(NamedTuple):
+    """What `global_avg_pool_backward` needs."""
+
+    shape: tuple[int, ...]  # of x
+    dtype: np.dtype[np.floating]
+
+
+def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
+    """`ops.global_avg_pool_forward`, on rows."""
+    check_pixels(x)
+    n, c, h, w = x.shape
+    sums = np.zeros((c, n), x.dtype)
+    add_pixels_jit(as_rows(x).reshape(c, h * w, n), sums)
+    means = np.ascontiguousarray(sums.T)  # n c
+    means /= h * w
+    return means, GlobalAvgPoolCache(x.shape, x.dtype)
+
+
+def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
+    """`ops.global_avg_pool_backward`, on rows."""
+    (n, c, h, w), dtype = cache
+    check_gradient(dy, (n, c), dtype)
+    dx = empty((c, h * w, n), dtype)
+    dx[...] = (dy.T / (h * w))[:, None, :]
+    return as_image(dx, n, h, w)

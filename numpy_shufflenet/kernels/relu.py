@@ -1,0 +1,113 @@
+"""ReLU, alone or after an addition, and the addition itself: one pass over memory."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import as_flat, empty_like_flat, memory_order
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.ops.add import check_summands
+
+
+def relu_flat(x: Array, y: Array) -> None:
+    """Compute y = max(x, 0); NaN stays NaN."""
+    zero = x.dtype.type(0)
+    for k in range(x.size):
+        y[k] = zero if x[k] < zero else x[k]
+
+
+def relu_backward_flat(dy: Array, y: Array, dx: Array) -> None:
+    """Compute dx = dy where y is positive, else 0."""
+    zero = dy.dtype.type(0)
+    for k in range(dy.size):
+        dx[k] = dy[k] if y[k] > zero else zero
+
+
+def add_flat(x1: Array, x2: Array, relu: bool, y: Array) -> None:
+    """Compute y = x1 + x2, and its ReLU if asked for."""
+    zero = x1.dtype.type(0)
+    if relu:
+        for k in range(y.size):
+            v = x1[k] + x2[k]
+            y[k] = zero if v < zero else v
+    else:
+        for k in range(y.size):
+            y[k] = x1[k] + x2[k]
+
+
+relu_flat_jit = compiled(relu_flat)
+relu_backward_flat_jit = compiled(relu_backward_flat)
+add_flat_jit = compiled(add_flat)
+
+
+class ReluCache(NamedTuple):
+    """What `relu_backward` and `add_relu_backward` need: y tells where x was positive."""
+
+    y: Array
+
+
+def relu_forward(x: Array) -> tuple[Array, ReluCache]:
+    """`ops.relu_forward`, compiled."""
+    check_floating("x", x)
+    order = memory_order(x)
+    flat = as_flat(x, order)
+    out, y = empty_like_flat(x, order)
+    share(x.size, lambda i, j: relu_flat_jit(flat[i:j], out[i:j]), work=2 * x.size)
+    return y, ReluCache(y)
+
+
+def relu_backward(dy: Array, cache: ReluCache) -> Array:
+    """`ops.relu_backward`, compiled."""
+    (y,) = cache
+    check_gradient(dy, y.shape, y.dtype)
+    order = memory_order(y)
+    g, flat = as_flat(np.asarray(dy), order), as_flat(y, order)
+    out, dx = empty_like_flat(y, order)
+    share(y.size, lambda i, j: relu_backward_flat_jit(g[i:j], flat[i:j], out[i:j]), work=3 * y.size)
+    return dx
+
+
+class AddCache(NamedTuple):
+    """What `add_backward` needs."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+
+
+def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
+    """`ops.add_forward`, compiled."""
+    return _add(x1, x2, relu=False), AddCache(x1.shape, x1.dtype)
+
+
+def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
+    """`ops.add_backward`: there is nothing to compute."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return dy, dy
+
+
+def add_relu_forward(x1: Array, x2: Array) -> tuple[Array, ReluCache]:
+    """`ops.add_relu_forward`, compiled."""
+    y = _add(x1, x2, relu=True)
+    return y, ReluCache(y)
+
+
+def add_relu_backward(dy: Array, cache: ReluCache) -> tuple[Array, Array]:
+    """`ops.add_relu_backward`, compiled."""
+    dx = relu_backward(dy, cache)
+    return dx, dx
+
+
+def _add(x1: Array, x2: Array, *, relu: bool) -> Array:
+    check_summands(x1, x2)
+    order = memory_order(x1)
+    first, second = as_flat(x1, order), as_flat(x2, order)
+    out, y = empty_like_flat(x1, order)
+    share(
+        y.size,
+        lambda i, j: add_flat_jit(first[i:j], second[i:j], relu, out[i:j]),
+        work=3 * y.size,
+    )
+    return y

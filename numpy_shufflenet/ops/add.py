@@ -1,0 +1,60 @@
+"""Addition: the shortcut of a residual unit meets its branch.
+
+    y = x1 + x2        dx1 = dy,  dx2 = dy
+
+The gradient is handed to both, whole: addition copies backward. (And what is copied forward, a
+tensor used twice, adds backward.)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_floating, check_gradient
+
+
+class AddCache(NamedTuple):
+    """What `add_backward` needs."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.floating]
+
+
+def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
+    """Add two arrays of one shape, entry by entry.
+
+    Parameters
+    ----------
+    x1, x2 : array of any shape, float32 or float64
+
+    Returns
+    -------
+    y : array, shape of both
+    cache : AddCache
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes differ; nothing is broadcast.
+
+    Source: He et al., Deep residual learning, 2016, section 3.2; ShuffleNet V1, figure 2b.
+    """
+    check_summands(x1, x2)
+    return x1 + x2, AddCache(x1.shape, x1.dtype)
+
+
+def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
+    """Gradients of `add_forward`: dx1 and dx2, both dy itself."""
+    check_gradient(dy, cache.shape, cache.dtype)
+    return dy, dy
+
+
+def check_summands(x1: Array, x2: Array) -> None:
+    """Raise ValueError unless x1 and x2 are alike."""
+    check_floating("x1", x1)
+    check_floating("x2", x2)
+    if x2.dtype != x1.dtype:
+        raise ValueError(f"x2 has dtype {x2.dtype}, but x1 has {x1.dtype}; make them equal")
+    if x1.shape != x2.shape:
+        raise ValueError(f"x2 has shape {x2.shape}, but x1 has {x1.shape}; they must be equal")

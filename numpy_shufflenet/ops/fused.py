@@ -1,0 +1,175 @@
+"""Pairs of operations that run as one: y = second(first(x)).
+
+    batch_norm_relu           BN, ReLU                  in training
+    add_relu                  addition, ReLU            the end of a V1 unit of stride 1
+    conv2d_relu,              convolution with bias,    in inference, with BN folded into the
+    pointwise_conv2d_relu     ReLU                      weights (`model.fold()`)
+    channel_concat_shuffle    concatenation, shuffle    the end of a V2 unit
+
+There is no new mathematics in a fused operation: forward composes the two forwards, backward the
+two backwards in the other order, as the chain rule has it. What fusion saves is memory: the array
+in between is never written and never read again. Here, where each step is NumPy, it saves nothing;
+this is the text behind the kernels that do.
+"""
+
+from typing import Any, NamedTuple
+
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops.add import add_backward, add_forward
+from numpy_shufflenet.ops.batch_norm import batch_norm_backward, batch_norm_forward
+from numpy_shufflenet.ops.channel_shuffle import channel_shuffle_backward, channel_shuffle_forward
+from numpy_shufflenet.ops.channels import channel_concat_backward, channel_concat_forward
+from numpy_shufflenet.ops.conv2d import conv2d_backward, conv2d_forward
+from numpy_shufflenet.ops.pointwise_conv2d import (
+    pointwise_conv2d_backward,
+    pointwise_conv2d_forward,
+)
+from numpy_shufflenet.ops.relu import relu_backward, relu_forward
+
+
+class FusedCache(NamedTuple):
+    """The caches of both operations."""
+
+    first: Any
+    second: Any
+
+    @property
+    def y(self) -> Array:
+        """The output, if the second is a ReLU."""
+        y: Array = self.second.y
+        return y
+
+    @property
+    def mean(self) -> Array:
+        """The mean of each channel, if the first is a batch normalisation."""
+        mean: Array = self.first.mean
+        return mean
+
+    @property
+    def var(self) -> Array:
+        """The variance of each channel, if the first is a batch normalisation."""
+        var: Array = self.first.var
+        return var
+
+    @property
+    def x(self) -> Array:
+        """The input, if the first is a batch normalisation."""
+        x: Array = self.first.x
+        return x
+
+
+def batch_norm_relu_forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, FusedCache]:
+    """Normalise by the statistics of the batch, then replace negative values by 0.
+
+    Parameters, returns and errors are those of `batch_norm_forward`.
+
+    Source: the order of both papers: ShuffleNet V1, figure 2; V2, figure 3.
+    """
+    normalised, batch_norm = batch_norm_forward(x, gamma, beta, eps=eps)
+    y, relu = relu_forward(normalised)
+    return y, FusedCache(batch_norm, relu)
+
+
+def batch_norm_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array, Array]:
+    """Gradients of `batch_norm_relu_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
+    return batch_norm_backward(relu_backward(dy, cache.second), cache.first)
+
+
+def add_relu_forward(x1: Array, x2: Array) -> tuple[Array, FusedCache]:
+    """Add two arrays of one shape, then replace negative values by 0.
+
+    Parameters, returns and errors are those of `add_forward`.
+
+    Source: ShuffleNet V1, figure 2b.
+    """
+    total, add = add_forward(x1, x2)
+    y, relu = relu_forward(total)
+    return y, FusedCache(add, relu)
+
+
+def add_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array]:
+    """Gradients of `add_relu_forward`: dx1 and dx2, one and the same array."""
+    return add_backward(relu_backward(dy, cache.second), cache.first)
+
+
+def conv2d_relu_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: IntOrPair = 1,
+    padding: Padding = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tuple[Array, FusedCache]:
+    """Convolve, then replace negative values by 0.
+
+    Parameters, returns and errors are those of `conv2d_forward`.
+
+    Source: Ioffe, Szegedy, 2015, section 3.1 (inference: BN is one linear map with what precedes).
+    """
+    convolved, conv2d = conv2d_forward(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    y, relu = relu_forward(convolved)
+    return y, FusedCache(conv2d, relu)
+
+
+def conv2d_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array, Array | None]:
+    """Gradients of `conv2d_relu_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db."""
+    return conv2d_backward(relu_backward(dy, cache.second), cache.first)
+
+
+def pointwise_conv2d_relu_forward(
+    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
+) -> tuple[Array, FusedCache]:
+    """Mix the channels of every pixel by a matrix, then replace negative values by 0.
+
+    Parameters, returns and errors are those of `pointwise_conv2d_forward`.
+
+    Source: as `conv2d_relu_forward`.
+    """
+    mixed, pointwise_conv2d = pointwise_conv2d_forward(x, w, b, groups=groups)
+    y, relu = relu_forward(mixed)
+    return y, FusedCache(pointwise_conv2d, relu)
+
+
+def pointwise_conv2d_relu_backward(
+    dy: Array, cache: FusedCache
+) -> tuple[Array, Array, Array | None]:
+    """Gradients of `pointwise_conv2d_relu_forward`: dx (n, c, h, w), dw (o, c/groups, 1, 1), db."""
+    return pointwise_conv2d_backward(relu_backward(dy, cache.second), cache.first)
+
+
+def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, FusedCache]:
+    """Lay the channels of several images one after the other, then deal them out to all groups.
+
+    Parameters
+    ----------
+    *arrays : arrays, shape (n, c_i, h, w), float32 or float64
+    groups : int
+        Divides the sum of c_i.
+
+    Returns
+    -------
+    y : array, shape (n, sum of c_i, h, w)
+        With two arrays of equal channels and groups=2, these take turns: a0 b0 a1 b1 ...
+    cache : FusedCache
+
+    Raises
+    ------
+    ValueError
+        As `channel_concat_forward` and `channel_shuffle_forward`.
+
+    Source: ShuffleNet V2, section 3.1 and figure 3c and d.
+    """
+    joined, concat = channel_concat_forward(*arrays)
+    y, shuffle = channel_shuffle_forward(joined, groups)
+    return y, FusedCache(concat, shuffle)
+
+
+def channel_concat_shuffle_backward(dy: Array, cache: FusedCache) -> tuple[Array, ...]:
+    """Gradients of `channel_concat_shuffle_forward`: a tuple, (n, c_i, h, w) for each array."""
+    return channel_concat_backward(channel_shuffle_backward(dy, cache.second), cache.first)

@@ -1,0 +1,275 @@
+"""Gradient checkers of other packages, on the same functions and the same bugs as ours.
+
+Each gets f and vjp in the form that it wants: torch.autograd.gradcheck a torch.autograd.Function,
+jax.test_util.check_grads a jax.custom_vjp around a callback, and scipy.optimize.check_grad a loss
+of one vector, <dy, y> with a random dy, beside its gradient. All run in float64, with their own
+defaults. SciPy returns an error and no verdict; its users compare it with 1e-5, say, and so do we.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import gradcheck
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck.pair import functions_of
+from numpy_shufflenet.operations import Draw, Example
+from numpy_shufflenet.zoo._bug import Bug
+from numpy_shufflenet.zoo.score import part, rights
+
+Report = tuple[str, str]  # "right", "wrong" or "kink", and all that the checker says
+Run = Callable[[Callable[..., Any], Callable[..., Any], list[Array]], Report]
+SCIPY_TOLERANCE = 1e-5
+
+
+@dataclass
+class Row:
+    """What one checker achieves.
+
+    Attributes
+    ----------
+    name : str
+    caught, bugs : int
+    blamed, right : int
+        False alarms, of so many right gradients.
+    named, located : int
+        How often it names the one entry that is wrong.
+    kinks, kinked : int
+        How often a right function at a kink is said to have one.
+    seconds : list of float
+        For each right gradient: the whole check.
+    """
+
+    name: str
+    caught: int = 0
+    bugs: int = 0
+    blamed: int = 0
+    right: int = 0
+    named: int = 0
+    located: int = 0
+    kinks: int = 0
+    kinked: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def cells(self) -> list[str]:
+        """Return the row of the table."""
+        return [
+            self.name,
+            f"{self.caught} of {self.bugs}",
+            f"{self.blamed} of {self.right}",
+            f"{self.named} of {self.located}",
+            f"{self.kinks} of {self.kinked}",
+            f"{1000 * float(np.mean(self.seconds)):.1f}",
+        ]
+
+    def first_or_equal(self, others: Sequence["Row"]) -> bool:
+        """Whether no other is better in a column of correctness."""
+        return all(
+            self.caught >= other.caught
+            and self.blamed <= other.blamed
+            and self.named >= other.named
+            and self.kinks >= other.kinks
+            for other in others
+        )
+
+
+def ours(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """gradcheck.check, defaults."""
+    verdict = gradcheck.check(f, vjp, *arrays)
+    if verdict.kinks and verdict.status in ("pass", "kink"):
+        return "kink", str(verdict)
+    return ("right" if verdict.passed else "wrong"), str(verdict)
+
+
+def ours_per_entry(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """gradcheck.check, every entry."""
+    verdict = gradcheck.check(f, vjp, *arrays, per_entry=True)
+    if verdict.kinks and verdict.status in ("pass", "kink"):
+        return "kink", str(verdict)
+    return ("right" if verdict.passed else "wrong"), str(verdict)
+
+
+def torch_full(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """torch.autograd.gradcheck."""
+    return _torch(f, vjp, arrays, fast_mode=False)
+
+
+def torch_fast(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """torch.autograd.gradcheck, fast_mode."""
+    return _torch(f, vjp, arrays, fast_mode=True)
+
+
+def _torch(
+    f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array], *, fast_mode: bool
+) -> Report:
+    import torch
+
+    class Wrapped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ctx.save_for_backward(*tensors)
+            y = f(*(t.detach().numpy() for t in tensors))
+            if isinstance(y, tuple):
+                return tuple(torch.from_numpy(np.array(part)) for part in y)
+            return torch.from_numpy(np.array(y))
+
+        @staticmethod
+        def backward(ctx: Any, *dys: Any) -> Any:
+            point = [t.detach().numpy() for t in ctx.saved_tensors]
+            parts = tuple(dy.numpy() for dy in dys)
+            found = vjp(parts if len(parts) > 1 else parts[0][()], *point)
+            listed = found if isinstance(found, tuple) else (found,)
+            return tuple(torch.from_numpy(np.array(g)) for g in listed)
+
+    tensors = tuple(torch.from_numpy(a.copy()).requires_grad_() for a in arrays)
+    try:
+        torch.autograd.gradcheck(Wrapped.apply, tensors, fast_mode=fast_mode)
+    except Exception as error:
+        return "wrong", str(error)
+    return "right", ""
+
+
+def jax_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """jax.test_util.check_grads, first order, reverse."""
+    import jax
+    from jax.test_util import check_grads  # type: ignore[attr-defined,unused-ignore]
+
+    struct: Any = jax.ShapeDtypeStruct
+    y = f(*arrays)
+    several = isinstance(y, tuple)
+    shapes = [struct(np.shape(p), np.float64) for p in (y if several else (y,))]
+    inputs = tuple(struct(a.shape, np.float64) for a in arrays)
+
+    def run(*point: Any) -> Any:
+        found = f(*map(np.asarray, point))
+        return found if several else (found,)
+
+    def run_back(dy: Any, *point: Any) -> Any:
+        parts = tuple(np.asarray(part)[()] for part in dy)
+        found = vjp(parts if several else parts[0], *map(np.asarray, point))
+        return found if isinstance(found, tuple) else (found,)
+
+    @jax.custom_vjp
+    def wrapped(*point: Any) -> Any:
+        return jax.pure_callback(run, tuple(shapes), *point)
+
+    wrapped.defvjp(
+        lambda *point: (wrapped(*point), point),
+        lambda point, dy: jax.pure_callback(run_back, inputs, dy, *point),
+    )
+    with jax.enable_x64(True):
+        point = tuple(jax.numpy.asarray(a) for a in arrays)
+        try:
+            compare: Any = check_grads
+            compare(wrapped, point, order=1, modes=["rev"])
+        except Exception as error:
+            return "wrong", str(error)
+    return "right", ""
+
+
+def scipy_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    """scipy.optimize.check_grad."""
+    from scipy.optimize import check_grad
+
+    rng = np.random.default_rng(0)
+    y = f(*arrays)
+    parts = y if isinstance(y, tuple) else (y,)
+    dys = tuple(np.asarray(rng.normal(size=np.shape(p)))[()] for p in parts)
+    dy = dys if isinstance(y, tuple) else dys[0]
+    ends = np.cumsum([a.size for a in arrays])[:-1]
+
+    def point(vector: Array) -> list[Array]:
+        pieces = np.split(vector, ends)
+        return [p.reshape(a.shape) for p, a in zip(pieces, arrays, strict=True)]
+
+    def loss(vector: Array) -> float:
+        found = f(*point(vector))
+        values = found if isinstance(found, tuple) else (found,)
+        return float(sum((d * v).sum() for d, v in zip(dys, values, strict=True)))
+
+    def gradient(vector: Array) -> Array:
+        found = vjp(dy, *point(vector))
+        listed = found if isinstance(found, tuple) else (found,)
+        return np.concatenate([g.ravel() for g in listed])
+
+    start = np.concatenate([a.ravel() for a in arrays])
+    try:
+        error = check_grad(loss, gradient, start)
+    except Exception as problem:
+        return "wrong", str(problem)
+    size = float(np.linalg.norm(gradient(start)))
+    return ("right" if error <= SCIPY_TOLERANCE * max(size, 1.0) else "wrong"), f"{error}"
+
+
+CHECKERS: dict[str, Run] = {
+    "ours": ours,
+    "ours, every entry": ours_per_entry,
+    "torch gradcheck": torch_full,
+    "torch gradcheck, fast": torch_fast,
+    "jax check_grads": jax_check,
+    "scipy check_grad": scipy_check,
+}
+ONE_ENTRY = {"conv2d/one_weight_too_large": "[1, 2, 0, 1]", "pointwise_conv2d/off_by_one": "[0, 0"}
+
+
+def compare(seeds: int, *, every: int = 1) -> list[Row]:
+    """Run every checker on the bugs of part a and on what is right, but for whole units.
+
+    Parameters
+    ----------
+    seeds : int
+        Examples of each.
+    every : int
+        Take every so-manyth bug and right gradient only, and those with one wrong entry.
+    """
+    bugs = [b for b in part("a", "held out") if not b.operation.startswith("unit")]
+    right = [b for b in rights() if not b.operation.startswith("unit")][::every]
+    bugs = [b for n, b in enumerate(bugs) if n % every == 0 or b.name in ONE_ENTRY]
+    rows = [Row(name) for name in CHECKERS]
+    for row, run in zip(rows, CHECKERS.values(), strict=True):
+        for warm_up in right[:2]:  # imports, and what is compiled once
+            run(*_case(warm_up, 0))
+        for seed in range(seeds):
+            for bug in bugs:
+                says, text = run(*_case(bug, seed))
+                row.bugs, row.caught = row.bugs + 1, row.caught + (says == "wrong")
+                if bug.name in ONE_ENTRY:
+                    row.located += 1
+                    row.named += ONE_ENTRY[bug.name] in text
+            for bug in right:
+                case = _case(bug, seed)
+                start = time.perf_counter()
+                says, _ = run(*case)
+                row.seconds.append(time.perf_counter() - start)
+                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
+            for name in ("relu", "max_pool2d"):
+                says, _ = run(*_case(_kinked(name), seed))
+                row.kinked, row.kinks = row.kinked + 1, row.kinks + (says == "kink")
+                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
+    return rows
+
+
+def _case(bug: Bug, seed: int) -> tuple[Callable[..., Any], Callable[..., Any], list[Array]]:
+    forward, backward = bug.forward, bug.backward
+    example: Example = bug.example(seed)
+    f, vjp, _ = functions_of(forward, backward, example.hyperparameters)
+    return f, vjp, [a for a in example.arrays if a is not None]
+
+
+def _kinked(name: str) -> Bug:
+    """What is right, at a point where one entry lies on a kink: a 0 of ReLU, a tie of max pool."""
+    right = next(b for b in rights() if b.name == name)
+
+    def draw(source: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        (x,), hyperparameters = right.draw(source)
+        x = x.copy()
+        if name == "relu":
+            x[0, 1, 2, 3] = 0
+        else:
+            x[0, 0, 2, 2] = x[0, 0, 2, 3] = x.max() + 1
+        return (x,), hyperparameters
+
+    return Bug(name, "right", name, *right.right, right.right, draw, "", "", "right, on a kink")

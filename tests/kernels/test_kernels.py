@@ -1,0 +1,146 @@
+"""Kernels on images large enough to be cut into blocks, runs and shares; results are those of ops.
+
+Small images of every shape are in tests/steps/test_floors_agree.py.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+from strategies import as_tuple, cotangent_like
+
+from numpy_shufflenet import backend, kernels
+from numpy_shufflenet._threads import num_threads, share
+from numpy_shufflenet.operations import OPERATIONS
+
+
+def normal(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def image(n, c, h, w, dtype):
+    return backend.channel_major(normal(n, c, h, w, dtype=dtype))
+
+
+WIDE = {"stride": 1, "padding": 1}
+HALF = {"stride": 2, "padding": 1}
+ODD = {"stride": (2, 3), "padding": ((0, 1), (2, 1)), "dilation": (2, 1)}
+LARGE = [
+    ("conv2d", (3, 37, 43), (24, 3, 3, 3), HALF),
+    ("conv2d", (3, 37, 43), (24, 3, 3, 3), ODD),
+    ("conv2d", (8, 37, 43), (12, 4, 3, 2), {**ODD, "groups": 2}),
+    ("conv2d_relu", (3, 37, 43), (24, 3, 3, 3), HALF),
+    ("conv2d_relu", (12, 31, 29), (24, 12, 3, 3), WIDE),
+    ("group_conv2d", (12, 37, 43), (24, 4, 3, 3), {**HALF, "groups": 3}),
+    ("depthwise_conv2d", (20, 37, 43), (20, 1, 3, 3), WIDE),
+    ("depthwise_conv2d", (20, 37, 43), (20, 1, 3, 3), HALF),
+    ("depthwise_conv2d", (20, 37, 43), (40, 1, 3, 3), ODD),
+    ("depthwise_conv2d", (20, 37, 43), (20, 1, 5, 2), {"stride": 1, "padding": (2, 1)}),
+    ("pointwise_conv2d", (40, 37, 43), (60, 40, 1, 1), {}),
+    ("pointwise_conv2d", (60, 37, 43), (120, 20, 1, 1), {"groups": 3}),
+    ("pointwise_conv2d_relu", (60, 37, 43), (30, 20, 1, 1), {"groups": 3}),
+    ("pointwise_conv2d_relu", (300, 5, 4), (320, 300, 1, 1), {}),
+]
+
+
+def cases(dtype, n):
+    for name, x, w, hyperparameters in LARGE:
+        yield (
+            name,
+            (image(n, *x, dtype), normal(*w, dtype=dtype), normal(w[0], dtype=dtype)),
+            (hyperparameters),
+        )
+    x, gamma, beta = image(n, 20, 37, 43, dtype), normal(20, dtype=dtype), normal(20, dtype=dtype)
+    yield "batch_norm", (3 + 2 * x, gamma, beta), {}
+    yield "batch_norm_relu", (3 + 2 * x, gamma, beta), {}
+    yield "batch_norm_inference", (x, gamma, beta, beta, 1 + gamma * gamma), {}
+    yield "max_pool2d", (x,), {"kernel_size": 3, **HALF}
+    yield "max_pool2d", (x,), {"kernel_size": (2, 4), "stride": (3, 1), "padding": (1, 2)}
+    yield "avg_pool2d", (x,), {"kernel_size": 3, **HALF}
+    yield "avg_pool2d", (x,), {"kernel_size": 3, **HALF, "count_include_pad": False}
+    yield "global_avg_pool", (x,), {}
+    yield "channel_shuffle", (x,), {"groups": 4}
+    yield "channel_unshuffle", (x,), {"groups": 4}
+    yield "channel_split", (x,), {"sizes": (3, 17)}
+    yield "channel_concat", (x, 2 * x), {}
+    yield "channel_concat_shuffle", (x, 2 * x), {"groups": 2}
+    yield "relu", (x,), {}
+    yield "add", (x, 2 * x), {}
+    yield "add_relu", (x, image(n, 20, 37, 43, dtype) * -3), {}
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_images_give_what_ops_gives(dtype, n):
+    seen = set()
+    for name, arrays, hyperparameters in cases(dtype, n):
+        operation = OPERATIONS[name]
+        y, cache = operation.forward("ops")(*arrays, **hyperparameters)
+        fast_y, fast_cache = operation.forward("kernels")(*arrays, **hyperparameters)
+        dy = cotangent_like(y, np.random.default_rng(1))
+        gradients = operation.backward("ops")(dy, cache)
+        fast_gradients = operation.backward("kernels")(dy, fast_cache)
+        for expected, got in zip(
+            (*as_tuple(y), *as_tuple(gradients)),
+            (*as_tuple(fast_y), *as_tuple(fast_gradients)),
+            strict=True,
+        ):
+            assert got.dtype == dtype
+            atol = 400 * np.finfo(dtype).eps * np.abs(expected).max()
+            np.testing.assert_allclose(got, expected, rtol=0, atol=atol, err_msg=name)
+        seen.add(name)
+    assert seen == {name for name, operation in OPERATIONS.items() if operation.kernel}
+
+
+@pytest.fixture
+def threads():
+    before = num_threads()
+    yield backend.set_num_threads
+    backend.set_num_threads(before)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(threads):
+    found = {}
+    for n in (1, 2, 3):
+        threads(n)
+        found[n] = []
+        for name, arrays, hyperparameters in cases(np.float32, 4):
+            y, cache = OPERATIONS[name].forward("kernels")(*arrays, **hyperparameters)
+            dy = cotangent_like(y, np.random.default_rng(1))
+            gradients = OPERATIONS[name].backward("kernels")(dy, cache)
+            found[n] += [a.tobytes() for a in (*as_tuple(y), *as_tuple(gradients))]
+    assert found[1] == found[2] == found[3]
+
+
+def test_work_is_shared_and_an_exception_comes_back(threads):
+    threads(3)
+    pieces = []
+    share(10, lambda first, last: pieces.append((first, last)), work=1 << 30)
+    assert sorted(pieces) == [(0, 3), (3, 6), (6, 10)]
+
+    def fail(first, last):
+        if last == 10:
+            raise ArithmeticError("of a piece")
+
+    with pytest.raises(ArithmeticError, match="of a piece"):
+        share(10, fail, work=1 << 30)
+
+
+def test_every_kernel_has_its_plain_function():
+    """`rows_jit` is `rows`, compiled: the plain one can be read, run and stepped through."""
+    compiled = 0
+    for name in ("_planes", "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
+        module = __import__(f"numpy_shufflenet.kernels.{name}", fromlist=["*"])
+        for key, value in vars(module).items():
+            if key.endswith("_jit") and value.py_func.__module__ == module.__name__:
+                assert getattr(module, key.removesuffix("_jit")) is value.py_func
+                assert inspect.getdoc(value.py_func)
+                compiled += 1
+    assert compiled > 15
+
+
+def test_a_plain_kernel_runs_as_python():
+    x = normal(2, 10, dtype=np.float64)
+    y = np.empty_like(x)
+    kernels.channels.copy_rows(x, np.array([1, 0]), y)
+    np.testing.assert_array_equal(y, x[::-1])

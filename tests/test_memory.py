@@ -1,0 +1,80 @@
+"""The workspace hands memory out again, but never while somebody looks at it."""
+
+import threading
+
+import numpy as np
+
+from numpy_shufflenet._memory import PAGE, Workspace
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_is_used_again_when_the_array_is_gone():
+    workspace = Workspace()
+    a = workspace.empty((100, 100), np.float32)
+    place = address(a)
+    assert workspace.lent > 0
+    assert workspace.kept == 0
+    del a
+    assert workspace.lent == 0
+    assert workspace.kept >= 40_000
+    assert address(workspace.empty((100, 100), np.float32)) == place
+
+
+def test_a_view_holds_the_memory():
+    workspace = Workspace()
+    a = workspace.empty((100, 100), np.float32)
+    views = [a[3:], a.T, a.reshape(10, 1000)[:, ::2], np.asarray(a)[1:2].transpose()]
+    place = address(a)
+    del a
+    while views:
+        assert address(workspace.empty((100, 100), np.float32)) != place
+        views.pop()
+    assert address(workspace.empty((100, 100), np.float32)) == place
+
+
+def test_two_arrays_never_share_memory():
+    workspace = Workspace()
+    kept = []
+    for size in (1, 7, PAGE, 3 * PAGE):
+        for _ in range(3):
+            workspace.empty((size,), np.uint8)  # gone at once
+            kept.append(workspace.empty((size,), np.uint8))
+    for i, a in enumerate(kept):
+        a[...] = i
+    assert [set(a) for a in kept] == [{i} for i in range(len(kept))]
+
+
+def test_many_threads_may_borrow():
+    workspace = Workspace()
+    wrong = []
+
+    def borrow(number):
+        for _ in range(300):
+            a = workspace.empty((PAGE,), np.uint8)
+            a[...] = number
+            if (a != number).any():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=borrow, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert workspace.lent == 0
+
+
+def test_what_other_shapes_left_behind_is_given_back():
+    workspace = Workspace()
+    large = [workspace.empty((1 << 28,), np.uint8) for _ in range(2)]
+    large.clear()
+    assert workspace.kept == 2 << 28
+    for size in range(1, 4):
+        kept = workspace.empty(((1 << 28) + size * PAGE,), np.uint8)
+    assert workspace.kept < 3 << 28
+    del kept
+    workspace.clear()
+    assert workspace.kept == 0
