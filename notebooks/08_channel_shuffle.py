@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from numpy_shufflenet import gradcheck, ops
+from numpy_shufflenet import exercises, gradcheck, nn, ops, plots
 from numpy_shufflenet.steps.channel_shuffle import (
     channel_shuffle_backward_steps,
     channel_shuffle_forward_steps,
@@ -89,8 +89,12 @@ for step in backward_steps:
     print(f"  dx[{target[1]}] = dy[{source[1]}] = {step.value:+g}")
 
 # %% [markdown]
-# The same steps drawn: a step adds one wire to those before it. The colour is that of the group
-# in which the channel started.
+# The same steps as a picture that moves. The colour is that of the group in which a channel
+# started, and the frames are the groups of the next convolution. **Hover over a channel**, or play
+# it; in **Backward** the gradients run back along the same wires.
+
+# %%
+plots.shuffle_wires(6, 2)
 
 # %% tags=["hide-input"]
 # Colours of Okabe and Ito, which colour-blind readers can tell apart, and text that shows on each.
@@ -141,23 +145,6 @@ def finish(axes: Axes, channels: int, labels: tuple[str, str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-figure, grid = plt.subplots(2, 6, figsize=(15, 4.2), layout="constrained")
-for row, steps, upwards in ((grid[0], forward_steps, False), (grid[1], backward_steps, True)):
-    for number, axes in enumerate(row):
-        draw_row(axes, 1, list(range(6)), 3)
-        draw_row(axes, 0, [shuffled_from(k, 6, 2) for k in range(6)], 3)
-        for step in steps[: number + 1]:
-            read, written = step.reads[0][1][1], step.index[1]
-            top, bottom = (written, read) if upwards else (read, written)
-            newest = step is steps[number]
-            colour = GROUP_COLOURS[top // 3] if newest else "0.75"
-            draw_arrow(axes, top, bottom, colour, upwards=upwards)
-        finish(axes, 6, ("dy", "dx") if upwards else ("y", "x"))
-        axes.set_title(
-            f"{'dx' if upwards else 'y'}[{written}] reads {'dy' if upwards else 'x'}[{read}]"
-        )
-plt.show()
-
 # %% [markdown]
 # ## The wiring, and the two orders in the wild
 #
@@ -182,6 +169,12 @@ for column, (name, order) in zip(grid.T, orders, strict=True):
 plt.show()
 
 # %% [markdown]
+# And on an image: each channel moves as a whole, all its pixels alike.
+
+# %%
+plots.step_through("channel_shuffle", np.arange(24.0).reshape(1, 6, 2, 2), groups=3)
+
+# %% [markdown]
 # ## The library's own text
 #
 # This is all that runs forward: a view as a table, one transposition, one copy.
@@ -190,96 +183,61 @@ plt.show()
 print(inspect.getsource(ops.channel_shuffle._transpose_table))
 
 # %% [markdown]
-# ## Exercise: write the backward pass &#9679;&#9675;&#9675;
+# ### Exercise: the shuffle, forward &#9679;&#9675;&#9675;
+#
+# Take `x` (n, c, h, w) and `groups`, and return the channels in the paper's order.
+
+
+# %% tags=["exercise", "raises-exception"]
+def my_shuffle(x: np.ndarray, groups: int) -> np.ndarray:
+    raise NotImplementedError  # your code here
+
+
+exercises.check("channel_shuffle_forward", my_shuffle)
+
+# %% [markdown]
+# <details>
+# <summary>Hint 1</summary>
+#
+# Reshape the channel axis into two: (n, groups, c // groups, h, w) is the table.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# `swapaxes(1, 2)` transposes it, and a reshape reads it off.
+#
+# </details>
+#
+# **Solution:** open the next cell.
+
+
+# %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
+def solved_shuffle(x: np.ndarray, groups: int) -> np.ndarray:
+    n, c, h, w = x.shape
+    table = x.reshape(n, groups, c // groups, h, w)  # n g c/g h w
+    return table.swapaxes(1, 2).reshape(n, c, h, w)
+
+
+exercises.check("channel_shuffle_forward", solved_shuffle)
+
+# %% [markdown]
+# ### Exercise: write the backward pass &#9679;&#9679;&#9675;
 #
 # `dy` holds the gradient of every output, shape (n, c, h, w). Return `dx`, the gradient of every
 # input. Below stands what many write first: shuffle `dy` as `x` was shuffled. Run it, read what
 # the check says, and mend it.
 
 
-# %% tags=["exercise"]
+# %% tags=["exercise", "raises-exception"]
 def my_shuffle_backward(dy: np.ndarray, groups: int) -> np.ndarray:
     n, c, h, w = dy.shape
     table = dy.reshape(n, groups, c // groups, h, w)  # n g c/g h w
     return table.swapaxes(1, 2).reshape(n, c, h, w)
 
 
-# %% tags=["hide-input"]
-# No wrong permutation is right by chance where 1 < groups < c, and groups is not c / groups.
-CASES = ((6, 2), (6, 3), (8, 2), (12, 3), (20, 5))
-
-
-def check_shuffle_backward(attempt: Callable[[np.ndarray, int], np.ndarray]) -> bool:
-    """Compare an attempt with the library, name the likely cause of a difference, and draw it."""
-    rng = np.random.default_rng(0)
-    for channels, groups in CASES:
-        dy = rng.normal(size=(2, channels, 3, 2))
-        given = dy.copy()
-        try:
-            dx = attempt(given, groups)
-        except Exception as error:
-            print(f"c={channels}, groups={groups}: your function raised {error!r}")
-            return False
-        cause = find_cause(dx, dy, given, groups)
-        if cause:
-            print(f"c={channels}, groups={groups}: {cause}")
-            if isinstance(dx, np.ndarray) and dx.shape == dy.shape:
-                draw_attempt(attempt, channels, groups)
-            return False
-    print(f"Right, in all {len(CASES)} cases: (c, groups) = {', '.join(map(str, CASES))}")
-    return True
-
-
-def find_cause(dx: object, dy: np.ndarray, given: np.ndarray, groups: int) -> str:
-    """Return what is wrong with dx in a sentence, or nothing if it is right."""
-    if dx is None:
-        return "your function returned None; is a `return` missing?"
-    if not isinstance(dx, np.ndarray):
-        return f"your function returned a {type(dx).__name__}; an array is needed"
-    if dx.shape != dy.shape:
-        return f"dx has shape {dx.shape}, but x has {dy.shape}; each channel needs its own gradient"
-    if dx.dtype != dy.dtype:
-        return f"dx has dtype {dx.dtype}, but dy has {dy.dtype}"
-    if not np.array_equal(given, dy):
-        return "your function wrote into dy, which others may still need; write into a new array"
-    cache = ops.channel_shuffle_forward(dy, groups)[1]
-    if np.array_equal(dx, ops.channel_shuffle_backward(dy, cache)):
-        return ""
-    if np.array_equal(dx, dy):
-        return "every gradient stayed where it was, but the forward moved the channels"
-    if np.array_equal(dx, ops.channel_shuffle_forward(dy, groups)[0]):
-        return "you shuffled dy onwards, as x was shuffled; its gradients must go back instead"
-    if np.allclose(np.sort(dx, axis=1), np.sort(dy, axis=1)):
-        return "the right numbers stand at the wrong channels: some other permutation"
-    return "dx holds numbers that are not in dy; a shuffle only moves numbers"
-
-
-def draw_attempt(
-    attempt: Callable[[np.ndarray, int], np.ndarray], channels: int, groups: int
-) -> None:
-    """Draw which dy arrives in each dx: the target above, the attempt below, errors as squares."""
-    numbers = np.arange(float(channels)).reshape(1, channels, 1, 1)  # dy[k] = k
-    cache = ops.channel_shuffle_forward(numbers, groups)[1]
-    target = ops.channel_shuffle_backward(numbers, cache).ravel().astype(int)
-    yours = attempt(numbers, groups).ravel()
-    _, axes = plt.subplots(figsize=(1.2 + 0.62 * channels, 2.1), layout="constrained")
-    for height, row in ((1, target), (0, yours)):
-        for place, value in enumerate(row):
-            wrong = value != target[place]
-            colour = "#D55E00" if wrong else "#0072B2"
-            marker, ink = ("s", "black") if wrong else ("o", "white")
-            axes.scatter(place, height, s=620, color=colour, marker=marker, zorder=3)
-            axes.text(place, height, f"{value:g}", ha="center", va="center", color=ink, zorder=4)
-    axes.set(xlim=(-0.7, channels - 0.3), ylim=(-0.6, 1.6), yticks=[0, 1], xticks=range(channels))
-    axes.set_yticklabels(["yours", "target"])
-    axes.set_xlabel("channel of dx; in it, the channel of dy that must arrive there")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    plt.show()
-
-
-# %%
-passed = check_shuffle_backward(my_shuffle_backward)
+exercises.check("channel_shuffle_backward", my_shuffle_backward)
 
 # %% [markdown]
 # <details>
@@ -316,7 +274,41 @@ def solved_shuffle_backward(dy: np.ndarray, groups: int) -> np.ndarray:
     return table.swapaxes(1, 2).reshape(n, c, h, w)
 
 
-assert check_shuffle_backward(solved_shuffle_backward)
+exercises.check("channel_shuffle_backward", solved_shuffle_backward)
+
+# %% [markdown]
+# ### Exercise: split and concatenate &#9679;&#9679;&#9679;
+#
+# ShuffleNet V2 shuffles with two groups after it has joined two branches. Joining and splitting
+# are wirings, too, and each is the other's backward. `dy` is the gradient of the arrays side by
+# side; return one gradient for each array.
+
+
+# %% tags=["exercise", "raises-exception"]
+def my_concat_backward(dy: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    raise NotImplementedError  # your code here
+
+
+exercises.check("channel_concat_backward", my_concat_backward)
+
+# %% [markdown]
+# <details>
+# <summary>Hint</summary>
+#
+# The first array's channels are `dy[:, : a.shape[1]]`; the next begin where these end.
+#
+# </details>
+#
+# **Solution:** open the next cell.
+
+
+# %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
+def solved_concat_backward(dy: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    ends = np.cumsum([array.shape[1] for array in arrays])
+    return tuple(np.split(dy, ends[:-1], axis=1))
+
+
+exercises.check("channel_concat_backward", solved_concat_backward)
 
 # %% [markdown]
 # The library says it in one line, with the same helper as the forward:
@@ -475,6 +467,14 @@ for axes, (name, matrix) in zip(
     axes.hlines(np.arange(0.5, 11), -0.5, 11.5, color="0.85", linewidth=0.8)
     axes.vlines(np.arange(0.5, 11), -0.5, 11.5, color="0.85", linewidth=0.8)
 plt.show()
+
+# %% [markdown]
+# The same in a whole unit of ShuffleNet V1, channel by channel. The shuffle stands between its two
+# group convolutions. Hover over an output at the bottom, and follow what lights up: it comes from
+# both halves of the input, wherever a ReLU lets it pass. (Its own colour is its group.)
+
+# %%
+plots.unit_channels(nn.ShuffleNetV1Unit(24, 24, groups=2, stride=1), 24, seed=3)
 
 # %% [markdown]
 # The paper measured what that is worth on ImageNet (V1, table 3): ShuffleNet 1× with 3 groups errs

@@ -53,7 +53,7 @@ def test_every_other_file_is_package_data():
 
 
 @pytest.mark.parametrize(
-    "room", ["ops", "steps", "operations", "nn", "models", "gradcheck", "zoo", "backend"]
+    "room", ["ops", "steps", "operations", "nn", "models", "gradcheck", "zoo", "backend", "plots"]
 )
 def test_a_room_needs_numpy_alone(room):
     """A fresh interpreter in which none of the other libraries can be imported."""

@@ -1,4 +1,7 @@
-"""Pictures of training, of what a network has learned and of what it costs, by matplotlib."""
+"""Pictures: of training, of what a network has learned and of what it costs; operations that move.
+
+Figures are drawn by matplotlib; moving pictures are HTML and need NumPy alone.
+"""
 
 from numpy_shufflenet.plots.costs import (
     channels_at_budget,
@@ -14,16 +17,36 @@ from numpy_shufflenet.plots.figures import (
     predictions,
     save,
 )
+from numpy_shufflenet.plots.gradients import gradient_map
+from numpy_shufflenet.plots.insight import activations, occlusion, occlusion_map
+from numpy_shufflenet.plots.moving import (
+    MovingPicture,
+    network,
+    shuffle_wires,
+    step_through,
+    unit,
+    unit_channels,
+)
 
 __all__ = [
+    "MovingPicture",
+    "activations",
     "channels_at_budget",
     "confusion_matrix",
     "cost_by_kind",
     "cost_by_layer",
     "filters",
+    "gradient_map",
     "guideline",
     "learning_curves",
+    "network",
+    "occlusion",
+    "occlusion_map",
     "predictions",
     "reachability",
     "save",
+    "shuffle_wires",
+    "step_through",
+    "unit",
+    "unit_channels",
 ]

@@ -174,10 +174,11 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
 
 
 def _figure(width: float, height: float) -> Any:
+    """Return an empty figure of this size in inches, or say how to get matplotlib."""
     try:
-        from matplotlib.figure import Figure
+        from numpy_shufflenet.plots._notebook import NotebookFigure
     except ImportError as error:
         raise ImportError(
             'pictures need matplotlib: pip install "numpy_shufflenet[demo]"'
         ) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")

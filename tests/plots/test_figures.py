@@ -65,3 +65,8 @@ def test_save_writes_the_very_bytes_that_it_returns(tmp_path):
     assert data.startswith(b"\x89PNG")
     assert (tmp_path / "picture.png").read_bytes() == data
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    figure = plots.confusion_matrix(np.eye(2, dtype=int), ["a", "b"])
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -1,0 +1,7 @@
+"""The checks behind the course's exercises: `check("conv2d_backward", my_function)`."""
+
+from numpy_shufflenet.exercises.check import check, earned, save_points
+from numpy_shufflenet.exercises.result import NotYet, Result
+from numpy_shufflenet.exercises.table import names
+
+__all__ = ["NotYet", "Result", "check", "earned", "names", "save_points"]

@@ -1,0 +1,213 @@
+"""Reads the likely cause of a wrong answer from how it is wrong.
+
+First the well-known mistakes (`variants`); then, for a backward, the gradient checker, whose
+verdict reads the pattern of the error; at last the pattern of the difference itself.
+"""
+
+import copy
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import gradcheck, operations
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.exercises.judge import Problem, differs
+from numpy_shufflenet.exercises.table import Exercise
+from numpy_shufflenet.exercises.variants import variants_of
+
+TELLING = 4  # entries: in fewer, any pattern can be found
+Failure = tuple[Case, Problem]
+
+
+def find_cause(exercise: Exercise, failures: Sequence[Failure]) -> str:
+    """Return a sentence on a mistake that explains all failures, or nothing.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    failures : sequence of (case, problem)
+        The larger they are, the more they tell: of a single number everything is a multiple.
+    """
+    return _vote(
+        _matching_variants(exercise, case, problem)
+        for case, problem in failures
+        if problem.yours is not None and problem.target is not None
+    )
+
+
+def read_pattern(failures: Sequence[Failure]) -> str:
+    """Return what the difference itself looks like, in most of the failures, or nothing."""
+    said: list[list[str]] = []
+    for case, problem in failures:
+        yours, target = problem.yours, problem.target
+        if yours is None or target is None:
+            continue
+        if yours.shape != target.shape:
+            said.append([_of_shapes(yours, target)])
+        elif np.isfinite(yours).all() and target.size >= TELLING:
+            said.append(_of_numbers(yours, target, case))
+    return _vote(said)
+
+
+def _vote(said: Iterable[list[str]]) -> str:
+    """Return the sentence that more than half of the failures agree on, or nothing."""
+    sentences = list(said)
+    counts = Counter(sentence for several in sentences for sentence in dict.fromkeys(several))
+    best = max(counts, key=counts.__getitem__, default="")
+    return best if 2 * counts[best] > len(sentences) else ""
+
+
+def _matching_variants(exercise: Exercise, case: Case, problem: Problem) -> list[str]:
+    index = _position(exercise, problem.name)
+    return [
+        sentence
+        for sentence, results in variants_of(exercise, case)
+        if index < len(results) and _equal(problem.yours, results[index])
+    ]
+
+
+def explain_gradient(
+    exercise: Exercise, case: Case, gradients: Callable[[Case], tuple[Any, ...]]
+) -> str:
+    """Let the gradient checker look at a wrong backward, and return what it makes of it.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        Of a backward.
+    case : Case
+    gradients : callable
+        The student's gradients of a case, as a tuple in the order of `exercise.returns`.
+    """
+    if not exercise.operation:
+        return ""
+    operation = operations.find(exercise.operation)
+    arrays, settings = case
+    inputs = {name: array for name, array in arrays.items() if name != "dy"}
+    varied = [n for n in inputs if n in operation.differentiable or n.startswith("arrays[")]
+
+    def with_inputs(point: tuple[Any, ...]) -> dict[str, Any]:
+        return {**inputs, **dict(zip(varied, point, strict=True))}
+
+    def f(*point: Any) -> Any:
+        y, _ = operation.forward()(*with_inputs(point).values(), **copy.deepcopy(settings))
+        return y
+
+    def vjp(dy: Any, *point: Any) -> Any:
+        return gradients(({"dy": dy, **with_inputs(point)}, settings))
+
+    verdict = gradcheck.check(f, vjp, *(inputs[n] for n in varied), names=varied, per_entry=True)
+    explain = getattr(verdict, "explain", None)  # what the checker reads from the pattern
+    if explain is None or verdict.passed:
+        return ""
+    explanation = explain()
+    # A wrong shape, or an exception: that has been said already.
+    return "" if getattr(explanation, "family", "") == "not a gradient" else str(explanation)
+
+
+def _position(exercise: Exercise, name: str) -> int:
+    """Return the place of a result among all that the target has."""
+    if exercise.operation:
+        every = operations.find(exercise.operation).differentiable
+        return every.index(name[1:]) if name[1:] in every else 0
+    return 0
+
+
+def _equal(yours: Array | None, other: Any) -> bool:
+    if yours is None or not np.isfinite(yours).all():
+        return False
+    other = np.asarray(other, float)
+    return yours.shape == other.shape and not differs(yours, other).any()
+
+
+def _of_shapes(yours: Array, target: Array) -> str:
+    if sorted(yours.shape) == sorted(target.shape):
+        return "the axes are in another order"
+    if yours.size == target.size:
+        return "there are as many numbers as there should be: a reshape is missing or wrong"
+    if yours.ndim == target.ndim == 4 and yours.shape[2:] != target.shape[2:]:
+        return "height and width: (size + 2 padding - dilation (kernel - 1) - 1) // stride + 1"
+    return ""
+
+
+def _of_numbers(yours: Array, target: Array, case: Case) -> list[str]:
+    """Return all that can be said of a wrong result, the most telling first."""
+    wrong: Any = differs(yours, target)
+    if not yours.any():
+        return ["every entry is 0: is the result ever written to?"]
+    if found := [*_scaled(yours, target, case), *_moved(yours, target)]:
+        return found
+    if _equal(yours - yours.ravel()[0], target - target.ravel()[0]):
+        return ["every entry is too large by one and the same number: a bias or a mean?"]
+    found = []
+    if yours.ndim == 4:
+        images, channels = list(wrong.any(axis=(1, 2, 3))), list(wrong.any(axis=(0, 2, 3)))
+        if len(images) > 1 and not images[0] and all(images[1:]):
+            found.append("right for the first image, wrong for all others: is the batch left out?")
+        if len(channels) > 1 and not channels[0] and all(channels[1:]):
+            found.append("right for the first channel, wrong for all others")
+        inside = wrong[:, :, 1:-1, 1:-1]
+        if inside.size and not inside.any():
+            found.append("only entries at the border are wrong: look at the padding")
+    if not yours[wrong].any():
+        found.append("the wrong entries are all 0: something never reaches them")
+    if not target[wrong].any():
+        found.append("the wrong entries should all be 0")
+    return found
+
+
+def _scaled(yours: Array, target: Array, case: Case) -> list[str]:
+    """A constant factor, and where it may come from."""
+    if not np.any(target):
+        return []
+    factor = float((yours * target).sum() / (target * target).sum())
+    if not math.isfinite(factor) or factor == 0 or differs(yours, factor * target).any():
+        return []
+    if math.isclose(factor, -1):
+        return ["every entry has the wrong sign"]
+    found = []
+    for size, name in _numbers(case):
+        if size > 1 and math.isclose(factor, size):
+            found.append(f"every entry is too large by a factor: divide by {name}")
+        if size > 1 and math.isclose(factor, 1 / size):
+            found.append(f"every entry is too small by a factor: don't divide by {name}")
+    return [*found, f"every entry is {factor:.4g} times what it should be"]
+
+
+def _numbers(case: Case) -> list[tuple[int, str]]:
+    arrays, settings = case
+    found = []
+    x = arrays.get("x")
+    if x is not None and x.ndim == 4:
+        n, c, h, w = x.shape
+        found += [(n * h * w, "the n h w values of a channel"), (h * w, "the h w pixels")]
+        found += [(n, "the batch size"), (c, "the number of channels")]
+    kernel = settings.get("kernel_size")
+    if isinstance(kernel, int):
+        found.insert(0, (kernel * kernel, "the pixels of the window"))
+    logits = arrays.get("logits")
+    if logits is not None:
+        found.append((len(logits), "the batch size"))
+    return found
+
+
+def _moved(yours: Array, target: Array) -> list[str]:
+    """The right numbers at wrong places."""
+    found = []
+    for axes in itertools.chain.from_iterable(
+        itertools.combinations(range(target.ndim), count) for count in (1, 2)
+    ):
+        if _equal(yours, np.flip(target, axes)):
+            names = " and ".join(f"axis {axis}" for axis in axes)
+            found.append(f"the right numbers, but in reverse order along {names}")
+    for a, b in itertools.combinations(range(target.ndim), 2):
+        if target.shape[a] == target.shape[b] > 1 and _equal(yours, target.swapaxes(a, b)):
+            found.append(f"axes {a} and {b} are swapped")
+    if _equal(np.sort(yours, axis=None), np.sort(target, axis=None)):
+        found.append("the right numbers at wrong places: a permutation, or its inverse, is missing")
+    return found

@@ -1,0 +1,229 @@
+"""What came of an exercise: in words, as a picture of yours beside the target, and as points."""
+
+import html
+import json
+import textwrap
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.cases import NEUTRAL, Case
+from numpy_shufflenet.exercises.judge import Problem, differs
+from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.picture import asset
+
+MOST_DRAWN = 300  # entries of an array
+CELL_WIDTH, CELL_HEIGHT = 40, 26
+STYLE = """
+.nsn-moving .bad rect { stroke: var(--red); stroke-opacity: 1; stroke-width: 3; }
+.nsn-moving .bad text { font-weight: 700; }
+.nsn-moving.answer { border-left: 5px solid var(--hue); padding: .2em 0 .2em 1em; }
+.nsn-moving.answer p { margin: .3em 0; }
+.nsn-moving.answer pre { white-space: pre-wrap; font-size: 12px; margin: .4em 0; color: inherit;
+  background: color-mix(in srgb, currentColor 6%, transparent); padding: .5em; }
+"""
+
+
+@dataclass
+class Result:
+    """The outcome of a check; notebooks show it as a picture.
+
+    Attributes
+    ----------
+    exercise : str
+    passed : bool
+    message : str
+        What was tried, or what is wrong, in a sentence.
+    cause : str
+        The likely cause; empty if it could not be read from the answer.
+    case : Case or None
+        The smallest case that failed.
+    problem : Problem or None
+    points, of : float
+        Earned, and what the exercise is worth.
+    printed : str
+        What the function printed in the case that failed.
+    """
+
+    exercise: str
+    passed: bool
+    message: str
+    cause: str = ""
+    case: Case | None = None
+    problem: Problem | None = None
+    points: float = 0.0
+    of: float = 1.0
+    printed: str = ""
+    _shown: bool = field(default=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a grade book needs, as plain data."""
+        return {
+            "exercise": self.exercise,
+            "passed": self.passed,
+            "points": self.points,
+            "of": self.of,
+            "message": self.message,
+            "cause": self.cause,
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json.dumps(self.to_dict())
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.exercise}: {self.message}"
+        parts = [f"{self.exercise}: {self.message}"]
+        if self.cause:
+            parts.append(f"likely cause: {self.cause}")
+        if self.case is not None:
+            parts.append("the smallest case that fails:\n" + textwrap.indent(self._code(), "    "))
+        if self.problem is not None and self.problem.yours is not None:
+            target = textwrap.indent(str(self.problem.target), "    ")
+            yours = textwrap.indent(str(self.problem.yours), "    ")
+            parts.append(f"target:\n{target}\nyours:\n{yours}")
+        if self.printed:
+            parts.append("your function printed:\n" + textwrap.indent(self.printed, "    "))
+        return "\n".join(parts)
+
+    def show(self) -> None:
+        """Show the result in a notebook, and nowhere else.
+
+        As the value of the same cell it isn't shown once more.
+        """
+        try:
+            from IPython import get_ipython
+        except ImportError:
+            return
+        if get_ipython() is not None:
+            self._ipython_display_()
+            self._shown = True
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        if not self._shown:
+            display(HTML(self._repr_html_()))  # type: ignore[no-untyped-call]
+        self._shown = False
+
+    def _repr_html_(self) -> str:
+        mark = "✓ Right" if self.passed else "✗ Not yet"
+        hue = "var(--green)" if self.passed else "var(--red)"
+        said = [
+            f"<p><b>{mark}: {html.escape(self.exercise)}.</b> {html.escape(self.message)}</p>",
+        ]
+        if self.cause:
+            said.append(
+                f"<p><b>Likely cause:</b> {html.escape(self.cause)}.</p>".replace("..", ".")
+            )
+        problem = self.problem
+        if problem is not None and problem.yours is not None and problem.target is not None:
+            said.append(side_by_side(problem.name, problem.target, problem.yours))
+        if self.case is not None:
+            said.append(
+                "<details open><summary>The smallest case that fails, to run yourself</summary>"
+                f"<pre>{html.escape(self._code())}</pre></details>"
+            )
+        if self.printed:
+            said.append(f"<p>Your function printed:</p><pre>{html.escape(self.printed)}</pre>")
+        return (
+            f"<style>{asset('picture.css')}{STYLE}</style>"
+            f'<div class="nsn-moving answer" style="--hue: {hue}">{"".join(said)}</div>'
+        )
+
+    def _code(self) -> str:
+        """Return the case as Python that makes it."""
+        assert self.case is not None
+        arrays, settings = self.case
+        lines = []
+        for name, array in arrays.items():
+            if array is None:
+                continue
+            plain = name.replace("[", "_").replace("]", "")
+            lines.append(f"{plain} = {_literal(array)}")
+        lines += [
+            f"{name} = {value!r}"
+            for name, value in settings.items()
+            if name not in NEUTRAL or value != NEUTRAL[name] or "kernel_size" in settings
+        ]
+        return "\n".join(lines)
+
+
+class NotYet(AssertionError):  # noqa: N818 - a wrong answer is no error of the course
+    """An answer is not right yet; `result` says why.
+
+    In a notebook the result has been shown already, so all that is left to print is one line.
+    """
+
+    def __init__(self, result: Result):
+        super().__init__(str(result))
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Not yet: {self.result.exercise}. Change your function and run this cell again."]
+
+
+def side_by_side(name: str, target: Array, yours: Array) -> str:
+    """Return both arrays as grids of numbers, wrong entries framed; nothing if they are large."""
+    target, yours = np.asarray(target, float), np.asarray(yours, float)
+    if max(target.size, yours.size) > MOST_DRAWN:
+        return ""
+    same = target.shape == yours.shape
+    wrong = differs(yours, target) if same else np.ones(yours.shape, bool)
+    drawn = (
+        _grids(f"{name}, the target", target, np.zeros(target.shape, bool), "k0"),
+        _grids(f"{name}, yours", yours, wrong, "ky"),
+    )
+    return f'<div class="row">{"".join(drawn)}</div>'
+
+
+def _grids(title: str, array: Array, wrong: Array, kind: str) -> str:
+    height, width = (1, 1, *array.shape)[-2:]
+    largest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) or 1.0
+    tiles = []
+    for index in np.ndindex(array.shape[:-2]):
+        cells = [
+            _cell(r, s, float(v), bool(bad), largest)
+            for (r, s), v, bad in zip(
+                np.ndindex(height, width),
+                np.ravel(array[index]),
+                np.ravel(wrong[index]),
+                strict=True,
+            )
+        ]
+        w, h = width * CELL_WIDTH, height * CELL_HEIGHT
+        place = f"<small>{', '.join(map(str, index))}</small>" if index else ""
+        tiles.append(
+            f'<div><svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
+            f'aria-label="{html.escape(title)} {index}">{"".join(cells)}</svg>{place}</div>'
+        )
+    columns = array.shape[1] if array.ndim == 4 else 1
+    shape = " × ".join(map(str, array.shape)) or "a number"
+    return (
+        f'<figure class="{kind}"><figcaption><b>{html.escape(title)}</b> <span>{shape}</span>'
+        f'</figcaption><div class="tiles" style="grid-template-columns: repeat({columns}, auto)">'
+        f"{''.join(tiles)}</div></figure>"
+    )
+
+
+def _cell(r: int, s: int, value: float, bad: bool, largest: float) -> str:
+    shade = min(abs(value) / largest, 1) * 0.5 if np.isfinite(value) else 0
+    sign = "m" if value < 0 else "p"
+    return (
+        f'<g class="c{" bad" if bad else ""}"><rect x="{s * CELL_WIDTH + 2}" '
+        f'y="{r * CELL_HEIGHT + 2}" width="{CELL_WIDTH - 4}" height="{CELL_HEIGHT - 4}" rx="3" '
+        f'class="{sign}" fill-opacity="{shade:.2f}"/><text x="{(s + 0.5) * CELL_WIDTH}" '
+        f'y="{(r + 0.5) * CELL_HEIGHT}">{"✗ " if bad else ""}{number(value)}</text></g>'
+    )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        text = np.array2string(value, separator=", ", threshold=10_000, max_line_width=10_000)
+        return f"np.array({' '.join(text.split())})"
+    if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        return f"({', '.join(map(_literal, value))},)"
+    return repr(value.item() if isinstance(value, np.generic) else value)

@@ -1,0 +1,181 @@
+"""Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
+
+Where processes can fork, everything runs in a child that has a time limit and a memory limit, and
+sends back what it found. Elsewhere (Windows, a browser) it runs here, and a tracer stops it when
+its time is over: that ends endless loops of Python, though not of C.
+"""
+
+import contextlib
+import faulthandler
+import io
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+MOST_PRINTED = 2000  # characters of what a function prints
+
+
+@dataclass
+class Finished:
+    """What came of a run.
+
+    Attributes
+    ----------
+    end : str
+        "done", "time", "memory", or "crash".
+    value : object
+        What was returned, if done.
+    note : object
+        The last thing that was noted before the end.
+    printed : str
+        What was printed, its end if it was long.
+    """
+
+    end: str
+    value: Any = None
+    note: Any = None
+    printed: str = ""
+
+
+Note = Callable[[Any], None]
+
+
+def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finished:
+    """Run a task to its end, or to the end of its time or memory.
+
+    Parameters
+    ----------
+    task : callable
+        Takes a function by which it can leave a note of what it is doing; notes and the value
+        that it returns must be picklable.
+    seconds : float
+    megabytes : int
+        That it may take on top of what is in use.
+    """
+    if hasattr(os, "fork") and sys.platform != "emscripten":
+        return _in_a_child(task, seconds, megabytes)
+    return _here(task, seconds)
+
+
+def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> Finished:
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads in this process: the child uses none of them
+        pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _be_the_child(task, writer, megabytes)
+    os.close(writer)
+    finished = Finished("crash")
+    try:
+        _listen(reader, finished, time.monotonic() + seconds)
+    finally:
+        os.close(reader)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if finished.end == "broken":
+        raise RuntimeError(f"the sandbox itself failed:\n{finished.value}")
+    return finished
+
+
+def _be_the_child(task: Callable[[Note], Any], writer: int, megabytes: int) -> NoReturn:
+    """Run the task, write what comes of it, and end without any clean-up of the parent's things."""
+    try:
+        faulthandler.disable()  # where Python itself ends here, the parent says so
+        printed = io.StringIO()
+
+        def send(kind: str, value: Any) -> None:
+            data = pickle.dumps((kind, value))
+            os.write(writer, len(data).to_bytes(8, "little"))
+            view = memoryview(data)
+            while view:
+                view = view[os.write(writer, view) :]
+
+        _limit_memory(megabytes)
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            try:
+                value = task(lambda note: send("note", note))
+                kind = "done"
+            except MemoryError:
+                kind, value = "memory", None
+            except BaseException:
+                kind, value = "broken", traceback.format_exc()
+        send("printed", printed.getvalue()[-MOST_PRINTED:])
+        send(kind, value)
+    finally:
+        os._exit(0)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Set the limit on top of what this process has; where that can't be set, there is none."""
+    try:
+        import resource
+
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    except (ImportError, OSError, ValueError):
+        pass
+
+
+def _listen(reader: int, finished: Finished, end: float) -> None:
+    """Read messages until the last one, the end of the time, or the death of the child."""
+    buffer = b""
+    while True:
+        left = end - time.monotonic()
+        if left <= 0 or not select.select([reader], [], [], left)[0]:
+            finished.end = "time"
+            return
+        data = os.read(reader, 1 << 16)
+        if not data:
+            return
+        buffer += data
+        while len(buffer) >= 8 and len(buffer) >= 8 + int.from_bytes(buffer[:8], "little"):
+            size = int.from_bytes(buffer[:8], "little")
+            kind, value = pickle.loads(buffer[8 : 8 + size])
+            buffer = buffer[8 + size :]
+            if kind in ("note", "printed"):
+                setattr(finished, kind, value)
+            else:
+                finished.end, finished.value = kind, value
+                return
+
+
+class _TimeIsOver(BaseException):
+    """Raised by the tracer; not an Exception, so that a bare `except Exception` lets it pass."""
+
+
+def _here(task: Callable[[Note], Any], seconds: float) -> Finished:
+    finished = Finished("done")
+    end = time.monotonic() + seconds
+    printed = io.StringIO()
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise _TimeIsOver
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            finished.value = task(lambda note: setattr(finished, "note", note))
+    except _TimeIsOver:
+        finished.end = "time"
+    except MemoryError:
+        finished.end = "memory"
+    finally:
+        sys.settrace(before)
+    finished.printed = printed.getvalue()[-MOST_PRINTED:]
+    return finished

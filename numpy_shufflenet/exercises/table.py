@@ -1,0 +1,214 @@
+"""The exercises: every operation forward and backward, and some functions around them."""
+
+import copy
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from numpy_shufflenet import operations
+from numpy_shufflenet.exercises.cases import CASES, Case, Maker, cases
+from numpy_shufflenet.ops._windows import windows_over
+from numpy_shufflenet.ops.conv2d import col2im, im2col
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Something to write.
+
+    Attributes
+    ----------
+    name : str
+    arguments : tuple of str
+        All that the target takes, in order: arrays, then hyperparameters. One that starts with *
+        repeats.
+    needed : frozenset of str
+        Those without which there is no exercise.
+    returns : tuple of str
+        Names of the results, for the report.
+    target : callable
+        Takes the case (arrays by name, hyperparameters by name), returns a tuple of results.
+    draw : callable
+        Takes the names that the student's function takes; returns a strategy for cases.
+    operation : str
+        Of the table, for backward exercises, of which the gradient can be checked.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    needed: frozenset[str]
+    returns: tuple[str, ...]
+    target: Callable[[Case], tuple[Any, ...]]
+    draw: Callable[[Collection[str] | None], SearchStrategy[Case]]
+    operation: str = ""
+
+    @property
+    def signature(self) -> str:
+        """How a function for it may be declared."""
+        return f"({', '.join(self.arguments)})"
+
+
+NEEDED = ("w", "gamma", "beta", "mean", "var", "kernel_size", "sizes", "scale", "labels", "logits")
+HYPERPARAMETERS = {
+    "conv2d": ("stride", "padding", "dilation", "groups"),
+    "group_conv2d": ("groups", "stride", "padding", "dilation"),
+    "depthwise_conv2d": ("stride", "padding", "dilation"),
+    "pointwise_conv2d": ("groups",),
+    "batch_norm": ("eps",),
+    "batch_norm_inference": ("eps",),
+    "channel_shuffle": ("groups",),
+    "channel_unshuffle": ("groups",),
+    "channel_split": ("sizes",),
+    "max_pool2d": ("kernel_size", "stride", "padding"),
+    "avg_pool2d": ("kernel_size", "stride", "padding", "count_include_pad"),
+    "upsample_nearest": ("scale",),
+    "upsample_bilinear": ("scale", "align_corners"),
+    "softmax_cross_entropy": ("label_smoothing",),
+}
+
+
+def find(name: str) -> Exercise:
+    """Return the exercise of this name, or raise ValueError that lists all names."""
+    if name in EXTRA:
+        return EXTRA[name]
+    stem, _, direction = name.rpartition("_")
+    if stem not in CASES or direction not in ("forward", "backward"):
+        raise ValueError(f"there is no exercise {name!r}; there are {', '.join(names())}")
+    return _forward(stem) if direction == "forward" else _backward(stem)
+
+
+def names() -> list[str]:
+    """Return the names of all exercises."""
+    return [*EXTRA, *(f"{name}_{way}" for name in CASES for way in ("forward", "backward"))]
+
+
+def _forward(name: str) -> Exercise:
+    operation = operations.find(name)
+
+    def target(case: Case) -> tuple[Any, ...]:
+        arrays, settings = case
+        y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
+        return y if isinstance(y, tuple) else (y,)
+
+    several = name == "channel_split"
+    arguments = (*operation.arrays, *HYPERPARAMETERS.get(name, ()))
+    needed = {"x", *_needed(name, arguments)} & set(arguments)
+    return Exercise(
+        f"{name}_forward",
+        arguments,
+        frozenset(needed),
+        ("*y",) if several else ("y",),
+        target,
+        lambda takes: cases(name, takes),
+    )
+
+
+def _backward(name: str) -> Exercise:
+    operation = operations.find(name)
+
+    def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
+        @st.composite
+        def with_dy(draw: DrawFn) -> Case:
+            arrays, settings = draw(cases(name, takes))
+            y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
+            rng = np.random.default_rng(draw(st.integers(0, 999)))
+
+            def values(part: Any) -> Any:
+                return rng.integers(1, 10, np.shape(part)) * rng.choice([-1.0, 1.0], np.shape(part))
+
+            dy = tuple(map(values, y)) if isinstance(y, tuple) else values(y)
+            return {"dy": dy, **arrays}, settings
+
+        return with_dy()
+
+    def target(case: Case) -> tuple[Any, ...]:
+        arrays, settings = case
+        dy, *others = arrays.values()
+        _, cache = operation.forward()(*others, **copy.deepcopy(settings))
+        gradients = operation.backward()(dy, cache)
+        return gradients if isinstance(gradients, tuple) else (gradients,)
+
+    arguments = ("dy", *operation.arrays, *HYPERPARAMETERS.get(name, ()))
+    return Exercise(
+        f"{name}_backward",
+        arguments,
+        frozenset({"dy", *_needed(name, arguments)} - {"w", "gamma", "beta", "mean", "logits"}),
+        tuple(f"*d{n[1:]}" if n[0] == "*" else f"d{n}" for n in operation.differentiable),
+        target,
+        draw,
+        name,
+    )
+
+
+def _needed(name: str, arguments: tuple[str, ...]) -> set[str]:
+    needed = {argument for argument in arguments if argument in NEEDED or argument[0] == "*"}
+    return needed | ({"groups"} if "shuffle" in name or name == "group_conv2d" else set())
+
+
+def _im2col_case(make: Maker) -> Case:
+    arrays, settings = CASES["conv2d"](make)
+    w = arrays["w"]
+    settings = {k: v for k, v in settings.items() if k != "groups"}
+    return {"x": arrays["x"]}, {"kernel_size": w.shape[2:], **settings}
+
+
+def _windows_of(x: Any, settings: dict[str, Any]) -> Any:
+    others = {key: value for key, value in settings.items() if key != "kernel_size"}
+    return windows_over(x, settings["kernel_size"], **others)
+
+
+def _im2col(case: Case) -> tuple[Any, ...]:
+    """Columns as the lessons write them: (n, c kh kw, oh ow)."""
+    x = case[0]["x"]
+    windows = _windows_of(x, case[1])
+    columns = im2col(x, windows)[0]  # c kh kw, oh ow n
+    oh, ow = windows.output
+    return (columns.reshape(len(columns), oh * ow, len(x)).transpose(2, 0, 1),)
+
+
+def _col2im_case(make: Maker) -> Case:
+    arrays, settings = _im2col_case(make)
+    (columns,) = _im2col((arrays, settings))
+    return {"columns": make.values(*columns.shape)}, {"shape": arrays["x"].shape, **settings}
+
+
+def _col2im(case: Case) -> tuple[Any, ...]:
+    columns, shape = case[0]["columns"], case[1]["shape"]
+    x = np.zeros(shape)
+    windows = _windows_of(x, {k: v for k, v in case[1].items() if k != "shape"})
+    return (col2im(columns.transpose(1, 2, 0), x, windows),)
+
+
+def _strategy(build: Callable[[Maker], Case]) -> Callable[..., SearchStrategy[Case]]:
+    def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
+        @st.composite
+        def case(draw: DrawFn) -> Case:
+            return build(Maker(draw, takes))
+
+        return case()
+
+    return draw
+
+
+WINDOWS = ("kernel_size", "stride", "padding", "dilation")
+EXTRA: dict[str, Exercise] = {
+    "im2col": Exercise(
+        "im2col",
+        ("x", *WINDOWS),
+        frozenset({"x", "kernel_size"}),
+        ("columns",),
+        _im2col,
+        _strategy(_im2col_case),
+    ),
+    "col2im": Exercise(
+        "col2im",
+        ("columns", "shape", *WINDOWS),
+        frozenset({"columns", "shape", "kernel_size"}),
+        ("x",),
+        _col2im,
+        _strategy(_col2im_case),
+    ),
+}

@@ -1,0 +1,146 @@
+"""What a network sees in an image: its activations, and what it misses when a part is covered."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.plots.figures import _figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
+    """Draw what every channel of a layer makes of one image; all share one scale.
+
+    Parameters
+    ----------
+    maps : array, shape (c, h, w)
+        One image of an array in `model.trace(x).activations`.
+    columns : int
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If maps is not 3-dimensional.
+    """
+    if maps.ndim != 3:
+        raise ValueError(f"maps has shape {maps.shape}; (c, h, w) is needed, of one image")
+    rows = math.ceil(len(maps) / columns)
+    figure = _figure(1.1 * columns, 1.25 * rows + 0.6)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    largest = float(np.abs(maps).max()) or 1.0
+    negative = bool((maps < 0).any())
+    style = {"cmap": "RdBu_r", "vmin": -largest} if negative else {"cmap": "Blues", "vmin": 0}
+    image = None
+    for number, axes in enumerate(grid.flat):
+        axes.axis("off")
+        if number < len(maps):
+            image = axes.imshow(maps[number], vmax=largest, **style)
+            axes.set_title(str(number), size=8)
+    figure.suptitle(title or f"Activations of {len(maps)} channels", size=11)
+    if image is not None:
+        figure.colorbar(image, ax=grid, fraction=0.02)
+    return figure
+
+
+def occlusion_map(
+    probability: Callable[[Array], Array],
+    image: Array,
+    *,
+    size: int,
+    stride: int = 1,
+    fill: float = 0.0,
+    batch_size: int = 64,
+) -> Array:
+    """Measure how much a network's answer depends on each part of an image.
+
+    A square covers the image at one place after the other. Each pixel gets the mean, over all
+    squares that covered it, of how much the probability fell.
+
+    Parameters
+    ----------
+    probability : callable
+        Takes images (n, c, h, w), gives for each the probability of the class of interest, (n,).
+    image : array, shape (c, h, w)
+    size, stride : int
+        Of the square, in pixels.
+    fill : float
+        What stands in the square: 0 is the mean of standardised images.
+    batch_size : int
+
+    Returns
+    -------
+    array, shape (h, w), float64
+        NaN where no square fits over a pixel.
+
+    Raises
+    ------
+    ValueError
+        If the square is larger than the image, or a number is not positive.
+
+    Source: Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014, section 4.2.
+    """
+    for name, value in (("size", size), ("stride", stride), ("batch_size", batch_size)):
+        check_positive(name, value)
+    if image.ndim != 3:
+        raise ValueError(f"image has shape {image.shape}; (c, h, w) is needed")
+    h, w = image.shape[1:]
+    if size > min(h, w):
+        raise ValueError(f"size={size} is larger than the image of {h} x {w} pixels")
+    places = [
+        (r, s) for r in range(0, h - size + 1, stride) for s in range(0, w - size + 1, stride)
+    ]
+    whole = float(probability(image[None])[0])
+    fallen = np.zeros((h, w))
+    covered = np.zeros((h, w))
+    for start in range(0, len(places), batch_size):
+        batch = places[start : start + batch_size]
+        images = np.repeat(image[None], len(batch), axis=0)  # n c h w
+        for occluded, (r, s) in zip(images, batch, strict=True):
+            occluded[:, r : r + size, s : s + size] = fill
+        for found, (r, s) in zip(probability(images), batch, strict=True):
+            fallen[r : r + size, s : s + size] += whole - float(found)
+            covered[r : r + size, s : s + size] += 1
+    with np.errstate(invalid="ignore"):
+        return fallen / covered
+
+
+def occlusion(image: Array, fallen: Array, *, title: str = "") -> "Figure":
+    """Draw an image beside its occlusion map: red where covering it takes the answer away.
+
+    Parameters
+    ----------
+    image : array, shape (c, h, w)
+        Of 1 or 3 channels; scaled to its own range.
+    fallen : array, shape (h, w)
+        From `occlusion_map`.
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If the image has another number of channels.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"image has shape {image.shape}; (1, h, w) or (3, h, w) is needed")
+    figure = _figure(7.6, 3.4)
+    left, right = figure.subplots(1, 2)
+    low, high = float(image.min()), float(image.max())
+    shown = (image.transpose(1, 2, 0) - low) / ((high - low) or 1.0)
+    left.imshow(shown if shown.shape[2] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
+    left.set_title("image")
+    largest = float(np.nanmax(np.abs(fallen))) or 1.0
+    drawn = right.imshow(fallen, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    right.set_title("probability that covering takes away", size=10)
+    figure.colorbar(drawn, ax=right, fraction=0.046)
+    for axes in (left, right):
+        axes.axis("off")
+    if title:
+        figure.suptitle(title, size=11)
+    return figure

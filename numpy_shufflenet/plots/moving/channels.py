@@ -1,0 +1,272 @@
+"""A unit channel by channel, at one pixel: every channel of every layer a dot, every read a wire.
+
+At a single pixel a 3x3 kernel has its centre tap alone, and all that is left of a unit is how its
+channels meet: who reaches whom, and by what factor. The factors are the slopes of the layers' slow
+twins: what each backward multiplies a dy of 1 by.
+"""
+
+import html
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet import operations, steps
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn import BatchNorm2d, Layer, OperationLayer
+from numpy_shufflenet.plots.moving.dataflow import Node, dataflow
+from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.picture import MovingPicture, Part, PictureStep, Scene
+from numpy_shufflenet.plots.moving.unit import LEFT, RIGHT, place
+from numpy_shufflenet.plots.moving.wires import dot
+from numpy_shufflenet.steps import Step
+
+PITCH, RADIUS = 34, 14  # between dots, of a dot
+MOST_CHANNELS = 24
+LABEL = 164  # width for the names of the rows
+
+
+class Spot(NamedTuple):
+    """One channel: of which node, of which of its outputs."""
+
+    node: int
+    part: int
+    channel: int
+
+
+Links = dict[Spot, list[tuple[Spot, float]]]
+
+
+def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = "") -> MovingPicture:
+    """Draw how the channels of a unit meet, forward and backward, with the numbers of one pixel.
+
+    Hover over a channel: all that it depends on lights up; backward, all that it has an influence
+    on. Weights are random tenths, and batch normalisation is in inference mode.
+
+    Parameters
+    ----------
+    layer : Layer
+        A small unit: at most 24 channels anywhere.
+    channels : int
+        Of its input.
+    seed : int
+    title : str
+
+    Returns
+    -------
+    MovingPicture
+
+    Raises
+    ------
+    ValueError
+        If the input doesn't fit, or there are too many channels to be drawn.
+    """
+    rng = np.random.default_rng(seed)
+    small = layer.astype(np.float64)
+    for name, array in small.parameters().items():
+        if array.ndim > 1:
+            array[...] = np.round(rng.uniform(-1, 1, array.shape), 1)
+        elif name.endswith("bias"):
+            array[...] = np.round(rng.uniform(-0.5, 0.5, array.shape), 1)
+    x = np.round(rng.uniform(-1, 1, (1, channels, 1, 1)), 1)
+    nodes = dataflow(small, x, training=False)
+    widest = max(node.shape[0] for node in nodes)
+    if widest > MOST_CHANNELS:
+        raise ValueError(
+            f"the unit has up to {widest} channels; at most {MOST_CHANNELS} can be drawn: "
+            "build a smaller one"
+        )
+    drawing = _Drawing(nodes, widest)
+    return MovingPicture(
+        title or f"{type(layer).__name__}, channel by channel",
+        [drawing.scene(backwards=backwards) for backwards in (False, True)],
+    )
+
+
+def links_of(nodes: list[Node]) -> Links:
+    """Return what each channel reads, and by what factor."""
+    links: Links = {
+        Spot(i, part, k): []
+        for i, node in enumerate(nodes)
+        for part, array in enumerate(node.outputs)
+        for k in range(array.shape[1])
+    }
+    for i, node in enumerate(nodes):
+        if node.layer is None:  # an addition; the input has no sources
+            for source in node.sources:
+                for k in range(node.shape[0]):
+                    links[Spot(i, 0, k)].append((Spot(*source, k), 1.0))
+            continue
+        taken = [nodes[source].outputs[part] for source, part in node.sources]
+        gradients_of = _names_of_inputs(node.layer, len(taken))
+        for step in _backward_of_ones(node.layer, taken, node.outputs):
+            if step.output not in gradients_of:
+                continue  # that of a parameter
+            read = Spot(*node.sources[gradients_of.index(step.output)], step.index[1])
+            gradients = [read for read in step.reads if read[0].startswith("dy")]
+            for (name, index), slope in zip(gradients, step.terms, strict=False):
+                links[Spot(i, _part(name), index[1])].append((read, float(slope)))
+    return links
+
+
+def _names_of_inputs(layer: OperationLayer, count: int) -> list[str]:
+    """Return what the slow backward calls the gradients of what the layer is given."""
+    names = operations.find(layer.operation).arrays
+    if names[0].startswith("*"):
+        return [f"d{names[0][1:]}[{i}]" for i in range(count)]
+    return [f"d{name}" for name in names[:count]]
+
+
+def _backward_of_ones(
+    layer: OperationLayer, taken: list[Array], outputs: tuple[Array, ...]
+) -> list[Step]:
+    """Run the slow backward of a layer with dy = 1: its terms are slopes."""
+    operands = list(layer.operands().values())
+    if isinstance(layer, BatchNorm2d):
+        operands += [layer.running_mean.value, layer.running_var.value]
+    ones: Any = tuple(np.ones_like(array) for array in outputs)
+    dy = ones if layer.operation == "channel_split" else ones[0]
+    twin = getattr(steps, f"{layer.operation}_backward_steps")
+    items = twin(dy, *taken, *operands, **layer.hyperparameters)
+    return [item for item in items if isinstance(item, Step)]
+
+
+def _part(name: str) -> int:
+    """Return 2 of dy[2], and 0 where there is one array only."""
+    return int(name.partition("[")[2].rstrip("]") or 0)
+
+
+class _Drawing:
+    """The rows of dots of one unit."""
+
+    def __init__(self, nodes: list[Node], widest: int):
+        self.nodes = nodes
+        self.boxes, _ = place(nodes)
+        self.links = links_of(nodes)
+        self.two_branches = any(box.x == LEFT for box in self.boxes)
+        self.width = LABEL + widest * PITCH + (LABEL if self.two_branches else 24)
+        self.at = {spot: self._place(spot, widest) for spot in self.links}
+        self.colours: dict[Spot, str] = {}
+        for spot in self.links:
+            self.colours[spot] = self._colour(spot)
+
+    def scene(self, *, backwards: bool) -> Scene:
+        scene = Scene(
+            "Backward" if backwards else "Forward", "flows into" if backwards else "feeds"
+        )
+        scene.deep = True
+        before = "d " if backwards else ""
+        elements = {
+            spot: scene.add(
+                f"{before}{self.nodes[spot.node].kind} [{self._column(spot)}]",
+                number(self._value(spot, backwards)),
+                self.colours[spot],
+            )
+            for spot in self.links
+        }
+        wires = {
+            (source, spot): scene.add("wire", kind=self.colours[source])
+            for spot, sources in self.links.items()
+            for source, _ in sources
+        }
+        links = _turned(self.links) if backwards else self.links
+        order = sorted(links, reverse=backwards)
+        for spot in order:
+            ends = [(spot, other) if backwards else (other, spot) for other, _ in links[spot]]
+            scene.steps.append(
+                PictureStep(
+                    elements[spot],
+                    [elements[other] for other, _ in links[spot]],
+                    self._terms(spot, links, elements, backwards),
+                    scene.values[elements[spot]],
+                    extra=[wires[end] for end in ends],
+                )
+            )
+        end = 0 if backwards else len(self.nodes) - 1
+        at_the_end = [i for i, spot in enumerate(order) if spot.node == end]
+        scene.still = max(at_the_end, key=lambda i: abs(self._value(order[i], backwards)))
+        scene.body = self._svg(scene, elements, wires, before)
+        return scene
+
+    def _terms(
+        self, spot: Spot, links: Links, elements: dict[Spot, int], backwards: bool
+    ) -> list[list[Part]]:
+        terms: list[list[Part]] = []
+        rest = self._value(spot, backwards)
+        for other, slope in links[spot]:
+            factor = [] if slope == 1 else [f" × {number(slope)}"]
+            terms.append([elements[other], *factor])
+            rest -= slope * self._value(other, backwards)
+        if abs(rest) > 1e-9:  # a shift, or what comes from outside
+            terms.append([number(rest)])
+        return terms
+
+    def _value(self, spot: Spot, backwards: bool) -> float:
+        node = self.nodes[spot.node]
+        arrays = node.gradients if backwards else node.outputs
+        return float(arrays[spot.part][0, spot.channel, 0, 0])
+
+    def _column(self, spot: Spot) -> int:
+        """Return the number of a channel in its row."""
+        parts = self.nodes[spot.node].outputs[: spot.part]
+        return spot.channel + sum(array.shape[1] for array in parts)
+
+    def _place(self, spot: Spot, widest: int) -> tuple[float, float]:
+        """The branch on the right ends where the widest row ends; all others start on the left."""
+        box = self.boxes[spot.node]
+        start = widest - self.nodes[spot.node].shape[0] if box.x == RIGHT else 0
+        return LABEL + (start + self._column(spot) + 0.5 + spot.part * 0.4) * PITCH, box.y
+
+    def _colour(self, spot: Spot) -> str:
+        """By the group that a channel belongs to, or else the colour of what it reads first."""
+        node = self.nodes[spot.node]
+        settings = node.layer.hyperparameters if node.layer else {}
+        if not node.sources:
+            first = self.nodes[1].layer
+            given = first.hyperparameters if first else {}
+            size = given.get("sizes", (node.shape[0] // given.get("groups", 1),))[0]
+            return f"k{spot.channel // size}"
+        if node.layer and node.layer.operation.endswith("conv2d") and settings.get("groups", 1) > 1:
+            return f"k{spot.channel * settings['groups'] // node.shape[0]}"
+        read = self.links[spot]
+        return self.colours[read[0][0] if read else Spot(*node.sources[0], spot.channel)]
+
+    def _svg(
+        self,
+        scene: Scene,
+        elements: dict[Spot, int],
+        wires: dict[tuple[Spot, Spot], int],
+        before: str,
+    ) -> str:
+        drawn = []
+        for (source, spot), wire in wires.items():
+            (x1, y1), (x2, y2) = self.at[source], self.at[spot]
+            y1, y2 = y1 + RADIUS, y2 - RADIUS
+            pull = min(30.0, (y2 - y1) / 2)
+            path = f"M{x1:g} {y1:g} C{x1:g} {y1 + pull:g} {x2:g} {y2 - pull:g} {x2:g} {y2:g}"
+            kind = f"wire thin {scene.kinds[wire]}{scene.classes(wire)}"
+            drawn.append(f'<path class="{kind}" data-e="{wire}" d="{path}"/>')
+        for node, box in zip(self.nodes, self.boxes, strict=True):
+            aside = self.two_branches and box.x == RIGHT
+            left = self.width - LABEL + 14 if aside else 2
+            label = html.escape(before + node.kind)
+            drawn.append(f'<text class="left" x="{left}" y="{box.y:g}">{label}</text>')
+        drawn += [dot(scene, element, *self.at[spot], RADIUS) for spot, element in elements.items()]
+        height = max(box.y for box in self.boxes) + 24
+        side = " back" if before else ""
+        return (
+            f'<div class="scroll"><svg class="tile{side}" role="group" '
+            f'aria-label="channels, layer by layer; arrow keys move" '
+            f'style="min-width: {0.8 * self.width:.0f}px" viewBox="0 0 {self.width} {height:g}" '
+            f'width="{self.width}" height="{height:g}" data-first="{min(elements.values())}" '
+            f'data-count="{len(elements)}" data-columns="1">{"".join(drawn)}</svg></div>'
+        )
+
+
+def _turned(links: Links) -> Links:
+    """Return what reads each channel, and by what factor: the way of the gradients."""
+    turned: Links = defaultdict(list, {spot: [] for spot in links})
+    for spot, sources in links.items():
+        for source, slope in sources:
+            turned[source].append((spot, slope))
+    return dict(turned)

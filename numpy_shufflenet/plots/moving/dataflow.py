@@ -1,0 +1,178 @@
+"""Which layer feeds which: read off a run, so that a drawing shows what the model really does.
+
+A layer's input is recognised as the very array that another layer returned. Where it is none of
+them, it must be the sum of two: an addition, which a unit does without a layer.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from numpy_shufflenet import operations
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn import Layer, OperationLayer, initialise
+
+Place: TypeAlias = tuple[int, int]
+"""The number of a node, and of one of its outputs."""
+
+
+@dataclass
+class Node:
+    """The input, a layer, or an addition.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer in the model; "input" and "add" otherwise.
+    kind : str
+        What it is, for the eye.
+    layer : OperationLayer or None
+    sources : list of places
+        For each array that it takes: the number of the node that made it, and which of its parts.
+    outputs : tuple of arrays
+    gradients : tuple of arrays
+        Of the outputs.
+    inputs : array or tuple of arrays
+        What the layer was given.
+    """
+
+    name: str
+    kind: str
+    layer: OperationLayer | None
+    sources: list[Place] = field(default_factory=list)
+    outputs: tuple[Array, ...] = ()
+    gradients: tuple[Array, ...] = ()
+    inputs: Any = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output for one image; that of its parts together, if there are several."""
+        channels = sum(part.shape[1] for part in self.outputs)
+        return (channels, *self.outputs[0].shape[2:])
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        operands = self.layer.operands() if self.layer else {}
+        return sum(array.size for array in operands.values())
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image, as the papers count."""
+        if self.layer is None:
+            return 0
+        shapes = self.layer.shapes(self.inputs, 1)
+        cost = operations.find(self.layer.operation).cost(shapes, self.layer.hyperparameters)
+        return int(cost.forward.multiply_adds)
+
+
+def dataflow(
+    layer: Layer, x: Array, dy: Array | None = None, *, training: bool = True
+) -> list[Node]:
+    """Run a copy of a layer forward and backward, and return its nodes in the order of forward.
+
+    Parameters
+    ----------
+    layer : Layer
+        Of operation layers, composed in whatever way; it is left as it is. If its weights are all
+        0, the copy gets random ones.
+    x : array, shape (n, c, h, w), float64
+    dy : array, optional
+        Gradient of the output; normal numbers from a fixed seed if not given.
+    training : bool
+
+    Raises
+    ------
+    ValueError
+        If a layer's input is neither another's output nor a sum of two.
+    """
+    run = layer.astype(np.float64)
+    if not any(array.any() for array in run.parameters().values() if array.ndim > 1):
+        initialise(run, np.random.default_rng(0))  # a layer that is new: its weights are all 0
+    trace = run.trace(x, training=training)
+    if dy is None:
+        dy = np.random.default_rng(2).normal(size=trace.activations["output"].shape)
+    run.backward(dy)
+    layers = dict(run.named_layers())
+    nodes = [Node("input", "input", None, outputs=(x,), gradients=(trace.gradients["input"],))]
+    for name, given in trace.inputs.items():
+        own = layers.get(name)
+        if not isinstance(own, OperationLayer):
+            continue
+        taken = given if isinstance(given, tuple) else (given,)
+        made = trace.activations[name]
+        gradients = trace.gradients[name]
+        dinput = partial(_gradient_of_input, own, taken[0], gradients)
+        sources = [_source(nodes, array, name, dinput) for array in taken]
+        nodes.append(
+            Node(
+                name,
+                describe(own),
+                own,
+                sources,
+                made if isinstance(made, tuple) else (made,),
+                tuple(gradients) if isinstance(gradients, tuple) else (gradients,),
+                given,
+            )
+        )
+    return nodes
+
+
+def describe(layer: OperationLayer) -> str:
+    """Say in a few words what a layer is, as the papers' figures do."""
+    operation, settings = layer.operation, layer.hyperparameters
+    stride = f", stride {settings['stride']}" if settings.get("stride", 1) != 1 else ""
+    if operation.endswith("conv2d"):
+        kh, kw = layer.operands()["w"].shape[2:]
+        groups = settings.get("groups", 1)
+        kind = "depthwise conv" if operation == "depthwise_conv2d" else "conv"
+        grouped = f", {groups} groups" if groups > 1 else ""
+        return f"{kh}×{kw} {kind}{grouped}{stride}"
+    if operation == "channel_shuffle":
+        groups = settings["groups"]
+        return "no shuffle" if groups == 1 else f"channel shuffle, {groups} groups"
+    if operation.endswith("pool2d"):
+        size = settings["kernel_size"]
+        return f"{size}×{size} {operation[:3]} pool{stride}"
+    names = {
+        "batch_norm": "BN",
+        "batch_norm_inference": "BN",
+        "relu": "ReLU",
+        "channel_split": "channel split",
+        "channel_concat": "concat",
+        "global_avg_pool": "global average pool",
+        "squeeze_excitation": "squeeze-and-excitation",
+    }
+    return names.get(operation, operation.replace("_", " "))
+
+
+def arrays_of(nodes: list[Node]) -> Iterator[tuple[Place, Array]]:
+    """Yield every array with the number of the node that made it, and of the part."""
+    for number, node in enumerate(nodes):
+        for part, array in enumerate(node.outputs):
+            yield (number, part), array
+
+
+def _source(nodes: list[Node], array: Array, name: str, dinput: Callable[[], Array]) -> Place:
+    """Find what made an array; add a node if it is a sum."""
+    known = list(arrays_of(nodes))
+    for place, candidate in reversed(known):
+        if candidate is array:
+            return place
+    for i, (first, a) in enumerate(known):
+        for second, b in known[i + 1 :]:
+            if a.shape == b.shape == array.shape and np.array_equal(a + b, array):
+                nodes.append(Node("add", "add", None, [first, second], (array,), (dinput(),)))
+                return len(nodes) - 1, 0
+    raise ValueError(f"the input of layer {name!r} is no output of another, nor a sum of two")
+
+
+def _gradient_of_input(layer: OperationLayer, x: Array, dy: Array) -> Array:
+    """Return dx of one layer alone; a trace notes it only where another layer made x."""
+    operation = operations.find(layer.operation)
+    _, cache = operation.forward()(x, *layer.operands().values(), **layer.hyperparameters)
+    gradients = operation.backward()(dy, cache)
+    return gradients[0] if isinstance(gradients, tuple) else gradients

@@ -1,0 +1,210 @@
+"""Any operation of the table, step by step: forward from inputs, backward from gradients."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import operations, steps
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import as_padding
+from numpy_shufflenet.plots.moving.grids import Grid, number
+from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
+from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out
+from numpy_shufflenet.steps import Output, Step
+
+MOST_ENTRIES = 1500  # of all arrays of a scene together: more can neither be seen nor be handled
+
+
+def step_through(
+    name: str, *arrays: Any, dy: Any = None, title: str = "", **hyperparameters: Any
+) -> MovingPicture:
+    """Draw an operation at work, forward and backward, one entry at a time.
+
+    Forward: hover over an output to see what it was made from, over an input to see where it goes.
+    Backward: hover over an input (or its gradient) to see every output gradient that flows back
+    into it, over a weight to see the pairs that meet in it, over dy to see where it goes.
+
+    Parameters
+    ----------
+    name : str
+        Of an operation of the table; the numbers are those of its slow twin in `steps`.
+    *arrays : array or None
+        Its arrays, small enough to be looked at.
+    dy : array, optional
+        Gradient of the output; random tenths from a fixed seed if not given.
+    title : str
+    **hyperparameters
+        Of the operation.
+
+    Returns
+    -------
+    MovingPicture
+
+    Raises
+    ------
+    ValueError
+        If there is no such operation, the arrays don't fit it, or they are too large to be drawn.
+    """
+    operation = operations.find(name)
+    y, _ = operation.forward()(*arrays, **copy.deepcopy(hyperparameters))  # refuses what is wrong
+    parts = y if isinstance(y, tuple) else (y,)
+    if dy is None:
+        rng = np.random.default_rng(1)
+        drawn = tuple(np.round(rng.uniform(-1, 1, np.shape(part)), 1)[()] for part in parts)
+        dy = drawn if isinstance(y, tuple) else drawn[0]
+    inputs = _named(operation, arrays)
+    total = 2 * sum(np.size(a) for a in inputs.values()) + sum(np.size(part) for part in parts)
+    if total > MOST_ENTRIES:
+        raise ValueError(
+            f"{name} has {total} entries to draw here, inputs, outputs and gradients together; "
+            f"at most {MOST_ENTRIES} can be looked at: give smaller arrays"
+        )
+    run = _Run(name, arrays, inputs, hyperparameters)
+    settings = ", ".join(f"{key}={value}" for key, value in hyperparameters.items() if key != "rng")
+    return MovingPicture(
+        title or f"{name.replace('_', ' ')}{f' ({settings})' if settings else ''}",
+        [run.forward(), run.backward(dy)],
+    )
+
+
+class _Run:
+    """One call of an operation that is drawn."""
+
+    def __init__(
+        self,
+        name: str,
+        arrays: tuple[Any, ...],
+        inputs: dict[str, Array],
+        hyperparameters: dict[str, Any],
+    ):
+        self.name = name
+        self.arrays = arrays
+        self.inputs = inputs
+        self.hyperparameters = hyperparameters
+
+    def forward(self) -> Scene:
+        scene = Scene("Forward", "is read by")
+        grids = self._input_grids(scene)
+        generator = self._generator("forward", *self.arrays)
+        unit = None
+        if operations.find(self.name).linear_in in (("x",), ("*arrays",)):
+            unit = self._generator("forward", *(np.ones_like(array) for array in self.arrays))
+        outputs = self._collect(scene, grids, generator, unit)
+        for grid in outputs:
+            grid.kind = "ky"
+        scene.body = _row(scene, [*grids.values()])
+        return scene
+
+    def backward(self, dy: Any) -> Scene:
+        scene = Scene("Backward", "flows into")
+        values = self._input_grids(scene)
+        grids = dict(values)
+        parts = dy if isinstance(dy, tuple) else (dy,)
+        names = [f"dy[{i}]" for i in range(len(parts))] if isinstance(dy, tuple) else ["dy"]
+        arriving = [
+            Grid.add(scene, part_name, part, "ky")
+            for part_name, part in zip(names, parts, strict=True)
+        ]
+        grids |= {grid.name: grid for grid in arriving}
+        generator = self._generator("backward", dy, *self.arrays)
+        ones = tuple(np.ones_like(part)[()] for part in parts)
+        unit = self._generator("backward", ones if isinstance(dy, tuple) else ones[0], *self.arrays)
+        gradients = self._collect(scene, grids, generator, unit)
+        scene.body = _row(scene, [*values.values()]) + _row(scene, [*gradients, *arriving])
+        return scene
+
+    def _generator(self, direction: str, *arguments: Any) -> Any:
+        twin = getattr(steps, f"{self.name}_{direction}_steps")
+        return twin(*arguments, **copy.deepcopy(self.hyperparameters))
+
+    def _input_grids(self, scene: Scene) -> dict[str, Grid]:
+        grids = {}
+        for position, (name, array) in enumerate(self.inputs.items()):
+            settings = self._border() if name == "x" and array.ndim == 4 else {}
+            kind = f"k{min(position, 3)}"
+            grids[name] = Grid.add(scene, name, array, kind, **settings)
+        return grids
+
+    def _border(self) -> dict[str, Any]:
+        padding = self.hyperparameters.get("padding", 0)
+        text = "−∞" if self.name == "max_pool2d" else "0"
+        return {"border": as_padding(padding), "border_text": text}
+
+    def _collect(
+        self, scene: Scene, grids: dict[str, Grid], generator: Any, unit_generator: Any
+    ) -> list[Grid]:
+        """Run the twin; add its outputs to the scene and `grids`, and a step for each entry."""
+        items = list(generator)
+        units = list(unit_generator) if unit_generator is not None else [None] * len(items)
+        announced = [item for item in items if isinstance(item, Output) and item.shape is not None]
+        filled = {output.name: np.zeros(output.shape or ()) for output in announced}
+        for item in items:
+            if isinstance(item, Step):
+                filled[item.output][item.index] = item.value
+        made = []
+        for output in announced:
+            source = grids.get(output.name.removeprefix("d"))
+            kind = source.kind if source is not None and output.name.startswith("d") else "ky"
+            made.append(Grid.add(scene, output.name, filled[output.name], kind))
+        grids |= {grid.name: grid for grid in made}
+
+        def element(read: tuple[str, Any]) -> int:
+            return grids[read[0]].element(read[1])
+
+        for item, unit in zip(items, units, strict=True):
+            if isinstance(item, Step):
+                scene.steps.append(self._picture_step(item, unit, grids, element))
+        counts = [len(step.terms) for step in scene.steps]
+        half = len(counts) // 3
+        scene.still = half + int(np.argmax(counts[half : 2 * half + 1])) if counts else 0
+        return made
+
+    def _picture_step(
+        self, step: Step, unit: Any, grids: dict[str, Grid], element: Any
+    ) -> PictureStep:
+        output = element((step.output, step.index))
+        reads = list(dict.fromkeys(element(read) for read in step.reads))
+        value = number(step.value)
+        original = step.output.removeprefix("d")
+        also = [element((original, step.index))] if step.output != original else []
+        if original not in grids:
+            also = []
+        if self.name == "max_pool2d" and step.output == "y":
+            kept = element(largest(step, self.inputs["x"]))
+            terms: Any = [[read] for read in reads]
+            return PictureStep(output, reads, terms, value, "max", winners=[kept])
+        if self.name.startswith("batch_norm") and step.output == "y":
+            eps = self.hyperparameters.get("eps", 1e-5)
+            terms, note = batch_norm_terms(step, self.inputs, eps, element)
+            return PictureStep(output, reads, terms, value, note=note)
+        terms = write_out(self.name, step, unit, element)
+        note = self._note(step)
+        if self.name == "max_pool2d":  # what it reads of x only decides who wins
+            reads = [element(read) for read in step.reads if read[0] == "dy"]
+        return PictureStep(output, reads, terms, value, also=also, note=note)
+
+    def _note(self, step: Step) -> str:
+        if self.name == "max_pool2d":
+            wins = len(step.terms)
+            return (
+                f"x wins in {wins} window{'' if wins == 1 else 's'}: there its slope is 1, else 0"
+            )
+        if self.name == "batch_norm" and step.output == "dx":
+            return "all dy of the channel, each times the slope of its y: x moves mean and variance"
+        if not step.terms:
+            return "nothing reaches it"
+        return ""
+
+
+def _named(operation: operations.Operation, arrays: tuple[Any, ...]) -> dict[str, Array]:
+    """Return the arrays that are there, by name."""
+    if operation.arrays[0].startswith("*"):
+        stem = operation.arrays[0][1:]
+        return {f"{stem}[{i}]": array for i, array in enumerate(arrays)}
+    named = zip(operation.arrays, arrays, strict=False)
+    return {name: array for name, array in named if array is not None}
+
+
+def _row(scene: Scene, grids: list[Grid]) -> str:
+    return f'<div class="row">{"".join(grid.html(scene) for grid in grids)}</div>'

@@ -1,0 +1,432 @@
+"""Exercises: right answers pass however they are declared, wrong ones get their cause named."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from numpy_shufflenet import exercises, ops
+from numpy_shufflenet.exercises import NotYet, check, sandbox
+
+
+def wrong(name, function, **options):
+    with pytest.raises(NotYet) as caught:
+        check(name, function, **options)
+    result = caught.value.result
+    assert not result.passed
+    assert result.points == 0
+    return result
+
+
+FORWARDS = [name for name in exercises.names() if name.endswith("_forward")]
+BACKWARDS = [name for name in exercises.names() if name.endswith("_backward")]
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_the_librarys_forwards_pass(name):
+    """They return a cache behind y, which is no mistake."""
+    function = getattr(ops, name)
+    if name == "channel_split_forward":  # y is a tuple itself
+        check(name, lambda x, sizes: function(x, sizes)[0])
+    else:
+        check(name, function)
+
+
+@pytest.mark.parametrize("name", BACKWARDS)
+def test_the_librarys_backwards_pass_with_their_cache(name):
+    check(name, getattr(ops, name))
+
+
+def my_conv(x, w):
+    n, _, h, width = x.shape
+    o, _, kh, kw = w.shape
+    y = np.zeros((n, o, h - kh + 1, width - kw + 1))
+    for i, j in np.ndindex(kh, kw):
+        view = x[:, :, i : i + y.shape[2], j : j + y.shape[3]]
+        y += np.einsum("nchw,oc->nohw", view, w[:, :, i, j])
+    return y
+
+
+def test_what_a_function_does_not_take_is_not_tried():
+    result = check("conv2d_forward", my_conv)
+    assert "doesn't take it: b, stride, padding, dilation, groups" in result.message
+
+
+def test_a_function_that_takes_a_stride_must_use_it():
+    result = wrong("conv2d_forward", lambda x, w, stride: my_conv(x, w))
+    assert "stride=1 would give" in result.cause
+    assert result.case[1]["stride"] > 1
+
+
+def test_one_gradient_alone_can_be_checked():
+    def dw(dy, x, w):
+        return ops.conv2d_backward(dy, ops.conv2d_forward(x, w)[1])[1]
+
+    check("conv2d_backward", dw, wrt="w")
+    assert "db" in wrong("conv2d_backward", dw, wrt="b").message
+    with pytest.raises(ValueError, match="wrt='z' is not an array of conv2d_backward"):
+        check("conv2d_backward", dw, wrt="z")
+
+
+def test_arguments_may_have_names_of_their_own_in_the_librarys_order():
+    check("relu_backward", lambda gradient, array: gradient * (array > 0))
+
+
+def test_a_backward_may_have_a_forward_of_its_own():
+    def forward(x):
+        return np.maximum(x, 0), x > 0
+
+    check("relu_backward", lambda dy, cache: dy * cache, forward=forward)
+
+
+def test_a_list_of_arrays_is_passed_one_by_one():
+    check("channel_concat_forward", lambda *arrays: np.concatenate(arrays, axis=1))
+
+
+def test_an_unknown_exercise_is_refused_with_all_names():
+    with pytest.raises(
+        ValueError, match=r"there is no exercise 'conv3d'; there are im2col, .*relu"
+    ):
+        check("conv3d", my_conv)
+
+
+# Wrong answers: published mistakes, and those that students make
+
+
+def shuffled_onwards(dy, groups):
+    return ops.channel_shuffle_forward(dy, groups)[0]
+
+
+def flipped_dx(dy, x, w):
+    return ops.conv2d_backward(dy, ops.conv2d_forward(x, w[:, :, ::-1, ::-1].copy())[1])[0]
+
+
+def of_last_image(dy, cache):
+    dx, dw, db = ops.conv2d_backward(dy, cache)
+    one = np.zeros_like(dy)
+    one[-1] = dy[-1]
+    _, dw, db = ops.conv2d_backward(one, cache)
+    return dx, dw, db
+
+
+def zero_padded(x, kernel_size, stride, padding):
+    sides = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    return ops.max_pool2d_forward(np.pad(x, sides), kernel_size, stride=stride)
+
+
+def assigned(dy, x, kernel_size, stride):
+    dx = np.zeros_like(x)
+    for n, c, p, q in np.ndindex(dy.shape):
+        window = x[n, c, p * stride :, q * stride :][:kernel_size, :kernel_size]
+        i, j = np.unravel_index(window.argmax(), window.shape)
+        dx[n, c, p * stride + i, q * stride + j] = dy[n, c, p, q]
+    return dx
+
+
+def norm(x, gamma, beta, eps, *, axis=(0, 2, 3), ddof=0):
+    mean, var = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True, ddof=ddof)
+    return gamma[:, None, None] * (x - mean) / np.sqrt(var + eps) + beta[:, None, None]
+
+
+def norm_backward(dy, x, gamma, *, with_gamma=True, with_mean=True, with_var=True):
+    mean, var = x.mean(axis=(0, 2, 3), keepdims=True), x.var(axis=(0, 2, 3), keepdims=True)
+    inv_std = 1 / np.sqrt(var + 1e-5)
+    x_hat = (x - mean) * inv_std
+    g = dy * (gamma[:, None, None] if with_gamma else 1)
+    dx = g - (g.mean(axis=(0, 2, 3), keepdims=True) if with_mean else 0)
+    dx = dx - (x_hat * (g * x_hat).mean(axis=(0, 2, 3), keepdims=True) if with_var else 0)
+    return inv_std * dx, (dy * x_hat).sum(axis=(0, 2, 3)), dy.sum(axis=(0, 2, 3))
+
+
+def averaged(dy, x, kernel_size):
+    """Every pixel of a window gets the whole gradient."""
+    _, cache = ops.avg_pool2d_forward(x, kernel_size)
+    return kernel_size * kernel_size * ops.avg_pool2d_backward(dy, cache)
+
+
+def naive_softmax(logits, labels):
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return -np.log(p[np.arange(len(labels)), labels]).mean()
+
+
+def summed_loss(logits, labels):
+    return len(logits) * ops.softmax_cross_entropy_forward(logits, labels)[0]
+
+
+WRONG = {
+    "relu passes everything": ("relu_backward", lambda dy, x: dy, "you pass every gradient on"),
+    "relu of dy": ("relu_backward", lambda dy, x: np.maximum(dy, 0), "it is x that decides"),
+    "slope alone": ("relu_backward", lambda dy, x: (x > 0) * 1.0, "multiply it by dy"),
+    "sign": ("relu_backward", lambda dy, x: -dy * (x > 0), "wrong sign"),
+    "shuffle onwards": ("channel_shuffle_backward", shuffled_onwards, "must go back instead"),
+    "shuffle stays": ("channel_shuffle_backward", lambda dy, groups: dy.copy(), "stayed where"),
+    "other shuffle": (
+        "channel_shuffle_forward",
+        lambda x, groups: ops.channel_unshuffle_forward(x, groups)[0],
+        "inverse permutation",
+    ),
+    "conv flipped": (
+        "conv2d_forward",
+        lambda x, w: my_conv(x, w[:, :, ::-1, ::-1]),
+        "kernel is flipped",
+    ),
+    "conv dx flipped": ("conv2d_backward", flipped_dx, "wrong way round", "x"),
+    "conv dw of one image": ("conv2d_backward", of_last_image, "last image only"),
+    "padding forgotten": (
+        "conv2d_forward",
+        lambda x, w, padding: my_conv(x, w),
+        "padding=0 would give",
+    ),
+    "max pool pads with 0": ("max_pool2d_forward", zero_padded, "border of zeros"),
+    "max pool assigns": ("max_pool2d_backward", assigned, "add them up"),
+    "average not divided": ("avg_pool2d_backward", averaged, "divide by the pixels of the window"),
+    "norm with m - 1": (
+        "batch_norm_forward",
+        lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, ddof=1),
+        "ddof=1",
+    ),
+    "norm of each entry": (
+        "batch_norm_forward",
+        lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, axis=0),
+        "axis=(0, 2, 3)",
+    ),
+    "norm of each image": (
+        "batch_norm_forward",
+        lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, axis=(2, 3)),
+        "each image alone",
+    ),
+    "gamma dropped": (
+        "batch_norm_backward",
+        lambda dy, x, gamma: norm_backward(dy, x, gamma, with_gamma=False),
+        "gamma is missing",
+    ),
+    "mean dropped": (
+        "batch_norm_backward",
+        lambda dy, x, gamma: norm_backward(dy, x, gamma, with_mean=False),
+        "the way through the mean",
+    ),
+    "variance dropped": (
+        "batch_norm_backward",
+        lambda dy, x, gamma: norm_backward(dy, x, gamma, with_var=False),
+        "the way through the variance",
+    ),
+    "inference formula": (
+        "batch_norm_backward",
+        lambda dy, x, gamma: norm_backward(dy, x, gamma, with_mean=False, with_var=False),
+        "formula of inference",
+    ),
+    "softmax overflows": ("softmax_cross_entropy_forward", naive_softmax, ""),
+    "loss is a sum": ("softmax_cross_entropy_forward", summed_loss, "the loss is the mean"),
+    "corners": (
+        "upsample_bilinear_forward",
+        lambda x, scale, align_corners: ops.upsample_bilinear_forward(x, scale)[0],
+        "align_corners",
+    ),
+    "nothing written": ("relu_forward", lambda x: np.zeros_like(x), "every entry is 0"),
+    "transposed": (
+        "linear_backward",
+        lambda dy, x, w: (dy @ w, (dy.T @ x)[:, ::-1], None),
+        "reverse",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_answer_gets_its_cause_named(case):
+    name, function, cause, *wrt = WRONG[case]
+    result = wrong(name, function, wrt=wrt[0] if wrt else None)
+    assert cause in result.cause, result
+    assert (result.cause != "") == (cause != "")
+    if case == "softmax overflows":
+        assert "overflow" in result.message
+
+
+def test_the_smallest_case_is_small():
+    result = wrong("conv2d_forward", lambda x, w: my_conv(x, w[:, :, ::-1, ::-1]))
+    assert sum(np.size(a) for a in result.case[0].values() if a is not None) <= 4
+
+
+# Whatever a student returns
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda dy, x: None, "returned None, not dx: is a `return` missing?"),
+        (lambda dy, x: "a string", "dx is a str; an array of shape"),
+        (lambda dy, x: dy.tolist(), "dx is a list; an array"),
+        (lambda dy, x: (dy * (x > 0)).astype(complex), "dtype complex128"),
+        (lambda dy, x: (dy * (x > 0)).astype(object), "dtype object"),
+        (lambda dy, x: dy[0], "dx has shape"),
+        (lambda dy, x: dy.sum(), "dx has shape ()"),
+        (lambda dy, x: dy * np.nan, "is nan"),
+        (lambda dy, x: dy / (x - x), "a division by 0"),
+        (lambda dy, x: dy @ unknown, "raised NameError, in line"),  # noqa: F821
+        (lambda dy, x: [][1], "list index out of range"),
+        (lambda dy, x: (_ for _ in ()).throw(NotImplementedError), "nothing is written yet"),
+        (lambda dy, x: exit(3), "raised SystemExit"),
+        (lambda dy, x: os._exit(3), "Python itself ended"),
+        (lambda q: q, "nothing is known of q"),
+        (lambda x: x, "it needs dy, too"),
+        (5, "this is of type int; a function is needed"),
+    ],
+)
+def test_nothing_that_comes_back_does_any_harm(function, sentence):
+    assert sentence in str(wrong("relu_backward", function))
+
+
+def test_too_few_results_are_counted():
+    assert "(dx, dw, db) is needed" in wrong("conv2d_backward", lambda dy, x, w: dy).message
+    assert "1 results" in wrong("conv2d_backward", lambda dy, x, w: (dy,)).message
+
+
+def test_without_a_bias_two_gradients_will_do():
+    check(
+        "conv2d_backward", lambda dy, x, w: ops.conv2d_backward(dy, ops.conv2d_forward(x, w)[1])[:2]
+    )
+
+
+def test_writing_into_an_argument_is_seen():
+    def writes(dy, x):
+        dy[x < 0] = 0
+        return dy
+
+    assert "writes into dy" in wrong("relu_backward", writes).message
+
+
+def test_an_endless_loop_ends():
+    def endless(dy, x):
+        while True:
+            pass
+
+    result = wrong("relu_backward", endless, seconds=0.5)
+    assert "not done after 0.5 s" in result.message
+    assert result.case is not None
+
+
+def test_endless_recursion_ends():
+    def again(dy, x):
+        return again(dy, x)
+
+    assert "calls itself without end" in wrong("relu_backward", again).message
+
+
+def test_endless_growth_ends():
+    def grow(dy, x):
+        rows = []
+        while True:
+            rows.append(np.ones(10**6))
+
+    assert "memory" in wrong("relu_backward", grow, megabytes=200).message
+
+
+def test_what_is_printed_is_shown_once():
+    def prints(dy, x):
+        print("x is", x.shape)
+        return None
+
+    assert wrong("relu_backward", prints).printed == "x is (1, 1, 1, 1)\n"
+
+
+def test_a_function_with_moods_is_wrong():
+    rng = np.random.default_rng(0)
+    wrong("relu_backward", lambda dy, x: dy * (x > 0) * rng.integers(1, 3))
+
+
+def test_without_processes_a_loop_is_stopped_too(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+
+    def endless(dy, x):
+        while True:
+            pass
+
+    assert "not done" in wrong("relu_backward", endless, seconds=0.3).message
+    check("relu_backward", lambda dy, x: dy * (x > 0))
+
+
+def test_a_sandbox_returns_notes_and_values():
+    def task(note):
+        note("on my way")
+        return 42
+
+    finished = sandbox.run(task, seconds=5, megabytes=100)
+    assert (finished.end, finished.value, finished.note) == ("done", 42, "on my way")
+
+
+# Points and pictures
+
+
+def test_the_best_result_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["numpy_shufflenet.exercises.check"], "_points", {})
+    wrong("relu_backward", lambda dy, x: dy, points=2)
+    assert exercises.earned()["points"] == 0
+    check("relu_backward", lambda dy, x: dy * (x > 0), points=2)
+    wrong("relu_backward", lambda dy, x: dy, points=2)
+    exercises.save_points(tmp_path / "points.json")
+    saved = json.loads((tmp_path / "points.json").read_text())
+    assert (saved["points"], saved["of"]) == (2, 2)
+    assert saved["exercises"][0]["exercise"] == "relu_backward"
+
+
+def test_a_failure_draws_yours_beside_the_target():
+    result = wrong("relu_backward", lambda dy, x: dy)
+    page = result._repr_html_()
+    assert "dx, the target" in page
+    assert "dx, yours" in page
+    assert page.count('class="c bad"') == 1
+    assert "Likely cause:" in page
+    assert "<script" not in page
+
+
+def test_text_from_a_student_is_escaped():
+    def prints(dy, x):
+        print("<script>alert(1)</script>")
+        raise ValueError("<b>")
+
+    page = wrong("relu_backward", prints)._repr_html_()
+    assert "<script>alert" not in page
+    assert "&lt;b&gt;" in page
+
+
+def test_in_a_notebook_one_line_is_left_of_the_exception():
+    error = NotYet(wrong("relu_backward", lambda dy, x: dy))
+    assert len(error._render_traceback_()) == 1
+
+
+def test_the_case_that_is_shown_can_be_run():
+    result = wrong("conv2d_forward", lambda x, w, stride: my_conv(x, w))
+    code = str(result).partition("fails:\n")[2].partition("target:")[0]
+    found = {}
+    exec("\n".join(line.strip() for line in code.splitlines()), {"np": np}, found)
+    np.testing.assert_array_equal(found["x"], result.case[0]["x"])
+    assert found["stride"] == result.case[1]["stride"]
+    assert "groups" not in found  # 1, as if there were none
+
+
+# im2col and col2im as the lessons write them
+
+
+def my_im2col(x, kernel_size, stride, padding):
+    kh, kw = kernel_size
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]  # n c oh ow kh kw
+    n, c, oh, ow = windows.shape[:4]
+    return windows.transpose(0, 1, 4, 5, 2, 3).reshape(n, c * kh * kw, oh * ow)
+
+
+def test_im2col_and_its_transpose():
+    check("im2col", my_im2col)
+
+    def my_col2im(columns, shape, kernel_size):
+        n, c, h, w = shape
+        kh, kw = kernel_size
+        x = np.zeros(shape)
+        blocks = columns.reshape(n, c, kh, kw, h - kh + 1, w - kw + 1)
+        for i, j in np.ndindex(kh, kw):
+            x[:, :, i : i + h - kh + 1, j : j + w - kw + 1] += blocks[:, :, i, j]
+        return x
+
+    check("col2im", my_col2im)
