@@ -214,7 +214,7 @@ exercises.check("conv2d_backward", my_dx, wrt="x")
 def solved_dx(dy, x, w, stride=1, padding=0):
     n, c, h, width = x.shape
     oh, ow = dy.shape[2:]
-    padded = np.zeros((n, c, h + 2 * padding, width + 2 * padding))
+    padded = np.zeros((n, c, h + 2 * padding, width + 2 * padding), x.dtype)
     for i, j in np.ndindex(*w.shape[2:]):
         rows = slice(i, i + (oh - 1) * stride + 1, stride)
         columns = slice(j, j + (ow - 1) * stride + 1, stride)

@@ -8,7 +8,7 @@ import copy
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,18 +40,31 @@ def find_cause(exercise: Exercise, failures: Sequence[Failure]) -> str:
     )
 
 
+def name_factor(failures: Sequence[Failure]) -> str:
+    """Return which number the result must be divided by, or must not, if that is all."""
+    return _vote(_named_factors(y, t, case) for y, t, case in _comparable(failures))
+
+
 def read_pattern(failures: Sequence[Failure]) -> str:
     """Return what the difference itself looks like, in most of the failures, or nothing."""
-    said: list[list[str]] = []
+    shapes = [
+        [_of_shapes(problem.yours, problem.target)]
+        for _, problem in failures
+        if problem.yours is not None
+        and problem.target is not None
+        and problem.yours.shape != problem.target.shape
+    ]
+    return _vote([*shapes, *(_of_numbers(y, t, case) for y, t, case in _comparable(failures))])
+
+
+def _comparable(failures: Sequence[Failure]) -> Iterator[tuple[Array, Array, Case]]:
+    """Yield yours and the target where both have one shape, and numbers enough to see a pattern."""
     for case, problem in failures:
         yours, target = problem.yours, problem.target
-        if yours is None or target is None:
+        if yours is None or target is None or yours.shape != target.shape:
             continue
-        if yours.shape != target.shape:
-            said.append([_of_shapes(yours, target)])
-        elif np.isfinite(yours).all() and target.size >= TELLING:
-            said.append(_of_numbers(yours, target, case))
-    return _vote(said)
+        if np.isfinite(yours).all() and target.size >= TELLING:
+            yield yours, target, case
 
 
 def _vote(said: Iterable[list[str]]) -> str:
@@ -163,20 +176,34 @@ def _of_numbers(yours: Array, target: Array, case: Case) -> list[str]:
 
 def _scaled(yours: Array, target: Array, case: Case) -> list[str]:
     """A constant factor, and where it may come from."""
-    if not np.any(target):
-        return []
-    factor = float((yours * target).sum() / (target * target).sum())
-    if not math.isfinite(factor) or factor == 0 or differs(yours, factor * target).any():
+    factor = _factor(yours, target)
+    if factor is None:
         return []
     if math.isclose(factor, -1):
         return ["every entry has the wrong sign"]
+    named = _named_factors(yours, target, case)
+    return [*named, f"every entry is {factor:.4g} times what it should be"]
+
+
+def _named_factors(yours: Array, target: Array, case: Case) -> list[str]:
+    factor = _factor(yours, target)
     found = []
-    for size, name in _numbers(case):
-        if size > 1 and math.isclose(factor, size):
+    for size, name in _numbers(case) if factor is not None else []:
+        if size > 1 and math.isclose(factor or 0, size):
             found.append(f"every entry is too large by a factor: divide by {name}")
-        if size > 1 and math.isclose(factor, 1 / size):
+        if size > 1 and math.isclose(factor or 0, 1 / size):
             found.append(f"every entry is too small by a factor: don't divide by {name}")
-    return [*found, f"every entry is {factor:.4g} times what it should be"]
+    return found
+
+
+def _factor(yours: Array, target: Array) -> float | None:
+    """Return the constant that yours is of the target, if there is one."""
+    if not np.any(target):
+        return None
+    factor = float((yours * target).sum() / (target * target).sum())
+    if not math.isfinite(factor) or factor == 0 or differs(yours, factor * target).any():
+        return None
+    return factor
 
 
 def _numbers(case: Case) -> list[tuple[int, str]]:

@@ -19,6 +19,7 @@ from numpy_shufflenet.exercises.causes import (
     Failure,
     explain_gradient,
     find_cause,
+    name_factor,
     read_pattern,
 )
 from numpy_shufflenet.exercises.coverage import Coverage
@@ -83,7 +84,7 @@ def search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note) 
     large = sorted(telling, key=_size, reverse=True)[:TELLING_CASES]
     cause = find_cause(exercise, large)
     if not cause and large:
-        cause = _explained(attempt, large[0][0]) or read_pattern(large)
+        cause = name_factor(large) or _explained(attempt, large[0][0]) or read_pattern(large)
     _print_anew(printed)
     return Result(exercise.name, False, problem.sentence, cause, case, problem)
 

@@ -159,7 +159,7 @@ WRONG = {
     "relu passes everything": ("relu_backward", lambda dy, x: dy, "you pass every gradient on"),
     "relu of dy": ("relu_backward", lambda dy, x: np.maximum(dy, 0), "it is x that decides"),
     "slope alone": ("relu_backward", lambda dy, x: (x > 0) * 1.0, "multiply it by dy"),
-    "sign": ("relu_backward", lambda dy, x: -dy * (x > 0), "wrong sign"),
+    "sign": ("relu_backward", lambda dy, x: -dy * (x > 0), "sign"),
     "shuffle onwards": ("channel_shuffle_backward", shuffled_onwards, "must go back instead"),
     "shuffle stays": ("channel_shuffle_backward", lambda dy, groups: dy.copy(), "stayed where"),
     "other shuffle": (
@@ -228,7 +228,7 @@ WRONG = {
     "transposed": (
         "linear_backward",
         lambda dy, x, w: (dy @ w, (dy.T @ x)[:, ::-1], None),
-        "reverse",
+        "the right numbers",
     ),
 }
 
