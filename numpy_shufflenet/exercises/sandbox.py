@@ -1,11 +1,12 @@
 """Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
 
 Where processes can fork, everything runs in a child that has a time limit and a memory limit, and
-sends back what it found. Elsewhere (Windows, a browser) it runs here, and a tracer stops it when
+sends back what it found. Elsewhere (Windows) it runs here, and another thread interrupts it when
 its time is over: that ends endless loops of Python, though not of C.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import io
 import os
@@ -13,6 +14,7 @@ import pickle
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -153,29 +155,42 @@ def _listen(reader: int, finished: Finished, end: float) -> None:
 
 
 class _TimeIsOver(BaseException):
-    """Raised by the tracer; not an Exception, so that a bare `except Exception` lets it pass."""
+    """Raised from outside; not an Exception, so that a bare `except Exception` lets it pass."""
 
 
 def _here(task: Callable[[Note], Any], seconds: float) -> Finished:
+    """Run the task in this very thread, and another one that interrupts it.
+
+    Only what is written in Python can be interrupted. It is tried again and again: an exception
+    that comes while an object is being cleaned up is lost.
+    """
     finished = Finished("done")
-    end = time.monotonic() + seconds
+    over = threading.Event()
+    me = ctypes.c_ulong(threading.get_ident())
+    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def watch() -> None:
+        if over.wait(seconds):
+            return
+        while not over.wait(0.02):
+            interrupt(me, ctypes.py_object(_TimeIsOver))
+
     printed = io.StringIO()
-
-    def trace(frame: Any, event: str, argument: Any) -> Any:
-        if time.monotonic() > end:
-            raise _TimeIsOver
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
+    watcher = threading.Thread(target=watch, daemon=True)
+    with contextlib.suppress(RuntimeError):  # in a browser there are no threads, and no limit
+        watcher.start()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            finished.value = task(lambda note: setattr(finished, "note", note))
+        try:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                finished.value = task(lambda note: setattr(finished, "note", note))
+        except MemoryError:
+            finished.end = "memory"
+        finally:
+            over.set()
+            if watcher.ident is not None:
+                watcher.join()
+            interrupt(me, None)  # one that is on its way
     except _TimeIsOver:
         finished.end = "time"
-    except MemoryError:
-        finished.end = "memory"
-    finally:
-        sys.settrace(before)
     finished.printed = printed.getvalue()[-MOST_PRINTED:]
     return finished

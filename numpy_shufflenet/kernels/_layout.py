@@ -4,8 +4,6 @@ Then a pointwise convolution is one product of matrices, batch normalisation run
 shuffle copies rows, and a window that moves by one pixel moves by n numbers.
 """
 
-import math
-
 import numpy as np
 
 from numpy_shufflenet._memory import empty
@@ -14,6 +12,7 @@ from numpy_shufflenet._typing import Array
 
 def as_rows(x: Array) -> Array:
     """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
+    _check_real(x)
     n, c, h, w = x.shape
     return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).reshape(c, h * w * n)
 
@@ -35,6 +34,7 @@ def memory_order(x: Array) -> tuple[int, ...]:
 
 def as_flat(x: Array, order: tuple[int, ...]) -> Array:
     """Return all numbers of x in a row, its axes in this order; a view, if they lie like this."""
+    _check_real(x)
     return np.ascontiguousarray(x.transpose(order)).reshape(x.size)
 
 
@@ -46,6 +46,7 @@ def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:
     return flat, flat.reshape(shape).transpose(inverse)
 
 
-def columns_a_block(rows: int) -> int:
-    """Return how many columns of a matrix with so many rows make a block that fits into a cache."""
-    return max(256, 1 << int(math.log2(max(1, (1 << 18) // max(rows, 1)))))
+def _check_real(x: Array) -> None:
+    """Raise ValueError for complex numbers, which `ops` takes and compiled loops don't."""
+    if x.dtype.kind == "c":
+        raise ValueError(f"x has dtype {x.dtype}; kernels take float32 or float64, `ops` takes it")
