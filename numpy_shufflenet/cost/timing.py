@@ -147,15 +147,16 @@ def shares_by_kind(
 ) -> dict[str, float]:
     """Return which share of a forward's run time each kind of operation takes: they sum to 1.
 
-    A median is taken of each layer's times over all rounds. "addition" is the time that a unit
-    takes for itself, which is its shortcut's addition, and calls.
+    A median is taken of each layer's times over all rounds. Layers run one by one, as in every
+    trace: two that would run as one are told apart. "addition" is also the time that a layer takes
+    for itself which adds without a layer for it.
     """
-    model.forward(x, training=training)
+    model.trace(x, training=training)
     model.release()
     times: dict[int, list[float]] = {}
     for _ in range(rounds):
         with own_times() as seconds:
-            model.forward(x, training=training)
+            model.trace(x, training=training)
         model.release()
         for key, value in seconds.items():
             times.setdefault(key, []).append(value)

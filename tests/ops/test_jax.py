@@ -96,8 +96,9 @@ def upsample_bilinear(x, *, scale, align_corners):
     new = sizes * as_pair(scale)
     factor = np.maximum(new - 1, 1) / np.maximum(sizes - 1, 1)
     factor = np.where(sizes == 1, new, factor)  # one pixel is stretched over everything
+    shift = np.where(sizes == 1, 0, 0.5 - 0.5 * factor)
     return jax.image.scale_and_translate(
-        x, (*x.shape[:2], *new), (2, 3), factor, 0.5 - 0.5 * factor, "linear", antialias=False
+        x, (*x.shape[:2], *new), (2, 3), factor, shift, "linear", antialias=False
     )
 
 
