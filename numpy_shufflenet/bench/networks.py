@@ -213,8 +213,8 @@ def _training_step(
     ours = our_training_step(model, batch, size)
 
     def results() -> tuple[list[Any], list[Any]]:
-        """Both losses over three steps: the second and third tell of gradients and updates."""
-        pairs = [(ours()[0], theirs_to_compare()[0]) for _ in range(3)]
+        """Both losses over two steps: the second tells of gradients and the update."""
+        pairs = [(ours()[0], theirs_to_compare()[0]) for _ in range(2)]
         return [np.array([a for a, _ in pairs])], [np.array([b for _, b in pairs])]
 
     return Comparison(

@@ -24,14 +24,15 @@ MEMORY_CASES = {
 }
 
 MEMORY_CODE = """
-import json, resource, sys
+import json
 import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet.bench import networks
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 backend.set_num_threads({threads})
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():  # of this program alone: getrusage remembers the parent's
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 if {torch}:
     import torch
     torch.set_num_threads({threads})
@@ -66,7 +67,7 @@ class Memory(NamedTuple):
 
 
 def memory() -> Iterator[tuple[str, Callable[[], Memory]]]:
-    """Yield what is measured, and a function that measures it in processes of its own."""
+    """Yield what is measured, and a function that measures it in processes of its own (Linux)."""
     for work, (model, batch, size) in MEMORY_CASES.items():
 
         def measure(
