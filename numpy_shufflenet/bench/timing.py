@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 SAMPLE_SECONDS = 4e-3  # at the least
-PAUSE_SECONDS = 2e-3  # before each sample: the other's threads may still be spinning
+WARM_SECONDS = 10e-3  # before each, not counted: the other's threads may still be spinning
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,9 @@ def _calls(run: Callable[[], Any]) -> int:
 
 
 def _sample(run: Callable[[], Any], calls: int) -> float:
-    time.sleep(PAUSE_SECONDS)
+    start = time.perf_counter()
+    while time.perf_counter() < start + WARM_SECONDS:
+        run()
     start = time.perf_counter()
     for _ in range(calls):
         run()
