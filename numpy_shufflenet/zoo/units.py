@@ -51,7 +51,10 @@ def wrong_unit(
 def unit_pair(
     name: str, backward: Backward | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return a unit in training mode as a pair of functions: of x and all parameters."""
+    """Return a unit in training mode as a pair of functions: of x and all parameters.
+
+    It runs as in a trace, layer by layer, so that a wrong backward can call any of them.
+    """
     layers: dict[Any, Any] = {}  # one of each dtype, used again and again
 
     def run(x: Array, parameters: tuple[Array, ...]) -> tuple[Array, Any]:
@@ -63,7 +66,7 @@ def unit_pair(
         for live, value in zip(layer.parameters().values(), parameters, strict=True):
             live[...] = value
         layer.release()
-        return layer.forward(x, training=True), layer
+        return layer.trace(x, training=True).activations["output"], layer
 
     def forward(x: Array, *parameters: Array) -> tuple[Array, Any]:
         y, layer = run(x, parameters)

@@ -39,6 +39,17 @@ def test_every_wrong_backward_is_caught(bug):
     assert tally.all_good, tally.others
 
 
+@pytest.mark.parametrize("name", [bug.name for bug in zoo.BUGS.values() if bug.part != "c"])
+def test_no_bug_is_caught_because_it_cannot_run(name):
+    bug = zoo.find(name)
+    example = bug.example(seed=0)
+    y, cache = bug.forward(*example.arrays, **example.hyperparameters)
+    rng = np.random.default_rng(0)
+    parts = y if isinstance(y, tuple) else (y,)
+    dys = tuple(np.asarray(rng.normal(size=part.shape), part.dtype)[()] for part in parts)
+    bug.backward(dys if isinstance(y, tuple) else dys[0], cache)
+
+
 @pytest.mark.parametrize("right", names(RIGHT))
 def test_nothing_right_is_blamed(right):
     tally = score.passes(right, seeds_for(right, many=200, few=20, unit=3))
