@@ -25,10 +25,10 @@ from numpy_shufflenet.kernels._planes import (
     read_rows_jit,
     write_image_jit,
 )
-from numpy_shufflenet.kernels._products import SHARES, blocks, multiply
+from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply
 from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
-from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
+from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows, windows_over
 from numpy_shufflenet.ops.conv2d import check_kernel
@@ -216,9 +216,7 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
     gradients = as_rows(dy)
     if y is not None:
-        passed = empty(gradients.shape, gradients.dtype)
-        relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
-        gradients = passed
+        gradients = let_through(gradients, y)
     dw = _weight_gradient(gradients, cache)
     dx = as_image(_input_gradient(gradients, cache), n, *windows.size) if input_gradient else None
     db = gradients.sum(axis=1) if has_bias else None
@@ -240,8 +238,7 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
         product = empty((o_share, depth), dtype)
         for part in range(first, last):
             parts[part] = 0
-            mine = heights[len(heights) * part // shares : len(heights) * (part + 1) // shares]
-            for p in mine:
+            for p in heights[cut(len(heights), shares)[part]]:
                 columns = scratch[:, : (p.stop - p.start) * planes.stream]
                 place = slice(p.start * planes.stream, p.stop * planes.stream)
                 for g in range(groups):

@@ -13,8 +13,8 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
-from numpy_shufflenet.kernels._products import SHARES, blocks, multiply, tiles
-from numpy_shufflenet.kernels.relu import relu_backward_flat_jit
+from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
+from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
@@ -113,9 +113,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     check_gradient(dy, (n, o, h, width), rows.dtype)
     gradients = as_rows(dy)
     if y is not None:
-        passed = empty(gradients.shape, gradients.dtype)
-        relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
-        gradients = passed
+        gradients = let_through(gradients, y)
     dx = empty_rows(c, n, h, width, rows.dtype)
     x_groups = rows.reshape(groups, c // groups, rows.shape[1])
     dy_groups = gradients.reshape(groups, o // groups, rows.shape[1])
@@ -123,6 +121,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
     columns = blocks(rows.shape[1], o // groups, c // groups)
     shares = min(SHARES, len(columns))
+    parts = cut(len(columns), shares)
     dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
 
     def run(first: int, last: int) -> None:
@@ -130,8 +129,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
         for task in range(first, last):
             g, part = divmod(task, shares)
             total = dw[g, part]
-            mine = columns[len(columns) * part // shares : len(columns) * (part + 1) // shares]
-            for number, block in enumerate(mine):
+            for number, block in enumerate(columns[parts[part]]):
                 dy_block = dy_groups[g][:, block]
                 multiply(transposed[g], dy_block, dx_groups[g][:, block])
                 target = product if number else total

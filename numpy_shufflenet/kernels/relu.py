@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_flat, empty_like_flat, memory_order
+from numpy_shufflenet.kernels._layout import as_flat, as_rows, empty_like_flat, memory_order
 from numpy_shufflenet.ops._check import check_floating, check_gradient
 from numpy_shufflenet.ops.add import check_summands
 
@@ -68,6 +69,13 @@ def relu_backward(dy: Array, cache: ReluCache) -> Array:
     out, dx = empty_like_flat(y, order)
     share(y.size, lambda i, j: relu_backward_flat_jit(g[i:j], flat[i:j], out[i:j]), work=3 * y.size)
     return dx
+
+
+def let_through(gradients: Array, y: Array) -> Array:
+    """Return rows of dy (c, h w n) with 0 where y (n, c, h, w), after a ReLU, is not positive."""
+    passed = empty(gradients.shape, gradients.dtype)
+    relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
+    return passed
 
 
 class AddCache(NamedTuple):
