@@ -11,6 +11,7 @@ result: either pieces are independent (channels), or they are cut by shape alone
 import os
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -69,6 +70,7 @@ def _cores() -> int:
 
 
 _crew = _Crew()
+_team = threading.Lock()  # held by whose threads wait for each other
 _num_threads = _cores()
 
 
@@ -104,16 +106,36 @@ def share(count: int, run: Run, work: int) -> None:
     if pieces <= 1:
         run(0, count)
         return
-    ends = [count * (i + 1) // pieces for i in range(pieces)]
+    ends = [count * i // pieces for i in range(pieces + 1)]
+    _spread(run, list(pairwise(ends)))
+
+
+def together(run: Run) -> None:
+    """Call run(number, threads) on every thread at the same time; they may wait for each other.
+
+    There is one thread only, if the others are at work with somebody else.
+    """
+    threads = 1 if getattr(_inside, "share", False) else _num_threads
+    if threads == 1 or not _team.acquire(blocking=False):
+        run(0, 1)
+        return
+    try:
+        _spread(run, [(number, threads) for number in range(threads)])
+    finally:
+        _team.release()
+
+
+def _spread(run: Run, arguments: list[tuple[int, int]]) -> None:
+    """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
-    for i in range(1, pieces):
-        _crew.queue(i - 1).put((run, ends[i - 1], ends[i], done))
+    for number, (first, last) in enumerate(arguments[1:]):
+        _crew.queue(number).put((run, first, last, done))
     _inside.share = True
     try:
-        run(0, ends[0])
+        run(*arguments[0])
     finally:
         _inside.share = False
-        errors = [done.get() for _ in range(1, pieces)]
+        errors = [done.get() for _ in arguments[1:]]
     for error in errors:
         if error is not None:
             raise error
@@ -174,8 +196,9 @@ single_threaded_blas = _Blas()
 
 def _forget() -> None:
     """A forked process has none of the threads, and may have copied a lock that was held."""
-    global _crew, single_threaded_blas
+    global _crew, _team, single_threaded_blas
     _crew = _Crew()
+    _team = threading.Lock()
     _inside.share = False
     single_threaded_blas.lock = threading.Lock()
     if single_threaded_blas.users:

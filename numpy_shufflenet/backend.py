@@ -39,6 +39,8 @@ class Call(NamedTuple):
 def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]:
     """Run NAME_forward; return its output, and the call for `backward`."""
     operation = operations.find(name)
+    if recorder := getattr(_local, "recorder", None):
+        return recorder(name, *arrays, **hyperparameters), Call(operation, "none", None)
     floor = "kernels" if operation.kernel and current() == "numba" else "ops"
     y, cache = operation.forward(floor)(*arrays, **hyperparameters)
     return y, Call(operation, floor, cache)
@@ -152,6 +154,20 @@ def inferring() -> bool:
     return getattr(_local, "inferring", False)
 
 
+@contextmanager
+def recording(recorder: Callable[..., Any]) -> Iterator[None]:
+    """In this block and thread, call recorder(name, *arrays, **hyperparameters) in place of forward.
+
+    So a network's own forward tells which operations it consists of, and on what; see `plan`.
+    """
+    _local.recorder = recorder
+    try:
+        with inference():
+            yield
+    finally:
+        _local.recorder = None
+
+
 # Layout
 
 
@@ -163,4 +179,6 @@ def channel_major(x: Array) -> Array:
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
     """
+    if getattr(_local, "recorder", None):
+        return x
     return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)

@@ -33,6 +33,11 @@ def load(row: Array, i: int) -> Array:
     return row[i : i + WIDTH].copy()
 
 
+def at(row: Array, i: int) -> Any:
+    """Return row[i]; compiled, i counts from the front even where it isn't known to be positive."""
+    return row[i]
+
+
 def load_even(row: Array, i: int) -> Array:
     """Return row[i], row[i + 2], ..., row[i + 30]; row[i + 31] is read as well."""
     return row[i : i + 2 * WIDTH : 2].copy()
@@ -111,7 +116,7 @@ def _compiles(function: Callable[..., Any], result: Any, *arguments: Any) -> Cal
     @type_callable(function)
     def _type(context: Any) -> Callable[..., Any]:
         def typer(*given: Any) -> Any:
-            return result
+            return result if isinstance(result, types.Type) else result(*given)
 
         typer.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         return typer
@@ -159,6 +164,13 @@ def _lanes(numbers: Any) -> Any:
 @_compiles(load, vector, types.Array, types.Integer)
 def _emit_load(builder: Any, data: Any, i: Any) -> Any:
     return _load(builder, data, i)
+
+
+@_compiles(at, lambda row, i: row.dtype, types.Array, types.Integer)
+def _emit_at(builder: Any, data: Any, i: Any) -> Any:
+    return builder.load(builder.gep(data, [i]))
+
+
 
 
 @_compiles(load_even, vector, types.Array, types.Integer)
