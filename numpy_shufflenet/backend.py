@@ -156,7 +156,7 @@ def inferring() -> bool:
 
 @contextmanager
 def recording(recorder: Callable[..., Any]) -> Iterator[None]:
-    """In this block and thread, call recorder(name, *arrays, **hyperparameters) in place of forward.
+    """In this block and thread, call recorder(name, *arrays, **hyperparameters) for `forward`.
 
     So a network's own forward tells which operations it consists of, and on what; see `plan`.
     """

@@ -5,59 +5,60 @@ take. Here a thread that is early looks again and again, which is over in a mome
 at work; if they are not, because the processor is busy with something else, it makes room for them.
 """
 
+import sys
+import time
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._emit import call, emits
 
 PATIENCE = 2000  # looks, before others are let go first
 
-_COUNT = ir.IntType(64)
-
-
-@intrinsic
-def arrive(typing_context: Any, arrivals: Any) -> Any:
-    """Count this thread in arrivals[0], and let others see what it has written before."""
-
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        builder.atomic_rmw("add", data, _COUNT(1), "seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(arrivals), emit
-
-
-@intrinsic
-def arrived(typing_context: Any, arrivals: Any) -> Any:
-    """Return arrivals[0] as it is now, and see what those counted have written before."""
-
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        return builder.load_atomic(data, "seq_cst", 8)
-
-    return types.int64(arrivals), emit
-
-
-@intrinsic
-def make_room(typing_context: Any) -> Any:
-    """Let another thread have this processor, if one waits for it."""
-
-    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(32), [])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
-        return context.get_dummy_value()
-
-    return types.void(), emit
-
 
 @register_jitable
-def meet(arrivals, count):  # type: ignore[no-untyped-def]
-    """Wait until `count` arrivals are counted, this one included."""
+def meet(arrivals: Array, count: int) -> None:
+    """Arrive, and wait until `count` arrivals are counted in arrivals[0]."""
     arrive(arrivals)
     looks = 0
     while arrived(arrivals) < count:
         looks += 1
         if looks > PATIENCE:
             make_room()
+
+
+def arrive(arrivals: Array) -> None:
+    """Count this thread, and let others see what it has written before."""
+    arrivals[0] += 1
+
+
+def arrived(arrivals: Array) -> Any:
+    """Return the count as it is now, and see what those counted have written before."""
+    return arrivals[0]
+
+
+def make_room() -> None:
+    """Let another thread have this processor, if one waits for it."""
+    time.sleep(0)
+
+
+# What they become in compiled code
+
+
+@emits(arrive, types.none, types.Array)
+def _emit_arrive(builder: Any, arrivals: Any) -> None:
+    builder.atomic_rmw("add", arrivals, ir.IntType(64)(1), "seq_cst")
+
+
+@emits(arrived, types.int64, types.Array)
+def _emit_arrived(builder: Any, arrivals: Any) -> Any:
+    return builder.load_atomic(arrivals, "seq_cst", 8)
+
+
+@emits(make_room, types.none)
+def _emit_make_room(builder: Any) -> None:
+    name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+    call(builder, name, ir.FunctionType(ir.IntType(32), []), [])

@@ -32,9 +32,7 @@ class _Room:
             self.scratch.append(np.zeros(program.scratch, np.float32))
         self.arrivals[0] = 0
 
-    def run(
-        self, program: Program, image: Array, logits: Array, thread: int, threads: int
-    ) -> None:
+    def run(self, program: Program, image: Array, logits: Array, thread: int, threads: int) -> None:
         machine.run_jit(
             program.instructions,
             program.tables,
@@ -83,8 +81,10 @@ class InferencePlan:
             If x is not such an array, or the network has an operation that a plan can't run.
         """
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
-            found = f"has shape {x.shape} and dtype {x.dtype}" if isinstance(x, np.ndarray) else (
-                f"is a {type(x).__name__}"
+            found = (
+                f"has shape {x.shape} and dtype {x.dtype}"
+                if isinstance(x, np.ndarray)
+                else (f"is a {type(x).__name__}")
             )
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
         program = self.program(x.shape[1:])

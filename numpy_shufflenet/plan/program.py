@@ -6,13 +6,13 @@ node has read it.
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plan import machine
-from numpy_shufflenet.plan.machine import BLOCK, WIDTH, columns_of, lead_of, round_up, scratch_plane
+from numpy_shufflenet.kernels._vectors import WIDTH
+from numpy_shufflenet.plan import layout
+from numpy_shufflenet.plan.layout import BLOCK, columns_of, lead_of, round_up, scratch_plane
 from numpy_shufflenet.plan.record import Node, Row
 
 SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at
@@ -24,7 +24,7 @@ class Program:
 
     Attributes
     ----------
-    instructions : array of int64, shape (instructions, machine.COLUMNS)
+    instructions : array of int64, shape (instructions, layout.COLUMNS)
     tables : array of int64
     parameters : array of float32
     nodes : tuple of Node
@@ -59,7 +59,7 @@ class _Assembler:
         self.scratch = 0
 
     def program(self) -> Program:
-        instructions = np.zeros((len(self.nodes), machine.COLUMNS), np.int64)
+        instructions = np.zeros((len(self.nodes), layout.COLUMNS), np.int64)
         for number, node in enumerate(self.nodes):
             self.memory.make(node)
             for column, value in getattr(self, f"_{node.kind}")(node).items():
@@ -78,26 +78,26 @@ class _Assembler:
     # One method for each kind of node: the instruction by columns
 
     def _input(self, node: Node) -> dict[int, int]:
-        return self._columns(machine.INPUT, node, node, self._planes(node.rows().rows))
+        return self._columns(layout.INPUT, node, node, self._planes(node.rows().rows))
 
     def _convolution(self, node: Node) -> dict[int, int]:
         settings = node.settings
-        _, depth, kh, kw = node.weights.shape
+        kh, kw = node.weights.shape[2:]
         pitch = round_up(node.w)
         taps = np.arange(len(node.inputs) * kh * kw) * pitch
         self.scratch = max(self.scratch, len(taps) * pitch)
         sources = self._note(self._planes(node.inputs))
         blocks = self._blocks(node, taps.reshape(settings["groups"], -1), self._planes_of(node))
-        places = (machine.STRIDE_H, machine.STRIDE_W), (machine.DILATION_H, machine.DILATION_W)
+        places = (layout.STRIDE_H, layout.STRIDE_W), (layout.DILATION_H, layout.DILATION_W)
         return {
-            **self._columns(machine.CONVOLUTION, node.inputs[0].node, node, *blocks),
-            machine.SOURCES: sources,
-            machine.CHANNELS: len(node.inputs),
-            machine.KH: kh,
-            machine.KW: kw,
+            **self._columns(layout.CONVOLUTION, node.inputs[0].node, node, *blocks),
+            layout.SOURCES: sources,
+            layout.CHANNELS: len(node.inputs),
+            layout.KH: kh,
+            layout.KW: kw,
             **dict(zip(places[0], settings["stride"], strict=True)),
             **dict(zip(places[1], settings["dilation"], strict=True)),
-            **dict(zip((machine.TOP, machine.LEFT), settings["padding"], strict=True)),
+            **dict(zip((layout.TOP, layout.LEFT), settings["padding"], strict=True)),
         }
 
     def _product(self, node: Node) -> dict[int, int]:
@@ -105,8 +105,8 @@ class _Assembler:
         more = [[place] for place in self._planes(node.shortcut)]
         blocks = self._blocks(node, taps, self._planes_of(node), more)
         return {
-            **self._columns(machine.PRODUCT, node, node, *blocks),
-            machine.OPTION: bool(node.shortcut),
+            **self._columns(layout.PRODUCT, node, node, *blocks),
+            layout.OPTION: bool(node.shortcut),
         }
 
     def _depthwise(self, node: Node) -> dict[int, int]:
@@ -117,7 +117,7 @@ class _Assembler:
             self._reserve_planes(1, before)
             table = zip(self._planes(node.inputs), self._planes_of(node), filters, strict=True)
             flat = [value for plane in table for value in plane]
-            return self._columns(machine.DEPTHWISE, before, node, flat, node.channels)
+            return self._columns(layout.DEPTHWISE, before, node, flat, node.channels)
         self._reserve_planes(BLOCK, product)
         size = scratch_plane(product.h, product.w)
         outputs = [i % BLOCK * size + lead_of(product.w) for i in range(product.channels)]
@@ -127,8 +127,8 @@ class _Assembler:
         taps = np.reshape(self._planes(product.inputs), (product.settings["groups"], -1))
         blocks = self._blocks(product, taps, outputs, more)
         return {
-            **self._columns(machine.PRODUCT_DEPTHWISE, product, node, *blocks),
-            machine.OPTION: product.relu,
+            **self._columns(layout.PRODUCT_DEPTHWISE, product, node, *blocks),
+            layout.OPTION: product.relu,
         }
 
     def _pool(self, node: Node) -> dict[int, int]:
@@ -136,10 +136,10 @@ class _Assembler:
         self._reserve_planes(1, before)
         table = zip(self._planes(node.inputs), self._planes_of(node), strict=True)
         flat = [value for plane in table for value in plane]
-        kind = machine.MAXIMUM if node.settings["which"] == "max" else machine.AVERAGE
+        kind = layout.MAXIMUM if node.settings["which"] == "max" else layout.AVERAGE
         return {
-            **self._columns(machine.POOL, before, node, flat, node.channels),
-            machine.OPTION: kind,
+            **self._columns(layout.POOL, before, node, flat, node.channels),
+            layout.OPTION: kind,
         }
 
     def _add(self, node: Node) -> dict[int, int]:
@@ -147,29 +147,29 @@ class _Assembler:
         sides = places[: node.channels], places[-node.channels :]
         table = zip(*sides, self._planes_of(node), strict=True)
         flat = [value for plane in table for value in plane]
-        kind = machine.ADD if node.kind == "add" else machine.RELU
+        kind = layout.ADD if node.kind == "add" else layout.RELU
         return {
             **self._columns(kind, node, node, flat, node.channels),
-            machine.CUT: node.relu or node.kind == "relu",
+            layout.CUT: node.relu or node.kind == "relu",
         }
 
     _relu = _add  # its two sides are the same
 
     def _mean(self, node: Node) -> dict[int, int]:
-        columns = self._columns(machine.MEAN, node, node, self._planes(node.inputs))
-        return columns | {machine.OPTION: self.memory.features}
+        columns = self._columns(layout.MEAN, node, node, self._planes(node.inputs))
+        return columns | {layout.OPTION: self.memory.features}
 
     def _linear(self, node: Node) -> dict[int, int]:
         features = len(node.inputs)
         padded = np.zeros((node.channels, round_up(features)), np.float32)
         padded[:, :features] = node.weights
         return {
-            machine.OPERATION: machine.LINEAR,
-            machine.COUNT: node.channels,
-            machine.TABLE: self._keep(padded),
-            machine.SOURCES: self._keep(node.bias),
-            machine.CHANNELS: features,
-            machine.OPTION: self.memory.features,
+            layout.OPERATION: layout.LINEAR,
+            layout.COUNT: node.channels,
+            layout.TABLE: self._keep(padded),
+            layout.SOURCES: self._keep(node.bias),
+            layout.CHANNELS: features,
+            layout.OPTION: self.memory.features,
         }
 
     # What they have in common
@@ -178,14 +178,14 @@ class _Assembler:
         self, operation: int, before: Node, node: Node, table: list[int], count: int | None = None
     ) -> dict[int, int]:
         return {
-            machine.OPERATION: operation,
-            machine.COUNT: len(table) if count is None else count,
-            machine.TABLE: self._note(table),
-            machine.H: before.h,
-            machine.W: before.w,
-            machine.OH: node.h,
-            machine.OW: node.w,
-            machine.CUT: node.relu,
+            layout.OPERATION: operation,
+            layout.COUNT: len(table) if count is None else count,
+            layout.TABLE: self._note(table),
+            layout.IN_H: before.h,
+            layout.IN_W: before.w,
+            layout.OUT_H: node.h,
+            layout.OUT_W: node.w,
+            layout.CUT: node.relu,
         }
 
     def _blocks(
@@ -208,8 +208,8 @@ class _Assembler:
                 block += [outputs[row] for row in filled]
                 for values in zip(*(more[row] for row in filled), strict=True) if more else ():
                     block += values
-                table += block + [0] * (machine.BLOCK_COLUMNS - len(block))
-        return table, len(table) // machine.BLOCK_COLUMNS
+                table += block + [0] * (layout.BLOCK_COLUMNS - len(block))
+        return table, len(table) // layout.BLOCK_COLUMNS
 
     def _filters(self, node: Node) -> list[int]:
         """Keep the 9 weights of each channel and its bias, and return where they are."""
