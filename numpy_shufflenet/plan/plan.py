@@ -1,5 +1,6 @@
 """The plan: a network ready to run, on images of any size."""
 
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ class _Room:
         self.arrivals = np.zeros(1, np.int64)
 
     def prepare(self, program: Program, threads: int) -> None:
+        """Make ready for one run on so many threads."""
         while len(self.scratch) < threads:
             self.scratch.append(np.zeros(program.scratch, np.float32))
         self.arrivals[0] = 0
@@ -81,14 +83,12 @@ class InferencePlan:
             If x is not such an array, or the network has an operation that a plan can't run.
         """
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
-            found = (
-                f"has shape {x.shape} and dtype {x.dtype}"
-                if isinstance(x, np.ndarray)
-                else (f"is a {type(x).__name__}")
-            )
+            found = f"is a {type(x).__name__}"
+            if isinstance(x, np.ndarray):
+                found = f"has shape {x.shape} and dtype {x.dtype}"
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
         program = self.program(x.shape[1:])
-        images = np.ascontiguousarray(x).reshape(len(x), -1)
+        images = np.ascontiguousarray(x).reshape(len(x), math.prod(x.shape[1:]))
         logits = np.empty((len(x), program.outputs), np.float32)
 
         def alone(number: int) -> None:

@@ -204,11 +204,6 @@ def gather(instruction: Array, tables: Array, memory: Array, scratch: Array, row
     """Copy what each tap of the window meets along one row of the output; zeros in the border."""
     h, w, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_W]
     stride = instruction[STRIDE_W]
-        instruction[IN_H],
-        instruction[IN_W],
-        instruction[OUT_W],
-        instruction[STRIDE_W],
-    )
     to = 0
     for channel in range(instruction[CHANNELS]):
         plane = tables[instruction[SOURCES] + channel]

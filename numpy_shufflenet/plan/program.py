@@ -43,6 +43,18 @@ class Program:
     memory: int
     scratch: int
 
+    def __str__(self) -> str:
+        """List the instructions: what each reads, what it makes, and what joined it."""
+        lines = [f"{'':>3}  {'instruction':<28}{'reads':>6}  makes"]
+        for number, node in enumerate(self.nodes):
+            joined = ["product", *["ReLU"] * node.before.relu] if node.before else []
+            joined += [node.kind, *["+ shortcut"] * bool(node.shortcut), *["ReLU"] * node.relu]
+            size = f"{node.channels}x{node.h}x{node.w}"
+            lines.append(f"{number:>3}  {' '.join(joined):<28}{len(node.reads()):>6}  {size}")
+        numbers = self.parameters.size, self.memory, self.scratch
+        kinds = ("parameters", "memory", "scratch for each thread")
+        return "\n".join([*lines, *(f"{n:>12,} {k}" for n, k in zip(numbers, kinds, strict=True))])
+
 
 def assemble(nodes: list[Node]) -> Program:
     """Return the program that runs these nodes on one image."""
