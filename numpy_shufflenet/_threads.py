@@ -8,6 +8,8 @@ How work is cut into pieces never depends on the number of threads in a way that
 result: either pieces are independent (channels), or they are cut by shape alone.
 """
 
+import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -30,17 +32,36 @@ class _Crew:
 
     def __init__(self) -> None:
         self.queues: list[SimpleQueue[Any]] = []
+        self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
+        self.core = -1  # that they leave to whoever calls them
 
-    def queue(self, number: int) -> "SimpleQueue[Any]":
+    def gather(self, count: int) -> "list[SimpleQueue[Any]]":
+        """Return the queues of so many threads, none of them on the core of this one.
+
+        A thread that is woken up would else often wait on the core of the one that wakes it, which
+        goes on working there, while another core is free; it can take the system a tenth of a
+        second to see that.
+        """
+        core = _this_core()
         with self.lock:
-            while len(self.queues) <= number:
+            started = len(self.queues)
+            while len(self.queues) < count:
                 queue: SimpleQueue[Any] = SimpleQueue()
-                threading.Thread(
+                thread = threading.Thread(
                     target=_work, args=(queue,), name="numpy_shufflenet", daemon=True
-                ).start()
+                )
+                thread.start()
                 self.queues.append(queue)
-            return self.queues[number]
+                self.threads.append(thread)
+            if core >= 0 and (core != self.core or started < count):
+                others = os.sched_getaffinity(0) - {core}
+                for thread in self.threads if others else ():
+                    assert thread.native_id is not None
+                    with contextlib.suppress(OSError):  # the system may not allow it
+                        os.sched_setaffinity(thread.native_id, others)
+                self.core = core
+            return self.queues[:count]
 
 
 def _work(queue: "SimpleQueue[Any]") -> None:
@@ -69,6 +90,20 @@ def _cores() -> int:
     return int(said)
 
 
+def _core_finder() -> Callable[[], int]:
+    """Return a function that returns the number of the core that runs it, or -1."""
+    if not hasattr(os, "sched_setaffinity"):
+        return lambda: -1
+    try:
+        find = ctypes.CDLL(None).sched_getcpu
+    except (OSError, AttributeError):
+        return lambda: -1
+    find.argtypes, find.restype = (), ctypes.c_int
+    result: Callable[[], int] = find
+    return result
+
+
+_this_core = _core_finder()
 _crew = _Crew()
 _team = threading.Lock()  # held by whose threads wait for each other
 _num_threads = _cores()
@@ -128,8 +163,9 @@ def together(run: Run) -> None:
 def _spread(run: Run, arguments: list[tuple[int, int]]) -> None:
     """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
-    for number, (first, last) in enumerate(arguments[1:]):
-        _crew.queue(number).put((run, first, last, done))
+    queues = _crew.gather(len(arguments) - 1)
+    for queue, (first, last) in zip(queues, arguments[1:], strict=True):
+        queue.put((run, first, last, done))
     _inside.share = True
     try:
         run(*arguments[0])
