@@ -2,8 +2,9 @@
 
 import math
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -18,6 +19,7 @@ from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, int, int]
+MOST_ALONE = 8  # runs on one thread, before threads try to run together again
 
 
 class _Room:
@@ -49,6 +51,34 @@ class _Room:
         )
 
 
+class _Pace:
+    """Lets threads run together, unless others are in their way.
+
+    Threads that meet after each instruction wait for the slowest, and where another pool of threads
+    keeps a core busy, that is long: then one thread goes alone for a while, and for longer if that
+    hasn't helped.
+    """
+
+    def __init__(self) -> None:
+        self.best = math.inf  # seconds together
+        self.alone = 0  # so many runs
+        self.pause = 1  # so many the last time
+
+    def run(self, together: Callable[[], None], alone: Callable[[], None], threads: int) -> None:
+        """Run one of both."""
+        if self.alone:
+            self.alone -= 1
+            alone()
+            return
+        start = time.perf_counter()
+        together()
+        seconds = time.perf_counter() - start
+        self.best = min(self.best, seconds)
+        disturbed = seconds > threads * self.best
+        self.pause = min(2 * self.pause, MOST_ALONE) if disturbed else 1
+        self.alone = self.pause if disturbed else 0
+
+
 class InferencePlan:
     """A network in evaluation mode, with its weights as they are now, that runs at full speed.
 
@@ -69,6 +99,7 @@ class InferencePlan:
         self._model = fold(model)
         self._programs: dict[Shape, Program] = {}
         self._rooms: defaultdict[int, list[_Room]] = defaultdict(list)
+        self._paces: defaultdict[int, _Pace] = defaultdict(_Pace)
         self._lock = threading.Lock()
 
     def __call__(self, x: Array) -> Array:
@@ -95,12 +126,15 @@ class InferencePlan:
             with self._room(program, 1) as room:
                 room.run(program, images[number], logits[number], 0, 1)
 
+        def together(number: int) -> None:
+            with self._room(program, most) as room:
+                _threads.together(partial(room.run, program, images[number], logits[number]))
+
         most = _threads.num_threads()
         taken = len(x) // most * most
         _threads.for_each(taken, alone)
-        for image, result in zip(images[taken:], logits[taken:], strict=True):
-            with self._room(program, most) as room:
-                _threads.together(partial(room.run, program, image, result))
+        for number in range(taken, len(x)):
+            self._paces[id(program)].run(partial(together, number), partial(alone, number), most)
         return logits
 
     def program(self, shape: Shape) -> Program:

@@ -26,6 +26,7 @@ from numpy_shufflenet.nn import (
     Sum,
 )
 from numpy_shufflenet.plan import InferencePlan
+from numpy_shufflenet.plan.plan import _Pace
 
 small = {"num_classes": 5, "in_channels": 2, "stem": "small", "seed": 0}
 MODELS = {
@@ -280,3 +281,24 @@ def test_what_a_plan_cannot_run_is_said(layer, message):
 def test_squeeze_excitation_is_refused_by_name():
     with pytest.raises(ValueError, match="can't run squeeze_excitation"):
         shufflenet_v2(scale=0.5, se=True, seed=0).plan()(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_threads_that_are_disturbed_leave_the_work_to_one(monkeypatch):
+    seconds = iter([1.0, 1.1, 3.0, 9.0, 1.2, 1.0])  # of the runs together
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    pace, ran = _Pace(), []
+
+    def together():
+        ran.append("together")
+        clock[0] += next(seconds)
+
+    for _ in range(12):
+        pace.run(together, lambda: ran.append("alone"), threads=2)
+    assert ran == [
+        *["together"] * 3,
+        *["alone"] * 2,
+        "together",
+        *["alone"] * 4,
+        *["together"] * 2,
+    ]
