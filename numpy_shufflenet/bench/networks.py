@@ -76,7 +76,7 @@ def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassif
 def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
     import torch
 
-    from numpy_shufflenet.bench.torch_peer import to_torch
+    from numpy_shufflenet.torch_peer import to_torch
 
     model = with_real_statistics(NETWORKS[name]())
     plan, folded = model.plan(), model.fold()
@@ -175,7 +175,7 @@ def torch_training_step(
     """Return the same for PyTorch, starting from the model's weights."""
     import torch
 
-    from numpy_shufflenet.bench.torch_peer import to_torch
+    from numpy_shufflenet.torch_peer import to_torch
 
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     x, labels = _images(batch, size, model.in_channels), _labels(batch, model.num_classes)

@@ -439,9 +439,20 @@ def _ours(model: Layer, x: Any) -> Callable[[], object]:
 
 
 def _torch(model: Layer, x: Any) -> Callable[[], object]:
-    from numpy_shufflenet.cost.in_torch import in_torch
+    try:
+        import torch
+    except ImportError:
+        message = 'measuring PyTorch needs it: pip install "numpy_shufflenet[peers]"'
+        raise ImportError(message) from None
+    from numpy_shufflenet.torch_peer import to_torch
 
-    return in_torch(model, x)
+    network, images = to_torch(model, inplace=False).eval(), torch.from_numpy(x)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return network(images)
+
+    return forward
 
 
 IMPLEMENTATIONS: Mapping[str, Callable[[Layer, Any], Callable[[], object]]] = {
