@@ -174,9 +174,9 @@ def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
         model = with_real_statistics(shufflenet_v2(seed=0), 64)
         if kind == "training step":
             return our_training_step(model, batch, side)
-        folded = model.fold()
+        plan = model.plan()
         x = np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32)
-        return lambda: folded.infer(x)
+        return lambda: plan(x)
 
     for kind in ("inference", "training step"):
         for axis, sizes in (("batch", batches), ("pixels a side", sides)):
