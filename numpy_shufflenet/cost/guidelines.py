@@ -16,8 +16,8 @@ from numpy_shufflenet import backend
 from numpy_shufflenet.cost import stacks
 from numpy_shufflenet.cost.closed_forms import lower_bound
 from numpy_shufflenet.cost.network import count
-from numpy_shufflenet.cost.timing import Interval, interleave, median_interval
 from numpy_shufflenet.nn import Layer
+from numpy_shufflenet.timing import Interval, interleave, median_interval
 
 PIXELS = 56
 SIZES = ("x1", "x2", "x4")

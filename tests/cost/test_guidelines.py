@@ -7,7 +7,7 @@ import pytest
 
 from numpy_shufflenet import cost
 from numpy_shufflenet.cost import guidelines, stacks
-from numpy_shufflenet.cost.timing import Interval
+from numpy_shufflenet.timing import Interval
 
 
 def multiply_adds(experiment):
