@@ -26,6 +26,7 @@ CLOCK = itertools.count()
 
 def test_time_belongs_to_the_innermost_layer(monkeypatch):
     """A clock that ticks once when read, and once more in each Sleeper."""
+    nn.ReLU().forward(np.ones((1, 1)))  # a kernel that is loaded reads the clock, too
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(CLOCK)))
     outer = Sleeper(Sleeper(nn.ReLU()), nn.ReLU())
     before = nn.Layer.forward
