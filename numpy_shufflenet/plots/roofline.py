@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet.plots.costs import _colours
 from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, _figure
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def roofline(
     Parameters
     ----------
     series : mapping of str to sequence of Work
-        Points by the name that the legend gives them; they must do some arithmetic.
+        Points by the name that the legend gives them; they must do some arithmetic. A kind of
+        operation has the same colour as in other pictures.
     gflops : float
         Billion FLOP a second that the machine does at the best: the flat part.
     gbytes : float
@@ -65,12 +67,14 @@ def roofline(
     axes = figure.subplots()
     points = [work for works in series.values() for work in works]
     ends = [work.intensity for work in points] or [1.0]
-    intensity = np.geomspace(min(0.1, min(ends) / 2), max(256.0, 2 * max(ends)), 200)
+    intensity = np.geomspace(min(0.1, min(ends) / 2), max(256.0, 4 * max(ends)), 200)
     roof = np.minimum(gflops, gbytes * intensity)
     axes.loglog(intensity, roof, color="black", label="what this machine allows")
     axes.axvline(gflops / gbytes, color=GREY, linewidth=0.8, linestyle=":")
+    of_kinds = _colours([])
     for number, (name, works) in enumerate(series.items()):
         colour, marker = STYLES[number % len(STYLES)]
+        colour = of_kinds.get(name, colour)
         x, y = [work.intensity for work in works], [work.gflops for work in works]
         axes.plot(x, y, marker, color=colour, label=name, markersize=6, alpha=0.8)
         for work in works:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from numpy_shufflenet import plots
+from numpy_shufflenet.bench import resources
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.report import Report
 from numpy_shufflenet.bench.resources import Machine
@@ -31,6 +33,28 @@ def test_a_point_is_its_flops_a_byte_and_a_second():
     assert [text.get_text() for text in axes.texts] == ["a", "", "a"]
     x, _ = drawn(axes)["what this machine allows"]
     assert x[0] < 1e-3  # the roof reaches over all points
+
+
+def test_a_kind_of_operation_has_its_colour():
+    work = plots.Work("", 1, 1, 1)
+    series = {"ours": [work], "ReLU": [work], "shuffle": [work]}
+    (roof,) = plots.roofline(series, gflops=1, gbytes=1).axes
+    rows = {"run time": {"ReLU": 1.0, "shuffle": 3.0}}
+    (bars,) = plots.cost_by_kind(rows, "").axes
+    of_kinds = {c.get_label(): to_rgb(c.patches[0].get_facecolor()[:3]) for c in bars.containers}
+    colours = {line.get_label(): to_rgb(line.get_color()) for line in roof.lines}
+    assert of_kinds == {name: colours[name] for name in ("ReLU", "shuffle")}
+    assert len({colours[name] for name in series}) == 3
+
+
+def test_the_limits_of_the_machine_are_those_of_its_best_run(monkeypatch):
+    """Two threads, 10 products of 256 x 256 matrices each, and 64 MB that each copies."""
+    seconds = {"multiply": np.array([2.0, 0.5, 1.0]), "copy": np.array([4.0, 2.0, 8.0])}
+    monkeypatch.setattr(resources, "interleave", lambda runs, **options: seconds)
+    monkeypatch.setattr(resources.backend, "num_threads", lambda: 2)
+    found = resources.machine()
+    assert found.gflops == pytest.approx(2 * 2 * 256**3 * 10 / 0.5 / 1e9)
+    assert found.gbytes == pytest.approx(2 * 2 * (1 << 26) / 2 / 1e9)
 
 
 def test_the_bench_draws_its_convolutions_for_both_contenders():
