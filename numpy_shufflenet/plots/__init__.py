@@ -3,6 +3,7 @@
 Figures are drawn by matplotlib; moving pictures are HTML and need NumPy alone.
 """
 
+from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval
 from numpy_shufflenet.plots.costs import (
     channels_at_budget,
     cost_by_kind,
@@ -18,7 +19,12 @@ from numpy_shufflenet.plots.figures import (
     save,
 )
 from numpy_shufflenet.plots.gradients import gradient_map
-from numpy_shufflenet.plots.insight import activations, occlusion, occlusion_map
+from numpy_shufflenet.plots.insight import (
+    activations,
+    occlusion,
+    occlusion_map,
+    strongest_images,
+)
 from numpy_shufflenet.plots.moving import (
     MovingPicture,
     network,
@@ -30,6 +36,7 @@ from numpy_shufflenet.plots.moving import (
 
 __all__ = [
     "MovingPicture",
+    "accuracy_by_class",
     "activations",
     "channels_at_budget",
     "confusion_matrix",
@@ -46,7 +53,10 @@ __all__ = [
     "reachability",
     "save",
     "shuffle_wires",
+    "similarity",
     "step_through",
+    "strongest_images",
     "unit",
     "unit_channels",
+    "wilson_interval",
 ]

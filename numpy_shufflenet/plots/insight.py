@@ -1,7 +1,7 @@
 """What a network sees in an image: its activations, and what it misses when a part is covered."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,54 @@ def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
     figure.suptitle(title or f"Activations of {len(maps)} channels", size=11)
     if image is not None:
         figure.colorbar(image, ax=grid, fraction=0.02)
+    figure.alt = f"What each of {len(maps)} channels makes of one image; {title}".rstrip("; ")
+    return figure
+
+
+def strongest_images(
+    images: Array,
+    responses: Array,
+    channels: Sequence[int],
+    *,
+    columns: int = 8,
+    title: str = "",
+) -> "Figure":
+    """Draw the images that some channels respond to most, a row a channel.
+
+    Parameters
+    ----------
+    images : uint8 array, shape (n, c, h, w)
+        c is 1 or 3.
+    responses : array, shape (n, k)
+        How strongly each of k channels responds to each image: its mean or its largest value.
+    channels : sequence of int
+        Which of the k to draw.
+    columns : int
+        Images of each channel, the strongest first.
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If there is not a row of responses for each image.
+    """
+    if responses.ndim != 2 or len(responses) != len(images):
+        raise ValueError(
+            f"responses has shape {responses.shape}; ({len(images)}, channels) is needed"
+        )
+    figure = _figure(0.95 * columns + 0.9, 0.95 * len(channels) + 0.4)
+    grid = figure.subplots(len(channels), columns, squeeze=False)
+    for row, channel in zip(grid, channels, strict=True):
+        order = np.argsort(-responses[:, channel], kind="stable")
+        for axes, number in zip(row, order, strict=False):
+            image = images[number].transpose(1, 2, 0)
+            shown = image if image.shape[2] == 3 else image[..., 0]
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(f"channel {channel}", size=8)
+    figure.suptitle(title or "Images that a channel responds to most", size=11)
+    figure.alt = f"The {columns} strongest images of {len(channels)} channels; {title}".rstrip("; ")
     return figure
 
 
@@ -143,4 +191,9 @@ def occlusion(image: Array, fallen: Array, *, title: str = "") -> "Figure":
         axes.axis("off")
     if title:
         figure.suptitle(title, size=11)
+    row, column = np.unravel_index(np.nanargmax(fallen), fallen.shape)
+    figure.alt = (
+        f"An image, and how much the probability falls where it is covered: most at row {row}, "
+        f"column {column}; {title}"
+    ).rstrip("; ")
     return figure
