@@ -47,6 +47,14 @@ def test_an_occlusion_map_is_drawn_beside_its_image(channels):
     assert left.images[0].get_array().min() == 0
 
 
+def test_occlusion_maps_of_several_networks_share_a_scale():
+    maps = {"V1": np.eye(4), "V2": -3 * np.eye(4)}
+    _, *drawn, _ = plots.occlusion(np.ones((1, 4, 4)), maps).axes
+    assert [axes.get_title() for axes in drawn] == ["V1", "V2"]
+    assert [axes.images[0].get_clim() for axes in drawn] == [(-3, 3), (-3, 3)]
+    np.testing.assert_array_equal(drawn[1].images[0].get_array(), maps["V2"])
+
+
 def test_the_strongest_images_of_a_channel_come_first():
     images = np.arange(5, dtype=np.uint8).repeat(4).reshape(5, 1, 2, 2)
     responses = np.array([[0, 5], [3, 4], [1, 0], [2, 0], [9, 0]], float)
