@@ -312,8 +312,8 @@ for name, model in networks.items():
 # than that: so look at training mode.)
 
 
-# %%
-def overfit(model, count=20, steps=60, rate=0.01):
+# %% alt="The loss on 20 images falls from 2.3 to below 0.01 in 40 steps, in both networks"
+def overfit(model, count=20, steps=40, rate=0.01):
     """Return the loss of each step, and how many images are right at the end."""
     x, labels = standardise(train_set.images[:count]), train_set.labels[:count]
     optimiser = training.SGD(model, learning_rate=rate, momentum=0.9)
@@ -339,7 +339,7 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Run it with `rate=0.1`: V1's loss shoots up in the first steps, before it falls. That is what a
+# Run it with `rate=0.05`: V1's loss shoots up in the first steps, before it falls. That is what a
 # warm-up is for.
 #
 # ## The gradient check
@@ -379,28 +379,31 @@ verdicts["V2"] = check_network("V2")
 
 # %% [markdown]
 # And as a heat map: the gradient of the loss for every *pixel*, through the whole of V2. Left by
-# one backward, in the middle by two forwards for each pixel. (In evaluation mode, one image.)
+# one backward, in the middle by differences, pixel by pixel. (In evaluation mode, of one image;
+# some forwards in training mode have measured the statistics of batch normalisation before.)
 
 # %%
-whole = build("V2").astype(np.float64)
-whole_labels = few.labels[:1]
+model = build("V2")
+for _ in range(40):
+    model.forward(standardise(half_size(train_set, 64).images), training=True)
+    model.release()
+at = {np.dtype(kind): model.astype(kind) for kind in (np.float32, np.float64)}
+middle, one_label = few.images[:1, :, 2:12, 2:12], few.labels[:1]
 
 
 def loss_of(x):
-    logits = whole.forward(x)
-    whole.release()
-    return ops.softmax_cross_entropy_forward(logits, whole_labels)[0]
+    logits = at[x.dtype].forward(x)
+    at[x.dtype].release()
+    return ops.softmax_cross_entropy_forward(logits, one_label)[0]
 
 
 def loss_backward(dy, x):
-    _, cache = ops.softmax_cross_entropy_forward(whole.forward(x), whole_labels)
-    return whole.backward(ops.softmax_cross_entropy_backward(dy, cache))
+    _, cache = ops.softmax_cross_entropy_forward(at[x.dtype].forward(x), one_label)
+    return at[x.dtype].backward(ops.softmax_cross_entropy_backward(dy, cache))
 
 
 # %% tags=["long"]
-verdict = gradcheck.check(
-    loss_of, loss_backward, standardise(few.images[:1], np.float64), per_entry=True
-)
+verdict = gradcheck.check(loss_of, loss_backward, standardise(middle, np.float64), per_entry=True)
 print(verdict)
 assert verdict.passed
 plots.gradient_map(verdict)
@@ -530,6 +533,7 @@ for name, result in found.items():
     assert np.array_equal(counts, result.confusion)
     figure = plots.confusion_matrix(counts, CLASSES)
     figure.axes[0].set_title(f"{name}: {figure.axes[0].get_title()}")
+    figure.alt = f"{name}: {figure.alt}"
     display(figure)
 
 # %%
@@ -625,7 +629,7 @@ def compare(better, worse):
     if found.low > 0 or found.high < 0:
         verdict = "better" if found.low > 0 else "worse"
     print(
-        f"{better} against {worse}: median {found.value:+.1f} points, "
+        f"{better} against {worse}: median {found.median:+.1f} points, "
         f"95 % interval {found.low:+.1f} to {found.high:+.1f}: {verdict}"
     )
     return difference
@@ -668,6 +672,7 @@ plt.show()
 for name, model in networks.items():
     figure = plots.filters(model.parameters()["conv1.0.weight"], columns=12)
     figure.suptitle(f"{name}: {figure.get_suptitle()}", size=11)
+    figure.alt = f"{name}: {figure.alt}"
     display(figure)
 
 # %% [markdown]
@@ -713,13 +718,13 @@ def purity(responses):
     return np.array(counts) / 16
 
 
-print(f"{'':8}{'channels of one class mostly (12 of 16 images or more)':>8}")
+print("channels whose 16 strongest images are of one class mostly (12 or more):")
 for name in NAMES:
     shares = []
     for layer in ("conv1", "stage2", "stage3", "stage4"):
         responses = outputs[name][layer].mean(axis=(2, 3))
         shares.append(f"{layer} {(purity(responses) >= 0.75).mean():4.0%}")
-    print(f"{name:8}{'   '.join(shares)}")
+    print(f"{name}: {', '.join(shares)}")
 
 # %%
 for layer in ("conv1", "stage2", "stage4"):
@@ -803,10 +808,10 @@ def probability_of(model, label):
     return probability
 
 
-both_right = [n for n in range(2000) if not (first[n] or second[n])]
 for kind in ("Sandal", "Bag", "Dress"):
     label = CLASSES.index(kind)
-    number = next(n for n in both_right if test_set.labels[n] == label)
+    sure = np.minimum(*(result.probabilities[:, label] for result in found.values()))
+    number = np.where(test_set.labels == label, sure, 0).argmax()  # both networks are sure of it
     image = standardise(test_set.images[[number]])[0]
     maps = {}
     for name, model in networks.items():

@@ -1,6 +1,8 @@
 """A figure that any notebook shows, whichever backend matplotlib has there."""
 
+import base64
 import io
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -16,7 +18,11 @@ class NotebookFigure(Figure):
 
     alt = ""
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        """Return the picture and its metadata; matplotlib's own formatter would drop the latter."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=96)
-        return buffer.getvalue(), {"alt": self.alt} if self.alt else {}
+        png = base64.b64encode(buffer.getvalue()).decode("ascii")
+        return {"image/png": png}, {"image/png": {"alt": self.alt}} if self.alt else {}
