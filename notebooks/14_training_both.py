@@ -419,7 +419,7 @@ plots.gradient_map(verdict)
 #
 # **A trap:** each network has a learning rate of its own, the better one of 0.01 and 0.02 in a
 # short training with seed 0. V2 bears larger ones; V1's loss jumps to 30 and more at 0.05, and it
-# ends ten points lower. Who takes that rate for both "shows" that V2 is better, and has compared
+# ends nine points lower. Who takes that rate for both "shows" that V2 is better, and has compared
 # two rates, not two networks.
 #
 # **Predict: which learns faster by the step? And by the second?**
@@ -480,7 +480,7 @@ plots.learning_curves(history)
 # the test accuracy after the epoch may lie above it. When it falls behind for good, the network
 # learns by heart.
 
-# %%
+# %% tags=["long"]
 found = {name: training.evaluate(model, test_set, standardise) for name, model in networks.items()}
 for name, result in found.items():
     low, high = plots.wilson_interval(int(np.trace(result.confusion)), len(test_set))
@@ -803,7 +803,7 @@ exercises.check("occlusion_map", solved_occlusion_map)
 # background is black), two pixels apart: red is what the network needs to see, blue what misleads
 # it.
 
-# %%
+# %% tags=["long"]
 BLACK = (0 - standardise.mean[0]) / standardise.std[0]
 
 
