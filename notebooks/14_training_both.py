@@ -52,8 +52,8 @@ from numpy_shufflenet import backend, cost, data, exercises, gradcheck, models, 
 # <summary>Answer (decide before you open it)</summary>
 #
 # On ImageNet at about 140 M multiply-adds the papers print an error of 32.6 % for V1 with 3 groups
-# and 30.6 % for V2. Below we find out whether a few seeds on small images can tell the two apart.
-# They may well not: then "cannot tell" is the right answer.
+# and 30.6 % for V2. Below we find out what a few seeds on small images say. They may say the
+# opposite, or nothing: then "cannot tell" is the right answer.
 #
 # </details>
 #
@@ -668,8 +668,9 @@ plt.show()
 # %% [markdown]
 # The papers' numbers are from ImageNet: V2 errs 2.0 points less than V1 with 3 groups at about
 # 140 M multiply-adds (V2, table 8); and V1 with 3 groups errs 1.9 points more without its shuffle
-# (V1, table 3). Whatever your verdicts are, they hold for *these* images, this size and this short
-# training. An advantage of two points needs many seeds to be seen; "cannot tell" is not "equal".
+# (V1, table 3). Here V2 comes out behind, and of the shuffle we cannot tell. That refutes neither
+# paper: a verdict holds for *these* images, this size, these rates and this short training. And
+# "cannot tell" is not "equal": an advantage of a point needs more seeds to be seen.
 #
 # ## What they have learned to see
 #
@@ -745,8 +746,7 @@ for layer in ("conv1", "stage2", "stage4"):
 
 # %% [markdown]
 # Early channels respond to brightness and edges, whatever they belong to. Do late ones respond to
-# kinds of things? Look at the rows, and at the shares above: after so short a training a channel of
-# stage 4 rarely stands for one class; classes are told apart by many channels together.
+# kinds of things? Look at the rows, and at the shares above: they are highest in stage 4.
 #
 # ### Exercise: where does covering hurt? &#9679;&#9679;&#9679;
 #
@@ -894,7 +894,8 @@ assert (tables["V1"] > 0).all()
 
 # %% [markdown]
 # Without a shuffle, three networks live side by side in one stage. Does it show in what they learn?
-# Correlate the channels at the end of stage 3 over images, in blocks of groups:
+# Correlate the channels at the end of stage 3 over images, in blocks of groups. Does a channel have
+# more in common with its own group?
 
 # %% alt="Correlation of channels at the end of stage 3, without and with shuffle"
 figure, row = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
