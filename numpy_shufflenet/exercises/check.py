@@ -12,9 +12,10 @@ from typing import Any
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import Attempt
+from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.result import NotYet, Result
 from numpy_shufflenet.exercises.search import search
-from numpy_shufflenet.exercises.table import Exercise, find
+from numpy_shufflenet.exercises.table import find
 
 _points: dict[str, Result] = {}
 
