@@ -153,7 +153,7 @@ def my_linear_backward(dy, x, w, b):
     raise NotImplementedError  # your code here
 
 
-exercises.check("linear_backward", my_linear_backward)
+exercises.check("linear_backward", my_linear_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -229,7 +229,7 @@ def my_loss_backward(dy, logits, labels):
     raise NotImplementedError  # your code here
 
 
-exercises.check("softmax_cross_entropy_backward", my_loss_backward)
+exercises.check("softmax_cross_entropy_backward", my_loss_backward, points=3)
 
 # %% [markdown]
 # <details>

@@ -175,7 +175,7 @@ def my_full_conv(x, w, b, stride, padding, dilation):
     raise NotImplementedError  # your code here
 
 
-exercises.check("conv2d_forward", my_full_conv)
+exercises.check("conv2d_forward", my_full_conv, points=2)
 
 # %% [markdown]
 # <details>
@@ -270,7 +270,7 @@ def my_im2col(x, kernel_size, stride):
     raise NotImplementedError  # your code here
 
 
-exercises.check("im2col", my_im2col)
+exercises.check("im2col", my_im2col, points=3)
 
 # %% [markdown]
 # <details>
@@ -376,11 +376,24 @@ def best_milliseconds(run, repeats):
     return 1000 * min(times)
 
 
+def loop_over_outputs(x, w):
+    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
+    windows = windows.transpose(0, 2, 3, 1, 4, 5)  # n oh ow c kh kw
+    return [(windows[place] * kernel).sum() for place in np.ndindex(4, 26, 26) for kernel in w]
+
+
+def loop_over_taps(x, w):
+    return sum(
+        np.einsum("nchw,oc->nohw", x[:, :, i : i + 26, j : j + 26], w[:, :, i, j])
+        for i, j in np.ndindex(3, 3)
+    )
+
+
 count = 4 * 32 * 26 * 26 * 16 * 9
 print(f"{count:,} multiply-adds")
 for name, run, repeats in (
-    ("loop over outputs", lambda: solved_conv(x, w), 1),
-    ("loop over taps", lambda: solved_full_conv(x, w, None, 1, 0, 1), 3),
+    ("loop over outputs", lambda: loop_over_outputs(x, w), 1),
+    ("loop over taps", lambda: loop_over_taps(x, w), 3),
     ("one product", lambda: ops.conv2d_forward(x, w), 7),
 ):
     ms = best_milliseconds(run, repeats)

@@ -116,7 +116,7 @@ def my_group_conv_backward(dy, x, w, groups):
     raise NotImplementedError  # your code here
 
 
-exercises.check("group_conv2d_backward", my_group_conv_backward)
+exercises.check("group_conv2d_backward", my_group_conv_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -160,7 +160,7 @@ def my_grouped_pointwise(x, w, groups):
     raise NotImplementedError  # your code here
 
 
-exercises.check("pointwise_conv2d_forward", my_grouped_pointwise)
+exercises.check("pointwise_conv2d_forward", my_grouped_pointwise, points=3)
 
 # %% [markdown]
 # <details>
@@ -207,12 +207,8 @@ print(source[source.rindex('"""') + 4 :])
 
 # %%
 x, w = rng.normal(size=(2, 4, 4, 3)), rng.normal(size=(6, 2, 2, 2))
-verdict = gradcheck.check(
-    lambda x, w: solved_group_conv(x, w, 2),
-    lambda dy, x, w: solved_group_conv_backward(dy, x, w, 2),
-    x,
-    w,
-    per_entry=True,
+verdict = gradcheck.check_pair(
+    ops.group_conv2d_forward, ops.group_conv2d_backward, x, w, None, groups=2, per_entry=True
 )
 print(verdict)
 assert verdict.passed

@@ -127,7 +127,7 @@ def my_max_pool_backward(dy, x, kernel_size, stride):
     return dx
 
 
-exercises.check("max_pool2d_backward", my_max_pool_backward)
+exercises.check("max_pool2d_backward", my_max_pool_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -210,7 +210,7 @@ def my_bilinear(x, scale):
     raise NotImplementedError  # your code here
 
 
-exercises.check("upsample_bilinear_forward", my_bilinear)
+exercises.check("upsample_bilinear_forward", my_bilinear, points=3)
 
 # %% [markdown]
 # <details>
@@ -297,11 +297,15 @@ print(inspect.getsource(ops.upsample_bilinear_backward))
 
 # %%
 x = rng.normal(size=(1, 2, 6, 5))
+
+
+def backward(dy, x):
+    _, cache = ops.max_pool2d_forward(x, 3, stride=2)
+    return ops.max_pool2d_backward(dy, cache)
+
+
 verdict = gradcheck.check(
-    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0],
-    lambda dy, x: solved_max_pool_backward(dy, x, 3, 2),
-    x,
-    per_entry=True,
+    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0], backward, x, per_entry=True
 )
 print(verdict)
 assert verdict.passed
@@ -310,10 +314,7 @@ plots.gradient_map(verdict)
 # %%
 x[0, 0, 2, 2] = x[0, 0, 2, 3] = 5.0  # two winners
 tied = gradcheck.check(
-    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0],
-    lambda dy, x: solved_max_pool_backward(dy, x, 3, 2),
-    x,
-    per_entry=True,
+    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0], backward, x, per_entry=True
 )
 print(f"{tied.status}; on kinks: {', '.join(str(kink) for kink in tied.kinks)}")
 assert len(tied.kinks) == 2

@@ -132,11 +132,6 @@ show(cost.measure(cost.EXPERIMENTS["G4"]("x1"), rounds=20))
 # have. Below stands a bound that forgets something.
 
 
-# %% tags=["exercise"]
-def my_bound(h: int, w: int, b: int) -> float:
-    return 2 * (h * w * b) ** 0.5
-
-
 # %% tags=["hide-input"]
 def check_bound(attempt: Callable[[int, int, int], float]) -> bool:
     """Compare with the best of many convolutions, name the cause, and draw both."""
@@ -159,8 +154,12 @@ def check_bound(attempt: Callable[[int, int, int], float]) -> bool:
     return False
 
 
-# %%
-passed = check_bound(my_bound)
+# %% tags=["exercise", "raises-exception"]
+def my_bound(h: int, w: int, b: int) -> float:
+    return 2 * (h * w * b) ** 0.5
+
+
+assert check_bound(my_bound)
 
 # %% [markdown]
 # <details>

@@ -27,7 +27,9 @@ EDITIONS = {
 """Name -> function that builds it: `module:function`, imported when it is needed."""
 
 
-def build(edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print) -> None:
+def build(
+    edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print, **options: Any
+) -> None:
     """Write one edition of some lessons into a folder, which is made if need be.
 
     Parameters
@@ -38,6 +40,8 @@ def build(edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print
     lessons : sequence of Lesson
     done : callable
         Called with the name of each lesson that has been written.
+    **options
+        Of the edition.
 
     Raises
     ------
@@ -50,13 +54,15 @@ def build(edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print
         raise ValueError(f"edition={edition!r} is not one of {', '.join(EDITIONS)}")
     module, _, function = EDITIONS[edition].partition(":")
     out.mkdir(parents=True, exist_ok=True)
-    getattr(importlib.import_module(module), function)(out, lessons, done)
+    getattr(importlib.import_module(module), function)(out, lessons, done, **options)
 
 
-def build_student(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
+def build_student(
+    out: Path, lessons: Sequence[Lesson], done: Done, *, solutions: bool = True
+) -> None:
     """Write the student edition."""
     for lesson in lessons:
-        write(student(lesson), out / f"{lesson.name}.ipynb")
+        write(student(lesson, solutions=solutions), out / f"{lesson.name}.ipynb")
         done(lesson.name)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 import warnings
 from typing import Any
@@ -51,4 +52,5 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
         try:
             asyncio.run(client.async_execute(env={**os.environ, "MPLBACKEND": INLINE}))
         except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
-            raise RuntimeError(f"{name} failed: {error}") from None
+            text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
+            raise RuntimeError(f"{name} failed: {text}") from None
