@@ -1,6 +1,8 @@
 """A figure that any notebook shows, whichever backend matplotlib has there."""
 
+import base64
 import io
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -8,10 +10,12 @@ from matplotlib.figure import Figure
 class NotebookFigure(Figure):
     """A Figure that is a picture by itself: no backend and no pyplot is needed to see it."""
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+    # This comes before what matplotlib tells a notebook about figures in general.
+    def _repr_mimebundle_(self, **chosen: Any) -> tuple[dict[str, str], dict[str, Any]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=96)
-        return buffer.getvalue(), {"alt": self.alt()}
+        data = base64.b64encode(buffer.getvalue()).decode()
+        return {"image/png": data}, {"image/png": {"alt": self.alt()}}
 
     def alt(self) -> str:
         """Return what is written on it, for those who can't see it: titles and axes."""
