@@ -13,6 +13,7 @@ spec = importlib.util.spec_from_file_location("checker", ROOT / ".ci" / "check_n
 checker = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(checker)
 
+GUIDE = (ROOT / "notebooks" / "teachers_guide.md").read_text("utf-8")
 ERROR = nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=[])
 EXERCISE = {"tags": ["exercise", "raises-exception"]}
 
@@ -63,9 +64,19 @@ def test_a_slow_cell_is_seen(tags, seconds, slow):
     assert len([*checker.slow_cells(executed({"tags": tags, "execution": times}))]) == slow
 
 
-def test_the_guide_is_true():
-    page = (ROOT / "notebooks" / "teachers_guide.md").read_text("utf-8")
-    assert guide.renewed(page) == page
+def test_the_goals_in_the_guide_are_those_of_the_lessons():
+    assert f"<!-- goals -->\n{guide.goals()}\n<!-- end goals -->" in GUIDE
+
+
+def test_the_hints_in_the_guide_are_those_that_a_student_gets():
+    """Of some mistakes; .ci/run makes the whole table anew, and compares."""
+    table = GUIDE.partition("<!-- mistakes -->\n")[2].partition("<!-- end")[0].splitlines()[2:]
+    rows = {tuple(row.strip("| ").split(" | ")[:2]): row for row in table}
+    bugs = guide.submitted()
+    assert len(table) == len(rows) >= len(bugs) - 1  # float64 doesn't show one
+    for bug in bugs[::6]:
+        row = rows[f"`{bug.operation}`", bug.summary]
+        assert row.endswith(f"| {guide.hint(bug)} |")
 
 
 def test_a_page_without_a_place_is_refused():

@@ -182,6 +182,7 @@ def test_start_opens_the_first_lesson(tmp_path, monkeypatch):
     monkeypatch.setattr(
         start.subprocess, "run", lambda command, **options: commands.append(command) or Done
     )
+    monkeypatch.setitem(sys.modules, "jupyterlab", start)  # whatever is installed
     assert run("start", tmp_path / "course", "--no-browser") == 0
     (command,) = commands
     assert command[1:3] == ["-m", "jupyterlab"]
