@@ -27,7 +27,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import ProgressBar, display
 
-from numpy_shufflenet import backend, cost, data, exercises, gradcheck, models, ops, plots, training
+from numpy_shufflenet import (
+    backend,
+    data,
+    exercises,
+    gradcheck,
+    models,
+    ops,
+    plots,
+    timing,
+    training,
+)
 
 # %% [markdown]
 # ## Predict first
@@ -632,7 +642,7 @@ study["V2"] = train_seeds("V2")
 def compare(better, worse):
     """Say by how much one network is better in pairs, and whether that may be chance."""
     difference = 100 * (study[better][1] - study[worse][1])
-    found = cost.timing.median_interval(difference)
+    found = timing.median_interval(difference)
     verdict = "cannot tell"
     if found.low > 0 or found.high < 0:
         verdict = "better" if found.low > 0 else "worse"

@@ -86,7 +86,6 @@ def evaluate(
     )
 
 
-
 def _fastest(
     model: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[[Array], Array]:

@@ -102,3 +102,5 @@ def test_a_notebook_shows_a_figure_by_itself():
     data, metadata = figure._repr_mimebundle_()
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert metadata == {"image/png": {"alt": "Confusion matrix of 2 classes, 100.0% right"}}
+    figure.alt = ""  # where nobody says what it shows, what is written on it does
+    assert "across: predicted" in figure._repr_mimebundle_()[1]["image/png"]["alt"]
