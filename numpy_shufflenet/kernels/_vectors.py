@@ -81,6 +81,16 @@ def total(v: Array, count: int) -> float:
     return result
 
 
+def add_up(v: Array) -> float:
+    """Return the sum of the 16 numbers, in any order."""
+    return v.sum()
+
+
+def keep_last(v: Array, count: int) -> Array:
+    """Return the numbers, and 0 for all but the last `count`."""
+    return np.where(np.arange(WIDTH) < WIDTH - count, np.float32(0), v)
+
+
 # What they become in compiled code
 
 _FLOAT = ir.FloatType()
@@ -222,3 +232,24 @@ def _emit_total(builder: Any, v: Any, count: Any) -> Any:
         counts = builder.icmp_signed(">", count, count.type(lane))
         result = builder.fadd(result, builder.select(counts, number, _FLOAT(0.0)))
     return result
+
+
+@_compiles(add_up, types.float32, VectorType)
+def _emit_add_up(builder: Any, v: Any) -> Any:
+    kind = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
+    name = f"llvm.vector.reduce.fadd.v{WIDTH}f32"
+    reduce = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(reduce, [_FLOAT(0.0), v], fastmath=("reassoc",))
+
+
+@_compiles(keep_last, vector, VectorType, types.Integer)
+def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
+    lanes = ir.VectorType(_INDEX, WIDTH)
+    start = builder.insert_element(
+        ir.Constant(lanes, ir.Undefined),
+        builder.sub(_INDEX(WIDTH), builder.trunc(count, _INDEX)),
+        _INDEX(0),
+    )
+    start = builder.shuffle_vector(start, start, _lanes([0] * WIDTH))
+    kept = builder.icmp_signed(">=", _lanes(range(WIDTH)), start)
+    return builder.select(kept, v, _ZERO)

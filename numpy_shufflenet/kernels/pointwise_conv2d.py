@@ -1,7 +1,8 @@
-"""Pointwise convolution: matrix products by BLAS, block of columns by block of columns.
+"""Pointwise convolution: matrix products, block of columns by block of columns.
 
 A block of pixels is read by the product and, while it is still in the cache, by what follows: bias
-and ReLU forward; backward, both products with dy. Memory sees each array once.
+and ReLU forward; backward, both products with dy. Memory sees each array once. Small matrices are
+multiplied in tiles of our own (see `_tiles`), large ones by BLAS.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,13 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
+from numpy_shufflenet.kernels._tiles import (
+    aligned,
+    multiply_tiles_jit,
+    multiply_transposed_jit,
+    packed,
+    suits,
+)
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
@@ -34,6 +42,8 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
 
 
 finish_jit = compiled(finish)
+
+ALL = slice(None)
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -82,24 +92,33 @@ def _forward(
     n, c, h, width = x.shape
     o = len(w)
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
-    o_share, c_share = o // groups, c // groups
-    matrices = w.reshape(o, c_share)
+    x_groups, y_groups = _grouped(rows, groups), _grouped(y, groups)
+    matrices = w.reshape(groups, o // groups, c // groups)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    tasks = [
-        (g, part, block)
-        for part, block in tiles(rows.shape[1], o_share, c_share)
-        for g in range(groups)
-    ]
+    shifts = shift.reshape(groups, o // groups)
+    suitable = suits(x.dtype, o // groups, c // groups, rows.shape[1])
+    ready = [packed(matrix) for matrix in matrices if suitable]
+    tasks = (
+        [(g, ALL, block) for block in aligned(rows.shape[1]) for g in range(groups)]
+        if suitable
+        else [
+            (g, part, block)
+            for part, block in tiles(rows.shape[1], o // groups, c // groups)
+            for g in range(groups)
+        ]
+    )
 
     def run(first: int, last: int) -> None:
         for g, part, block in tasks[first:last]:
-            mine = slice(g * o_share + part.start, g * o_share + part.stop)
-            x_g = rows[g * c_share : (g + 1) * c_share, block]
-            multiply(matrices[mine], x_g, y[mine, block])
+            y_g = y_groups[g][part]
+            if suitable:
+                multiply_tiles_jit(ready[g], x_groups[g], block.start, block.stop, y_g, block.start)
+            else:
+                multiply(matrices[g][part], x_groups[g][:, block], y_g[:, block])
             if relu or b is not None:
-                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
+                finish_jit(y_g, block.start, block.stop, shifts[g][part], relu)
 
-    share(len(tasks), run, work=c_share * y.size // 8)
+    share(len(tasks), run, work=c // groups * y.size // 8)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
@@ -115,11 +134,15 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     if y is not None:
         gradients = let_through(gradients, y)
     dx = empty_rows(c, n, h, width, rows.dtype)
-    x_groups = rows.reshape(groups, c // groups, rows.shape[1])
-    dy_groups = gradients.reshape(groups, o // groups, rows.shape[1])
-    dx_groups = dx.reshape(groups, c // groups, rows.shape[1])
+    x_groups, dx_groups, dy_groups = (_grouped(a, groups) for a in (rows, dx, gradients))
     transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
-    columns = blocks(rows.shape[1], o // groups, c // groups)
+    suitable = suits(rows.dtype, o // groups, c // groups, rows.shape[1])
+    ready = [packed(matrix) for matrix in transposed if suitable]
+    columns = (
+        aligned(rows.shape[1])
+        if suitable
+        else blocks(rows.shape[1], o // groups, c // groups)
+    )
     shares = min(SHARES, len(columns))
     parts = cut(len(columns), shares)
     dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
@@ -129,14 +152,23 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
         for task in range(first, last):
             g, part = divmod(task, shares)
             total = dw[g, part]
-            for number, block in enumerate(columns[parts[part]]):
-                dy_block = dy_groups[g][:, block]
-                multiply(transposed[g], dy_block, dx_groups[g][:, block])
-                target = product if number else total
-                multiply(dy_block, x_groups[g][:, block].T, target)
-                if number:
-                    total += product
+            total.fill(0)
+            for block in columns[parts[part]]:
+                start, stop = block.start, block.stop
+                if suitable:
+                    multiply_tiles_jit(ready[g], dy_groups[g], start, stop, dx_groups[g], start)
+                    multiply_transposed_jit(dy_groups[g], start, x_groups[g], start, stop, product)
+                else:
+                    dy_block = dy_groups[g][:, block]
+                    multiply(transposed[g], dy_block, dx_groups[g][:, block])
+                    multiply(dy_block, x_groups[g][:, block].T, product)
+                total += product
 
     share(groups * shares, run, work=2 * o * dx.size // groups // 8)
     db = gradients.sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db
+
+
+def _grouped(rows: Array, groups: int) -> Array:
+    """Return rows (c, m) as the rows of each group (groups, c / groups, m)."""
+    return rows.reshape(groups, len(rows) // groups, rows.shape[1])
