@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 21  # steps of a loop: with less, waking another thread costs what it saves
+WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
 
 _inside = threading.local()  # .share: this thread works on a share already
 

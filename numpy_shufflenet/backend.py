@@ -163,4 +163,9 @@ def channel_major(x: Array) -> Array:
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
     """
+    if current() == "numba" and x.dtype.kind == "f":
+        from numpy_shufflenet.kernels._layout import as_image, as_rows
+
+        n, _, h, w = x.shape
+        return as_image(as_rows(x), n, h, w)
     return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)

@@ -7,14 +7,35 @@ shuffle copies rows, and a window that moves by one pixel moves by n numbers.
 import numpy as np
 
 from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+
+BLOCK = 16  # pixels: one cache line of float32
+
+
+def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
+    """Copy pixels first to last of images (n, m) to pixels (m, n), a block at a time."""
+    for start in range(first, last, BLOCK):
+        end = min(start + BLOCK, last)
+        for i in range(images.shape[0]):
+            for k in range(start, end):
+                pixels[k, i] = images[i, k]
+
+
+transpose_jit = compiled(transpose)
 
 
 def as_rows(x: Array) -> Array:
     """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
     _check_real(x)
     n, c, h, w = x.shape
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).reshape(c, h * w * n)
+    moved = x.transpose(1, 2, 3, 0)
+    if moved.flags.c_contiguous or not x.flags.c_contiguous:
+        return np.ascontiguousarray(moved).reshape(c, h * w * n)
+    images, pixels = x.reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
+    share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
+    return pixels.reshape(c, h * w * n)
 
 
 def as_image(rows: Array, n: int, h: int, w: int) -> Array:
