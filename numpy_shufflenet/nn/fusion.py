@@ -1,14 +1,18 @@
-"""Rows of layers, in which two that have a fused operation run as one.
+"""Rows of layers, in which some that follow each other run as one.
 
-The layers stay what they are, with their names and parameters; only the array between the two is
-never made. Where somebody wants to see it, in a trace, they run one by one.
+The layers stay what they are, with their names and parameters; only the arrays between them are
+never made. Where somebody wants to see these, in a trace, the layers run one by one.
+
+Two layers run as one fused operation, of `ops.fused`. In training, BN, ReLU, shuffle, depthwise
+convolution and BN leave channels apart, and run in one pass where there are kernels.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from numpy_shufflenet import backend
 from numpy_shufflenet.nn.layer import Layer
-from numpy_shufflenet.nn.layers import OperationLayer
+from numpy_shufflenet.nn.layers import BatchNorm2d, ChannelShuffle, Conv2d, OperationLayer, ReLU
 
 FUSED = {
     ("batch_norm", "relu"): "batch_norm_relu",
@@ -40,8 +44,60 @@ class Pair:
         return self.first.accumulate(backend.backward(dy, self.second.kept_call()))
 
 
+class Channelwise:
+    """Layers that leave channels apart, and run in one pass over each; training only.
+
+    The convolution keeps the call, and the ReLU what tells which values it let through.
+    """
+
+    def __init__(
+        self,
+        before: BatchNorm2d | None,
+        relu: ReLU | None,
+        shuffle: ChannelShuffle | None,
+        convolution: Conv2d,
+        after: BatchNorm2d,
+    ):
+        self.before = before
+        self.relu = relu
+        self.shuffle = shuffle
+        self.convolution = convolution
+        self.after = after
+
+    def forward(self, x: Any, *, training: bool) -> Any:
+        """Run all forwards."""
+        before, after = self.before, self.after
+        y, call = backend.channelwise_forward(
+            x,
+            before and before.arrays(x)[1:],
+            self.convolution.weight.value,
+            after.arrays(x)[1:],
+            eps=(before.hyperparameters["eps"] if before else 1.0, after.hyperparameters["eps"]),
+            groups=self.shuffle.hyperparameters["groups"] if self.shuffle else 1,
+            **self.convolution.hyperparameters,
+        )
+        if before and self.relu:
+            before.note(call.cache.before, training)
+            self.relu.keep(call._replace(cache=call.cache.before))
+        after.note(call.cache.after, training)
+        self.convolution.keep(call)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        """Run all backwards."""
+        dx, before, dw, after = backend.channelwise_backward(dy, self.convolution.kept_call())
+        self.after.accumulate((dx, *after))
+        self.convolution.accumulate((dx, dw, None))
+        if self.before:
+            self.before.accumulate((dx, *before))
+        return dx
+
+
+Step = Layer | Pair | Channelwise
+
+
 class Chain:
-    """Runs layers one after the other, in pairs where it can.
+    """Runs layers one after the other, several at once where it can.
 
     Parameters
     ----------
@@ -51,13 +107,18 @@ class Chain:
 
     def __init__(self, *layers: Layer | None):
         self.layers = tuple(layer for layer in layers if layer is not None)
-        self._paired = {training: _paired(self.layers, training) for training in (True, False)}
-        self._ran: tuple[Layer | Pair, ...] = self.layers
+        self._steps = {
+            (training, kernels): tuple(_fused(self.layers, training, kernels))
+            for training in (True, False)
+            for kernels in (True, False)
+        }
+        self._ran: tuple[Step, ...] = self.layers
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
         traced = any(layer.is_traced() for layer in self.layers)
-        steps = self.layers if traced else self._paired[training]
+        kernels = backend.current() == "numba"
+        steps = self.layers if traced else self._steps[training, kernels]
         if not backend.inferring():
             self._ran = steps
         for step in steps:
@@ -71,14 +132,40 @@ class Chain:
         return dy
 
 
-def _paired(layers: tuple[Layer, ...], training: bool) -> tuple[Layer | Pair, ...]:
-    steps: list[Layer | Pair] = []
-    for layer in layers:
-        before = steps[-1] if steps else None
-        if isinstance(layer, OperationLayer) and isinstance(before, OperationLayer):
-            names = before.operation_in(training), layer.operation_in(training)
+def _fused(layers: tuple[Layer, ...], training: bool, kernels: bool) -> Iterator[Step]:
+    """Yield the layers, those that can run as one together."""
+    i = 0
+    while i < len(layers):
+        length, run = _channelwise(layers[i:]) if training and kernels else (0, None)
+        if run is None:
+            length, run = _pair(layers[i:], training)
+        yield run or layers[i]
+        i += length if run else 1
+
+
+def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[int, Pair | None]:
+    """Return the first two layers as a pair, if there is such an operation."""
+    match layers:
+        case (OperationLayer() as first, OperationLayer() as second, *_):
+            names = first.operation_in(training), second.operation_in(training)
             if names in FUSED:
-                steps[-1] = Pair(before, layer, FUSED[names])
-                continue
-        steps.append(layer)
-    return tuple(steps)
+                return 2, Pair(first, second, FUSED[names])
+    return 0, None
+
+
+def _channelwise(layers: tuple[Layer, ...]) -> tuple[int, Channelwise | None]:
+    """Return how many of the first layers run channel by channel, and these."""
+    match layers:
+        case (BatchNorm2d() as before, ReLU() as relu, ChannelShuffle() as shuffle, *rest):
+            pass
+        case (BatchNorm2d() as before, ReLU() as relu, *rest):
+            shuffle = None
+        case _:
+            before = relu = shuffle = None
+            rest = list(layers)
+    match rest:
+        case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
+            if conv.multiplier == 1:
+                length = len(layers) - len(rest) + 2
+                return length, Channelwise(before, relu, shuffle, conv, after)
+    return 0, None

@@ -156,6 +156,7 @@ class Conv2d(OperationLayer):
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(np.zeros(shape, np.float32))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.multiplier = out_channels // in_channels  # of a depthwise convolution
         self._geometry = geometry
 
     def _backward(self, dy: Any) -> Any:
