@@ -41,7 +41,9 @@ class Pair:
 
     def backward(self, dy: Any) -> Any:
         """Run both backwards."""
-        return self.first.accumulate(backend.backward(dy, self.second.kept_call()))
+        gradients = backend.backward(dy, self.second.kept_call())
+        self.second.forget()
+        return self.first.accumulate(gradients)
 
 
 class Channelwise:
@@ -86,6 +88,9 @@ class Channelwise:
     def backward(self, dy: Any) -> Any:
         """Run all backwards."""
         dx, before, dw, after = backend.channelwise_backward(dy, self.convolution.kept_call())
+        self.convolution.forget()
+        if self.relu:
+            self.relu.forget()
         self.after.accumulate((dx, *after))
         self.convolution.accumulate((dx, dw, None))
         if self.before:

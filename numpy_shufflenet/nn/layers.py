@@ -59,6 +59,10 @@ class OperationLayer(Layer):
         assert self._call is not None
         return self._call
 
+    def forget(self) -> None:
+        """Drop the call, after its backward."""
+        self._call = None
+
     def accumulate(self, gradients: Any) -> Any:
         """Add to the gradients of the parameters, and return dx."""
         if not self.parameter_names:
@@ -70,7 +74,7 @@ class OperationLayer(Layer):
         return dx
 
     def _release(self) -> None:
-        self._call = None
+        self.forget()
 
     def _learned(self) -> list[Parameter | None]:
         return [getattr(self, name) for name in self.parameter_names]
