@@ -34,9 +34,11 @@ LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
 _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 
-def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int) -> bool:
+def suits(
+    dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256
+) -> bool:
     """Whether a product (a, b) @ (b, columns), and with (columns, b), is best done here."""
-    fits = min(a, b) >= TILE and columns >= 256 and a * b <= LARGE
+    fits = min(a, b) >= TILE and columns >= at_least and a * b <= LARGE
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
 
 
@@ -95,28 +97,30 @@ _add_up4_jit = compiled(_add_up4)
 
 
 def multiply_tiles(
-    tiles: Array, x: Array, first: int, last: int, y: Array, place: int
+    tiles: Array, x: Array, starts: Array, first: int, columns: int, y: Array, place: int
 ) -> None:
-    """Compute y[:, place:] = a @ x[:, first:last], the matrix as `packed` made it.
+    """Compute y[:, place : place + columns] = a @ x, the matrix as `packed` made it.
 
     Parameters
     ----------
     tiles : array, shape (ceil(o / 6), c, 6)
-    x, y : array, shapes (c, m) and (o, m')
-    first, last : int
-        At least 32 columns.
+    x : array, one-dimensional
+        Row c is x[starts[c] + first], and those after it.
+    columns : int
+        At least 32.
+    y : array, shape (o, m)
     """
-    depth, rows = x.shape[0], y.shape[0]
+    depth, rows = starts.size, y.shape[0]
     scratch = np.empty(PACKED * depth, x.dtype)
     zero = fill(np.float32(0))
-    for begin in range(first, last, PACKED):
-        end = min(begin + PACKED, last)
+    for begin in range(0, columns, PACKED):
+        end = min(begin + PACKED, columns)
         for c in range(depth):
-            row, p = x[c], PANEL * c
+            row, p = starts[c] + first, PANEL * c
             for start in range(begin, end, PANEL):
-                j = min(start, last - PANEL)
-                store(scratch, p, load(row, j))
-                store(scratch, p + 16, load(row, j + 16))
+                j = row + min(start, columns - PANEL)
+                store(scratch, p, load(x, j))
+                store(scratch, p + 16, load(x, j + 16))
                 p += PANEL * depth
         for t in range(tiles.shape[0]):
             o, a, p = min(TILE * t, rows - TILE), tiles[t], 0
@@ -132,7 +136,7 @@ def multiply_tiles(
                     s4 = _fma2_jit(a[c, 4], left, right, s4)
                     s5 = _fma2_jit(a[c, 5], left, right, s5)
                     p += PANEL
-                j = place + min(start, last - PANEL) - first
+                j = place + min(start, columns - PANEL)
                 _store2_jit(y0, j, s0)
                 _store2_jit(y1, j, s1)
                 _store2_jit(y2, j, s2)
@@ -145,24 +149,26 @@ multiply_tiles_jit = compiled(multiply_tiles)
 
 
 def multiply_transposed(
-    g: Array, place: int, x: Array, first: int, last: int, product: Array
+    g: Array, place: int, x: Array, starts: Array, first: int, columns: int, product: Array
 ) -> None:
-    """Compute product (o, c) = g[:, place:] @ x[:, first:last]^T, of at least 16 columns.
+    """Compute product (o, c) = g[:, place : place + columns] @ x^T, of at least 16 columns.
 
-    Sums are added up in the dtype, in any order.
+    The rows of x are those of `multiply_tiles`. Sums are added up in the dtype, in any order.
     """
-    (rows, depth), columns = product.shape, last - first
+    rows, depth = product.shape
     zero = fill(np.float32(0))
     for o_start in range(0, rows, TILE):
         o = min(o_start, rows - TILE)
         g0, g1, g2, g3, g4, g5 = g[o], g[o + 1], g[o + 2], g[o + 3], g[o + 4], g[o + 5]
         for c_start in range(0, depth, 4):
             c = min(c_start, depth - 4)
-            x0, x1, x2, x3 = x[c], x[c + 1], x[c + 2], x[c + 3]
+            c0, c1 = starts[c] + first, starts[c + 1] + first
+            c2, c3 = starts[c + 2] + first, starts[c + 3] + first
             s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero, zero, zero)
             for k in range(0, columns - 15, 16):
-                i, j = place + k, first + k
-                v0, v1, v2, v3 = load(x0, j), load(x1, j), load(x2, j), load(x3, j)
+                i = place + k
+                v0, v1 = load(x, c0 + k), load(x, c1 + k)
+                v2, v3 = load(x, c2 + k), load(x, c3 + k)
                 s0 = _fma4_jit(load(g0, i), v0, v1, v2, v3, s0)
                 s1 = _fma4_jit(load(g1, i), v0, v1, v2, v3, s1)
                 s2 = _fma4_jit(load(g2, i), v0, v1, v2, v3, s2)
@@ -171,9 +177,10 @@ def multiply_transposed(
                 s5 = _fma4_jit(load(g5, i), v0, v1, v2, v3, s5)
             rest = columns % 16
             if rest:
-                i, j = place + columns - 16, last - 16
-                v0, v1 = keep_last(load(x0, j), rest), keep_last(load(x1, j), rest)
-                v2, v3 = keep_last(load(x2, j), rest), keep_last(load(x3, j), rest)
+                k = columns - 16
+                i = place + k
+                v0, v1 = keep_last(load(x, c0 + k), rest), keep_last(load(x, c1 + k), rest)
+                v2, v3 = keep_last(load(x, c2 + k), rest), keep_last(load(x, c3 + k), rest)
                 s0 = _fma4_jit(keep_last(load(g0, i), rest), v0, v1, v2, v3, s0)
                 s1 = _fma4_jit(keep_last(load(g1, i), rest), v0, v1, v2, v3, s1)
                 s2 = _fma4_jit(keep_last(load(g2, i), rest), v0, v1, v2, v3, s2)

@@ -1,4 +1,9 @@
-"""Convolution: a few output rows at a time become columns, and these one matrix product.
+"""Convolution: all taps of all channels, one run of numbers each, times a matrix.
+
+In planes (see `_planes`) what an output row sees through one tap is a run of numbers, so the
+kernels (o, c kh kw) multiply rows that are there already. Where products are made in tiles of our
+own (see `_tiles`), these read the runs; nothing is copied but the planes. For BLAS, a few output
+rows at a time become columns, and these one matrix product.
 
 `ops` writes all windows as columns at once, kh kw times the image. Here a block of output rows has
 its columns in the cache: they are copied from planes (see `_planes`), multiplied, and overwritten
@@ -26,6 +31,13 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply
+from numpy_shufflenet.kernels._tiles import (
+    PANEL,
+    multiply_tiles_jit,
+    multiply_transposed_jit,
+    packed,
+    suits,
+)
 from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import let_through
@@ -90,6 +102,42 @@ write_images_jit = compiled(write_images)
 write_columns_jit = compiled(write_columns)
 add_columns_jit = compiled(add_columns)
 convolve_directly_jit = compiled(convolve_directly)
+
+
+def convolve_tiles(
+    planes: Planes, tiles: Array, x: Array, starts: Array, first: int, last: int, y: Array
+) -> None:
+    """Compute output rows first to last of y (o, oh ow n): a product of matrices for each row.
+
+    Parameters
+    ----------
+    tiles : array, shape (ceil(o / 6), c kh kw, 6)
+    x : array
+        All planes in a row.
+    starts : array, shape (c kh kw,)
+        Where the run of each tap starts.
+    """
+    for p in range(first, last):
+        place, stream = p * planes.stream, planes.stream
+        multiply_tiles_jit(tiles, x, starts, p * planes.pitch, stream, y, place)
+
+
+def correlate_tiles(
+    planes: Planes, g: Array, x: Array, starts: Array, first: int, last: int, dw: Array
+) -> None:
+    """Compute what output rows first to last of g = dy contribute to dw (o, c kh kw)."""
+    product = np.empty_like(dw)
+    dw[:] = 0
+    for p in range(first, last):
+        place, stream = p * planes.stream, planes.stream
+        multiply_transposed_jit(g, place, x, starts, p * planes.pitch, stream, product)
+        for o in range(dw.shape[0]):
+            for t in range(dw.shape[1]):
+                dw[o, t] += product[o, t]
+
+
+convolve_tiles_jit = compiled(convolve_tiles)
+correlate_tiles_jit = compiled(correlate_tiles)
 
 
 FEW = 4  # input channels
@@ -202,7 +250,17 @@ def _forward(
         scratch = empty((planes.run,), x.dtype)
         convolve_directly_jit(planes, bordered, taps, shift[first:last], relu, scratch, part)
 
-    if groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
+    def run_tiles(first: int, last: int) -> None:
+        for g in range(groups):
+            y_g, x_g = y[g * o_share : (g + 1) * o_share], bordered[g * c_share : (g + 1) * c_share]
+            convolve_tiles_jit(planes, ready[g], x_g.ravel(), starts, first, last, y_g)
+        if relu or b is not None:
+            finish_jit(y, first * planes.stream, last * planes.stream, shift, relu)
+
+    if suits(x.dtype, o_share, depth, planes.stream, PANEL):
+        ready, starts = [packed(kernel) for kernel in kernels], _starts(planes, c_share)
+        share(oh, run_tiles, work=depth * y.size // 8)
+    elif groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
         share(o, run_directly, work=depth * y.size)
     else:
         share(len(heights), run, work=depth * y.size // 8)
@@ -248,7 +306,20 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                     multiply(dy_block, columns.T, product)
                     parts[part, g] += product
 
-    share(shares, run, work=depth * gradients.size // 8)
+    def run_tiles(first: int, last: int) -> None:
+        for part in range(first, last):
+            p = by_row[part]
+            for g in range(groups):
+                x_g = bordered[g * c_share : (g + 1) * c_share].ravel()
+                dy_g = gradients[g * o_share : (g + 1) * o_share]
+                correlate_tiles_jit(planes, dy_g, x_g, starts, p.start, p.stop, parts[part, g])
+
+    if suits(dtype, o_share, depth, planes.stream, PANEL):
+        by_row, starts = cut(windows.output[0], SHARES), _starts(planes, c_share)
+        parts = empty((SHARES, groups, o_share, depth), dtype)
+        share(SHARES, run_tiles, work=depth * gradients.size // 8)
+    else:
+        share(shares, run, work=depth * gradients.size // 8)
     return parts.sum(axis=0).reshape(w.shape)
 
 
@@ -291,6 +362,11 @@ def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
         work=target.size,
     )
     return target
+
+
+def _starts(planes: Planes, channels: int) -> Array:
+    """Return where the run of each tap of each channel starts, in planes one after the other."""
+    return np.add.outer(np.arange(channels) * planes.size, planes.offsets).ravel()
 
 
 def _row_blocks(oh: int, stream: int, a: int, b: int) -> list[slice]:

@@ -98,6 +98,7 @@ def _forward(
     shifts = shift.reshape(groups, o // groups)
     suitable = suits(x.dtype, o // groups, c // groups, rows.shape[1])
     ready = [packed(matrix) for matrix in matrices if suitable]
+    starts = np.arange(c // groups) * rows.shape[1]
     tasks = (
         [(g, ALL, block) for block in aligned(rows.shape[1]) for g in range(groups)]
         if suitable
@@ -112,7 +113,9 @@ def _forward(
         for g, part, block in tasks[first:last]:
             y_g = y_groups[g][part]
             if suitable:
-                multiply_tiles_jit(ready[g], x_groups[g], block.start, block.stop, y_g, block.start)
+                start, columns = block.start, block.stop - block.start
+                x_flat = x_groups[g].ravel()
+                multiply_tiles_jit(ready[g], x_flat, starts, start, columns, y_g, start)
             else:
                 multiply(matrices[g][part], x_groups[g][:, block], y_g[:, block])
             if relu or b is not None:
@@ -138,13 +141,11 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o // groups, c // groups, rows.shape[1])
     ready = [packed(matrix) for matrix in transposed if suitable]
-    columns = (
-        aligned(rows.shape[1])
-        if suitable
-        else blocks(rows.shape[1], o // groups, c // groups)
-    )
-    shares = min(SHARES, len(columns))
-    parts = cut(len(columns), shares)
+    m = rows.shape[1]
+    cuts = aligned(m) if suitable else blocks(m, o // groups, c // groups)
+    shares = min(SHARES, len(cuts))
+    parts = cut(len(cuts), shares)
+    x_starts, dy_starts = np.arange(c // groups) * m, np.arange(o // groups) * m
     dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
 
     def run(first: int, last: int) -> None:
@@ -153,15 +154,20 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
             g, part = divmod(task, shares)
             total = dw[g, part]
             total.fill(0)
-            for block in columns[parts[part]]:
-                start, stop = block.start, block.stop
+            for block in cuts[parts[part]]:
+                x_g, dy_g, dx_g = x_groups[g], dy_groups[g], dx_groups[g]
                 if suitable:
-                    multiply_tiles_jit(ready[g], dy_groups[g], start, stop, dx_groups[g], start)
-                    multiply_transposed_jit(dy_groups[g], start, x_groups[g], start, stop, product)
+                    start, columns = block.start, block.stop - block.start
+                    multiply_tiles_jit(
+                        ready[g], dy_g.ravel(), dy_starts, start, columns, dx_g, start
+                    )
+                    multiply_transposed_jit(
+                        dy_g, start, x_g.ravel(), x_starts, start, columns, product
+                    )
                 else:
-                    dy_block = dy_groups[g][:, block]
-                    multiply(transposed[g], dy_block, dx_groups[g][:, block])
-                    multiply(dy_block, x_groups[g][:, block].T, product)
+                    dy_block = dy_g[:, block]
+                    multiply(transposed[g], dy_block, dx_g[:, block])
+                    multiply(dy_block, x_g[:, block].T, product)
                 total += product
 
     share(groups * shares, run, work=2 * o * dx.size // groups // 8)
