@@ -24,7 +24,7 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._vectors import add_up, fill, fma, keep_last, load, store
+from numpy_shufflenet.kernels._vectors import add_up, fill, fma, keep_last, load, prefetch, store
 
 TILE = 6  # rows
 PANEL = 32  # columns of a tile
@@ -122,10 +122,15 @@ def multiply_tiles(
                 store(scratch, p, load(x, j))
                 store(scratch, p + 16, load(x, j + 16))
                 p += PANEL * depth
+        ahead = 0
+        lines = -(-32 * depth // (tiles.shape[0] * 16))
         for t in range(tiles.shape[0]):
             o, a, p = min(TILE * t, rows - TILE), tiles[t], 0
             y0, y1, y2, y3, y4, y5 = y[o], y[o + 1], y[o + 2], y[o + 3], y[o + 4], y[o + 5]
             for start in range(begin, end, PANEL):
+                for _ in range(lines):
+                    prefetch(x, starts[ahead // 32] + first + end + ahead % 32 * 16)
+                    ahead = min(ahead + 1, 32 * depth - 1)
                 s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero)
                 for c in range(depth):
                     left, right = load(scratch, p), load(scratch, p + 16)

@@ -91,6 +91,10 @@ def keep_last(v: Array, count: int) -> Array:
     return np.where(np.arange(WIDTH) < WIDTH - count, np.float32(0), v)
 
 
+def prefetch(row: Array, i: int) -> None:
+    """Begin to fetch row[i] and its neighbours into the cache; i may lie beyond the end."""
+
+
 # What they become in compiled code
 
 _FLOAT = ir.FloatType()
@@ -253,3 +257,12 @@ def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
     start = builder.shuffle_vector(start, start, _lanes([0] * WIDTH))
     kept = builder.icmp_signed(">=", _lanes(range(WIDTH)), start)
     return builder.select(kept, v, _ZERO)
+
+
+@_compiles(prefetch, types.none, types.Array, types.Integer)
+def _emit_prefetch(builder: Any, data: Any, i: Any) -> None:
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    address = builder.bitcast(builder.gep(data, [i]), byte)
+    builder.call(fetch, [address, number(0), number(2), number(1)])
