@@ -16,8 +16,6 @@ It takes 32 registers of 16 numbers, as AVX-512 has them; elsewhere, in float64,
 is large, BLAS is as fast or faster (`suits`).
 """
 
-from itertools import pairwise
-
 import llvmlite.binding
 import numpy as np
 
@@ -34,36 +32,37 @@ LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
 _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 
-def suits(
-    dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256
-) -> bool:
+def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256) -> bool:
     """Whether a product (a, b) @ (b, columns), and with (columns, b), is best done here."""
     fits = min(a, b) >= TILE and columns >= at_least and a * b <= LARGE
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
 
 
-def aligned(columns: int) -> list[slice]:
-    """Cut columns into blocks that start where vectors do, and of which none is short."""
+def aligned(columns: int) -> Array:
+    """Return where blocks of columns start and end: where vectors do, and none is short."""
     count = max(1, round(columns / BLOCK))
-    starts = [columns * i // count // 16 * 16 for i in range(count)]
-    return [slice(start, end) for start, end in pairwise([*starts, columns])]
+    ends = np.arange(count + 1) * columns // count // 16 * 16
+    ends[-1] = columns
+    return ends
 
 
 def pack(a: Array, tiles: Array) -> None:
-    """Write tiles (ceil(o / 6), c, 6) of a matrix a (o, c), so that a pass over c is a stream."""
-    for t in range(tiles.shape[0]):
-        o = min(TILE * t, a.shape[0] - TILE)
-        for c in range(a.shape[1]):
-            for r in range(TILE):
-                tiles[t, c, r] = a[o + r, c]
+    """Write tiles (g, ceil(o / 6), c, 6) of matrices a (g, o, c): a pass over c is a stream."""
+    for g in range(a.shape[0]):
+        for t in range(tiles.shape[1]):
+            o = min(TILE * t, a.shape[1] - TILE)
+            for c in range(a.shape[2]):
+                for r in range(TILE):
+                    tiles[g, t, c, r] = a[g, o + r, c]
 
 
 pack_jit = compiled(pack)
 
 
 def packed(a: Array) -> Array:
-    """Return the matrix (o, c) as tiles for `multiply_tiles`."""
-    tiles = empty((-(-len(a) // TILE), a.shape[1], TILE), a.dtype)
+    """Return matrices (g, o, c) as tiles for `multiply_tiles`."""
+    g, o, c = a.shape
+    tiles = empty((g, -(-o // TILE), c, TILE), a.dtype)
     pack_jit(np.ascontiguousarray(a), tiles)
     return tiles
 

@@ -104,9 +104,7 @@ def forward_through(
         gamma, beta = after.gamma[c : c + 1], after.beta[c : c + 1]
         mean, var = after.mean[c : c + 1], after.var[c : c + 1]
         out = target.reshape((1, y.shape[1]))
-        forward_rows_jit(
-            out, gamma, beta, after.eps, after.relu, True, mean, var, y[c : c + 1]
-        )
+        forward_rows_jit(out, gamma, beta, after.eps, after.relu, True, mean, var, y[c : c + 1])
 
 
 def backward_through(
@@ -290,7 +288,11 @@ def channelwise_backward(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGradi
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
     kernels = np.ascontiguousarray(w).reshape(c, w[0].size)
-    dbefore, dw, dafter = np.empty((2, c), x.dtype), np.empty_like(kernels), np.empty((2, c), x.dtype)
+    dbefore, dw, dafter = (
+        np.empty((2, c), x.dtype),
+        np.empty_like(kernels),
+        np.empty((2, c), x.dtype),
+    )
 
     def run(start: int, end: int) -> None:
         backward_through_jit(

@@ -258,7 +258,7 @@ def _forward(
             finish_jit(y, first * planes.stream, last * planes.stream, shift, relu)
 
     if suits(x.dtype, o_share, depth, planes.stream, PANEL):
-        ready, starts = [packed(kernel) for kernel in kernels], _starts(planes, c_share)
+        ready, starts = packed(kernels), _starts(planes, c_share)
         share(oh, run_tiles, work=depth * y.size // 8)
     elif groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
         share(o, run_directly, work=depth * y.size)

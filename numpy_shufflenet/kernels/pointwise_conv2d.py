@@ -5,6 +5,7 @@ and ReLU forward; backward, both products with dy. Memory sees each array once. 
 multiplied in tiles of our own (see `_tiles`), large ones by BLAS.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -41,9 +42,56 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
                 row[k] += b_o
 
 
-finish_jit = compiled(finish)
+def mix_tiles(tiles: Array, x: Array, m: int, first: int, last: int, y: Array) -> None:
+    """Compute columns first to last of y (o, m), group by group.
 
-ALL = slice(None)
+    Parameters
+    ----------
+    tiles : array, shape (groups, ceil(o / groups / 6), c / groups, 6)
+        The matrices as `packed` made them.
+    x : array, shape (c m,)
+    """
+    groups, depth = tiles.shape[0], tiles.shape[2]
+    rows = y.shape[0] // groups
+    for g in range(groups):
+        starts = (np.arange(depth) + g * depth) * m
+        y_g = y[g * rows : (g + 1) * rows]
+        multiply_tiles_jit(tiles[g], x, starts, first, last - first, y_g, first)
+
+
+def mix_tiles_backward(
+    tiles: Array, dy: Array, x: Array, ends: Array, g: int, dx: Array, dw: Array
+) -> None:
+    """Compute the gradients of group g, block by block: both products read dy from the cache.
+
+    Parameters
+    ----------
+    tiles : array, shape (groups, ceil(c / groups / 6), o / groups, 6)
+        The matrices, transposed, as `packed` made them.
+    dy, dx : array, shapes (o, m) and (c, m)
+    x : array, shape (c m,)
+    ends : array
+        Columns at which a block ends and the next starts.
+    dw : array, shape (o / groups, c / groups)
+        Of these columns.
+    """
+    (o, c), m = dw.shape, dy.shape[1]
+    product = np.empty_like(dw)
+    dy_starts, x_starts = (np.arange(o) + g * o) * m, (np.arange(c) + g * c) * m
+    dy_g, dx_g, dy_flat = dy[g * o : (g + 1) * o], dx[g * c : (g + 1) * c], dy.reshape(dy.size)
+    dw[:] = 0
+    for block in range(ends.size - 1):
+        first, columns = ends[block], ends[block + 1] - ends[block]
+        multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
+        multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
+        for i in range(o):
+            for k in range(c):
+                dw[i, k] += product[i, k]
+
+
+finish_jit = compiled(finish)
+mix_tiles_jit = compiled(mix_tiles)
+mix_tiles_backward_jit = compiled(mix_tiles_backward)
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -92,36 +140,32 @@ def _forward(
     n, c, h, width = x.shape
     o = len(w)
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
-    x_groups, y_groups = _grouped(rows, groups), _grouped(y, groups)
-    matrices = w.reshape(groups, o // groups, c // groups)
+    m, o_share, c_share = rows.shape[1], o // groups, c // groups
+    matrices = w.reshape(groups, o_share, c_share)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    shifts = shift.reshape(groups, o // groups)
-    suitable = suits(x.dtype, o // groups, c // groups, rows.shape[1])
-    ready = [packed(matrix) for matrix in matrices if suitable]
-    starts = np.arange(c // groups) * rows.shape[1]
-    tasks = (
-        [(g, ALL, block) for block in aligned(rows.shape[1]) for g in range(groups)]
-        if suitable
-        else [
-            (g, part, block)
-            for part, block in tiles(rows.shape[1], o // groups, c // groups)
-            for g in range(groups)
-        ]
-    )
 
     def run(first: int, last: int) -> None:
         for g, part, block in tasks[first:last]:
-            y_g = y_groups[g][part]
-            if suitable:
-                start, columns = block.start, block.stop - block.start
-                x_flat = x_groups[g].ravel()
-                multiply_tiles_jit(ready[g], x_flat, starts, start, columns, y_g, start)
-            else:
-                multiply(matrices[g][part], x_groups[g][:, block], y_g[:, block])
+            mine = slice(g * o_share + part.start, g * o_share + part.stop)
+            x_g = rows[g * c_share : (g + 1) * c_share, block]
+            multiply(matrices[g, part], x_g, y[mine, block])
             if relu or b is not None:
-                finish_jit(y_g, block.start, block.stop, shifts[g][part], relu)
+                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
 
-    share(len(tasks), run, work=c // groups * y.size // 8)
+    def run_tiles(first: int, last: int) -> None:
+        start, stop = ends[first], ends[last]
+        mix_tiles_jit(ready, rows.ravel(), m, start, stop, y)
+        if relu or b is not None:
+            finish_jit(y, start, stop, shift, relu)
+
+    work = c_share * y.size // 8
+    if suits(x.dtype, o_share, c_share, m):
+        ready, ends = packed(matrices), aligned(m)
+        share(len(ends) - 1, run_tiles, work)
+    else:
+        cuts = tiles(m, o_share, c_share)
+        tasks = [(g, part, block) for part, block in cuts for g in range(groups)]
+        share(len(tasks), run, work)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
@@ -137,44 +181,40 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     if y is not None:
         gradients = let_through(gradients, y)
     dx = empty_rows(c, n, h, width, rows.dtype)
-    x_groups, dx_groups, dy_groups = (_grouped(a, groups) for a in (rows, dx, gradients))
-    transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
-    suitable = suits(rows.dtype, o // groups, c // groups, rows.shape[1])
-    ready = [packed(matrix) for matrix in transposed if suitable]
-    m = rows.shape[1]
-    cuts = aligned(m) if suitable else blocks(m, o // groups, c // groups)
-    shares = min(SHARES, len(cuts))
-    parts = cut(len(cuts), shares)
-    x_starts, dy_starts = np.arange(c // groups) * m, np.arange(o // groups) * m
-    dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
+    m, o_share, c_share = rows.shape[1], o // groups, c // groups
+    turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
+    suitable = suits(rows.dtype, o_share, c_share, m)
+    ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
+    shares = min(SHARES, len(ends) - 1)
+    parts = [ends[part.start : part.stop + 1] for part in cut(len(ends) - 1, shares)]
+    dw = empty((groups, shares, o_share, c_share), rows.dtype)
 
     def run(first: int, last: int) -> None:
         product = empty(dw.shape[2:], dw.dtype)
         for task in range(first, last):
             g, part = divmod(task, shares)
+            own, theirs = (
+                slice(g * c_share, (g + 1) * c_share),
+                slice(g * o_share, (g + 1) * o_share),
+            )
             total = dw[g, part]
             total.fill(0)
-            for block in cuts[parts[part]]:
-                x_g, dy_g, dx_g = x_groups[g], dy_groups[g], dx_groups[g]
-                if suitable:
-                    start, columns = block.start, block.stop - block.start
-                    multiply_tiles_jit(
-                        ready[g], dy_g.ravel(), dy_starts, start, columns, dx_g, start
-                    )
-                    multiply_transposed_jit(
-                        dy_g, start, x_g.ravel(), x_starts, start, columns, product
-                    )
-                else:
-                    dy_block = dy_g[:, block]
-                    multiply(transposed[g], dy_block, dx_g[:, block])
-                    multiply(dy_block, x_g[:, block].T, product)
+            for start, stop in pairwise(parts[part]):
+                dy_block = gradients[theirs, start:stop]
+                multiply(turned[g], dy_block, dx[own, start:stop])
+                multiply(dy_block, rows[own, start:stop].T, product)
                 total += product
 
-    share(groups * shares, run, work=2 * o * dx.size // groups // 8)
+    def run_tiles(first: int, last: int) -> None:
+        for task in range(first, last):
+            g, part = divmod(task, shares)
+            mix_tiles_backward_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
+
+    work = 2 * o * dx.size // groups // 8
+    if suitable:
+        ready = packed(turned)
+        share(groups * shares, run_tiles, work)
+    else:
+        share(groups * shares, run, work)
     db = gradients.sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db
-
-
-def _grouped(rows: Array, groups: int) -> Array:
-    """Return rows (c, m) as the rows of each group (groups, c / groups, m)."""
-    return rows.reshape(groups, len(rows) // groups, rows.shape[1])
