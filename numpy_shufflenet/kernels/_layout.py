@@ -5,6 +5,7 @@ shuffle copies rows, and a window that moves by one pixel moves by n numbers.
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
@@ -36,6 +37,20 @@ def as_rows(x: Array) -> Array:
     images, pixels = x.reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
     share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
     return pixels.reshape(c, h * w * n)
+
+
+def as_spaced_rows(x: Array) -> tuple[Array, int]:
+    """Return rows (r, h w n) and a step: every step-th row is a channel of x (n, c, h, w).
+
+    It is a view too if x has every second channel, say, of a channel-major image.
+    """
+    n, c, h, w = x.shape
+    moved, row = x.transpose(1, 2, 3, 0), h * w * n * x.itemsize
+    step = moved.strides[0] // row if row and moved[0].flags.c_contiguous else 0
+    if c > 1 and step > 1 and moved.strides[0] == step * row:
+        shape = ((c - 1) * step + 1, h * w * n)
+        return as_strided(moved, shape, (row, x.itemsize), writeable=False), step
+    return as_rows(x), 1
 
 
 def as_image(rows: Array, n: int, h: int, w: int) -> Array:

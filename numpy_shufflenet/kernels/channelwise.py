@@ -134,6 +134,7 @@ def backward_through(
         out, dgamma, dbeta = z[c : c + 1], dafter[0, c : c + 1], dafter[1, c : c + 1]
         backward_rows_jit(
             dy[c : c + 1],
+            1,
             out.reshape((1, dy.shape[1])),
             gamma,
             beta,
@@ -172,6 +173,7 @@ def backward_through(
             dgamma, dbeta = dbefore[0, k : k + 1], dbefore[1, k : k + 1]
             backward_rows_jit(
                 drow,
+                1,
                 source,
                 gamma,
                 beta,
