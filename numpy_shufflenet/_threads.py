@@ -8,6 +8,7 @@ How work is cut into pieces never depends on the number of threads in a way that
 result: either pieces are independent (channels), or they are cut by shape alone.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
+WAKE = 1 << 17  # steps that the calling thread does before another one has started
 
 _inside = threading.local()  # .share: this thread works on a share already
 
@@ -104,7 +106,9 @@ def share(count: int, run: Run, work: int) -> None:
     if pieces <= 1:
         run(0, count)
         return
-    ends = [count * (i + 1) // pieces for i in range(pieces)]
+    # All are done at the same time if those that have to wake up first do less.
+    theirs = (1 - min(WAKE / work, 1)) / pieces
+    ends = [count - math.ceil(count * theirs * (pieces - 1 - i)) for i in range(pieces)]
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     for i in range(1, pieces):
         _crew.queue(i - 1).put((run, ends[i - 1], ends[i], done))
