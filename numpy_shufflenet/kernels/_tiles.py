@@ -18,6 +18,7 @@ is large, BLAS is as fast or faster (`suits`).
 
 import llvmlite.binding
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
@@ -29,6 +30,8 @@ PANEL = 32  # columns of a tile
 PACKED = 512  # columns that are packed at once: 64 rows of them take 128 KB
 BLOCK = 1024  # columns of both operands that stay in a core's own cache
 LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
+Two = tuple[Array, Array]
+Four = tuple[Array, Array, Array, Array]
 _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 
@@ -67,32 +70,30 @@ def packed(a: Array) -> Array:
     return tiles
 
 
-def _fma2(number, x0, x1, sums):  # type: ignore[no-untyped-def]
+@register_jitable
+def _fma2(number: float, x0: Array, x1: Array, sums: Two) -> Two:
     """Add number times two vectors to two sums."""
     return fma(number, x0, sums[0]), fma(number, x1, sums[1])
 
 
-def _fma4(g, x0, x1, x2, x3, sums):  # type: ignore[no-untyped-def]
+@register_jitable
+def _fma4(g: Array, x0: Array, x1: Array, x2: Array, x3: Array, sums: Four) -> Four:
     """Add g times four vectors to four sums."""
     return fma(g, x0, sums[0]), fma(g, x1, sums[1]), fma(g, x2, sums[2]), fma(g, x3, sums[3])
 
 
-def _store2(row: Array, i: int, sums) -> None:  # type: ignore[no-untyped-def]
+@register_jitable
+def _store2(row: Array, i: int, sums: Two) -> None:
     """Write two vectors side by side."""
     store(row, i, sums[0])
     store(row, i + 16, sums[1])
 
 
-def _add_up4(row: Array, i: int, sums) -> None:  # type: ignore[no-untyped-def]
+@register_jitable
+def _add_up4(row: Array, i: int, sums: Four) -> None:
     """Write what four vectors add up to."""
     row[i], row[i + 1] = add_up(sums[0]), add_up(sums[1])
     row[i + 2], row[i + 3] = add_up(sums[2]), add_up(sums[3])
-
-
-_fma2_jit = compiled(_fma2)
-_fma4_jit = compiled(_fma4)
-_store2_jit = compiled(_store2)
-_add_up4_jit = compiled(_add_up4)
 
 
 def multiply_tiles(
@@ -111,7 +112,7 @@ def multiply_tiles(
     """
     depth, rows = starts.size, y.shape[0]
     scratch = np.empty(PACKED * depth, x.dtype)
-    zero = fill(np.float32(0))
+    zero = fill(0.0)
     for begin in range(0, columns, PACKED):
         end = min(begin + PACKED, columns)
         for c in range(depth):
@@ -121,7 +122,7 @@ def multiply_tiles(
                 store(scratch, p, load(x, j))
                 store(scratch, p + 16, load(x, j + 16))
                 p += PANEL * depth
-        ahead = 0
+        ahead = 0  # meanwhile the next columns are fetched, a few lines of the cache at a time
         lines = -(-32 * depth // (tiles.shape[0] * 16))
         for t in range(tiles.shape[0]):
             o, a, p = min(TILE * t, rows - TILE), tiles[t], 0
@@ -133,20 +134,20 @@ def multiply_tiles(
                 s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero)
                 for c in range(depth):
                     left, right = load(scratch, p), load(scratch, p + 16)
-                    s0 = _fma2_jit(a[c, 0], left, right, s0)
-                    s1 = _fma2_jit(a[c, 1], left, right, s1)
-                    s2 = _fma2_jit(a[c, 2], left, right, s2)
-                    s3 = _fma2_jit(a[c, 3], left, right, s3)
-                    s4 = _fma2_jit(a[c, 4], left, right, s4)
-                    s5 = _fma2_jit(a[c, 5], left, right, s5)
+                    s0 = _fma2(a[c, 0], left, right, s0)
+                    s1 = _fma2(a[c, 1], left, right, s1)
+                    s2 = _fma2(a[c, 2], left, right, s2)
+                    s3 = _fma2(a[c, 3], left, right, s3)
+                    s4 = _fma2(a[c, 4], left, right, s4)
+                    s5 = _fma2(a[c, 5], left, right, s5)
                     p += PANEL
                 j = place + min(start, columns - PANEL)
-                _store2_jit(y0, j, s0)
-                _store2_jit(y1, j, s1)
-                _store2_jit(y2, j, s2)
-                _store2_jit(y3, j, s3)
-                _store2_jit(y4, j, s4)
-                _store2_jit(y5, j, s5)
+                _store2(y0, j, s0)
+                _store2(y1, j, s1)
+                _store2(y2, j, s2)
+                _store2(y3, j, s3)
+                _store2(y4, j, s4)
+                _store2(y5, j, s5)
 
 
 multiply_tiles_jit = compiled(multiply_tiles)
@@ -160,7 +161,7 @@ def multiply_transposed(
     The rows of x are those of `multiply_tiles`. Sums are added up in the dtype, in any order.
     """
     rows, depth = product.shape
-    zero = fill(np.float32(0))
+    zero = fill(0.0)
     for o_start in range(0, rows, TILE):
         o = min(o_start, rows - TILE)
         g0, g1, g2, g3, g4, g5 = g[o], g[o + 1], g[o + 2], g[o + 3], g[o + 4], g[o + 5]
@@ -173,30 +174,30 @@ def multiply_transposed(
                 i = place + k
                 v0, v1 = load(x, c0 + k), load(x, c1 + k)
                 v2, v3 = load(x, c2 + k), load(x, c3 + k)
-                s0 = _fma4_jit(load(g0, i), v0, v1, v2, v3, s0)
-                s1 = _fma4_jit(load(g1, i), v0, v1, v2, v3, s1)
-                s2 = _fma4_jit(load(g2, i), v0, v1, v2, v3, s2)
-                s3 = _fma4_jit(load(g3, i), v0, v1, v2, v3, s3)
-                s4 = _fma4_jit(load(g4, i), v0, v1, v2, v3, s4)
-                s5 = _fma4_jit(load(g5, i), v0, v1, v2, v3, s5)
+                s0 = _fma4(load(g0, i), v0, v1, v2, v3, s0)
+                s1 = _fma4(load(g1, i), v0, v1, v2, v3, s1)
+                s2 = _fma4(load(g2, i), v0, v1, v2, v3, s2)
+                s3 = _fma4(load(g3, i), v0, v1, v2, v3, s3)
+                s4 = _fma4(load(g4, i), v0, v1, v2, v3, s4)
+                s5 = _fma4(load(g5, i), v0, v1, v2, v3, s5)
             rest = columns % 16
             if rest:
                 k = columns - 16
                 i = place + k
                 v0, v1 = keep_last(load(x, c0 + k), rest), keep_last(load(x, c1 + k), rest)
                 v2, v3 = keep_last(load(x, c2 + k), rest), keep_last(load(x, c3 + k), rest)
-                s0 = _fma4_jit(keep_last(load(g0, i), rest), v0, v1, v2, v3, s0)
-                s1 = _fma4_jit(keep_last(load(g1, i), rest), v0, v1, v2, v3, s1)
-                s2 = _fma4_jit(keep_last(load(g2, i), rest), v0, v1, v2, v3, s2)
-                s3 = _fma4_jit(keep_last(load(g3, i), rest), v0, v1, v2, v3, s3)
-                s4 = _fma4_jit(keep_last(load(g4, i), rest), v0, v1, v2, v3, s4)
-                s5 = _fma4_jit(keep_last(load(g5, i), rest), v0, v1, v2, v3, s5)
-            _add_up4_jit(product[o], c, s0)
-            _add_up4_jit(product[o + 1], c, s1)
-            _add_up4_jit(product[o + 2], c, s2)
-            _add_up4_jit(product[o + 3], c, s3)
-            _add_up4_jit(product[o + 4], c, s4)
-            _add_up4_jit(product[o + 5], c, s5)
+                s0 = _fma4(keep_last(load(g0, i), rest), v0, v1, v2, v3, s0)
+                s1 = _fma4(keep_last(load(g1, i), rest), v0, v1, v2, v3, s1)
+                s2 = _fma4(keep_last(load(g2, i), rest), v0, v1, v2, v3, s2)
+                s3 = _fma4(keep_last(load(g3, i), rest), v0, v1, v2, v3, s3)
+                s4 = _fma4(keep_last(load(g4, i), rest), v0, v1, v2, v3, s4)
+                s5 = _fma4(keep_last(load(g5, i), rest), v0, v1, v2, v3, s5)
+            _add_up4(product[o], c, s0)
+            _add_up4(product[o + 1], c, s1)
+            _add_up4(product[o + 2], c, s2)
+            _add_up4(product[o + 3], c, s3)
+            _add_up4(product[o + 4], c, s4)
+            _add_up4(product[o + 5], c, s5)
 
 
 multiply_transposed_jit = compiled(multiply_transposed)

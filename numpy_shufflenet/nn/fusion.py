@@ -139,38 +139,38 @@ class Chain:
 
 def _fused(layers: tuple[Layer, ...], training: bool, kernels: bool) -> Iterator[Step]:
     """Yield the layers, those that can run as one together."""
-    i = 0
-    while i < len(layers):
-        length, run = _channelwise(layers[i:]) if training and kernels else (0, None)
+    while layers:
+        run, length = _channelwise(layers) if training and kernels else (None, 0)
         if run is None:
-            length, run = _pair(layers[i:], training)
-        yield run or layers[i]
-        i += length if run else 1
+            run, length = _pair(layers, training)
+        yield run or layers[0]
+        layers = layers[length or 1 :]
 
 
-def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[int, Pair | None]:
-    """Return the first two layers as a pair, if there is such an operation."""
+def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[Step | None, int]:
+    """Return the first two layers as a pair, if there is such an operation, and their number."""
     match layers:
         case (OperationLayer() as first, OperationLayer() as second, *_):
             names = first.operation_in(training), second.operation_in(training)
             if names in FUSED:
-                return 2, Pair(first, second, FUSED[names])
-    return 0, None
+                return Pair(first, second, FUSED[names]), 2
+    return None, 0
 
 
-def _channelwise(layers: tuple[Layer, ...]) -> tuple[int, Channelwise | None]:
-    """Return how many of the first layers run channel by channel, and these."""
+def _channelwise(layers: tuple[Layer, ...]) -> tuple[Step | None, int]:
+    """Return those of the first layers that run channel by channel, and their number."""
+    before: BatchNorm2d | None = None
+    relu: ReLU | None = None
+    shuffle: ChannelShuffle | None = None
+    rest = layers
     match layers:
-        case (BatchNorm2d() as before, ReLU() as relu, ChannelShuffle() as shuffle, *rest):
-            pass
-        case (BatchNorm2d() as before, ReLU() as relu, *rest):
-            shuffle = None
-        case _:
-            before = relu = shuffle = None
-            rest = list(layers)
+        case (BatchNorm2d() as before, ReLU() as relu, ChannelShuffle() as shuffle, *_):
+            rest = layers[3:]
+        case (BatchNorm2d() as before, ReLU() as relu, *_):
+            rest = layers[2:]
     match rest:
         case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
             if conv.multiplier == 1:
-                length = len(layers) - len(rest) + 2
-                return length, Channelwise(before, relu, shuffle, conv, after)
-    return 0, None
+                run = Channelwise(before, relu, shuffle, conv, after)
+                return run, len(layers) - len(rest) + 2
+    return None, 0
