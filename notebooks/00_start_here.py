@@ -40,7 +40,7 @@
 # | 12 four guidelines | measure on your own machine what makes a network fast |
 # | 13 ShuffleNet V2 | assemble the network that follows from them |
 # | 14 training | train both on real images, and look at what they learned to see |
-# | 15 making it fast | get from loops to NumPy to machine code |
+# | 15 making it fast | get from loops to NumPy to machine code, and say what your machine allows |
 #
 # You need Python, and a little of NumPy: arrays, shapes, `sum(axis=...)`. A lesson takes 30 to 60
 # minutes. They build on each other; if you know convolutions well, read 1 and go on with 3.

@@ -29,8 +29,8 @@ from IPython.display import display
 
 from numpy_shufflenet import cost, models, nn, plots
 from numpy_shufflenet.cost import guidelines, stacks
-from numpy_shufflenet.cost.timing import median_interval
 from numpy_shufflenet.steps.pointwise_conv2d import pointwise_conv2d_forward_steps
+from numpy_shufflenet.timing import median_interval
 
 # %% [markdown]
 # ## Predict first

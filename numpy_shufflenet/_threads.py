@@ -8,10 +8,13 @@ How work is cut into pieces never depends on the number of threads in a way that
 result: either pieces are independent (channels), or they are cut by shape alone.
 """
 
+import contextlib
+import ctypes
 import math
 import os
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -31,17 +34,36 @@ class _Crew:
 
     def __init__(self) -> None:
         self.queues: list[SimpleQueue[Any]] = []
+        self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
+        self.core = -1  # that they leave to whoever calls them
 
-    def queue(self, number: int) -> "SimpleQueue[Any]":
+    def gather(self, count: int) -> "list[SimpleQueue[Any]]":
+        """Return the queues of so many threads, none of them on the core of this one.
+
+        A thread that is woken up would else often wait on the core of the one that wakes it, which
+        goes on working there, while another core is free; it can take the system a tenth of a
+        second to see that.
+        """
+        core = _this_core()
         with self.lock:
-            while len(self.queues) <= number:
+            started = len(self.queues)
+            while len(self.queues) < count:
                 queue: SimpleQueue[Any] = SimpleQueue()
-                threading.Thread(
+                thread = threading.Thread(
                     target=_work, args=(queue,), name="numpy_shufflenet", daemon=True
-                ).start()
+                )
+                thread.start()
                 self.queues.append(queue)
-            return self.queues[number]
+                self.threads.append(thread)
+            if core >= 0 and (core != self.core or started < count):
+                others = os.sched_getaffinity(0) - {core}
+                for thread in self.threads if others else ():
+                    assert thread.native_id is not None
+                    with contextlib.suppress(OSError):  # the system may not allow it
+                        os.sched_setaffinity(thread.native_id, others)
+                self.core = core
+            return self.queues[:count]
 
 
 def _work(queue: "SimpleQueue[Any]") -> None:
@@ -70,7 +92,22 @@ def _cores() -> int:
     return int(said)
 
 
+def _core_finder() -> Callable[[], int]:
+    """Return a function that returns the number of the core that runs it, or -1."""
+    if not hasattr(os, "sched_setaffinity"):
+        return lambda: -1
+    try:
+        find = ctypes.CDLL(None).sched_getcpu
+    except (OSError, AttributeError):
+        return lambda: -1
+    find.argtypes, find.restype = (), ctypes.c_int
+    result: Callable[[], int] = find
+    return result
+
+
+_this_core = _core_finder()
 _crew = _Crew()
+_team = threading.Lock()  # held by whose threads wait for each other
 _num_threads = _cores()
 
 
@@ -108,16 +145,37 @@ def share(count: int, run: Run, work: int) -> None:
         return
     # All are done at the same time if those that have to wake up first do less.
     theirs = (1 - min(WAKE / work, 1)) / pieces
-    ends = [count - math.ceil(count * theirs * (pieces - 1 - i)) for i in range(pieces)]
+    ends = [0, *(count - math.ceil(count * theirs * i) for i in reversed(range(pieces)))]
+    _spread(run, list(pairwise(ends)))
+
+
+def together(run: Run) -> None:
+    """Call run(number, threads) on every thread at the same time; they may wait for each other.
+
+    There is one thread only, if the others are at work with somebody else.
+    """
+    threads = 1 if getattr(_inside, "share", False) else _num_threads
+    if threads == 1 or not _team.acquire(blocking=False):
+        run(0, 1)
+        return
+    try:
+        _spread(run, [(number, threads) for number in range(threads)])
+    finally:
+        _team.release()
+
+
+def _spread(run: Run, arguments: list[tuple[int, int]]) -> None:
+    """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
-    for i in range(1, pieces):
-        _crew.queue(i - 1).put((run, ends[i - 1], ends[i], done))
+    queues = _crew.gather(len(arguments) - 1)
+    for queue, (first, last) in zip(queues, arguments[1:], strict=True):
+        queue.put((run, first, last, done))
     _inside.share = True
     try:
-        run(0, ends[0])
+        run(*arguments[0])
     finally:
         _inside.share = False
-        errors = [done.get() for _ in range(1, pieces)]
+        errors = [done.get() for _ in arguments[1:]]
     for error in errors:
         if error is not None:
             raise error
@@ -178,8 +236,9 @@ single_threaded_blas = _Blas()
 
 def _forget() -> None:
     """A forked process has none of the threads, and may have copied a lock that was held."""
-    global _crew, single_threaded_blas
+    global _crew, _team, single_threaded_blas
     _crew = _Crew()
+    _team = threading.Lock()
     _inside.share = False
     single_threaded_blas.lock = threading.Lock()
     if single_threaded_blas.users:

@@ -39,6 +39,8 @@ class Call(NamedTuple):
 def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]:
     """Run NAME_forward; return its output, and the call for `backward`."""
     operation = operations.find(name)
+    if recorder := getattr(_local, "recorder", None):
+        return recorder(name, *arrays, **hyperparameters), Call(operation, "none", None)
     floor = "kernels" if operation.kernel and current() == "numba" else "ops"
     y, cache = operation.forward(floor)(*arrays, **hyperparameters)
     return y, Call(operation, floor, cache)
@@ -167,6 +169,20 @@ def inferring() -> bool:
     return getattr(_local, "inferring", False)
 
 
+@contextmanager
+def recording(recorder: Callable[..., Any]) -> Iterator[None]:
+    """In this block and thread, call recorder(name, *arrays, **hyperparameters) for `forward`.
+
+    So a network's own forward tells which operations it consists of, and on what; see `plan`.
+    """
+    _local.recorder = recorder
+    try:
+        with inference():
+            yield
+    finally:
+        _local.recorder = None
+
+
 # Layout
 
 
@@ -178,6 +194,8 @@ def channel_major(x: Array) -> Array:
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
     """
+    if getattr(_local, "recorder", None):
+        return x
     if current() == "numba" and x.dtype.kind == "f":
         from numpy_shufflenet.kernels._layout import as_image, as_rows
 

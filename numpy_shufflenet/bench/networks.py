@@ -76,15 +76,15 @@ def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassif
 def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
     import torch
 
-    from numpy_shufflenet.bench.torch_peer import to_torch
+    from numpy_shufflenet.torch_peer import to_torch
 
     model = with_real_statistics(NETWORKS[name]())
-    folded = model.fold()
+    plan, folded = model.plan(), model.fold()
     x = _images(batch, 224)
     work, goal = f"{name}, inference", {1: 3.0, 32: 2.0}.get(batch)
 
     def ours() -> Array:
-        return folded.infer(x)
+        return plan(x)
 
     def against(peer: str, theirs: Callable[[], Any], goal: float | None) -> Comparison:
         def results() -> tuple[list[Any], list[Any]]:
@@ -121,6 +121,8 @@ def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
         found.append(against("torch.compile", run_compiled, None))
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
         found.append(against("ONNX Runtime", _onnx(net, x), 1.0))
+
+    found.append(against("our layers, folded", lambda: folded.infer(x), None))
 
     def numpy_only() -> Array:
         with backend.use("numpy"):
@@ -173,7 +175,7 @@ def torch_training_step(
     """Return the same for PyTorch, starting from the model's weights."""
     import torch
 
-    from numpy_shufflenet.bench.torch_peer import to_torch
+    from numpy_shufflenet.torch_peer import to_torch
 
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     x, labels = _images(batch, size, model.in_channels), _labels(batch, model.num_classes)

@@ -1,6 +1,5 @@
 """Every operation of V1 and V2 at the shapes that the 1x networks have for 224 pixels."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -27,12 +26,9 @@ class Case(NamedTuple):
         """Return the FLOPs of a forward and the bytes that it must move; None if no convolution."""
         if not self.operation.endswith("conv2d"):
             return None
-        (w,) = self.weights
-        _, height, width = self.images[0]
-        stride = self.hyperparameters.get("stride", 1)
-        outputs = batch * w[0] * -(-height // stride) * -(-width // stride)
-        inputs = batch * math.prod(self.images[0])
-        return 2 * outputs * math.prod(w[1:]), 4 * (inputs + outputs + math.prod(w))
+        shapes = {"x": (batch, *self.images[0]), "w": self.weights[0]}
+        counts = find(self.operation).cost(shapes, self.hyperparameters).forward
+        return 2 * counts.multiply_adds, 4 * counts.memory_access
 
 
 HALF = {"stride": 2, "padding": 1}

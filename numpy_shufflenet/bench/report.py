@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numpy_shufflenet import __version__, backend
+from numpy_shufflenet import __version__, backend, plots
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
 from numpy_shufflenet.bench.timing import Row
@@ -170,38 +170,21 @@ def bars(rows: Sequence[Row]) -> "Figure":
 
 def roofline(rows: Sequence[Row], machine: Machine) -> "Figure":
     """Draw the speed of each convolution below what memory and arithmetic allow."""
-    figure = _figure(7, 4.6)
-    axes = figure.subplots()
-    intensity = np.geomspace(0.25, 256, 100)  # FLOP a byte
-    roof = np.minimum(machine.gflops, machine.gbytes * intensity)
-    axes.loglog(intensity, roof, color="black", label="this machine: copying, multiplying matrices")
     cases = {f"{case.work}: forward": case for case in CASES}
     batch = max(row.batch for row in rows if row.group == "operation")
+    series: dict[str, list[plots.Work]] = {"ours": [], "PyTorch": []}
     for row in rows:
         numbers = cases[row.work].work_in_numbers(row.batch) if row.work in cases else None
-        if numbers is None or row.batch != batch:
-            continue
-        flops, moved = numbers
-        x = flops / moved
-        axes.plot(x, flops / row.ours / 1e9, "o", color=BLUE)
-        axes.plot(x, flops / row.theirs / 1e9, "x", color=ORANGE)
-        axes.annotate(
-            row.work.removesuffix(": forward"),
-            (x, flops / row.ours / 1e9),
-            fontsize=7,
-            xytext=(4, 4),
-            textcoords="offset points",
-        )
-    axes.plot([], [], "o", color=BLUE, label="ours")
-    axes.plot([], [], "x", color=ORANGE, label="PyTorch")
-    axes.set(
-        xlabel="FLOP for each byte that must be moved",
-        ylabel="GFLOP/s",
+        if numbers is not None and row.batch == batch:
+            label = row.work.removesuffix(": forward")
+            series["ours"].append(plots.Work(label, *numbers, row.ours))
+            series["PyTorch"].append(plots.Work("", *numbers, row.theirs))
+    return plots.roofline(
+        series,
+        gflops=machine.gflops,
+        gbytes=machine.gbytes,
         title=f"Convolutions, forward, batch {batch}",
     )
-    axes.legend(frameon=False, loc="lower right")
-    axes.grid(alpha=0.3, which="both")
-    return figure
 
 
 def growth_curves(growth: Sequence[Growth]) -> "Figure":

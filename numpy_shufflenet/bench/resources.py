@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet import backend
+from numpy_shufflenet.timing import interleave
+
+PRODUCTS = 10  # of matrices, in a row
 
 MEMORY_CASES = {
     "V2 1x, training step, batch 32": ("shufflenet_v2(seed=0)", 32, 224),
@@ -174,9 +176,9 @@ def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
         model = with_real_statistics(shufflenet_v2(seed=0), 64)
         if kind == "training step":
             return our_training_step(model, batch, side)
-        folded = model.fold()
+        plan = model.plan()
         x = np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32)
-        return lambda: folded.infer(x)
+        return lambda: plan(x)
 
     for kind in ("inference", "training step"):
         for axis, sizes in (("batch", batches), ("pixels a side", sides)):
@@ -185,7 +187,8 @@ def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
                 seconds = []
                 for size in sizes:
                     batch, side = (size, 128) if axis == "batch" else (4, size)
-                    seconds.append(_median_seconds(runner(kind, batch, side)))
+                    found = interleave({kind: runner(kind, batch, side)}, rounds=5, min_seconds=0)
+                    seconds.append(float(np.median(found[kind])))
                 return Growth(f"V2 1x, {kind}", axis, sizes, tuple(seconds))
 
             yield f"growth of {kind} with {axis}", measure
@@ -210,7 +213,7 @@ def machine() -> Machine:
 
     def multiply(first: int, last: int) -> None:
         for i in range(first, last):
-            for _ in range(100):
+            for _ in range(PRODUCTS):
                 np.matmul(a, b, out=outs[i])
 
     def copy(first: int, last: int) -> None:
@@ -218,20 +221,17 @@ def machine() -> Machine:
             np.copyto(target[i], source[i])
 
     with single_threaded_blas:
-        flops = 2 * 256**3 * 100 * threads
-        gflops = flops / _median_seconds(lambda: share(threads, multiply, 1 << 30)) / 1e9
-        gbytes = 2 * source.nbytes / _median_seconds(lambda: share(threads, copy, 1 << 30)) / 1e9
-    return Machine(gflops, gbytes)
-
-
-def _median_seconds(run: Callable[[], Any], repeats: int = 5) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+        flops = 2 * 256**3 * PRODUCTS * threads
+        seconds = interleave(
+            {
+                "multiply": lambda: share(threads, multiply, 1 << 30),
+                "copy": lambda: share(threads, copy, 1 << 30),
+            },
+            rounds=21,  # short ones: some are not interrupted
+            min_seconds=0,
+        )
+    multiplying, copying = (float(seconds[name].min()) for name in ("multiply", "copy"))
+    return Machine(flops / multiplying / 1e9, 2 * source.nbytes / copying / 1e9)
 
 
 def _python(code: str, **environment: str) -> str:

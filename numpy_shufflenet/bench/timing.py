@@ -1,18 +1,15 @@
-"""Timing in pairs: two contenders take turns, so that what else the machine does hits both.
+"""Comparisons in pairs: two contenders that must compute the same, and then take turns."""
 
-A sample is as many calls as take a few milliseconds. The ratio is taken pair by pair, and its
-median is what counts: absolute times move with the machine's load, a ratio hardly does.
-"""
-
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-SAMPLE_SECONDS = 4e-3  # at the least
-WARM_SECONDS = 10e-3  # before each, not counted: the other's threads may still be spinning
+from numpy_shufflenet.timing import interleave
+
+SAMPLE_SECONDS = 4e-3
+WARM_SECONDS = 10e-3
 
 
 @dataclass(frozen=True)
@@ -98,22 +95,20 @@ def compare(comparison: Comparison, pairs: int) -> Row:
             f"{comparison.peer} differ by {difference:.1e}, relative to the largest number; "
             f"at most {comparison.tolerance:.0e} is rounding"
         )
-    ours, theirs = comparison.ours, comparison.theirs
-    calls = [_calls(run) for run in (ours, theirs)]
-    samples = np.array(
-        [
-            [_sample(run, n) for run, n in zip((ours, theirs), calls, strict=True)]
-            for _ in range(pairs)
-        ]
-    )
-    ratios = samples[:, 1] / samples[:, 0]
+    ours, theirs = interleave(
+        {"ours": comparison.ours, "theirs": comparison.theirs},
+        rounds=pairs,
+        min_seconds=SAMPLE_SECONDS,
+        warm_seconds=WARM_SECONDS,
+    ).values()
+    ratios = theirs / ours
     return Row(
         comparison.group,
         comparison.work,
         comparison.batch,
         comparison.peer,
-        float(np.median(samples[:, 0])),
-        float(np.median(samples[:, 1])),
+        float(np.median(ours)),
+        float(np.median(theirs)),
         float(np.median(ratios)),
         float(np.quantile(ratios, 0.25)),
         float(np.quantile(ratios, 0.75)),
@@ -121,24 +116,6 @@ def compare(comparison: Comparison, pairs: int) -> Row:
         difference,
         comparison.goal,
     )
-
-
-def _calls(run: Callable[[], Any]) -> int:
-    """Warm up, and return how many calls make a sample."""
-    run()
-    start = time.perf_counter()
-    run()
-    return max(1, round(SAMPLE_SECONDS / max(time.perf_counter() - start, 1e-7)))
-
-
-def _sample(run: Callable[[], Any], calls: int) -> float:
-    start = time.perf_counter()
-    while time.perf_counter() < start + WARM_SECONDS:
-        run()
-    start = time.perf_counter()
-    for _ in range(calls):
-        run()
-    return (time.perf_counter() - start) / calls
 
 
 def _difference(ours: list[Any], theirs: list[Any]) -> float:

@@ -16,8 +16,8 @@ from numpy_shufflenet import backend
 from numpy_shufflenet.cost import stacks
 from numpy_shufflenet.cost.closed_forms import lower_bound
 from numpy_shufflenet.cost.network import count
-from numpy_shufflenet.cost.timing import Interval, interleave, median_interval
 from numpy_shufflenet.nn import Layer
+from numpy_shufflenet.timing import Interval, interleave, median_interval
 
 PIXELS = 56
 SIZES = ("x1", "x2", "x4")
@@ -439,9 +439,20 @@ def _ours(model: Layer, x: Any) -> Callable[[], object]:
 
 
 def _torch(model: Layer, x: Any) -> Callable[[], object]:
-    from numpy_shufflenet.cost.in_torch import in_torch
+    try:
+        import torch
+    except ImportError:
+        message = 'measuring PyTorch needs it: pip install "numpy_shufflenet[peers]"'
+        raise ImportError(message) from None
+    from numpy_shufflenet.torch_peer import to_torch
 
-    return in_torch(model, x)
+    network, images = to_torch(model, inplace=False).eval(), torch.from_numpy(x)
+
+    def forward() -> Any:
+        with torch.inference_mode():
+            return network(images)
+
+    return forward
 
 
 IMPLEMENTATIONS: Mapping[str, Callable[[Layer, Any], Callable[[], object]]] = {

@@ -243,6 +243,7 @@ CASES: dict[str, Callable[[Maker], Case]] = {
     "pointwise_conv2d": pointwise_conv2d,
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
+    "batch_norm_relu": batch_norm,
     "channel_shuffle": channel_shuffle,
     "channel_unshuffle": channel_shuffle,
     "channel_split": channel_split,

@@ -59,6 +59,7 @@ HYPERPARAMETERS = {
     "pointwise_conv2d": ("groups",),
     "batch_norm": ("eps",),
     "batch_norm_inference": ("eps",),
+    "batch_norm_relu": ("eps",),
     "channel_shuffle": ("groups",),
     "channel_unshuffle": ("groups",),
     "channel_split": ("sizes",),

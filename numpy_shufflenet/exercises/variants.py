@@ -142,6 +142,15 @@ def _batch_norm_dx(
     return results
 
 
+def _then_relu(function: Callable[[Case], Results]) -> Callable[[Case], Results]:
+    """Return a forward that has the mistake of another, and a ReLU behind it."""
+
+    def results(case: Case) -> Results:
+        return tuple(np.maximum(y, 0) for y in function(case))
+
+    return results
+
+
 def _mean(a: Array) -> Array:
     return a.mean(axis=(0, 2, 3), keepdims=True)
 
@@ -297,6 +306,14 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
 VARIANTS["conv2d_backward"] += (
     ("your dw and db are those of the last image only: add up the whole batch", _only(-1)),
     ("your dw and db are those of the first image only: add up the whole batch", _only(0)),
+)
+VARIANTS["batch_norm_relu_forward"] = (
+    ("the ReLU is missing", find("batch_norm_forward").target),
+    (
+        "the ReLU comes after batch normalisation, not before it",
+        _with("batch_norm_forward", x=lambda x: np.maximum(x, 0)),
+    ),
+    *((said, _then_relu(mistake)) for said, mistake in VARIANTS["batch_norm_forward"]),
 )
 VARIANTS["channel_unshuffle_forward"] = (
     (

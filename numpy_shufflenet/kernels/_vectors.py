@@ -13,17 +13,15 @@ one or a few instructions of the processor, on 16 numbers of float32: two regist
 a register holds less. Indices are not checked, and may not be negative.
 """
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import lower_builtin, models, register_model, type_callable
+from numba.extending import models, register_model
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._emit import call, emits
 
 WIDTH = 16
 
@@ -31,6 +29,11 @@ WIDTH = 16
 def load(row: Array, i: int) -> Array:
     """Return row[i], ..., row[i + 15]."""
     return row[i : i + WIDTH].copy()
+
+
+def at(row: Array, i: int) -> Any:
+    """Return row[i]; compiled, i counts from the front even where it isn't known to be positive."""
+    return row[i]
 
 
 def load_even(row: Array, i: int) -> Array:
@@ -43,7 +46,7 @@ def store(row: Array, i: int, v: Array) -> None:
     row[i : i + WIDTH] = v
 
 
-def fill(number: float) -> Array:
+def fill(number: Any) -> Array:
     """Return the number 16 times."""
     return np.full(WIDTH, number, np.float32)
 
@@ -58,7 +61,7 @@ def add(a: Array, b: Array) -> Array:
     return a + b
 
 
-def scale(number: float, v: Array) -> Array:
+def scale(number: Any, v: Array) -> Array:
     """Return number * v."""
     return number * v
 
@@ -73,7 +76,7 @@ def relu(v: Array) -> Array:
     return np.where(v < 0, np.float32(0), v)
 
 
-def total(v: Array, count: int) -> float:
+def total(v: Array, count: int) -> Any:
     """Return the sum of the first `count` numbers, added one after the other."""
     result = np.float32(0)
     for number in v[:count]:
@@ -81,7 +84,7 @@ def total(v: Array, count: int) -> float:
     return result
 
 
-def add_up(v: Array) -> float:
+def add_up(v: Array) -> Any:
     """Return the sum of the 16 numbers, in any order."""
     return v.sum()
 
@@ -103,7 +106,7 @@ _ZERO = ir.Constant(_VECTOR, [0.0] * WIDTH)
 _INDEX = ir.IntType(32)
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """16 numbers of float32."""
 
     def __init__(self) -> None:
@@ -114,41 +117,9 @@ vector = VectorType()
 
 
 @register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any):
-        super().__init__(manager, kind, _VECTOR)
-
-
-def _compiles(function: Callable[..., Any], result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Let the decorated one write the instructions of `function` for these types of arguments."""
-
-    @type_callable(function)
-    def _type(context: Any) -> Callable[..., Any]:
-        def typer(*given: Any) -> Any:
-            return result
-
-        typer.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-        return typer
-
-    def decorate(emit: Callable[..., Any]) -> Callable[..., Any]:
-        @lower_builtin(function, *arguments)
-        def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            values = [
-                context.make_array(kind)(context, builder, value).data
-                if isinstance(kind, types.Array)
-                else context.cast(builder, value, kind, types.intp)
-                if isinstance(kind, types.Integer)
-                else context.cast(builder, value, kind, types.float32)
-                if isinstance(kind, types.Float)
-                else value
-                for kind, value in zip(signature.args, values, strict=True)
-            ]
-            written = emit(builder, *values)
-            return context.get_dummy_value() if written is None else written
-
-        return emit
-
-    return decorate
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
 def _address(builder: Any, data: Any, i: Any) -> Any:
@@ -170,65 +141,69 @@ def _lanes(numbers: Any) -> Any:
     return ir.Constant(ir.VectorType(_INDEX, WIDTH), list(numbers))
 
 
-@_compiles(load, vector, types.Array, types.Integer)
+@emits(load, vector, types.Array, types.Integer)
 def _emit_load(builder: Any, data: Any, i: Any) -> Any:
     return _load(builder, data, i)
 
 
-@_compiles(load_even, vector, types.Array, types.Integer)
+@emits(at, lambda row, i: row.dtype, types.Array, types.Integer)
+def _emit_at(builder: Any, data: Any, i: Any) -> Any:
+    return builder.load(builder.gep(data, [i]))
+
+
+@emits(load_even, vector, types.Array, types.Integer)
 def _emit_load_even(builder: Any, data: Any, i: Any) -> Any:
     halves = [_load(builder, data, builder.add(i, i.type(skip))) for skip in (0, WIDTH)]
     return builder.shuffle_vector(*halves, _lanes(range(0, 2 * WIDTH, 2)))
 
 
-@_compiles(store, types.none, types.Array, types.Integer, VectorType)
+@emits(store, types.none, types.Array, types.Integer, VectorType)
 def _emit_store(builder: Any, data: Any, i: Any, v: Any) -> None:
     builder.store(v, _address(builder, data, i), align=4)
 
 
-@_compiles(fill, vector, types.Float)
+@emits(fill, vector, types.Float)
 def _emit_fill(builder: Any, number: Any) -> Any:
     return _fill(builder, number)
 
 
 def _fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    fmuladd = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{WIDTH}f32")
-    return builder.call(fmuladd, [a, b, c])
+    return call(builder, f"llvm.fmuladd.v{WIDTH}f32", kind, [a, b, c])
 
 
-@_compiles(fma, vector, VectorType, VectorType, VectorType)
+@emits(fma, vector, VectorType, VectorType, VectorType)
 def _emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _fused(builder, a, b, c)
 
 
-@_compiles(fma, vector, types.Float, VectorType, VectorType)
+@emits(fma, vector, types.Float, VectorType, VectorType)
 def _emit_fma_of_number(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _fused(builder, _fill(builder, a), b, c)
 
 
-@_compiles(add, vector, VectorType, VectorType)
+@emits(add, vector, VectorType, VectorType)
 def _emit_add(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b)
 
 
-@_compiles(scale, vector, types.Float, VectorType)
+@emits(scale, vector, types.Float, VectorType)
 def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
     return builder.fmul(_fill(builder, number), v)
 
 
-@_compiles(maximum, vector, VectorType, VectorType)
+@emits(maximum, vector, VectorType, VectorType)
 def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
     larger = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("!=", a, a))
     return builder.select(larger, a, b)
 
 
-@_compiles(relu, vector, VectorType)
+@emits(relu, vector, VectorType)
 def _emit_relu(builder: Any, v: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", v, _ZERO), _ZERO, v)
 
 
-@_compiles(total, types.float32, VectorType, types.Integer)
+@emits(total, types.float32, VectorType, types.Integer)
 def _emit_total(builder: Any, v: Any, count: Any) -> Any:
     result = _FLOAT(0.0)
     for lane in range(WIDTH):
@@ -238,15 +213,14 @@ def _emit_total(builder: Any, v: Any, count: Any) -> Any:
     return result
 
 
-@_compiles(add_up, types.float32, VectorType)
+@emits(add_up, types.float32, VectorType)
 def _emit_add_up(builder: Any, v: Any) -> Any:
     kind = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
     name = f"llvm.vector.reduce.fadd.v{WIDTH}f32"
-    reduce = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(reduce, [_FLOAT(0.0), v], fastmath=("reassoc",))
+    return call(builder, name, kind, [_FLOAT(0.0), v], fastmath=("reassoc",))
 
 
-@_compiles(keep_last, vector, VectorType, types.Integer)
+@emits(keep_last, vector, VectorType, types.Integer)
 def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
     lanes = ir.VectorType(_INDEX, WIDTH)
     start = builder.insert_element(
@@ -259,10 +233,9 @@ def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
     return builder.select(kept, v, _ZERO)
 
 
-@_compiles(prefetch, types.none, types.Array, types.Integer)
+@emits(prefetch, types.none, types.Array, types.Integer)
 def _emit_prefetch(builder: Any, data: Any, i: Any) -> None:
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     address = builder.bitcast(builder.gep(data, [i]), byte)
-    builder.call(fetch, [address, number(0), number(2), number(1)])
+    call(builder, "llvm.prefetch.p0", kind, [address, number(0), number(2), number(1)])

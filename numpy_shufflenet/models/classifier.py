@@ -1,6 +1,6 @@
 """What both networks have in common: an image classifier of stages."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from numpy_shufflenet.nn import (
     Sequential,
     fold,
 )
+
+if TYPE_CHECKING:
+    from numpy_shufflenet.plan import InferencePlan
 
 IMAGES_A_BLOCK = 8  # in inference
 
@@ -95,6 +98,18 @@ class ImageClassifier(Layer):
     def fold(self: Self) -> Self:
         """Return a new model for inference, with batch normalisation folded into convolutions."""
         return fold(self)
+
+    def plan(self) -> "InferencePlan":
+        """Return the network compiled for inference: its fastest form; see `InferencePlan`.
+
+        Raises
+        ------
+        ImportError
+            If Numba isn't installed.
+        """
+        from numpy_shufflenet.plan import InferencePlan
+
+        return InferencePlan(self)
 
     def _check_images(self, x: Array) -> None:
         if getattr(x, "ndim", None) != 4 or x.shape[1] != self.in_channels:

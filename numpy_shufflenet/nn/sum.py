@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from numpy_shufflenet import backend
 from numpy_shufflenet.nn.layer import Layer
 
 
@@ -30,14 +31,14 @@ class Sum(Layer):
             part = branch.forward(x, training=training)
             if part.shape != y.shape:
                 raise ValueError(f"a branch returned shape {part.shape}, but the first {y.shape}")
-            y = y + part
+            y, _ = backend.forward("add", y, part)
         return y
 
     def _backward(self, dy: Any) -> Any:
         first, *rest = self._branches
         dx = first.backward(dy)
         for branch in rest:
-            dx = dx + branch.backward(dy)
+            dx, _ = backend.forward("add", dx, branch.backward(dy))
         return dx
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:

@@ -27,9 +27,11 @@ from numpy_shufflenet.plots.moving import (
     unit,
     unit_channels,
 )
+from numpy_shufflenet.plots.roofline import Work, roofline
 
 __all__ = [
     "MovingPicture",
+    "Work",
     "activations",
     "channels_at_budget",
     "confusion_matrix",
@@ -44,6 +46,7 @@ __all__ = [
     "occlusion_map",
     "predictions",
     "reachability",
+    "roofline",
     "save",
     "shuffle_wires",
     "step_through",

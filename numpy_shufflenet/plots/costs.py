@@ -18,16 +18,21 @@ KIND_COLOURS = (
 )
 
 
-def cost_by_layer(layers: Sequence[Any], title: str) -> "Figure":
+def cost_by_layer(
+    layers: Sequence[Any], title: str, seconds: Sequence[float] | None = None
+) -> "Figure":
     """Draw multiply-adds and memory access of a network, layer by layer, in colours of kinds.
 
     Parameters
     ----------
     layers : sequence of cost.LayerCost
     title : str
+    seconds : sequence of float, optional
+        The time of each layer, drawn below.
     """
-    figure = _figure(11, 5.2)
-    above, below = figure.subplots(2, 1, sharex=True)
+    rows = 2 if seconds is None else 3
+    figure = _figure(11, 2.6 * rows)
+    above, below, *times = figure.subplots(rows, 1, sharex=True)
     colours = _colours([layer.kind for layer in layers])
     present = {layer.kind for layer in layers if layer.cost.forward.memory_access}
     kinds = [kind for kind in colours if kind in present]
@@ -41,9 +46,14 @@ def cost_by_layer(layers: Sequence[Any], title: str) -> "Figure":
             axes.bar([i for i, _ in chosen], heights, 1.0, color=colours[kind], label=kind)
         axes.set_ylabel(label)
         _plain(axes)
-    below.set_xlabel("layer, in the order of forward")
+    for axes in times:
+        shades = [colours[layer.kind] for layer in layers]
+        axes.bar(range(len(layers)), 1e3 * np.asarray(seconds), 1.0, color=shades)
+        axes.set_ylabel("time, ms")
+        _plain(axes)
+    (times or [below])[-1].set_xlabel("layer, in the order of forward")
     above.set_title(title)
-    above.legend(frameon=False, ncols=4, fontsize=8)
+    above.legend(frameon=False, ncols=4, fontsize=8, loc="upper center")
     return figure
 
 

@@ -62,6 +62,7 @@ def test_starting_imports_nothing_slow():
         (["summary", "shufflenet_v1", "--groups", "5"], "groups=5 is not one of 1, 2, 3, 4, 8"),
         (["summary", "shufflenet_v2", "--groups", "3"], "shufflenet_v2 has no such setting"),
         (["summary", "shufflenet_v2", "--dropout", "2"], "rate=2.0"),
+        (["summary", "shufflenet_v2", "--se", "--plan"], "can't run squeeze_excitation"),
         (["check"], "give either a NAME"),
         (["check", "conv2d", "--all"], "give either a NAME"),
         (["evaluate", "missing.safetensors"], "missing.safetensors does not exist"),
@@ -78,6 +79,13 @@ def test_bad_input_gets_one_line_that_names_it(arguments, message, capsys, tmp_p
     assert message in error
     assert len(error.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_summary_lists_the_instructions_of_a_plan(capsys):
+    assert run("summary", "shufflenet_v1", "--scale", "0.25", "--plan") == 0
+    out = capsys.readouterr().out
+    assert "product + shortcut ReLU" in out
+    assert "240x7x7" in out
 
 
 def test_summary_ends_with_the_published_totals(capsys):

@@ -197,6 +197,21 @@ WRONG = {
         lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, axis=(2, 3)),
         "each image alone",
     ),
+    "norm and ReLU, without the ReLU": (
+        "batch_norm_relu_forward",
+        lambda x, gamma, beta, eps: norm(x, gamma, beta, eps),
+        "the ReLU is missing",
+    ),
+    "norm and ReLU, the ReLU first": (
+        "batch_norm_relu_forward",
+        lambda x, gamma, beta, eps: norm(np.maximum(x, 0), gamma, beta, eps),
+        "after batch normalisation, not before",
+    ),
+    "norm and ReLU, with m - 1": (
+        "batch_norm_relu_forward",
+        lambda x, gamma, beta, eps: np.maximum(norm(x, gamma, beta, eps, ddof=1), 0),
+        "ddof=1",
+    ),
     "gamma dropped": (
         "batch_norm_backward",
         lambda dy, x, gamma: norm_backward(dy, x, gamma, with_gamma=False),

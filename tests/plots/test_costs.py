@@ -22,6 +22,16 @@ def test_every_layer_is_a_bar_of_its_cost():
                 assert heights[number] == pytest.approx(expected)
 
 
+def test_times_of_layers_stand_below_their_costs():
+    counted = cost.count(models.shufflenet_v2(scale=0.5), (3, 64, 64))
+    seconds = [0.001 * (i + 1) for i in range(len(counted.layers))]
+    above, _, below = plots.cost_by_layer(counted.layers, "a network", seconds).axes
+    assert [bar.get_height() for bar in bars(below)] == pytest.approx([1e3 * s for s in seconds])
+    colours = {round(bar.get_x() + 0.5): bar.get_facecolor() for bar in bars(above)}
+    for number, bar in enumerate(bars(below)):
+        assert bar.get_facecolor() == colours.get(number, bar.get_facecolor())
+
+
 def test_rows_of_shares_fill_the_width_in_order():
     rows = {"run time": {"ReLU": 1.0, "shuffle": 3.0}, "memory": {"shuffle": 5.0}}
     (axes,) = plots.cost_by_kind(rows, "shares").axes

@@ -1,5 +1,7 @@
 """The same network in PyTorch: a module for each of our layers, with the same weights."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,28 @@ from numpy_shufflenet import nn
 from numpy_shufflenet.models import ImageClassifier
 
 
-def to_torch(layer: nn.Layer) -> tnn.Module:
+def to_torch(layer: nn.Layer, *, inplace: bool = True) -> tnn.Module:
     """Return a PyTorch module that computes what the layer computes; parameters are copied.
+
+    Parameters
+    ----------
+    layer : Layer
+    inplace : bool
+        Whether ReLU writes to its input, as usual in networks; not possible where another layer
+        reads that as well.
 
     Raises
     ------
     ValueError
         If there is a layer that PyTorch's peer isn't written for.
     """
+    convert_all = partial(to_torch, inplace=inplace)
     if isinstance(layer, ImageClassifier | nn.Sequential):
-        return tnn.Sequential(*map(to_torch, layer.children().values()))
+        return tnn.Sequential(*map(convert_all, layer.children().values()))
+    if isinstance(layer, nn.Sum):
+        return _Sum(map(convert_all, layer.children().values()))
+    if isinstance(layer, nn.ReLU):
+        return tnn.ReLU(inplace)
     for kind, convert in CONVERTERS.items():
         if isinstance(layer, kind):
             return convert(layer)
@@ -119,6 +133,19 @@ class _V2Unit(tnn.Module):
         return _shuffled(torch.cat([left, self.branch2(right)], 1), 2)
 
 
+class _Sum(tnn.Module):
+    def __init__(self, branches: Iterable[tnn.Module]):
+        super().__init__()
+        self.branches = tnn.ModuleList(branches)
+
+    def forward(self, x: Any) -> Any:
+        first, *rest = self.branches
+        y = first(x)
+        for branch in rest:
+            y = y + branch(x)
+        return y
+
+
 class _GlobalPool(tnn.Module):
     def forward(self, x: Any) -> Any:
         return x.mean([2, 3])
@@ -130,7 +157,6 @@ CONVERTERS: dict[type[nn.Layer], Any] = {
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
-    nn.ReLU: lambda layer: tnn.ReLU(inplace=True),
     nn.MaxPool2d: _pool(tnn.MaxPool2d),
     nn.AvgPool2d: _pool(tnn.AvgPool2d),
     nn.GlobalAvgPool: lambda layer: _GlobalPool(),

@@ -1,0 +1,99 @@
+"""Fusing: what follows an operation at once is done while its output is in registers or cache.
+
+    relu        a number is cut off at 0 before it is stored
+    add         a product starts from the shortcut in place of 0
+    depthwise   a product hands over 6 channels at a time, which stay in the first-level cache
+
+Each is possible only where nobody else reads the rows in between.
+"""
+
+from collections import Counter
+
+from numpy_shufflenet.plan.record import Node, Row
+
+CAN_END_IN_RELU = ("convolution", "product", "depthwise", "pool", "add")
+
+
+def fuse(nodes: list[Node]) -> list[Node]:
+    """Return the nodes that remain, in order; the recorded ones are changed in place."""
+    for absorb in (_additions, _relus, _depthwise):
+        nodes = absorb(nodes)
+    return nodes
+
+
+def _additions(nodes: list[Node]) -> list[Node]:
+    """Let products add the shortcut, where one of an addition's sides is a product's output."""
+    readers = _readers(nodes)
+    place = {node: i for i, node in enumerate(nodes)}
+    renamed: dict[Row, Row] = {}
+    kept = []
+    for node in nodes:
+        halves = node.inputs[: node.channels], node.inputs[node.channels :]
+        for rows, shortcut in (halves, halves[::-1]) if node.kind == "add" else ():
+            maker = rows[0].node
+            if (
+                maker.kind == "product"
+                and not maker.shortcut
+                and rows == maker.rows().rows
+                and all(readers[row] == 1 for row in rows)
+                and all(place[row.node] < place[maker] for row in shortcut)
+            ):
+                maker.shortcut = shortcut
+                renamed |= {Row(node, i): row for i, row in enumerate(rows)}
+                break
+        else:
+            kept.append(node)
+    return _rename(kept, renamed)
+
+
+def _relus(nodes: list[Node]) -> list[Node]:
+    """Let the operations before a ReLU end in it, where nobody else reads them."""
+    readers = _readers(nodes)
+    renamed: dict[Row, Row] = {}
+    kept = []
+    for node in nodes:
+        makers = {row.node for row in node.inputs}
+        outputs = {row for maker in makers for row in maker.rows().rows}
+        if (
+            node.kind == "relu"
+            and all(maker.kind in CAN_END_IN_RELU and not maker.relu for maker in makers)
+            and outputs == set(node.inputs)
+            and all(readers[row] == 1 for row in outputs)
+        ):
+            for maker in makers:
+                maker.relu = True
+            renamed |= {Row(node, i): row for i, row in enumerate(node.inputs)}
+        else:
+            kept.append(node)
+    return _rename(kept, renamed)
+
+
+def _depthwise(nodes: list[Node]) -> list[Node]:
+    """Let depthwise convolutions follow at once on the product that they alone read."""
+    readers = _readers(nodes)
+    gone = set()
+    for node in nodes:
+        if node.kind != "depthwise":
+            continue
+        maker = node.inputs[0].node
+        if (
+            maker.kind == "product"
+            and not maker.shortcut
+            and set(node.inputs) == set(maker.rows().rows)
+            and all(readers[row] == 1 for row in node.inputs)
+        ):
+            node.before = maker
+            gone.add(maker)
+    return [node for node in nodes if node not in gone]
+
+
+def _readers(nodes: list[Node]) -> Counter[Row]:
+    """Count how often each row is read."""
+    return Counter(row for node in nodes for row in node.reads())
+
+
+def _rename(nodes: list[Node], renamed: dict[Row, Row]) -> list[Node]:
+    for node in nodes:
+        node.inputs = tuple(renamed.get(row, row) for row in node.inputs)
+        node.shortcut = tuple(renamed.get(row, row) for row in node.shortcut)
+    return nodes

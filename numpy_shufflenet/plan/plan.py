@@ -1,0 +1,158 @@
+"""The plan: a network ready to run, on images of any size."""
+
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from numpy_shufflenet import _threads
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn import Layer, fold
+from numpy_shufflenet.plan import machine
+from numpy_shufflenet.plan.fuse import fuse
+from numpy_shufflenet.plan.program import Program, assemble
+from numpy_shufflenet.plan.record import record
+
+Shape = tuple[int, int, int]
+MOST_ALONE = 8  # runs on one thread, before threads try to run together again
+
+
+class _Room:
+    """Where one run of a program works."""
+
+    def __init__(self, program: Program):
+        self.memory = np.zeros(program.memory, np.float32)
+        self.scratch: list[Array] = []  # of each thread
+        self.arrivals = np.zeros(1, np.int64)
+
+    def prepare(self, program: Program, threads: int) -> None:
+        """Make ready for one run on so many threads."""
+        while len(self.scratch) < threads:
+            self.scratch.append(np.zeros(program.scratch, np.float32))
+        self.arrivals[0] = 0
+
+    def run(self, program: Program, image: Array, logits: Array, thread: int, threads: int) -> None:
+        machine.run_jit(
+            program.instructions,
+            program.tables,
+            program.parameters,
+            self.memory,
+            self.scratch[thread],
+            image,
+            logits,
+            thread,
+            threads,
+            self.arrivals,
+        )
+
+
+class _Pace:
+    """Lets threads run together, unless others are in their way.
+
+    Threads that meet after each instruction wait for the slowest, and where another pool of threads
+    keeps a core busy, that is long: then one thread goes alone for a while, and for longer if that
+    hasn't helped.
+    """
+
+    def __init__(self) -> None:
+        self.best = math.inf  # seconds together
+        self.alone = 0  # so many runs
+        self.pause = 1  # so many the last time
+
+    def run(self, together: Callable[[], None], alone: Callable[[], None], threads: int) -> None:
+        """Run one of both."""
+        if self.alone:
+            self.alone -= 1
+            alone()
+            return
+        start = time.perf_counter()
+        together()
+        seconds = time.perf_counter() - start
+        self.best = min(self.best, seconds)
+        disturbed = seconds > threads * self.best
+        self.pause = min(2 * self.pause, MOST_ALONE) if disturbed else 1
+        self.alone = self.pause if disturbed else 0
+
+
+class InferencePlan:
+    """A network in evaluation mode, with its weights as they are now, that runs at full speed.
+
+    `plan(x)` returns the logits, to rounding those of the model; there is no backward. Several
+    threads may call it at once.
+
+    Parameters
+    ----------
+    model : Layer
+        Its convolutions may be standard, group, depthwise (3x3) and pointwise, each followed by
+        batch normalisation or not; besides, 3x3 pooling of stride 2, global pooling, linear, ReLU,
+        additions, and what moves channels. That is ShuffleNet V1 and V2 (without
+        squeeze-and-excitation), MobileNet and ResNet. Later changes of its weights change nothing
+        here.
+    """
+
+    def __init__(self, model: Layer):
+        self._model = fold(model)
+        self._programs: dict[Shape, Program] = {}
+        self._rooms: defaultdict[int, list[_Room]] = defaultdict(list)
+        self._paces: defaultdict[int, _Pace] = defaultdict(_Pace)
+        self._lock = threading.Lock()
+
+    def __call__(self, x: Array) -> Array:
+        """Return the logits (n, classes) of images x (n, c, h, w), float32.
+
+        Each thread takes images of its own, as long as there are enough; the rest goes through the
+        network one by one, on all threads together. No result depends on their number.
+
+        Raises
+        ------
+        ValueError
+            If x is not such an array, or the network has an operation that a plan can't run.
+        """
+        if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
+            found = f"is a {type(x).__name__}"
+            if isinstance(x, np.ndarray):
+                found = f"has shape {x.shape} and dtype {x.dtype}"
+            raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
+        program = self.program(x.shape[1:])
+        images = np.ascontiguousarray(x).reshape(len(x), math.prod(x.shape[1:]))
+        logits = np.empty((len(x), program.outputs), np.float32)
+
+        def alone(number: int) -> None:
+            with self._room(program, 1) as room:
+                room.run(program, images[number], logits[number], 0, 1)
+
+        def together(number: int) -> None:
+            with self._room(program, most) as room:
+                _threads.together(partial(room.run, program, images[number], logits[number]))
+
+        most = _threads.num_threads()
+        taken = len(x) // most * most
+        _threads.for_each(taken, alone)
+        for number in range(taken, len(x)):
+            self._paces[id(program)].run(partial(together, number), partial(alone, number), most)
+        return logits
+
+    def program(self, shape: Shape) -> Program:
+        """Return the program for images of shape (c, h, w)."""
+        with self._lock:
+            if shape not in self._programs:
+                self._programs[shape] = assemble(fuse(record(self._model, shape)))
+            return self._programs[shape]
+
+    @contextmanager
+    def _room(self, program: Program, threads: int) -> Iterator[_Room]:
+        """Lend a room that nobody works in."""
+        with self._lock:
+            waiting = self._rooms[id(program)]
+            room = waiting.pop() if waiting else _Room(program)
+        room.prepare(program, threads)
+        try:
+            yield room
+        finally:
+            with self._lock:
+                waiting.append(room)

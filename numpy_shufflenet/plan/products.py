@@ -1,0 +1,232 @@
+"""Instructions that multiply: convolutions of 1x1, of any size, and 1x1 with 3x3 after it."""
+
+from typing import Any
+
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
+    add,
+    at,
+    fill,
+    fma,
+    load,
+    load_even,
+    relu,
+    store,
+)
+from numpy_shufflenet.plan.layout import (
+    BIAS,
+    BLOCK,
+    BLOCK_COLUMNS,
+    CHANNELS,
+    COUNT,
+    CUT,
+    DEPTH,
+    DILATION_H,
+    DILATION_W,
+    FILTERED,
+    FILTERS,
+    IN_H,
+    IN_W,
+    KH,
+    KW,
+    LEFT,
+    OPTION,
+    OUT_H,
+    OUT_W,
+    OUTPUTS,
+    ROWS,
+    SHORTCUTS,
+    SOURCES,
+    STRIDE_H,
+    STRIDE_W,
+    TABLE,
+    TAPS,
+    TOP,
+    WEIGHTS,
+    columns_of,
+    round_up,
+)
+from numpy_shufflenet.plan.windows import clear_gaps, window
+
+
+@register_jitable
+def multiply(
+    tables: Array,
+    block: int,
+    parameters: Array,
+    x: Array,
+    start: int,
+    y: Array,
+    to: int,
+    cut: Any,
+    shortcut: Any,
+) -> None:
+    """Compute 16 columns, from `start` on, of the 6 planes of a block, and write them to `to`.
+
+    The sums over all planes that the block reads stay in registers until they are complete.
+    """
+    bias = at(tables, block + BIAS)
+    a0 = fill(at(parameters, bias))
+    a1 = fill(at(parameters, bias + 1))
+    a2 = fill(at(parameters, bias + 2))
+    a3 = fill(at(parameters, bias + 3))
+    a4 = fill(at(parameters, bias + 4))
+    a5 = fill(at(parameters, bias + 5))
+    if shortcut:
+        a0 = add(a0, load(x, at(tables, block + SHORTCUTS) + start))
+        a1 = add(a1, load(x, at(tables, block + SHORTCUTS + 1) + start))
+        a2 = add(a2, load(x, at(tables, block + SHORTCUTS + 2) + start))
+        a3 = add(a3, load(x, at(tables, block + SHORTCUTS + 3) + start))
+        a4 = add(a4, load(x, at(tables, block + SHORTCUTS + 4) + start))
+        a5 = add(a5, load(x, at(tables, block + SHORTCUTS + 5) + start))
+    w = at(tables, block + WEIGHTS)
+    taps = at(tables, block + TAPS)
+    for tap in range(taps, taps + at(tables, block + DEPTH)):
+        v = load(x, at(tables, tap) + start)
+        a0 = fma(at(parameters, w), v, a0)
+        a1 = fma(at(parameters, w + 1), v, a1)
+        a2 = fma(at(parameters, w + 2), v, a2)
+        a3 = fma(at(parameters, w + 3), v, a3)
+        a4 = fma(at(parameters, w + 4), v, a4)
+        a5 = fma(at(parameters, w + 5), v, a5)
+        w += BLOCK
+    if cut:
+        a0 = relu(a0)
+        a1 = relu(a1)
+        a2 = relu(a2)
+        a3 = relu(a3)
+        a4 = relu(a4)
+        a5 = relu(a5)
+    store(y, at(tables, block + OUTPUTS + 5) + to, a5)
+    store(y, at(tables, block + OUTPUTS + 4) + to, a4)
+    store(y, at(tables, block + OUTPUTS + 3) + to, a3)
+    store(y, at(tables, block + OUTPUTS + 2) + to, a2)
+    store(y, at(tables, block + OUTPUTS + 1) + to, a1)
+    store(y, at(tables, block + OUTPUTS) + to, a0)
+
+
+@register_jitable
+def product(
+    instruction: Array, tables: Array, parameters: Array, memory: Array, first: int, last: int
+) -> None:
+    """Convolve 1x1: every plane of the output is a weighted sum of planes of its group."""
+    columns = columns_of(instruction[IN_H], instruction[IN_W])
+    for number in range(first, last):
+        block = instruction[TABLE] + number * BLOCK_COLUMNS
+        for j in range(0, columns, WIDTH):
+            multiply(
+                tables,
+                block,
+                parameters,
+                memory,
+                j,
+                memory,
+                j,
+                instruction[CUT],
+                instruction[OPTION],
+            )
+
+
+@register_jitable
+def product_depthwise(
+    instruction: Array,
+    tables: Array,
+    parameters: Array,
+    memory: Array,
+    scratch: Array,
+    first: int,
+    last: int,
+) -> None:
+    """Convolve 1x1, and each block of the output 3x3 while it is in scratch."""
+    h, w = instruction[IN_H], instruction[IN_W]
+    columns = columns_of(h, w)
+    for number in range(first, last):
+        block = instruction[TABLE] + number * BLOCK_COLUMNS
+        for j in range(0, columns, WIDTH):
+            multiply(tables, block, parameters, memory, j, scratch, j, instruction[OPTION], False)
+        for i in range(tables[block + ROWS]):
+            x = tables[block + OUTPUTS + i]
+            clear_gaps(scratch, x, h, w, 0.0)
+            window(
+                instruction,
+                parameters,
+                tables[block + FILTERS + i],
+                scratch,
+                x,
+                memory,
+                tables[block + FILTERED + i],
+            )
+
+
+@register_jitable
+def convolution(
+    instruction: Array,
+    tables: Array,
+    parameters: Array,
+    memory: Array,
+    scratch: Array,
+    thread: int,
+    threads: int,
+) -> None:
+    """Convolve: what the windows of one row of the output see is copied, and multiplied (im2col).
+
+    Threads share the rows; where a row is shorter than a vector, which then writes into the next
+    one, the first thread does all.
+    """
+    oh, ow = instruction[OUT_H], instruction[OUT_W]
+    if ow < WIDTH:
+        threads = 1
+        if thread > 0:
+            return
+    for row in range(oh * thread // threads, oh * (thread + 1) // threads):
+        gather(instruction, tables, memory, scratch, row)
+        for block in range(instruction[COUNT]):
+            for column in range(0, ow, WIDTH):
+                j = max(0, min(column, ow - WIDTH))
+                multiply(
+                    tables,
+                    instruction[TABLE] + block * BLOCK_COLUMNS,
+                    parameters,
+                    scratch,
+                    j,
+                    memory,
+                    row * (ow + 1) + j,
+                    instruction[CUT],
+                    False,
+                )
+
+
+@register_jitable
+def gather(instruction: Array, tables: Array, memory: Array, scratch: Array, row: int) -> None:
+    """Copy what each tap of the window meets along one row of the output; zeros in the border."""
+    h, w, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_W]
+    stride = instruction[STRIDE_W]
+    to = 0
+    for channel in range(instruction[CHANNELS]):
+        plane = tables[instruction[SOURCES] + channel]
+        for i in range(instruction[KH]):
+            y = row * instruction[STRIDE_H] + i * instruction[DILATION_H] - instruction[TOP]
+            for j in range(instruction[KW]):
+                x = j * instruction[DILATION_W] - instruction[LEFT]  # that column 0 meets
+                first = min(ow, max(0, (stride - 1 - x) // stride))
+                last = min(ow, max(first, (w - 1 - x) // stride + 1))
+                if y < 0 or y >= h:
+                    first, last = ow, ow
+                start = plane + y * (w + 1) + x
+                if stride <= 2:
+                    for column in range(first // WIDTH * WIDTH, last, WIDTH):
+                        if stride == 1:
+                            store(scratch, to + column, load(memory, start + column))
+                        else:
+                            store(scratch, to + column, load_even(memory, start + 2 * column))
+                else:
+                    for column in range(first, last):
+                        scratch[to + column] = memory[start + column * stride]
+                for column in range(first):
+                    scratch[to + column] = 0.0
+                for column in range(last, ow):
+                    scratch[to + column] = 0.0
+                to += round_up(ow)

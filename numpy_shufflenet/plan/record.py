@@ -1,0 +1,229 @@
+"""Recording: a network's own forward, run on names of rows in place of numbers.
+
+A row is one channel of an activation. `Rows` goes through the layers as an array would, and every
+operation that meets it becomes a `Node`. Split, concatenation and shuffle only hand on names, in
+another order: they are done with when the recording is, and cost nothing when the network runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet import backend
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn import Layer
+from numpy_shufflenet.ops._check import as_padding, as_pair
+
+
+class Row(NamedTuple):
+    """One channel of what a node returns."""
+
+    node: "Node"
+    channel: int
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation of the recorded network.
+
+    Attributes
+    ----------
+    kind : str
+        "input", "convolution", "product", "depthwise", "pool", "add", "relu", "mean" or "linear".
+    inputs : tuple of Row
+    channels, h, w : int
+        Of its output.
+    weights, bias : array
+        Weights (o, c / groups, kh, kw) or (o, features), and bias (o,).
+    settings : dict
+        Hyperparameters.
+    relu : bool
+        Whether negative values of its output become 0.
+    shortcut : tuple of Row
+        What a product adds to its output before the ReLU; one row for each channel, or none.
+    before : Node or None
+        A product whose output is the input of a depthwise convolution, and of nothing else.
+    """
+
+    kind: str
+    inputs: tuple[Row, ...]
+    channels: int
+    h: int
+    w: int
+    weights: Array = field(default_factory=lambda: np.empty(0))
+    bias: Array = field(default_factory=lambda: np.empty(0))
+    settings: dict[str, Any] = field(default_factory=dict)
+    relu: bool = False
+    shortcut: tuple[Row, ...] = ()
+    before: "Node | None" = None
+
+    def rows(self) -> "Rows":
+        """Return its whole output."""
+        return Rows(tuple(Row(self, i) for i in range(self.channels)), self.h, self.w)
+
+    def reads(self) -> tuple[Row, ...]:
+        """Return all rows that it reads from memory."""
+        return (self.before.inputs if self.before else self.inputs) + self.shortcut
+
+    def __repr__(self) -> str:
+        return f"Node({self.kind}, {self.channels}x{self.h}x{self.w})"
+
+
+class Rows:
+    """An activation of one image without its numbers: rows by name, and their height and width."""
+
+    ndim = 4
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, rows: tuple[Row, ...], h: int, w: int):
+        self.rows = rows
+        self.h = h
+        self.w = w
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(1, channels, h, w)."""
+        return 1, len(self.rows), self.h, self.w
+
+    def take(self, order: Any) -> "Rows":
+        """Return these rows in another order."""
+        return Rows(tuple(self.rows[i] for i in order), self.h, self.w)
+
+
+def record(model: Layer, shape: tuple[int, int, int]) -> list[Node]:
+    """Return the operations of a network in inference, in order; the last one is its output.
+
+    Parameters
+    ----------
+    model : Layer
+        With batch normalisation folded.
+    shape : (c, h, w)
+        Of one image.
+
+    Raises
+    ------
+    ValueError
+        If the network has an operation that a plan can't run.
+    """
+    recorder = _Recorder()
+    image = recorder.note(Node("input", (), *shape))
+    with backend.recording(recorder):
+        logits = model.forward(image)
+    if not recorder.nodes or logits.rows[0].node is not recorder.nodes[-1]:
+        raise ValueError("the network's output is not that of its last operation")
+    return recorder.nodes
+
+
+class _Recorder:
+    """Writes down every operation that `backend.forward` is asked for."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+
+    def __call__(self, name: str, *arrays: Any, **settings: Any) -> Any:
+        first, relu, _ = name.partition("_relu")
+        handler: Callable[..., Any] | None = getattr(self, first, None)
+        if handler is None:
+            raise ValueError(
+                f"a plan can't run {name}; it runs convolutions (with batch normalisation folded "
+                "into them), pooling, additions, ReLU, and what moves channels"
+            )
+        x = handler(*arrays, **settings)
+        return self.relu(x) if relu else x
+
+    def note(self, node: Node) -> Rows:
+        self.nodes.append(node)
+        return node.rows()
+
+    # What computes
+
+    def conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
+        return self._convolution("convolution", x, w, b, settings)
+
+    group_conv2d = conv2d
+
+    def pointwise_conv2d(self, x: Rows, w: Array, b: Array | None, *, groups: int) -> Rows:
+        return self._convolution("product", x, w, b, {"groups": groups})
+
+    def depthwise_conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
+        _check_window("depthwise_conv2d", w.shape[2:], settings, strides=(1, 2))
+        if len(w) != len(x.rows):
+            raise ValueError("a plan can't run a depthwise convolution of more outputs than inputs")
+        return self._convolution("depthwise", x, w, b, settings)
+
+    def _convolution(
+        self, kind: str, x: Rows, w: Array, b: Array | None, settings: dict[str, Any]
+    ) -> Rows:
+        stride, dilation = (as_pair(key, settings.get(key, 1)) for key in ("stride", "dilation"))
+        (top, bottom), (left, right) = as_padding(settings.get("padding", 0))
+        o, _, kh, kw = w.shape
+        h = (x.h + top + bottom - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+        wide = (x.w + left + right - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+        if h < 1 or wide < 1:
+            raise ValueError(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")
+        geometry = {"stride": stride, "dilation": dilation, "padding": (top, left)}
+        settings = {"groups": settings.get("groups", 1), **geometry}
+        bias = np.zeros(o, np.float32) if b is None else b
+        return self.note(Node(kind, x.rows, o, h, wide, w, bias, settings))
+
+    def max_pool2d(self, x: Rows, **settings: Any) -> Rows:
+        return self._pool("max", x, settings)
+
+    def avg_pool2d(self, x: Rows, **settings: Any) -> Rows:
+        if not settings.pop("count_include_pad", True):
+            raise ValueError("a plan can't run avg_pool2d with count_include_pad=False")
+        return self._pool("average", x, settings)
+
+    def _pool(self, which: str, x: Rows, settings: dict[str, Any]) -> Rows:
+        window = as_pair("kernel_size", settings["kernel_size"])
+        _check_window(f"{which} pooling", window, settings, strides=(2,))
+        h, w = (x.h - 1) // 2 + 1, (x.w - 1) // 2 + 1
+        return self.note(Node("pool", x.rows, len(x.rows), h, w, settings={"which": which}))
+
+    def add(self, x: Rows, y: Rows) -> Rows:
+        return self.note(Node("add", x.rows + y.rows, len(x.rows), x.h, x.w))
+
+    def relu(self, x: Rows) -> Rows:
+        return self.note(Node("relu", x.rows, len(x.rows), x.h, x.w))
+
+    def global_avg_pool(self, x: Rows) -> Rows:
+        return self.note(Node("mean", x.rows, len(x.rows), x.h, x.w))
+
+    def linear(self, x: Rows, w: Array, b: Array | None) -> Rows:
+        bias = np.zeros(len(w), np.float32) if b is None else b
+        return self.note(Node("linear", x.rows, len(w), 1, 1, w, bias))
+
+    # What only moves channels
+
+    def channel_split(self, x: Rows, *, sizes: tuple[int, ...]) -> tuple[Rows, ...]:
+        ends = np.cumsum(sizes)
+        return tuple(x.take(range(end - n, end)) for end, n in zip(ends, sizes, strict=True))
+
+    def channel_concat(self, *parts: Rows) -> Rows:
+        return Rows(sum((part.rows for part in parts), ()), parts[0].h, parts[0].w)
+
+    def channel_shuffle(self, x: Rows, *, groups: int) -> Rows:
+        return x.take(np.arange(len(x.rows)).reshape(groups, -1).T.ravel())
+
+    def channel_concat_shuffle(self, *parts: Rows, groups: int) -> Rows:
+        return self.channel_shuffle(self.channel_concat(*parts), groups=groups)
+
+
+def _check_window(
+    what: str, window: tuple[int, ...], settings: dict[str, Any], *, strides: tuple[int, ...]
+) -> None:
+    """Depthwise convolution and pooling look through the window that ShuffleNets use."""
+    stride = as_pair("stride", settings.get("stride", 1))
+    fits = (
+        tuple(window) == (3, 3)
+        and stride[0] == stride[1] in strides
+        and as_padding(settings.get("padding", 0)) == ((1, 1), (1, 1))
+        and as_pair("dilation", settings.get("dilation", 1)) == (1, 1)
+    )
+    if not fits:
+        raise ValueError(
+            f"a plan can't run {what} with a window of {tuple(window)} and {settings}; it needs "
+            f"3x3, padding 1, stride {' or '.join(map(str, strides))}"
+        )

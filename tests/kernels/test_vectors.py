@@ -1,0 +1,88 @@
+"""Vectors: what each function becomes in compiled code does what its Python says."""
+
+import numba
+import numpy as np
+import pytest
+
+from numpy_shufflenet.kernels import _vectors as v
+
+W = v.WIDTH
+rng = np.random.default_rng(0)
+
+
+def with_specials(*shape):
+    x = rng.normal(size=shape).astype(np.float32)
+    flat = x.reshape(-1)
+    flat[:: flat.size // 5] = (
+        np.nan,
+        np.inf,
+        -np.inf,
+        0.0,
+        -0.0,
+        *[1.0] * (len(flat[:: flat.size // 5]) - 5),
+    )
+    return x
+
+
+def load(x, y, i):
+    v.store(y, 3, v.load(x, i))
+
+
+def load_even(x, y, i):
+    v.store(y, 3, v.load_even(x, i))
+
+
+def at(x, y, i):
+    y[i] = v.at(x, i) + v.at(x, i + 1)
+
+
+def fill(x, y, i):
+    v.store(y, i, v.fill(x[i]))
+
+
+def fma(x, y, i):
+    v.store(y, 0, v.fma(v.load(x, i), v.load(x, i + 1), v.load(x, 0)))
+    v.store(y, W, v.fma(x[i], v.load(x, i + 1), v.load(x, 0)))
+
+
+def add(x, y, i):
+    v.store(y, 0, v.add(v.load(x, i), v.load(x, 0)))
+
+
+def scale(x, y, i):
+    v.store(y, 0, v.scale(x[i], v.load(x, 0)))
+
+
+def maximum(x, y, i):
+    v.store(y, 0, v.maximum(v.load(x, i), v.load(x, 0)))
+    v.store(y, W, v.maximum(v.load(x, 0), v.load(x, i)))
+
+
+def relu(x, y, i):
+    v.store(y, 0, v.relu(v.load(x, i)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [load, load_even, at, fill, fma, add, scale, maximum, relu],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize("x", [rng.normal(size=5 * W).astype(np.float32), with_specials(5 * W)])
+@pytest.mark.parametrize("i", [0, 5, W])
+def test_compiled_functions_do_what_they_say(function, x, i):
+    expected, found = (np.full(3 * W, 7, np.float32) for _ in range(2))
+    with np.errstate(invalid="ignore"):
+        function(x, expected, i)
+    numba.njit(function)(x, found, i)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, W])
+def test_a_total_reads_no_more_than_its_count(count):
+    x = rng.normal(size=W).astype(np.float32)
+    x[count:] = np.nan
+
+    def total(x, count):
+        return v.total(v.load(x, 0), count)
+
+    assert numba.njit(total)(x, count) == pytest.approx(total(x, count), rel=1e-6, abs=1e-6)

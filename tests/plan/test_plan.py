@@ -1,0 +1,304 @@
+"""A plan computes what the model computes, on any images and any number of threads."""
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import randomised
+
+from numpy_shufflenet import backend
+from numpy_shufflenet.models import mobilenet_v1, resnet_50, shufflenet_v1, shufflenet_v2
+from numpy_shufflenet.nn import (
+    Add,
+    AvgPool2d,
+    BatchNorm2d,
+    ChannelShuffle,
+    Conv2d,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Sum,
+)
+from numpy_shufflenet.plan import InferencePlan
+from numpy_shufflenet.plan.plan import _Pace
+
+small = {"num_classes": 5, "in_channels": 2, "stem": "small", "seed": 0}
+MODELS = {
+    "V1": lambda: shufflenet_v1(scale=0.25, groups=3, num_classes=5, seed=0),
+    "V1, small stem": lambda: shufflenet_v1(scale=0.25, groups=8, **small),
+    "V1 without shuffle": lambda: shufflenet_v1(scale=0.25, groups=2, shuffle=False, **small),
+    "V2": lambda: shufflenet_v2(scale=0.5, num_classes=5, seed=0),
+    "V2, torchvision": lambda: shufflenet_v2(scale=1, layout="torchvision", **small),
+    "V2, extras": lambda: shufflenet_v2(
+        scale=0.5, residual=True, extra_depthwise=True, dropout=0.5, classifier_bias=False, **small
+    ),
+    "MobileNet": lambda: mobilenet_v1(scale=0.25, num_classes=5, seed=0),
+    "ResNet": lambda: resnet_50(num_classes=5, seed=0),
+}
+
+
+def images(model, n=2, h=35, w=42):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(n, model.in_channels, h, w)).astype(np.float32)
+
+
+def check(model, x, plan=None):
+    """The model is the oracle, in double precision and without kernels."""
+    with backend.use("numpy"):
+        expected = model.astype(np.float64).infer(x.astype(np.float64))
+    found = (plan or InferencePlan(model))(x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whole_networks(name):
+    model = randomised(MODELS[name]())
+    check(model, images(model))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 3), (16, 16), (33, 17), (48, 50)])
+def test_one_plan_takes_images_of_any_size(size):
+    model = randomised(MODELS["V2, extras"]())
+    plan = model.plan()
+    check(model, images(model, 1, *size), plan)
+    check(model, images(model, 1, 20, 21), plan)
+
+
+@st.composite
+def networks(draw):
+    """Rows of layers of every kind, with odd widths."""
+    layers, channels = [], draw(st.integers(1, 4))
+    first = channels
+    for kind in draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6)):
+        layer, channels = KINDS[kind](draw, channels)
+        layers += [layer] if isinstance(layer, Layer) else layer
+    return first, Sequential(*layers, GlobalAvgPool(), Linear(channels, 3))
+
+
+def convolution(draw, channels):
+    groups = draw(st.sampled_from([g for g in range(1, channels) if channels % g == 0] or [1]))
+    out = groups * draw(st.integers(1, 9))
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+    layer = Conv2d(
+        channels,
+        out,
+        kernel,
+        stride=draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        padding=draw(st.tuples(*[st.tuples(st.integers(3, 4), st.integers(3, 4))] * 2)),
+        dilation=draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    return layer, out
+
+
+def product(draw, channels):
+    groups = draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
+    out = groups * draw(st.integers(1, 14))
+    return Conv2d(channels, out, 1, groups=groups, bias=draw(st.booleans())), out
+
+
+def depthwise(draw, channels):
+    stride = draw(st.sampled_from([1, 2]))
+    layer = Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
+    return layer if channels > 1 else [], channels
+
+
+def shuffle(draw, channels):
+    groups = draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
+    return ChannelShuffle(groups), channels
+
+
+def shortcut(draw, channels):
+    branches = [Sequential(), Sequential(product(draw, channels)[0])]
+    width = branches[1][0].weight.value.shape[0]
+    if width != channels:
+        branches[0] = Sequential(Conv2d(channels, width, 1))
+    return Sum(*(branches if draw(st.booleans()) else branches[::-1])), width
+
+
+KINDS = {
+    "convolution": convolution,
+    "product": product,
+    "depthwise": depthwise,
+    "shuffle": shuffle,
+    "shortcut": shortcut,
+    "relu": lambda draw, channels: (ReLU(), channels),
+    "batch norm": lambda draw, channels: (
+        [Conv2d(channels, channels, 1), BatchNorm2d(channels)],
+        channels,
+    ),
+    "max": lambda draw, channels: (MaxPool2d(3, stride=2, padding=1), channels),
+    "average": lambda draw, channels: (AvgPool2d(3, stride=2, padding=1), channels),
+}
+
+
+@given(networks(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
+def test_networks_of_any_make(network, h, w, n):
+    channels, model = network
+    model = randomised(model)
+    x = np.random.default_rng(2).normal(size=(n, channels, h, w)).astype(np.float32)
+    check(model, x)
+
+
+class TwoReaders(Layer):
+    """Rows that two layers read must stay as the first one finds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = Conv2d(3, 7, 1, bias=True)
+        self.relu = ReLU()
+        self.depthwise = Conv2d(7, 7, 3, padding=1, groups=7, bias=True)
+        self.add = Add()
+        self.again = Add()
+        self.pool = GlobalAvgPool()
+
+    def _forward(self, x, training):
+        y = self.first.forward(x)
+        z = self.add.forward((self.relu.forward(y), y))
+        return self.pool.forward(self.again.forward((z, self.depthwise.forward(y))))
+
+
+class Ends(Layer):
+    def __init__(self, body, features):
+        super().__init__()
+        self.body = body
+        self.fc = Linear(features, 4)
+
+    def _forward(self, x, training):
+        return self.fc.forward(self.body.forward(x))
+
+
+def test_nothing_is_fused_where_somebody_else_reads():
+    model = randomised(Ends(TwoReaders(), 7))
+    check(model, np.random.default_rng(3).normal(size=(1, 3, 6, 5)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["V1", "V2"])
+def test_no_result_depends_on_threads_or_batch(name):
+    model = MODELS[name]()
+    plan, x = model.plan(), images(model, 7)
+    before = backend.num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3, 5):
+            backend.set_num_threads(threads)
+            results += [plan(x), np.concatenate([plan(x[i : i + 1]) for i in range(7)])]
+    finally:
+        backend.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_any_memory_layout_and_no_images():
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model, 3)
+    for view in (np.asfortranarray(x), np.flip(np.flip(x, 2).copy(), 2)):
+        np.testing.assert_array_equal(plan(view), plan(x))
+    assert plan(x[:0]).shape == (0, 5)
+
+
+def test_threads_of_the_caller_run_one_plan_at_once():
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model, 1)
+    expected = plan(x)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda _: plan(x), range(40)):
+            np.testing.assert_array_equal(result, expected)
+
+
+def test_a_forked_process_runs_it():
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model, 3)
+    expected = plan(x)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put(plan(x)))
+    child.start()
+    found = queue.get()
+    child.join(30)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_plan_keeps_its_weights():
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model)
+    expected = plan(x)
+    for array in model.parameters().values():
+        array += 1
+    np.testing.assert_array_equal(plan(x), expected)
+
+
+def test_nan_and_infinity_spread_as_in_the_model():
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model, 3)
+    x[0, 1, 5, 5] = np.nan
+    x[1, 2, 4, 4] = np.inf
+    found = plan(x)
+    assert np.isnan(found[0]).all()
+    assert not np.isfinite(found[1]).any()
+    np.testing.assert_array_equal(found[2], plan(x[2:])[0])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([1.0], r"x is a list; an array \(n, c, h, w\) of float32 is needed"),
+        (np.zeros((1, 3, 8, 8)), r"dtype float64; an array \(n, c, h, w\) of float32"),
+        (np.zeros((3, 8, 8), np.float32), r"shape \(3, 8, 8\)"),
+        (np.zeros((1, 4, 8, 8), np.float32), r"\(n, 3, h, w\) is needed"),
+    ],
+)
+def test_bad_images_get_a_clear_error(x, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS["V2"]().plan()(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Conv2d(4, 4, 5, padding=2, groups=4), "needs 3x3, padding 1"),
+        (Conv2d(4, 8, 3, padding=1, groups=4), "more outputs than inputs"),
+        (MaxPool2d(2, stride=2), "needs 3x3, padding 1, stride 2"),
+        (AvgPool2d(3, stride=2, padding=1, count_include_pad=False), "count_include_pad=False"),
+        (Sequential(ReLU(), BatchNorm2d(4)), "can't run batch_norm_inference"),
+        (Conv2d(4, 4, 7), "too small"),
+    ],
+)
+def test_what_a_plan_cannot_run_is_said(layer, message):
+    model = Sequential(layer, GlobalAvgPool(), Linear(4, 2))
+    with pytest.raises(ValueError, match=message):
+        InferencePlan(model)(np.zeros((1, 4, 6, 6), np.float32))
+
+
+def test_squeeze_excitation_is_refused_by_name():
+    with pytest.raises(ValueError, match="can't run squeeze_excitation"):
+        shufflenet_v2(scale=0.5, se=True, seed=0).plan()(np.zeros((1, 3, 32, 32), np.float32))
+
+
+def test_threads_that_are_disturbed_leave_the_work_to_one(monkeypatch):
+    seconds = iter([1.0, 1.1, 3.0, 9.0, 1.2, 1.0])  # of the runs together
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    pace, ran = _Pace(), []
+
+    def together():
+        ran.append("together")
+        clock[0] += next(seconds)
+
+    for _ in range(12):
+        pace.run(together, lambda: ran.append("alone"), threads=2)
+    assert ran == [
+        *["together"] * 3,
+        *["alone"] * 2,
+        "together",
+        *["alone"] * 4,
+        *["together"] * 2,
+    ]

@@ -1,0 +1,120 @@
+"""Threads of our own: what they are given, where they run, and that nobody waits in vain."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from numpy_shufflenet import _threads
+
+linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can't be chosen")
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    before = _threads.num_threads()
+    yield
+    _threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 17])
+def test_shares_cover_everything_once(threads, count):
+    _threads.set_num_threads(threads)
+    done = np.zeros(count, int)
+
+    def run(first, last):
+        done[first:last] += 1
+
+    _threads.share(count, run, work=1 << 30)
+    assert (done == 1).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_team_is_there_all_at_once(threads):
+    _threads.set_num_threads(threads)
+    meeting = threading.Barrier(threads)
+    numbers = []
+
+    def run(number, of):
+        assert of == threads
+        meeting.wait(30)
+        numbers.append(number)
+
+    _threads.together(run)
+    assert sorted(numbers) == list(range(threads))
+
+
+def test_who_comes_while_the_team_is_at_work_goes_alone():
+    _threads.set_num_threads(3)
+    at_work, go_on = threading.Barrier(4), threading.Event()
+
+    def long(number, of):
+        at_work.wait(30)
+        go_on.wait(30)
+
+    team = threading.Thread(target=_threads.together, args=(long,))
+    team.start()
+    at_work.wait(30)
+    seen = []
+    _threads.together(lambda number, of: seen.append((number, of)))
+    go_on.set()
+    team.join(30)
+    assert seen == [(0, 1)]
+
+
+def test_a_team_within_a_share_is_one_thread():
+    _threads.set_num_threads(2)
+    seen = []
+    _threads.share(2, lambda *_: _threads.together(lambda *who: seen.append(who)), work=1 << 30)
+    assert seen == [(0, 1), (0, 1)]
+
+
+def test_an_error_in_any_thread_reaches_the_caller():
+    _threads.set_num_threads(3)
+
+    def run(number, of):
+        if number == 2:
+            raise KeyError("of the third")
+
+    with pytest.raises(KeyError, match="of the third"):
+        _threads.together(run)
+    _threads.together(lambda number, of: None)  # and the next team meets as ever
+
+
+@linux
+def test_helpers_leave_the_callers_core_to_it():
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("there is one core only")
+    _threads.set_num_threads(2)
+    found = {}
+
+    def run(number, of):
+        time.sleep(0.01)
+        found[number] = os.sched_getaffinity(0)
+
+    try:
+        for core in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, allowed)
+            _threads.together(run)
+            assert found[0] == allowed
+            assert len(found[1]) == len(allowed) - 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@linux
+def test_one_core_is_enough():
+    allowed = os.sched_getaffinity(0)
+    _threads.set_num_threads(3)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        numbers = []
+        _threads.together(lambda number, of: numbers.append(number))
+        assert sorted(numbers) == [0, 1, 2]
+    finally:
+        os.sched_setaffinity(0, allowed)
