@@ -24,7 +24,7 @@ Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
-WAKE = 1 << 17  # steps that the calling thread does before another one has started
+WAKE = 1 << 18  # steps that the calling thread does before another one has started
 
 _inside = threading.local()  # .share: this thread works on a share already
 

@@ -1,14 +1,10 @@
-"""Convolution: all taps of all channels, one run of numbers each, times a matrix.
+"""Convolution: all taps of all channels, a run of numbers each, times a matrix.
 
-In planes (see `_planes`) what an output row sees through one tap is a run of numbers, so the
-kernels (o, c kh kw) multiply rows that are there already. Where products are made in tiles of our
-own (see `_tiles`), these read the runs; nothing is copied but the planes. For BLAS, a few output
-rows at a time become columns, and these one matrix product.
-
-`ops` writes all windows as columns at once, kh kw times the image. Here a block of output rows has
-its columns in the cache: they are copied from planes (see `_planes`), multiplied, and overwritten
-by the next block. With few input channels, as in the stem of a network, there is little to
-multiply in a product of matrices: 3x3 kernels then add up the runs of their taps directly.
+In planes (see `_planes`) what an output row sees through one tap is a run of numbers. The kernels
+(o, c kh kw) multiply these. Where products are made in tiles of our own (see `_tiles`), they read
+the runs where they are; for BLAS, the runs of a few output rows at a time are copied, as columns,
+that stay in the cache. (`ops` writes all columns at once, kh kw times the image.) Without such
+tiles and with few channels, as in the stem of a network, 3x3 kernels add up the runs themselves.
 
 Backward, dw adds up the products of such blocks; dx is made channel by channel, so that no two
 threads add to one place.
@@ -146,7 +142,7 @@ FEW = 4  # input channels
 class Conv2dCache(NamedTuple):
     """What the backwards need; y only after a ReLU, to tell what it let through."""
 
-    x: Array  # c, h w n
+    bordered: Array  # c, size: the planes of x
     w: Array  # o c/g kh kw
     has_bias: bool
     windows: Windows
@@ -265,13 +261,13 @@ def _forward(
     else:
         share(len(heights), run, work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
-    cache = Conv2dCache(rows, w, b is not None, windows, groups, n, image if relu else None)
+    cache = Conv2dCache(bordered, w, b is not None, windows, groups, n, image if relu else None)
     return image, cache
 
 
 def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
-    rows, w, has_bias, windows, _, n, y = cache
-    check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
+    bordered, w, has_bias, windows, _, n, y = cache
+    check_gradient(dy, (n, len(w), *windows.output), bordered.dtype)
     gradients = as_rows(dy)
     if y is not None:
         gradients = let_through(gradients, y)
@@ -283,10 +279,9 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
 
 def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     """dw = dy @ columns^T, added up over blocks of output rows."""
-    rows, w, _, windows, groups, n, _ = cache
-    planes, dtype = planes_of(windows, n), rows.dtype
-    bordered = _bordered(rows, windows, planes, n)
-    o_share, c_share, depth = len(w) // groups, len(rows) // groups, w[0].size
+    bordered, w, _, windows, groups, n, _ = cache
+    planes, dtype = planes_of(windows, n), bordered.dtype
+    o_share, c_share, depth = len(w) // groups, len(bordered) // groups, w[0].size
     heights = _row_blocks(windows.output[0], planes.stream, o_share, depth)
     shares = min(SHARES, len(heights))
     parts = empty((shares, groups, o_share, depth), dtype)
@@ -325,13 +320,13 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
 
 def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     """dx = w^T @ dy, each column added back to its window, channel by channel."""
-    rows, w, _, windows, groups, n, _ = cache
-    planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, rows.dtype
-    o_share, c_share = len(w) // groups, len(rows) // groups
+    bordered, w, _, windows, groups, n, _ = cache
+    planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, bordered.dtype
+    c, o_share, c_share = len(bordered), len(w) // groups, len(bordered) // groups
     taps = w.reshape(groups, o_share, c_share, kh * kw)
     heights = _row_blocks(windows.output[0], planes.stream, o_share, kh * kw)
     (h, width) = windows.size
-    dx = empty((len(rows), h, width * n), dtype)
+    dx = empty((c, h, width * n), dtype)
 
     def run(first: int, last: int) -> None:
         scratch = empty((kh * kw, heights[0].stop * planes.stream), dtype)
@@ -347,8 +342,8 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 add_columns_jit(planes, columns, p.start, p.stop, dplane)
             read_image_jit(dplane, n, planes, dx[c])
 
-    share(len(rows), run, work=kh * kw * c_share * gradients.size // 8)
-    return dx.reshape(rows.shape)
+    share(c, run, work=kh * kw * c_share * gradients.size // 8)
+    return dx.reshape(c, h * width * n)
 
 
 def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
