@@ -49,7 +49,7 @@ def as_spaced_rows(x: Array) -> tuple[Array, int]:
     step = moved.strides[0] // row if row and moved[0].flags.c_contiguous else 0
     if c > 1 and step > 1 and moved.strides[0] == step * row:
         shape = ((c - 1) * step + 1, h * w * n)
-        return as_strided(moved, shape, (row, x.itemsize), writeable=False), step
+        return as_strided(moved, shape, (row, x.itemsize)), step
     return as_rows(x), 1
 
 

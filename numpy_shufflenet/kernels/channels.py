@@ -1,7 +1,7 @@
 """Split, concatenation and shuffle: in channel-major memory they copy whole rows."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -43,21 +43,17 @@ def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
     y = empty_rows(channels, n, h, w, parts[0].dtype)
-    start = 0
-    for part in parts:
-        end = start + part.shape[1]
-        _copy(part, places[start:end], y)
-        start = end
+    sources = [as_spaced_rows(part) for part in parts]
+    ends = [0, *accumulate(part.shape[1] for part in parts)]
+
+    def run(first: int, last: int) -> None:
+        for (rows, step), (start, end) in zip(sources, pairwise(ends), strict=True):
+            i, j = max(first, start), min(last, end)
+            if i < j:
+                copy_rows_jit(rows[(i - start) * step :], step, places[i:j], y)
+
+    share(channels, run, work=2 * y.size)
     return as_image(y, n, h, w)
-
-
-def _copy(part: Array, places: Array, y: Array) -> None:
-    rows, step = as_spaced_rows(part)
-    share(
-        len(places),
-        lambda i, j: copy_rows_jit(rows[i * step :], step, places[i:j], y),
-        work=2 * part.size,
-    )
 
 
 def _read(dy: Array, places: Array) -> Array:
