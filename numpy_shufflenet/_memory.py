@@ -78,7 +78,7 @@ class Workspace:
         """Give memory back that waits since other shapes were in use, if it is much."""
         lent = self.lent + size
         self._most_lent = max(self._most_lent, lent)
-        if lent + self.kept > max(LITTLE, 1.5 * self._most_lent):
+        if lent + self.kept > max(LITTLE, 2 * self._most_lent):
             self.clear()
 
     def _back(self, loan: Any) -> None:

@@ -10,6 +10,7 @@ result: either pieces are independent (channels), or they are cut by shape alone
 
 import contextlib
 import ctypes
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from threadpoolctl import ThreadpoolController
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 21  # steps of a loop: with less, waking another thread costs what it saves
+WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
+WAKE = 1 << 18  # steps that the calling thread does before another one has started
 
 _inside = threading.local()  # .share: this thread works on a share already
 
@@ -141,7 +143,9 @@ def share(count: int, run: Run, work: int) -> None:
     if pieces <= 1:
         run(0, count)
         return
-    ends = [count * i // pieces for i in range(pieces + 1)]
+    # All are done at the same time if those that have to wake up first do less.
+    theirs = (1 - min(WAKE / work, 1)) / pieces
+    ends = [0, *(count - math.ceil(count * theirs * i) for i in reversed(range(pieces)))]
     _spread(run, list(pairwise(ends)))
 
 

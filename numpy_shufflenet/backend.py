@@ -52,6 +52,21 @@ def backward(dy: Any, call: Call, **options: Any) -> Any:
     return call.operation.backward(call.floor)(dy, call.cache, **options)
 
 
+def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
+    """Run BN, ReLU, shuffle, depthwise convolution and BN in one pass; where there are kernels."""
+    from numpy_shufflenet.kernels import channelwise
+
+    y, cache = channelwise.channelwise_forward(x, *arguments, **settings)
+    return y, Call(operations.find("depthwise_conv2d"), "kernels", cache)
+
+
+def channelwise_backward(dy: Any, call: Call) -> Any:
+    """Return the gradients of `channelwise_forward`."""
+    from numpy_shufflenet.kernels import channelwise
+
+    return channelwise.channelwise_backward(dy, call.cache)
+
+
 # Which backend
 
 _chosen: str | None = None
@@ -191,4 +206,9 @@ def channel_major(x: Array) -> Array:
     """
     if getattr(_local, "recorder", None):
         return x
+    if current() == "numba" and x.dtype.kind == "f":
+        from numpy_shufflenet.kernels._layout import as_image, as_rows
+
+        n, _, h, w = x.shape
+        return as_image(as_rows(x), n, h, w)
     return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).transpose(3, 0, 1, 2)

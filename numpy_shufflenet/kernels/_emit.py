@@ -60,7 +60,9 @@ def _plain(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return value
 
 
-def call(builder: Any, name: str, kind: Any, values: list[Any]) -> Any:
-    """Write a call of a function of the system, or of an intrinsic of LLVM."""
+def call(
+    builder: Any, name: str, kind: Any, values: list[Any], fastmath: tuple[str, ...] = ()
+) -> Any:
+    """Write a call of a function of the system, or of an intrinsic of LLVM, with its flags."""
     function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
-    return builder.call(function, values)
+    return builder.call(function, values, fastmath=fastmath)

@@ -5,16 +5,52 @@ shuffle copies rows, and a window that moves by one pixel moves by n numbers.
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+
+BLOCK = 16  # pixels: one cache line of float32
+
+
+def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
+    """Copy pixels first to last of images (n, m) to pixels (m, n), a block at a time."""
+    for start in range(first, last, BLOCK):
+        end = min(start + BLOCK, last)
+        for i in range(images.shape[0]):
+            for k in range(start, end):
+                pixels[k, i] = images[i, k]
+
+
+transpose_jit = compiled(transpose)
 
 
 def as_rows(x: Array) -> Array:
     """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
     _check_real(x)
     n, c, h, w = x.shape
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).reshape(c, h * w * n)
+    moved = x.transpose(1, 2, 3, 0)
+    if moved.flags.c_contiguous or not x.flags.c_contiguous:
+        return np.ascontiguousarray(moved).reshape(c, h * w * n)
+    images, pixels = x.reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
+    share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
+    return pixels.reshape(c, h * w * n)
+
+
+def as_spaced_rows(x: Array) -> tuple[Array, int]:
+    """Return rows (r, h w n) and a step: every step-th row is a channel of x (n, c, h, w).
+
+    It is a view too if x has every second channel, say, of a channel-major image.
+    """
+    n, c, h, w = x.shape
+    moved, row = x.transpose(1, 2, 3, 0), h * w * n * x.itemsize
+    step = moved.strides[0] // row if row and moved[0].flags.c_contiguous else 0
+    if c > 1 and step > 1 and moved.strides[0] == step * row:
+        shape = ((c - 1) * step + 1, h * w * n)
+        return as_strided(moved, shape, (row, x.itemsize)), step
+    return as_rows(x), 1
 
 
 def as_image(rows: Array, n: int, h: int, w: int) -> Array:

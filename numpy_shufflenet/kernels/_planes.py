@@ -25,7 +25,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.ops._windows import Windows
 
-RUN = 2048  # numbers: several short rows make a run of about this length, one long row by itself
+RUN = 512  # numbers: several short rows make a run of about this length, one long row by itself
 
 
 class Planes(NamedTuple):

@@ -84,6 +84,20 @@ def total(v: Array, count: int) -> Any:
     return result
 
 
+def add_up(v: Array) -> Any:
+    """Return the sum of the 16 numbers, in any order."""
+    return v.sum()
+
+
+def keep_last(v: Array, count: int) -> Array:
+    """Return the numbers, and 0 for all but the last `count`."""
+    return np.where(np.arange(WIDTH) < WIDTH - count, np.float32(0), v)
+
+
+def prefetch(row: Array, i: int) -> None:
+    """Begin to fetch row[i] and its neighbours into the cache; i may lie beyond the end."""
+
+
 # What they become in compiled code
 
 _FLOAT = ir.FloatType()
@@ -197,3 +211,31 @@ def _emit_total(builder: Any, v: Any, count: Any) -> Any:
         counts = builder.icmp_signed(">", count, count.type(lane))
         result = builder.fadd(result, builder.select(counts, number, _FLOAT(0.0)))
     return result
+
+
+@emits(add_up, types.float32, VectorType)
+def _emit_add_up(builder: Any, v: Any) -> Any:
+    kind = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
+    name = f"llvm.vector.reduce.fadd.v{WIDTH}f32"
+    return call(builder, name, kind, [_FLOAT(0.0), v], fastmath=("reassoc",))
+
+
+@emits(keep_last, vector, VectorType, types.Integer)
+def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
+    lanes = ir.VectorType(_INDEX, WIDTH)
+    start = builder.insert_element(
+        ir.Constant(lanes, ir.Undefined),
+        builder.sub(_INDEX(WIDTH), builder.trunc(count, _INDEX)),
+        _INDEX(0),
+    )
+    start = builder.shuffle_vector(start, start, _lanes([0] * WIDTH))
+    kept = builder.icmp_signed(">=", _lanes(range(WIDTH)), start)
+    return builder.select(kept, v, _ZERO)
+
+
+@emits(prefetch, types.none, types.Array, types.Integer)
+def _emit_prefetch(builder: Any, data: Any, i: Any) -> None:
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    address = builder.bitcast(builder.gep(data, [i]), byte)
+    call(builder, "llvm.prefetch.p0", kind, [address, number(0), number(2), number(1)])

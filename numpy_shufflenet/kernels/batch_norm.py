@@ -16,7 +16,7 @@ import numpy as np
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
 
@@ -122,6 +122,7 @@ def forward_rows(
 
 def backward_rows(
     dy: Array,
+    step: int,
     x: Array,
     gamma: Array,
     beta: Array,
@@ -134,20 +135,23 @@ def backward_rows(
     dgamma: Array,
     dbeta: Array,
 ) -> None:
-    """Compute the gradients of rows; `measured` if mean and var depend on x."""
+    """Compute the gradients of rows, of every step-th row of dy.
+
+    `measured` if mean and var depend on x.
+    """
     m = x.shape[1]
     number = x.dtype.type
     for c in range(x.shape[0]):
         inv_std = 1 / math.sqrt(var[c] + eps)
         scale = number(gamma[c] / math.sqrt(var[c] + eps))
-        sum_g, sum_gx = sums_jit(dy[c], x[c], mean[c], scale, beta[c], relu)
+        sum_g, sum_gx = sums_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu)
         dbeta[c] = sum_g
         dgamma[c] = sum_gx * inv_std
         p = q = number(0)
         if measured:
             p = number(scale * sum_g / m)
             q = number(scale * inv_std * inv_std * sum_gx / m)
-        combine_jit(dy[c], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+        combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
 
 
 forward_rows_jit = compiled(forward_rows)
@@ -239,13 +243,14 @@ def _backward(dy: Array, cache: BatchNormCache) -> Gradients:
     x, gamma, beta, mean, var, eps, relu, training = cache
     check_gradient(dy, x.shape, x.dtype)
     n, c, h, w = x.shape
-    rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, w, x.dtype)
+    rows, (gradients, step), dx = as_rows(x), as_spaced_rows(dy), empty_rows(c, n, h, w, x.dtype)
     dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
 
     def run(first: int, last: int) -> None:
         i = slice(first, last)
         backward_rows_jit(
-            gradients[i],
+            gradients[first * step :],
+            step,
             rows[i],
             gamma[i],
             beta[i],

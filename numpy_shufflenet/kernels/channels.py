@@ -1,7 +1,7 @@
 """Split, concatenation and shuffle: in channel-major memory they copy whole rows."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +9,15 @@ import numpy as np
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
 from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
 from numpy_shufflenet.ops.channels import check_parts, check_sizes
 
 
-def copy_rows(x: Array, places: Array, y: Array) -> None:
-    """Copy row k of x to row places[k] of y."""
-    for k in range(x.shape[0]):
-        source, target = x[k], y[places[k]]
+def copy_rows(x: Array, step: int, places: Array, y: Array) -> None:
+    """Copy row k step of x to row places[k] of y."""
+    for k in range(places.size):
+        source, target = x[k * step], y[places[k]]
         for i in range(source.size):
             target[i] = source[i]
 
@@ -43,20 +43,24 @@ def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
     y = empty_rows(channels, n, h, w, parts[0].dtype)
-    start = 0
-    for part in parts:
-        end = start + part.shape[1]
-        _copy(as_rows(part), places[start:end], y)
-        start = end
+    sources = [as_spaced_rows(part) for part in parts]
+    ends = [0, *accumulate(part.shape[1] for part in parts)]
+
+    def run(first: int, last: int) -> None:
+        for (rows, step), (start, end) in zip(sources, pairwise(ends), strict=True):
+            i, j = max(first, start), min(last, end)
+            if i < j:
+                copy_rows_jit(rows[(i - start) * step :], step, places[i:j], y)
+
+    share(channels, run, work=2 * y.size)
     return as_image(y, n, h, w)
 
 
-def _copy(rows: Array, places: Array, y: Array) -> None:
-    share(len(rows), lambda i, j: copy_rows_jit(rows[i:j], places[i:j], y), work=2 * rows.size)
-
-
 def _read(dy: Array, places: Array) -> Array:
-    """Return an image whose channel k is channel places[k] of dy."""
+    """Return an image whose channel k is channel places[k] of dy: a view if these are spaced."""
+    step = int(places[1] - places[0]) if len(places) > 1 else 1
+    if step > 0 and np.all(np.diff(places) == step):
+        return dy[:, places[0] : places[-1] + 1 : step]
     n, _, h, w = dy.shape
     rows, dx = as_rows(dy), empty_rows(len(places), n, h, w, dy.dtype)
     share(
@@ -154,7 +158,7 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
 
 
 def channel_concat_shuffle_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """`ops.channel_concat_shuffle_backward`, on rows: each is copied once."""
+    """`ops.channel_concat_shuffle_backward`, on rows: views, if each part went to spaced places."""
     check_gradient(dy, cache.shape, cache.dtype)
     ends = accumulate(cache.sizes)
     return tuple(

@@ -1,9 +1,10 @@
-"""Convolution: a few output rows at a time become columns, and these one matrix product.
+"""Convolution: all taps of all channels, a run of numbers each, times a matrix.
 
-`ops` writes all windows as columns at once, kh kw times the image. Here a block of output rows has
-its columns in the cache: they are copied from planes (see `_planes`), multiplied, and overwritten
-by the next block. With few input channels, as in the stem of a network, there is little to
-multiply in a product of matrices: 3x3 kernels then add up the runs of their taps directly.
+In planes (see `_planes`) what an output row sees through one tap is a run of numbers. The kernels
+(o, c kh kw) multiply these. Where products are made in tiles of our own (see `_tiles`), they read
+the runs where they are; for BLAS, the runs of a few output rows at a time are copied, as columns,
+that stay in the cache. (`ops` writes all columns at once, kh kw times the image.) Without such
+tiles and with few channels, as in the stem of a network, 3x3 kernels add up the runs themselves.
 
 Backward, dw adds up the products of such blocks; dx is made channel by channel, so that no two
 threads add to one place.
@@ -26,6 +27,13 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply
+from numpy_shufflenet.kernels._tiles import (
+    PANEL,
+    multiply_tiles_jit,
+    multiply_transposed_jit,
+    packed,
+    suits,
+)
 from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import let_through
@@ -92,13 +100,49 @@ add_columns_jit = compiled(add_columns)
 convolve_directly_jit = compiled(convolve_directly)
 
 
+def convolve_tiles(
+    planes: Planes, tiles: Array, x: Array, starts: Array, first: int, last: int, y: Array
+) -> None:
+    """Compute output rows first to last of y (o, oh ow n): a product of matrices for each row.
+
+    Parameters
+    ----------
+    tiles : array, shape (ceil(o / 6), c kh kw, 6)
+    x : array
+        All planes in a row.
+    starts : array, shape (c kh kw,)
+        Where the run of each tap starts.
+    """
+    for p in range(first, last):
+        place, stream = p * planes.stream, planes.stream
+        multiply_tiles_jit(tiles, x, starts, p * planes.pitch, stream, y, place)
+
+
+def correlate_tiles(
+    planes: Planes, g: Array, x: Array, starts: Array, first: int, last: int, dw: Array
+) -> None:
+    """Compute what output rows first to last of g = dy contribute to dw (o, c kh kw)."""
+    product = np.empty_like(dw)
+    dw[:] = 0
+    for p in range(first, last):
+        place, stream = p * planes.stream, planes.stream
+        multiply_transposed_jit(g, place, x, starts, p * planes.pitch, stream, product)
+        for o in range(dw.shape[0]):
+            for t in range(dw.shape[1]):
+                dw[o, t] += product[o, t]
+
+
+convolve_tiles_jit = compiled(convolve_tiles)
+correlate_tiles_jit = compiled(correlate_tiles)
+
+
 FEW = 4  # input channels
 
 
 class Conv2dCache(NamedTuple):
     """What the backwards need; y only after a ReLU, to tell what it let through."""
 
-    x: Array  # c, h w n
+    bordered: Array  # c, size: the planes of x
     w: Array  # o c/g kh kw
     has_bias: bool
     windows: Windows
@@ -202,18 +246,28 @@ def _forward(
         scratch = empty((planes.run,), x.dtype)
         convolve_directly_jit(planes, bordered, taps, shift[first:last], relu, scratch, part)
 
-    if groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
+    def run_tiles(first: int, last: int) -> None:
+        for g in range(groups):
+            y_g, x_g = y[g * o_share : (g + 1) * o_share], bordered[g * c_share : (g + 1) * c_share]
+            convolve_tiles_jit(planes, ready[g], x_g.ravel(), starts, first, last, y_g)
+        if relu or b is not None:
+            finish_jit(y, first * planes.stream, last * planes.stream, shift, relu)
+
+    if suits(x.dtype, o_share, depth, planes.stream, PANEL):
+        ready, starts = packed(kernels), _starts(planes, c_share)
+        share(oh, run_tiles, work=depth * y.size // 8)
+    elif groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
         share(o, run_directly, work=depth * y.size)
     else:
         share(len(heights), run, work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
-    cache = Conv2dCache(rows, w, b is not None, windows, groups, n, image if relu else None)
+    cache = Conv2dCache(bordered, w, b is not None, windows, groups, n, image if relu else None)
     return image, cache
 
 
 def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> Gradients:
-    rows, w, has_bias, windows, _, n, y = cache
-    check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
+    bordered, w, has_bias, windows, _, n, y = cache
+    check_gradient(dy, (n, len(w), *windows.output), bordered.dtype)
     gradients = as_rows(dy)
     if y is not None:
         gradients = let_through(gradients, y)
@@ -225,10 +279,9 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
 
 def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     """dw = dy @ columns^T, added up over blocks of output rows."""
-    rows, w, _, windows, groups, n, _ = cache
-    planes, dtype = planes_of(windows, n), rows.dtype
-    bordered = _bordered(rows, windows, planes, n)
-    o_share, c_share, depth = len(w) // groups, len(rows) // groups, w[0].size
+    bordered, w, _, windows, groups, n, _ = cache
+    planes, dtype = planes_of(windows, n), bordered.dtype
+    o_share, c_share, depth = len(w) // groups, len(bordered) // groups, w[0].size
     heights = _row_blocks(windows.output[0], planes.stream, o_share, depth)
     shares = min(SHARES, len(heights))
     parts = empty((shares, groups, o_share, depth), dtype)
@@ -248,19 +301,32 @@ def _weight_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                     multiply(dy_block, columns.T, product)
                     parts[part, g] += product
 
-    share(shares, run, work=depth * gradients.size // 8)
+    def run_tiles(first: int, last: int) -> None:
+        for part in range(first, last):
+            p = by_row[part]
+            for g in range(groups):
+                x_g = bordered[g * c_share : (g + 1) * c_share].ravel()
+                dy_g = gradients[g * o_share : (g + 1) * o_share]
+                correlate_tiles_jit(planes, dy_g, x_g, starts, p.start, p.stop, parts[part, g])
+
+    if suits(dtype, o_share, depth, planes.stream, PANEL):
+        by_row, starts = cut(windows.output[0], SHARES), _starts(planes, c_share)
+        parts = empty((SHARES, groups, o_share, depth), dtype)
+        share(SHARES, run_tiles, work=depth * gradients.size // 8)
+    else:
+        share(shares, run, work=depth * gradients.size // 8)
     return parts.sum(axis=0).reshape(w.shape)
 
 
 def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
     """dx = w^T @ dy, each column added back to its window, channel by channel."""
-    rows, w, _, windows, groups, n, _ = cache
-    planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, rows.dtype
-    o_share, c_share = len(w) // groups, len(rows) // groups
+    bordered, w, _, windows, groups, n, _ = cache
+    planes, (kh, kw), dtype = planes_of(windows, n), windows.kernel, bordered.dtype
+    c, o_share, c_share = len(bordered), len(w) // groups, len(bordered) // groups
     taps = w.reshape(groups, o_share, c_share, kh * kw)
     heights = _row_blocks(windows.output[0], planes.stream, o_share, kh * kw)
     (h, width) = windows.size
-    dx = empty((len(rows), h, width * n), dtype)
+    dx = empty((c, h, width * n), dtype)
 
     def run(first: int, last: int) -> None:
         scratch = empty((kh * kw, heights[0].stop * planes.stream), dtype)
@@ -276,8 +342,8 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 add_columns_jit(planes, columns, p.start, p.stop, dplane)
             read_image_jit(dplane, n, planes, dx[c])
 
-    share(len(rows), run, work=kh * kw * c_share * gradients.size // 8)
-    return dx.reshape(rows.shape)
+    share(c, run, work=kh * kw * c_share * gradients.size // 8)
+    return dx.reshape(c, h * width * n)
 
 
 def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
@@ -291,6 +357,11 @@ def _bordered(rows: Array, windows: Windows, planes: Planes, n: int) -> Array:
         work=target.size,
     )
     return target
+
+
+def _starts(planes: Planes, channels: int) -> Array:
+    """Return where the run of each tap of each channel starts, in planes one after the other."""
+    return np.add.outer(np.arange(channels) * planes.size, planes.offsets).ravel()
 
 
 def _row_blocks(oh: int, stream: int, a: int, b: int) -> list[slice]:

@@ -320,9 +320,7 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    planes, turned_windows = planes_of(windows, n, sort=n > 1), _turned(windows)
-    gather = m == 1 and turned_windows is not None
-    turned = planes_of(turned_windows, n) if gather and turned_windows else planes
+    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
     images = rows.reshape(c, h, width * n)
     kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
@@ -354,6 +352,13 @@ def depthwise_conv2d_backward(
 def _is_same(windows: Windows) -> bool:
     """Whether the kernel is 3x3 with stride 1, and the border keeps the size."""
     return windows[:4] == ((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))
+
+
+def turned_planes(windows: Windows, n: int, m: int = 1) -> tuple[Planes, bool]:
+    """Return the planes of dy through which dx is a convolution, and whether there are any."""
+    turned = _turned(windows) if m == 1 else None
+    planes = planes_of(turned, n) if turned else planes_of(windows, n, sort=n > 1)
+    return planes, turned is not None
 
 
 def _turned(windows: Windows) -> Windows | None:

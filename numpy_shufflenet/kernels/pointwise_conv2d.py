@@ -1,9 +1,11 @@
-"""Pointwise convolution: matrix products by BLAS, block of columns by block of columns.
+"""Pointwise convolution: matrix products, block of columns by block of columns.
 
 A block of pixels is read by the product and, while it is still in the cache, by what follows: bias
-and ReLU forward; backward, both products with dy. Memory sees each array once.
+and ReLU forward; backward, both products with dy. Memory sees each array once. Small matrices are
+multiplied in tiles of our own (see `_tiles`), large ones by BLAS.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,13 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
+from numpy_shufflenet.kernels._tiles import (
+    aligned,
+    multiply_tiles_jit,
+    multiply_transposed_jit,
+    packed,
+    suits,
+)
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
@@ -33,7 +42,56 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
                 row[k] += b_o
 
 
+def mix_tiles(tiles: Array, x: Array, m: int, first: int, last: int, y: Array) -> None:
+    """Compute columns first to last of y (o, m), group by group.
+
+    Parameters
+    ----------
+    tiles : array, shape (groups, ceil(o / groups / 6), c / groups, 6)
+        The matrices as `packed` made them.
+    x : array, shape (c m,)
+    """
+    groups, depth = tiles.shape[0], tiles.shape[2]
+    rows = y.shape[0] // groups
+    for g in range(groups):
+        starts = (np.arange(depth) + g * depth) * m
+        y_g = y[g * rows : (g + 1) * rows]
+        multiply_tiles_jit(tiles[g], x, starts, first, last - first, y_g, first)
+
+
+def mix_tiles_backward(
+    tiles: Array, dy: Array, x: Array, ends: Array, g: int, dx: Array, dw: Array
+) -> None:
+    """Compute the gradients of group g, block by block: both products read dy from the cache.
+
+    Parameters
+    ----------
+    tiles : array, shape (groups, ceil(c / groups / 6), o / groups, 6)
+        The matrices, transposed, as `packed` made them.
+    dy, dx : array, shapes (o, m) and (c, m)
+    x : array, shape (c m,)
+    ends : array
+        Columns at which a block ends and the next starts.
+    dw : array, shape (o / groups, c / groups)
+        Of these columns.
+    """
+    (o, c), m = dw.shape, dy.shape[1]
+    product = np.empty_like(dw)
+    dy_starts, x_starts = (np.arange(o) + g * o) * m, (np.arange(c) + g * c) * m
+    dy_g, dx_g, dy_flat = dy[g * o : (g + 1) * o], dx[g * c : (g + 1) * c], dy.reshape(dy.size)
+    dw[:] = 0
+    for block in range(ends.size - 1):
+        first, columns = ends[block], ends[block + 1] - ends[block]
+        multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
+        multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
+        for i in range(o):
+            for k in range(c):
+                dw[i, k] += product[i, k]
+
+
 finish_jit = compiled(finish)
+mix_tiles_jit = compiled(mix_tiles)
+mix_tiles_backward_jit = compiled(mix_tiles_backward)
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -82,24 +140,32 @@ def _forward(
     n, c, h, width = x.shape
     o = len(w)
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
-    o_share, c_share = o // groups, c // groups
-    matrices = w.reshape(o, c_share)
+    m, o_share, c_share = rows.shape[1], o // groups, c // groups
+    matrices = w.reshape(groups, o_share, c_share)
     shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    tasks = [
-        (g, part, block)
-        for part, block in tiles(rows.shape[1], o_share, c_share)
-        for g in range(groups)
-    ]
 
     def run(first: int, last: int) -> None:
         for g, part, block in tasks[first:last]:
             mine = slice(g * o_share + part.start, g * o_share + part.stop)
             x_g = rows[g * c_share : (g + 1) * c_share, block]
-            multiply(matrices[mine], x_g, y[mine, block])
+            multiply(matrices[g, part], x_g, y[mine, block])
             if relu or b is not None:
                 finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
 
-    share(len(tasks), run, work=c_share * y.size // 8)
+    def run_tiles(first: int, last: int) -> None:
+        start, stop = ends[first], ends[last]
+        mix_tiles_jit(ready, rows.ravel(), m, start, stop, y)
+        if relu or b is not None:
+            finish_jit(y, start, stop, shift, relu)
+
+    work = c_share * y.size // 8
+    if suits(x.dtype, o_share, c_share, m):
+        ready, ends = packed(matrices), aligned(m)
+        share(len(ends) - 1, run_tiles, work)
+    else:
+        cuts = tiles(m, o_share, c_share)
+        tasks = [(g, part, block) for part, block in cuts for g in range(groups)]
+        share(len(tasks), run, work)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
@@ -115,28 +181,40 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     if y is not None:
         gradients = let_through(gradients, y)
     dx = empty_rows(c, n, h, width, rows.dtype)
-    x_groups = rows.reshape(groups, c // groups, rows.shape[1])
-    dy_groups = gradients.reshape(groups, o // groups, rows.shape[1])
-    dx_groups = dx.reshape(groups, c // groups, rows.shape[1])
-    transposed = w.reshape(groups, o // groups, c // groups).transpose(0, 2, 1)
-    columns = blocks(rows.shape[1], o // groups, c // groups)
-    shares = min(SHARES, len(columns))
-    parts = cut(len(columns), shares)
-    dw = empty((groups, shares, o // groups, c // groups), rows.dtype)
+    m, o_share, c_share = rows.shape[1], o // groups, c // groups
+    turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
+    suitable = suits(rows.dtype, o_share, c_share, m)
+    ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
+    shares = min(SHARES, len(ends) - 1)
+    parts = [ends[part.start : part.stop + 1] for part in cut(len(ends) - 1, shares)]
+    dw = empty((groups, shares, o_share, c_share), rows.dtype)
 
     def run(first: int, last: int) -> None:
         product = empty(dw.shape[2:], dw.dtype)
         for task in range(first, last):
             g, part = divmod(task, shares)
+            own, theirs = (
+                slice(g * c_share, (g + 1) * c_share),
+                slice(g * o_share, (g + 1) * o_share),
+            )
             total = dw[g, part]
-            for number, block in enumerate(columns[parts[part]]):
-                dy_block = dy_groups[g][:, block]
-                multiply(transposed[g], dy_block, dx_groups[g][:, block])
-                target = product if number else total
-                multiply(dy_block, x_groups[g][:, block].T, target)
-                if number:
-                    total += product
+            total.fill(0)
+            for start, stop in pairwise(parts[part]):
+                dy_block = gradients[theirs, start:stop]
+                multiply(turned[g], dy_block, dx[own, start:stop])
+                multiply(dy_block, rows[own, start:stop].T, product)
+                total += product
 
-    share(groups * shares, run, work=2 * o * dx.size // groups // 8)
+    def run_tiles(first: int, last: int) -> None:
+        for task in range(first, last):
+            g, part = divmod(task, shares)
+            mix_tiles_backward_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
+
+    work = 2 * o * dx.size // groups // 8
+    if suitable:
+        ready = packed(turned)
+        share(groups * shares, run_tiles, work)
+    else:
+        share(groups * shares, run, work)
     db = gradients.sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db

@@ -173,7 +173,16 @@ def add_pixels(x: Array, sums: Array) -> None:
                     sums[c, i] += x[c, k, i]
 
 
+def spread_pixels(dy: Array, dx: Array) -> None:
+    """Write dy (c, n) to every pixel of dx (c, h w, n): the transpose of `add_pixels`."""
+    for c in range(dx.shape[0]):
+        for k in range(dx.shape[1]):
+            for i in range(dx.shape[2]):
+                dx[c, k, i] = dy[c, i]
+
+
 add_pixels_jit = compiled(add_pixels)
+spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
 max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
 avg_pool_channels_jit = compiled(avg_pool_channels)
@@ -316,7 +325,8 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     check_pixels(x)
     n, c, h, w = x.shape
     sums = np.zeros((c, n), x.dtype)
-    add_pixels_jit(as_rows(x).reshape(c, h * w, n), sums)
+    pixels = as_rows(x).reshape(c, h * w, n)
+    share(c, lambda i, j: add_pixels_jit(pixels[i:j], sums[i:j]), work=x.size)
     means = np.ascontiguousarray(sums.T)  # n c
     means /= h * w
     return means, GlobalAvgPoolCache(x.shape, x.dtype)
@@ -327,5 +337,6 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     (n, c, h, w), dtype = cache
     check_gradient(dy, (n, c), dtype)
     dx = empty((c, h * w, n), dtype)
-    dx[...] = (dy.T / (h * w))[:, None, :]
+    means = np.ascontiguousarray(dy.T) / dtype.type(h * w)  # c n
+    share(c, lambda i, j: spread_pixels_jit(means[i:j], dx[i:j]), work=dx.size)
     return as_image(dx, n, h, w)

@@ -1,14 +1,18 @@
-"""Rows of layers, in which two that have a fused operation run as one.
+"""Rows of layers, in which some that follow each other run as one.
 
-The layers stay what they are, with their names and parameters; only the array between the two is
-never made. Where somebody wants to see it, in a trace, they run one by one.
+The layers stay what they are, with their names and parameters; only the arrays between them are
+never made. Where somebody wants to see these, in a trace, the layers run one by one.
+
+Two layers run as one fused operation, of `ops.fused`. In training, BN, ReLU, shuffle, depthwise
+convolution and BN leave channels apart, and run in one pass where there are kernels.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from numpy_shufflenet import backend
 from numpy_shufflenet.nn.layer import Layer
-from numpy_shufflenet.nn.layers import OperationLayer
+from numpy_shufflenet.nn.layers import BatchNorm2d, ChannelShuffle, Conv2d, OperationLayer, ReLU
 
 FUSED = {
     ("batch_norm", "relu"): "batch_norm_relu",
@@ -37,11 +41,68 @@ class Pair:
 
     def backward(self, dy: Any) -> Any:
         """Run both backwards."""
-        return self.first.accumulate(backend.backward(dy, self.second.kept_call()))
+        gradients = backend.backward(dy, self.second.kept_call())
+        self.second.forget()
+        return self.first.accumulate(gradients)
+
+
+class Channelwise:
+    """Layers that leave channels apart, and run in one pass over each; training only.
+
+    The convolution keeps the call, and the ReLU what tells which values it let through.
+    """
+
+    def __init__(
+        self,
+        before: BatchNorm2d | None,
+        relu: ReLU | None,
+        shuffle: ChannelShuffle | None,
+        convolution: Conv2d,
+        after: BatchNorm2d,
+    ):
+        self.before = before
+        self.relu = relu
+        self.shuffle = shuffle
+        self.convolution = convolution
+        self.after = after
+
+    def forward(self, x: Any, *, training: bool) -> Any:
+        """Run all forwards."""
+        before, after = self.before, self.after
+        y, call = backend.channelwise_forward(
+            x,
+            before and before.arrays(x)[1:],
+            self.convolution.weight.value,
+            after.arrays(x)[1:],
+            eps=(before.hyperparameters["eps"] if before else 1.0, after.hyperparameters["eps"]),
+            groups=self.shuffle.hyperparameters["groups"] if self.shuffle else 1,
+            **self.convolution.hyperparameters,
+        )
+        if before and self.relu:
+            before.note(call.cache.before, training)
+            self.relu.keep(call._replace(cache=call.cache.before))
+        after.note(call.cache.after, training)
+        self.convolution.keep(call)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        """Run all backwards."""
+        dx, before, dw, after = backend.channelwise_backward(dy, self.convolution.kept_call())
+        self.convolution.forget()
+        if self.relu:
+            self.relu.forget()
+        self.after.accumulate((dx, *after))
+        self.convolution.accumulate((dx, dw, None))
+        if self.before:
+            self.before.accumulate((dx, *before))
+        return dx
+
+
+Step = Layer | Pair | Channelwise
 
 
 class Chain:
-    """Runs layers one after the other, in pairs where it can.
+    """Runs layers one after the other, several at once where it can.
 
     Parameters
     ----------
@@ -51,13 +112,18 @@ class Chain:
 
     def __init__(self, *layers: Layer | None):
         self.layers = tuple(layer for layer in layers if layer is not None)
-        self._paired = {training: _paired(self.layers, training) for training in (True, False)}
-        self._ran: tuple[Layer | Pair, ...] = self.layers
+        self._steps = {
+            (training, kernels): tuple(_fused(self.layers, training, kernels))
+            for training in (True, False)
+            for kernels in (True, False)
+        }
+        self._ran: tuple[Step, ...] = self.layers
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
         traced = any(layer.is_traced() for layer in self.layers)
-        steps = self.layers if traced else self._paired[training]
+        kernels = backend.current() == "numba"
+        steps = self.layers if traced else self._steps[training, kernels]
         if not backend.inferring():
             self._ran = steps
         for step in steps:
@@ -71,14 +137,40 @@ class Chain:
         return dy
 
 
-def _paired(layers: tuple[Layer, ...], training: bool) -> tuple[Layer | Pair, ...]:
-    steps: list[Layer | Pair] = []
-    for layer in layers:
-        before = steps[-1] if steps else None
-        if isinstance(layer, OperationLayer) and isinstance(before, OperationLayer):
-            names = before.operation_in(training), layer.operation_in(training)
+def _fused(layers: tuple[Layer, ...], training: bool, kernels: bool) -> Iterator[Step]:
+    """Yield the layers, those that can run as one together."""
+    while layers:
+        run, length = _channelwise(layers) if training and kernels else (None, 0)
+        if run is None:
+            run, length = _pair(layers, training)
+        yield run or layers[0]
+        layers = layers[length or 1 :]
+
+
+def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[Step | None, int]:
+    """Return the first two layers as a pair, if there is such an operation, and their number."""
+    match layers:
+        case (OperationLayer() as first, OperationLayer() as second, *_):
+            names = first.operation_in(training), second.operation_in(training)
             if names in FUSED:
-                steps[-1] = Pair(before, layer, FUSED[names])
-                continue
-        steps.append(layer)
-    return tuple(steps)
+                return Pair(first, second, FUSED[names]), 2
+    return None, 0
+
+
+def _channelwise(layers: tuple[Layer, ...]) -> tuple[Step | None, int]:
+    """Return those of the first layers that run channel by channel, and their number."""
+    before: BatchNorm2d | None = None
+    relu: ReLU | None = None
+    shuffle: ChannelShuffle | None = None
+    rest = layers
+    match layers:
+        case (BatchNorm2d() as before, ReLU() as relu, ChannelShuffle() as shuffle, *_):
+            rest = layers[3:]
+        case (BatchNorm2d() as before, ReLU() as relu, *_):
+            rest = layers[2:]
+    match rest:
+        case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
+            if conv.multiplier == 1:
+                run = Channelwise(before, relu, shuffle, conv, after)
+                return run, len(layers) - len(rest) + 2
+    return None, 0

@@ -166,9 +166,17 @@ class Layer:
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """Yield this layer, as "", and all layers within, as "stage2.0.branch1.0"."""
-        yield prefix, self
-        for name, child in self.children().items():
-            yield from child.named_layers(f"{prefix}.{name}" if prefix else name)
+        waiting = [(prefix, self)]
+        while waiting:
+            prefix, layer = waiting.pop()
+            yield prefix, layer
+            below = layer.children().items()
+            start = f"{prefix}." if prefix else ""
+            waiting += [(start + name, child) for name, child in reversed(below)]
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield every parameter, here and within, by its full name."""
+        yield from self._named(Parameter)
 
     def _named(self, *kinds: type) -> Iterator[tuple[str, Any]]:
         """Yield what is of one of these kinds, here and within, by its full name."""

@@ -59,6 +59,10 @@ class OperationLayer(Layer):
         assert self._call is not None
         return self._call
 
+    def forget(self) -> None:
+        """Drop the call, after its backward."""
+        self._call = None
+
     def accumulate(self, gradients: Any) -> Any:
         """Add to the gradients of the parameters, and return dx."""
         if not self.parameter_names:
@@ -70,7 +74,7 @@ class OperationLayer(Layer):
         return dx
 
     def _release(self) -> None:
-        self._call = None
+        self.forget()
 
     def _learned(self) -> list[Parameter | None]:
         return [getattr(self, name) for name in self.parameter_names]
@@ -156,6 +160,7 @@ class Conv2d(OperationLayer):
         shape = (out_channels, in_channels // groups, *kernel)
         self.weight = Parameter(np.zeros(shape, np.float32))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.multiplier = out_channels // in_channels  # of a depthwise convolution
         self._geometry = geometry
 
     def _backward(self, dy: Any) -> Any:

@@ -129,7 +129,7 @@ def test_work_is_shared_and_an_exception_comes_back(threads):
 def test_every_kernel_has_its_plain_function():
     """`rows_jit` is `rows`, compiled: the plain one can be read, run and stepped through."""
     compiled = 0
-    for name in ("_planes", "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
+    for name in ("_planes", "_tiles", "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
         module = __import__(f"numpy_shufflenet.kernels.{name}", fromlist=["*"])
         for key, value in vars(module).items():
             if key.endswith("_jit") and value.py_func.__module__ == module.__name__:
@@ -142,5 +142,5 @@ def test_every_kernel_has_its_plain_function():
 def test_a_plain_kernel_runs_as_python():
     x = normal(2, 10, dtype=np.float64)
     y = np.empty_like(x)
-    kernels.channels.copy_rows(x, np.array([1, 0]), y)
+    kernels.channels.copy_rows(x, 1, np.array([1, 0]), y)
     np.testing.assert_array_equal(y, x[::-1])

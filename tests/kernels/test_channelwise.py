@@ -1,0 +1,130 @@
+"""A pass over each channel through several operations gives what these give one by one."""
+
+import numpy as np
+import pytest
+
+from numpy_shufflenet import backend, ops
+from numpy_shufflenet.kernels.channelwise import channelwise_backward, channelwise_forward
+from numpy_shufflenet.nn import BatchNorm2d, ChannelShuffle, ReLU, Sequential
+from numpy_shufflenet.nn.fusion import Channelwise
+from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit, depthwise3x3
+
+EPS = (1e-5, 1e-3)
+SHAPES = [(5, 6, 9, 8), (1, 12, 7, 11), (2, 6, 3, 1), (8, 24, 14, 14)]
+
+
+def drawn(shape, dtype):
+    rng = np.random.default_rng(0)
+    c = shape[1]
+    x, w = rng.normal(size=shape), rng.normal(size=(c, 1, 3, 3))
+    before, after = rng.normal(size=(2, c)), rng.normal(size=(2, c))
+    x, w, before, after = (a.astype(dtype) for a in (2 + 3 * x, w, before, after))
+    return x, tuple(before), w, tuple(after)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_it_is_the_operations_of_ops_in_a_row(shape, dtype, stride, groups, normalised):
+    x, before, w, after = drawn(shape, dtype)
+    geometry = {"stride": stride, "padding": 1}
+    seen, norm = ops.batch_norm_relu_forward(x, *before, eps=EPS[0]) if normalised else (x, None)
+    seen, shuffle = ops.channel_shuffle_forward(seen, groups)
+    seen, convolution = ops.depthwise_conv2d_forward(seen, w, **geometry)
+    expected, last = ops.batch_norm_forward(seen, *after, eps=EPS[1])
+    y, cache = channelwise_forward(
+        x, before if normalised else None, w, after, eps=EPS, groups=groups, **geometry
+    )
+    dy = np.random.default_rng(1).normal(size=expected.shape).astype(dtype)
+    d, *dafter = ops.batch_norm_backward(dy, last)
+    d, dw, _ = ops.depthwise_conv2d_backward(d, convolution)
+    d, dbefore = ops.channel_shuffle_backward(d, shuffle), []
+    if normalised:
+        d, *dbefore = ops.batch_norm_relu_backward(d, norm)
+    got = channelwise_backward(dy, cache)
+    found = [y, got.dx, got.dw, *got.after, *(got.before or ())]
+    for a, b in zip(found, [expected, d, dw, *dafter, *dbefore], strict=True):
+        assert a.dtype == dtype
+        atol = 2000 * np.finfo(dtype).eps * max(1, np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+    np.testing.assert_allclose(cache.after.mean, last.mean, rtol=0, atol=1e-4)
+    if normalised:
+        np.testing.assert_array_equal(cache.before.y > 0, norm.y > 0)
+
+
+def test_nan_stays_in_its_channel():
+    x, before, w, after = drawn((4, 6, 5, 5), np.float32)
+    x[1, 2, 3, 3] = np.nan
+    y, cache = channelwise_forward(x, before, w, after, padding=1)
+    dx = channelwise_backward(np.ones_like(y), cache).dx
+    for a in (y, dx):
+        assert np.isnan(a[:, 2]).all()
+        assert np.isfinite(np.delete(a, 2, axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"w": np.ones((12, 1, 3, 3), np.float32)}, "as many are needed"),
+        ({"groups": 4}, "groups=4 does not divide channels=6"),
+        ({"stride": 0}, "stride=0"),
+        ({"before": (np.ones(5, np.float32),) * 2}, "gamma has shape"),
+        ({"after": (np.ones(5, np.float32),) * 2}, "gamma has shape"),
+    ],
+)
+def test_errors_are_those_of_the_operations(change, message):
+    x, before, w, after = drawn((2, 6, 5, 5), np.float32)
+    arguments = {"before": before, "w": w, "after": after, **change}
+    with pytest.raises(ValueError, match=message):
+        channelwise_forward(x, **arguments)
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, before, w, after = drawn((32, 24, 28, 28), np.float32)
+    found, threads = [], backend.num_threads()
+    for n in (1, 2, 3):
+        backend.set_num_threads(n)
+        y, cache = channelwise_forward(x, before, w, after, groups=2, padding=1)
+        got = channelwise_backward(y, cache)
+        found.append([a.tobytes() for a in (y, got.dx, got.dw, *got.before, *got.after)])
+    backend.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+
+
+def steps_of(unit):
+    return [step for chain in unit for step in chain._chain._steps[True, True]]
+
+
+def test_all_depthwise_convolutions_of_units_run_like_this():
+    v1 = ShuffleNetV1Unit(24, 24, groups=3, stride=1)
+    v2 = ShuffleNetV2Unit(24, 48, stride=2)
+    assert sum(isinstance(step, Channelwise) for step in steps_of([v1.branch])) == 1
+    assert sum(isinstance(step, Channelwise) for step in steps_of([v2.branch1, v2.branch2])) == 2
+
+
+def test_layers_get_what_they_would_have_got_one_by_one():
+    layers = (BatchNorm2d(6), ReLU(), ChannelShuffle(3), depthwise3x3(6), BatchNorm2d(6))
+    fused = Sequential(*layers).astype(np.float64)
+    rng = np.random.default_rng(2)
+    for parameter in fused.parameters().values():
+        parameter[...] = rng.normal(size=parameter.shape)
+    one_by_one = fused.astype(np.float64)
+    x, dy = rng.normal(size=(2, 3, 6, 5, 5))
+    with backend.use("numba"):
+        y = fused.forward(x, training=True)
+        patterns = fused.activation_pattern()
+        dx = fused.backward(dy)
+    with backend.use("numpy"):
+        trace = one_by_one.trace(x, training=True)
+        expected_patterns = one_by_one.activation_pattern()
+        expected = one_by_one.backward(dy)
+    np.testing.assert_allclose(y, trace.activations["4"], atol=1e-9)
+    np.testing.assert_allclose(dx, expected, atol=1e-8)
+    for pattern, other in zip(patterns, expected_patterns, strict=True):
+        np.testing.assert_array_equal(pattern, other)
+    for name, gradient in one_by_one.gradients().items():
+        np.testing.assert_allclose(fused.gradients()[name], gradient, atol=1e-8, err_msg=name)
+    for name, value in one_by_one.state_dict().items():
+        np.testing.assert_allclose(fused.state_dict()[name], value, atol=1e-9, err_msg=name)
