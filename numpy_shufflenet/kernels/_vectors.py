@@ -24,11 +24,17 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._emit import call, emits
 
 WIDTH = 16
+HALF = 8
 
 
 def load(row: Array, i: int) -> Array:
     """Return row[i], ..., row[i + 15]."""
     return row[i : i + WIDTH].copy()
+
+
+def load_half(row: Array, i: int) -> Array:
+    """Return row[i], ..., row[i + 7]: a vector of half the width."""
+    return row[i : i + HALF].copy()
 
 
 def at(row: Array, i: int) -> Any:
@@ -42,13 +48,18 @@ def load_even(row: Array, i: int) -> Array:
 
 
 def store(row: Array, i: int, v: Array) -> None:
-    """Write the 16 numbers to row[i], ..., row[i + 15]."""
-    row[i : i + WIDTH] = v
+    """Write the 16 numbers to row[i], ..., row[i + 15], or as many as there are."""
+    row[i : i + len(v)] = v
 
 
 def fill(number: Any) -> Array:
     """Return the number 16 times."""
     return np.full(WIDTH, number, np.float32)
+
+
+def fill_half(number: Any) -> Array:
+    """Return the number 8 times."""
+    return np.full(HALF, number, np.float32)
 
 
 def fma(a: Any, b: Array, c: Array) -> Array:
@@ -102,48 +113,59 @@ def prefetch(row: Array, i: int) -> None:
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
-_ZERO = ir.Constant(_VECTOR, [0.0] * WIDTH)
+_HALF = ir.VectorType(_FLOAT, HALF)
 _INDEX = ir.IntType(32)
 
 
 class VectorType(types.Type):
-    """16 numbers of float32."""
+    """Numbers of float32, 16 or 8."""
 
-    def __init__(self) -> None:
-        super().__init__(name="vector(float32, 16)")
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"vector(float32, {width})")
 
 
-vector = VectorType()
+vector, half = VectorType(WIDTH), VectorType(HALF)
 
 
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any):
-        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, ir.VectorType(_FLOAT, kind.width))  # type: ignore[no-untyped-call]
 
 
-def _address(builder: Any, data: Any, i: Any) -> Any:
-    return builder.bitcast(builder.gep(data, [i]), _VECTOR.as_pointer())
+def _address(builder: Any, data: Any, i: Any, kind: Any) -> Any:
+    return builder.bitcast(builder.gep(data, [i]), kind.as_pointer())
 
 
-def _load(builder: Any, data: Any, i: Any) -> Any:
-    value = builder.load(_address(builder, data, i))
+def _load(builder: Any, data: Any, i: Any, kind: Any = _VECTOR) -> Any:
+    value = builder.load(_address(builder, data, i, kind))
     value.align = 4
     return value
 
 
-def _fill(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, _INDEX(0))
-    return builder.shuffle_vector(first, first, _lanes([0] * WIDTH))
+def _fill(builder: Any, number: Any, kind: Any = _VECTOR) -> Any:
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, _INDEX(0))
+    return builder.shuffle_vector(first, first, _lanes([0] * kind.count))
 
 
 def _lanes(numbers: Any) -> Any:
-    return ir.Constant(ir.VectorType(_INDEX, WIDTH), list(numbers))
+    numbers = list(numbers)
+    return ir.Constant(ir.VectorType(_INDEX, len(numbers)), numbers)
+
+
+def _zero(kind: Any) -> Any:
+    return ir.Constant(kind, [0.0] * kind.count)
 
 
 @emits(load, vector, types.Array, types.Integer)
 def _emit_load(builder: Any, data: Any, i: Any) -> Any:
     return _load(builder, data, i)
+
+
+@emits(load_half, half, types.Array, types.Integer)
+def _emit_load_half(builder: Any, data: Any, i: Any) -> Any:
+    return _load(builder, data, i, _HALF)
 
 
 @emits(at, lambda row, i: row.dtype, types.Array, types.Integer)
@@ -159,7 +181,7 @@ def _emit_load_even(builder: Any, data: Any, i: Any) -> Any:
 
 @emits(store, types.none, types.Array, types.Integer, VectorType)
 def _emit_store(builder: Any, data: Any, i: Any, v: Any) -> None:
-    builder.store(v, _address(builder, data, i), align=4)
+    builder.store(v, _address(builder, data, i, v.type), align=4)
 
 
 @emits(fill, vector, types.Float)
@@ -167,40 +189,45 @@ def _emit_fill(builder: Any, number: Any) -> Any:
     return _fill(builder, number)
 
 
+@emits(fill_half, half, types.Float)
+def _emit_fill_half(builder: Any, number: Any) -> Any:
+    return _fill(builder, number, _HALF)
+
+
 def _fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-    return call(builder, f"llvm.fmuladd.v{WIDTH}f32", kind, [a, b, c])
+    kind = ir.FunctionType(b.type, [b.type] * 3)
+    return call(builder, f"llvm.fmuladd.v{b.type.count}f32", kind, [a, b, c])
 
 
-@emits(fma, vector, VectorType, VectorType, VectorType)
+@emits(fma, lambda a, b, c: b, VectorType, VectorType, VectorType)
 def _emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _fused(builder, a, b, c)
 
 
-@emits(fma, vector, types.Float, VectorType, VectorType)
+@emits(fma, lambda a, b, c: b, types.Float, VectorType, VectorType)
 def _emit_fma_of_number(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    return _fused(builder, _fill(builder, a), b, c)
+    return _fused(builder, _fill(builder, a, b.type), b, c)
 
 
-@emits(add, vector, VectorType, VectorType)
+@emits(add, lambda a, b: b, VectorType, VectorType)
 def _emit_add(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b)
 
 
-@emits(scale, vector, types.Float, VectorType)
+@emits(scale, lambda number, v: v, types.Float, VectorType)
 def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
-    return builder.fmul(_fill(builder, number), v)
+    return builder.fmul(_fill(builder, number, v.type), v)
 
 
-@emits(maximum, vector, VectorType, VectorType)
+@emits(maximum, lambda a, b: b, VectorType, VectorType)
 def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
     larger = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("!=", a, a))
     return builder.select(larger, a, b)
 
 
-@emits(relu, vector, VectorType)
+@emits(relu, lambda v: v, VectorType)
 def _emit_relu(builder: Any, v: Any) -> Any:
-    return builder.select(builder.fcmp_ordered("<", v, _ZERO), _ZERO, v)
+    return builder.select(builder.fcmp_ordered("<", v, _zero(v.type)), _zero(v.type), v)
 
 
 @emits(total, types.float32, VectorType, types.Integer)
@@ -230,7 +257,7 @@ def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
     )
     start = builder.shuffle_vector(start, start, _lanes([0] * WIDTH))
     kept = builder.icmp_signed(">=", _lanes(range(WIDTH)), start)
-    return builder.select(kept, v, _ZERO)
+    return builder.select(kept, v, _zero(v.type))
 
 
 @emits(prefetch, types.none, types.Array, types.Integer)

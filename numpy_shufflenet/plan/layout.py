@@ -37,9 +37,15 @@ def round_up(count: int) -> int:
 
 
 @register_jitable
+def pixels_of(h: int, w: int) -> int:
+    """Return how many numbers of a plane there are from its first pixel to its last."""
+    return h * (w + 1) - 1
+
+
+@register_jitable
 def columns_of(h: int, w: int) -> int:
-    """Return how many numbers of a plane are computed: up to its last pixel, in vectors."""
-    return round_up(h * (w + 1) - 1)
+    """Return how many that is in whole vectors."""
+    return round_up(pixels_of(h, w))
 
 
 @register_jitable

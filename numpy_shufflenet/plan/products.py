@@ -6,13 +6,16 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import (
+    HALF,
     WIDTH,
     add,
     at,
     fill,
+    fill_half,
     fma,
     load,
     load_even,
+    load_half,
     relu,
     store,
 )
@@ -46,7 +49,7 @@ from numpy_shufflenet.plan.layout import (
     TAPS,
     TOP,
     WEIGHTS,
-    columns_of,
+    pixels_of,
     round_up,
 )
 from numpy_shufflenet.plan.windows import clear_gaps, window
@@ -63,8 +66,12 @@ def multiply(
     to: int,
     cut: Any,
     shortcut: Any,
+    load: Any,
+    fill: Any,
 ) -> None:
-    """Compute 16 columns, from `start` on, of the 6 planes of a block, and write them to `to`.
+    """Compute columns from `start` on of the 6 planes of a block, and write them to `to`.
+
+    As many as a vector has numbers: 16, or 8 with the functions load and fill for half vectors.
 
     The sums over all planes that the block reads stay in registers until they are complete.
     """
@@ -109,25 +116,34 @@ def multiply(
 
 
 @register_jitable
+def multiply_planes(
+    tables: Array,
+    block: int,
+    parameters: Array,
+    x: Array,
+    y: Array,
+    columns: int,
+    cut: Any,
+    shortcut: Any,
+) -> None:
+    """Compute so many columns of the 6 planes of a block; for the last 8, half a vector is enough."""
+    for j in range(0, columns, WIDTH):
+        if columns - j > HALF:
+            multiply(tables, block, parameters, x, j, y, j, cut, shortcut, load, fill)
+        else:
+            multiply(tables, block, parameters, x, j, y, j, cut, shortcut, load_half, fill_half)
+
+
+@register_jitable
 def product(
     instruction: Array, tables: Array, parameters: Array, memory: Array, first: int, last: int
 ) -> None:
     """Convolve 1x1: every plane of the output is a weighted sum of planes of its group."""
-    columns = columns_of(instruction[IN_H], instruction[IN_W])
+    columns = pixels_of(instruction[IN_H], instruction[IN_W])
+    cut, shortcut = instruction[CUT], instruction[OPTION]
     for number in range(first, last):
         block = instruction[TABLE] + number * BLOCK_COLUMNS
-        for j in range(0, columns, WIDTH):
-            multiply(
-                tables,
-                block,
-                parameters,
-                memory,
-                j,
-                memory,
-                j,
-                instruction[CUT],
-                instruction[OPTION],
-            )
+        multiply_planes(tables, block, parameters, memory, memory, columns, cut, shortcut)
 
 
 @register_jitable
@@ -142,11 +158,11 @@ def product_depthwise(
 ) -> None:
     """Convolve 1x1, and each block of the output 3x3 while it is in scratch."""
     h, w = instruction[IN_H], instruction[IN_W]
-    columns = columns_of(h, w)
+    columns = pixels_of(h, w)
     for number in range(first, last):
         block = instruction[TABLE] + number * BLOCK_COLUMNS
-        for j in range(0, columns, WIDTH):
-            multiply(tables, block, parameters, memory, j, scratch, j, instruction[OPTION], False)
+        cut = instruction[OPTION]
+        multiply_planes(tables, block, parameters, memory, scratch, columns, cut, False)
         for i in range(tables[block + ROWS]):
             x = tables[block + OUTPUTS + i]
             clear_gaps(scratch, x, h, w, 0.0)
@@ -196,6 +212,8 @@ def convolution(
                     row * (ow + 1) + j,
                     instruction[CUT],
                     False,
+                    load,
+                    fill,
                 )
 
 

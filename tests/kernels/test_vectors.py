@@ -58,13 +58,18 @@ def maximum(x, y, i):
     v.store(y, W, v.maximum(v.load(x, 0), v.load(x, i)))
 
 
+def halves(x, y, i):
+    a, b = v.load_half(x, i), v.fill_half(x[i])
+    v.store(y, 1, v.relu(v.fma(x[0], v.add(a, b), v.maximum(a, b))))
+
+
 def relu(x, y, i):
     v.store(y, 0, v.relu(v.load(x, i)))
 
 
 @pytest.mark.parametrize(
     "function",
-    [load, load_even, at, fill, fma, add, scale, maximum, relu],
+    [load, load_even, at, fill, fma, add, scale, maximum, halves, relu],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("x", [rng.normal(size=5 * W).astype(np.float32), with_specials(5 * W)])
