@@ -126,7 +126,7 @@ def multiply_planes(
     cut: Any,
     shortcut: Any,
 ) -> None:
-    """Compute so many columns of the 6 planes of a block; for the last 8, half a vector is enough."""
+    """Compute so many columns of the 6 planes of a block; the last 8 need half a vector only."""
     for j in range(0, columns, WIDTH):
         if columns - j > HALF:
             multiply(tables, block, parameters, x, j, y, j, cut, shortcut, load, fill)
