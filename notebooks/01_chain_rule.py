@@ -355,6 +355,9 @@ for rate, (losses, _) in runs.items():
     print(f"rate {rate:5}: loss {losses[0]:.2f} at the start, {losses[-1]:.2f} after 1000 steps")
 
 # %% tags=["hide-input"]
+# Picture: two panels. Left, the loss against the step for each learning rate. Right, the points
+# of three classes in three colours, over the regions in which the network trained at rate 1 says
+# each class.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for (rate, (losses, _)), style in zip(runs.items(), ("-", "--", ":"), strict=True):
     left.plot(losses, style, label=f"rate {rate:g}")

@@ -131,6 +131,8 @@ plots.step_through("conv2d", small(1, 2, 4, 4), small(3, 2, 2, 2), small(3))
 # networks learned them. (A trained network's first layer looks much like this: lesson 14.)
 
 # %%
+# Picture: a boot, and three images made of it by kernels: blurred by a mean, its vertical edges,
+# and its horizontal edges, red where positive and blue where negative.
 train_set, _ = data.load_embedded()
 boot = train_set.images[train_set.labels == 9][:1] / 255.0  # n c h w: 1 1 28 28
 kernels = {
@@ -231,6 +233,8 @@ exercises.check("conv2d_forward", solved_full_conv)
 # **im2col**. It costs memory: each pixel is written up to kh · kw times.
 
 # %%
+# Picture: left, an image of 4 × 4 numbers with a window of 3 × 2 framed; right, the matrix of
+# columns, in which the six numbers of that window are one framed column.
 numbers = np.arange(16.0).reshape(1, 1, 4, 4)
 
 

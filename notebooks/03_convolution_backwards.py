@@ -348,6 +348,8 @@ print(f"backward {2 * count:13,} multiply-adds {backward:7.2f} ms, {backward / f
 # A picture to end with: dx for dy = 1 and w = 1 counts the windows that hold each pixel.
 
 # %% tags=["hide-input"]
+# Picture: four maps of how many windows hold each of 8 × 8 pixels. Padding evens out the border,
+# stride 2 leaves a chequered pattern, dilation a wider frame.
 figure, row = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
 for axes, (stride, padding, dilation) in zip(
     row, ((1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 0, 2)), strict=True

@@ -215,6 +215,8 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %% tags=["hide-input"]
+# Picture: which input channel reaches which output channel, for 1, 2, 4 and 12 groups: a full
+# square, then blocks along the diagonal, at last the diagonal alone.
 figure, row = plt.subplots(1, 4, figsize=(10, 2.9), layout="constrained")
 for axes, groups in zip(row, (1, 2, 4, 12), strict=True):
     w = rng.normal(size=(12, 12 // groups, 1, 1))
@@ -318,6 +320,8 @@ for name, model in networks.items():
     print(f"{name:24} {learned:10,} {train:9.1%} {test:7.1%} {train - test:7.1%}")
 
 # %% tags=["hide-input"]
+# Picture: share of right answers against the epoch for four networks, dashed on training images
+# and solid on test images.
 figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for (name, record), colour in zip(
     history.items(), ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True
@@ -343,6 +347,8 @@ plt.show()
 # depend on channels of its own group.
 
 # %%
+# Picture: correlation of the channels of layer 3 with those of layer 2, without groups and with
+# four: with groups it is strongest in four blocks along the diagonal.
 names = ("5", "8")  # the ReLUs of the second and third convolution
 
 

@@ -175,6 +175,8 @@ plots.step_through("upsample_bilinear", two, scale=2)
 # (`align_corners=True`).
 
 # %% tags=["hide-input"]
+# Picture: four old pixels above eight new ones, joined by lines as thick as their weight. Left
+# the borders of both rows meet, right their outer pixels do.
 figure, row = plt.subplots(1, 2, figsize=(11, 2.4), layout="constrained")
 for axes, align_corners in zip(row, (False, True), strict=True):
     weights = ops.upsample.interpolation_matrix(4, 2, align_corners)  # 8 4
@@ -258,6 +260,8 @@ exercises.check("upsample_bilinear_backward", solved_bilinear_backward)
 # ## Down and up on a real image
 
 # %%
+# Picture: a shirt of 28 × 28 pixels, shrunk to 7 × 7 by a max pool, an average pool and by taking
+# every fourth pixel, and each enlarged again by copies and by interpolation.
 train_set, _ = data.load_embedded()
 shirt = train_set.images[train_set.labels == 6][1:2] / 255.0  # n c h w: 1 1 28 28
 small = {

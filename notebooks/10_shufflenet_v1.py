@@ -334,6 +334,8 @@ for g, paper in printed.items():
 # several graphics cards; lesson 14 does what a laptop can.
 
 # %%
+# Picture: left, error on ImageNet against the number of groups, for three sizes of V1: the
+# smallest gains most from groups. Right, error without and with the shuffle: lower with it.
 groups = np.array([1, 2, 3, 4, 8])
 table2 = {
     "1×, 140 M": [33.6, 32.7, 32.6, 32.8, 32.4],

@@ -345,6 +345,8 @@ for units in range(1, 4):
     assert abs(kept - share[0, units]) < 1e-9
 
 # %% tags=["hide-input"]
+# Picture: left, a triangle of shares: which part of the channels made before one unit another still
+# sees untouched. Right, bars: of the channels that pass, each unit leaves half.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.imshow(np.where(share > 0, share, np.nan), cmap="Blues", vmin=0, vmax=1.4)
 for (r, s), value in np.ndenumerate(share):

@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import warnings
+from datetime import datetime
 from typing import Any
 
 from numpy_shufflenet.course.lessons import need
@@ -15,6 +16,8 @@ SECONDS = 300  # a cell; its own limits are checked afterwards, on what it took
 
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
     """Run all cells of a notebook, in place: outputs, and when each cell began and ended.
+
+    A picture gets an alternative text where its cell begins with one: "# Picture: a boot, ...".
 
     Parameters
     ----------
@@ -54,3 +57,27 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
         except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
             text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
             raise RuntimeError(f"{name} failed: {text}") from None
+    for cell in notebook.cells:
+        _describe_pictures(cell)
+
+
+def seconds_of(cell: Any) -> float:
+    """Return how long an executed cell took; 0 if that is not known."""
+    times = cell.metadata.get("execution", {})
+    keys = ("iopub.execute_input", "shell.execute_reply")
+    if cell.cell_type != "code" or not all(key in times for key in keys):
+        return 0.0
+    begin, end = (datetime.fromisoformat(times[key]) for key in keys)
+    return (end - begin).total_seconds()
+
+
+def _describe_pictures(cell: Any) -> None:
+    comment = re.match(r"# Picture: ((?:.*\n#)*.*)", cell.source)
+    if cell.cell_type != "code" or not comment:
+        return
+    text = " ".join(comment[1].replace("\n#", "\n").split())
+    text = text[:1].upper() + text[1:]
+    for output in cell.outputs:
+        for kind in output.get("data", {}):
+            if kind.startswith("image/"):
+                output.metadata.setdefault(kind, {}).setdefault("alt", text)

@@ -55,7 +55,7 @@ def assignment(lesson: Lesson) -> Any:
 def _pair(task: Task, cell: Any) -> list[Any]:
     """Return the cell to fill in, and the cell that checks it."""
     new = need("nbformat", "a notebook").v4.new_code_cell
-    answer = f"{task.blank}\n\n\n### BEGIN SOLUTION\n{task.solution}\n### END SOLUTION"
+    answer = f"{task.blank}\n### BEGIN SOLUTION\n{task.solution}\n### END SOLUTION"
     return [
         new(answer, id=cell.id, metadata=_metadata(task, "answer")),
         new("\n".join(task.checks), id=f"{cell.id}-check", metadata=_metadata(task, "check")),

@@ -48,9 +48,12 @@ def open_lab(folder: Path, *, browser: bool = True) -> int:
     """
     need("jupyterlab", "opening the course")
     first = lessons()[0]
-    command = [sys.executable, "-m", "jupyterlab", str(folder / f"{first.name}.ipynb")]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{first.name}.ipynb")
     if not browser:
         command.append("--no-browser")
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # as in a container
+        command.append("--allow-root")
     # Two BLAS threads that wait for each other make small products slow; kernels have their own.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     return subprocess.run(command, env=environment, check=False).returncode

@@ -1,5 +1,7 @@
 """What is drawn is what was given."""
 
+import base64
+
 import numpy as np
 import pytest
 
@@ -69,4 +71,6 @@ def test_save_writes_the_very_bytes_that_it_returns(tmp_path):
 
 def test_a_notebook_shows_a_figure_by_itself():
     figure = plots.confusion_matrix(np.eye(2, dtype=int), ["a", "b"])
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    data, metadata = figure._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert "across: predicted" in metadata["image/png"]["alt"]
