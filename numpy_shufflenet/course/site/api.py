@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 from argparse import _SubParsersAction
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,12 +68,13 @@ class Page:
 
 
 class Reference:
-    """All pages, and where each name leads."""
+    """All pages, and where each name leads; of some rooms only, if they are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, rooms: Sequence[str] = ROOMS) -> None:
+        self.rooms = tuple(rooms)
         self.pages: dict[str, Page] = {}
         self.home: dict[str, str] = {}  # name by which it can be imported -> where it is explained
-        for room in ROOMS:
+        for room in self.rooms:
             self._read(room)
 
     def _read(self, name: str) -> bool:
@@ -122,13 +123,13 @@ class Reference:
             *_title("API reference"),
             "A page a module; every object under the name by which one imports it.",
             "",
-            *self._list(ROOMS),
+            *self._list(self.rooms),
             "* :doc:`commands`: the command line, ``numpy-shufflenet``",
             "",
             ".. toctree::",
             "   :hidden:",
             "",
-            *(f"   {room}" for room in ROOMS),
+            *(f"   {room}" for room in self.rooms),
             "   commands",
             "",
         ]
@@ -154,7 +155,7 @@ class Reference:
                 yield "   :no-value:"
             yield ""
 
-    def _list(self, modules: tuple[str, ...] | list[str]) -> Iterator[str]:
+    def _list(self, modules: Sequence[str]) -> Iterator[str]:
         """List modules with their first sentence."""
         for module in modules:
             about = inline(self.pages[module].about[0], partial(self.link, module=module))

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from numpy_shufflenet.course.lessons import Lesson, need, source_folder
 from numpy_shufflenet.course.lessons import lessons as all_lessons
@@ -22,6 +23,7 @@ def build(
     *,
     executed: str | os.PathLike[str] | None = None,
     lite: bool = False,
+    rooms: Sequence[str] = (),
 ) -> None:
     """Build the site into a folder, whole or not at all; a site that is there is replaced.
 
@@ -38,6 +40,8 @@ def build(
     lite : bool
         Whether to add a JupyterLite, in which lessons run in the reader's browser. It works where
         the site is served by HTTP, and loads Python from a CDN when a reader opens it.
+    rooms : sequence of str
+        Packages that the API reference shows; all if empty.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def build(
         If Sphinx warns of anything, or a page has a broken link or asks for an outside resource.
     """
     need("sphinx", "building the site", extra="site")
-    from numpy_shufflenet.course.site import checks, pages
+    from numpy_shufflenet.course.site import api, checks, pages
     from numpy_shufflenet.course.site import lite as in_browser
 
     out = Path(out)
@@ -61,8 +65,11 @@ def build(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
         source, site = Path(folder, "source"), Path(folder, "site")
         guide = source_folder() / GUIDE
-        pages.write(source, lessons, done, executed=executed, guide=guide, lite=lite)
-        _run_sphinx(source, site, Path(folder, "doctrees"))
+        reference = api.Reference(rooms or api.ROOMS)
+        pages.write(
+            source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
+        )
+        _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
         if lite:
             names = [lesson.name for lesson in lessons if in_browser.runs(lesson)]
             in_browser.build(
@@ -76,7 +83,7 @@ def build(
         site.rename(out)
 
 
-def _run_sphinx(source: Path, site: Path, doctrees: Path) -> None:
+def _run_sphinx(source: Path, site: Path, doctrees: Path, **settings: Any) -> None:
     """Let Sphinx make HTML of the sources; whatever it warns of is an error."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -84,6 +91,7 @@ def _run_sphinx(source: Path, site: Path, doctrees: Path) -> None:
     said = io.StringIO()
     with patch_docutils(), docutils_namespace(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Sphinx's own libraries
-        Sphinx(source, HERE, site, doctrees, "html", status=None, warning=said).build()
+        sphinx = Sphinx(source, HERE, site, doctrees, "html", settings, status=None, warning=said)
+        sphinx.build()
     if said.getvalue():
         raise RuntimeError(f"Sphinx is not content:\n{said.getvalue()}")

@@ -1,13 +1,15 @@
 """Settings of Sphinx for the course's site; `book.build` gives it the sources."""
 
 import re
+import sys
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from sphinx.application import Sphinx
 
 from numpy_shufflenet import __version__
-from numpy_shufflenet.course.site.api import PACKAGE, Reference
+from numpy_shufflenet.course.site.api import PACKAGE
 from numpy_shufflenet.course.site.docstrings import to_rst
 
 project = "numpy_shufflenet"
@@ -41,6 +43,7 @@ smartquotes = False  # programs and equations stand in the text
 html_theme = "furo"
 html_title = "ShuffleNet, taken apart"
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
@@ -49,7 +52,6 @@ html_theme_options = {"navigation_with_keys": False, "top_of_page_buttons": []}
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
-_reference = Reference()
 _ARRAY = re.compile(r"~?(numpy\.)?ndarray\[tuple\[[^]]*\], ~?(numpy\.)?dtype\[[^]]*\]\]")
 
 
@@ -57,7 +59,7 @@ def _docstring(
     app: Sphinx, what: str, name: str, item: object, options: Any, lines: list[str]
 ) -> None:
     inside = name.removeprefix(f"{PACKAGE}.").rpartition(".")[0]
-    lines[:] = to_rst(list(lines), partial(_reference.link, module=inside))
+    lines[:] = to_rst(list(lines), partial(app.config.reference.link, module=inside))
 
 
 def _signature(
@@ -77,8 +79,16 @@ def _skip(app: Sphinx, what: str, name: str, item: object, skip: bool, options: 
     return True if str(getattr(item, "__doc__", "")).startswith("Alias for field") else None
 
 
+def _source(app: Sphinx, module: str, name: str) -> str:
+    """Return the module whose text explains an object: a constant's own, not that of its type."""
+    home = getattr(attrgetter(name)(sys.modules[module]), "__module__", None) or ""
+    return home if home.startswith(PACKAGE) else module
+
+
 def setup(app: Sphinx) -> None:
-    """Connect what is ours."""
+    """Connect what is ours; `build` hands the reference over."""
+    app.add_config_value("reference", None, "")
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("viewcode-follow-imported", _source)

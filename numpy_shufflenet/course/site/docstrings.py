@@ -27,7 +27,10 @@ def to_rst(lines: Sequence[str], link: Link = lambda name: None) -> list[str]:
     """
     rst: list[str] = []
     in_section = False
+    depth = 0  # of the text of a list that isn't over
     for block in _blocks(lines):
+        item = LISTED.match(block[0])
+        depth = len(item[0]) if item else depth if block[0].startswith(" ") else 0
         if len(block) > 1 and re.fullmatch("-{3,}", block[1]):
             in_section = True
             rst += [f":{block[0]}:", *_entries(block[2:], link), ""]
@@ -38,7 +41,9 @@ def to_rst(lines: Sequence[str], link: Link = lambda name: None) -> list[str]:
             rst += [*_indented(inline("\n".join(block), link)), ""]
         else:
             in_section = False
-            rst += [*_prose(block, link), ""]
+            within = 0 if item else depth
+            shown = _prose([line[within:] for line in block], link)
+            rst += [*(f"{' ' * within}{line}".rstrip() for line in shown), ""]
     return rst
 
 
@@ -56,7 +61,7 @@ def inline(text: str, link: Link = lambda name: None) -> str:
 
 
 def _blocks(lines: Sequence[str]) -> list[list[str]]:
-    """Cut at blank lines, save those between indented lines: an equation or a program goes on."""
+    """Cut at blank lines, save those within an indented block: an equation or a program goes on."""
     blocks: list[list[str]] = []
     gap = True
     for line in lines:
@@ -64,13 +69,17 @@ def _blocks(lines: Sequence[str]) -> list[list[str]]:
             gap = True
         elif not gap:
             blocks[-1].append(line.rstrip())
-        elif blocks and line.startswith(" ") and blocks[-1][0].startswith(" "):
+        elif blocks and 0 < _indent(line) == _indent(blocks[-1][0]):
             blocks[-1] += ["", line.rstrip()]
             gap = False
         else:
             blocks.append([line.rstrip()])
             gap = False
     return blocks
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _indented(text: str) -> list[str]:

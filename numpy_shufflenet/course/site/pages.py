@@ -26,12 +26,12 @@ def write(
     lessons: Sequence[Lesson],
     done: Callable[[str], None],
     *,
+    reference: Reference,
     executed: Path | None,
     guide: Path,
     lite: bool,
 ) -> None:
     """Write the sources; the teacher's guide is left out if there is none."""
-    reference = Reference()
     reference.write(folder / "api")
     for name in ("lessons", "notebooks"):
         (folder / name).mkdir()
