@@ -53,7 +53,8 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
             resources={"metadata": {"path": folder}},
         )
         try:
-            asyncio.run(client.async_execute(env={**os.environ, "MPLBACKEND": INLINE}))
+            environment = {**os.environ, "MPLBACKEND": INLINE}
+            asyncio.run(client.async_execute(env=environment, cleanup_kc=True))
         except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
             text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
             raise RuntimeError(f"{name} failed: {text}") from None

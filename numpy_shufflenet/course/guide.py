@@ -2,8 +2,8 @@
 
     python -m numpy_shufflenet.course.guide notebooks/teachers_guide.md
 
-writes them anew, between marks in the page; a test keeps the page true. They are the goals and
-points of the lessons, and common mistakes with the hint that each gets: the bugs of the zoo,
+writes them anew, between marks in the page; `.ci/run` compares. They are the goals and points of
+the lessons, and common mistakes with the hint that each gets: the bugs of the zoo,
 submitted as a student would.
 """
 
@@ -18,6 +18,8 @@ from numpy_shufflenet.course.tasks import tasks
 from numpy_shufflenet.exercises import NotYet
 from numpy_shufflenet.zoo import Bug
 
+SECONDS = 120.0  # so that a hint depends on the cases alone, not on how busy the machine is
+
 
 def submitted() -> list[Bug]:
     """Return the bugs that can be handed in as the answer to an exercise."""
@@ -31,7 +33,8 @@ def submitted() -> list[Bug]:
 def hint(bug: Bug) -> str:
     """Return what a student reads who makes this mistake; nothing if float64 doesn't show it."""
     try:
-        exercises.check(f"{bug.operation}_backward", bug.backward, forward=bug.forward)
+        name = f"{bug.operation}_backward"
+        exercises.check(name, bug.backward, forward=bug.forward, seconds=SECONDS)
     except NotYet as error:
         said = error.result.cause or error.result.message
         # Without what depends on the numbers that were drawn.
