@@ -127,7 +127,7 @@ def test_search_finds_the_shuffle(visit, words):
 
 def test_one_gets_from_the_map_to_a_lesson_and_on(visit):
     page = visit("index.html", width=1280)
-    page.click(f"a[href='lessons/{BEGIN.name}.html'].sd-stretched-link")
+    page.click(f".sd-card:has(a[href='lessons/{BEGIN.name}.html'])")
     page.wait_for(f"location.pathname.endsWith('/lessons/{BEGIN.name}.html')")
     page.wait_for("document.querySelector('a.next-page') !== null")
     page.click("a.next-page")
@@ -138,10 +138,10 @@ def test_one_gets_from_the_map_to_a_lesson_and_on(visit):
 def test_a_moving_picture_steps_and_hovers_with_the_right_numbers(visit, dark):
     page = visit(f"lessons/{SHUFFLE.name}.html", width=1280, dark=dark)
     page.wait_for("document.querySelectorAll('.nsn-moving[data-key]:not(.live)').length === 0")
-    title = "document.querySelectorAll('.nsn-moving .title')"
-    titles = page.evaluate(f"[...{title}].map((node) => node.textContent)")
-    at = next(i for i, text in enumerate(titles) if "channel_shuffle" in text)
-    page.evaluate(f"{title}[{at}].closest('.nsn-moving').id = 'shown'")
+    page.evaluate(
+        "document.querySelector('svg[aria-label^=\"y, channel 5\"]').closest('.nsn-moving').id"
+        " = 'shown'"
+    )
     x = np.arange(24.0).reshape(1, 6, 2, 2)  # as in the lesson
     y, _ = ops.channel_shuffle_forward(x, 3)
     said = "document.querySelector('#shown .scene:not([hidden]) .sum').textContent"
