@@ -121,7 +121,7 @@ class Reference:
         (folder / "commands.rst").write_text("\n".join(_commands()), "utf-8")
         lines = [
             *_title("API reference"),
-            "A page a module; every object under the name by which one imports it.",
+            "A page a module: its own text, and all that it defines.",
             "",
             *self._list(self.rooms),
             "* :doc:`commands`: the command line, ``numpy-shufflenet``",

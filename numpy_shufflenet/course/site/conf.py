@@ -48,7 +48,11 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"navigation_with_keys": False, "top_of_page_buttons": []}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "top_of_page_buttons": [],
+    "light_css_variables": {"color-code-background": "#f3f4f6"},
+}
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
