@@ -31,7 +31,7 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
     ------
     ImportError
         If nbclient or ipykernel is not installed.
-    RuntimeError
+    ValueError
         If a cell fails, or takes more than 5 minutes; the message names it.
     """
     nbclient = need("nbclient", "running a notebook")
@@ -57,7 +57,7 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
             asyncio.run(client.async_execute(env=environment, cleanup_kc=True))
         except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
             text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
-            raise RuntimeError(f"{name} failed: {text}") from None
+            raise ValueError(f"{name} failed: {text}") from None
     for cell in notebook.cells:
         _describe_pictures(cell)
 

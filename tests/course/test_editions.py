@@ -120,7 +120,7 @@ def test_a_solution_edition_is_executed(tmp_path):
 def test_a_cell_that_fails_is_named():
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell("one = 1\nthis_is_missing")]
-    with pytest.raises(RuntimeError, match=r"(?s)a lesson failed: .*this_is_missing.*NameError"):
+    with pytest.raises(ValueError, match=r"(?s)a lesson failed: .*this_is_missing.*NameError"):
         execute.execute(notebook, "a lesson")
 
 
