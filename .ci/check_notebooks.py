@@ -1,6 +1,6 @@
 """Run the lessons as students and as teachers will, and check what comes of it.
 
-usage: check_notebooks.py [--lessons 3,4] [--without MODULE]
+usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--out DIR]
 
 - The solution edition runs without any error.
 - In the student edition the cells that fail are exactly those that wait for an answer, tagged
@@ -9,6 +9,7 @@ usage: check_notebooks.py [--lessons 3,4] [--without MODULE]
   What takes longer gets a second chance: machines are sometimes busy with something else.
 - Every picture has an alternative text.
 
+--out keeps the executed solution edition, from which the site is made.
 --without numba runs the solution edition as where that module is not installed, and only the
 lessons that promise to need NumPy alone.
 """
@@ -17,6 +18,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -76,6 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lessons", type=numbers)
     parser.add_argument("--without")
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
     if arguments.without:
@@ -89,6 +92,9 @@ def main() -> int:
                 notebook = run(lesson, blank=blank)
                 found += [f"{lesson.name}, {edition}, {p}" for p in slow_cells(notebook)]
             found += [f"{lesson.name}, {edition}, {p}" for p in problems_of(notebook, blank=blank)]
+            if arguments.out and not blank:
+                arguments.out.mkdir(parents=True, exist_ok=True)
+                editions.write(notebook, arguments.out / f"{lesson.name}.ipynb")
             seconds = [seconds_of(cell) for cell in notebook.cells]
             total += 0 if blank else sum(seconds)
             print(

@@ -5,6 +5,7 @@ examples:
   numpy-shufflenet course start
   numpy-shufflenet course start my_course --no-browser
   numpy-shufflenet course build --edition solution --lessons 3,4 --out runs/course
+  numpy-shufflenet course build --edition site --executed runs/course/solution
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
   numpy-shufflenet course grade handed_in/*.ipynb --json points.json
 
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet.commands._common import positive_int, show_table
@@ -68,6 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument(
         "--nbgrader", action="store_true", help="write a course folder of nbgrader instead"
+    )
+    build.add_argument(
+        "--executed", type=Path, metavar="DIR", help="solution edition, to make the site from"
+    )
+    build.add_argument(
+        "--lite",
+        action="store_true",
+        help="let lessons run in the browser on the site, by JupyterLite; readers who ask for that "
+        "load Python from a CDN",
     )
     build.set_defaults(action=_build)
 
@@ -145,11 +156,20 @@ def _build(arguments: argparse.Namespace) -> int:
     with progress(len(names) * len(chosen)) as done:
         for name in names:
             out = arguments.out / name
-            options = {"solutions": False} if arguments.no_solutions and name == "student" else {}
-            editions.build(name, out, chosen, done, **options)
+            editions.build(name, out, chosen, done, **_options(arguments, name))
     for name in names:
         print(f"{name}: {len(chosen)} lessons in {arguments.out / name}")
     return 0
+
+
+def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
+    """Return what was said of one edition; the site shows the solution edition built before it."""
+    if edition == "student":
+        return {"solutions": not arguments.no_solutions}
+    if edition == "site":
+        made = arguments.out / "solution" if arguments.edition == "all" else None
+        return {"executed": arguments.executed or made, "lite": arguments.lite}
+    return {}
 
 
 def _grade(arguments: argparse.Namespace) -> int:

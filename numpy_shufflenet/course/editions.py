@@ -23,6 +23,7 @@ Done = Callable[[str], None]
 EDITIONS = {
     "student": "numpy_shufflenet.course.editions:build_student",
     "solution": "numpy_shufflenet.course.editions:build_solution",
+    "site": "numpy_shufflenet.course.site.build:build",
 }
 """Name -> function that builds it: `module:function`, imported when it is needed."""
 

@@ -85,13 +85,13 @@ def find(numbers: Sequence[int]) -> list[Lesson]:
     return [known[number] for number in sorted(set(numbers))]
 
 
-def need(module: str, purpose: str) -> Any:
+def need(module: str, purpose: str, extra: str = "notebooks") -> Any:
     """Import an optional dependency of the course, or say how to get it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f'{purpose} needs {error.name or module}: pip install "numpy_shufflenet[notebooks]"'
+            f'{purpose} needs {error.name or module}: pip install "numpy_shufflenet[{extra}]"'
         ) from None
 
 
