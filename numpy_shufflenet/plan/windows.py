@@ -1,5 +1,7 @@
 """Instructions that look at one plane through a window of 3x3: depthwise convolution, pooling."""
 
+from typing import Any
+
 import numpy as np
 from numba.extending import register_jitable
 
@@ -70,44 +72,42 @@ def window(
 ) -> None:
     """Slide a 3x3 window over a plane in scratch, in steps of 1 or 2."""
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
-    pitch = w + 1
-    w0, w1, w2 = parameters[weights], parameters[weights + 1], parameters[weights + 2]
-    w3, w4, w5 = parameters[weights + 3], parameters[weights + 4], parameters[weights + 5]
-    w6, w7, w8 = parameters[weights + 6], parameters[weights + 7], parameters[weights + 8]
-    bias = parameters[weights + 9]
     cut = instruction[CUT]
+    p, k = parameters, weights
+    taps = (
+        p[k], p[k + 1], p[k + 2], p[k + 3], p[k + 4], p[k + 5], p[k + 6], p[k + 7], p[k + 8], p[k + 9],
+    )  # fmt: skip
     if oh == h and ow == w:
         for j in range(0, columns_of(h, w), WIDTH):
-            i = x + j - pitch - 1  # the window's upper left corner
-            a = fma(w0, load(scratch, i), fill(bias))
-            a = fma(w1, load(scratch, i + 1), a)
-            a = fma(w2, load(scratch, i + 2), a)
-            i += pitch
-            a = fma(w3, load(scratch, i), a)
-            a = fma(w4, load(scratch, i + 1), a)
-            a = fma(w5, load(scratch, i + 2), a)
-            i += pitch
-            a = fma(w6, load(scratch, i), a)
-            a = fma(w7, load(scratch, i + 1), a)
-            a = fma(w8, load(scratch, i + 2), a)
+            a = weigh(scratch, x + j - w - 2, w + 1, taps, load)
             store(memory, y + j, relu(a) if cut else a)
         return
     for row in range(oh):
         for column in range(0, ow, WIDTH):
-            i = x + 2 * row * pitch + 2 * column - pitch - 1
-            a = fma(w0, load_even(scratch, i), fill(bias))
-            a = fma(w1, load_even(scratch, i + 1), a)
-            a = fma(w2, load_even(scratch, i + 2), a)
-            i += pitch
-            a = fma(w3, load_even(scratch, i), a)
-            a = fma(w4, load_even(scratch, i + 1), a)
-            a = fma(w5, load_even(scratch, i + 2), a)
-            i += pitch
-            a = fma(w6, load_even(scratch, i), a)
-            a = fma(w7, load_even(scratch, i + 1), a)
-            a = fma(w8, load_even(scratch, i + 2), a)
-            j = y + row * (ow + 1) + column
-            store(memory, j, relu(a) if cut else a)
+            i = x + (2 * row - 1) * (w + 1) + 2 * column - 1
+            a = weigh(scratch, i, w + 1, taps, load_even)
+            store(memory, y + row * (ow + 1) + column, relu(a) if cut else a)
+
+
+@register_jitable
+def weigh(scratch: Array, i: int, pitch: int, w: Any, load: Any) -> Any:
+    """Return the weighted sums of windows whose upper left corners start at i, and the bias.
+
+    They are 1 apart with the function load, 2 with load_even. w holds 9 weights and the bias.
+    """
+    a = fill(w[9])
+    a = fma(w[0], load(scratch, i), a)
+    a = fma(w[1], load(scratch, i + 1), a)
+    a = fma(w[2], load(scratch, i + 2), a)
+    i += pitch
+    a = fma(w[3], load(scratch, i), a)
+    a = fma(w[4], load(scratch, i + 1), a)
+    a = fma(w[5], load(scratch, i + 2), a)
+    i += pitch
+    a = fma(w[6], load(scratch, i), a)
+    a = fma(w[7], load(scratch, i + 1), a)
+    a = fma(w[8], load(scratch, i + 2), a)
+    return a
 
 
 @register_jitable
@@ -135,7 +135,6 @@ def pool(
 ) -> None:
     """Take the mean or the maximum of windows of 3x3, in steps of 2."""
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
-    pitch = w + 1
     x = lead_of(w)
     largest = instruction[OPTION] == MAXIMUM
     for number in range(first, last):
@@ -144,30 +143,23 @@ def pool(
         clear_gaps(scratch, x, h, w, -np.inf if largest else 0.0)
         for row in range(oh):
             for column in range(0, ow, WIDTH):
-                i = x + 2 * row * pitch + 2 * column - pitch - 1
+                i = x + (2 * row - 1) * (w + 1) + 2 * column - 1
                 if largest:
-                    a = load_even(scratch, i)
-                    a = maximum(a, load_even(scratch, i + 1))
-                    a = maximum(a, load_even(scratch, i + 2))
-                    i += pitch
-                    a = maximum(a, load_even(scratch, i))
-                    a = maximum(a, load_even(scratch, i + 1))
-                    a = maximum(a, load_even(scratch, i + 2))
-                    i += pitch
-                    a = maximum(a, load_even(scratch, i))
-                    a = maximum(a, load_even(scratch, i + 1))
-                    a = maximum(a, load_even(scratch, i + 2))
+                    a = join(scratch, i, w + 1, maximum)
                 else:
-                    a = add(load_even(scratch, i), load_even(scratch, i + 1))
-                    a = add(a, load_even(scratch, i + 2))
-                    i += pitch
-                    a = add(a, load_even(scratch, i))
-                    a = add(a, load_even(scratch, i + 1))
-                    a = add(a, load_even(scratch, i + 2))
-                    i += pitch
-                    a = add(a, load_even(scratch, i))
-                    a = add(a, load_even(scratch, i + 1))
-                    a = add(a, load_even(scratch, i + 2))
-                    a = scale(np.float32(1 / 9), a)
+                    a = scale(np.float32(1 / 9), join(scratch, i, w + 1, add))
                 j = tables[plane + 1] + row * (ow + 1) + column
                 store(memory, j, relu(a) if instruction[CUT] else a)
+
+
+@register_jitable
+def join(scratch: Array, i: int, pitch: int, combine: Any) -> Any:
+    """Return the sum or the maximum of windows, 2 apart, whose upper left corners start at i."""
+    a = combine(load_even(scratch, i), load_even(scratch, i + 1))
+    a = combine(a, load_even(scratch, i + 2))
+    for _ in range(2):
+        i += pitch
+        a = combine(a, load_even(scratch, i))
+        a = combine(a, load_even(scratch, i + 1))
+        a = combine(a, load_even(scratch, i + 2))
+    return a
