@@ -75,7 +75,8 @@ def window(
     cut = instruction[CUT]
     p, k = parameters, weights
     taps = (
-        p[k], p[k + 1], p[k + 2], p[k + 3], p[k + 4], p[k + 5], p[k + 6], p[k + 7], p[k + 8], p[k + 9],
+        p[k], p[k + 1], p[k + 2], p[k + 3], p[k + 4],
+        p[k + 5], p[k + 6], p[k + 7], p[k + 8], p[k + 9],
     )  # fmt: skip
     if oh == h and ow == w:
         for j in range(0, columns_of(h, w), WIDTH):
