@@ -11,7 +11,7 @@ from collections import Counter
 
 from numpy_shufflenet.plan.record import Node, Row
 
-CAN_END_IN_RELU = ("convolution", "product", "depthwise", "pool", "add")
+CAN_END_IN_RELU = ("convolution", "product", "depthwise", "pool", "add", "linear", "scale")
 
 
 def fuse(nodes: list[Node]) -> list[Node]:

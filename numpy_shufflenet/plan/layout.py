@@ -11,12 +11,14 @@ from numba.extending import register_jitable
 from numpy_shufflenet.kernels._vectors import WIDTH
 
 # What an instruction does
-INPUT, CONVOLUTION, PRODUCT, PRODUCT_DEPTHWISE, DEPTHWISE, POOL, ADD, RELU, MEAN, LINEAR = range(10)
+INPUT, CONVOLUTION, PRODUCT, PRODUCT_DEPTHWISE, DEPTHWISE, POOL = range(6)
+ADD, RELU, MEAN, LINEAR, SCALE = range(6, 11)
 
 # Where it says what: columns of the program. CUT is 1 if it ends in a ReLU.
 OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, CUT, OPTION = range(9)
 SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, TOP, LEFT = range(9, 19)
-COLUMNS = 19
+READS, MAKES = 19, 20  # places of features: one number a channel
+COLUMNS = 21
 
 BLOCK = 6  # planes of a product that are computed at once: their sums stay in registers
 # Where a block of a product says what: weights, bias, a list of the planes that it reads (taps) and
@@ -28,6 +30,7 @@ FILTERS, FILTERED = 11, 17
 BLOCK_COLUMNS = 23
 
 AVERAGE, MAXIMUM = 0, 1  # OPTION of a pool
+SIGMOID = 1  # OPTION of a linear layer
 
 
 @register_jitable

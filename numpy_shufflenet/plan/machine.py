@@ -17,6 +17,7 @@ from numpy_shufflenet.kernels._vectors import (
     fma,
     load,
     relu,
+    scale,
     store,
     total,
 )
@@ -32,13 +33,17 @@ from numpy_shufflenet.plan.layout import (
     IN_W,
     INPUT,
     LINEAR,
+    MAKES,
     MEAN,
     OPERATION,
     OPTION,
     POOL,
     PRODUCT,
     PRODUCT_DEPTHWISE,
+    READS,
     RELU,
+    SCALE,
+    SIGMOID,
     SOURCES,
     TABLE,
     columns_of,
@@ -89,16 +94,14 @@ def mean(instruction: Array, tables: Array, memory: Array, first: int, last: int
             for row in range(1, h):
                 a = add(a, load(memory, plane + row * (w + 1) + column))
             result += total(a, min(w - column, WIDTH))
-        memory[instruction[OPTION] + channel] = result / np.float32(h * w)
+        memory[instruction[MAKES] + channel] = result / np.float32(h * w)
 
 
 @register_jitable
-def linear(
-    instruction: Array, parameters: Array, memory: Array, logits: Array, first: int, last: int
-) -> None:
-    """Multiply the features by the rows of a matrix."""
+def linear(instruction: Array, parameters: Array, memory: Array, first: int, last: int) -> None:
+    """Multiply features by the rows of a matrix; end in a ReLU or a sigmoid, or in nothing."""
     features = round_up(instruction[CHANNELS])
-    x = instruction[OPTION]
+    x = instruction[READS]
     for output in range(first, last):
         w = instruction[TABLE] + output * features
         a = fill(np.float32(0))
@@ -109,7 +112,23 @@ def linear(
         if features % (2 * WIDTH):
             j = features - WIDTH
             a = fma(load(parameters, w + j), load(memory, x + j), a)
-        logits[output] = total(add(a, b), WIDTH) + parameters[instruction[SOURCES] + output]
+        y = total(add(a, b), WIDTH) + parameters[instruction[SOURCES] + output]
+        if instruction[CUT] and y < 0:
+            y = np.float32(0)
+        if instruction[OPTION] == SIGMOID:
+            y = np.float32(1) / (np.float32(1) + np.exp(-y))
+        memory[instruction[MAKES] + output] = y
+
+
+@register_jitable
+def excite(instruction: Array, tables: Array, memory: Array, first: int, last: int) -> None:
+    """Scale every plane by its feature."""
+    for channel in range(first, last):
+        plane = instruction[TABLE] + 2 * channel  # where it is, and where its result goes
+        feature = memory[instruction[READS] + channel]
+        for j in range(0, columns_of(instruction[IN_H], instruction[IN_W]), WIDTH):
+            a = scale(feature, load(memory, tables[plane] + j))
+            store(memory, tables[plane + 1] + j, relu(a) if instruction[CUT] else a)
 
 
 def run(
@@ -119,7 +138,6 @@ def run(
     memory: Array,
     scratch: Array,
     image: Array,
-    logits: Array,
     thread: int,
     threads: int,
     arrivals: Array,
@@ -148,7 +166,9 @@ def run(
         elif operation == MEAN:
             mean(instruction, tables, memory, first, last)
         elif operation == LINEAR:
-            linear(instruction, parameters, memory, logits, first, last)
+            linear(instruction, parameters, memory, first, last)
+        elif operation == SCALE:
+            excite(instruction, tables, memory, first, last)
         if threads > 1:
             meet(arrivals, (step + 1) * threads)
 

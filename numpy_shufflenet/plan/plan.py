@@ -36,7 +36,8 @@ class _Room:
             self.scratch.append(np.zeros(program.scratch, np.float32))
         self.arrivals[0] = 0
 
-    def run(self, program: Program, image: Array, logits: Array, thread: int, threads: int) -> None:
+    def run(self, program: Program, image: Array, thread: int, threads: int) -> None:
+        """Do one thread's part of a run."""
         machine.run_jit(
             program.instructions,
             program.tables,
@@ -44,11 +45,14 @@ class _Room:
             self.memory,
             self.scratch[thread],
             image,
-            logits,
             thread,
             threads,
             self.arrivals,
         )
+
+    def logits(self, program: Program) -> Array:
+        """Return what the last run has computed."""
+        return self.memory[program.logits : program.logits + program.outputs]
 
 
 class _Pace:
@@ -90,9 +94,8 @@ class InferencePlan:
     model : Layer
         Its convolutions may be standard, group, depthwise (3x3) and pointwise, each followed by
         batch normalisation or not; besides, 3x3 pooling of stride 2, global pooling, linear, ReLU,
-        additions, and what moves channels. That is ShuffleNet V1 and V2 (without
-        squeeze-and-excitation), MobileNet and ResNet. Later changes of its weights change nothing
-        here.
+        additions, squeeze-and-excitation, and what moves channels. All networks of `models` are
+        such. Later changes of its weights change nothing here.
     """
 
     def __init__(self, model: Layer):
@@ -124,11 +127,13 @@ class InferencePlan:
 
         def alone(number: int) -> None:
             with self._room(program, 1) as room:
-                room.run(program, images[number], logits[number], 0, 1)
+                room.run(program, images[number], 0, 1)
+                logits[number] = room.logits(program)
 
         def together(number: int) -> None:
             with self._room(program, most) as room:
-                _threads.together(partial(room.run, program, images[number], logits[number]))
+                _threads.together(partial(room.run, program, images[number]))
+                logits[number] = room.logits(program)
 
         most = _threads.num_threads()
         taken = len(x) // most * most

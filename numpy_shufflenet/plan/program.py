@@ -15,6 +15,7 @@ from numpy_shufflenet.plan import layout
 from numpy_shufflenet.plan.layout import BLOCK, columns_of, lead_of, round_up, scratch_plane
 from numpy_shufflenet.plan.record import Node, Row
 
+FEATURES = ("mean", "linear")  # kinds of nodes that make one number a channel, not a plane
 SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at
 
 
@@ -29,8 +30,8 @@ class Program:
     parameters : array of float32
     nodes : tuple of Node
         What each instruction does.
-    outputs : int
-        Logits.
+    logits, outputs : int
+        Where in memory they are after a run, and how many.
     memory, scratch : int
         How many numbers of float32 they hold.
     """
@@ -39,6 +40,7 @@ class Program:
     tables: Array
     parameters: Array
     nodes: tuple[Node, ...]
+    logits: int
     outputs: int
     memory: int
     scratch: int
@@ -49,6 +51,7 @@ class Program:
         for number, node in enumerate(self.nodes):
             joined = ["product", *["ReLU"] * node.before.relu] if node.before else []
             joined += [node.kind, *["+ shortcut"] * bool(node.shortcut), *["ReLU"] * node.relu]
+            joined += ["sigmoid"] * node.settings.get("sigmoid", False)
             size = f"{node.channels}x{node.h}x{node.w}"
             lines.append(f"{number:>3}  {' '.join(joined):<28}{len(node.reads()):>6}  {size}")
         numbers = self.parameters.size, self.memory, self.scratch
@@ -82,6 +85,7 @@ class _Assembler:
             np.array(self.tables, np.int64),
             np.concatenate([np.ravel(p) for p in self.parameters]).astype(np.float32),
             tuple(self.nodes),
+            self.memory.features[self.nodes[-1]],
             self.nodes[-1].channels,
             self.memory.top + SLACK,
             self.scratch + SLACK,
@@ -169,7 +173,7 @@ class _Assembler:
 
     def _mean(self, node: Node) -> dict[int, int]:
         columns = self._columns(layout.MEAN, node, node, self._planes(node.inputs))
-        return columns | {layout.OPTION: self.memory.features}
+        return columns | {layout.MAKES: self.memory.features[node]}
 
     def _linear(self, node: Node) -> dict[int, int]:
         features = len(node.inputs)
@@ -181,8 +185,18 @@ class _Assembler:
             layout.TABLE: self._keep(padded),
             layout.SOURCES: self._keep(node.bias),
             layout.CHANNELS: features,
-            layout.OPTION: self.memory.features,
+            layout.CUT: node.relu,
+            layout.OPTION: layout.SIGMOID if node.settings.get("sigmoid") else 0,
+            layout.READS: self.memory.features[node.inputs[0].node],
+            layout.MAKES: self.memory.features[node],
         }
+
+    def _scale(self, node: Node) -> dict[int, int]:
+        rows, excitation = node.inputs[: node.channels], node.inputs[-1].node
+        table = zip(self._planes(rows), self._planes_of(node), strict=True)
+        flat = [value for plane in table for value in plane]
+        columns = self._columns(layout.SCALE, node, node, flat, node.channels)
+        return columns | {layout.READS: self.memory.features[excitation]}
 
     # What they have in common
 
@@ -259,12 +273,13 @@ class _Memory:
         last = {row: number for number, node in enumerate(nodes) for row in node.reads()}
         for row, number in last.items():
             self.last_read[number].append(row)
-        means = [node.channels for node in nodes if node.kind == "mean"]
-        self.features = self._take(round_up(max(means, default=0)))
+        self.features = {
+            node: self._take(round_up(node.channels)) for node in nodes if node.kind in FEATURES
+        }
 
     def make(self, node: Node) -> None:
         """Find a plane for every row of the node's output."""
-        if node.kind not in ("mean", "linear"):
+        if node.kind not in FEATURES:
             size = self._size(node)
             for row in node.rows().rows:
                 self.place[row] = self.free[size].pop() if self.free[size] else self._take(size)

@@ -31,7 +31,8 @@ class Node:
     Attributes
     ----------
     kind : str
-        "input", "convolution", "product", "depthwise", "pool", "add", "relu", "mean" or "linear".
+        "input", "convolution", "product", "depthwise", "pool", "add", "relu", "mean", "linear" or
+        "scale".
     inputs : tuple of Row
     channels, h, w : int
         Of its output.
@@ -199,6 +200,12 @@ class _Recorder:
     def linear(self, x: Rows, w: Array, b: Array | None) -> Rows:
         bias = np.zeros(len(w), np.float32) if b is None else b
         return self.note(Node("linear", x.rows, len(w), 1, 1, w, bias))
+
+    def squeeze_excitation(self, x: Rows, w1: Array, b1: Array, w2: Array, b2: Array) -> Rows:
+        means = self.global_avg_pool(x)
+        excitation = self.linear(self.relu(self.linear(means, w1, b1)), w2, b2)
+        excitation.rows[0].node.settings["sigmoid"] = True
+        return self.note(Node("scale", x.rows + excitation.rows, len(x.rows), x.h, x.w))
 
     # What only moves channels
 

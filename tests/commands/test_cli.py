@@ -62,7 +62,6 @@ def test_starting_imports_nothing_slow():
         (["summary", "shufflenet_v1", "--groups", "5"], "groups=5 is not one of 1, 2, 3, 4, 8"),
         (["summary", "shufflenet_v2", "--groups", "3"], "shufflenet_v2 has no such setting"),
         (["summary", "shufflenet_v2", "--dropout", "2"], "rate=2.0"),
-        (["summary", "shufflenet_v2", "--se", "--plan"], "can't run squeeze_excitation"),
         (["check"], "give either a NAME"),
         (["check", "conv2d", "--all"], "give either a NAME"),
         (["evaluate", "missing.safetensors"], "missing.safetensors does not exist"),

@@ -23,6 +23,7 @@ from numpy_shufflenet.nn import (
     MaxPool2d,
     ReLU,
     Sequential,
+    SqueezeExcitation,
     Sum,
 )
 from numpy_shufflenet.plan import InferencePlan
@@ -38,6 +39,8 @@ MODELS = {
     "V2, extras": lambda: shufflenet_v2(
         scale=0.5, residual=True, extra_depthwise=True, dropout=0.5, classifier_bias=False, **small
     ),
+    "V1 with excitation": lambda: shufflenet_v1(scale=0.5, groups=2, se=True, **small),
+    "V2 with excitation": lambda: shufflenet_v2(scale=0.5, se=True, residual=True, **small),
     "MobileNet": lambda: mobilenet_v1(scale=0.25, num_classes=5, seed=0),
     "ResNet": lambda: resnet_50(num_classes=5, seed=0),
 }
@@ -130,6 +133,7 @@ KINDS = {
     "depthwise": depthwise,
     "shuffle": shuffle,
     "shortcut": shortcut,
+    "excitation": lambda draw, channels: (SqueezeExcitation(channels, reduction=2), channels),
     "relu": lambda draw, channels: (ReLU(), channels),
     "batch norm": lambda draw, channels: (
         [Conv2d(channels, channels, 1), BatchNorm2d(channels)],
@@ -286,11 +290,6 @@ def test_a_layer_that_computes_by_itself_is_refused():
     model = Sequential(Doubled(), GlobalAvgPool(), Linear(4, 2))
     with pytest.raises(ValueError, match="only run operations"):
         InferencePlan(model)(np.zeros((1, 4, 6, 6), np.float32))
-
-
-def test_squeeze_excitation_is_refused_by_name():
-    with pytest.raises(ValueError, match="can't run squeeze_excitation"):
-        shufflenet_v2(scale=0.5, se=True, seed=0).plan()(np.zeros((1, 3, 32, 32), np.float32))
 
 
 def test_threads_that_are_disturbed_leave_the_work_to_one(monkeypatch):
