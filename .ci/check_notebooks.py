@@ -1,35 +1,112 @@
-"""Check executed notebooks: the cells that fail are exactly those that wait for a student's answer.
+"""Run the lessons as students and as teachers will, and check what comes of it.
 
-Those are tagged `exercise` and `raises-exception`. usage: check_notebooks.py NOTEBOOK...
+usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--out DIR]
+
+- The solution edition runs without any error.
+- In the student edition the cells that fail are exactly those that wait for an answer, tagged
+  `exercise`; whatever comes below them runs.
+- A cell takes less than 10 s, one tagged `long` less than 60 s, all lessons less than 10 minutes.
+  What takes longer gets a second chance: machines are sometimes busy with something else.
+- Every picture has an alternative text.
+
+--out keeps the executed solution edition, from which the site is made.
+--without numba runs the solution edition as where that module is not installed, and only the
+lessons that promise to need NumPy alone.
 """
 
-import json
+import argparse
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from numpy_shufflenet.commands.course import numbers
+from numpy_shufflenet.course import editions, lessons
+from numpy_shufflenet.course.execute import execute, seconds_of
+
+LIMIT, LONG_LIMIT, TOTAL_LIMIT = 10, 60, 600  # seconds
+NUMPY_ALONE = {*range(1, 12), 13}  # lessons
 
 
-def problems_of(path: Path) -> list[str]:
-    """Return what is wrong with one notebook."""
-    found = []
-    cells = json.loads(path.read_text("utf-8"))["cells"]
-    for number, cell in enumerate(cells):
-        if cell["cell_type"] != "code":
+def problems_of(notebook: Any, *, blank: bool) -> Iterator[str]:
+    """Yield what is wrong with an executed notebook, whose exercises are blank or solved."""
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
             continue
-        tags = set(cell["metadata"].get("tags", ()))
-        waits = {"exercise", "raises-exception"} <= tags
-        failed = any(output["output_type"] == "error" for output in cell["outputs"])
+        waits = blank and "exercise" in editions.tags(cell)
+        failed = any(output.output_type == "error" for output in cell.outputs)
         if failed != waits:
-            said = "fails" if failed else "does not fail, but is tagged raises-exception"
-            found.append(f"{path.name}, cell {number}, tags {sorted(tags)}: {said}")
-    return found
+            yield f"{cell.id}: {'fails' if failed else 'waits for an answer, but does not fail'}"
+        for output in cell.outputs:
+            data = output.get("data", {})
+            for kind in data:
+                if kind.startswith("image/") and not output.metadata.get(kind, {}).get("alt"):
+                    yield f"{cell.id}: a picture has no alternative text; begin with # Picture: ..."
+            yield from (f"{cell.id}: {p}" for p in unnamed(str(data.get("text/html", ""))))
+
+
+def unnamed(html: str) -> Iterator[str]:
+    """Yield the images and drawings of HTML that have no name for those who can't see them."""
+    for tag in re.findall(r"<(?:img|svg)\b[^>]*>", html):
+        if not re.search(r"\b(?:alt|aria-label|aria-labelledby|aria-hidden)=", tag):
+            yield f"{tag[:60]} has no alternative text"
+
+
+def slow_cells(notebook: Any) -> Iterator[str]:
+    """Yield the cells that took longer than they may."""
+    for cell in notebook.cells:
+        limit = LONG_LIMIT if "long" in editions.tags(cell) else LIMIT
+        if seconds_of(cell) > limit:
+            yield f"{cell.id}: {seconds_of(cell):.0f} s; a cell of its kind has {limit} s"
+
+
+def run(lesson: Any, *, blank: bool, without: str | None = None) -> Any:
+    """Return an executed edition of a lesson."""
+    notebook = (editions.student if blank else editions.solution)(lesson)
+    if without:
+        code = f"import sys\nsys.modules[{without!r}] = None"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(code))
+    execute(notebook, lesson.name, errors=True)
+    return notebook
 
 
 def main() -> int:
-    """Check all notebooks that are named; return the exit status."""
-    paths = [Path(name) for name in sys.argv[1:]]
-    found = [problem for path in paths for problem in problems_of(path)]
-    print("\n".join(found) or f"{len(paths)} notebooks: only exercises wait for an answer")
-    return 1 if found or not paths else 0
+    """Check all lessons; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lessons", type=numbers)
+    parser.add_argument("--without")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
+    if arguments.without:
+        chosen = [lesson for lesson in chosen if lesson.number in NUMPY_ALONE]
+    found, total = [], 0.0
+    for lesson in chosen:
+        for blank in (False,) if arguments.without else (False, True):
+            edition = "student" if blank else "solution"
+            notebook = run(lesson, blank=blank, without=arguments.without)
+            if not arguments.without and [*slow_cells(notebook)]:
+                notebook = run(lesson, blank=blank)
+                found += [f"{lesson.name}, {edition}, {p}" for p in slow_cells(notebook)]
+            found += [f"{lesson.name}, {edition}, {p}" for p in problems_of(notebook, blank=blank)]
+            if arguments.out and not blank:
+                arguments.out.mkdir(parents=True, exist_ok=True)
+                editions.write(notebook, arguments.out / f"{lesson.name}.ipynb")
+            seconds = [seconds_of(cell) for cell in notebook.cells]
+            total += 0 if blank else sum(seconds)
+            print(
+                f"{lesson.name:30} {edition:8} {sum(seconds):5.0f} s, "
+                f"the slowest cell {max(seconds):4.1f} s",
+                flush=True,
+            )
+    print(f"{len(chosen)} lessons: {total:.0f} s")
+    if total > TOTAL_LIMIT and not arguments.without:
+        found.append(f"all lessons take {total:.0f} s; {TOTAL_LIMIT} s is the limit")
+    print("\n".join(found) or "only exercises wait for an answer")
+    return 1 if found or not chosen else 0
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def my_global_avg_pool_backward(dy, x):
     raise NotImplementedError  # your code here
 
 
-exercises.check("global_avg_pool_backward", my_global_avg_pool_backward)
+exercises.check("global_avg_pool_backward", my_global_avg_pool_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -205,7 +205,7 @@ def my_upsample(x, scale):
     raise NotImplementedError  # your code here
 
 
-exercises.check("upsample_nearest_forward", my_upsample)
+exercises.check("upsample_nearest_forward", my_upsample, points=3)
 
 # %% [markdown]
 # <details>
@@ -254,11 +254,15 @@ exercises.check("upsample_nearest_backward", solved_upsample_backward)
 
 # %%
 image = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+
+
+def backward(dy, x):
+    _, cache = ops.global_avg_pool_forward(x)
+    return ops.global_avg_pool_backward(dy, cache)
+
+
 verdict = gradcheck.check(
-    lambda x: ops.global_avg_pool_forward(x)[0],
-    solved_global_avg_pool_backward,
-    image,
-    per_entry=True,
+    lambda x: ops.global_avg_pool_forward(x)[0], backward, image, per_entry=True
 )
 print(verdict)
 plots.gradient_map(verdict)

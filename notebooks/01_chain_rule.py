@@ -153,7 +153,7 @@ def my_linear_backward(dy, x, w, b):
     raise NotImplementedError  # your code here
 
 
-exercises.check("linear_backward", my_linear_backward)
+exercises.check("linear_backward", my_linear_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -229,7 +229,7 @@ def my_loss_backward(dy, logits, labels):
     raise NotImplementedError  # your code here
 
 
-exercises.check("softmax_cross_entropy_backward", my_loss_backward)
+exercises.check("softmax_cross_entropy_backward", my_loss_backward, points=3)
 
 # %% [markdown]
 # <details>
@@ -355,6 +355,9 @@ for rate, (losses, _) in runs.items():
     print(f"rate {rate:5}: loss {losses[0]:.2f} at the start, {losses[-1]:.2f} after 1000 steps")
 
 # %% tags=["hide-input"]
+# Picture: two panels. Left, the loss against the step for each learning rate. Right, the points
+# of three classes in three colours, over the regions in which the network trained at rate 1 says
+# each class.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for (rate, (losses, _)), style in zip(runs.items(), ("-", "--", ":"), strict=True):
     left.plot(losses, style, label=f"rate {rate:g}")

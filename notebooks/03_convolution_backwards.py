@@ -128,7 +128,7 @@ def my_dw(dy, x, w):
     raise NotImplementedError  # your code here
 
 
-exercises.check("conv2d_backward", my_dw, wrt="w")
+exercises.check("conv2d_backward", my_dw, wrt="w", points=2)
 
 # %% [markdown]
 # <details>
@@ -183,7 +183,7 @@ def my_dx(dy, x, w):
     raise NotImplementedError  # your code here
 
 
-exercises.check("conv2d_backward", my_dx, wrt="x")
+exercises.check("conv2d_backward", my_dx, wrt="x", points=3)
 
 # %% [markdown]
 # <details>
@@ -279,13 +279,11 @@ print(inspect.getsource(ops.conv2d.col2im))
 # %%
 rng = np.random.default_rng(5)
 x, w = rng.normal(size=(2, 3, 7, 6)), rng.normal(size=(4, 3, 3, 3))
-y, _ = ops.conv2d_forward(x, w, stride=2, padding=1)
+y, cache = ops.conv2d_forward(x, w, stride=2, padding=1)
 dy = rng.normal(size=y.shape)
 left = (y * dy).sum()
-for name, dx in (
-    ("kernel turned round", solved_dx(dy, x, w, 2, 1)),
-    ("kernel as it was", solved_dx(dy, x, w[:, :, ::-1, ::-1], 2, 1)),
-):
+for name, kernel in (("kernel turned round", w), ("kernel as it was", w[:, :, ::-1, ::-1])):
+    dx, _, _ = ops.conv2d_backward(dy, cache._replace(w=kernel))
     print(f"{name:20} <Ax, dy> = {left:.12f}, <x, dx> = {(x * dx).sum():.12f}")
 
 # %% [markdown]
@@ -295,25 +293,21 @@ for name, dx in (
 x, w, b = rng.normal(size=(1, 2, 5, 4)), rng.normal(size=(3, 2, 3, 3)), rng.normal(size=3)
 
 
-def f(x, w, b):
-    return ops.conv2d_forward(x, w, b, stride=2, padding=1)[0]
+def not_turned(dy, cache):
+    dx, _, _ = ops.conv2d_backward(dy, cache._replace(w=cache.w[:, :, ::-1, ::-1]))
+    return dx, *ops.conv2d_backward(dy, cache)[1:]
 
 
-def right(dy, x, w, b):
-    return solved_dx(dy, x, w, 2, 1), solved_dw(dy, x, w, 2, 1), solved_db(dy)
-
-
-def not_turned(dy, x, w, b):
-    return solved_dx(dy, x, w[:, :, ::-1, ::-1], 2, 1), *right(dy, x, w, b)[1:]
-
-
-verdict = gradcheck.check(f, right, x, w, b, per_entry=True)
+settings = {"stride": 2, "padding": 1}
+verdict = gradcheck.check_pair(
+    ops.conv2d_forward, ops.conv2d_backward, x, w, b, per_entry=True, **settings
+)
 print(verdict)
 assert verdict.passed
 plots.gradient_map(verdict)
 
 # %%
-verdict = gradcheck.check(f, not_turned, x, w, b)
+verdict = gradcheck.check_pair(ops.conv2d_forward, not_turned, x, w, b, **settings)
 print(verdict)
 assert verdict.status == "fail"
 plots.gradient_map(verdict)
@@ -354,6 +348,8 @@ print(f"backward {2 * count:13,} multiply-adds {backward:7.2f} ms, {backward / f
 # A picture to end with: dx for dy = 1 and w = 1 counts the windows that hold each pixel.
 
 # %% tags=["hide-input"]
+# Picture: four maps of how many windows hold each of 8 × 8 pixels. Padding evens out the border,
+# stride 2 leaves a chequered pattern, dilation a wider frame.
 figure, row = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
 for axes, (stride, padding, dilation) in zip(
     row, ((1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 0, 2)), strict=True

@@ -127,7 +127,7 @@ def my_max_pool_backward(dy, x, kernel_size, stride):
     return dx
 
 
-exercises.check("max_pool2d_backward", my_max_pool_backward)
+exercises.check("max_pool2d_backward", my_max_pool_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -175,6 +175,8 @@ plots.step_through("upsample_bilinear", two, scale=2)
 # (`align_corners=True`).
 
 # %% tags=["hide-input"]
+# Picture: four old pixels above eight new ones, joined by lines as thick as their weight. Left
+# the borders of both rows meet, right their outer pixels do.
 figure, row = plt.subplots(1, 2, figsize=(11, 2.4), layout="constrained")
 for axes, align_corners in zip(row, (False, True), strict=True):
     weights = ops.upsample.interpolation_matrix(4, 2, align_corners)  # 8 4
@@ -210,7 +212,7 @@ def my_bilinear(x, scale):
     raise NotImplementedError  # your code here
 
 
-exercises.check("upsample_bilinear_forward", my_bilinear)
+exercises.check("upsample_bilinear_forward", my_bilinear, points=3)
 
 # %% [markdown]
 # <details>
@@ -258,6 +260,8 @@ exercises.check("upsample_bilinear_backward", solved_bilinear_backward)
 # ## Down and up on a real image
 
 # %%
+# Picture: a shirt of 28 × 28 pixels, shrunk to 7 × 7 by a max pool, an average pool and by taking
+# every fourth pixel, and each enlarged again by copies and by interpolation.
 train_set, _ = data.load_embedded()
 shirt = train_set.images[train_set.labels == 6][1:2] / 255.0  # n c h w: 1 1 28 28
 small = {
@@ -297,11 +301,15 @@ print(inspect.getsource(ops.upsample_bilinear_backward))
 
 # %%
 x = rng.normal(size=(1, 2, 6, 5))
+
+
+def backward(dy, x):
+    _, cache = ops.max_pool2d_forward(x, 3, stride=2)
+    return ops.max_pool2d_backward(dy, cache)
+
+
 verdict = gradcheck.check(
-    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0],
-    lambda dy, x: solved_max_pool_backward(dy, x, 3, 2),
-    x,
-    per_entry=True,
+    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0], backward, x, per_entry=True
 )
 print(verdict)
 assert verdict.passed
@@ -310,10 +318,7 @@ plots.gradient_map(verdict)
 # %%
 x[0, 0, 2, 2] = x[0, 0, 2, 3] = 5.0  # two winners
 tied = gradcheck.check(
-    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0],
-    lambda dy, x: solved_max_pool_backward(dy, x, 3, 2),
-    x,
-    per_entry=True,
+    lambda x: ops.max_pool2d_forward(x, 3, stride=2)[0], backward, x, per_entry=True
 )
 print(f"{tied.status}; on kinks: {', '.join(str(kink) for kink in tied.kinks)}")
 assert len(tied.kinks) == 2

@@ -157,6 +157,8 @@ def finish(axes: Axes, channels: int, labels: tuple[str, str]) -> None:
 # the other. Solid wires run forward. **Dashed wires run backward: the same wires, the other way.**
 
 # %% tags=["hide-input"]
+# Picture: wires of a shuffle of 12 channels in 3 groups. Columns: the paper's order and that of
+# the authors' code; rows: forward, and backward along the same wires.
 figure, grid = plt.subplots(2, 2, figsize=(13, 6.4), layout="constrained")
 orders = (
     ("the paper's order, channel_shuffle", shuffled_from),
@@ -237,7 +239,7 @@ def my_shuffle_backward(dy: np.ndarray, groups: int) -> np.ndarray:
     return table.swapaxes(1, 2).reshape(n, c, h, w)
 
 
-exercises.check("channel_shuffle_backward", my_shuffle_backward)
+exercises.check("channel_shuffle_backward", my_shuffle_backward, points=2)
 
 # %% [markdown]
 # <details>
@@ -289,7 +291,7 @@ def my_concat_backward(dy: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray,
     raise NotImplementedError  # your code here
 
 
-exercises.check("channel_concat_backward", my_concat_backward)
+exercises.check("channel_concat_backward", my_concat_backward, points=3)
 
 # %% [markdown]
 # <details>
@@ -337,7 +339,7 @@ def wrong_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def right_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return solved_shuffle_backward(dy, 2)
+    return ops.channel_shuffle_backward(dy, ops.channel_shuffle_forward(x, 2)[1])
 
 
 right = gradcheck.check(shuffle, right_vjp, x)
@@ -353,6 +355,8 @@ assert wrong.status == "fail"
 # marks each entry that disagrees.
 
 # %% tags=["hide-input"]
+# Picture: four matrices of 6 × 6: the measured Jacobian, its transpose, the right backward, which
+# equals the transpose, and the wrong one, with crosses where it differs.
 h = 0.5  # the shuffle is linear: any step is exact, and halves are exact in floating point
 pixel = rng.normal(size=(1, 6, 1, 1))
 units = np.eye(6).reshape(6, 1, 6, 1, 1)
@@ -457,6 +461,8 @@ assert apart.sum(axis=1).tolist() == [4] * 12
 assert together.all()
 
 # %% tags=["hide-input"]
+# Picture: which of 12 input channels reaches which output through two group convolutions: only
+# blocks along the diagonal without a shuffle, everything with one.
 figure, row = plt.subplots(1, 2, figsize=(9, 4.3), layout="constrained")
 for axes, (name, matrix) in zip(
     row, {"no shuffle": apart, "shuffle": together}.items(), strict=True

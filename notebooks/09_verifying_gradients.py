@@ -98,6 +98,8 @@ assert np.allclose(analytic, numeric, atol=1e-8)
 
 
 # %% tags=["hide-input"]
+# Picture: the gradient by the backward as tiles, the same as measured after 1, 8, 16 and 24
+# entries, filling up, and the difference, which is blank.
 def draw_tiles(axes: Axes, image: np.ndarray, limit: float, title: str) -> None:
     """Draw (n, c, h, w): a row for each image, a tile for each channel."""
     n, c, height, width = image.shape
@@ -133,6 +135,8 @@ plt.show()
 # - the **complex step** `Im f(x + ih) / h` subtracts nothing, so nothing cancels, at any `h`.
 
 # %%
+# Picture: error against step on logarithmic axes, a curve for each method: it falls with the step
+# until rounding lets it rise again; that of the complex step stays flat.
 verdict = gradcheck.check_pair(ops.batch_norm_forward, ops.batch_norm_backward, x, gamma, beta)
 axes = verdict.plot_error_curve()
 plt.show()
@@ -177,21 +181,6 @@ print(inspect.getsource(Line.affine))
 #
 # Return `True` if the backward is right. Below stands what is written most often. Run it, read
 # which bug escapes and why, and mend it until none does.
-
-
-# %% tags=["exercise"]
-def my_check(case: Case, rng: np.random.Generator) -> bool:
-    dys = [np.ones_like(y) for y in case.y()]
-    gradients = case.gradients(dys)
-    for i in case.differentiable:
-        index = tuple(int(rng.integers(size)) for size in case.arrays[i].shape)
-        step = np.zeros_like(case.arrays[i])
-        step[index] = 1e-5
-        above = case.loss(dys, i, case.arrays[i] + step)
-        below = case.loss(dys, i, case.arrays[i] - step)
-        if abs((above - below) / 2e-5 - gradients[i][index]) > 1e-2:
-            return False
-    return True
 
 
 # %% tags=["hide-input"]
@@ -256,8 +245,23 @@ def draw_score(caught: dict[str, float]) -> None:
     plt.show()
 
 
-# %%
-passed = hunt(my_check)
+# %% tags=["exercise", "raises-exception"]
+# Picture: a bar for each bug: the share of its examples on which it is caught.
+def my_check(case: Case, rng: np.random.Generator) -> bool:
+    dys = [np.ones_like(y) for y in case.y()]
+    gradients = case.gradients(dys)
+    for i in case.differentiable:
+        index = tuple(int(rng.integers(size)) for size in case.arrays[i].shape)
+        step = np.zeros_like(case.arrays[i])
+        step[index] = 1e-5
+        above = case.loss(dys, i, case.arrays[i] + step)
+        below = case.loss(dys, i, case.arrays[i] - step)
+        if abs((above - below) / 2e-5 - gradients[i][index]) > 1e-2:
+            return False
+    return True
+
+
+assert hunt(my_check)
 
 # %% [markdown]
 # <details>
@@ -289,6 +293,7 @@ passed = hunt(my_check)
 
 
 # %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
+# Picture: a bar for each bug: the share of its examples on which it is caught, all of them full.
 def solved_check(case: Case, rng: np.random.Generator) -> bool:
     dys = [np.asarray(rng.normal(size=y.shape))[()] for y in case.y()]
     gradients = case.gradients(dys)
@@ -313,6 +318,8 @@ assert hunt(solved_check)
 # `zoo.checkers`; `numpy-shufflenet zoo` prints the table for the whole zoo.
 
 # %% tags=["hide-input"]
+# Picture: a table of bugs by styles of checking: each weaker style misses some, the library's
+# column is 100 % throughout.
 styles = score.weaker_styles()
 table = np.array(
     [[score.style_catches(s, zoo.find(n), 2).good / 2 for s in styles] + [1.0] for n in HOLES]
@@ -365,6 +372,8 @@ assert at_kink.status == "pass"
 # | **winners**: which mask, which pixel of a pool | the same at `-h` and `h` | differ |
 
 # %% tags=["hide-input"]
+# Picture: left, a smooth curve and one with a kink; in the middle, right minus left slope against
+# the step, which vanishes for the smooth one alone; right, what a parabola leaves over, likewise.
 steps = 2.0 ** -np.arange(1, 9)
 t = np.linspace(-1, 1, 201)
 curves = {

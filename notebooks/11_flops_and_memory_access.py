@@ -133,11 +133,6 @@ print(inspect.getsource(cost.closed_forms.lower_bound))
 # groups, for an output of `oh` × `ow`. Below stands what many write first.
 
 
-# %% tags=["exercise"]
-def my_multiply_adds(c: int, o: int, k: int, g: int, oh: int, ow: int) -> int:
-    return oh * ow * c * o * k * k
-
-
 # %% tags=["hide-input"]
 CASES = ((6, 4, 3, 1, 5, 4), (6, 4, 3, 2, 5, 4), (8, 8, 3, 8, 7, 5), (12, 9, 1, 3, 4, 6))
 
@@ -175,8 +170,13 @@ def check_multiply_adds(attempt: Callable[..., int]) -> bool:
     return False
 
 
-# %%
-passed = check_multiply_adds(my_multiply_adds)
+# %% tags=["exercise", "raises-exception"]
+# Picture: bars for each case: the counted multiply-adds and yours.
+def my_multiply_adds(c: int, o: int, k: int, g: int, oh: int, ow: int) -> int:
+    return oh * ow * c * o * k * k
+
+
+assert check_multiply_adds(my_multiply_adds)
 
 # %% [markdown]
 # <details>

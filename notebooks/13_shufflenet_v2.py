@@ -26,7 +26,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 
-from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots
+from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots, zoo
 
 # %% [markdown]
 # ## Predict first
@@ -154,7 +154,8 @@ def solved_place_after_unit(k, c):
     return 2 * k if k < c // 2 else None
 
 
-y = nn.ShuffleNetV2Unit(12, 12, stride=1).forward(x.astype(np.float32)).ravel()
+x = np.arange(12.0, dtype=np.float32).reshape(1, 12, 1, 1)
+y = nn.ShuffleNetV2Unit(12, 12, stride=1).forward(x).ravel()
 for k in range(1, 12):
     assert solved_place_after_unit(k, 12) == (list(y).index(k) if k in y else None)
 print("right: 2 k for the first half, and they are spread over both halves of the next unit")
@@ -248,21 +249,31 @@ assert verdict.passed
 # %% [markdown]
 # ## The gradient check
 #
-# And the same with the halves in each other's place when the gradients are joined, a mistake that
-# changes no shape:
+# The library's unit; and one from the bug zoo in which the halves get each other's gradient, a
+# mistake that changes no shape:
 
 # %%
+bug = zoo.find("unit_v2/branches_swapped")
+image, *weights = bug.example(seed=0).arrays
+
+
+def check_dx(forward, backward):
+    """Compare dx with differences; the weights stand still."""
+    return gradcheck.check(
+        lambda x: forward(x, *weights)[0],
+        lambda dy, x: backward(dy, forward(x, *weights)[1])[0],
+        image,
+        per_entry=True,
+    )
+
+
+verdict = check_dx(*bug.right)
+print(verdict)
+assert verdict.passed
 plots.gradient_map(verdict)
 
-
 # %%
-def halves_swapped(dy, caches):
-    dx = solved_unit_backward(dy, caches)
-    half = dx.shape[1] // 2
-    return np.concatenate([dx[:, half:], dx[:, :half]], axis=1)
-
-
-verdict = check_unit(halves_swapped)
+verdict = check_dx(bug.forward, bug.backward)
 assert verdict.status == "fail"
 plots.gradient_map(verdict)
 
@@ -334,6 +345,8 @@ for units in range(1, 4):
     assert abs(kept - share[0, units]) < 1e-9
 
 # %% tags=["hide-input"]
+# Picture: left, a triangle of shares: which part of the channels made before one unit another still
+# sees untouched. Right, bars: of the channels that pass, each unit leaves half.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.imshow(np.where(share > 0, share, np.nan), cmap="Blues", vmin=0, vmax=1.4)
 for (r, s), value in np.ndenumerate(share):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet import _threads, operations
+from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
 
 BACKENDS = ("numpy", "numba")
@@ -142,6 +143,15 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
     else:
         for i in range(count):
             run(i)
+
+
+def bytes_in_use() -> int:
+    """Return the bytes of all arrays that kernels have made and somebody still holds.
+
+    Arrays of less than a page are not counted. What a training step keeps for its backward is the
+    difference between before its forward and after it.
+    """
+    return workspace.lent
 
 
 # Inference

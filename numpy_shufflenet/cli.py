@@ -10,6 +10,7 @@ from numpy_shufflenet.commands import (
     bench,
     check,
     cost,
+    course,
     demo,
     evaluate,
     guidelines,
@@ -21,6 +22,7 @@ from numpy_shufflenet.commands import (
 
 COMMANDS = (
     demo,
+    course,
     train,
     evaluate,
     predict,

@@ -77,11 +77,12 @@ class Page:
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
 
-    def open(self, path: Path) -> None:
-        """Open a file, and wait until it is there."""
+    def open(self, place: Path | str) -> None:
+        """Open a file or an address, and wait until it is there."""
         self.errors, self.requests = [], []
-        self.call("Page.navigate", url=path.as_uri())
-        self.wait_for(f"document.readyState === 'complete' && location.href === '{path.as_uri()}'")
+        url = place if isinstance(place, str) else place.as_uri()
+        self.call("Page.navigate", url=url)
+        self.wait_for(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
 
     def evaluate(self, script: str) -> Any:
         """Return the value of a JavaScript expression."""
@@ -100,7 +101,10 @@ class Page:
     def place_of(self, selector: str) -> tuple[float, float]:
         """Scroll an element into view, and return its centre."""
         quoted = json.dumps(selector)
-        self.evaluate(f"document.querySelector({quoted}).scrollIntoView({{block: 'center'}})")
+        self.evaluate(
+            f"document.querySelector({quoted})"
+            ".scrollIntoView({block: 'center', behavior: 'instant'})"
+        )
         x, y = self.evaluate(
             f"(() => {{ const r = document.querySelector({quoted}).getBoundingClientRect();"
             "return [r.x + r.width / 2, r.y + r.height / 2]; })()"

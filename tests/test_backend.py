@@ -243,3 +243,14 @@ def test_blas_is_held_at_one_thread_until_the_last_user_has_gone():
         thread.join()
         assert ours
         assert blas_threads() == before
+
+
+@pytest.mark.skipif(backend.current() != "numba", reason="kernels are not in use")
+def test_bytes_in_use_are_those_that_forward_keeps():
+    model = small()
+    before = backend.bytes_in_use()
+    model.forward(X, training=True)
+    stem = 3 * 24 * 20 * 18 * 4  # bytes of the output of the first convolution, which BN needs
+    assert backend.bytes_in_use() - before > stem
+    model.release()
+    assert backend.bytes_in_use() == before

@@ -30,9 +30,12 @@ def test_one_version_everywhere():
 
 
 def test_every_room_is_a_package():
-    """`packages = find:` leaves out, in silence, a folder without __init__.py."""
-    for module in PACKAGE.rglob("*.py"):
-        assert (module.parent / "__init__.py").exists(), module
+    """And named in setup.cfg, which would else leave it out in silence."""
+    rooms = {module.parent for module in PACKAGE.rglob("*.py")}
+    named = setup_cfg()["options"]["packages"].split()
+    assert named[-1] == "numpy_shufflenet.course.lessons_source"
+    assert {".".join(room.relative_to(ROOT).parts) for room in rooms} == set(named[:-1])
+    assert all((room / "__init__.py").exists() for room in rooms)
 
 
 def test_every_other_file_is_package_data():
@@ -53,7 +56,19 @@ def test_every_other_file_is_package_data():
 
 
 @pytest.mark.parametrize(
-    "room", ["ops", "steps", "operations", "nn", "models", "gradcheck", "zoo", "backend", "plots"]
+    "room",
+    [
+        "ops",
+        "steps",
+        "operations",
+        "nn",
+        "models",
+        "gradcheck",
+        "zoo",
+        "backend",
+        "plots",
+        "course",
+    ],
 )
 def test_a_room_needs_numpy_alone(room):
     """A fresh interpreter in which none of the other libraries can be imported."""

@@ -90,7 +90,9 @@ def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
         def results() -> tuple[list[Any], list[Any]]:
             return [ours()], [np.asarray(theirs())]
 
-        return Comparison("inference", work, batch, peer, ours, theirs, results, goal)
+        return Comparison(
+            "inference", work, batch, peer, ours, theirs, results, goal, warm_seconds=0.1
+        )
 
     net = to_torch(model).eval()
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy_shufflenet.timing import interleave
 
 SAMPLE_SECONDS = 4e-3
-WARM_SECONDS = 10e-3
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ class Comparison:
         Returns (our arrays, their arrays), to be compared before timing.
     tolerance : float
         Largest relative difference of the results that counts as the same.
+    warm_seconds : float
+        How long each runs before it is timed: until threads of the other one have stopped to spin.
     """
 
     group: str
@@ -78,6 +79,7 @@ class Comparison:
     results: Callable[[], tuple[list[Any], list[Any]]]
     goal: float | None = None
     tolerance: float = 1e-3
+    warm_seconds: float = 10e-3
 
 
 def compare(comparison: Comparison, pairs: int) -> Row:
@@ -99,7 +101,7 @@ def compare(comparison: Comparison, pairs: int) -> Row:
         {"ours": comparison.ours, "theirs": comparison.theirs},
         rounds=pairs,
         min_seconds=SAMPLE_SECONDS,
-        warm_seconds=WARM_SECONDS,
+        warm_seconds=comparison.warm_seconds,
     ).values()
     ratios = theirs / ours
     return Row(

@@ -12,8 +12,8 @@ import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.judge import Problem, judge
-from numpy_shufflenet.exercises.table import Exercise
 
 UNWRITTEN = "nothing is written yet"
 LIBRARY = str(Path(operations.__file__).parent)

@@ -28,6 +28,10 @@ NEUTRAL: dict[str, Any] = {
     "count_include_pad": True,
     "align_corners": False,
     "label_smoothing": 0.0,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "warmup": 0,
+    "fill": 0.0,
 }
 """What is held where a function doesn't take it."""
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy_shufflenet import gradcheck, operations
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.judge import Problem, differs
-from numpy_shufflenet.exercises.table import Exercise
 from numpy_shufflenet.exercises.variants import variants_of
 
 TELLING = 4  # entries: in fewer, any pattern can be found

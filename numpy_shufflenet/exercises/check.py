@@ -12,11 +12,12 @@ from typing import Any
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import Attempt
+from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.result import NotYet, Result
 from numpy_shufflenet.exercises.search import search
-from numpy_shufflenet.exercises.table import Exercise, find
+from numpy_shufflenet.exercises.table import find
 
-_points: dict[str, Result] = {}
+_points: dict[tuple[str, str], Result] = {}  # by exercise and function
 
 
 def check(
@@ -68,9 +69,10 @@ def check(
     result = _check(exercise, function, forward, examples, seconds, megabytes)
     result.of = points
     result.points = points if result.passed else 0.0
-    best = _points.get(exercise.name)
+    key = exercise.name, getattr(function, "__name__", "")
+    best = _points.get(key)
     if best is None or best.points <= result.points:
-        _points[exercise.name] = result
+        _points[key] = result
     result.show()
     if not result.passed:
         raise NotYet(result) from None
@@ -78,7 +80,7 @@ def check(
 
 
 def earned() -> dict[str, Any]:
-    """Return the points of this session: the best result of each exercise, and their sums."""
+    """Return the points of this session: each function's best result, and their sums."""
     results = [result.to_dict() for result in _points.values()]
     return {
         "points": sum(result["points"] for result in results),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy_shufflenet.exercises.attempt import Attempt
 from numpy_shufflenet.exercises.cases import NEUTRAL, Case
 
-SIZED = ("x", "w", "logits")  # arrays whose shapes are told
+SIZED = ("x", "w", "logits", "labels", "image")  # arrays whose shapes are told
 
 
 class Coverage:
@@ -28,7 +28,8 @@ class Coverage:
             elif isinstance(array, np.ndarray) and name in SIZED:
                 self._spans[name].add(array.shape)
         for name, value in settings.items():
-            self._spans[name].add(value)
+            if not callable(value):
+                self._spans[name].add(value)
 
     def sentence(self, attempt: Attempt) -> str:
         """Say what was tried, and what wasn't because the function doesn't take it."""

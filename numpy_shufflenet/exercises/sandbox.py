@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -48,6 +48,7 @@ class Finished:
 
 
 Note = Callable[[Any], None]
+_without = False
 
 
 def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finished:
@@ -62,9 +63,22 @@ def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finis
     megabytes : int
         That it may take on top of what is in use.
     """
+    if _without:
+        return Finished("done", task(lambda note: None))
     if hasattr(os, "fork") and sys.platform != "emscripten":
         return _in_a_child(task, seconds, megabytes)
     return _here(task, seconds)
+
+
+@contextlib.contextmanager
+def without() -> Iterator[None]:
+    """Run tasks as they are in this block, where what a student wrote runs elsewhere anyway."""
+    global _without
+    before, _without = _without, True
+    try:
+        yield
+    finally:
+        _without = before
 
 
 def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> Finished:

@@ -1,8 +1,7 @@
 """The exercises: every operation forward and backward, and some functions around them."""
 
 import copy
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,45 +10,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises.cases import CASES, Case, Maker, cases
+from numpy_shufflenet.exercises.exercise import Exercise, strategy
+from numpy_shufflenet.exercises.learning import LEARNING
 from numpy_shufflenet.ops._windows import windows_over
 from numpy_shufflenet.ops.conv2d import col2im, im2col
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """Something to write.
-
-    Attributes
-    ----------
-    name : str
-    arguments : tuple of str
-        All that the target takes, in order: arrays, then hyperparameters. One that starts with *
-        repeats.
-    needed : frozenset of str
-        Those without which there is no exercise.
-    returns : tuple of str
-        Names of the results, for the report.
-    target : callable
-        Takes the case (arrays by name, hyperparameters by name), returns a tuple of results.
-    draw : callable
-        Takes the names that the student's function takes; returns a strategy for cases.
-    operation : str
-        Of the table, for backward exercises, of which the gradient can be checked.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    needed: frozenset[str]
-    returns: tuple[str, ...]
-    target: Callable[[Case], tuple[Any, ...]]
-    draw: Callable[[Collection[str] | None], SearchStrategy[Case]]
-    operation: str = ""
-
-    @property
-    def signature(self) -> str:
-        """How a function for it may be declared."""
-        return f"({', '.join(self.arguments)})"
-
 
 NEEDED = ("w", "gamma", "beta", "mean", "var", "kernel_size", "sizes", "scale", "labels", "logits")
 HYPERPARAMETERS = {
@@ -183,17 +147,6 @@ def _col2im(case: Case) -> tuple[Any, ...]:
     return (col2im(columns.transpose(1, 2, 0), x, windows),)
 
 
-def _strategy(build: Callable[[Maker], Case]) -> Callable[..., SearchStrategy[Case]]:
-    def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
-        @st.composite
-        def case(draw: DrawFn) -> Case:
-            return build(Maker(draw, takes))
-
-        return case()
-
-    return draw
-
-
 WINDOWS = ("kernel_size", "stride", "padding", "dilation")
 EXTRA: dict[str, Exercise] = {
     "im2col": Exercise(
@@ -202,7 +155,7 @@ EXTRA: dict[str, Exercise] = {
         frozenset({"x", "kernel_size"}),
         ("columns",),
         _im2col,
-        _strategy(_im2col_case),
+        strategy(_im2col_case),
     ),
     "col2im": Exercise(
         "col2im",
@@ -210,6 +163,7 @@ EXTRA: dict[str, Exercise] = {
         frozenset({"columns", "shape", "kernel_size"}),
         ("x",),
         _col2im,
-        _strategy(_col2im_case),
+        strategy(_col2im_case),
     ),
+    **LEARNING,
 }

@@ -13,7 +13,9 @@ import numpy as np
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.cases import NEUTRAL, Case
-from numpy_shufflenet.exercises.table import Exercise, find
+from numpy_shufflenet.exercises.exercise import Exercise
+from numpy_shufflenet.exercises.mistakes import LEARNING_MISTAKES
+from numpy_shufflenet.exercises.table import find
 
 Results = tuple[Any, ...]
 Variant = tuple[str, Callable[[Case], Results]]
@@ -321,3 +323,4 @@ VARIANTS["channel_unshuffle_forward"] = (
         _shuffled(lambda case: case[1]["groups"], "x"),
     ),
 )
+VARIANTS.update(LEARNING_MISTAKES)

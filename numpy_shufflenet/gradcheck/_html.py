@@ -72,7 +72,8 @@ def _map(report: ArrayReport) -> str:
     width, height = across * (w + 1) * CELL, shown * (h + 1) * CELL
     parts = [
         f"<p>{html.escape(report.name)}: error by entry, a tile for each channel</p>",
-        f'<svg width="{width}" height="{height}" style="background: #8882" role="img">',
+        f'<svg width="{width}" height="{height}" style="background: #8882" role="img" '
+        f'aria-label="{html.escape(report.name)}: error by entry">',
     ]
     indices = np.arange(report.analytic.size).reshape(shape)[:shown, :across]
     for place, flat in _cells(indices):

@@ -23,7 +23,7 @@ from numpy_shufflenet.nn import (
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan
 
-IMAGES_A_BLOCK = 8  # in inference
+BLOCK_PIXELS = 8 * 112 * 112  # of images that go through the network at once in inference
 
 
 class ImageClassifier(Layer):
@@ -86,7 +86,9 @@ class ImageClassifier(Layer):
         threads at once.
         """
         self._check_images(x)
-        blocks = np.array_split(x, max(1, -(-len(x) // IMAGES_A_BLOCK)))
+        n, _, h, w = x.shape
+        block = max(8, BLOCK_PIXELS // max(1, h * w))
+        blocks = np.array_split(x, max(1, -(-n // block)))
         logits = [np.empty(0)] * len(blocks)
 
         def run(number: int) -> None:

@@ -18,7 +18,7 @@ from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 MOST_ALONE = 8  # runs on one thread, before threads try to run together again
 
 

@@ -92,7 +92,7 @@ class Rows:
         return Rows(tuple(self.rows[i] for i in order), self.h, self.w)
 
 
-def record(model: Layer, shape: tuple[int, int, int]) -> list[Node]:
+def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     """Return the operations of a network in inference, in order; the last one is its output.
 
     Parameters
@@ -108,9 +108,14 @@ def record(model: Layer, shape: tuple[int, int, int]) -> list[Node]:
         If the network has an operation that a plan can't run.
     """
     recorder = _Recorder()
-    image = recorder.note(Node("input", (), *shape))
-    with backend.recording(recorder):
-        logits = model.forward(image)
+    c, h, w = shape
+    image = recorder.note(Node("input", (), c, h, w))
+    try:
+        with backend.recording(recorder):
+            logits = model.forward(image)
+    except (TypeError, AttributeError) as error:
+        message = f"a plan can only run operations, but a layer computes by itself: {error}"
+        raise ValueError(message) from error
     if not recorder.nodes or logits.rows[0].node is not recorder.nodes[-1]:
         raise ValueError("the network's output is not that of its last operation")
     return recorder.nodes

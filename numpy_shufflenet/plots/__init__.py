@@ -3,6 +3,7 @@
 Figures are drawn by matplotlib; moving pictures are HTML and need NumPy alone.
 """
 
+from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval
 from numpy_shufflenet.plots.costs import (
     channels_at_budget,
     cost_by_kind,
@@ -18,7 +19,12 @@ from numpy_shufflenet.plots.figures import (
     save,
 )
 from numpy_shufflenet.plots.gradients import gradient_map
-from numpy_shufflenet.plots.insight import activations, occlusion, occlusion_map
+from numpy_shufflenet.plots.insight import (
+    activations,
+    occlusion,
+    occlusion_map,
+    strongest_images,
+)
 from numpy_shufflenet.plots.moving import (
     MovingPicture,
     network,
@@ -32,6 +38,7 @@ from numpy_shufflenet.plots.roofline import Work, roofline
 __all__ = [
     "MovingPicture",
     "Work",
+    "accuracy_by_class",
     "activations",
     "channels_at_budget",
     "confusion_matrix",
@@ -49,7 +56,10 @@ __all__ = [
     "roofline",
     "save",
     "shuffle_wires",
+    "similarity",
     "step_through",
+    "strongest_images",
     "unit",
     "unit_channels",
+    "wilson_interval",
 ]

@@ -6,7 +6,7 @@ Colours are from a set that colour-blind readers can tell apart (Okabe, Ito, 200
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,44 +20,80 @@ if TYPE_CHECKING:
     from numpy_shufflenet.training import History
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
+SEVERAL = (BLUE, ORANGE, GREEN, GREY)
 SMOOTHED_STEPS = 25  # of the loss curve
 
 
-def learning_curves(history: "History") -> "Figure":
+def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
     """Draw loss by step, with its running mean, and accuracy by epoch.
 
     Parameters
     ----------
-    history : training.History
-        Of at least one step.
-    """
-    figure = _figure(9, 3.6)
-    losses, rates = figure.subplots(1, 2)
-    steps = np.arange(1, len(history.loss) + 1)
-    window = min(SMOOTHED_STEPS, len(steps))
-    mean = np.convolve(history.loss, np.full(window, 1 / window), mode="valid")
-    losses.plot(steps, history.loss, color=BLUE, alpha=0.25, linewidth=0.8)
-    losses.plot(steps[window - 1 :], mean, color=BLUE, label=f"training, mean of {window} steps")
-    ends = [record.steps for record in history.epochs]
-    test_losses = [record.test_loss for record in history.epochs]
-    if None not in test_losses:
-        losses.plot(ends, test_losses, "o-", color=ORANGE, label="test, after each epoch")
-    losses.set(xlabel="step", ylabel="cross-entropy in nats", title="Loss", ylim=(0, None))
+    history : training.History, or mapping of str to History
+        Of at least one step. Several by name, at most 4, share the plot: each has one colour, and
+        what was measured on the training images is dashed.
 
-    epochs = [record.epoch for record in history.epochs]
-    training = [100 * record.train_accuracy for record in history.epochs]
-    test = [record.test_accuracy for record in history.epochs]
-    rates.plot(epochs, training, "s-", color=BLUE, label="training, during the epoch")
-    if None not in test:
-        percent = [100 * (accuracy or 0) for accuracy in test]
-        rates.plot(epochs, percent, "o-", color=ORANGE, label="test, after the epoch")
+    Raises
+    ------
+    ValueError
+        If there are none, or more than 4.
+    """
+    if isinstance(history, Mapping):
+        if not 1 <= len(history) <= len(SEVERAL):
+            raise ValueError(f"history has {len(history)} entries; 1 to {len(SEVERAL)} are needed")
+        drawn = [
+            (f"{name}, ", one, colour, "--", colour)
+            for (name, one), colour in zip(history.items(), SEVERAL, strict=False)
+        ]
+    else:
+        drawn = [("", history, BLUE, "-", ORANGE)]
+    figure = _figure(9 if len(drawn) == 1 else 11, 3.6 if len(drawn) == 1 else 4.2)
+    losses, rates = figure.subplots(1, 2)
+    for curves in drawn:
+        _draw_losses(losses, *curves)
+        _draw_rates(rates, *curves)
+    losses.set(xlabel="step", ylabel="cross-entropy in nats", title="Loss", ylim=(0, None))
     rates.set(xlabel="epoch", ylabel="images classified rightly, %", title="Accuracy")
-    rates.set_xticks(epochs)
+    rates.set_xticks(sorted({record.epoch for curves in drawn for record in curves[1].epochs}))
     for axes in (losses, rates):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=None if len(drawn) == 1 else 8.5)
+    figure.alt = "Learning curves, loss by step and accuracy by epoch. " + " ".join(
+        f"{name}at the end: training {record.train_accuracy:.1%}"
+        + (f", test {record.test_accuracy:.1%}." if record.test_accuracy is not None else ".")
+        for name, record in ((curves[0], curves[1].epochs[-1]) for curves in drawn)
+    )
     return figure
+
+
+def _draw_losses(
+    axes: Any, name: str, history: "History", training: str, line: str, test: str
+) -> None:
+    steps = np.arange(1, len(history.loss) + 1)
+    window = min(SMOOTHED_STEPS, len(steps))
+    mean = np.convolve(history.loss, np.full(window, 1 / window), mode="valid")
+    axes.plot(steps, history.loss, color=training, alpha=0.25, linewidth=0.8)
+    label = f"{name}training, mean of {window} steps"
+    axes.plot(steps[window - 1 :], mean, line, color=training, label=label)
+    ends = [record.steps for record in history.epochs]
+    found = [record.test_loss for record in history.epochs]
+    if None not in found:
+        axes.plot(ends, found, "o-", color=test, label=f"{name}test, after each epoch")
+
+
+def _draw_rates(
+    axes: Any, name: str, history: "History", training: str, line: str, test: str
+) -> None:
+    epochs = [record.epoch for record in history.epochs]
+    percent = [100 * record.train_accuracy for record in history.epochs]
+    axes.plot(
+        epochs, percent, f"s{line}", color=training, label=f"{name}training, during the epoch"
+    )
+    found = [record.test_accuracy for record in history.epochs]
+    if None not in found:
+        percent = [100 * (accuracy or 0) for accuracy in found]
+        axes.plot(epochs, percent, "o-", color=test, label=f"{name}test, after the epoch")
 
 
 def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
@@ -84,7 +120,18 @@ def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
     right = np.trace(confusion) / max(confusion.sum(), 1)
     axes.set_title(f"Confusion matrix: {right:.1%} right")
     figure.colorbar(image, ax=axes, label="% of the label's images", fraction=0.046)
+    figure.alt = (
+        f"Confusion matrix of {k} classes, {right:.1%} right{_most_confused(confusion, classes)}"
+    )
     return figure
+
+
+def _most_confused(confusion: Array, classes: Sequence[str]) -> str:
+    wrong = confusion * (1 - np.eye(len(classes), dtype=int))
+    if not wrong.any():
+        return ""
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    return f". Most often wrong: {classes[i]} taken for {classes[j]}, {wrong[i, j]} times"
 
 
 def filters(weights: Array, *, columns: int = 8) -> "Figure":
@@ -118,6 +165,9 @@ def filters(weights: Array, *, columns: int = 8) -> "Figure":
             axes.imshow(weights[number, 0], cmap="RdBu_r", vmin=-largest, vmax=largest)
     scale = "grey is 0" if c == 3 else f"white is 0, red {largest:.2g}, blue {-largest:.2g}"
     figure.suptitle(f"First-layer filters ({scale})", size=11)
+    figure.alt = (
+        f"The {o} kernels of a first layer, {weights.shape[2]} by {weights.shape[3]} weights each"
+    )
     return figure
 
 
@@ -162,6 +212,9 @@ def predictions(
             spine.set(color=ORANGE if wrong else GREY, linewidth=2 if wrong else 0.5)
     if labels is not None:
         figure.suptitle("Predictions on test images; orange: wrong", size=11)
+    figure.alt = f"{len(images)} images, each with what the network takes it for" + (
+        "" if labels is None else f"; {int((labels != predicted).sum())} of them wrongly"
+    )
     return figure
 
 

@@ -58,6 +58,10 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
         row[2].set_xlabel(f"largest: {worst:.1g}", size=9)
         figure.colorbar(drawn, ax=list(row), fraction=0.02)
     figure.suptitle(title or f"gradient check: {verdict.status}", size=11)
+    figure.alt = (
+        f"Gradient check of {', '.join(f'd{report.name}' for report in compared)}: analytic, "
+        f"numeric, and their difference; {verdict.status}"
+    )
     return figure
 
 

@@ -1,7 +1,7 @@
 """What a network sees in an image: its activations, and what it misses when a part is covered."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,54 @@ def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
     figure.suptitle(title or f"Activations of {len(maps)} channels", size=11)
     if image is not None:
         figure.colorbar(image, ax=grid, fraction=0.02)
+    figure.alt = f"What each of {len(maps)} channels makes of one image; {title}".rstrip("; ")
+    return figure
+
+
+def strongest_images(
+    images: Array,
+    responses: Array,
+    channels: Sequence[int],
+    *,
+    columns: int = 8,
+    title: str = "",
+) -> "Figure":
+    """Draw the images that some channels respond to most, a row a channel.
+
+    Parameters
+    ----------
+    images : uint8 array, shape (n, c, h, w)
+        c is 1 or 3.
+    responses : array, shape (n, k)
+        How strongly each of k channels responds to each image: its mean or its largest value.
+    channels : sequence of int
+        Which of the k to draw.
+    columns : int
+        Images of each channel, the strongest first.
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If there is not a row of responses for each image.
+    """
+    if responses.ndim != 2 or len(responses) != len(images):
+        raise ValueError(
+            f"responses has shape {responses.shape}; ({len(images)}, channels) is needed"
+        )
+    figure = _figure(0.95 * columns + 0.9, 0.95 * len(channels) + 0.4)
+    grid = figure.subplots(len(channels), columns, squeeze=False)
+    for row, channel in zip(grid, channels, strict=True):
+        order = np.argsort(-responses[:, channel], kind="stable")
+        for axes, number in zip(row, order, strict=False):
+            image = images[number].transpose(1, 2, 0)
+            shown = image if image.shape[2] == 3 else image[..., 0]
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(f"channel {channel}", size=8)
+    figure.suptitle(title or "Images that a channel responds to most", size=11)
+    figure.alt = f"The {columns} strongest images of {len(channels)} channels; {title}".rstrip("; ")
     return figure
 
 
@@ -111,15 +159,15 @@ def occlusion_map(
         return fallen / covered
 
 
-def occlusion(image: Array, fallen: Array, *, title: str = "") -> "Figure":
+def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str = "") -> "Figure":
     """Draw an image beside its occlusion map: red where covering it takes the answer away.
 
     Parameters
     ----------
     image : array, shape (c, h, w)
         Of 1 or 3 channels; scaled to its own range.
-    fallen : array, shape (h, w)
-        From `occlusion_map`.
+    fallen : array, shape (h, w), or mapping of str to such
+        From `occlusion_map`; those of several networks by name, on one scale.
     title : str
 
     Raises
@@ -129,18 +177,26 @@ def occlusion(image: Array, fallen: Array, *, title: str = "") -> "Figure":
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image has shape {image.shape}; (1, h, w) or (3, h, w) is needed")
-    figure = _figure(7.6, 3.4)
-    left, right = figure.subplots(1, 2)
+    said = "probability that covering takes away"
+    maps = fallen if isinstance(fallen, Mapping) else {said: fallen}
+    figure = _figure(3.4 * (1 + len(maps)) + 0.8, 3.4)
+    left, *others = figure.subplots(1, 1 + len(maps))
     low, high = float(image.min()), float(image.max())
     shown = (image.transpose(1, 2, 0) - low) / ((high - low) or 1.0)
     left.imshow(shown if shown.shape[2] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
     left.set_title("image")
-    largest = float(np.nanmax(np.abs(fallen))) or 1.0
-    drawn = right.imshow(fallen, cmap="RdBu_r", vmin=-largest, vmax=largest)
-    right.set_title("probability that covering takes away", size=10)
-    figure.colorbar(drawn, ax=right, fraction=0.046)
-    for axes in (left, right):
+    largest = max(float(np.nanmax(np.abs(one))) for one in maps.values()) or 1.0
+    places = []
+    for axes, (name, one) in zip(others, maps.items(), strict=True):
+        drawn = axes.imshow(one, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        axes.set_title(name, size=10)
+        row, column = np.unravel_index(np.nanargmax(one), one.shape)
+        places.append(f"{name}: most at row {row}, column {column}")
+    figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=said if len(maps) > 1 else "")
+    for axes in (left, *others):
         axes.axis("off")
     if title:
         figure.suptitle(title, size=11)
+    figure.alt = "; ".join(["An image, and where covering it hurts the answer", *places, title])
+    figure.alt = figure.alt.rstrip("; ")
     return figure

@@ -1,10 +1,13 @@
 """How good a model is: loss, accuracy, and which class is taken for which."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise
 from numpy_shufflenet.nn.layer import Layer
@@ -64,10 +67,11 @@ def evaluate(
     loss = 0.0
     parts = []
     # Weights that have overflowed give NaN, which the caller sees in the loss.
+    run = _fastest(model, dataset.images.shape[1:], dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, batch_size):
             rows = slice(start, start + batch_size)
-            logits = model.infer(standardise(dataset.images[rows], dtype))  # b k
+            logits = run(standardise(dataset.images[rows], dtype))  # b k
             part_loss, cache = softmax_cross_entropy_forward(logits, dataset.labels[rows])
             loss += float(part_loss) * len(logits) / n
             parts.append(cache.probabilities)
@@ -80,6 +84,20 @@ def evaluate(
         predictions=predictions,
         probabilities=probabilities,
     )
+
+
+def _fastest(
+    model: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Callable[[Array], Array]:
+    """Return the model's plan if it can have one, and otherwise its layers."""
+    if backend.current() == "numba" and dtype == np.float32:
+        from numpy_shufflenet.plan import InferencePlan
+
+        plan = InferencePlan(model)
+        with contextlib.suppress(ValueError):  # an operation, or a shape, that it can't run
+            plan.program(shape)
+            return plan
+    return model.infer
 
 
 def dtype_of(model: Layer) -> np.dtype[np.floating[Any]]:

@@ -53,9 +53,17 @@ class Bug:
     summary: str
     own_example: Drawing | None = None
 
+    def __reduce__(self) -> Any:
+        """Go by name to another process, which has the same zoo."""
+        return _named, (self.name,)
+
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
         """Draw a case on which the bug shows: the same one for the same seed."""
         return Example(*self.draw(Draw(np.random.default_rng(seed), np.dtype(dtype))))
+
+
+def _named(name: str) -> Bug:
+    return BUGS[name]
 
 
 BUGS: dict[str, Bug] = {}

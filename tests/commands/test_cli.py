@@ -18,7 +18,7 @@ from numpy_shufflenet.zoo import BUGS, score
 
 WRONG_FORWARD = "normalised_by_the_unbiased_variance"
 COMMANDS = [
-    *("demo", "train", "evaluate", "predict", "summary", "check", "zoo"),
+    *("demo", "course", "train", "evaluate", "predict", "summary", "check", "zoo"),
     *("cost", "guidelines", "audit", "bench"),
 ]
 

@@ -278,6 +278,16 @@ def test_what_a_plan_cannot_run_is_said(layer, message):
         InferencePlan(model)(np.zeros((1, 4, 6, 6), np.float32))
 
 
+def test_a_layer_that_computes_by_itself_is_refused():
+    class Doubled(Layer):
+        def _forward(self, x, training):
+            return 2 * x
+
+    model = Sequential(Doubled(), GlobalAvgPool(), Linear(4, 2))
+    with pytest.raises(ValueError, match="only run operations"):
+        InferencePlan(model)(np.zeros((1, 4, 6, 6), np.float32))
+
+
 def test_squeeze_excitation_is_refused_by_name():
     with pytest.raises(ValueError, match="can't run squeeze_excitation"):
         shufflenet_v2(scale=0.5, se=True, seed=0).plan()(np.zeros((1, 3, 32, 32), np.float32))

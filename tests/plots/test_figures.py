@@ -1,5 +1,7 @@
 """What is drawn is what was given."""
 
+import base64
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,33 @@ def test_learning_curves_do_without_test_images():
     assert len(rates.lines) == 1
 
 
+def history(rates):
+    epochs = [
+        EpochRecord(e, 3 * e, 1 / e, rate / 2, 0.9 / e, rate, 1.0)
+        for e, rate in enumerate(rates, start=1)
+    ]
+    return History([2.0] * 3 * len(rates), [0.1] * 3 * len(rates), epochs)
+
+
+def test_learning_curves_of_several_networks_share_a_plot():
+    figure = plots.learning_curves({"V1": history([0.4, 0.6]), "V2": history([0.5, 0.75])})
+    _, rates = figure.axes
+    drawn = {line.get_label(): line for line in rates.lines}
+    np.testing.assert_allclose(drawn["V2, test, after the epoch"].get_ydata(), [50, 75])
+    np.testing.assert_allclose(drawn["V1, training, during the epoch"].get_ydata(), [20, 30])
+    colours = {name: line.get_color() for name, line in drawn.items()}
+    assert colours["V1, test, after the epoch"] == colours["V1, training, during the epoch"]
+    assert len(set(colours.values())) == 2
+    assert drawn["V1, training, during the epoch"].get_linestyle() == "--"
+    assert "V1, at the end: training 30.0%, test 60.0%." in figure.alt
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_learning_curves_of_too_many_networks_are_refused(count):
+    with pytest.raises(ValueError, match=f"history has {count} entries; 1 to 4 are needed"):
+        plots.learning_curves({str(i): history([0.5]) for i in range(count)})
+
+
 def test_the_confusion_matrix_has_labels_down_and_predictions_across():
     figure = plots.confusion_matrix(np.array([[5, 2], [0, 3]]), ["cat", "dog"])
     axes = figure.axes[0]
@@ -34,6 +63,7 @@ def test_the_confusion_matrix_has_labels_down_and_predictions_across():
     assert found == {(0, 0): "5", (1, 0): "2", (1, 1): "3"}  # x: predicted, y: label
     assert axes.get_ylabel() == "label"
     assert "80.0% right" in axes.get_title()
+    assert figure.alt.endswith("80.0% right. Most often wrong: cat taken for dog, 2 times")
 
 
 def test_filters_draw_every_kernel():
@@ -69,4 +99,8 @@ def test_save_writes_the_very_bytes_that_it_returns(tmp_path):
 
 def test_a_notebook_shows_a_figure_by_itself():
     figure = plots.confusion_matrix(np.eye(2, dtype=int), ["a", "b"])
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    data, metadata = figure._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert metadata == {"image/png": {"alt": "Confusion matrix of 2 classes, 100.0% right"}}
+    figure.alt = ""  # where nobody says what it shows, what is written on it does
+    assert "across: predicted" in figure._repr_mimebundle_()[1]["image/png"]["alt"]

@@ -47,7 +47,35 @@ def test_an_occlusion_map_is_drawn_beside_its_image(channels):
     assert left.images[0].get_array().min() == 0
 
 
+def test_occlusion_maps_of_several_networks_share_a_scale():
+    maps = {"V1": np.eye(4), "V2": -3 * np.eye(4)}
+    _, *drawn, _ = plots.occlusion(np.ones((1, 4, 4)), maps).axes
+    assert [axes.get_title() for axes in drawn] == ["V1", "V2"]
+    assert [axes.images[0].get_clim() for axes in drawn] == [(-3, 3), (-3, 3)]
+    np.testing.assert_array_equal(drawn[1].images[0].get_array(), maps["V2"])
+
+
+def test_the_strongest_images_of_a_channel_come_first():
+    images = np.arange(5, dtype=np.uint8).repeat(4).reshape(5, 1, 2, 2)
+    responses = np.array([[0, 5], [3, 4], [1, 0], [2, 0], [9, 0]], float)
+    figure = plots.strongest_images(images, responses, [0, 1], columns=3)
+    drawn = [int(axes.images[0].get_array()[0, 0]) for axes in figure.axes]
+    assert drawn == [4, 1, 3, 0, 1, 2]  # of equals the first
+    assert figure.axes[3].get_ylabel() == "channel 1"
+
+
+@pytest.mark.parametrize("maps", [np.ones((3, 2, 2)), -np.ones((3, 2, 2))])
+def test_pictures_say_what_they_show(maps):
+    assert "each of 3 channels" in plots.activations(maps, title="stage 2").alt
+    fallen = np.array([[0.0, np.nan], [0.5, 0.1]])
+    assert (
+        "most at row 1, column 0; a coat" in plots.occlusion(maps[:1], fallen, title="a coat").alt
+    )
+
+
 def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"responses has shape \(2, 3\); \(4, channels\)"):
+        plots.strongest_images(np.zeros((4, 1, 2, 2), np.uint8), np.zeros((2, 3)), [0])
     with pytest.raises(ValueError, match=r"maps has shape \(1, 2, 3, 3\)"):
         plots.activations(np.zeros((1, 2, 3, 3)))
     with pytest.raises(ValueError, match="size=5 is larger than the image of 4 x 6 pixels"):

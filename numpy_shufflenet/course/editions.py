@@ -1,0 +1,134 @@
+"""The editions of the course: notebooks for students, and for those who know the answers.
+
+    build("student", out, lessons())
+
+In the **student edition** exercises are blank, and hints and solutions are folded below them; a
+solution is text there, so nothing of it runs. In the **solution edition** each exercise is answered
+by its solution, and everything has been executed. `EDITIONS` names what there is; a new edition is
+a module with a function `build(out, lessons, done)`, and a line here.
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet.course.execute import execute
+from numpy_shufflenet.course.lessons import Lesson, need
+
+Done = Callable[[str], None]
+EDITIONS = {
+    "student": "numpy_shufflenet.course.editions:build_student",
+    "solution": "numpy_shufflenet.course.editions:build_solution",
+    "site": "numpy_shufflenet.course.site.build:build",
+}
+"""Name -> function that builds it: `module:function`, imported when it is needed."""
+
+
+def build(
+    edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print, **options: Any
+) -> None:
+    """Write one edition of some lessons into a folder, which is made if need be.
+
+    Parameters
+    ----------
+    edition : str
+        A key of `EDITIONS`.
+    out : Path
+    lessons : sequence of Lesson
+    done : callable
+        Called with the name of each lesson that has been written.
+    **options
+        Of the edition.
+
+    Raises
+    ------
+    ValueError
+        If there is no such edition.
+    ImportError
+        If an extra is missing; the message names it.
+    """
+    if edition not in EDITIONS:
+        raise ValueError(f"edition={edition!r} is not one of {', '.join(EDITIONS)}")
+    module, _, function = EDITIONS[edition].partition(":")
+    out.mkdir(parents=True, exist_ok=True)
+    getattr(importlib.import_module(module), function)(out, lessons, done, **options)
+
+
+def build_student(
+    out: Path, lessons: Sequence[Lesson], done: Done, *, solutions: bool = True
+) -> None:
+    """Write the student edition."""
+    for lesson in lessons:
+        write(student(lesson, solutions=solutions), out / f"{lesson.name}.ipynb")
+        done(lesson.name)
+
+
+def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
+    """Execute and write the solution edition."""
+    for lesson in lessons:
+        notebook = solution(lesson)
+        execute(notebook, lesson.name)
+        write(notebook, out / f"{lesson.name}.ipynb")
+        done(lesson.name)
+
+
+def student(lesson: Lesson, *, solutions: bool = True) -> Any:
+    """Return a lesson for students: exercises blank, solutions folded, or left out."""
+    notebook = lesson.read()
+    cells = []
+    for cell in notebook.cells:
+        if "solution" in tags(cell):
+            if not solutions:
+                continue
+            cell = need("nbformat", "a notebook").v4.new_markdown_cell(folded(cell), id=cell.id)
+        elif cell.cell_type == "markdown":
+            cell.source = re.sub(r"\n*\*\*Solution:\*\* open the next cell\.\n*$", "", cell.source)
+        if cell.source:
+            cells.append(cell)
+    notebook.cells = cells
+    notebook.metadata.numpy_shufflenet["edition"] = "student"
+    return notebook
+
+
+def folded(cell: Any) -> str:
+    """Return a code cell as Markdown that is folded until a reader wants to see it."""
+    return (
+        "<details>\n<summary>Solution (try first; a wrong answer teaches more)</summary>\n\n"
+        f"```python\n{cell.source.strip()}\n```\n\n</details>"
+    )
+
+
+def solution(lesson: Lesson) -> Any:
+    """Return a lesson in which solutions, unfolded, are in the place of blank exercises.
+
+    It has no outputs yet: see `execute`.
+    """
+    notebook = lesson.read()
+    cells = []
+    for cell in notebook.cells:
+        if "exercise" in tags(cell):
+            continue
+        if "solution" in tags(cell):
+            cell.metadata.pop("jupyter", None)
+            cell.metadata.tags = ["solution"]
+        elif cell.cell_type == "markdown":
+            cell.source = cell.source.replace("**Solution:** open the next cell.", "**Solution:**")
+        cells.append(cell)
+    notebook.cells = cells
+    notebook.metadata.numpy_shufflenet["edition"] = "solution"
+    return notebook
+
+
+def tags(cell: Any) -> set[str]:
+    """Return the tags of a cell."""
+    return set(cell.metadata.get("tags", ()))
+
+
+def write(notebook: Any, path: str | os.PathLike[str]) -> None:
+    """Write a notebook in one go."""
+    text = need("nbformat", "a notebook").writes(notebook)
+    write_bytes(path, (text + "\n").encode())

@@ -1,0 +1,84 @@
+"""Runs notebooks in the Python that runs this, whatever kernels are installed for others."""
+
+import asyncio
+import os
+import re
+import tempfile
+import warnings
+from datetime import datetime
+from typing import Any
+
+from numpy_shufflenet.course.lessons import need
+
+INLINE = "module://matplotlib_inline.backend_inline"  # figures appear below their cell
+SECONDS = 300  # a cell; its own limits are checked afterwards, on what it took
+
+
+def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
+    """Run all cells of a notebook, in place: outputs, and when each cell began and ended.
+
+    A picture gets an alternative text where its cell begins with one: "# Picture: a boot, ...".
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+    name : str
+        For messages.
+    errors : bool
+        Whether to go on where a cell fails that isn't tagged `raises-exception`.
+
+    Raises
+    ------
+    ImportError
+        If nbclient or ipykernel is not installed.
+    ValueError
+        If a cell fails, or takes more than 5 minutes; the message names it.
+    """
+    nbclient = need("nbclient", "running a notebook")
+    need("ipykernel", "running a notebook")
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    manager = AsyncKernelManager(
+        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
+    )
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Jupyter's own libraries
+        client = nbclient.NotebookClient(
+            notebook,
+            km=manager,
+            timeout=SECONDS,
+            allow_errors=errors,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": folder}},
+        )
+        try:
+            environment = {**os.environ, "MPLBACKEND": INLINE}
+            asyncio.run(client.async_execute(env=environment, cleanup_kc=True))
+        except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
+            text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
+            raise ValueError(f"{name} failed: {text}") from None
+    for cell in notebook.cells:
+        _describe_pictures(cell)
+
+
+def seconds_of(cell: Any) -> float:
+    """Return how long an executed cell took; 0 if that is not known."""
+    times = cell.metadata.get("execution", {})
+    keys = ("iopub.execute_input", "shell.execute_reply")
+    if cell.cell_type != "code" or not all(key in times for key in keys):
+        return 0.0
+    begin, end = (datetime.fromisoformat(times[key]) for key in keys)
+    return (end - begin).total_seconds()
+
+
+def _describe_pictures(cell: Any) -> None:
+    comment = re.match(r"# Picture: ((?:.*\n#)*.*)", cell.source)
+    if cell.cell_type != "code" or not comment:
+        return
+    text = " ".join(comment[1].replace("\n#", "\n").split())
+    text = text[:1].upper() + text[1:]
+    for output in cell.outputs:
+        for kind in output.get("data", {}):
+            if kind.startswith("image/"):
+                output.metadata.setdefault(kind, {}).setdefault("alt", text)

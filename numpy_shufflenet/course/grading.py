@@ -1,0 +1,171 @@
+"""Grades students' notebooks: the checks of the lessons, on the functions that students wrote.
+
+What a notebook says of itself counts for nothing, nor do its own checks. It runs in a process of
+its own (see `_student`), and the checks, from the lesson's own source, run here.
+"""
+
+import ast
+import builtins
+import contextlib
+import io
+import json
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from numpy_shufflenet import exercises
+from numpy_shufflenet.course._student import Student
+from numpy_shufflenet.course.editions import tags
+from numpy_shufflenet.course.lessons import Lesson, lessons, need
+from numpy_shufflenet.course.tasks import Task, tasks
+from numpy_shufflenet.exercises import sandbox
+
+LEFT_OUT = {"exercise", "solution", "timing", "long"}
+
+
+def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
+    """Return the points of a notebook, as plain data.
+
+    Parameters
+    ----------
+    path : Path
+        Of a notebook of the student edition, filled in. It is run: not on a machine that you
+        wouldn't let its author use.
+    seconds : float
+        For all calls of one function.
+
+    Returns
+    -------
+    dict
+        "student", "notebook", "lesson", "points", "of", and "exercises": for each its name, title,
+        "points", "of", "passed" and a message.
+
+    Raises
+    ------
+    ValueError
+        If it is no notebook, or of no lesson.
+    """
+    need("IPython", "grading")
+    lesson = lesson_of(path)
+    with Student(path, seconds) as student:
+        results = _results(lesson, student)
+    return {
+        "student": student_of(path, lesson),
+        "notebook": str(path),
+        "lesson": lesson.name,
+        "points": sum(result["points"] for result in results),
+        "of": sum(result["of"] for result in results),
+        "exercises": results,
+    }
+
+
+def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the grades by student, each with the sum of points of all notebooks."""
+    book: dict[str, Any] = {}
+    for found in grades:
+        entry = book.setdefault(found["student"], {"points": 0, "of": 0, "notebooks": []})
+        entry["points"] += found["points"]
+        entry["of"] += found["of"]
+        entry["notebooks"].append(found)
+    return {"students": book}
+
+
+def lesson_of(path: Path) -> Lesson:
+    """Return the lesson of a notebook: from its metadata, else from its title."""
+    try:
+        notebook = json.loads(path.read_text("utf-8"))
+        cells, metadata = notebook["cells"], notebook.get("metadata", {})
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path} is not a notebook") from None
+    name = metadata.get("numpy_shufflenet", {}).get("lesson")
+    titles = [re.match(r"# Lesson (\d+):", "".join(cell["source"])) for cell in cells]
+    number = next((int(title[1]) for title in titles if title), None)
+    for lesson in lessons():
+        if lesson.name == name or (name is None and lesson.number == number):
+            return lesson
+    raise ValueError(f"{path} is of no lesson of the course: its title and metadata are gone")
+
+
+def student_of(path: Path, lesson: Lesson) -> str:
+    """Return whose notebook it is: the file name without the lesson's, or else the folder.
+
+    ada_03_convolution_backwards.ipynb is Ada's, and so is every notebook with a lesson's name in
+    ada/, or in ada/03_convolution_backwards/ (as nbgrader has it).
+    """
+    rest = path.stem.replace(lesson.name, "").strip("_- .")
+    if rest:
+        return rest
+    folder = path.resolve().parent
+    return folder.parent.name if folder.name == lesson.name else folder.name
+
+
+def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
+    cells, done, known = lesson.read().cells, 0, {"exercises": exercises}
+    results = []
+    for task in tasks(lesson):
+        if not _needed(task) <= set(known):
+            for cell in cells[done : task.cell]:
+                if cell.cell_type == "code" and not LEFT_OUT & tags(cell):
+                    _run(cell.source, known)
+            done = task.cell
+        results.append(_result(task, student, known))
+    return results
+
+
+def _needed(task: Task) -> set[str]:
+    """Return the names that its checks take from the cells above."""
+    names = [node for check in task.checks for node in ast.walk(ast.parse(check))]
+    used = {node.id for node in names if isinstance(node, ast.Name)}
+    return used - set(task.functions) - set(vars(builtins))
+
+
+def _result(task: Task, student: Student, known: dict[str, Any]) -> dict[str, Any]:
+    said, passed = [], 0
+    for check in task.checks:
+        names = [name for name in task.functions if re.search(rf"\b{name}\b", check)]
+        functions = {name: student.function(name) for name in names}
+        missing = [name for name, function in functions.items() if function is None]
+        message = (
+            f"{missing[0]} is not defined" if missing else _check(check, {**known, **functions})
+        )
+        passed += not message
+        said.append(message or "right")
+    return {
+        "exercise": task.name,
+        "title": task.title,
+        "points": round(task.points * passed / len(task.checks), 2),
+        "of": task.points,
+        "passed": passed == len(task.checks),
+        "message": "; ".join(dict.fromkeys(said)),
+    }
+
+
+def _check(code: str, known: dict[str, Any]) -> str:
+    """Run a check, and return what it objects to; nothing if all is right."""
+    try:
+        with sandbox.without():
+            printed = _run(code, known)
+    except exercises.NotYet as error:
+        result = error.result
+        return result.message + (f" (likely cause: {result.cause})" if result.cause else "")
+    except NotImplementedError:
+        return "nothing is written yet"
+    except Exception as error:
+        printed = getattr(error, "printed", "")
+        return printed.strip() or str(error).partition("\n")[0] or "it is not right"
+    return ""
+
+
+def _run(code: str, known: dict[str, Any]) -> str:
+    """Run code of the course; return what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            exec(compile(code, "lesson", "exec"), known)
+        except Exception as error:
+            error.printed = printed.getvalue()  # type: ignore[attr-defined]
+            raise
+    return printed.getvalue()

@@ -1,0 +1,75 @@
+"""The course as one of nbgrader: a folder in which `nbgrader generate_assignment` can begin.
+
+    nbgrader_config.py
+    source/03_convolution_backwards/03_convolution_backwards.ipynb
+
+Each exercise is two cells: one to be filled in, whose solution nbgrader cuts out, and one with the
+checks, which is locked and has the points. nbgrader itself is not needed here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet.course.editions import Done, student, write
+from numpy_shufflenet.course.lessons import Lesson, need
+from numpy_shufflenet.course.tasks import Task, tasks
+
+SCHEMA = 3  # of nbgrader's cell metadata
+CONFIG = '''\
+"""Settings of nbgrader for this course: `nbgrader db`, `generate_assignment`, `autograde`, ..."""
+
+c = get_config()
+c.CourseDirectory.course_id = "numpy_shufflenet"
+c.ClearSolutions.code_stub = {"python": ""}  # each exercise has its own
+c.ExecutePreprocessor.timeout = 120
+'''
+
+
+def build(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
+    """Write the course folder of nbgrader; settings that are there stay."""
+    config = out / "nbgrader_config.py"
+    if not config.exists():
+        write_bytes(config, CONFIG.encode())
+    for lesson in lessons:
+        folder = out / "source" / lesson.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write(assignment(lesson), folder / f"{lesson.name}.ipynb")
+        done(lesson.name)
+
+
+def assignment(lesson: Lesson) -> Any:
+    """Return a lesson with its solutions, in cells that nbgrader understands."""
+    notebook = student(lesson, solutions=False)
+    by_cell = {task.blank: task for task in tasks(lesson)}
+    cells = []
+    for cell in notebook.cells:
+        task = next((t for blank, t in by_cell.items() if cell.source.startswith(blank)), None)
+        cells += [cell] if task is None or cell.cell_type != "code" else _pair(task, cell)
+    notebook.cells = cells
+    notebook.metadata.numpy_shufflenet["edition"] = "nbgrader"
+    return notebook
+
+
+def _pair(task: Task, cell: Any) -> list[Any]:
+    """Return the cell to fill in, and the cell that checks it."""
+    new = need("nbformat", "a notebook").v4.new_code_cell
+    answer = f"{task.blank}\n### BEGIN SOLUTION\n{task.solution}\n### END SOLUTION"
+    return [
+        new(answer, id=cell.id, metadata=_metadata(task, "answer")),
+        new("\n".join(task.checks), id=f"{cell.id}-check", metadata=_metadata(task, "check")),
+    ]
+
+
+def _metadata(task: Task, part: str) -> dict[str, Any]:
+    graded = part == "check"
+    settings = {
+        "grade": graded,
+        "grade_id": f"{task.name}-{part}",
+        "locked": graded,
+        "schema_version": SCHEMA,
+        "solution": not graded,
+        "task": False,
+    }
+    return {"nbgrader": {**settings, "points": task.points} if graded else settings}

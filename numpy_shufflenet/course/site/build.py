@@ -1,0 +1,97 @@
+"""Builds the site: writes its sources from lessons, modules and terms, and lets Sphinx work."""
+
+import io
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy_shufflenet.course.lessons import Lesson, need, source_folder
+from numpy_shufflenet.course.lessons import lessons as all_lessons
+
+HERE = Path(__file__).parent
+GUIDE = "teachers_guide.md"
+
+
+def build(
+    out: str | os.PathLike[str],
+    lessons: Sequence[Lesson] | None = None,
+    done: Callable[[str], None] = lambda name: None,
+    *,
+    executed: str | os.PathLike[str] | None = None,
+    lite: bool = False,
+    rooms: Sequence[str] = (),
+) -> None:
+    """Build the site into a folder, whole or not at all; a site that is there is replaced.
+
+    Parameters
+    ----------
+    out : path
+        Made if need be.
+    lessons : sequence of Lesson
+        All if None.
+    done : callable
+        Called with the name of each lesson whose page is written.
+    executed : path
+        Folder with the solution edition: what has been run isn't run again.
+    lite : bool
+        Whether to add a JupyterLite, in which lessons run in the reader's browser. It works where
+        the site is served by HTTP, and loads Python from a CDN when a reader opens it.
+    rooms : sequence of str
+        Packages that the API reference shows; all if empty.
+
+    Raises
+    ------
+    ImportError
+        If an extra is missing; the message names it.
+    ValueError
+        If out holds something that is not a site, or a notebook in `executed` is of another source.
+    RuntimeError
+        If Sphinx warns of anything, or a page has a broken link or asks for an outside resource.
+    """
+    need("sphinx", "building the site", extra="site")
+    from numpy_shufflenet.course.site import api, checks, pages
+    from numpy_shufflenet.course.site import lite as in_browser
+
+    out = Path(out)
+    if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
+        raise ValueError(f"out={str(out)!r} holds something that is not a site; it would be lost")
+    lessons = all_lessons() if lessons is None else list(lessons)
+    executed = None if executed is None else Path(executed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
+        source, site = Path(folder, "source"), Path(folder, "site")
+        guide = source_folder() / GUIDE
+        reference = api.Reference(rooms or api.ROOMS)
+        pages.write(
+            source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
+        )
+        _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
+        if lite:
+            names = [lesson.name for lesson in lessons if in_browser.runs(lesson)]
+            in_browser.build(
+                [source / "notebooks" / f"{name}.ipynb" for name in names], site / "lite"
+            )
+        problems = checks.problems_of(site)
+        if problems:
+            raise RuntimeError("\n".join(["the site has problems:", *problems]))
+        if out.exists():
+            shutil.rmtree(out)
+        site.rename(out)
+
+
+def _run_sphinx(source: Path, site: Path, doctrees: Path, **settings: Any) -> None:
+    """Let Sphinx make HTML of the sources; whatever it warns of is an error."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    said = io.StringIO()
+    with patch_docutils(), docutils_namespace(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Sphinx's own libraries
+        sphinx = Sphinx(source, HERE, site, doctrees, "html", settings, status=None, warning=said)
+        sphinx.build()
+    if said.getvalue():
+        raise RuntimeError(f"Sphinx is not content:\n{said.getvalue()}")

@@ -1,0 +1,67 @@
+"""The glossary in English and Chinese, each term with the lesson that introduces it."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from numpy_shufflenet.course.lessons import Lesson
+from numpy_shufflenet.course.site.docstrings import Link, inline
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of the field.
+
+    Attributes
+    ----------
+    english, chinese : str
+    text : str
+        What it means.
+    lesson : int
+        Number of the lesson that introduces it.
+    also : tuple of str
+        Other names of the same.
+    see : str
+        The name in the API that does it; may be empty.
+    """
+
+    english: str
+    chinese: str
+    text: str
+    lesson: int
+    also: tuple[str, ...] = ()
+    see: str = ""
+
+
+def terms() -> list[Term]:
+    """Return all terms, in the order of the alphabet."""
+    text = resources.files(__package__).joinpath("glossary.toml").read_text("utf-8")
+    found: list[dict[str, Any]] = tomllib.loads(text)["term"]
+    return [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in found]
+
+
+def page(lessons: Sequence[Lesson], link: Link) -> str:
+    """Return the page, as reStructuredText; terms link to those lessons that are there."""
+    there = {lesson.number: lesson for lesson in lessons}
+    lines = [
+        "Glossary 术语表",
+        "===============",
+        "",
+        "The terms of the course in English and Chinese, and the lesson that introduces each.",
+        "课程中的英文术语、中文译名，以及首次介绍它的课。",
+        "",
+        ".. glossary::",
+        "",
+    ]
+    for term in terms():
+        names = dict.fromkeys([term.english, term.chinese, *term.also])
+        lines += [f"   {name}" for name in names]
+        lesson = f"Lesson {term.lesson}"
+        if term.lesson in there:
+            lesson = f":doc:`{lesson} </lessons/{there[term.lesson].name}>`"
+        api = link(term.see) if term.see else None
+        source = f"{lesson} · {api}" if api else lesson
+        lines += [f"      {inline(term.text, link)}", "", f"      {source}", ""]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,61 @@
+"""Lessons as pages: the source's cells with the outputs of the solution edition.
+
+An exercise stands there as a student finds it, and its solution is folded below, with what the
+check says about it.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from numpy_shufflenet.course.editions import solution, tags
+from numpy_shufflenet.course.execute import execute
+from numpy_shufflenet.course.lessons import Lesson, need
+
+FOLDED = {"code_prompt_show": "Solution", "code_prompt_hide": "Solution"}
+
+
+def executed(lesson: Lesson, folder: Path | None) -> Any:
+    """Return the solution edition of a lesson with outputs: from a folder, or executed now.
+
+    Raises
+    ------
+    ValueError
+        If the notebook in the folder is not the solution edition of this source.
+    """
+    fresh = solution(lesson)
+    path = folder / f"{lesson.name}.ipynb" if folder else None
+    if path is None or not path.exists():
+        execute(fresh, lesson.name)
+        return fresh
+    notebook = need("nbformat", "a notebook").read(path, as_version=4)
+    if [cell.source for cell in notebook.cells] != [cell.source for cell in fresh.cells]:
+        raise ValueError(f"{path} is not made from {lesson.source}: build the solution edition")
+    return notebook
+
+
+def page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
+    """Return the notebook that is shown: all cells of the source, outputs where something ran."""
+    outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    shown = lesson.read()
+    for cell in shown.cells:
+        if cell.cell_type != "code":
+            cell.source = cell.source.replace("**Solution:** open the next cell.", "")
+            continue
+        cell.outputs = copy.deepcopy(outputs.get(cell.id, []))
+        cell.metadata.pop("jupyter", None)
+        if "solution" in tags(cell):
+            cell.metadata.tags = ["solution", "hide-cell"]
+            cell.metadata.mystnb = FOLDED
+    title, _, rest = shown.cells[0].source.partition("\n")
+    shown.cells[0].source = f"{title}\n\n{_bar(lesson, runs_in_browser)}\n{rest}"
+    return shown
+
+
+def _bar(lesson: Lesson, runs_in_browser: bool) -> str:
+    """Return the line below the title: the student edition, to work in."""
+    lines = [f"{{download}}`Notebook to work in <../notebooks/{lesson.name}.ipynb>`"]
+    if runs_in_browser:
+        address = f"../lite/lab/index.html?path={lesson.name}.ipynb"
+        lines.append(f'<a class="run" href="{address}">Run in the browser</a>')
+    return "\n".join(["::::{container} lesson-bar", *lines, "::::", ""])

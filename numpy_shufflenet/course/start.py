@@ -1,0 +1,59 @@
+"""Puts the student edition into a folder, and opens it in JupyterLab."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from numpy_shufflenet.course.editions import student, write
+from numpy_shufflenet.course.lessons import Lesson, lessons, need
+
+
+def place(folder: Path, *, overwrite: bool = False) -> tuple[list[Lesson], list[Lesson]]:
+    """Write the student edition into a folder; return the lessons written, and those kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be.
+    overwrite : bool
+        Whether notebooks that exist are written anew; else whatever is in them stays.
+
+    Raises
+    ------
+    ValueError
+        If it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a folder is needed")
+    folder.mkdir(parents=True, exist_ok=True)
+    written, kept = [], []
+    for lesson in lessons():
+        path = folder / f"{lesson.name}.ipynb"
+        if path.exists() and not overwrite:
+            kept.append(lesson)
+        else:
+            write(student(lesson), path)
+            written.append(lesson)
+    return written, kept
+
+
+def open_lab(folder: Path, *, browser: bool = True) -> int:
+    """Run JupyterLab on the first lesson until it is closed; return its exit status.
+
+    Raises
+    ------
+    ImportError
+        If JupyterLab isn't installed.
+    """
+    need("jupyterlab", "opening the course")
+    first = lessons()[0]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{first.name}.ipynb")
+    if not browser:
+        command.append("--no-browser")
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # as in a container
+        command.append("--allow-root")
+    # Two BLAS threads that wait for each other make small products slow; kernels have their own.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    return subprocess.run(command, env=environment, check=False).returncode

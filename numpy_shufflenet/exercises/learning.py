@@ -1,0 +1,143 @@
+"""Exercises around training: a step of the optimiser, its schedule, and what came of it."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.cases import Case, Maker
+from numpy_shufflenet.exercises.exercise import Exercise, strategy
+from numpy_shufflenet.nn.layer import Layer, Parameter
+from numpy_shufflenet.plots.insight import occlusion_map
+from numpy_shufflenet.training import SGD, confusion_matrix, cosine_schedule
+
+
+class OneTensor(Layer):
+    """A model of a single parameter, as far as the optimiser sees it.
+
+    Parameters
+    ----------
+    p, g : array
+        The parameter and its gradient.
+    """
+
+    def __init__(self, p: Array, g: Array):
+        super().__init__()
+        self.p = Parameter(p.copy())
+        self.p.accumulate(g)
+
+
+class Score:
+    """A plain stand-in for a network: the sum of pixels, each times its weight.
+
+    Its repr is Python that makes it, so that a student can run the case that failed.
+    """
+
+    def __init__(self, weights: Array):
+        self.weights = weights  # c h w
+
+    def __call__(self, images: Array) -> Array:
+        """Return the score of each image: (n, c, h, w) -> (n,)."""
+        return (images * self.weights).sum(axis=(1, 2, 3))
+
+    def __repr__(self) -> str:
+        weights = np.array2string(self.weights, separator=", ", threshold=10_000).split()
+        return f"lambda images: (images * np.array({' '.join(weights)})).sum(axis=(1, 2, 3))"
+
+
+def sgd_step(case: Case) -> tuple[Any, ...]:
+    """Return p and v after one step."""
+    arrays, settings = case
+    model = OneTensor(arrays["p"], arrays["g"])
+    optimiser = SGD(model, **settings)
+    optimiser.load_state_dict({**optimiser.state_dict(), "velocity": {"p": arrays["v"]}})
+    optimiser.step()
+    return model.p.value, optimiser.state_dict()["velocity"]["p"]
+
+
+def _sgd_case(make: Maker) -> Case:
+    shape = tuple(make.integer(1, 3) for _ in range(make.integer(1, 2)))
+    settings = {
+        "learning_rate": make.draw(st.sampled_from((0.1, 0.5))),
+        "momentum": make.draw(st.sampled_from((0.5, 0.9))),
+        "nesterov": make.option("nesterov", st.booleans()),
+        "weight_decay": make.option("weight_decay", st.sampled_from((0.0, 0.1))),
+    }
+    return {name: make.values(*shape) for name in "pgv"}, settings
+
+
+def _cosine_case(make: Maker) -> Case:
+    steps = make.integer(1, 12)
+    settings = {
+        "step": make.integer(0, steps),
+        "peak": make.draw(st.sampled_from((1.0, 0.3))),
+        "steps": steps,
+        "warmup": make.option("warmup", st.integers(0, steps - 1)),
+    }
+    return {}, settings
+
+
+def _cosine(case: Case) -> tuple[Any, ...]:
+    settings = dict(case[1])
+    step = settings.pop("step")
+    return (cosine_schedule(**settings)(step),)
+
+
+def _confusion_case(make: Maker) -> Case:
+    n, classes = make.integer(1, 8), make.integer(1, 4)
+    arrays = {name: make.rng.integers(0, classes, n) for name in ("labels", "predictions")}
+    return arrays, {"classes": classes}
+
+
+def _occlusion_case(make: Maker) -> Case:
+    c, h, w = make.integer(1, 2), make.integer(1, 4), make.integer(1, 4)
+    settings = {
+        "probability": Score(make.values(c, h, w)),
+        "size": make.integer(1, min(h, w)),
+        "fill": make.option("fill", st.sampled_from((0.0, 0.5))),
+    }
+    return {"image": make.values(c, h, w)}, settings
+
+
+def _occlusion(case: Case) -> tuple[Any, ...]:
+    return (occlusion_map(image=case[0]["image"], **case[1]),)
+
+
+LEARNING: dict[str, Exercise] = {
+    exercise.name: exercise
+    for exercise in (
+        Exercise(
+            "sgd_step",
+            ("p", "g", "v", "learning_rate", "momentum", "nesterov", "weight_decay"),
+            frozenset({"p", "g", "v", "learning_rate", "momentum"}),
+            ("p", "v"),
+            sgd_step,
+            strategy(_sgd_case),
+        ),
+        Exercise(
+            "cosine_schedule",
+            ("step", "peak", "steps", "warmup"),
+            frozenset({"step", "peak", "steps"}),
+            ("rate",),
+            _cosine,
+            strategy(_cosine_case),
+        ),
+        Exercise(
+            "confusion_matrix",
+            ("labels", "predictions", "classes"),
+            frozenset({"labels", "predictions", "classes"}),
+            ("confusion",),
+            lambda case: (confusion_matrix(**case[0], **case[1]),),
+            strategy(_confusion_case),
+        ),
+        Exercise(
+            "occlusion_map",
+            ("image", "probability", "size", "fill"),
+            frozenset({"image", "probability", "size"}),
+            ("fallen",),
+            _occlusion,
+            strategy(_occlusion_case),
+        ),
+    )
+}

@@ -1,0 +1,116 @@
+"""Grading: right answers count, and nothing that a notebook says of itself does."""
+
+import json
+
+import pytest
+
+from numpy_shufflenet import cli
+from numpy_shufflenet.course import editions, grading, lessons, tasks
+
+
+def answered(path, number, answers, *, before=""):
+    """Write a student's notebook: for each exercise code in place of the blank one, or None."""
+    (lesson,) = lessons.find([number])
+    notebook = editions.student(lesson)
+    cells = [cell for cell in notebook.cells if "exercise" in editions.tags(cell)]
+    for task, cell, answer in zip(tasks.tasks(lesson), cells, answers, strict=True):
+        if answer is not None:
+            cell.source = task.solution if answer == "right" else answer
+    if before:
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        first.source += f"\n{before}"
+    editions.write(notebook, path)
+    return path
+
+
+def points(found):
+    return [result["points"] for result in found["exercises"]]
+
+
+def test_each_answer_is_graded_alone(tmp_path):
+    wrong = "def my_dw(dy, x, w):\n    return 2 * np.ones_like(w)"
+    path = answered(tmp_path / "ada_03_convolution_backwards.ipynb", 3, ["right", wrong, None])
+    found = grading.grade(path)
+    assert found["student"] == "ada"
+    assert points(found) == [1, 0, 0]
+    assert (found["points"], found["of"]) == (1, 6)
+    assert [result["passed"] for result in found["exercises"]] == [True, False, False]
+    assert "dw[0, 0, 0, 0] is 2, not" in found["exercises"][1]["message"]
+    assert found["exercises"][2]["message"] == "nothing is written yet"
+
+
+FORGED = """
+exercises.check = lambda *arguments, **options: None
+exercises.NotYet.__init__ = None
+import numpy_shufflenet.exercises.check as real
+real.check = real._check = exercises.check
+ops.conv2d_backward = lambda dy, cache: (0 * cache.x, 0 * cache.w, 0 * dy.sum(axis=(0, 2, 3)))
+np.abs = np.zeros_like
+"""
+
+
+def test_what_a_notebook_changes_in_the_library_does_not_help(tmp_path):
+    zeros = [
+        "def my_db(dy):\n    return 0 * dy.sum(axis=(0, 2, 3))",
+        "def my_dw(dy, x, w):\n    return 0 * w",
+        "def my_dx(dy, x, w):\n    return 0 * x",
+    ]
+    found = grading.grade(answered(tmp_path / "eve.ipynb", 3, zeros, before=FORGED))
+    assert points(found) == [0, 0, 0]
+
+
+def test_an_endless_loop_or_a_crash_costs_its_own_points_only(tmp_path):
+    endless = "def my_global_avg_pool(x):\n    while True:\n        pass"
+    crash = "def my_global_avg_pool_backward(dy, x):\n    import os\n    os._exit(0)"
+    path = answered(tmp_path / "max.ipynb", 0, [endless, crash, "right"])
+    found = grading.grade(path, seconds=3)
+    assert points(found) == [0, 0, 3]
+    assert "not done after 3 s" in found["exercises"][0]["message"]
+
+
+def test_two_functions_share_the_points(tmp_path):
+    half = "def my_depthwise(x, w):\n    return ops.depthwise_conv2d_forward(x, w)[0]"
+    found = grading.grade(answered(tmp_path / "ida.ipynb", 5, [None, None, half]))
+    assert points(found) == [0, 0, 1.5]
+    assert "my_depthwise_backward is not defined" in found["exercises"][2]["message"]
+
+
+def test_writing_into_an_argument_is_seen_across_the_pipe(tmp_path):
+    writes = "def my_relu_backward(dy, x):\n    dy[x <= 0] = 0\n    return dy"
+    found = grading.grade(answered(tmp_path / "leo.ipynb", 1, [writes, None, None]))
+    assert points(found)[0] == 0
+    assert "writes into dy" in found["exercises"][0]["message"]
+
+
+@pytest.mark.parametrize(("number", "of"), [(9, 2), (13, 6)])
+def test_checks_that_a_lesson_writes_itself_are_run_from_its_source(number, of, tmp_path):
+    (lesson,) = lessons.find([number])
+    count = len(tasks.tasks(lesson))
+    right = grading.grade(answered(tmp_path / "amy.ipynb", number, ["right"] * count))
+    assert (right["points"], right["of"]) == (of, of)
+    blank = grading.grade(answered(tmp_path / "ben.ipynb", number, [None] * count))
+    assert blank["points"] == 0
+
+
+def test_the_command_writes_a_grade_book(tmp_path, capsys):
+    name = "03_convolution_backwards"
+    (tmp_path / "ada" / name).mkdir(parents=True)
+    ada = answered(tmp_path / "ada" / name / f"{name}.ipynb", 3, ["right", None, None])
+    bob = answered(tmp_path / f"bob_{name}.ipynb", 3, [None, None, None])
+    book = tmp_path / "points.json"
+    assert cli.main(["course", "grade", str(ada), str(bob), "--json", str(book)]) == 0
+    students = json.loads(book.read_text())["students"]
+    assert {name: entry["points"] for name, entry in students.items()} == {"ada": 1, "bob": 0}
+    assert all(entry["of"] == 6 for entry in students.values())
+    assert students["ada"]["notebooks"][0]["exercises"][0]["title"] == "the bias"
+    assert "ada: 1 of 6 points" in capsys.readouterr().out
+
+
+def test_what_is_no_lesson_is_refused(tmp_path, capsys):
+    other = tmp_path / "other.ipynb"
+    other.write_text("{}")
+    assert cli.main(["course", "grade", str(other)]) == 2
+    assert f"{other} is not a notebook" in capsys.readouterr().err
+    other.write_text('{"cells": [], "metadata": {}}')
+    assert cli.main(["course", "grade", str(other)]) == 2
+    assert "is of no lesson" in capsys.readouterr().err
