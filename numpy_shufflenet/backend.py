@@ -56,7 +56,7 @@ def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, 
     """Run BN, ReLU, shuffle, depthwise convolution and BN in one pass; where there are kernels."""
     from numpy_shufflenet.kernels import channelwise
 
-    y, cache = channelwise.channelwise_forward(x, *arguments, **settings)
+    y, cache = channelwise.channelwise(x, *arguments, **settings)
     return y, Call(operations.find("depthwise_conv2d"), "kernels", cache)
 
 
@@ -64,7 +64,7 @@ def channelwise_backward(dy: Any, call: Call) -> Any:
     """Return the gradients of `channelwise_forward`."""
     from numpy_shufflenet.kernels import channelwise
 
-    return channelwise.channelwise_backward(dy, call.cache)
+    return channelwise.channelwise_gradients(dy, call.cache)
 
 
 # Which backend

@@ -193,7 +193,7 @@ backward_through_jit = compiled(backward_through)
 
 
 class ChannelwiseCache(NamedTuple):
-    """What `channelwise_backward` needs."""
+    """What `channelwise_gradients` needs."""
 
     x: Array  # n c h w, channel-major
     before: BatchNormCache | None  # of x
@@ -212,7 +212,7 @@ class ChannelwiseGradients(NamedTuple):
     after: tuple[Array, Array]
 
 
-def channelwise_forward(
+def channelwise(
     x: Array,
     before: tuple[Array, Array] | None,
     w: Array,
@@ -283,8 +283,8 @@ def channelwise_forward(
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
 
 
-def channelwise_backward(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGradients:
-    """Return the gradients of `channelwise_forward`."""
+def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGradients:
+    """Return the gradients of `channelwise`."""
     x, before, places, w, after, windows = cache
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     check_gradient(dy, (n, c, oh, ow), x.dtype)

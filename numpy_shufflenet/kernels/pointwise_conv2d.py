@@ -59,7 +59,7 @@ def mix_tiles(tiles: Array, x: Array, m: int, first: int, last: int, y: Array) -
         multiply_tiles_jit(tiles[g], x, starts, first, last - first, y_g, first)
 
 
-def mix_tiles_backward(
+def mix_tiles_gradients(
     tiles: Array, dy: Array, x: Array, ends: Array, g: int, dx: Array, dw: Array
 ) -> None:
     """Compute the gradients of group g, block by block: both products read dy from the cache.
@@ -91,7 +91,7 @@ def mix_tiles_backward(
 
 finish_jit = compiled(finish)
 mix_tiles_jit = compiled(mix_tiles)
-mix_tiles_backward_jit = compiled(mix_tiles_backward)
+mix_tiles_gradients_jit = compiled(mix_tiles_gradients)
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -208,7 +208,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     def run_tiles(first: int, last: int) -> None:
         for task in range(first, last):
             g, part = divmod(task, shares)
-            mix_tiles_backward_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
+            mix_tiles_gradients_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
 
     work = 2 * o * dx.size // groups // 8
     if suitable:

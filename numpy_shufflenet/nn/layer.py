@@ -174,10 +174,6 @@ class Layer:
             start = f"{prefix}." if prefix else ""
             waiting += [(start + name, child) for name, child in reversed(below)]
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield every parameter, here and within, by its full name."""
-        yield from self._named(Parameter)
-
     def _named(self, *kinds: type) -> Iterator[tuple[str, Any]]:
         """Yield what is of one of these kinds, here and within, by its full name."""
         for prefix, layer in self.named_layers():

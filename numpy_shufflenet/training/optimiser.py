@@ -84,8 +84,9 @@ class SGD:
 
     def step(self) -> None:
         """Move every parameter once, by the gradients that the model has accumulated."""
-        for name, parameter in self.model.named_parameters():
-            p, g = parameter.value, parameter.gradient
+        gradients = self.model.gradients()
+        for name, p in self.model.parameters().items():
+            g = gradients[name]
             if self.weight_decay and p.ndim > 1:
                 g = g + self.weight_decay * p
             if self.momentum:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import backend, ops
-from numpy_shufflenet.kernels.channelwise import channelwise_backward, channelwise_forward
+from numpy_shufflenet.kernels.channelwise import channelwise, channelwise_gradients
 from numpy_shufflenet.nn import BatchNorm2d, ChannelShuffle, ReLU, Sequential
 from numpy_shufflenet.nn.fusion import Channelwise
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit, depthwise3x3
@@ -34,7 +34,7 @@ def test_it_is_the_operations_of_ops_in_a_row(shape, dtype, stride, groups, norm
     seen, shuffle = ops.channel_shuffle_forward(seen, groups)
     seen, convolution = ops.depthwise_conv2d_forward(seen, w, **geometry)
     expected, last = ops.batch_norm_forward(seen, *after, eps=EPS[1])
-    y, cache = channelwise_forward(
+    y, cache = channelwise(
         x, before if normalised else None, w, after, eps=EPS, groups=groups, **geometry
     )
     dy = np.random.default_rng(1).normal(size=expected.shape).astype(dtype)
@@ -43,7 +43,7 @@ def test_it_is_the_operations_of_ops_in_a_row(shape, dtype, stride, groups, norm
     d, dbefore = ops.channel_shuffle_backward(d, shuffle), []
     if normalised:
         d, *dbefore = ops.batch_norm_relu_backward(d, norm)
-    got = channelwise_backward(dy, cache)
+    got = channelwise_gradients(dy, cache)
     found = [y, got.dx, got.dw, *got.after, *(got.before or ())]
     for a, b in zip(found, [expected, d, dw, *dafter, *dbefore], strict=True):
         assert a.dtype == dtype
@@ -57,8 +57,8 @@ def test_it_is_the_operations_of_ops_in_a_row(shape, dtype, stride, groups, norm
 def test_nan_stays_in_its_channel():
     x, before, w, after = drawn((4, 6, 5, 5), np.float32)
     x[1, 2, 3, 3] = np.nan
-    y, cache = channelwise_forward(x, before, w, after, padding=1)
-    dx = channelwise_backward(np.ones_like(y), cache).dx
+    y, cache = channelwise(x, before, w, after, padding=1)
+    dx = channelwise_gradients(np.ones_like(y), cache).dx
     for a in (y, dx):
         assert np.isnan(a[:, 2]).all()
         assert np.isfinite(np.delete(a, 2, axis=1)).all()
@@ -78,7 +78,7 @@ def test_errors_are_those_of_the_operations(change, message):
     x, before, w, after = drawn((2, 6, 5, 5), np.float32)
     arguments = {"before": before, "w": w, "after": after, **change}
     with pytest.raises(ValueError, match=message):
-        channelwise_forward(x, **arguments)
+        channelwise(x, **arguments)
 
 
 def test_the_number_of_threads_changes_nothing():
@@ -86,8 +86,8 @@ def test_the_number_of_threads_changes_nothing():
     found, threads = [], backend.num_threads()
     for n in (1, 2, 3):
         backend.set_num_threads(n)
-        y, cache = channelwise_forward(x, before, w, after, groups=2, padding=1)
-        got = channelwise_backward(y, cache)
+        y, cache = channelwise(x, before, w, after, groups=2, padding=1)
+        got = channelwise_gradients(y, cache)
         found.append([a.tobytes() for a in (y, got.dx, got.dw, *got.before, *got.after)])
     backend.set_num_threads(threads)
     assert found[0] == found[1] == found[2]
