@@ -94,9 +94,18 @@ class Page:
     def wait_for(self, script: str) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + PATIENCE
-        while not self.evaluate(script):
+        while not self._is_true(script):
             assert time.monotonic() < end, f"waited in vain for {script}"
             time.sleep(0.02)
+
+    def _is_true(self, script: str) -> bool:
+        """Evaluate it; a page that is just being left says nothing."""
+        try:
+            return bool(self.evaluate(script))
+        except RuntimeError as error:
+            if "navigated" in str(error):
+                return False
+            raise
 
     def place_of(self, selector: str) -> tuple[float, float]:
         """Scroll an element into view, and return its centre."""

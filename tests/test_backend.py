@@ -193,12 +193,16 @@ for thread in threads:
 assert found == [expected] * 4
 large = np.random.default_rng(0).normal(size=(32, 1, 40, 40)).astype(np.float32)
 before = model.infer(large).tobytes()
+plan = model.plan()
+planned = plan(large[:3]).tobytes()
 child = os.fork()
 if child == 0:
-    os._exit(0 if model.infer(large).tobytes() == before else 1)
+    same = model.infer(large).tobytes() == before and plan(large[:3]).tobytes() == planned
+    os._exit(0 if same else 1)
 _, status = os.waitpid(child, 0)
 assert status == 0
 assert model.infer(large).tobytes() == before
+assert plan(large[:3]).tobytes() == planned
 print("all well")
 """
     code = f"import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n{code}"

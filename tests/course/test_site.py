@@ -123,6 +123,10 @@ def test_search_finds_the_shuffle(visit, words):
     if words.isascii():
         page.wait_for(f"{links}.some((href) => href.includes('/lessons/{SHUFFLE.name}.html'))")
         page.wait_for(f"{links}.some((href) => href.includes('/api/ops.channel_shuffle.html'))")
+    # Leave only when the excerpts are there: whoever leaves before breaks off their requests.
+    page.wait_for("document.querySelector('.search-summary').innerText.includes('finished')")
+    items = "[...document.querySelectorAll('#search-results ul.search > li')]"
+    page.wait_for(f"{items}.every((item) => item.querySelector('p.context, span'))")
 
 
 def test_one_gets_from_the_map_to_a_lesson_and_on(visit):

@@ -1,6 +1,5 @@
 """A plan computes what the model computes, on any images and any number of threads."""
 
-import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -216,19 +215,6 @@ def test_threads_of_the_caller_run_one_plan_at_once():
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(lambda _: plan(x), range(40)):
             np.testing.assert_array_equal(result, expected)
-
-
-def test_a_forked_process_runs_it():
-    model = MODELS["V2"]()
-    plan, x = model.plan(), images(model, 3)
-    expected = plan(x)
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=lambda: queue.put(plan(x)))
-    child.start()
-    found = queue.get()
-    child.join(30)
-    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_plan_keeps_its_weights():
