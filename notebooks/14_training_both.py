@@ -330,8 +330,8 @@ for name, model in networks.items():
 
 # %%
 # Picture: the loss on 20 images against the step, in logarithms, for V1 and V2: both fall from 2.3
-# to a small part of that within 40 steps.
-def overfit(model, count=20, steps=40, rate=0.01):
+# to a hundredth of that within 30 steps.
+def overfit(model, count=20, steps=30, rate=0.01):
     """Return the loss of each step, and how many images are right at the end."""
     x, labels = standardise(train_set.images[:count]), train_set.labels[:count]
     optimiser = training.SGD(model, learning_rate=rate, momentum=0.9)
@@ -431,20 +431,19 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## Side by side
 #
-# Both on the same 3000 images in the same order, mirrored at random; 3 epochs, batches of 32, SGD
-# with Nesterov's momentum, a cosine after a warm-up. After each epoch, 1000 test images; at the
+# Both on the same 2000 images in the same order, mirrored at random; 3 epochs, batches of 32, SGD
+# with Nesterov's momentum, a cosine after a warm-up. After each epoch, 500 test images; at the
 # end, all 2000.
 #
-# **A trap:** each network has a learning rate of its own, the better one of 0.01 and 0.02 in a
-# short training with seed 0. V2 bears larger ones; V1's loss jumps to 30 and more at 0.05, and it
-# ends nine points lower. Who takes that rate for both "shows" that V2 is better, and has compared
-# two rates, not two networks.
+# **A trap:** the learning rate. Of 0.01, 0.02 and 0.05, tried once with seed 0, the smallest is the
+# best for both networks. But V2 bears larger ones: at 0.05 V1's loss jumps to nearly 50, and it ends
+# nine points lower than at 0.01, V2 two. Who takes that rate for both "shows" that V2 is better, and
+# has compared a rate, not two networks.
 #
 # **Predict: which learns faster by the step? And by the second?**
 
 # %%
-EPOCHS, BATCH = 3, 32
-RATES = {"V1": 0.01, "V1, no shuffle": 0.01, "V2": 0.02}
+EPOCHS, BATCH, RATE = 3, 32, 0.01
 
 
 class Bar(training.Observer):
@@ -480,15 +479,15 @@ def train(model, rate, images, test_images=None, seed=0, observers=()):
     ).run(observers)
 
 
-seen = train_set.subset(np.arange(3000))
-some_test = test_set.subset(np.arange(1000))
+seen = train_set.subset(np.arange(2000))
+some_test = test_set.subset(np.arange(500))
 history = {}
 
 # %% tags=["long"]
-history["V1"] = train(networks["V1"], RATES["V1"], seen, some_test, observers=[Bar()])
+history["V1"] = train(networks["V1"], RATE, seen, some_test, observers=[Bar()])
 
 # %% tags=["long"]
-history["V2"] = train(networks["V2"], RATES["V2"], seen, some_test, observers=[Bar()])
+history["V2"] = train(networks["V2"], RATE, seen, some_test, observers=[Bar()])
 
 # %%
 plots.learning_curves(history)
@@ -593,7 +592,7 @@ print(f"if they erred independently, in both about {first.mean() * second.mean()
 # ## Who is better? Six seeds
 #
 # One training each says little: other random weights, and the order may turn round. So: six seeds,
-# each with its own weights and order of images; for a laptop's sake with 1500 images of half the
+# each with its own weights and order of images; for a laptop's sake with 1000 images of half the
 # size. V1, V1 without its shuffle, and V2 see the same images in the same order, so that we may
 # compare them **in pairs**, seed by seed.
 #
@@ -601,7 +600,7 @@ print(f"if they erred independently, in both about {first.mean() * second.mean()
 
 # %%
 SEEDS = 6
-small_train, small_test = half_size(train_set, 1500), half_size(test_set, 2000)
+small_train, small_test = half_size(train_set, 1000), half_size(test_set, 2000)
 small_x = standardise(small_test.images)
 
 
@@ -617,9 +616,9 @@ def train_seeds(name):
     """Train a network from each seed; return the first, and the accuracy of all."""
     kept, rates = None, []
     bar = iter(ProgressBar(SEEDS))
-    for seed in range(1, SEEDS + 1):  # 0 has chosen the rates
+    for seed in range(1, SEEDS + 1):  # 0 has chosen the rate
         model = build(name, seed)
-        train(model, RATES[name], small_train, seed=seed)
+        train(model, RATE, small_train, seed=seed)
         rates.append(accuracy(model))
         kept = kept or model
         next(bar)
@@ -688,7 +687,7 @@ plt.show()
 # The papers' numbers are from ImageNet: V2 errs 2.0 points less than V1 with 3 groups at about
 # 140 M multiply-adds (V2, table 8); and V1 with 3 groups errs 1.9 points more without its shuffle
 # (V1, table 3). Here V2 comes out behind, and of the shuffle we cannot tell. That refutes neither
-# paper: a verdict holds for *these* images, this size, these rates and this short training. And
+# paper: a verdict holds for *these* images, this size, this rate and this short training. And
 # "cannot tell" is not "equal": an advantage of a point needs more seeds to be seen.
 #
 # ## What they have learned to see
