@@ -436,9 +436,9 @@ plots.gradient_map(verdict)
 # end, all 2000.
 #
 # **A trap:** the learning rate. Of 0.01, 0.02 and 0.05, tried once with seed 0, the smallest is the
-# best for both networks. But V2 bears larger ones: at 0.05 V1's loss jumps to nearly 50, and it ends
-# nine points lower than at 0.01, V2 two. Who takes that rate for both "shows" that V2 is better, and
-# has compared a rate, not two networks.
+# best for both networks. But V2 bears larger ones: at 0.05 V1's loss jumps to nearly 50, and it
+# ends nine points lower than at 0.01, V2 two. Who takes that rate for both "shows" that V2 is
+# better, and has compared a rate, not two networks.
 #
 # **Predict: which learns faster by the step? And by the second?**
 
