@@ -686,9 +686,9 @@ plt.show()
 # %% [markdown]
 # The papers' numbers are from ImageNet: V2 errs 2.0 points less than V1 with 3 groups at about
 # 140 M multiply-adds (V2, table 8); and V1 with 3 groups errs 1.9 points more without its shuffle
-# (V1, table 3). Here V2 comes out behind, and of the shuffle we cannot tell. That refutes neither
-# paper: a verdict holds for *these* images, this size, this rate and this short training. And
-# "cannot tell" is not "equal": an advantage of a point needs more seeds to be seen.
+# (V1, table 3). Here (as we ran it) six seeds tell neither. That refutes neither paper: a
+# verdict holds for *these* images, this size, this rate and this short training. And "cannot tell"
+# is not "equal": an advantage of a point needs more seeds to be seen.
 #
 # ## What they have learned to see
 #
