@@ -203,9 +203,7 @@ for name, (x_shape, w_shape, settings) in CASES.items():
 # for now, in float32 as in a network.
 
 
-# %% tags=["timing"]
-# Picture: milliseconds of each floor as bars, in logarithms; left a depthwise convolution, right a
-# pointwise one. The loops take by far the longest.
+# %%
 def medians(runs, rounds=7, **options):
     """Median seconds of functions that take turns on one thread."""
     backend.set_num_threads(1)
@@ -233,6 +231,9 @@ def time_floors(names, operation, x_shape, w_shape, settings):
     return medians(runs, min_seconds=0.002)
 
 
+# %% tags=["timing"]
+# Picture: milliseconds of each floor as bars, in logarithms; left a depthwise convolution, right a
+# pointwise one. The loops take by far the longest.
 figure, row = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharex=True)
 for axes, (name, (x_shape, w_shape, settings)) in zip(row, CASES.items(), strict=True):
     counts = find(name).cost({"x": x_shape, "w": w_shape}, settings)

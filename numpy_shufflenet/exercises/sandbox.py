@@ -52,7 +52,6 @@ class Finished:
 
 Note = Callable[[Any], None]
 _without = False
-_clock = time.monotonic
 
 
 def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finished:
@@ -73,11 +72,6 @@ def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finis
     if hasattr(os, "fork") and sys.platform != "emscripten":
         return _in_a_child(task, seconds, megabytes)
     return _here(task, seconds)
-
-
-def clock() -> float:
-    """Return seconds as the limit of the task that runs counts them, from any beginning."""
-    return _clock()
 
 
 def limit_computing(seconds: float) -> None:
@@ -131,8 +125,6 @@ def _be_the_child(
     task: Callable[[Note], Any], writer: int, seconds: float, megabytes: int
 ) -> NoReturn:
     """Run the task, write what comes of it, and end without any clean-up of the parent's things."""
-    global _clock
-    _clock = _clock_of_a_child(time.monotonic())
     try:
         faulthandler.disable()  # where Python itself ends here, the parent says so
         printed = io.StringIO()
@@ -159,10 +151,6 @@ def _be_the_child(
         send(kind, value)
     finally:
         os._exit(0)
-
-
-def _clock_of_a_child(begin: float) -> Callable[[], float]:
-    return lambda: max(time.process_time(), (time.monotonic() - begin) / PATIENCE)
 
 
 def _limit_memory(megabytes: int) -> None:
