@@ -203,7 +203,7 @@ for name, (x_shape, w_shape, settings) in CASES.items():
 # for now, in float32 as in a network.
 
 
-# %% tags=["timing"]
+# %%
 def medians(runs, rounds=7, **options):
     """Median seconds of functions that take turns on one thread."""
     backend.set_num_threads(1)
@@ -231,6 +231,9 @@ def time_floors(names, operation, x_shape, w_shape, settings):
     return medians(runs, min_seconds=0.002)
 
 
+# %% tags=["timing"]
+# Picture: milliseconds of each floor as bars, in logarithms; left a depthwise convolution, right a
+# pointwise one. The loops take by far the longest.
 figure, row = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharex=True)
 for axes, (name, (x_shape, w_shape, settings)) in zip(row, CASES.items(), strict=True):
     counts = find(name).cost({"x": x_shape, "w": w_shape}, settings)
@@ -459,7 +462,8 @@ display(
     plots.roofline(series, gflops=alone.gflops, gbytes=alone.gbytes, title="Forward, one thread")
 )
 for label, layer in LAYERS.items():
-    least = solved_least_seconds(*flops_and_bytes(*layer), alone.gflops, alone.gbytes)
+    flops, moved = flops_and_bytes(*layer)
+    least = max(flops / alone.gflops, moved / alone.gbytes) / 1e9
     times = ", ".join(
         f"{floor_name} {1e3 * found[floor_name, label]:.2f}" for floor_name in list(FLOORS)[1:]
     )
@@ -519,6 +523,8 @@ assert np.array_equal(x, y)
 
 
 # %% tags=["timing"]
+# Picture: milliseconds against the distance of the numbers that are touched, both in logarithms:
+# measured, and what it would be if numbers counted, or if lines of 16 numbers did.
 @njit
 def touch(x, stride):
     for k in range(0, x.size, stride):
@@ -646,8 +652,8 @@ for (floor_name, how), seconds in found.items():
 # `normalise_channels` as you would write C.
 #
 # The check calls the function with small cases, in a process of its own: a kernel that writes
-# where it must not may take that down, and nothing else. While you look for a mistake,
-# `@njit(boundscheck=True)` says at which index it went wrong.
+# where it must not may take that down, and nothing else. (It has half a minute, since it compiles,
+# too.) While you look for a mistake, `@njit(boundscheck=True)` says at which index it went wrong.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -665,7 +671,7 @@ def my_batch_norm_relu(x, gamma, beta, eps):
     return y.reshape(c, h, w, n).transpose(3, 0, 1, 2)
 
 
-exercises.check("batch_norm_relu_forward", my_batch_norm_relu, seconds=30)  # it compiles, too
+exercises.check("batch_norm_relu_forward", my_batch_norm_relu, seconds=30, points=2)
 
 # %% [markdown]
 # <details>
@@ -713,13 +719,33 @@ def solved_batch_norm_relu(x, gamma, beta, eps=1e-5):
 
 exercises.check("batch_norm_relu_forward", solved_batch_norm_relu, seconds=30)
 
+# %% [markdown]
+# How fast is yours? Put it into this table: `"mine": lambda: my_batch_norm_relu(x, gamma, beta,
+# 1e-5)`. And how long would your two *sums* take alone, in the order in which you wrote them?
+
+
 # %% tags=["timing"]
+def mean_and_variance(rows, mean, variance):
+    for k in range(rows.shape[0]):
+        s = rows.dtype.type(0)
+        for i in range(rows.shape[1]):
+            s += rows[k, i]
+        mean[k] = s / rows.shape[1]
+        s = rows.dtype.type(0)
+        for i in range(rows.shape[1]):
+            s += (rows[k, i] - mean[k]) ** 2
+        variance[k] = s / rows.shape[1]
+
+
 if HAS_NUMBA:
+    rows = x.transpose(1, 2, 3, 0).reshape(len(gamma), -1)  # as it lies in memory
+    statistics = np.empty_like(gamma), np.empty_like(gamma)
+    two_sums = njit(mean_and_variance)
     found = medians(
         {
             "NumPy": lambda: ops.batch_norm_relu_forward(x, gamma, beta),
-            "the solution above": lambda: solved_batch_norm_relu(x, gamma, beta),
             "the library's kernel": lambda: kernels.batch_norm_relu_forward(x, gamma, beta),
+            "the two sums alone": lambda: two_sums(rows, *statistics),
         }
     )
     for key, seconds in found.items():
@@ -728,9 +754,9 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# Where does the rest of the time go? Into the two sums. Each addition has to wait for the one
-# before it, about four cycles, while the processor could do 16 at once. Why does the compiler not
-# help itself? Because it may not:
+# On most machines the sums alone take longer than all of the library's kernel. Each addition has to
+# wait for the one before it, about four cycles, while the processor could do 16 at once. Why does
+# the compiler not help itself? Because it may not:
 #
 # ## `fastmath`: what a compiler may change
 #
@@ -773,21 +799,18 @@ if HAS_NUMBA:
     assert njit(fastmath={"reassoc"})(missing)(with_gaps) == 16
     print("16 of 64 are NaN; with fastmath we find", njit(fastmath=True)(missing)(with_gaps))
 
-    # The solution of the exercise once more, its sums in any order:
-    reordered = njit(fastmath={"reassoc"})(solved_normalise_channels.py_func)
-    rows = x.transpose(1, 2, 3, 0).reshape(len(gamma), -1)
-    ys = {"as written": np.empty_like(rows), "in any order": np.empty_like(rows)}
+    # The two sums from above once more:
+    reordered = njit(fastmath={"reassoc"})(mean_and_variance)
     found = medians(
         {
-            "as written": lambda: solved_normalise_channels(
-                rows, gamma, beta, 1e-5, ys["as written"]
-            ),
-            "in any order": lambda: reordered(rows, gamma, beta, 1e-5, ys["in any order"]),
+            "as written": lambda: two_sums(rows, *statistics),
+            "in any order": lambda: reordered(rows, *statistics),
         }
     )
-    assert np.allclose(*ys.values(), atol=1e-5)
     for key, seconds in found.items():
-        print(f"BN + ReLU, sums {key:13} {1e3 * seconds:6.2f} ms")
+        print(f"mean and variance {key:13} {1e3 * seconds:6.2f} ms")
+    assert np.allclose(statistics[0], x.mean(axis=(0, 2, 3)), atol=1e-4)
+    assert np.allclose(statistics[1], x.var(axis=(0, 2, 3)), rtol=1e-3)
 else:
     print("left out: Numba isn't installed")
 
@@ -1171,7 +1194,7 @@ whole = sum(by_kind[fastest].values())
 print(f"{'':18} share   twice as fast   no time at all")
 for kind, spent in sorted(by_kind[fastest].items(), key=lambda item: -item[1]):
     share = spent / whole
-    print(f"{kind:18} {share:5.1%} {solved_speedup(share, 2):12.2f} x {1 / (1 - share):14.2f} x")
+    print(f"{kind:18} {share:5.1%} {1 / (1 - share / 2):12.2f} x {1 / (1 - share):14.2f} x")
 
 # %% [markdown]
 # Hardly a line promises a factor of two: where every part has been worked on, no single slow one is
@@ -1280,8 +1303,8 @@ def my_depthwise_backward(dy, x, w, stride, padding):
     return dpadded[:, :, padding : padding + h, padding : padding + width], dw
 
 
-exercises.check("depthwise_conv2d_forward", my_depthwise, seconds=30)
-exercises.check("depthwise_conv2d_backward", my_depthwise_backward, seconds=30)
+exercises.check("depthwise_conv2d_forward", my_depthwise, seconds=30, points=1.5)
+exercises.check("depthwise_conv2d_backward", my_depthwise_backward, seconds=30, points=1.5)
 
 # %% [markdown]
 # <details>
@@ -1371,18 +1394,25 @@ exercises.check("depthwise_conv2d_backward", solved_depthwise_backward, seconds=
 # %% [markdown]
 # ## The gradient check
 #
-# Of the solution; put your own functions in its place. (It takes a moment: the checker's most exact
-# method calls the loops with complex numbers, for which they are compiled once more.)
+# Of the library's kernels. For your own, let `forward` return `my_depthwise(x, w, 2, 1)`, and
+# `backward` return `my_depthwise_backward(dy, x, w, 2, 1)`.
+
 
 # %% tags=["long"]
+fast = FLOORS[list(FLOORS)[-1]]
+
+
+def forward(x, w):
+    return fast.depthwise_conv2d_forward(x, w, stride=2, padding=1)[0]
+
+
+def backward(dy, x, w):
+    _, cache = fast.depthwise_conv2d_forward(x, w, stride=2, padding=1)
+    return fast.depthwise_conv2d_backward(dy, cache)[:2]
+
+
 x, w = rng.normal(size=(2, 2, 5, 6)), rng.normal(size=(4, 1, 3, 3))
-verdict = gradcheck.check(
-    lambda x, w: solved_depthwise(x, w, 2, 1),
-    lambda dy, x, w: solved_depthwise_backward(dy, x, w, 2, 1),
-    x,
-    w,
-    per_entry=True,
-)
+verdict = gradcheck.check(forward, backward, x, w, per_entry=True)
 print(verdict)
 assert verdict.passed
 plots.gradient_map(verdict)
@@ -1397,21 +1427,24 @@ plots.gradient_map(verdict)
 def last_column_left_out(dy, x, w):
     cut = dy.copy()
     cut[..., -1] = 0
-    return solved_depthwise_backward(cut, x, w, 2, 1)
+    return backward(cut, x, w)
 
 
-wrong = gradcheck.check(
-    lambda x, w: solved_depthwise(x, w, 2, 1), last_column_left_out, x, w, per_entry=True
-)
+wrong = gradcheck.check(forward, last_column_left_out, x, w, per_entry=True)
 assert wrong.status == "fail"
 plots.gradient_map(wrong)
 
 # %% [markdown]
 # ## What it costs
 #
-# Your loops beside everything else, with the least time that the roof allows. To time *your*
-# functions, put their names into the table. (A loop with q innermost runs along rows of (n, c, h,
-# w); the library's along its own order in memory.)
+# Both floors, with the least time that the roof allows. Write yours into the table:
+#
+# ```python
+# "mine": lambda: (my_depthwise(x, w, 1, 1), my_depthwise_backward(dy, x, w, 1, 1)),
+# ```
+#
+# A loop with q innermost runs along rows of (n, c, h, w); the library's along its own order in
+# memory, so it gets its arrays in that order.
 
 # %% tags=["timing"]
 if HAS_NUMBA:
@@ -1419,27 +1452,22 @@ if HAS_NUMBA:
     settings = {"padding": 1}
     x, w = (rng.normal(size=shape).astype(np.float32) for shape in shapes.values())
     major = backend.channel_major(x)
-    dy = solved_depthwise(x, w, 1, 1)
+    dy, _ = ops.depthwise_conv2d_forward(x, w, padding=1)
     major_dy = backend.channel_major(dy)
 
     def forward_backward(floor):
         _, cache = floor.depthwise_conv2d_forward(major, w, padding=1)
         floor.depthwise_conv2d_backward(major_dy, cache)
 
-    def solution():
-        solved_depthwise(x, w, 1, 1)
-        solved_depthwise_backward(dy, x, w, 1, 1)
-
     found = medians(
         {
             "NumPy": lambda: forward_backward(ops),
-            "the solution above": solution,
             "the library's kernel": lambda: forward_backward(kernels),
         }
     )
     counts = find("depthwise_conv2d").cost(shapes, settings)
     least = sum(
-        solved_least_seconds(c.arithmetic, 4 * c.memory_access, alone.gflops, alone.gbytes)
+        max(c.arithmetic / alone.gflops, 4 * c.memory_access / alone.gbytes) / 1e9
         for c in (counts.forward, counts.backward)
     )
     print(f"{'the roof':21} {1e3 * least:7.2f} ms")

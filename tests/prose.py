@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 ROOMS = (
-    "backend|bench|cost|course|data|exercises|gradcheck|kernels|models|nn|operations|ops|plots|"
-    "steps|training|zoo"
+    "backend|bench|cost|course|data|exercises|gradcheck|kernels|models|nn|operations|ops|plan|"
+    "plots|steps|timing|training|zoo"
 )
 NAME = re.compile(
     rf"`(?:numpy_shufflenet\.)?((?:{ROOMS})\.[A-Za-z_][\w.]*)(?:\(.*?\))?`", re.DOTALL

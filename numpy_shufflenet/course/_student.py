@@ -3,6 +3,9 @@
 The process runs the notebook, and then only computes: it gets arguments and returns numbers. What
 is right is decided on this side of the pipe, where nothing of the notebook runs. Arguments go there
 by pickle; what comes back is JSON, which can't run anything here.
+
+The process limits the time in which it computes by itself; whatever it does about that, it is ended
+from here after `PATIENCE` times as long by the clock on the wall.
 """
 
 import base64
@@ -23,7 +26,10 @@ from typing import Any
 
 import numpy as np
 
-START_SECONDS = 300  # for the whole notebook
+from numpy_shufflenet.exercises.sandbox import PATIENCE
+
+START_SECONDS = 300  # of computing, for the whole notebook
+START_PATIENCE = 3
 WORKER = "numpy_shufflenet.course._worker"
 
 
@@ -34,7 +40,7 @@ class Student:
     ----------
     notebook : Path
     seconds : float
-        For all calls of a function together.
+        Of computing, for all calls of a function together.
     """
 
     def __init__(self, notebook: Path, seconds: float = 60.0):
@@ -61,10 +67,22 @@ class Student:
             self._start()
         if name not in self.signatures:
             return None
-        end = time.monotonic() + self.seconds
+        left, end = self.seconds, time.monotonic() + PATIENCE * self.seconds
 
         def call(*positional: Any, **named: Any) -> Any:
-            return self._call(name, positional, named, end)
+            nonlocal left
+            reply = self._call((name, positional, named, left), end)
+            left = max(left - max(float(reply["seconds"]), 0.0), 1e-3)
+            for key, array in reply["changed"]:
+                argument = named[key] if isinstance(key, str) else positional[key]
+                np.copyto(argument, decode(array), casting="unsafe")
+            if "error" in reply:
+                kind, text = reply["error"]
+                error = getattr(builtins, str(kind), None)
+                if isinstance(error, type) and issubclass(error, Exception):
+                    raise error(text)
+                raise RuntimeError(f"{kind}: {text}")
+            return decode(reply["value"])
 
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
@@ -88,7 +106,7 @@ class Student:
             env=environment,
         )
         try:
-            self.signatures = self._receive(time.monotonic() + START_SECONDS)
+            self.signatures = self._receive(time.monotonic() + START_PATIENCE * START_SECONDS)
         except (TimeoutError, EOFError):
             self._stop()
             self.signatures = {}
@@ -99,25 +117,15 @@ class Student:
             self._process.communicate()
             self._process = None
 
-    def _call(self, name: str, positional: Any, named: Any, end: float) -> Any:
-        if self._process is None:
-            raise TimeoutError(f"it was not done after {self.seconds:g} s, or ended Python itself")
-        try:
-            self._send(pickle.dumps((name, positional, named)))
-            reply = self._receive(end)
-        except (TimeoutError, EOFError, BrokenPipeError):
-            self._stop()
-            return self._call(name, positional, named, end)
-        for key, array in reply["changed"]:
-            argument = named[key] if isinstance(key, str) else positional[key]
-            np.copyto(argument, decode(array), casting="unsafe")
-        if "error" in reply:
-            kind, text = reply["error"]
-            error = getattr(builtins, str(kind), None)
-            if isinstance(error, type) and issubclass(error, Exception):
-                raise error(text)
-            raise RuntimeError(f"{kind}: {text}")
-        return decode(reply["value"])
+    def _call(self, request: tuple[Any, ...], end: float) -> Any:
+        """Have a function called; return what the process replies."""
+        if self._process is not None:
+            try:
+                self._send(pickle.dumps(request))
+                return self._receive(end)
+            except (TimeoutError, EOFError, BrokenPipeError):
+                self._stop()
+        raise TimeoutError(f"it was not done after {self.seconds:g} s, or ended Python itself")
 
     def _send(self, data: bytes) -> None:
         assert self._process is not None

@@ -50,7 +50,7 @@ def check(
     examples : int
         Cases to draw.
     seconds, megabytes : float, int
-        Limits for all cases together.
+        Limits for all cases together; of seconds those count in which the function computes.
     points : float
         What the exercise is worth.
 
@@ -137,6 +137,8 @@ def _check(
         return result
     said = {
         "time": f"your function was not done after {seconds:g} s: does a loop never end?",
+        "wait": f"your function was not done after {sandbox.PATIENCE * seconds:g} s, and computed "
+        f"for less than {seconds:g} s of them: does it sleep, or wait for something?",
         "memory": f"your function took more than {megabytes} MB: does something grow and grow?",
         "crash": "Python itself ended while your function ran",
     }[finished.end]

@@ -1,8 +1,10 @@
 """Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
 
 Where processes can fork, everything runs in a child that has a time limit and a memory limit, and
-sends back what it found. Elsewhere (Windows) it runs here, and another thread interrupts it when
-its time is over: that ends endless loops of Python, though not of C.
+sends back what it found. Only the time counts in which the child computes, so that nobody is blamed
+for a busy machine; one that sleeps or waits is ended, too, after `PATIENCE` times as long.
+Elsewhere (Windows) it runs here, and another thread interrupts it when its time is over: that ends
+endless loops of Python, though not of C.
 """
 
 import contextlib
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MOST_PRINTED = 2000  # characters of what a function prints
+PATIENCE = 10  # seconds by the clock on the wall, for each that a child may compute
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Finished:
     Attributes
     ----------
     end : str
-        "done", "time", "memory", or "crash".
+        "done", "time", "wait" (it hardly computed, and yet did not end), "memory", or "crash".
     value : object
         What was returned, if done.
     note : object
@@ -60,6 +63,7 @@ def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finis
         Takes a function by which it can leave a note of what it is doing; notes and the value
         that it returns must be picklable.
     seconds : float
+        That it may compute, or take where no processor's clock can be read.
     megabytes : int
         That it may take on top of what is in use.
     """
@@ -68,6 +72,17 @@ def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finis
     if hasattr(os, "fork") and sys.platform != "emscripten":
         return _in_a_child(task, seconds, megabytes)
     return _here(task, seconds)
+
+
+def limit_computing(seconds: float) -> None:
+    """End this process by SIGPROF, where there is such a thing, after seconds of computing.
+
+    0 lifts the limit.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 @contextlib.contextmanager
@@ -89,22 +104,26 @@ def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> 
         pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _be_the_child(task, writer, megabytes)
+        _be_the_child(task, writer, seconds, megabytes)
     os.close(writer)
     finished = Finished("crash")
     try:
-        _listen(reader, finished, time.monotonic() + seconds)
+        _listen(reader, finished, time.monotonic() + PATIENCE * seconds)
     finally:
         os.close(reader)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        _, status = os.waitpid(pid, 0)
+    if finished.end == "crash" and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
+        finished.end = "time"
     if finished.end == "broken":
         raise RuntimeError(f"the sandbox itself failed:\n{finished.value}")
     return finished
 
 
-def _be_the_child(task: Callable[[Note], Any], writer: int, megabytes: int) -> NoReturn:
+def _be_the_child(
+    task: Callable[[Note], Any], writer: int, seconds: float, megabytes: int
+) -> NoReturn:
     """Run the task, write what comes of it, and end without any clean-up of the parent's things."""
     try:
         faulthandler.disable()  # where Python itself ends here, the parent says so
@@ -118,6 +137,7 @@ def _be_the_child(task: Callable[[Note], Any], writer: int, megabytes: int) -> N
                 view = view[os.write(writer, view) :]
 
         _limit_memory(megabytes)
+        limit_computing(seconds)
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             try:
                 value = task(lambda note: send("note", note))
@@ -126,6 +146,7 @@ def _be_the_child(task: Callable[[Note], Any], writer: int, megabytes: int) -> N
                 kind, value = "memory", None
             except BaseException:
                 kind, value = "broken", traceback.format_exc()
+        limit_computing(0)
         send("printed", printed.getvalue()[-MOST_PRINTED:])
         send(kind, value)
     finally:
@@ -151,7 +172,7 @@ def _listen(reader: int, finished: Finished, end: float) -> None:
     while True:
         left = end - time.monotonic()
         if left <= 0 or not select.select([reader], [], [], left)[0]:
-            finished.end = "time"
+            finished.end = "wait"
             return
         data = os.read(reader, 1 << 16)
         if not data:

@@ -1,11 +1,15 @@
 """Grading: right answers count, and nothing that a notebook says of itself does."""
 
 import json
+import signal
+import threading
 
+import numpy as np
 import pytest
 
 from numpy_shufflenet import cli
 from numpy_shufflenet.course import editions, grading, lessons, tasks
+from numpy_shufflenet.course._student import Student
 
 
 def answered(path, number, answers, *, before=""):
@@ -66,6 +70,20 @@ def test_an_endless_loop_or_a_crash_costs_its_own_points_only(tmp_path):
     found = grading.grade(path, seconds=3)
     assert points(found) == [0, 0, 3]
     assert "not done after 3 s" in found["exercises"][0]["message"]
+
+
+def test_an_answer_that_waits_ends_and_one_that_was_stopped_is_not_blamed(tmp_path):
+    """Stopped for longer than it may compute: as on a machine that is busy with something else."""
+    waits = "def my_global_avg_pool(x):\n    import time\n    time.sleep(600)"
+    path = answered(tmp_path / "ann.ipynb", 0, [waits, None, None])
+    with Student(path, seconds=0.1) as student, pytest.raises(TimeoutError, match="not done"):
+        student.function("my_global_avg_pool")(np.ones((1, 2, 3, 3)))
+    path = answered(tmp_path / "pat.ipynb", 0, ["right", None, None])
+    with Student(path, seconds=2) as student:
+        function = student.function("my_global_avg_pool")
+        student._process.send_signal(signal.SIGSTOP)
+        threading.Timer(3, student._process.send_signal, [signal.SIGCONT]).start()
+        np.testing.assert_allclose(function(np.ones((1, 2, 3, 3))), np.ones((1, 2)))
 
 
 def test_two_functions_share_the_points(tmp_path):

@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -321,6 +324,16 @@ def test_an_endless_loop_ends():
     assert result.case is not None
 
 
+def test_an_answer_that_sleeps_ends_later():
+    def sleeps(dy, x):
+        time.sleep(600)
+
+    result = wrong("relu_backward", sleeps, seconds=0.2)
+    assert "not done after 2 s" in result.message
+    assert "does it sleep" in result.message
+    assert result.case is not None
+
+
 def test_endless_recursion_ends():
     def again(dy, x):
         return again(dy, x)
@@ -368,6 +381,45 @@ def test_a_sandbox_returns_notes_and_values():
 
     finished = sandbox.run(task, seconds=5, megabytes=100)
     assert (finished.end, finished.value, finished.note) == ("done", 42, "on my way")
+
+
+def endless(note):
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("task", "end"), [(endless, "time"), (lambda note: time.sleep(600), "wait")]
+)
+def test_computing_counts_and_waiting_hardly(task, end):
+    begin = time.monotonic()
+    assert sandbox.run(task, seconds=0.2, megabytes=100).end == end
+    assert time.monotonic() - begin > (0.2 if end == "time" else 2)
+
+
+def test_nobody_is_blamed_for_a_busy_machine():
+    """The child stands still for longer than it may compute, as if others had the processor."""
+    reader, writer = os.pipe()
+
+    def wake():
+        pid = int(os.read(reader, 20))
+        time.sleep(1)
+        os.kill(pid, signal.SIGCONT)
+
+    def task(note):
+        begin = time.monotonic()
+        os.write(writer, str(os.getpid()).encode())
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return time.monotonic() - begin
+
+    waker = threading.Thread(target=wake)
+    waker.start()
+    finished = sandbox.run(task, seconds=0.5, megabytes=100)
+    waker.join()
+    os.close(reader)
+    os.close(writer)
+    assert finished.end == "done"
+    assert finished.value > 0.9
 
 
 # Points and pictures
