@@ -47,6 +47,38 @@ def load_even(row: Array, i: int) -> Array:
     return row[i : i + 2 * WIDTH : 2].copy()
 
 
+def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
+    """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
+
+    The places are place, place + 1, ...; inside are 0 to length - 1.
+    """
+    places = np.arange(place, place + WIDTH)
+    inside = (places >= 0) & (places < length)
+    v = fill(outside)
+    v[inside] = row[i + np.flatnonzero(inside)]
+    return v
+
+
+def evens(a: Array, b: Array) -> Array:
+    """Return a[0], a[2], ..., a[14], b[0], ..., b[14]."""
+    return np.concatenate([a[::2], b[::2]])
+
+
+def odds(a: Array, b: Array) -> Array:
+    """Return a[1], a[3], ..., a[15], b[1], ..., b[15]."""
+    return np.concatenate([a[1::2], b[1::2]])
+
+
+def later(v: Array) -> Array:
+    """Return v[1], ..., v[15], and v[15] again."""
+    return np.concatenate([v[1:], v[-1:]])
+
+
+def store_first(row: Array, i: int, v: Array, count: int) -> None:
+    """Write the first `count` of the 16 numbers, as the dtype of row: float32 or uint8."""
+    row[i : i + min(count, WIDTH)] = v[:count]
+
+
 def store(row: Array, i: int, v: Array) -> None:
     """Write the 16 numbers to row[i], ..., row[i + 15], or as many as there are."""
     row[i : i + len(v)] = v
@@ -73,13 +105,28 @@ def add(a: Array, b: Array) -> Array:
 
 
 def scale(number: Any, v: Array) -> Array:
-    """Return number * v."""
+    """Return number * v; number is a vector or one number."""
     return number * v
 
 
 def maximum(a: Array, b: Array) -> Array:
     """Return the larger one, and NaN if either is."""
     return np.maximum(a, b)
+
+
+def larger(a: Array, b: Array) -> Array:
+    """Return a where it is larger, and b elsewhere, so also where either is NaN."""
+    return np.where(a > b, a, b)
+
+
+def choose_equal(a: Array, b: Array, yes: Array, no: Array) -> Array:
+    """Return the numbers of yes where a and b are equal, and those of no elsewhere."""
+    return np.where(a == b, yes, no)
+
+
+def in_order(a: Array, b: Array, count: int) -> bool:
+    """Whether the first `count` numbers of a are above -inf, and none of those of b is NaN."""
+    return bool(np.all((a > -np.inf) & (b == b) | (np.arange(WIDTH) >= count)))
 
 
 def relu(v: Array) -> Array:
@@ -179,6 +226,50 @@ def _emit_load_even(builder: Any, data: Any, i: Any) -> Any:
     return builder.shuffle_vector(*halves, _lanes(range(0, 2 * WIDTH, 2)))
 
 
+def _inside(builder: Any, place: Any, length: Any) -> Any:
+    """Which of place, place + 1, ... are inside 0 to length - 1; as unsigned, below 0 is large."""
+    kind = ir.VectorType(_INDEX, WIDTH)
+    place, length = (_fill(builder, builder.trunc(v, _INDEX), kind) for v in (place, length))
+    return builder.icmp_unsigned("<", builder.add(place, _lanes(range(WIDTH))), length)
+
+
+@emits(load_inside, vector, types.Array, *[types.Integer] * 3, types.Float)
+def _emit_load_inside(
+    builder: Any, data: Any, i: Any, place: Any, length: Any, outside: Any
+) -> Any:
+    address, mask = _address(builder, data, i, _VECTOR), _inside(builder, place, length)
+    kind = ir.FunctionType(_VECTOR, [address.type, _INDEX, mask.type, _VECTOR])
+    values = [address, _INDEX(4), mask, _fill(builder, outside)]
+    return call(builder, f"llvm.masked.load.v{WIDTH}f32.p0", kind, values)
+
+
+@emits(evens, vector, VectorType, VectorType)
+def _emit_evens(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(range(0, 2 * WIDTH, 2)))
+
+
+@emits(odds, vector, VectorType, VectorType)
+def _emit_odds(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(range(1, 2 * WIDTH, 2)))
+
+
+@emits(later, vector, VectorType)
+def _emit_later(builder: Any, v: Any) -> Any:
+    return builder.shuffle_vector(v, v, _lanes([*range(1, WIDTH), WIDTH - 1]))
+
+
+@emits(store_first, types.none, types.Array, types.Integer, VectorType, types.Integer)
+def _emit_store_first(builder: Any, data: Any, i: Any, v: Any, count: Any) -> None:
+    number = data.type.pointee
+    name = "f32"
+    if number != _FLOAT:
+        v, name = builder.fptoui(v, ir.VectorType(number, WIDTH)), f"i{number.width}"
+    address = _address(builder, data, i, v.type)
+    mask = _inside(builder, count.type(0), count)
+    kind = ir.FunctionType(ir.VoidType(), [v.type, address.type, _INDEX, mask.type])
+    call(builder, f"llvm.masked.store.v{WIDTH}{name}.p0", kind, [v, address, _INDEX(1), mask])
+
+
 @emits(store, types.none, types.Array, types.Integer, VectorType)
 def _emit_store(builder: Any, data: Any, i: Any, v: Any) -> None:
     builder.store(v, _address(builder, data, i, v.type), align=4)
@@ -214,6 +305,11 @@ def _emit_add(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b)
 
 
+@emits(scale, lambda number, v: v, VectorType, VectorType)
+def _emit_scale_by_vector(builder: Any, number: Any, v: Any) -> Any:
+    return builder.fmul(number, v)
+
+
 @emits(scale, lambda number, v: v, types.Float, VectorType)
 def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
     return builder.fmul(_fill(builder, number, v.type), v)
@@ -223,6 +319,25 @@ def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
 def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
     larger = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("!=", a, a))
     return builder.select(larger, a, b)
+
+
+@emits(larger, lambda a, b: b, VectorType, VectorType)
+def _emit_larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@emits(choose_equal, lambda a, b, yes, no: no, *[VectorType] * 4)
+def _emit_choose_equal(builder: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("==", a, b), yes, no)
+
+
+@emits(in_order, types.boolean, VectorType, VectorType, types.Integer)
+def _emit_in_order(builder: Any, a: Any, b: Any, count: Any) -> Any:
+    lowest = ir.Constant(_VECTOR, [float("-inf")] * WIDTH)
+    fine = builder.and_(builder.fcmp_ordered(">", a, lowest), builder.fcmp_ordered("ord", b, b))
+    unused = builder.not_(_inside(builder, count.type(0), count))
+    bits = builder.bitcast(builder.or_(fine, unused), ir.IntType(WIDTH))
+    return builder.icmp_unsigned("==", bits, bits.type(-1))
 
 
 @emits(relu, lambda v: v, VectorType)
