@@ -50,13 +50,18 @@ def load_even(row: Array, i: int) -> Array:
 def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
     """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
 
-    The places are place, place + 1, ...; inside are 0 to length - 1.
+    The places are place, place + 1, ...; inside are 0 to length - 1. row may hold uint8 too.
     """
-    places = np.arange(place, place + WIDTH)
-    inside = (places >= 0) & (places < length)
+    inside = _is_inside(place, length)
     v = fill(outside)
     v[inside] = row[i + np.flatnonzero(inside)]
     return v
+
+
+def _is_inside(place: int, length: int) -> Array:
+    places = np.arange(place, place + WIDTH)
+    inside: Array = (places >= 0) & (places < length)
+    return inside
 
 
 def evens(a: Array, b: Array) -> Array:
@@ -69,6 +74,16 @@ def odds(a: Array, b: Array) -> Array:
     return np.concatenate([a[1::2], b[1::2]])
 
 
+def zip_first(a: Array, b: Array) -> Array:
+    """Return a[0], b[0], a[1], ..., a[7], b[7]."""
+    return np.stack([a[:HALF], b[:HALF]], axis=1).ravel()
+
+
+def zip_last(a: Array, b: Array) -> Array:
+    """Return a[8], b[8], a[9], ..., a[15], b[15]."""
+    return np.stack([a[HALF:], b[HALF:]], axis=1).ravel()
+
+
 def later(v: Array) -> Array:
     """Return v[1], ..., v[15], and v[15] again."""
     return np.concatenate([v[1:], v[-1:]])
@@ -77,6 +92,12 @@ def later(v: Array) -> Array:
 def store_first(row: Array, i: int, v: Array, count: int) -> None:
     """Write the first `count` of the 16 numbers, as the dtype of row: float32 or uint8."""
     row[i : i + min(count, WIDTH)] = v[:count]
+
+
+def store_inside(row: Array, i: int, v: Array, place: int, length: int) -> None:
+    """Write the numbers whose place is inside, as `load_inside` reads them."""
+    inside = _is_inside(place, length)
+    row[i + np.flatnonzero(inside)] = v[inside]
 
 
 def store(row: Array, i: int, v: Array) -> None:
@@ -233,14 +254,25 @@ def _inside(builder: Any, place: Any, length: Any) -> Any:
     return builder.icmp_unsigned("<", builder.add(place, _lanes(range(WIDTH))), length)
 
 
+def _kind_in_memory(data: Any) -> tuple[Any, str]:
+    """Return the vector of what an array holds, float32 or uint8, and its name in LLVM."""
+    number = data.type.pointee
+    name = "f32" if number == _FLOAT else f"i{number.width}"
+    return ir.VectorType(number, WIDTH), f"v{WIDTH}{name}"
+
+
 @emits(load_inside, vector, types.Array, *[types.Integer] * 3, types.Float)
 def _emit_load_inside(
     builder: Any, data: Any, i: Any, place: Any, length: Any, outside: Any
 ) -> Any:
-    address, mask = _address(builder, data, i, _VECTOR), _inside(builder, place, length)
-    kind = ir.FunctionType(_VECTOR, [address.type, _INDEX, mask.type, _VECTOR])
-    values = [address, _INDEX(4), mask, _fill(builder, outside)]
-    return call(builder, f"llvm.masked.load.v{WIDTH}f32.p0", kind, values)
+    kind, name = _kind_in_memory(data)
+    address, mask = _address(builder, data, i, kind), _inside(builder, place, length)
+    if kind != _VECTOR:
+        outside = builder.fptoui(outside, kind.element)
+    values = [address, _INDEX(1), mask, _fill(builder, outside, kind)]
+    signature = ir.FunctionType(kind, [value.type for value in values])
+    v = call(builder, f"llvm.masked.load.{name}.p0", signature, values)
+    return v if kind == _VECTOR else builder.uitofp(v, _VECTOR)
 
 
 @emits(evens, vector, VectorType, VectorType)
@@ -260,14 +292,28 @@ def _emit_later(builder: Any, v: Any) -> Any:
 
 @emits(store_first, types.none, types.Array, types.Integer, VectorType, types.Integer)
 def _emit_store_first(builder: Any, data: Any, i: Any, v: Any, count: Any) -> None:
-    number = data.type.pointee
-    name = "f32"
-    if number != _FLOAT:
-        v, name = builder.fptoui(v, ir.VectorType(number, WIDTH)), f"i{number.width}"
-    address = _address(builder, data, i, v.type)
-    mask = _inside(builder, count.type(0), count)
-    kind = ir.FunctionType(ir.VoidType(), [v.type, address.type, _INDEX, mask.type])
-    call(builder, f"llvm.masked.store.v{WIDTH}{name}.p0", kind, [v, address, _INDEX(1), mask])
+    _emit_store_inside(builder, data, i, v, count.type(0), count)
+
+
+@emits(store_inside, types.none, types.Array, types.Integer, VectorType, *[types.Integer] * 2)
+def _emit_store_inside(builder: Any, data: Any, i: Any, v: Any, place: Any, length: Any) -> None:
+    kind, name = _kind_in_memory(data)
+    if kind != _VECTOR:
+        v = builder.fptoui(v, kind)
+    values = [v, _address(builder, data, i, kind), _INDEX(1), _inside(builder, place, length)]
+    signature = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    call(builder, f"llvm.masked.store.{name}.p0", signature, values)
+
+
+@emits(zip_first, vector, VectorType, VectorType)
+def _emit_zip_first(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(k for i in range(HALF) for k in (i, i + WIDTH)))
+
+
+@emits(zip_last, vector, VectorType, VectorType)
+def _emit_zip_last(builder: Any, a: Any, b: Any) -> Any:
+    places = range(HALF, WIDTH)
+    return builder.shuffle_vector(a, b, _lanes(k for i in places for k in (i, i + WIDTH)))
 
 
 @emits(store, types.none, types.Array, types.Integer, VectorType)

@@ -8,11 +8,13 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._gather import Gather, gather_of, gather_windows
 from numpy_shufflenet.kernels._layout import as_image, as_rows
 from numpy_shufflenet.kernels._planes import (
     Planes,
@@ -257,6 +259,30 @@ def largest(
 largest_jit = compiled(largest)
 
 
+@register_jitable
+def _if_it_won(number: int, dy: Array, winner: Array) -> Array:
+    return choose_equal(fill(np.float32(number)), winner, dy, fill(0.0))
+
+
+@register_jitable
+def _weighed(number: int, dy: Array, weight: Array) -> Array:
+    return scale(weight, dy)
+
+
+def largest_windows_backward(
+    dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx, channels first to last, as `max_pool_backward_channels`."""
+    gather_windows(_if_it_won, dy, winner, False, gather, first, last, dx)
+
+
+def average_windows_backward(
+    dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
+    gather_windows(_weighed, dy, weight, True, gather, first, last, dx)
+
+
 def add_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n)."""
     for c in range(x.shape[0]):
@@ -280,6 +306,8 @@ def spread_pixels(dy: Array, dx: Array) -> None:
 
 
 largest_windows_jit = compiled(largest_windows)
+largest_windows_backward_jit = compiled(largest_windows_backward)
+average_windows_backward_jit = compiled(average_windows_backward)
 add_pixels_jit = compiled(add_pixels)
 spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
@@ -341,9 +369,13 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     winner, windows, dtype = cache
     check_gradient(dy, winner.shape, dtype)
     (n, c, oh, ow), (h, w) = winner.shape, windows.size
+    dx, rows, winners = empty((c, h, w * n), dtype), as_rows(dy), as_rows(winner)
+    if gather := gather_of(windows, n, dtype):
+        operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
+        share(c, lambda i, j: largest_windows_backward_jit(*operands, i, j, out), work=2 * dx.size)
+        return as_image(dx, n, h, w)
     planes = planes_of(windows, n)
-    gradients, winners = (as_rows(a).reshape(c, oh, ow * n) for a in (dy, winner))
-    dx = empty((c, h, w * n), dtype)
+    gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
@@ -412,10 +444,14 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     shape, weight, windows = cache
     check_gradient(dy, shape, weight.dtype)
     (n, c, oh, ow), (h, w) = shape, windows.size
+    rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
+    if gather := gather_of(windows, n, weight.dtype):
+        operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
+        share(c, lambda i, j: average_windows_backward_jit(*operands, i, j, out), work=dx.size)
+        return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
-    gradients = as_rows(dy).reshape(c, oh, ow * n)
+    gradients = rows.reshape(c, oh, ow * n)
     ones = np.ones(windows.kernel[0] * windows.kernel[1], weight.dtype)
-    dx = empty((c, h, w * n), weight.dtype)
 
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)

@@ -72,10 +72,12 @@ def every_second(x, y, i):
     a, b = v.load(x, i), v.load(x, i + W)
     v.store(y, 0, v.evens(a, b))
     v.store(y, W, v.later(v.odds(a, b)))
+    v.store(y, 2 * W, v.add(v.zip_first(a, b), v.zip_last(b, a)))
 
 
 def store_first(x, y, i):
     v.store_first(y, 2, v.load(x, i), min(i, W))
+    v.store_inside(y, W, v.load(x, i), i - 9, 6)
 
 
 def choices(x, y, i):
@@ -131,3 +133,5 @@ def test_numbers_outside_are_not_read_and_bytes_are_written():
 
     numba.njit(copy)(x, y)
     assert y.tolist() == [9, 3, 4, 5, 6, 5, 5, *[9] * 13]
+    numba.njit(copy)(y, x)
+    assert x[:8].tolist() == [0, 5, 6, 5, 5, 5, 5, 7]
