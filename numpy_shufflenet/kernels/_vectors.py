@@ -47,6 +47,59 @@ def load_even(row: Array, i: int) -> Array:
     return row[i : i + 2 * WIDTH : 2].copy()
 
 
+def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
+    """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
+
+    The places are place, place + 1, ...; inside are 0 to length - 1. row may hold uint8 too.
+    """
+    inside = _is_inside(place, length)
+    v = fill(outside)
+    v[inside] = row[i + np.flatnonzero(inside)]
+    return v
+
+
+def _is_inside(place: int, length: int) -> Array:
+    places = np.arange(place, place + WIDTH)
+    inside: Array = (places >= 0) & (places < length)
+    return inside
+
+
+def evens(a: Array, b: Array) -> Array:
+    """Return a[0], a[2], ..., a[14], b[0], ..., b[14]."""
+    return np.concatenate([a[::2], b[::2]])
+
+
+def odds(a: Array, b: Array) -> Array:
+    """Return a[1], a[3], ..., a[15], b[1], ..., b[15]."""
+    return np.concatenate([a[1::2], b[1::2]])
+
+
+def zip_first(a: Array, b: Array) -> Array:
+    """Return a[0], b[0], a[1], ..., a[7], b[7]."""
+    return np.stack([a[:HALF], b[:HALF]], axis=1).ravel()
+
+
+def zip_last(a: Array, b: Array) -> Array:
+    """Return a[8], b[8], a[9], ..., a[15], b[15]."""
+    return np.stack([a[HALF:], b[HALF:]], axis=1).ravel()
+
+
+def later(v: Array) -> Array:
+    """Return v[1], ..., v[15], and v[15] again."""
+    return np.concatenate([v[1:], v[-1:]])
+
+
+def store_first(row: Array, i: int, v: Array, count: int) -> None:
+    """Write the first `count` of the 16 numbers, as the dtype of row: float32 or uint8."""
+    row[i : i + min(count, WIDTH)] = v[:count]
+
+
+def store_inside(row: Array, i: int, v: Array, place: int, length: int) -> None:
+    """Write the numbers whose place is inside, as `load_inside` reads them."""
+    inside = _is_inside(place, length)
+    row[i + np.flatnonzero(inside)] = v[inside]
+
+
 def store(row: Array, i: int, v: Array) -> None:
     """Write the 16 numbers to row[i], ..., row[i + 15], or as many as there are."""
     row[i : i + len(v)] = v
@@ -73,13 +126,28 @@ def add(a: Array, b: Array) -> Array:
 
 
 def scale(number: Any, v: Array) -> Array:
-    """Return number * v."""
+    """Return number * v; number is a vector or one number."""
     return number * v
 
 
 def maximum(a: Array, b: Array) -> Array:
     """Return the larger one, and NaN if either is."""
     return np.maximum(a, b)
+
+
+def larger(a: Array, b: Array) -> Array:
+    """Return a where it is larger, and b elsewhere, so also where either is NaN."""
+    return np.where(a > b, a, b)
+
+
+def choose_equal(a: Array, b: Array, yes: Array, no: Array) -> Array:
+    """Return the numbers of yes where a and b are equal, and those of no elsewhere."""
+    return np.where(a == b, yes, no)
+
+
+def in_order(a: Array, b: Array, count: int) -> bool:
+    """Whether the first `count` numbers of a are above -inf, and none of those of b is NaN."""
+    return bool(np.all((a > -np.inf) & (b == b) | (np.arange(WIDTH) >= count)))
 
 
 def relu(v: Array) -> Array:
@@ -179,6 +247,75 @@ def _emit_load_even(builder: Any, data: Any, i: Any) -> Any:
     return builder.shuffle_vector(*halves, _lanes(range(0, 2 * WIDTH, 2)))
 
 
+def _inside(builder: Any, place: Any, length: Any) -> Any:
+    """Which of place, place + 1, ... are inside 0 to length - 1; as unsigned, below 0 is large."""
+    kind = ir.VectorType(_INDEX, WIDTH)
+    place, length = (_fill(builder, builder.trunc(v, _INDEX), kind) for v in (place, length))
+    return builder.icmp_unsigned("<", builder.add(place, _lanes(range(WIDTH))), length)
+
+
+def _kind_in_memory(data: Any) -> tuple[Any, str]:
+    """Return the vector of what an array holds, float32 or uint8, and its name in LLVM."""
+    number = data.type.pointee
+    name = "f32" if number == _FLOAT else f"i{number.width}"
+    return ir.VectorType(number, WIDTH), f"v{WIDTH}{name}"
+
+
+@emits(load_inside, vector, types.Array, *[types.Integer] * 3, types.Float)
+def _emit_load_inside(
+    builder: Any, data: Any, i: Any, place: Any, length: Any, outside: Any
+) -> Any:
+    kind, name = _kind_in_memory(data)
+    address, mask = _address(builder, data, i, kind), _inside(builder, place, length)
+    if kind != _VECTOR:
+        outside = builder.fptoui(outside, kind.element)
+    values = [address, _INDEX(1), mask, _fill(builder, outside, kind)]
+    signature = ir.FunctionType(kind, [value.type for value in values])
+    v = call(builder, f"llvm.masked.load.{name}.p0", signature, values)
+    return v if kind == _VECTOR else builder.uitofp(v, _VECTOR)
+
+
+@emits(evens, vector, VectorType, VectorType)
+def _emit_evens(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(range(0, 2 * WIDTH, 2)))
+
+
+@emits(odds, vector, VectorType, VectorType)
+def _emit_odds(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(range(1, 2 * WIDTH, 2)))
+
+
+@emits(later, vector, VectorType)
+def _emit_later(builder: Any, v: Any) -> Any:
+    return builder.shuffle_vector(v, v, _lanes([*range(1, WIDTH), WIDTH - 1]))
+
+
+@emits(store_first, types.none, types.Array, types.Integer, VectorType, types.Integer)
+def _emit_store_first(builder: Any, data: Any, i: Any, v: Any, count: Any) -> None:
+    _emit_store_inside(builder, data, i, v, count.type(0), count)
+
+
+@emits(store_inside, types.none, types.Array, types.Integer, VectorType, *[types.Integer] * 2)
+def _emit_store_inside(builder: Any, data: Any, i: Any, v: Any, place: Any, length: Any) -> None:
+    kind, name = _kind_in_memory(data)
+    if kind != _VECTOR:
+        v = builder.fptoui(v, kind)
+    values = [v, _address(builder, data, i, kind), _INDEX(1), _inside(builder, place, length)]
+    signature = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    call(builder, f"llvm.masked.store.{name}.p0", signature, values)
+
+
+@emits(zip_first, vector, VectorType, VectorType)
+def _emit_zip_first(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, _lanes(k for i in range(HALF) for k in (i, i + WIDTH)))
+
+
+@emits(zip_last, vector, VectorType, VectorType)
+def _emit_zip_last(builder: Any, a: Any, b: Any) -> Any:
+    places = range(HALF, WIDTH)
+    return builder.shuffle_vector(a, b, _lanes(k for i in places for k in (i, i + WIDTH)))
+
+
 @emits(store, types.none, types.Array, types.Integer, VectorType)
 def _emit_store(builder: Any, data: Any, i: Any, v: Any) -> None:
     builder.store(v, _address(builder, data, i, v.type), align=4)
@@ -214,6 +351,11 @@ def _emit_add(builder: Any, a: Any, b: Any) -> Any:
     return builder.fadd(a, b)
 
 
+@emits(scale, lambda number, v: v, VectorType, VectorType)
+def _emit_scale_by_vector(builder: Any, number: Any, v: Any) -> Any:
+    return builder.fmul(number, v)
+
+
 @emits(scale, lambda number, v: v, types.Float, VectorType)
 def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
     return builder.fmul(_fill(builder, number, v.type), v)
@@ -223,6 +365,25 @@ def _emit_scale(builder: Any, number: Any, v: Any) -> Any:
 def _emit_maximum(builder: Any, a: Any, b: Any) -> Any:
     larger = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("!=", a, a))
     return builder.select(larger, a, b)
+
+
+@emits(larger, lambda a, b: b, VectorType, VectorType)
+def _emit_larger(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+@emits(choose_equal, lambda a, b, yes, no: no, *[VectorType] * 4)
+def _emit_choose_equal(builder: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("==", a, b), yes, no)
+
+
+@emits(in_order, types.boolean, VectorType, VectorType, types.Integer)
+def _emit_in_order(builder: Any, a: Any, b: Any, count: Any) -> Any:
+    lowest = ir.Constant(_VECTOR, [float("-inf")] * WIDTH)
+    fine = builder.and_(builder.fcmp_ordered(">", a, lowest), builder.fcmp_ordered("ord", b, b))
+    unused = builder.not_(_inside(builder, count.type(0), count))
+    bits = builder.bitcast(builder.or_(fine, unused), ir.IntType(WIDTH))
+    return builder.icmp_unsigned("==", bits, bits.type(-1))
 
 
 @emits(relu, lambda v: v, VectorType)

@@ -8,9 +8,10 @@ convolution again, of dy with the kernel turned by 180 degrees; of other strides
 added to where it was read from.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
@@ -27,6 +28,8 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
     write_rows_jit,
 )
+from numpy_shufflenet.kernels._slide import Slide, rows_of, slide_of, three, three_whole
+from numpy_shufflenet.kernels._vectors import add, fill, fma, scale, store, store_first
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
@@ -257,6 +260,50 @@ forward_channels_same_jit = compiled(forward_channels_same)
 backward_channels_jit = compiled(backward_channels)
 
 
+@register_jitable
+def weigh(
+    see: Any, x: Array, i: int, place: int, lengths: Any, slide: Slide, kernel: tuple[float, ...]
+) -> Array:
+    """Return the weighted sums of a block; kernel is nine weights and the bias."""
+    l0, l1, l2 = lengths
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, b = kernel
+    x0, x1, x2 = see(x, i, place, l0, slide, 0.0)
+    top = fma(w2, x2, fma(w1, x1, fma(w0, x0, fill(b))))
+    x0, x1, x2 = see(x, i + slide.length, place, l1, slide, 0.0)
+    middle = fma(w5, x2, fma(w4, x1, scale(w3, x0)))
+    x0, x1, x2 = see(x, i + 2 * slide.length, place, l2, slide, 0.0)
+    bottom = fma(w8, x2, fma(w7, x1, scale(w6, x0)))
+    return add(add(top, middle), bottom)
+
+
+def convolve_windows(
+    x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
+) -> None:
+    """Compute the outputs y of channels first to last: 3x3 kernels w (c m, 9); x and y are flat."""
+    blocks = slide.blocks
+    m = w.shape[0] * slide.height * slide.length // x.size
+    for o in range(first * m, last * m):
+        w_o = w[o]
+        kernel = (
+            w_o[0], w_o[1], w_o[2], w_o[3], w_o[4], w_o[5], w_o[6], w_o[7], w_o[8], b[o],
+        )  # fmt: skip
+        for p in range(slide.out_height):
+            start, lengths = rows_of(slide, o // m, p)
+            l0, l1, l2 = lengths
+            out = (o * slide.out_height + p) * slide.out_length
+            for block in range(blocks.shape[0]):
+                k, place, count = blocks[block, 0], blocks[block, 1], blocks[block, 2]
+                i, ends = start + place, place + 2 * slide.n + 16
+                if place >= 0 and ends <= min(l0, l1, l2) and count == 16 and not slide.even:
+                    store(y, out + k, weigh(three_whole, x, i, place, lengths, slide, kernel))
+                else:
+                    a = weigh(three, x, i, place, lengths, slide, kernel)
+                    store_first(y, out + k, a, count)
+
+
+convolve_windows_jit = compiled(convolve_windows)
+
+
 class DepthwiseConv2dCache(NamedTuple):
     """What `depthwise_conv2d_backward` needs."""
 
@@ -280,12 +327,17 @@ def depthwise_conv2d_forward(
     windows = check_depthwise(x, w, b, stride=stride, padding=padding, dilation=dilation)
     n, c, h, width = x.shape
     m = len(w) // c
-    planes = planes_of(windows, n, sort=n > 1)
     rows = as_rows(x)  # c, h w n
-    images = rows.reshape(c, h, width * n)
     kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     shifts = np.zeros(c * m, x.dtype) if b is None else np.ascontiguousarray(b)
     y = empty_rows(c * m, n, *windows.output, x.dtype)
+    cache = DepthwiseConv2dCache(rows, w, b is not None, windows, n)
+    if slide := slide_of(windows, n, x.dtype):
+        operands, out = (rows.ravel(), kernels, shifts, slide), y.ravel()
+        share(c, lambda i, j: convolve_windows_jit(*operands, i, j, out), work=3 * y.size)
+        return as_image(y, n, *windows.output), cache
+    planes = planes_of(windows, n, sort=n > 1)
+    images = rows.reshape(c, h, width * n)
     outputs = y.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run_same(first: int, last: int) -> None:
@@ -309,7 +361,7 @@ def depthwise_conv2d_forward(
         )
 
     share(c, run_same if n < 8 and _is_same(windows) else run, work=w[0].size * y.size)
-    return as_image(y, n, *windows.output), DepthwiseConv2dCache(rows, w, b is not None, windows, n)
+    return as_image(y, n, *windows.output), cache
 
 
 def depthwise_conv2d_backward(

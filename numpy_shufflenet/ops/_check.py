@@ -71,6 +71,8 @@ def check_divides(groups: Any, channels: int, *, of: str = "in_channels") -> int
 
 def as_pair(name: str, value: Any) -> tuple[int, int]:
     """Return (height, width) from one number or a pair, each at least 1."""
+    if type(value) is int and value >= 1:
+        return value, value
     pair = (value, value) if is_integer(value) else value
     if not _is_sequence_of(pair, 2) or not all(is_integer(v) and v >= 1 for v in pair):
         raise ValueError(
@@ -81,6 +83,8 @@ def as_pair(name: str, value: Any) -> tuple[int, int]:
 
 def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return ((top, bottom), (left, right)) from one number, a pair, or a pair of pairs."""
+    if type(value) is int and value >= 0:
+        return (value, value), (value, value)
     pair = (value, value) if is_integer(value) else value
     if _is_sequence_of(pair, 2):
         sides = [(side, side) if is_integer(side) else side for side in pair]

@@ -63,13 +63,45 @@ def halves(x, y, i):
     v.store(y, 1, v.relu(v.fma(x[0], v.add(a, b), v.maximum(a, b))))
 
 
+def load_inside(x, y, i):
+    v.store(y, 0, v.load_inside(x, i, i - 7, 9, -1.5))
+    v.store(y, W, v.load_inside(x, i - 3, -3, 40, 0.0))
+
+
+def every_second(x, y, i):
+    a, b = v.load(x, i), v.load(x, i + W)
+    v.store(y, 0, v.evens(a, b))
+    v.store(y, W, v.later(v.odds(a, b)))
+    v.store(y, 2 * W, v.add(v.zip_first(a, b), v.zip_last(b, a)))
+
+
+def store_first(x, y, i):
+    v.store_first(y, 2, v.load(x, i), min(i, W))
+    v.store_inside(y, W, v.load(x, i), i - 9, 6)
+
+
+def choices(x, y, i):
+    a, b = v.load(x, i), v.load(x, 0)
+    v.store(y, 0, v.larger(a, b))
+    v.store(y, W, v.larger(b, a))
+    v.store(y, 2 * W, v.choose_equal(a, v.load(x, W), b, v.scale(a, b)))
+
+
+def in_order(x, y, i):
+    for count in range(W + 1):
+        y[count] = 1.0 if v.in_order(v.load(x, i), v.load(x, 0), count) else 0.0
+
+
 def relu(x, y, i):
     v.store(y, 0, v.relu(v.load(x, i)))
 
 
 @pytest.mark.parametrize(
     "function",
-    [load, load_even, at, fill, fma, add, scale, maximum, halves, relu],
+    [
+        *(load, load_even, load_inside, every_second, store_first, at, fill, fma, add, scale),
+        *(maximum, choices, in_order, halves, relu),
+    ],
     ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("x", [rng.normal(size=5 * W).astype(np.float32), with_specials(5 * W)])
@@ -91,3 +123,15 @@ def test_a_total_reads_no_more_than_its_count(count):
         return v.total(v.load(x, 0), count)
 
     assert numba.njit(total)(x, count) == pytest.approx(total(x, count), rel=1e-6, abs=1e-6)
+
+
+def test_numbers_outside_are_not_read_and_bytes_are_written():
+    x, y = np.arange(20, dtype=np.float32), np.full(20, 9, np.uint8)
+
+    def copy(x, y):
+        v.store_first(y, 1, v.load_inside(x, 3, 0, 4, 5.0), 6)
+
+    numba.njit(copy)(x, y)
+    assert y.tolist() == [9, 3, 4, 5, 6, 5, 5, *[9] * 13]
+    numba.njit(copy)(y, x)
+    assert x[:8].tolist() == [0, 5, 6, 5, 5, 5, 5, 7]

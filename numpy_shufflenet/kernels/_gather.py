@@ -1,0 +1,117 @@
+"""The transpose of windows that slide (see `_slide`): what each pixel of dx gets back from dy.
+
+Row r of the image was seen by output row p through tap row i = r + top - stride p, so by one to
+three of them; columns likewise. A block of 16 pixels adds up what it was part of, and dx is written
+once. Of a single image, with stride 2, the pixels of even and of odd columns take turns: they have
+other taps, and are worked out apart.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._slide import slide_of
+from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
+    add,
+    fill,
+    load_inside,
+    store_first,
+    store_inside,
+    zip_first,
+    zip_last,
+)
+from numpy_shufflenet.ops._windows import Windows
+
+
+class Gather(NamedTuple):
+    """Where the pixels of a channel find their gradients, for a batch of n images."""
+
+    blocks: Array  # m 5: the first pixel, the place in dy, its tap column, and how many of each
+    n: int  # numbers from one output to the next
+    even: bool  # blocks are 32 pixels, and even ones look elsewhere than odd ones
+    height: int  # rows of dx
+    length: int  # numbers in each
+    stride: int  # rows and
+    step: int  # columns from one output to the next
+    top: int
+    out_height: int
+    out_length: int
+
+
+@functools.lru_cache(maxsize=256)
+def gather_of(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> Gather | None:
+    """Work out where gradients lie; None where `slide_of` has no place for windows either."""
+    slide = slide_of(windows, n, dtype)
+    if slide is None:
+        return None
+    w, ow, step, left = windows.size[1], windows.output[1], windows.stride[1], windows.padding[1][0]
+    if slide.even:  # pixel 2 q - left is the first of window q, and the last of the one before
+        blocks = [(2 * q - left, q, 0, 0, 0) for q in range(left // 2, (w + left + 1) // 2, WIDTH)]
+    elif step == 1:
+        starts = range(0, w * n, WIDTH)
+        blocks = [(k, k + (left - 2) * n, 2, 3, min(w * n - k, WIDTH)) for k in starts]
+    else:
+        blocks = []
+        for v in range(left, left + w):
+            first, last = max(0, -((2 - v) // step)), min(ow - 1, v // step)
+            for k in range(0, n, WIDTH):
+                start, place = (v - left) * n + k, first * n + k
+                found = max(0, last - first + 1)
+                blocks.append((start, place, v - step * first, found, min(n - k, WIDTH)))
+    return Gather(
+        np.array(blocks), n, slide.even, slide.height, slide.length, slide.stride, step,
+        slide.top, slide.out_height, slide.out_length,
+    )  # fmt: skip
+
+
+@register_jitable
+def gather_windows(
+    term: Any, dy: Array, other: Array, one: bool, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx of channels first to last; all arrays are flat.
+
+    Each pixel is the sum of term(number of the tap, dy, other); other lies as dy does, or, if
+    `one`, as one channel of it.
+    """
+    blocks, length, out_length, n = gather.blocks, gather.length, gather.out_length, gather.n
+    for c in range(first, last):
+        for r in range(gather.height):
+            v, stride = r + gather.top, gather.stride
+            begin = max(0, (v - 2 + stride - 1) // stride)
+            end = min(gather.out_height, v // stride + 1)
+            out = (c * gather.height + r) * length
+            for m in range(blocks.shape[0]):
+                k, place, j, taps, count = (
+                    blocks[m, 0],
+                    blocks[m, 1],
+                    blocks[m, 2],
+                    blocks[m, 3],
+                    blocks[m, 4],
+                )
+                a = b = fill(0.0)
+                for p in range(begin, end):
+                    number = 3 * (v - stride * p)
+                    i = (c * gather.out_height + p) * out_length + place
+                    o = p * out_length + place if one else i
+                    if gather.even:
+                        g = load_inside(dy, i, place, out_length, 0.0)
+                        f = load_inside(other, o, place, out_length, 0.0)
+                        a, b = add(a, term(number, g, f)), add(b, term(number + 1, g, f))
+                        g = load_inside(dy, i - 1, place - 1, out_length, 0.0)
+                        f = load_inside(other, o - 1, place - 1, out_length, 0.0)
+                        a = add(a, term(number + 2, g, f))
+                    else:
+                        for t in range(taps):
+                            at = t * n
+                            g = load_inside(dy, i + at, place + at, out_length, 0.0)
+                            f = load_inside(other, o + at, place + at, out_length, 0.0)
+                            a = add(a, term(number + j - gather.step * t, g, f))
+                if gather.even:
+                    store_inside(dx, out + k, zip_first(a, b), k, length)
+                    store_inside(dx, out + k + 16, zip_last(a, b), k + 16, length)
+                else:
+                    store_first(dx, out + k, a, count)
