@@ -17,6 +17,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._gather import Gather, gather_of, gather_windows
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
     RUN,
@@ -28,8 +29,18 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
     write_rows_jit,
 )
-from numpy_shufflenet.kernels._slide import Slide, rows_of, slide_of, three, three_whole
-from numpy_shufflenet.kernels._vectors import add, fill, fma, scale, store, store_first
+from numpy_shufflenet.kernels._slide import Slide, Three, rows_of, slide_of, three, three_whole
+from numpy_shufflenet.kernels._vectors import (
+    add,
+    add_up,
+    fill,
+    fma,
+    keep_first,
+    load_inside,
+    scale,
+    store,
+    store_first,
+)
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
@@ -301,7 +312,66 @@ def convolve_windows(
                     store_first(y, out + k, a, count)
 
 
+def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:
+    """Compute dw (c, 9) of channels first to last: inner products of dy and what taps see.
+
+    About 64 blocks are added up in float32, their sums in float64. dy and x are flat.
+    """
+    blocks, length, zero = slide.blocks, slide.length, fill(0.0)
+    often = 1 + 64 // blocks.shape[0]  # rows
+    total = np.zeros(9)
+    for c in range(first, last):
+        total[:] = 0
+        for begin in range(0, slide.out_height, often):
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = zero
+            for p in range(begin, min(begin + often, slide.out_height)):
+                start, (l0, l1, l2) = rows_of(slide, c, p)
+                out = (c * slide.out_height + p) * slide.out_length
+                for m in range(blocks.shape[0]):
+                    k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
+                    g, i = load_inside(dy, out + k, 0, count, 0.0), start + place
+                    x0, x1, x2 = three_first(x, i, place, l0, slide, count)
+                    s0, s1, s2 = fma(g, x0, s0), fma(g, x1, s1), fma(g, x2, s2)
+                    x0, x1, x2 = three_first(x, i + length, place, l1, slide, count)
+                    s3, s4, s5 = fma(g, x0, s3), fma(g, x1, s4), fma(g, x2, s5)
+                    x0, x1, x2 = three_first(x, i + 2 * length, place, l2, slide, count)
+                    s6, s7, s8 = fma(g, x0, s6), fma(g, x1, s7), fma(g, x2, s8)
+            total[0] += add_up(s0)
+            total[1] += add_up(s1)
+            total[2] += add_up(s2)
+            total[3] += add_up(s3)
+            total[4] += add_up(s4)
+            total[5] += add_up(s5)
+            total[6] += add_up(s6)
+            total[7] += add_up(s7)
+            total[8] += add_up(s8)
+        dw[c] = total
+
+
+@register_jitable
+def three_first(x: Array, i: int, place: int, length: int, slide: Slide, count: int) -> Three:
+    """Return `three`, and 0 beyond the first `count`: 0 times what lies there could be NaN."""
+    a, b, c = three(x, i, place, length, slide, 0.0)
+    return keep_first(a, count), keep_first(b, count), keep_first(c, count)
+
+
+@register_jitable
+def _through_tap(
+    tap: int, dy: Array, w: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    return scale(w[c, tap], dy)
+
+
+def gather_through_taps(
+    dy: Array, w: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx of channels first to last for kernels w (c, 9); dy and dx are flat."""
+    gather_windows(_through_tap, dy, w, gather, first, last, dx)
+
+
 convolve_windows_jit = compiled(convolve_windows)
+correlate_windows_jit = compiled(correlate_windows)
+gather_through_taps_jit = compiled(gather_through_taps)
 
 
 class DepthwiseConv2dCache(NamedTuple):
@@ -372,11 +442,15 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
-    images = rows.reshape(c, h, width * n)
     kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
     dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(kernels)
+    db = gradients.sum(axis=(1, 2)) if has_bias else None
+    if m == 1 and (slide := slide_of(windows, n, rows.dtype)):
+        _slide_backward(gradients.ravel(), rows.ravel(), kernels, windows, slide, dx.ravel(), dw)
+        return as_image(dx, n, h, width), dw.reshape(w.shape), db
+    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
+    images = rows.reshape(c, h, width * n)
 
     def run(first: int, last: int) -> None:
         outputs = slice(first * m, last * m)
@@ -397,8 +471,27 @@ def depthwise_conv2d_backward(
         )
 
     share(c, run, work=4 * w[0].size * rows.size)
-    db = gradients.sum(axis=(1, 2)) if has_bias else None
     return as_image(dx, n, h, width), dw.reshape(w.shape), db
+
+
+def _slide_backward(
+    dy: Array, x: Array, w: Array, windows: Windows, slide: Slide, dx: Array, dw: Array
+) -> None:
+    """Compute dx and dw of 3x3 kernels, one a channel, where windows slide; all images are flat."""
+    turned = _turned(windows)
+    over_dy = slide_of(turned, slide.n, x.dtype) if turned else None
+    if over_dy:
+        kernels, shifts = np.ascontiguousarray(w[:, ::-1]), np.zeros(len(w), x.dtype)
+    gather = gather_of(windows, slide.n, x.dtype)
+
+    def run(first: int, last: int) -> None:
+        correlate_windows_jit(dy, x, slide, first, last, dw)
+        if over_dy:
+            convolve_windows_jit(dy, kernels, shifts, over_dy, first, last, dx)
+        else:
+            gather_through_taps_jit(dy, w, gather, first, last, dx)
+
+    share(len(w), run, work=4 * dy.size + 3 * dx.size)
 
 
 def _is_same(windows: Windows) -> bool:

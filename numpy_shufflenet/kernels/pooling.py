@@ -260,27 +260,33 @@ largest_jit = compiled(largest)
 
 
 @register_jitable
-def _if_it_won(number: int, dy: Array, winner: Array) -> Array:
-    return choose_equal(fill(np.float32(number)), winner, dy, fill(0.0))
+def _if_it_won(
+    tap: int, dy: Array, winner: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    won = load_inside(winner, i, place, gather.out_length, 0.0)
+    return choose_equal(fill(np.float32(tap)), won, dy, fill(0.0))
 
 
 @register_jitable
-def _weighed(number: int, dy: Array, weight: Array) -> Array:
-    return scale(weight, dy)
+def _weighed(
+    tap: int, dy: Array, weight: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    i -= c * gather.out_height * gather.out_length  # the weights are those of one channel
+    return scale(load_inside(weight, i, place, gather.out_length, 0.0), dy)
 
 
 def largest_windows_backward(
     dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
     """Compute dx, channels first to last, as `max_pool_backward_channels`."""
-    gather_windows(_if_it_won, dy, winner, False, gather, first, last, dx)
+    gather_windows(_if_it_won, dy, winner, gather, first, last, dx)
 
 
 def average_windows_backward(
     dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
     """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
-    gather_windows(_weighed, dy, weight, True, gather, first, last, dx)
+    gather_windows(_weighed, dy, weight, gather, first, last, dx)
 
 
 def add_pixels(x: Array, sums: Array) -> None:
