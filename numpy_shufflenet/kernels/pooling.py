@@ -173,28 +173,51 @@ def avg_pool_backward_channels(
         read_image_jit(plane, n, planes, dx[c])
 
 
+@register_jitable
+def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> None:
+    """Compute a channel of a single image with stride 2, from top to bottom, block by block.
+
+    Rows are added up before columns are taken apart. The last row of a window is the first one of
+    the next.
+    """
+    length, out_length = slide.length, slide.out_length
+    for m in range(slide.blocks.shape[0]):
+        k, place, count = slide.blocks[m, 0], slide.blocks[m, 1], slide.blocks[m, 2]
+        start, (l0, _, _) = rows_of(slide, c, 0)
+        i, o = start + place, c * slide.out_height * out_length + k
+        a = load_inside(x, i, place, l0, 0.0)
+        b = load_inside(x, i + 16, place + 16, l0, 0.0)
+        for p in range(slide.out_height):
+            _, (_, l1, l2) = rows_of(slide, c, p)
+            i += length
+            s0 = add(a, load_inside(x, i, place, l1, 0.0))
+            s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
+            i += length
+            a = load_inside(x, i, place, l2, 0.0)
+            b = load_inside(x, i + 16, place + 16, l2, 0.0)
+            left, middle, right = apart(add(s0, a), add(s1, b))
+            weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
+            store_first(y, o, scale(weights, add(add(left, middle), right)), count)
+            o += out_length
+
+
 def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:
     """Compute y, channels first to last, as `avg_pool_channels`; all arrays are flat."""
-    blocks, n, length, out_length = slide.blocks, slide.n, slide.length, slide.out_length
+    blocks, length, out_length = slide.blocks, slide.length, slide.out_length
     for c in range(first, last):
+        if slide.even and slide.stride == 2:
+            average_plane(x, weight, slide, c, y)
+            continue
         for p in range(slide.out_height):
             start, lengths = rows_of(slide, c, p)
             for m in range(blocks.shape[0]):
                 k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
                 i = start + place
                 s0 = s1 = s2 = fill(0.0)  # the three columns
-                if slide.even:
-                    for inside in lengths:
-                        s0 = add(s0, load_inside(x, i, place, inside, 0.0))
-                        s1 = add(s1, load_inside(x, i + 16, place + 16, inside, 0.0))
-                        i += length
-                    s0, s1, s2 = apart(s0, s1)
-                else:
-                    for inside in lengths:
-                        s0 = add(s0, load_inside(x, i, place, inside, 0.0))
-                        s1 = add(s1, load_inside(x, i + n, place + n, inside, 0.0))
-                        s2 = add(s2, load_inside(x, i + 2 * n, place + 2 * n, inside, 0.0))
-                        i += length
+                for inside in lengths:
+                    x0, x1, x2 = three(x, i, place, inside, slide, 0.0)
+                    s0, s1, s2 = add(s0, x0), add(s1, x1), add(s2, x2)
+                    i += length
                 weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
                 o = (c * slide.out_height + p) * out_length + k
                 store_first(y, o, scale(weights, add(add(s0, s1), s2)), count)
