@@ -7,7 +7,7 @@ import pytest
 from strategies import as_tuple, cotangent_like
 
 from numpy_shufflenet import backend
-from numpy_shufflenet.kernels import pooling
+from numpy_shufflenet.kernels import _pool_windows
 from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_rows
 from numpy_shufflenet.kernels._slide import slide_of
@@ -77,13 +77,13 @@ def test_plain_kernels_run_as_python(n):
     operation, kernel = OPERATIONS["max_pool2d"], 3
     expected, cache = operation.forward("ops")(x, kernel, stride=2, padding=1)
     y, winner = np.empty((2, 3, 5, n), np.float32), np.empty((2, 3, 5, n), np.uint8)
-    pooling.largest_windows(as_rows(x).ravel(), slide, 0, 2, y.ravel(), winner.ravel())
+    _pool_windows.largest_windows(as_rows(x).ravel(), slide, 0, 2, y.ravel(), winner.ravel())
     np.testing.assert_array_equal(y.transpose(3, 0, 1, 2), expected)
     np.testing.assert_array_equal(winner.transpose(3, 0, 1, 2), cache.winner)
 
     dy = cotangent_like(expected, np.random.default_rng(0))
     dx = np.empty((2, 5, 9, n), np.float32)
     gradients = as_rows(backend.channel_major(dy)).ravel()
-    pooling.largest_windows_backward(gradients, winner.ravel(), gather, 0, 2, dx.ravel())
+    _pool_windows.gather_from_winners(gradients, winner.ravel(), gather, 0, 2, dx.ravel())
     found = dx.transpose(3, 0, 1, 2)
     np.testing.assert_allclose(found, operation.backward("ops")(dy, cache), rtol=1e-5, atol=1e-5)
