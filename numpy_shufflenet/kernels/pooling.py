@@ -224,7 +224,7 @@ def max_pool2d_forward(
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         a, out = rows.ravel(), (y.ravel(), winner.ravel())
-        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=6 * y.size)
+        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=9 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n)
     images = rows.reshape(c, h, w * n)
