@@ -70,12 +70,12 @@ def gather_of(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> Gather 
 
 @register_jitable
 def gather_windows(
-    term: Any, dy: Array, other: Array, one: bool, gather: Gather, first: int, last: int, dx: Array
+    term: Any, dy: Array, other: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
     """Compute dx of channels first to last; all arrays are flat.
 
-    Each pixel is the sum of term(number of the tap, dy, other); other lies as dy does, or, if
-    `one`, as one channel of it.
+    Each pixel is the sum of term(tap, g, other, c, i, place, gather): g is a block of dy, which
+    starts in channel c at dy[i], as `load_inside` reads it from place on.
     """
     blocks, length, out_length, n = gather.blocks, gather.length, gather.out_length, gather.n
     for c in range(first, last):
@@ -96,20 +96,17 @@ def gather_windows(
                 for p in range(begin, end):
                     number = 3 * (v - stride * p)
                     i = (c * gather.out_height + p) * out_length + place
-                    o = p * out_length + place if one else i
                     if gather.even:
                         g = load_inside(dy, i, place, out_length, 0.0)
-                        f = load_inside(other, o, place, out_length, 0.0)
-                        a, b = add(a, term(number, g, f)), add(b, term(number + 1, g, f))
+                        a = add(a, term(number, g, other, c, i, place, gather))
+                        b = add(b, term(number + 1, g, other, c, i, place, gather))
                         g = load_inside(dy, i - 1, place - 1, out_length, 0.0)
-                        f = load_inside(other, o - 1, place - 1, out_length, 0.0)
-                        a = add(a, term(number + 2, g, f))
+                        a = add(a, term(number + 2, g, other, c, i - 1, place - 1, gather))
                     else:
                         for t in range(taps):
-                            at = t * n
+                            at, tap = t * n, number + j - gather.step * t
                             g = load_inside(dy, i + at, place + at, out_length, 0.0)
-                            f = load_inside(other, o + at, place + at, out_length, 0.0)
-                            a = add(a, term(number + j - gather.step * t, g, f))
+                            a = add(a, term(tap, g, other, c, i + at, place + at, gather))
                 if gather.even:
                     store_inside(dx, out + k, zip_first(a, b), k, length)
                     store_inside(dx, out + k + 16, zip_last(a, b), k + 16, length)

@@ -173,6 +173,11 @@ def keep_last(v: Array, count: int) -> Array:
     return np.where(np.arange(WIDTH) < WIDTH - count, np.float32(0), v)
 
 
+def keep_first(v: Array, count: int) -> Array:
+    """Return the numbers, and 0 for all but the first `count`."""
+    return np.where(np.arange(WIDTH) < count, v, np.float32(0))
+
+
 def prefetch(row: Array, i: int) -> None:
     """Begin to fetch row[i] and its neighbours into the cache; i may lie beyond the end."""
 
@@ -419,6 +424,11 @@ def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
     start = builder.shuffle_vector(start, start, _lanes([0] * WIDTH))
     kept = builder.icmp_signed(">=", _lanes(range(WIDTH)), start)
     return builder.select(kept, v, _zero(v.type))
+
+
+@emits(keep_first, vector, VectorType, types.Integer)
+def _emit_keep_first(builder: Any, v: Any, count: Any) -> Any:
+    return builder.select(_inside(builder, count.type(0), count), v, _zero(v.type))
 
 
 @emits(prefetch, types.none, types.Array, types.Integer)

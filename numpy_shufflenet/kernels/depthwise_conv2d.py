@@ -1,22 +1,28 @@
-"""Depthwise convolution: the runs of all taps, multiplied and added up.
+"""Depthwise convolution: windows of 3x3 slide along rows (see `_depthwise_windows`).
 
-Every channel is copied into a plane with its border (see `_planes`), where the nine taps of a 3x3
-kernel are nine runs of numbers; one loop without a branch adds them up, and writes y once.
+For any others, and in float64, the runs of all taps are multiplied and added up. Every channel is
+copied into a plane with its border (see `_planes`), where the nine taps of a 3x3 kernel are nine
+runs of numbers; one loop without a branch adds them up, and writes y once.
 
 Backward, dw[i, j] is the inner product of dy and the run of tap (i, j). dx of stride 1 is a
 convolution again, of dy with the kernel turned by 180 degrees; of other strides, each run of dy is
 added to where it was read from.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._depthwise_windows import (
+    convolve_windows_jit,
+    correlate_windows_jit,
+    gather_through_taps_jit,
+)
+from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
     RUN,
@@ -28,8 +34,7 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
     write_rows_jit,
 )
-from numpy_shufflenet.kernels._slide import Slide, rows_of, slide_of, three, three_whole
-from numpy_shufflenet.kernels._vectors import add, fill, fma, scale, store, store_first
+from numpy_shufflenet.kernels._slide import Slide, slide_of
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
@@ -260,50 +265,6 @@ forward_channels_same_jit = compiled(forward_channels_same)
 backward_channels_jit = compiled(backward_channels)
 
 
-@register_jitable
-def weigh(
-    see: Any, x: Array, i: int, place: int, lengths: Any, slide: Slide, kernel: tuple[float, ...]
-) -> Array:
-    """Return the weighted sums of a block; kernel is nine weights and the bias."""
-    l0, l1, l2 = lengths
-    w0, w1, w2, w3, w4, w5, w6, w7, w8, b = kernel
-    x0, x1, x2 = see(x, i, place, l0, slide, 0.0)
-    top = fma(w2, x2, fma(w1, x1, fma(w0, x0, fill(b))))
-    x0, x1, x2 = see(x, i + slide.length, place, l1, slide, 0.0)
-    middle = fma(w5, x2, fma(w4, x1, scale(w3, x0)))
-    x0, x1, x2 = see(x, i + 2 * slide.length, place, l2, slide, 0.0)
-    bottom = fma(w8, x2, fma(w7, x1, scale(w6, x0)))
-    return add(add(top, middle), bottom)
-
-
-def convolve_windows(
-    x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
-) -> None:
-    """Compute the outputs y of channels first to last: 3x3 kernels w (c m, 9); x and y are flat."""
-    blocks = slide.blocks
-    m = w.shape[0] * slide.height * slide.length // x.size
-    for o in range(first * m, last * m):
-        w_o = w[o]
-        kernel = (
-            w_o[0], w_o[1], w_o[2], w_o[3], w_o[4], w_o[5], w_o[6], w_o[7], w_o[8], b[o],
-        )  # fmt: skip
-        for p in range(slide.out_height):
-            start, lengths = rows_of(slide, o // m, p)
-            l0, l1, l2 = lengths
-            out = (o * slide.out_height + p) * slide.out_length
-            for block in range(blocks.shape[0]):
-                k, place, count = blocks[block, 0], blocks[block, 1], blocks[block, 2]
-                i, ends = start + place, place + 2 * slide.n + 16
-                if place >= 0 and ends <= min(l0, l1, l2) and count == 16 and not slide.even:
-                    store(y, out + k, weigh(three_whole, x, i, place, lengths, slide, kernel))
-                else:
-                    a = weigh(three, x, i, place, lengths, slide, kernel)
-                    store_first(y, out + k, a, count)
-
-
-convolve_windows_jit = compiled(convolve_windows)
-
-
 class DepthwiseConv2dCache(NamedTuple):
     """What `depthwise_conv2d_backward` needs."""
 
@@ -372,11 +333,15 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
-    images = rows.reshape(c, h, width * n)
     kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
     dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(kernels)
+    db = gradients.sum(axis=(1, 2)) if has_bias else None
+    if m == 1 and (slide := slide_of(windows, n, rows.dtype)):
+        _slide_backward(gradients.ravel(), rows.ravel(), kernels, windows, slide, dx.ravel(), dw)
+        return as_image(dx, n, h, width), dw.reshape(w.shape), db
+    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
+    images = rows.reshape(c, h, width * n)
 
     def run(first: int, last: int) -> None:
         outputs = slice(first * m, last * m)
@@ -397,8 +362,27 @@ def depthwise_conv2d_backward(
         )
 
     share(c, run, work=4 * w[0].size * rows.size)
-    db = gradients.sum(axis=(1, 2)) if has_bias else None
     return as_image(dx, n, h, width), dw.reshape(w.shape), db
+
+
+def _slide_backward(
+    dy: Array, x: Array, w: Array, windows: Windows, slide: Slide, dx: Array, dw: Array
+) -> None:
+    """Compute dx and dw of 3x3 kernels, one a channel, where windows slide; all images are flat."""
+    turned = _turned(windows)
+    over_dy = slide_of(turned, slide.n, x.dtype) if turned else None
+    if over_dy:
+        kernels, shifts = np.ascontiguousarray(w[:, ::-1]), np.zeros(len(w), x.dtype)
+    gather = gather_of(windows, slide.n, x.dtype)
+
+    def run(first: int, last: int) -> None:
+        correlate_windows_jit(dy, x, slide, first, last, dw)
+        if over_dy:
+            convolve_windows_jit(dy, kernels, shifts, over_dy, first, last, dx)
+        else:
+            gather_through_taps_jit(dy, w, gather, first, last, dx)
+
+    share(len(w), run, work=4 * dy.size + 3 * dx.size)
 
 
 def _is_same(windows: Windows) -> bool:

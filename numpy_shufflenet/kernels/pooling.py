@@ -1,4 +1,7 @@
-"""Pooling: for each output row, one pass over the stream of each tap (see `_planes`).
+"""Pooling: windows of 3x3 slide along rows (see `_pool_windows`).
+
+Any others, and in float64, are taken from planes: for each output row, one pass over the stream of
+each tap (see `_planes`).
 
 The winner of a max pool is a small number a pixel, kept for backward; there each stream of dy is
 added to where it was read from, masked by the winner or scaled by the average's share.
@@ -8,13 +11,12 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._gather import Gather, gather_of, gather_windows
+from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows
 from numpy_shufflenet.kernels._planes import (
     Planes,
@@ -25,17 +27,13 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
     write_rows_jit,
 )
-from numpy_shufflenet.kernels._slide import Slide, apart, rows_of, slide_of, three
-from numpy_shufflenet.kernels._vectors import (
-    add,
-    choose_equal,
-    fill,
-    in_order,
-    larger,
-    load_inside,
-    scale,
-    store_first,
+from numpy_shufflenet.kernels._pool_windows import (
+    average_windows_jit,
+    gather_averages_jit,
+    gather_from_winners_jit,
+    largest_windows_jit,
 )
+from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels.depthwise_conv2d import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
@@ -173,116 +171,6 @@ def avg_pool_backward_channels(
         read_image_jit(plane, n, planes, dx[c])
 
 
-def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:
-    """Compute y, channels first to last, as `avg_pool_channels`; all arrays are flat."""
-    blocks, n, length, out_length = slide.blocks, slide.n, slide.length, slide.out_length
-    for c in range(first, last):
-        for p in range(slide.out_height):
-            start, lengths = rows_of(slide, c, p)
-            for m in range(blocks.shape[0]):
-                k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
-                i = start + place
-                s0 = s1 = s2 = fill(0.0)  # the three columns
-                if slide.even:
-                    for inside in lengths:
-                        s0 = add(s0, load_inside(x, i, place, inside, 0.0))
-                        s1 = add(s1, load_inside(x, i + 16, place + 16, inside, 0.0))
-                        i += length
-                    s0, s1, s2 = apart(s0, s1)
-                else:
-                    for inside in lengths:
-                        s0 = add(s0, load_inside(x, i, place, inside, 0.0))
-                        s1 = add(s1, load_inside(x, i + n, place + n, inside, 0.0))
-                        s2 = add(s2, load_inside(x, i + 2 * n, place + 2 * n, inside, 0.0))
-                        i += length
-                weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
-                o = (c * slide.out_height + p) * out_length + k
-                store_first(y, o, scale(weights, add(add(s0, s1), s2)), count)
-
-
-def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, winner: Array) -> None:
-    """Compute y and winner, channels first to last, as `max_pool_channels`; all arrays are flat.
-
-    Where a window has a NaN, or -inf only, its numbers are looked at one by one.
-    """
-    blocks, length = slide.blocks, slide.length
-    for c in range(first, last):
-        for p in range(slide.out_height):
-            start, (l0, l1, l2) = rows_of(slide, c, p)
-            out = (c * slide.out_height + p) * slide.out_length
-            for m in range(blocks.shape[0]):
-                k, place, count = out + blocks[m, 0], blocks[m, 1], blocks[m, 2]
-                i = start + place
-                x0, x1, x2 = three(x, i, place, l0, slide, -np.inf)
-                x3, x4, x5 = three(x, i + length, place, l1, slide, -np.inf)
-                x6, x7, x8 = three(x, i + 2 * length, place, l2, slide, -np.inf)
-                top, any_top = larger(larger(x0, x1), x2), add(add(x0, x1), x2)
-                middle, any_middle = larger(larger(x3, x4), x5), add(add(x3, x4), x5)
-                bottom, any_bottom = larger(larger(x6, x7), x8), add(add(x6, x7), x8)
-                best = larger(larger(top, middle), bottom)
-                if in_order(best, add(add(any_top, any_middle), any_bottom), count):
-                    win = choose_equal(x7, best, fill(7.0), fill(8.0))
-                    win = choose_equal(x6, best, fill(6.0), win)
-                    win = choose_equal(x5, best, fill(5.0), win)
-                    win = choose_equal(x4, best, fill(4.0), win)
-                    win = choose_equal(x3, best, fill(3.0), win)
-                    win = choose_equal(x2, best, fill(2.0), win)
-                    win = choose_equal(x1, best, fill(1.0), win)
-                    win = choose_equal(x0, best, fill(0.0), win)
-                    store_first(y, k, best, count)
-                    store_first(winner, k, win, count)
-                else:
-                    for lane in range(count):
-                        largest_jit(x, slide, c, p, m, lane, y, winner)
-
-
-def largest(
-    x: Array, slide: Slide, c: int, p: int, m: int, lane: int, y: Array, winner: Array
-) -> None:
-    """Compute one output, of block m of row p: the first tap inside wins, or whatever beats it."""
-    start, lengths = rows_of(slide, c, p)
-    k = (c * slide.out_height + p) * slide.out_length + slide.blocks[m, 0] + lane
-    left = slide.blocks[m, 1] + (2 * lane if slide.even else lane)
-    tap, best, win = 0, x.dtype.type(-np.inf), -1
-    for length in lengths:
-        for j in range(3):
-            place = left + j * slide.n
-            if 0 <= place < length:
-                value = x[start + place]
-                if win < 0 or value > best or value != value:
-                    best, win = value, tap
-            tap += 1
-        start += slide.length
-    y[k], winner[k] = best, win
-
-
-largest_jit = compiled(largest)
-
-
-@register_jitable
-def _if_it_won(number: int, dy: Array, winner: Array) -> Array:
-    return choose_equal(fill(np.float32(number)), winner, dy, fill(0.0))
-
-
-@register_jitable
-def _weighed(number: int, dy: Array, weight: Array) -> Array:
-    return scale(weight, dy)
-
-
-def largest_windows_backward(
-    dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
-) -> None:
-    """Compute dx, channels first to last, as `max_pool_backward_channels`."""
-    gather_windows(_if_it_won, dy, winner, False, gather, first, last, dx)
-
-
-def average_windows_backward(
-    dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
-) -> None:
-    """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
-    gather_windows(_weighed, dy, weight, True, gather, first, last, dx)
-
-
 def add_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n)."""
     for c in range(x.shape[0]):
@@ -305,14 +193,10 @@ def spread_pixels(dy: Array, dx: Array) -> None:
                 dx[c, k, i] = dy[c, i]
 
 
-largest_windows_jit = compiled(largest_windows)
-largest_windows_backward_jit = compiled(largest_windows_backward)
-average_windows_backward_jit = compiled(average_windows_backward)
 add_pixels_jit = compiled(add_pixels)
 spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
 max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
-average_windows_jit = compiled(average_windows)
 avg_pool_channels_jit = compiled(avg_pool_channels)
 avg_pool_backward_channels_jit = compiled(avg_pool_backward_channels)
 
@@ -340,7 +224,7 @@ def max_pool2d_forward(
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         a, out = rows.ravel(), (y.ravel(), winner.ravel())
-        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=6 * y.size)
+        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=9 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n)
     images = rows.reshape(c, h, w * n)
@@ -372,7 +256,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     dx, rows, winners = empty((c, h, w * n), dtype), as_rows(dy), as_rows(winner)
     if gather := gather_of(windows, n, dtype):
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: largest_windows_backward_jit(*operands, i, j, out), work=2 * dx.size)
+        share(c, lambda i, j: gather_from_winners_jit(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n)
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
@@ -447,7 +331,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
     if gather := gather_of(windows, n, weight.dtype):
         operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: average_windows_backward_jit(*operands, i, j, out), work=dx.size)
+        share(c, lambda i, j: gather_averages_jit(*operands, i, j, out), work=dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)

@@ -78,6 +78,7 @@ def every_second(x, y, i):
 def store_first(x, y, i):
     v.store_first(y, 2, v.load(x, i), min(i, W))
     v.store_inside(y, W, v.load(x, i), i - 9, 6)
+    v.store(y, 2 * W, v.keep_first(v.load(x, i), i))
 
 
 def choices(x, y, i):

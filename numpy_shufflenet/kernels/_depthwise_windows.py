@@ -1,0 +1,129 @@
+"""Depthwise convolution of 3x3 whose windows slide along rows (see `_slide`, `_gather`).
+
+Forward, a block of 16 outputs is nine multiply-adds of what it sees. Backward, dw[i, j] adds up dy
+times what its tap sees, and dx is gathered through the taps.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._gather import Gather, gather_windows
+from numpy_shufflenet.kernels._slide import Slide, Three, rows_of, three, three_whole
+from numpy_shufflenet.kernels._vectors import (
+    add,
+    add_up,
+    fill,
+    fma,
+    keep_first,
+    load_inside,
+    scale,
+    store,
+    store_first,
+)
+
+
+@register_jitable
+def weigh(
+    see: Any, x: Array, i: int, place: int, lengths: Any, slide: Slide, kernel: tuple[float, ...]
+) -> Array:
+    """Return the weighted sums of a block; kernel is nine weights and the bias."""
+    l0, l1, l2 = lengths
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, b = kernel
+    x0, x1, x2 = see(x, i, place, l0, slide, 0.0)
+    top = fma(w2, x2, fma(w1, x1, fma(w0, x0, fill(b))))
+    x0, x1, x2 = see(x, i + slide.length, place, l1, slide, 0.0)
+    middle = fma(w5, x2, fma(w4, x1, scale(w3, x0)))
+    x0, x1, x2 = see(x, i + 2 * slide.length, place, l2, slide, 0.0)
+    bottom = fma(w8, x2, fma(w7, x1, scale(w6, x0)))
+    return add(add(top, middle), bottom)
+
+
+def convolve_windows(
+    x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
+) -> None:
+    """Compute the outputs y of channels first to last: 3x3 kernels w (c m, 9); x and y are flat."""
+    blocks = slide.blocks
+    m = w.shape[0] * slide.height * slide.length // x.size
+    for o in range(first * m, last * m):
+        w_o = w[o]
+        kernel = (
+            w_o[0], w_o[1], w_o[2], w_o[3], w_o[4], w_o[5], w_o[6], w_o[7], w_o[8], b[o],
+        )  # fmt: skip
+        for p in range(slide.out_height):
+            start, lengths = rows_of(slide, o // m, p)
+            l0, l1, l2 = lengths
+            out = (o * slide.out_height + p) * slide.out_length
+            for block in range(blocks.shape[0]):
+                k, place, count = blocks[block, 0], blocks[block, 1], blocks[block, 2]
+                i, ends = start + place, place + 2 * slide.n + 16
+                if place >= 0 and ends <= min(l0, l1, l2) and count == 16 and not slide.even:
+                    store(y, out + k, weigh(three_whole, x, i, place, lengths, slide, kernel))
+                else:
+                    a = weigh(three, x, i, place, lengths, slide, kernel)
+                    store_first(y, out + k, a, count)
+
+
+def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:
+    """Compute dw (c, 9) of channels first to last: inner products of dy and what taps see.
+
+    About 64 blocks are added up in float32, their sums in float64. dy and x are flat.
+    """
+    blocks, length, zero = slide.blocks, slide.length, fill(0.0)
+    often = 1 + 64 // blocks.shape[0]  # rows
+    total = np.zeros(9)
+    for c in range(first, last):
+        total[:] = 0
+        for begin in range(0, slide.out_height, often):
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = zero
+            for p in range(begin, min(begin + often, slide.out_height)):
+                start, (l0, l1, l2) = rows_of(slide, c, p)
+                out = (c * slide.out_height + p) * slide.out_length
+                for m in range(blocks.shape[0]):
+                    k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
+                    g, i = load_inside(dy, out + k, 0, count, 0.0), start + place
+                    x0, x1, x2 = three_first(x, i, place, l0, slide, count)
+                    s0, s1, s2 = fma(g, x0, s0), fma(g, x1, s1), fma(g, x2, s2)
+                    x0, x1, x2 = three_first(x, i + length, place, l1, slide, count)
+                    s3, s4, s5 = fma(g, x0, s3), fma(g, x1, s4), fma(g, x2, s5)
+                    x0, x1, x2 = three_first(x, i + 2 * length, place, l2, slide, count)
+                    s6, s7, s8 = fma(g, x0, s6), fma(g, x1, s7), fma(g, x2, s8)
+            total[0] += add_up(s0)
+            total[1] += add_up(s1)
+            total[2] += add_up(s2)
+            total[3] += add_up(s3)
+            total[4] += add_up(s4)
+            total[5] += add_up(s5)
+            total[6] += add_up(s6)
+            total[7] += add_up(s7)
+            total[8] += add_up(s8)
+        dw[c] = total
+
+
+@register_jitable
+def three_first(x: Array, i: int, place: int, length: int, slide: Slide, count: int) -> Three:
+    """Return `three`, and 0 beyond the first `count`: 0 times what lies there could be NaN."""
+    a, b, c = three(x, i, place, length, slide, 0.0)
+    return keep_first(a, count), keep_first(b, count), keep_first(c, count)
+
+
+@register_jitable
+def _through_tap(
+    tap: int, dy: Array, w: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    return scale(w[c, tap], dy)
+
+
+def gather_through_taps(
+    dy: Array, w: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx of channels first to last for kernels w (c, 9); dy and dx are flat."""
+    gather_windows(_through_tap, dy, w, gather, first, last, dx)
+
+
+convolve_windows_jit = compiled(convolve_windows)
+correlate_windows_jit = compiled(correlate_windows)
+gather_through_taps_jit = compiled(gather_through_taps)

@@ -1,0 +1,166 @@
+"""Pools of 3x3 whose windows slide along rows, and gather gradients (see `_slide`, `_gather`).
+
+The maximum of 16 windows comes first, and then the tap that it came from: of those that are equal
+to it, the first. All arrays are flat, but for tables.
+"""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._gather import Gather, gather_windows
+from numpy_shufflenet.kernels._slide import Slide, apart, rows_of, three
+from numpy_shufflenet.kernels._vectors import (
+    add,
+    choose_equal,
+    fill,
+    in_order,
+    larger,
+    load_inside,
+    scale,
+    store_first,
+)
+
+
+@register_jitable
+def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> None:
+    """Compute a channel of a single image with stride 2, from top to bottom, block by block.
+
+    Rows are added up before columns are taken apart. The last row of a window is the first one of
+    the next.
+    """
+    length, out_length = slide.length, slide.out_length
+    for m in range(slide.blocks.shape[0]):
+        k, place, count = slide.blocks[m, 0], slide.blocks[m, 1], slide.blocks[m, 2]
+        start, (l0, _, _) = rows_of(slide, c, 0)
+        i, o = start + place, c * slide.out_height * out_length + k
+        a = load_inside(x, i, place, l0, 0.0)
+        b = load_inside(x, i + 16, place + 16, l0, 0.0)
+        for p in range(slide.out_height):
+            _, (_, l1, l2) = rows_of(slide, c, p)
+            i += length
+            s0 = add(a, load_inside(x, i, place, l1, 0.0))
+            s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
+            i += length
+            a = load_inside(x, i, place, l2, 0.0)
+            b = load_inside(x, i + 16, place + 16, l2, 0.0)
+            left, middle, right = apart(add(s0, a), add(s1, b))
+            weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
+            store_first(y, o, scale(weights, add(add(left, middle), right)), count)
+            o += out_length
+
+
+def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:
+    """Compute y, channels first to last, as `avg_pool_channels`; all arrays are flat."""
+    blocks, length, out_length = slide.blocks, slide.length, slide.out_length
+    for c in range(first, last):
+        if slide.even and slide.stride == 2:
+            average_plane(x, weight, slide, c, y)
+            continue
+        for p in range(slide.out_height):
+            start, lengths = rows_of(slide, c, p)
+            for m in range(blocks.shape[0]):
+                k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
+                i = start + place
+                s0 = s1 = s2 = fill(0.0)  # the three columns
+                for inside in lengths:
+                    x0, x1, x2 = three(x, i, place, inside, slide, 0.0)
+                    s0, s1, s2 = add(s0, x0), add(s1, x1), add(s2, x2)
+                    i += length
+                weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
+                o = (c * slide.out_height + p) * out_length + k
+                store_first(y, o, scale(weights, add(add(s0, s1), s2)), count)
+
+
+def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, winner: Array) -> None:
+    """Compute y and winner, channels first to last, as `max_pool_channels`; all arrays are flat.
+
+    Where a window has a NaN, or -inf only, its numbers are looked at one by one.
+    """
+    blocks, length = slide.blocks, slide.length
+    for c in range(first, last):
+        for p in range(slide.out_height):
+            start, (l0, l1, l2) = rows_of(slide, c, p)
+            out = (c * slide.out_height + p) * slide.out_length
+            for m in range(blocks.shape[0]):
+                k, place, count = out + blocks[m, 0], blocks[m, 1], blocks[m, 2]
+                i = start + place
+                x0, x1, x2 = three(x, i, place, l0, slide, -np.inf)
+                x3, x4, x5 = three(x, i + length, place, l1, slide, -np.inf)
+                x6, x7, x8 = three(x, i + 2 * length, place, l2, slide, -np.inf)
+                top, any_top = larger(larger(x0, x1), x2), add(add(x0, x1), x2)
+                middle, any_middle = larger(larger(x3, x4), x5), add(add(x3, x4), x5)
+                bottom, any_bottom = larger(larger(x6, x7), x8), add(add(x6, x7), x8)
+                best = larger(larger(top, middle), bottom)
+                if in_order(best, add(add(any_top, any_middle), any_bottom), count):
+                    win = choose_equal(x7, best, fill(7.0), fill(8.0))
+                    win = choose_equal(x6, best, fill(6.0), win)
+                    win = choose_equal(x5, best, fill(5.0), win)
+                    win = choose_equal(x4, best, fill(4.0), win)
+                    win = choose_equal(x3, best, fill(3.0), win)
+                    win = choose_equal(x2, best, fill(2.0), win)
+                    win = choose_equal(x1, best, fill(1.0), win)
+                    win = choose_equal(x0, best, fill(0.0), win)
+                    store_first(y, k, best, count)
+                    store_first(winner, k, win, count)
+                else:
+                    for lane in range(count):
+                        largest_jit(x, slide, c, p, m, lane, y, winner)
+
+
+def largest(
+    x: Array, slide: Slide, c: int, p: int, m: int, lane: int, y: Array, winner: Array
+) -> None:
+    """Compute one output, of block m of row p: the first tap inside wins, or whatever beats it."""
+    start, lengths = rows_of(slide, c, p)
+    k = (c * slide.out_height + p) * slide.out_length + slide.blocks[m, 0] + lane
+    left = slide.blocks[m, 1] + (2 * lane if slide.even else lane)
+    tap, best, win = 0, x.dtype.type(-np.inf), -1
+    for length in lengths:
+        for j in range(3):
+            place = left + j * slide.n
+            if 0 <= place < length:
+                value = x[start + place]
+                if win < 0 or value > best or value != value:
+                    best, win = value, tap
+            tap += 1
+        start += slide.length
+    y[k], winner[k] = best, win
+
+
+@register_jitable
+def _if_it_won(
+    tap: int, dy: Array, winner: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    won = load_inside(winner, i, place, gather.out_length, 0.0)
+    return choose_equal(fill(np.float32(tap)), won, dy, fill(0.0))
+
+
+@register_jitable
+def _weighed(
+    tap: int, dy: Array, weight: Array, c: int, i: int, place: int, gather: Gather
+) -> Array:
+    i -= c * gather.out_height * gather.out_length  # the weights are those of one channel
+    return scale(load_inside(weight, i, place, gather.out_length, 0.0), dy)
+
+
+def gather_from_winners(
+    dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx, channels first to last, as `max_pool_backward_channels`."""
+    gather_windows(_if_it_won, dy, winner, gather, first, last, dx)
+
+
+def gather_averages(
+    dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
+) -> None:
+    """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
+    gather_windows(_weighed, dy, weight, gather, first, last, dx)
+
+
+largest_jit = compiled(largest)
+largest_windows_jit = compiled(largest_windows)
+gather_from_winners_jit = compiled(gather_from_winners)
+gather_averages_jit = compiled(gather_averages)
+average_windows_jit = compiled(average_windows)
