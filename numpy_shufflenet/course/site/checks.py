@@ -44,7 +44,12 @@ def problems_of(site: Path) -> list[str]:
     site : Path
         The folder with index.html.
     """
-    pages = {path: _read(path) for path in site.rglob("*.html") if ELSEWHERE not in path.parts}
+    site = site.resolve()
+    pages = {
+        path: _read(path)
+        for path in site.rglob("*.html")
+        if ELSEWHERE not in path.relative_to(site).parts
+    }
     found = [
         f"{path.relative_to(site)} {problem}"
         for path, page in sorted(pages.items())
