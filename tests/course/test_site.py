@@ -264,12 +264,14 @@ def test_the_checker_sees(tmp_path, html, problem):
     assert problem in found
 
 
-def test_the_checker_lets_pass_what_is_right(tmp_path):
+def test_the_checker_lets_pass_what_is_right(tmp_path, monkeypatch):
     (tmp_path / "index.html").write_text(
         "<h1 id='top'>A</h1><a href='#top'>up</a><a href='index.html#top'>up</a>"
         "<a href='https://example.org/'>out</a><img src='data:image/png;base64,'>"
         "<svg style='fill: url(#g)'></svg>"
     )
     assert checks.problems_of(tmp_path) == []
+    monkeypatch.chdir(tmp_path.parent)
+    assert checks.problems_of(tmp_path.relative_to(tmp_path.parent)) == []
     (tmp_path / "a.css").write_text("@import 'https://example.org/font.css';")
     assert len(checks.problems_of(tmp_path)) == 1
