@@ -6,7 +6,7 @@ examples:
   numpy-shufflenet bench --only operation
 
 both contenders take turns, and what counts is the ratio, pair by pair: above 1, we are faster;
-each must compute the same result before it is timed; --full takes about half an hour
+each must compute the same result before it is timed; --full takes about 5 minutes
 """
 
 import argparse
