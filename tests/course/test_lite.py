@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from peers import need
@@ -44,10 +45,11 @@ def test_the_wheel_is_whole_and_works_where_nothing_is_installed(tmp_path):
     assert run.stdout.startswith(str(wheel)), run.stderr
 
 
-def test_the_application_holds_the_lesson_and_the_wheel(tmp_path):
+def test_the_application_holds_the_lesson_and_the_wheel(tmp_path, monkeypatch):
     lesson = lessons()[0]
     write(student(lesson), tmp_path / f"{lesson.name}.ipynb")
-    out = tmp_path / "lite"
+    monkeypatch.chdir(tmp_path)
+    out = Path("lite")  # relative, as on the command line
     lite.build([tmp_path / f"{lesson.name}.ipynb"], out)
     notebook = json.loads((out / f"files/{lesson.name}.ipynb").read_text("utf-8"))
     assert notebook["cells"][0]["source"] == lite.SETUP

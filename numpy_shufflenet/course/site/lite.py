@@ -48,19 +48,10 @@ def build(notebooks: Sequence[Path], out: Path) -> None:
         for path in notebooks:
             (contents / path.name).write_text(_with_setup(path), "utf-8")
         wheel = write_wheel(Path(folder))
-        command = [
-            *(
-                sys.executable,
-                "-m",
-                "jupyterlite_core",
-                "build",
-                "--apps",
-                "lab",
-                "--no-sourcemaps",
-            ),
-            *("--lite-dir", folder, "--contents", str(contents), "--output-dir", str(out)),
-            *("--piplite-wheels", str(wheel)),
-        ]
+        command = [sys.executable, "-m", "jupyterlite_core", "build"]
+        command += ["--apps", "lab", "--no-sourcemaps", "--lite-dir", folder]
+        command += ["--contents", str(contents), "--piplite-wheels", str(wheel)]
+        command += ["--output-dir", str(out.resolve())]  # it runs in another folder
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f"JupyterLite failed:\n{run.stdout}\n{run.stderr}")
