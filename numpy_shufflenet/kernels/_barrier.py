@@ -1,10 +1,11 @@
-"""Where threads of compiled code meet: nobody goes on before all have come.
+"""How threads wait for each other in compiled code: by looking, again and again.
 
-To wait for each other through the operating system costs more than most instructions of a network
-take. Here a thread that is early looks again and again, which is over in a moment if the others are
-at work; if they are not, because the processor is busy with something else, it makes room for them.
+To wait through the operating system costs more than most pieces of a network take. Looking is over
+in a moment if the others are at work; if they are not, because the processor is busy with something
+else, a thread makes room for them, or stops looking and sleeps.
 """
 
+import platform
 import sys
 import time
 from typing import Any
@@ -13,10 +14,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import register_jitable
 
+from numpy_shufflenet import _threads
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._emit import call, emits
 
 PATIENCE = 2000  # looks, before others are let go first
+LOOKS = 1 << 13  # about 0.2 ms: a training step gives threads something to do every 0.1 ms
 
 
 @register_jitable
@@ -28,6 +32,23 @@ def meet(arrivals: Array, count: int) -> None:
         looks += 1
         if looks > PATIENCE:
             make_room()
+
+
+def look(arrivals: Array, count: int) -> None:
+    """Wait until `count` arrivals are counted in arrivals[0], but not for long."""
+    for _ in range(LOOKS):
+        if arrived(arrivals) >= count:
+            return
+        relax()
+
+
+look_jit = compiled(look)
+
+
+def arrive_and_look(own: Array, arrivals: Array, count: int) -> None:
+    """Arrive at one place, and then look at another one."""
+    arrive(own)
+    look_jit(arrivals, count)
 
 
 def arrive(arrivals: Array) -> None:
@@ -43,6 +64,10 @@ def arrived(arrivals: Array) -> Any:
 def make_room() -> None:
     """Let another thread have this processor, if one waits for it."""
     time.sleep(0)
+
+
+def relax() -> None:
+    """Tell the processor that this thread is only waiting."""
 
 
 # What they become in compiled code
@@ -62,3 +87,13 @@ def _emit_arrived(builder: Any, arrivals: Any) -> Any:
 def _emit_make_room(builder: Any) -> None:
     name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
     call(builder, name, ir.FunctionType(ir.IntType(32), []), [])
+
+
+@emits(relax, types.none)
+def _emit_relax(builder: Any) -> None:
+    if platform.machine() in ("x86_64", "AMD64"):
+        call(builder, "llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), []), [])
+
+
+arrive_and_look_jit = compiled(arrive_and_look)
+_threads.look_by(look_jit, arrive_and_look_jit)
