@@ -25,8 +25,8 @@ from threadpoolctl import ThreadpoolController
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
-WAKE = 1 << 18  # steps that the calling thread does before another one has started
+WORTH_SHARING = 1 << 18  # steps of a loop: with less, waking another thread costs what it saves
+WAKE = 1 << 16  # steps that the calling thread does before another one has started
 
 _inside = threading.local()  # .share: this thread works on a share already
 
