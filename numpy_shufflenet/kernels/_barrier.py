@@ -21,6 +21,7 @@ from numpy_shufflenet.kernels._emit import call, emits
 
 PATIENCE = 2000  # looks, before others are let go first
 LOOKS = 1 << 13  # about 0.2 ms: a training step gives threads something to do every 0.1 ms
+MOMENT = 1 << 7  # looks, about 3 us
 
 
 @register_jitable
@@ -46,9 +47,15 @@ look_jit = compiled(look)
 
 
 def arrive_and_look(own: Array, arrivals: Array, count: int) -> None:
-    """Arrive at one place, and then look at another one."""
+    """Arrive at one place, look at another one, and give whoever arrived there a moment.
+
+    By then it is in compiled code too, and has let go of the interpreter's lock; to wait for that
+    would be to sleep.
+    """
     arrive(own)
     look_jit(arrivals, count)
+    for _ in range(MOMENT):
+        relax()
 
 
 def arrive(arrivals: Array) -> None:
