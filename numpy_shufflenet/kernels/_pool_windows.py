@@ -20,6 +20,9 @@ from numpy_shufflenet.kernels._vectors import (
     load_inside,
     scale,
     store_first,
+    store_inside,
+    zip_first,
+    zip_last,
 )
 
 
@@ -164,11 +167,49 @@ def gather_from_winners(
     gather_windows(_if_it_won, dy, winner, gather, first, last, dx)
 
 
+@register_jitable
+def spread_plane(dy: Array, weight: Array, gather: Gather, c: int, dx: Array) -> None:
+    """Compute dx of a channel of a single image with stride 2: the transpose of `average_plane`.
+
+    Output row p gives the same to rows 2 p, 2 p + 1 and 2 p + 2 of the bordered image; the last
+    one is also the first of the next.
+    """
+    length, out_length, top = gather.length, gather.out_length, gather.top
+    for m in range(gather.blocks.shape[0]):
+        k, place = gather.blocks[m, 0], gather.blocks[m, 1]
+        i, j = c * gather.out_height * out_length + place, place
+        out = (c * gather.height - top) * length + k
+        last_a = last_b = fill(0.0)
+        for p in range(gather.out_height + 1):
+            a = b = fill(0.0)  # what pixels of even and of odd columns get
+            if p < gather.out_height:
+                b = _weighed_row(dy, i, weight, j, place, out_length)
+                a = add(b, _weighed_row(dy, i - 1, weight, j - 1, place - 1, out_length))
+            for row in range(2):
+                if 0 <= 2 * p + row - top < gather.height:
+                    g, h = (a, b) if row else (add(a, last_a), add(b, last_b))
+                    store_inside(dx, out, zip_first(g, h), k, length)
+                    store_inside(dx, out + 16, zip_last(g, h), k + 16, length)
+                out += length
+            last_a, last_b = a, b
+            i, j = i + out_length, j + out_length
+
+
+@register_jitable
+def _weighed_row(dy: Array, i: int, weight: Array, j: int, place: int, length: int) -> Array:
+    g = load_inside(dy, i, place, length, 0.0)
+    return scale(load_inside(weight, j, place, length, 0.0), g)
+
+
 def gather_averages(
     dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
     """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
-    gather_windows(_weighed, dy, weight, gather, first, last, dx)
+    if gather.even and gather.stride == 2:
+        for c in range(first, last):
+            spread_plane(dy, weight, gather, c, dx)
+    else:
+        gather_windows(_weighed, dy, weight, gather, first, last, dx)
 
 
 largest_jit = compiled(largest)

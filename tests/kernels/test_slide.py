@@ -87,3 +87,29 @@ def test_plain_kernels_run_as_python(n):
     _pool_windows.gather_from_winners(gradients, winner.ravel(), gather, 0, 2, dx.ravel())
     found = dx.transpose(3, 0, 1, 2)
     np.testing.assert_allclose(found, operation.backward("ops")(dy, cache), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 9])
+def test_plain_averages_run_as_python(n):
+    x = image(n, 2, 5, 9, special=False)
+    settings = {"stride": 2, "padding": ((0, 1), (2, 1)), "count_include_pad": False}
+    expected, cache = OPERATIONS["avg_pool2d"].forward("ops")(x, 3, **settings)
+    slide = slide_of(cache.windows, n, x.dtype)
+    gather = gather_of(cache.windows, n, x.dtype)
+    if slide is None:
+        pytest.skip("this processor has no masks")
+    rows, (oh, ow) = as_rows(x).ravel(), cache.windows.output
+    weight = np.repeat(cache.share, n, axis=1).ravel()
+    y, dx = np.empty((2, oh, ow, n), np.float32), np.empty((2, 5, 9, n), np.float32)
+    _pool_windows.average_windows(rows, weight, slide, 0, 2, y.ravel())
+    np.testing.assert_allclose(y.transpose(3, 0, 1, 2), expected, rtol=1e-5, atol=1e-6)
+
+    dy = cotangent_like(expected, np.random.default_rng(0))
+    dy[0, 0, 0, 0], dy[0, 1, 1, 2] = np.inf, np.nan
+    gradients = as_rows(backend.channel_major(dy)).ravel()
+    _pool_windows.gather_averages(gradients, weight, gather, 0, 2, dx.ravel())
+    backward = OPERATIONS["avg_pool2d"].backward
+    found = dx.transpose(3, 0, 1, 2)
+    np.testing.assert_allclose(found, backward("ops")(dy, cache), rtol=1e-5, atol=1e-6)
+    _, fast = OPERATIONS["avg_pool2d"].forward("kernels")(x, 3, **settings)
+    np.testing.assert_allclose(backward("kernels")(dy, fast), found, rtol=1e-5, atol=1e-6)
