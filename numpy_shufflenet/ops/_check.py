@@ -51,6 +51,8 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 
 def is_integer(value: Any) -> bool:
     """True for Python and NumPy integers, and not for True and False."""
+    if type(value) is int:
+        return True
     return isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
 
 
@@ -99,6 +101,8 @@ def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def is_sequence(value: Any) -> bool:
     """True for tuples, lists and arrays of at least one dimension, and not for strings."""
+    if isinstance(value, tuple | list):
+        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str)

@@ -6,6 +6,7 @@ That is a strided slice, so "every output through tap (i, j)" is a view that cos
 and an operation over windows is a loop over its few taps.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -72,9 +73,19 @@ def windows_over(
 
     Output sizes are rounded down, as in PyTorch: rows that no window reaches are not used.
     """
-    stride, dilation = as_pair("stride", stride), as_pair("dilation", dilation)
-    padding = as_padding(padding)
-    size = (x.shape[2], x.shape[3])
+    sides, size = as_padding(padding), (x.shape[2], x.shape[3])
+    return _fit(size, kernel, as_pair("stride", stride), sides, as_pair("dilation", dilation))
+
+
+@functools.lru_cache(maxsize=256)
+def _fit(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[tuple[int, int], tuple[int, int]],
+    dilation: tuple[int, int],
+) -> Windows:
+    """Work out the windows from what was checked one by one."""
     output = []
     for axis, name in enumerate(("height", "width")):
         before, after = padding[axis]
