@@ -18,7 +18,15 @@ from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
+LINE = 16  # numbers in a line of the cache
 MOST_ALONE = 8  # runs on one thread, before threads try to run together again
+
+
+def aligned_zeros(count: int) -> Array:
+    """Return so many zeros, from where a line of the cache starts: no vector lies across two."""
+    room = np.zeros(count + LINE, np.float32)
+    start = -room.ctypes.data // room.itemsize % LINE
+    return room[start : start + count]
 
 
 class _Room:
@@ -26,14 +34,14 @@ class _Room:
 
     def __init__(self, program: Program):
         self.program = program
-        self.memory = np.zeros(program.memory, np.float32)
+        self.memory = aligned_zeros(program.memory)
         self.scratch: list[Array] = []  # of each thread
         self.arrivals = np.zeros(1, np.int64)
 
     def prepare(self, threads: int) -> None:
         """Make ready for one run on so many threads."""
         while len(self.scratch) < threads:
-            self.scratch.append(np.zeros(self.program.scratch, np.float32))
+            self.scratch.append(aligned_zeros(self.program.scratch))
         self.arrivals[0] = 0
 
     def run(self, images: Array, thread: int, threads: int) -> None:
