@@ -55,11 +55,6 @@ def load_kept(row: Array, i: int, mask: int, outside: float) -> Array:
     return np.where(mask >> np.arange(WIDTH) & 1, load(row, i), np.float32(outside))
 
 
-def load_even_kept(row: Array, i: int, mask: int, outside: float) -> Array:
-    """Return row[i], row[i + 2], ..., as `load_even` does, and outside, as `load_kept` does."""
-    return np.where(mask >> np.arange(WIDTH) & 1, load_even(row, i), np.float32(outside))
-
-
 def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
     """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
 
@@ -275,11 +270,6 @@ def _keep(builder: Any, mask: Any, v: Any, outside: Any) -> Any:
 @emits(load_kept, vector, types.Array, types.Integer, types.Integer, types.Float)
 def _emit_load_kept(builder: Any, data: Any, i: Any, mask: Any, outside: Any) -> Any:
     return _keep(builder, mask, _emit_load(builder, data, i), outside)
-
-
-@emits(load_even_kept, vector, types.Array, types.Integer, types.Integer, types.Float)
-def _emit_load_even_kept(builder: Any, data: Any, i: Any, mask: Any, outside: Any) -> Any:
-    return _keep(builder, mask, _emit_load_even(builder, data, i), outside)
 
 
 def _inside(builder: Any, place: Any, length: Any) -> Any:

@@ -20,9 +20,10 @@ ADD, RELU, MEAN, LINEAR, SCALE = range(6, 11)
 # Where it says what: columns of the program. CUT is 1 if it ends in a ReLU, STEP is how far the
 # output of the next image is, if planes that it writes hold several.
 OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, STEP, CUT, OPTION = range(10)
-SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, TOP, LEFT = range(10, 20)
-READS, MAKES, BORDERS = 20, 21, 22  # places of features, and of a table of borders
-COLUMNS = 23
+SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, TOP = range(10, 18)
+READS, MAKES = 18, 19  # places of features
+BORDERS, SPANS = 20, 21  # tables of which neighbours pixels have, and of what taps meet in a row
+COLUMNS = 22
 
 BLOCK = 6  # planes of a product that are computed at once: their sums stay in registers
 # Where a block of a product says what: weights, bias, a list of the planes that it reads (taps) and

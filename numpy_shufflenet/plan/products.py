@@ -28,14 +28,12 @@ from numpy_shufflenet.plan.layout import (
     CUT,
     DEPTH,
     DILATION_H,
-    DILATION_W,
     FILTERED,
     FILTERS,
     IN_H,
     IN_W,
     KH,
     KW,
-    LEFT,
     OPTION,
     OUT_H,
     OUT_W,
@@ -43,6 +41,7 @@ from numpy_shufflenet.plan.layout import (
     ROWS,
     SHORTCUTS,
     SOURCES,
+    SPANS,
     STEP,
     STRIDE_H,
     STRIDE_W,
@@ -195,17 +194,16 @@ def convolution(
 def gather(instruction: Array, arrays: Arrays, image: int, row: int) -> None:
     """Copy what each tap of the window meets along one row of the output; zeros in the border."""
     h, w, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_W]
-    memory, scratch = arrays.memory, arrays.scratch
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     stride = instruction[STRIDE_W]
     to = 0
     for channel in range(instruction[CHANNELS]):
-        plane = arrays.tables[instruction[SOURCES] + channel] + image * h * w
+        plane = tables[instruction[SOURCES] + channel] + image * h * w
         for i in range(instruction[KH]):
             y = row * instruction[STRIDE_H] + i * instruction[DILATION_H] - instruction[TOP]
             for j in range(instruction[KW]):
-                x = j * instruction[DILATION_W] - instruction[LEFT]  # that column 0 meets
-                first = min(ow, max(0, (stride - 1 - x) // stride))
-                last = min(ow, max(first, (w - 1 - x) // stride + 1))
+                span = instruction[SPANS] + 3 * j  # what column 0 meets, and the columns inside
+                x, first, last = tables[span], tables[span + 1], tables[span + 2]
                 if y < 0 or y >= h:
                     first, last = ow, ow
                 start = plane + y * w + x

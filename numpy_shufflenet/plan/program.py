@@ -142,16 +142,17 @@ class _Assembler:
         self.scratch = max(self.scratch, len(taps) * pitch)
         sources = self._note(self._planes(node.inputs))
         blocks = self._blocks(node, taps.reshape(settings["groups"], -1), self._planes_of(node))
-        places = (layout.STRIDE_H, layout.STRIDE_W), (layout.DILATION_H, layout.DILATION_W)
+        places = layout.STRIDE_H, layout.STRIDE_W
         return {
             **self._columns(layout.CONVOLUTION, node.inputs[0].node, node, *blocks),
             layout.SOURCES: sources,
+            layout.SPANS: self._spans(node),
             layout.CHANNELS: len(node.inputs),
             layout.KH: kh,
             layout.KW: kw,
-            **dict(zip(places[0], settings["stride"], strict=True)),
-            **dict(zip(places[1], settings["dilation"], strict=True)),
-            **dict(zip((layout.TOP, layout.LEFT), settings["padding"], strict=True)),
+            **dict(zip(places, settings["stride"], strict=True)),
+            layout.DILATION_H: settings["dilation"][0],
+            layout.TOP: settings["padding"][0],
         }
 
     def _product(self, node: Node) -> dict[int, int]:
@@ -300,6 +301,16 @@ class _Assembler:
         if node not in self.together:
             return 0
         return round_up(node.channels) if node.kind in FEATURES else node.h * node.w
+
+    def _spans(self, node: Node) -> int:
+        """Note for each tap in a row what column 0 of the output meets, and which meet pixels."""
+        table = []
+        stride, w = node.settings["stride"][1], node.inputs[0].node.w
+        for j in range(node.weights.shape[3]):
+            x = j * node.settings["dilation"][1] - node.settings["padding"][1]
+            first = min(node.w, max(0, -(x // stride)))
+            table += [x, first, min(node.w, max(first, (w - 1 - x) // stride + 1))]
+        return self._note(table)
 
     def _borders(self, node: Node) -> int:
         """Note masks of 16 pixels each: which have a neighbour above, below, on both sides."""

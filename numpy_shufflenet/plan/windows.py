@@ -11,12 +11,12 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._slide import PAIRS, Three, apart
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
     fill,
     fma,
-    load_even_kept,
     load_kept,
     maximum,
     relu,
@@ -65,59 +65,70 @@ def window(
     if oh == h and ow == w:
         borders = instruction[BORDERS]
         for j in range(0, share.images * h * w, WIDTH):
-            sides = (
-                arrays.tables[borders],
-                arrays.tables[borders + 1],
-                arrays.tables[borders + 2],
-                arrays.tables[borders + 3],
-            )
-            a = weigh(source, x + j - w - 1, w, taps, sides, load_kept)
+            above, below = arrays.tables[borders], arrays.tables[borders + 1]
+            sides = arrays.tables[borders + 2], arrays.tables[borders + 3]
+            a = weigh(source, x + j - w - 1, w, taps, above, below, sides, neighbours)
             store(arrays.memory, y + j, relu(a) if cut else a)
             borders += 4
         return
-    for image in range(share.images):
-        for row in range(oh):
-            for column in range(0, ow, WIDTH):
-                i = x + (image * h + 2 * row - 1) * w + 2 * column - 1
-                a = weigh(source, i, w, taps, sides_of(row, column, h, w), load_even_kept)
-                j = y + (image * oh + row) * ow + column
-                store(arrays.memory, j, relu(a) if cut else a)
+    for row in range(share.images * oh):
+        r = row % oh
+        i = x + (row // oh * h + 2 * r - 1) * w - 1
+        above, below = rows_of(r, h)
+        for column in range(0, ow, PAIRS):
+            sides = pixels_of(2 * column - 1, w)
+            a = weigh(source, i + 2 * column, w, taps, above, below, sides, every_second)
+            store(arrays.memory, y + row * ow + column, relu(a) if cut else a)
 
 
 @register_jitable
-def sides_of(row: int, column: int, h: int, w: int) -> Any:
-    """Return masks of outputs that have a neighbour above, below, on the left and on the right.
-
-    They are 16 in a row, from this column on, and look at every second pixel of (h, w).
-    """
-    above = ALL if row > 0 else 0
-    below = ALL if 2 * row + 1 < h else 0
-    left = ALL if column > 0 else ALL - 1
-    right = (1 << max(0, min(w // 2 - column, WIDTH))) - 1
-    return above, below, left, right
+def rows_of(row: int, h: int) -> tuple[int, int]:
+    """Return masks of the rows above and below those that an output in this row is made of."""
+    return ALL if row > 0 else 0, ALL if 2 * row + 1 < h else 0
 
 
 @register_jitable
-def weigh(x: Array, i: int, pitch: int, w: Any, sides: Any, see: Any) -> Any:
+def pixels_of(column: int, w: int) -> tuple[int, int]:
+    """Return masks of those that are inside, among the 32 pixels from this column of a row on."""
+    inside = (1 << min(2 * WIDTH, w - column)) - 1
+    inside -= 1 if column < 0 else 0
+    return inside & ALL, inside >> WIDTH
+
+
+@register_jitable
+def neighbours(x: Array, i: int, row: int, sides: tuple[int, int], outside: float) -> Three:
+    """Return what 16 outputs side by side see of a row through its three taps."""
+    left, right = sides
+    return (
+        load_kept(x, i, row & left, outside),
+        load_kept(x, i + 1, row, outside),
+        load_kept(x, i + 2, row & right, outside),
+    )
+
+
+@register_jitable
+def every_second(x: Array, i: int, row: int, sides: tuple[int, int], outside: float) -> Three:
+    """Return the same for 15 outputs that are made of every second pixel."""
+    first, last = sides
+    return apart(
+        load_kept(x, i, row & first, outside), load_kept(x, i + WIDTH, row & last, outside)
+    )
+
+
+@register_jitable
+def weigh(
+    x: Array, i: int, pitch: int, w: Any, above: int, below: int, sides: tuple[int, int], see: Any
+) -> Any:
     """Return the weighted sums of windows whose upper left corners start at i, and the bias.
 
-    They are 1 apart with the function load_kept, 2 with load_even_kept. w holds 9 weights and the
-    bias.
+    w holds 9 weights and the bias; see is `neighbours` or `every_second`.
     """
-    above, below, left, right = sides
-    a = fill(w[9])
-    a = fma(w[0], see(x, i, above & left, 0.0), a)
-    a = fma(w[1], see(x, i + 1, above, 0.0), a)
-    a = fma(w[2], see(x, i + 2, above & right, 0.0), a)
-    i += pitch
-    a = fma(w[3], see(x, i, left, 0.0), a)
-    a = fma(w[4], see(x, i + 1, ALL, 0.0), a)
-    a = fma(w[5], see(x, i + 2, right, 0.0), a)
-    i += pitch
-    a = fma(w[6], see(x, i, below & left, 0.0), a)
-    a = fma(w[7], see(x, i + 1, below, 0.0), a)
-    a = fma(w[8], see(x, i + 2, below & right, 0.0), a)
-    return a
+    x0, x1, x2 = see(x, i, above, sides, 0.0)
+    a = fma(w[2], x2, fma(w[1], x1, fma(w[0], x0, fill(w[9]))))
+    x0, x1, x2 = see(x, i + pitch, ALL, sides, 0.0)
+    a = fma(w[5], x2, fma(w[4], x1, fma(w[3], x0, a)))
+    x0, x1, x2 = see(x, i + 2 * pitch, below, sides, 0.0)
+    return fma(w[8], x2, fma(w[7], x1, fma(w[6], x0, a)))
 
 
 @register_jitable
@@ -130,27 +141,41 @@ def pool(instruction: Array, arrays: Arrays, share: Share) -> None:
         x = arrays.tables[plane]
         y = arrays.tables[plane + 1] + share.image * instruction[STEP]
         for row in range(share.images * oh):
-            image, r = row // oh, row % oh
-            for column in range(0, ow, WIDTH):
-                i = x + (image * h + 2 * r - 1) * w + 2 * column - 1
-                sides = sides_of(r, column, h, w)
+            r = row % oh
+            i = x + (row // oh * h + 2 * r - 1) * w - 1
+            above, below = rows_of(r, h)
+            for column in range(0, ow, PAIRS):
+                sides = pixels_of(2 * column - 1, w)
+                j = i + 2 * column
                 if largest:
-                    a = join(memory, i, w, sides, -np.inf, maximum)
+                    a = join(memory, j, w, above, below, sides, -np.inf, maximum)
                 else:
-                    a = scale(np.float32(1 / 9), join(memory, i, w, sides, 0.0, add))
+                    a = join(memory, j, w, above, below, sides, 0.0, add)
+                    a = scale(np.float32(1 / 9), a)
                 store(memory, y + row * ow + column, relu(a) if instruction[CUT] else a)
 
 
 @register_jitable
-def join(x: Array, i: int, pitch: int, sides: Any, outside: float, combine: Any) -> Any:
-    """Return the sum or the maximum of windows, 2 apart, whose upper left corners start at i."""
-    above, below, left, right = sides
-    a = load_even_kept(x, i, above & left, outside)
-    a = combine(a, load_even_kept(x, i + 1, above, outside))
-    a = combine(a, load_even_kept(x, i + 2, above & right, outside))
-    for rows in (ALL, below):
-        i += pitch
-        a = combine(a, load_even_kept(x, i, rows & left, outside))
-        a = combine(a, load_even_kept(x, i + 1, rows, outside))
-        a = combine(a, load_even_kept(x, i + 2, rows & right, outside))
-    return a
+def join(
+    x: Array,
+    i: int,
+    pitch: int,
+    above: int,
+    below: int,
+    sides: tuple[int, int],
+    outside: float,
+    combine: Any,
+) -> Any:
+    """Return the sums or the maxima of windows whose upper left corners start at i, 2 apart.
+
+    Those of the three rows come first, then those of the three taps.
+    """
+    first, last = sides
+    a = load_kept(x, i, above & first, outside)
+    b = load_kept(x, i + WIDTH, above & last, outside)
+    a = combine(a, load_kept(x, i + pitch, first, outside))
+    b = combine(b, load_kept(x, i + pitch + WIDTH, last, outside))
+    a = combine(a, load_kept(x, i + 2 * pitch, below & first, outside))
+    b = combine(b, load_kept(x, i + 2 * pitch + WIDTH, below & last, outside))
+    left, middle, right = apart(a, b)
+    return combine(combine(left, middle), right)

@@ -77,7 +77,7 @@ def every_second(x, y, i):
 
 def load_kept(x, y, i):
     v.store(y, 0, v.load_kept(x, i, 0b1100101 << i % 7, -np.inf))
-    v.store(y, W, v.load_even_kept(x, i, 0xFF0A, 1.5))
+    v.store(y, W, v.load_kept(x, i, 0xFF0A, 1.5))
 
 
 def store_first(x, y, i):
