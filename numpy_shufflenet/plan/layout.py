@@ -1,9 +1,11 @@
 """Where things are: what columns of a program and its tables mean, and how planes lie in memory.
 
-a plane     one channel: its pixels row by row, without a gap. Small planes hold several images,
-            one after the other, so that what multiplies them reads weights once for all.
-features    one number a channel; image after image, each in whole vectors
-scratch     what a thread alone works on, small enough for its first-level cache
+    a plane     one channel: its pixels row by row, without a gap. Small planes hold several images,
+                one after the other, so that what multiplies them reads weights once for all.
+    features    one number a channel; image after image, each in whole vectors
+    scratch     what a thread alone works on, small enough for its first-level cache
+
+Vectors may write beyond the last pixel of an image or a row: what comes there is written later.
 """
 
 from typing import NamedTuple

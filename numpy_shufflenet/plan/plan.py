@@ -139,8 +139,9 @@ class InferencePlan:
     def __call__(self, x: Array) -> Array:
         """Return the logits (n, classes) of images x (n, c, h, w), float32.
 
-        Each thread takes images of its own, as long as there are enough; the rest goes through the
-        network one by one, on all threads together. No result depends on their number.
+        Each thread takes images of its own, a few at once, as long as there are enough; the rest
+        goes through the network one by one, on all threads together. No result depends on their
+        number.
 
         Raises
         ------

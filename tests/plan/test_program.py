@@ -10,7 +10,7 @@ from networks import randomised
 from numpy_shufflenet import ops
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
-from numpy_shufflenet.plan import machine, record
+from numpy_shufflenet.plan import layout, machine, record
 from numpy_shufflenet.plan._barrier import meet
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.program import assemble, together
@@ -77,6 +77,26 @@ def test_no_plane_is_written_while_somebody_may_still_read_it():
         for row, place in zip(node.rows().rows, blocks[i]["writes"], strict=True):
             assert held.get(place) is None or last[held[place]] < i
             held[place] = row
+
+
+def test_small_planes_at_the_end_hold_several_images():
+    program = assemble(fuse(recorded(shufflenet_v2(scale=0.5, seed=0), (3, 224, 224))))
+    alone, rest = program.nodes[: program.each], program.nodes[program.each :]
+    assert all(row.node.h == 7 or row.node.kind == "mean" for node in rest for row in node.reads())
+    assert [node.kind for node in rest[-3:]] == ["product", "mean", "linear"]
+    assert {node.h for node in alone} == {224, 112, 56, 28, 14, 7}
+    assert program.images == layout.IMAGES
+
+
+def test_an_excitation_of_a_large_plane_runs_for_each_image():
+    model = shufflenet_v2(scale=0.5, se=True, seed=0)
+    nodes = fuse(recorded(model, (3, 224, 224)))
+    waiting = together(nodes)
+    for node in nodes:
+        makers = {row.node for row in node.reads()}
+        assert not makers & waiting or makers | {node} <= waiting
+    scales = [node for node in nodes if node.kind == "scale"]
+    assert {node.h: node in waiting for node in scales} == {28: False, 14: False, 7: True}
 
 
 def _places(program):
