@@ -16,6 +16,7 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
+    add_up,
     fill,
     fma,
     keep_first,
@@ -23,7 +24,6 @@ from numpy_shufflenet.kernels._vectors import (
     relu,
     scale,
     store,
-    total,
 )
 from numpy_shufflenet.plan._barrier import meet
 from numpy_shufflenet.plan.layout import (
@@ -97,33 +97,41 @@ def mean(instruction: Array, arrays: Arrays, share: Share) -> None:
             for j in range(0, size, WIDTH):
                 a = add(a, keep_first(load(memory, x + j), size - j))
             y = instruction[MAKES] + (share.image + image) * instruction[STEP] + channel
-            memory[y] = total(a, WIDTH) / np.float32(size)
+            memory[y] = add_up(a) / np.float32(size)
 
 
 @register_jitable
 def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Multiply features by the rows of a matrix; end in a ReLU or a sigmoid, or in nothing."""
+    """Multiply features by the rows of a matrix, four at a time; then a ReLU, a sigmoid or nothing.
+
+    Where fewer than four are left, the last one is done again.
+    """
     features = round_up(instruction[CHANNELS])
-    parameters, memory = arrays.parameters, arrays.memory
-    for output in range(share.first, share.last):
-        w = instruction[TABLE] + output * features
+    parameters, memory, last = arrays.parameters, arrays.memory, share.last - 1
+    for output in range(share.first, share.last, 4):
+        rows = output, min(output + 1, last), min(output + 2, last), min(output + 3, last)
+        w0 = instruction[TABLE] + rows[0] * features
+        w1 = instruction[TABLE] + rows[1] * features
+        w2 = instruction[TABLE] + rows[2] * features
+        w3 = instruction[TABLE] + rows[3] * features
         for image in range(share.images):
             x = instruction[READS] + image * features
-            a = fill(np.float32(0))
-            b = fill(np.float32(0))
-            for j in range(0, features - WIDTH, 2 * WIDTH):
-                a = fma(load(parameters, w + j), load(memory, x + j), a)
-                b = fma(load(parameters, w + j + WIDTH), load(memory, x + j + WIDTH), b)
-            if features % (2 * WIDTH):
-                j = features - WIDTH
-                a = fma(load(parameters, w + j), load(memory, x + j), a)
-            y = total(add(a, b), WIDTH) + parameters[instruction[SOURCES] + output]
-            if instruction[CUT] and y < 0:
-                y = np.float32(0)
-            if instruction[OPTION] == SIGMOID:
-                y = np.float32(1) / (np.float32(1) + np.exp(-y))
+            a0 = a1 = a2 = a3 = fill(np.float32(0))
+            for j in range(0, features, WIDTH):
+                v = load(memory, x + j)
+                a0 = fma(load(parameters, w0 + j), v, a0)
+                a1 = fma(load(parameters, w1 + j), v, a1)
+                a2 = fma(load(parameters, w2 + j), v, a2)
+                a3 = fma(load(parameters, w3 + j), v, a3)
+            sums = add_up(a0), add_up(a1), add_up(a2), add_up(a3)
             to = instruction[MAKES] + (share.image + image) * instruction[STEP]
-            memory[to + output] = y
+            for i in range(4):
+                y = sums[i] + parameters[instruction[SOURCES] + rows[i]]
+                if instruction[CUT] and y < 0:
+                    y = np.float32(0)
+                if instruction[OPTION] == SIGMOID:
+                    y = np.float32(1) / (np.float32(1) + np.exp(-y))
+                memory[to + rows[i]] = y
 
 
 @register_jitable

@@ -14,19 +14,11 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer, fold
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.program import Program, assemble
+from numpy_shufflenet.plan.program import Program, aligned_zeros, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
-LINE = 16  # numbers in a line of the cache
 MOST_ALONE = 8  # runs on one thread, before threads try to run together again
-
-
-def aligned_zeros(count: int) -> Array:
-    """Return so many zeros, from where a line of the cache starts: no vector lies across two."""
-    room = np.zeros(count + LINE, np.float32)
-    start = -room.ctypes.data // room.itemsize % LINE
-    return room[start : start + count]
 
 
 class _Room:

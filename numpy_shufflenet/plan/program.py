@@ -16,6 +16,7 @@ from numpy_shufflenet.plan import layout
 from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, reach, round_up
 from numpy_shufflenet.plan.record import Node, Row
 
+LINE = 16  # numbers in a line of the cache
 FEATURES = ("mean", "linear")  # kinds of nodes that make one number a channel, not a plane
 SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at,
 # besides those that a window sees
@@ -92,6 +93,13 @@ def together(nodes: list[Node]) -> set[Node]:
         found -= alone
 
 
+def aligned_zeros(count: int) -> Array:
+    """Return so many zeros, from where a line of the cache starts: no vector lies across two."""
+    room = np.zeros(count + LINE, np.float32)
+    start = -room.ctypes.data // room.itemsize % LINE
+    return room[start : start + count]
+
+
 class _Assembler:
     def __init__(self, nodes: list[Node]):
         self.last = nodes[-1]
@@ -120,7 +128,7 @@ class _Assembler:
             self.each,
             self.images,
             np.array(self.tables, np.int64),
-            np.concatenate([np.ravel(p) for p in self.parameters]).astype(np.float32),
+            self._packed(),
             tuple(self.nodes),
             self.memory.features[self.last],
             round_up(self.last.channels),
@@ -128,6 +136,14 @@ class _Assembler:
             self.memory.top + self.margin,
             self.scratch + self.margin,
         )
+
+    def _packed(self) -> Array:
+        """Return all parameters, each where `_keep` has said."""
+        packed, place = aligned_zeros(self.parameter_count), 0
+        for weights in self.parameters:
+            packed[place : place + weights.size] = weights.ravel()
+            place += round_up(weights.size)
+        return packed
 
     # One method for each kind of node: the instruction by columns
 
@@ -330,8 +346,8 @@ class _Assembler:
 
     def _keep(self, weights: Array) -> int:
         self.parameters.append(weights)
-        self.parameter_count += weights.size
-        return self.parameter_count - weights.size
+        self.parameter_count += round_up(weights.size)
+        return self.parameter_count - round_up(weights.size)
 
 
 class _Memory:
