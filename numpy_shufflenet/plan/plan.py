@@ -18,6 +18,7 @@ from numpy_shufflenet.plan.program import Program, aligned_zeros, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
+SLOW = 1.5  # times as long as one thread alone: not yet so slow is the first run after a pause
 MOST_ALONE = 8  # runs on one thread, before threads try to run together again
 
 
@@ -81,7 +82,7 @@ class _Pace:
         together()
         seconds = time.perf_counter() - start
         self.best = min(self.best, seconds)
-        disturbed = seconds > threads * self.best
+        disturbed = seconds > SLOW * threads * self.best
         self.pause = min(2 * self.pause, MOST_ALONE) if disturbed else 1
         self.alone = self.pause if disturbed else 0
 
