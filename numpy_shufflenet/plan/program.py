@@ -82,12 +82,12 @@ def together(nodes: list[Node]) -> set[Node]:
     It is small, and so is all that is made of it: there the weights are more than the pixels.
     """
     found = {node for node in nodes if node.kind in FEATURES or node.h * node.w <= SMALL}
+    makers = {node: {row.node for row in node.reads()} for node in nodes}
     while True:
         alone = set()
         for node in nodes:
-            makers = {row.node for row in node.reads()}
-            if not (node in found and makers <= found):
-                alone |= makers & found
+            if not (node in found and makers[node] <= found):
+                alone |= makers[node] & found
         if not alone:
             return found
         found -= alone
@@ -371,9 +371,8 @@ class _Memory:
     def make(self, node: Node) -> None:
         """Find a plane for every row of the node's output."""
         if node.kind not in FEATURES:
-            free = self._free(node)
+            free, size = self._free(node), self.size(node, self._images(node))
             for row in node.rows().rows:
-                size = self.size(node, self._images(node))
                 self.place[row] = free.pop() if free else self._take(size)
 
     def give_back(self, number: int) -> None:
