@@ -47,6 +47,14 @@ def load_even(row: Array, i: int) -> Array:
     return row[i : i + 2 * WIDTH : 2].copy()
 
 
+def load_kept(row: Array, i: int, mask: int, outside: float) -> Array:
+    """Return row[i], ..., row[i + 15]; where a bit of the mask is 0, from the lowest on, outside.
+
+    All of them are read.
+    """
+    return np.where(mask >> np.arange(WIDTH) & 1, load(row, i), np.float32(outside))
+
+
 def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
     """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
 
@@ -250,6 +258,18 @@ def _emit_at(builder: Any, data: Any, i: Any) -> Any:
 def _emit_load_even(builder: Any, data: Any, i: Any) -> Any:
     halves = [_load(builder, data, builder.add(i, i.type(skip))) for skip in (0, WIDTH)]
     return builder.shuffle_vector(*halves, _lanes(range(0, 2 * WIDTH, 2)))
+
+
+def _keep(builder: Any, mask: Any, v: Any, outside: Any) -> Any:
+    bits = builder.bitcast(
+        builder.trunc(mask, ir.IntType(WIDTH)), ir.VectorType(ir.IntType(1), WIDTH)
+    )
+    return builder.select(bits, v, _fill(builder, outside))
+
+
+@emits(load_kept, vector, types.Array, types.Integer, types.Integer, types.Float)
+def _emit_load_kept(builder: Any, data: Any, i: Any, mask: Any, outside: Any) -> Any:
+    return _keep(builder, mask, _emit_load(builder, data, i), outside)
 
 
 def _inside(builder: Any, place: Any, length: Any) -> Any:

@@ -1,24 +1,31 @@
 """Where things are: what columns of a program and its tables mean, and how planes lie in memory.
 
-a plane     one channel: rows of w pixels and a gap of one. A 3x3 window slides over it as over
-            one long row, after a copy with zeros in the gaps; otherwise nothing depends on
-            what stands there.
-scratch     what a thread alone works on, small enough for its first-level cache
+    a plane     one channel: its pixels row by row, without a gap. Small planes hold several images,
+                one after the other, so that what multiplies them reads weights once for all.
+    features    one number a channel; image after image, each in whole vectors
+    scratch     what a thread alone works on, small enough for its first-level cache
+
+Vectors may write beyond the last pixel of an image or a row: what comes there is written later.
 """
+
+from typing import NamedTuple
 
 from numba.extending import register_jitable
 
+from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 
 # What an instruction does
 INPUT, CONVOLUTION, PRODUCT, PRODUCT_DEPTHWISE, DEPTHWISE, POOL = range(6)
 ADD, RELU, MEAN, LINEAR, SCALE = range(6, 11)
 
-# Where it says what: columns of the program. CUT is 1 if it ends in a ReLU.
-OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, CUT, OPTION = range(9)
-SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W, TOP, LEFT = range(9, 19)
-READS, MAKES = 19, 20  # places of features: one number a channel
-COLUMNS = 21
+# Where it says what: columns of the program. CUT is 1 if it ends in a ReLU, STEP is how far the
+# output of the next image is, if planes that it writes hold several.
+OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, STEP, CUT, OPTION = range(10)
+SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, TOP = range(10, 18)
+READS, MAKES = 18, 19  # places of features
+BORDERS, SPANS = 20, 21  # tables of which neighbours pixels have, and of what taps meet in a row
+COLUMNS = 22
 
 BLOCK = 6  # planes of a product that are computed at once: their sums stay in registers
 # Where a block of a product says what: weights, bias, a list of the planes that it reads (taps) and
@@ -32,6 +39,27 @@ BLOCK_COLUMNS = 23
 AVERAGE, MAXIMUM = 0, 1  # OPTION of a pool
 SIGMOID = 1  # OPTION of a linear layer
 
+IMAGES = 8  # that small planes hold, at the most
+SMALL = 64  # pixels of such a plane, at the most
+
+
+class Arrays(NamedTuple):
+    """What instructions read and write."""
+
+    tables: Array
+    parameters: Array
+    memory: Array
+    scratch: Array
+
+
+class Share(NamedTuple):
+    """What one thread does of an instruction, and of which images."""
+
+    first: int  # of the pieces that are its own: planes, blocks of planes, rows or numbers
+    last: int
+    images: int  # in each plane that it reads
+    image: int  # where it writes the first of them, in planes that hold several
+
 
 @register_jitable
 def round_up(count: int) -> int:
@@ -40,24 +68,6 @@ def round_up(count: int) -> int:
 
 
 @register_jitable
-def pixels_of(h: int, w: int) -> int:
-    """Return how many numbers of a plane there are from its first pixel to its last."""
-    return h * (w + 1) - 1
-
-
-@register_jitable
-def columns_of(h: int, w: int) -> int:
-    """Return how many that is in whole vectors."""
-    return round_up(pixels_of(h, w))
-
-
-@register_jitable
-def lead_of(w: int) -> int:
-    """Return how many numbers before a plane in scratch a 3x3 window may look at."""
-    return round_up(w + 2)
-
-
-@register_jitable
-def scratch_plane(h: int, w: int) -> int:
-    """Return how many numbers a plane with all its gaps takes in scratch."""
-    return lead_of(w) + round_up((h + 1) * (w + 1)) + 2 * WIDTH
+def reach(w: int) -> int:
+    """Return how far from its centre a window of 3x3 sees, in rows of w numbers."""
+    return round_up(w + 1)

@@ -1,8 +1,11 @@
 """The machine that runs a program: one compiled loop over instructions, the same on every thread.
 
 All numbers live in one array, `memory`, all weights in another, `parameters`, and an instruction is
-a row of whole numbers that says where. So a network runs from image to logits without Python, and
+a row of whole numbers that says where. So a network runs from images to logits without Python, and
 threads that share it meet after each instruction without the operating system.
+
+The first instructions, on large planes, run for one image after the other; when all have arrived in
+small planes side by side, each of the rest runs once for all.
 """
 
 import numpy as np
@@ -14,13 +17,14 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
+    add_up,
     fill,
     fma,
+    keep_first,
     load,
     relu,
     scale,
     store,
-    total,
 )
 from numpy_shufflenet.plan.layout import (
     ADD,
@@ -45,8 +49,10 @@ from numpy_shufflenet.plan.layout import (
     SCALE,
     SIGMOID,
     SOURCES,
+    STEP,
     TABLE,
-    columns_of,
+    Arrays,
+    Share,
     round_up,
 )
 from numpy_shufflenet.plan.products import convolution, product, product_depthwise
@@ -54,123 +60,145 @@ from numpy_shufflenet.plan.windows import depthwise, pool
 
 
 @register_jitable
-def read_image(
-    instruction: Array, tables: Array, memory: Array, image: Array, first: int, last: int
-) -> None:
+def read_image(instruction: Array, arrays: Arrays, share: Share, image: Array) -> None:
     """Copy channels of the image into planes."""
-    h, w = instruction[IN_H], instruction[IN_W]
-    for channel in range(first, last):
-        for row in range(h):
-            x = (channel * h + row) * w
-            y = tables[instruction[TABLE] + channel] + row * (w + 1)
-            for column in range(0, w - WIDTH + 1, WIDTH):
-                store(memory, y + column, load(image, x + column))
-            for column in range(w - w % WIDTH, w):
-                memory[y + column] = image[x + column]
+    size = instruction[IN_H] * instruction[IN_W]
+    for channel in range(share.first, share.last):
+        x = channel * size
+        y = arrays.tables[instruction[TABLE] + channel] + share.image * instruction[STEP]
+        for j in range(0, size - WIDTH + 1, WIDTH):
+            store(arrays.memory, y + j, load(image, x + j))
+        for j in range(size - size % WIDTH, size):
+            arrays.memory[y + j] = image[x + j]
 
 
 @register_jitable
-def combine(instruction: Array, tables: Array, memory: Array, first: int, last: int) -> None:
+def combine(instruction: Array, arrays: Arrays, share: Share) -> None:
     """Add two planes, or take one; cut off what is negative if asked to."""
-    columns = columns_of(instruction[IN_H], instruction[IN_W])
-    for number in range(first, last):
+    tables, memory = arrays.tables, arrays.memory
+    for number in range(share.first, share.last):
         plane = instruction[TABLE] + 3 * number  # one plane, the other, and where the result goes
-        for j in range(0, columns, WIDTH):
+        y = tables[plane + 2] + share.image * instruction[STEP]
+        for j in range(0, share.images * instruction[IN_H] * instruction[IN_W], WIDTH):
             a = load(memory, tables[plane] + j)
             if instruction[OPERATION] == ADD:
                 a = add(a, load(memory, tables[plane + 1] + j))
-            store(memory, tables[plane + 2] + j, relu(a) if instruction[CUT] else a)
+            store(memory, y + j, relu(a) if instruction[CUT] else a)
 
 
 @register_jitable
-def mean(instruction: Array, tables: Array, memory: Array, first: int, last: int) -> None:
+def mean(instruction: Array, arrays: Arrays, share: Share) -> None:
     """Write the mean of every channel as a feature."""
-    h, w = instruction[IN_H], instruction[IN_W]
-    for channel in range(first, last):
-        plane = tables[instruction[TABLE] + channel]
-        result = np.float32(0)
-        for column in range(0, w, WIDTH):
-            a = load(memory, plane + column)
-            for row in range(1, h):
-                a = add(a, load(memory, plane + row * (w + 1) + column))
-            result += total(a, min(w - column, WIDTH))
-        memory[instruction[MAKES] + channel] = result / np.float32(h * w)
+    size, memory = instruction[IN_H] * instruction[IN_W], arrays.memory
+    for channel in range(share.first, share.last):
+        for image in range(share.images):
+            x = arrays.tables[instruction[TABLE] + channel] + image * size
+            a = fill(np.float32(0))
+            for j in range(0, size, WIDTH):
+                a = add(a, keep_first(load(memory, x + j), size - j))
+            y = instruction[MAKES] + (share.image + image) * instruction[STEP] + channel
+            memory[y] = add_up(a) / np.float32(size)
 
 
 @register_jitable
-def linear(instruction: Array, parameters: Array, memory: Array, first: int, last: int) -> None:
-    """Multiply features by the rows of a matrix; end in a ReLU or a sigmoid, or in nothing."""
+def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
+    """Multiply features by the rows of a matrix, four at a time; then a ReLU, a sigmoid or nothing.
+
+    Where fewer than four are left, the last one is done again.
+    """
     features = round_up(instruction[CHANNELS])
-    x = instruction[READS]
-    for output in range(first, last):
-        w = instruction[TABLE] + output * features
-        a = fill(np.float32(0))
-        b = fill(np.float32(0))
-        for j in range(0, features - WIDTH, 2 * WIDTH):
-            a = fma(load(parameters, w + j), load(memory, x + j), a)
-            b = fma(load(parameters, w + j + WIDTH), load(memory, x + j + WIDTH), b)
-        if features % (2 * WIDTH):
-            j = features - WIDTH
-            a = fma(load(parameters, w + j), load(memory, x + j), a)
-        y = total(add(a, b), WIDTH) + parameters[instruction[SOURCES] + output]
-        if instruction[CUT] and y < 0:
-            y = np.float32(0)
-        if instruction[OPTION] == SIGMOID:
-            y = np.float32(1) / (np.float32(1) + np.exp(-y))
-        memory[instruction[MAKES] + output] = y
+    parameters, memory, last = arrays.parameters, arrays.memory, share.last - 1
+    for output in range(share.first, share.last, 4):
+        rows = output, min(output + 1, last), min(output + 2, last), min(output + 3, last)
+        w0 = instruction[TABLE] + rows[0] * features
+        w1 = instruction[TABLE] + rows[1] * features
+        w2 = instruction[TABLE] + rows[2] * features
+        w3 = instruction[TABLE] + rows[3] * features
+        for image in range(share.images):
+            x = instruction[READS] + image * features
+            a0 = a1 = a2 = a3 = fill(np.float32(0))
+            for j in range(0, features, WIDTH):
+                v = load(memory, x + j)
+                a0 = fma(load(parameters, w0 + j), v, a0)
+                a1 = fma(load(parameters, w1 + j), v, a1)
+                a2 = fma(load(parameters, w2 + j), v, a2)
+                a3 = fma(load(parameters, w3 + j), v, a3)
+            sums = add_up(a0), add_up(a1), add_up(a2), add_up(a3)
+            to = instruction[MAKES] + (share.image + image) * instruction[STEP]
+            for i in range(4):
+                y = sums[i] + parameters[instruction[SOURCES] + rows[i]]
+                if instruction[CUT] and y < 0:
+                    y = np.float32(0)
+                if instruction[OPTION] == SIGMOID:
+                    y = np.float32(1) / (np.float32(1) + np.exp(-y))
+                memory[to + rows[i]] = y
 
 
 @register_jitable
-def excite(instruction: Array, tables: Array, memory: Array, first: int, last: int) -> None:
+def excite(instruction: Array, arrays: Arrays, share: Share) -> None:
     """Scale every plane by its feature."""
-    for channel in range(first, last):
+    size, memory = instruction[IN_H] * instruction[IN_W], arrays.memory
+    for channel in range(share.first, share.last):
         plane = instruction[TABLE] + 2 * channel  # where it is, and where its result goes
-        feature = memory[instruction[READS] + channel]
-        for j in range(0, columns_of(instruction[IN_H], instruction[IN_W]), WIDTH):
-            a = scale(feature, load(memory, tables[plane] + j))
-            store(memory, tables[plane + 1] + j, relu(a) if instruction[CUT] else a)
+        x = arrays.tables[plane]
+        y = arrays.tables[plane + 1] + share.image * instruction[STEP]
+        for image in range(share.images):
+            feature = memory[instruction[READS] + image * round_up(instruction[COUNT]) + channel]
+            for j in range(image * size, (image + 1) * size, WIDTH):
+                a = scale(feature, load(memory, x + j))
+                store(memory, y + j, relu(a) if instruction[CUT] else a)
 
 
 def run(
     program: Array,
+    each: int,
     tables: Array,
     parameters: Array,
     memory: Array,
     scratch: Array,
-    image: Array,
+    images: Array,
     thread: int,
     threads: int,
     arrivals: Array,
 ) -> None:
-    """Run all instructions: thread number `thread` of so many does its share of each."""
-    for step in range(program.shape[0]):
+    """Run all instructions: thread number `thread` of so many does its share of each.
+
+    The first `each` instructions are run for every row of images, those after them for all at once.
+    """
+    arrays = Arrays(tables, parameters, memory, scratch)
+    alone = each * images.shape[0]
+    for turn in range(alone + program.shape[0] - each):
+        if turn < alone:
+            image, step, together = turn // each, turn % each, 1
+        else:
+            image, step, together = 0, turn - alone + each, images.shape[0]
         instruction = program[step]
         operation = instruction[OPERATION]
         count = instruction[COUNT]
-        first = count * thread // threads
-        last = count * (thread + 1) // threads
+        first, last = count * thread // threads, count * (thread + 1) // threads
+        share = Share(first, last, together, image)
         if operation == PRODUCT_DEPTHWISE:
-            product_depthwise(instruction, tables, parameters, memory, scratch, first, last)
+            product_depthwise(instruction, arrays, share)
         elif operation == PRODUCT:
-            product(instruction, tables, parameters, memory, first, last)
+            product(instruction, arrays, share)
         elif operation == DEPTHWISE:
-            depthwise(instruction, tables, parameters, memory, scratch, first, last)
+            depthwise(instruction, arrays, share)
         elif operation == CONVOLUTION:
-            convolution(instruction, tables, parameters, memory, scratch, thread, threads)
+            convolution(instruction, arrays, share, thread, threads)
         elif operation == POOL:
-            pool(instruction, tables, memory, scratch, first, last)
+            pool(instruction, arrays, share)
         elif operation in (ADD, RELU):
-            combine(instruction, tables, memory, first, last)
+            combine(instruction, arrays, share)
         elif operation == INPUT:
-            read_image(instruction, tables, memory, image, first, last)
+            read_image(instruction, arrays, share, images[image])
         elif operation == MEAN:
-            mean(instruction, tables, memory, first, last)
+            mean(instruction, arrays, share)
         elif operation == LINEAR:
-            linear(instruction, parameters, memory, first, last)
+            linear(instruction, arrays, share)
         elif operation == SCALE:
-            excite(instruction, tables, memory, first, last)
+            excite(instruction, arrays, share)
         if threads > 1:
-            meet(arrivals, (step + 1) * threads)
+            meet(arrivals, (turn + 1) * threads)
 
 
 run_jit = compiled(run)

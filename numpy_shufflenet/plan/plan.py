@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,10 +14,11 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer, fold
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.program import Program, assemble
+from numpy_shufflenet.plan.program import Program, aligned_zeros, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
+SLOW = 1.5  # times as long as one thread alone: not yet so slow is the first run after a pause
 MOST_ALONE = 8  # runs on one thread, before threads try to run together again
 
 
@@ -26,33 +26,37 @@ class _Room:
     """Where one run of a program works."""
 
     def __init__(self, program: Program):
-        self.memory = np.zeros(program.memory, np.float32)
+        self.program = program
+        self.memory = aligned_zeros(program.memory)
         self.scratch: list[Array] = []  # of each thread
         self.arrivals = np.zeros(1, np.int64)
 
-    def prepare(self, program: Program, threads: int) -> None:
+    def prepare(self, threads: int) -> None:
         """Make ready for one run on so many threads."""
         while len(self.scratch) < threads:
-            self.scratch.append(np.zeros(program.scratch, np.float32))
+            self.scratch.append(aligned_zeros(self.program.scratch))
         self.arrivals[0] = 0
 
-    def run(self, program: Program, image: Array, thread: int, threads: int) -> None:
+    def run(self, images: Array, thread: int, threads: int) -> None:
         """Do one thread's part of a run."""
         machine.run_jit(
-            program.instructions,
-            program.tables,
-            program.parameters,
+            self.program.instructions,
+            self.program.each,
+            self.program.tables,
+            self.program.parameters,
             self.memory,
             self.scratch[thread],
-            image,
+            images,
             thread,
             threads,
             self.arrivals,
         )
 
-    def logits(self, program: Program) -> Array:
-        """Return what the last run has computed."""
-        return self.memory[program.logits : program.logits + program.outputs]
+    def logits(self, images: int) -> Array:
+        """Return what the last run has computed, (images, classes)."""
+        start, pitch = self.program.logits, self.program.pitch
+        rows = self.memory[start : start + images * pitch].reshape(images, pitch)
+        return rows[:, : self.program.outputs]
 
 
 class _Pace:
@@ -78,9 +82,31 @@ class _Pace:
         together()
         seconds = time.perf_counter() - start
         self.best = min(self.best, seconds)
-        disturbed = seconds > threads * self.best
+        disturbed = seconds > SLOW * threads * self.best
         self.pause = min(2 * self.pause, MOST_ALONE) if disturbed else 1
         self.alone = self.pause if disturbed else 0
+
+
+class _Site:
+    """A program, the rooms where it runs, and the pace of its threads."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.pace = _Pace()
+        self.rooms: list[_Room] = []  # where nobody works
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def room(self, threads: int) -> Iterator[_Room]:
+        """Lend a room that nobody works in."""
+        with self.lock:
+            room = self.rooms.pop() if self.rooms else _Room(self.program)
+        room.prepare(threads)
+        try:
+            yield room
+        finally:
+            with self.lock:
+                self.rooms.append(room)
 
 
 class InferencePlan:
@@ -100,16 +126,15 @@ class InferencePlan:
 
     def __init__(self, model: Layer):
         self._model = fold(model)
-        self._programs: dict[Shape, Program] = {}
-        self._rooms: defaultdict[int, list[_Room]] = defaultdict(list)
-        self._paces: defaultdict[int, _Pace] = defaultdict(_Pace)
+        self._sites: dict[Shape, _Site] = {}
         self._lock = threading.Lock()
 
     def __call__(self, x: Array) -> Array:
         """Return the logits (n, classes) of images x (n, c, h, w), float32.
 
-        Each thread takes images of its own, as long as there are enough; the rest goes through the
-        network one by one, on all threads together. No result depends on their number.
+        Each thread takes images of its own, a few at once, as long as there are enough; the rest
+        goes through the network one by one, on all threads together. No result depends on their
+        number.
 
         Raises
         ------
@@ -121,43 +146,36 @@ class InferencePlan:
             if isinstance(x, np.ndarray):
                 found = f"has shape {x.shape} and dtype {x.dtype}"
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
-        program = self.program(x.shape[1:])
+        site = self._site(x.shape[1:])
+        program = site.program
         images = np.ascontiguousarray(x).reshape(len(x), math.prod(x.shape[1:]))
         logits = np.empty((len(x), program.outputs), np.float32)
 
-        def alone(number: int) -> None:
-            with self._room(program, 1) as room:
-                room.run(program, images[number], 0, 1)
-                logits[number] = room.logits(program)
+        def alone(start: int, stop: int) -> None:
+            with site.room(1) as room:
+                room.run(images[start:stop], 0, 1)
+                logits[start:stop] = room.logits(stop - start)
 
         def together(number: int) -> None:
-            with self._room(program, most) as room:
-                _threads.together(partial(room.run, program, images[number]))
-                logits[number] = room.logits(program)
+            with site.room(threads) as room:
+                _threads.together(partial(room.run, images[number : number + 1]))
+                logits[number] = room.logits(1)[0]
 
-        most = _threads.num_threads()
-        taken = len(x) // most * most
-        _threads.for_each(taken, alone)
+        threads = _threads.num_threads()
+        taken = len(x) // threads * threads
+        turns = threads * math.ceil(taken / threads / program.images)
+        ends = [taken * i // max(1, turns) for i in range(turns + 1)]
+        _threads.for_each(turns, lambda i: alone(ends[i], ends[i + 1]))
         for number in range(taken, len(x)):
-            self._paces[id(program)].run(partial(together, number), partial(alone, number), most)
+            site.pace.run(partial(together, number), partial(alone, number, number + 1), threads)
         return logits
 
     def program(self, shape: Shape) -> Program:
         """Return the program for images of shape (c, h, w)."""
-        with self._lock:
-            if shape not in self._programs:
-                self._programs[shape] = assemble(fuse(record(self._model, shape)))
-            return self._programs[shape]
+        return self._site(shape).program
 
-    @contextmanager
-    def _room(self, program: Program, threads: int) -> Iterator[_Room]:
-        """Lend a room that nobody works in."""
+    def _site(self, shape: Shape) -> _Site:
         with self._lock:
-            waiting = self._rooms[id(program)]
-            room = waiting.pop() if waiting else _Room(program)
-        room.prepare(program, threads)
-        try:
-            yield room
-        finally:
-            with self._lock:
-                waiting.append(room)
+            if shape not in self._sites:
+                self._sites[shape] = _Site(assemble(fuse(record(self._model, shape))))
+            return self._sites[shape]

@@ -28,14 +28,12 @@ from numpy_shufflenet.plan.layout import (
     CUT,
     DEPTH,
     DILATION_H,
-    DILATION_W,
     FILTERED,
     FILTERS,
     IN_H,
     IN_W,
     KH,
     KW,
-    LEFT,
     OPTION,
     OUT_H,
     OUT_W,
@@ -43,16 +41,19 @@ from numpy_shufflenet.plan.layout import (
     ROWS,
     SHORTCUTS,
     SOURCES,
+    SPANS,
+    STEP,
     STRIDE_H,
     STRIDE_W,
     TABLE,
     TAPS,
     TOP,
     WEIGHTS,
-    pixels_of,
+    Arrays,
+    Share,
     round_up,
 )
-from numpy_shufflenet.plan.windows import clear_gaps, window
+from numpy_shufflenet.plan.windows import window
 
 
 @register_jitable
@@ -117,75 +118,46 @@ def multiply(
 
 @register_jitable
 def multiply_planes(
-    tables: Array,
-    block: int,
-    parameters: Array,
-    x: Array,
-    y: Array,
-    columns: int,
-    cut: Any,
-    shortcut: Any,
+    arrays: Arrays, block: int, y: Array, to: int, columns: int, cut: Any, shortcut: Any
 ) -> None:
     """Compute so many columns of the 6 planes of a block; the last 8 need half a vector only."""
+    tables, parameters, x = arrays.tables, arrays.parameters, arrays.memory
     for j in range(0, columns, WIDTH):
         if columns - j > HALF:
-            multiply(tables, block, parameters, x, j, y, j, cut, shortcut, load, fill)
+            multiply(tables, block, parameters, x, j, y, to + j, cut, shortcut, load, fill)
         else:
-            multiply(tables, block, parameters, x, j, y, j, cut, shortcut, load_half, fill_half)
-
-
-@register_jitable
-def product(
-    instruction: Array, tables: Array, parameters: Array, memory: Array, first: int, last: int
-) -> None:
-    """Convolve 1x1: every plane of the output is a weighted sum of planes of its group."""
-    columns = pixels_of(instruction[IN_H], instruction[IN_W])
-    cut, shortcut = instruction[CUT], instruction[OPTION]
-    for number in range(first, last):
-        block = instruction[TABLE] + number * BLOCK_COLUMNS
-        multiply_planes(tables, block, parameters, memory, memory, columns, cut, shortcut)
-
-
-@register_jitable
-def product_depthwise(
-    instruction: Array,
-    tables: Array,
-    parameters: Array,
-    memory: Array,
-    scratch: Array,
-    first: int,
-    last: int,
-) -> None:
-    """Convolve 1x1, and each block of the output 3x3 while it is in scratch."""
-    h, w = instruction[IN_H], instruction[IN_W]
-    columns = pixels_of(h, w)
-    for number in range(first, last):
-        block = instruction[TABLE] + number * BLOCK_COLUMNS
-        cut = instruction[OPTION]
-        multiply_planes(tables, block, parameters, memory, scratch, columns, cut, False)
-        for i in range(tables[block + ROWS]):
-            x = tables[block + OUTPUTS + i]
-            clear_gaps(scratch, x, h, w, 0.0)
-            window(
-                instruction,
-                parameters,
-                tables[block + FILTERS + i],
-                scratch,
-                x,
-                memory,
-                tables[block + FILTERED + i],
+            multiply(
+                tables, block, parameters, x, j, y, to + j, cut, shortcut, load_half, fill_half
             )
 
 
 @register_jitable
+def product(instruction: Array, arrays: Arrays, share: Share) -> None:
+    """Convolve 1x1: every plane of the output is a weighted sum of planes of its group."""
+    columns = share.images * instruction[IN_H] * instruction[IN_W]
+    to = share.image * instruction[STEP]
+    cut, shortcut = instruction[CUT], instruction[OPTION]
+    for number in range(share.first, share.last):
+        block = instruction[TABLE] + number * BLOCK_COLUMNS
+        multiply_planes(arrays, block, arrays.memory, to, columns, cut, shortcut)
+
+
+@register_jitable
+def product_depthwise(instruction: Array, arrays: Arrays, share: Share) -> None:
+    """Convolve 1x1, and each block of the output 3x3 while it is in scratch."""
+    columns = share.images * instruction[IN_H] * instruction[IN_W]
+    tables, scratch = arrays.tables, arrays.scratch
+    for number in range(share.first, share.last):
+        block = instruction[TABLE] + number * BLOCK_COLUMNS
+        multiply_planes(arrays, block, scratch, 0, columns, instruction[OPTION], False)
+        for i in range(tables[block + ROWS]):
+            x, y = tables[block + OUTPUTS + i], tables[block + FILTERED + i]
+            window(instruction, arrays, share, tables[block + FILTERS + i], scratch, x, y)
+
+
+@register_jitable
 def convolution(
-    instruction: Array,
-    tables: Array,
-    parameters: Array,
-    memory: Array,
-    scratch: Array,
-    thread: int,
-    threads: int,
+    instruction: Array, arrays: Arrays, share: Share, thread: int, threads: int
 ) -> None:
     """Convolve: what the windows of one row of the output see is copied, and multiplied (im2col).
 
@@ -197,19 +169,20 @@ def convolution(
         threads = 1
         if thread > 0:
             return
-    for row in range(oh * thread // threads, oh * (thread + 1) // threads):
-        gather(instruction, tables, memory, scratch, row)
+    rows = share.images * oh
+    for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+        gather(instruction, arrays, row // oh, row % oh)
         for block in range(instruction[COUNT]):
             for column in range(0, ow, WIDTH):
                 j = max(0, min(column, ow - WIDTH))
                 multiply(
-                    tables,
+                    arrays.tables,
                     instruction[TABLE] + block * BLOCK_COLUMNS,
-                    parameters,
-                    scratch,
+                    arrays.parameters,
+                    arrays.scratch,
                     j,
-                    memory,
-                    row * (ow + 1) + j,
+                    arrays.memory,
+                    share.image * instruction[STEP] + row * ow + j,
                     instruction[CUT],
                     False,
                     load,
@@ -218,22 +191,22 @@ def convolution(
 
 
 @register_jitable
-def gather(instruction: Array, tables: Array, memory: Array, scratch: Array, row: int) -> None:
+def gather(instruction: Array, arrays: Arrays, image: int, row: int) -> None:
     """Copy what each tap of the window meets along one row of the output; zeros in the border."""
     h, w, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_W]
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     stride = instruction[STRIDE_W]
     to = 0
     for channel in range(instruction[CHANNELS]):
-        plane = tables[instruction[SOURCES] + channel]
+        plane = tables[instruction[SOURCES] + channel] + image * h * w
         for i in range(instruction[KH]):
             y = row * instruction[STRIDE_H] + i * instruction[DILATION_H] - instruction[TOP]
             for j in range(instruction[KW]):
-                x = j * instruction[DILATION_W] - instruction[LEFT]  # that column 0 meets
-                first = min(ow, max(0, (stride - 1 - x) // stride))
-                last = min(ow, max(first, (w - 1 - x) // stride + 1))
+                span = instruction[SPANS] + 3 * j  # what column 0 meets, and the columns inside
+                x, first, last = tables[span], tables[span + 1], tables[span + 2]
                 if y < 0 or y >= h:
                     first, last = ow, ow
-                start = plane + y * (w + 1) + x
+                start = plane + y * w + x
                 if stride <= 2:
                     for column in range(first // WIDTH * WIDTH, last, WIDTH):
                         if stride == 1:

@@ -1,7 +1,8 @@
 """Assembling: nodes become rows of whole numbers that the machine runs; weights are laid out.
 
 Every row of the network gets a plane of memory when it is computed, and gives it back when the last
-node has read it.
+node has read it. What comes in small planes at the end of the network waits there for the other
+images (see `together`).
 """
 
 from collections import defaultdict
@@ -12,35 +13,44 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 from numpy_shufflenet.plan import layout
-from numpy_shufflenet.plan.layout import BLOCK, columns_of, lead_of, round_up, scratch_plane
+from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, reach, round_up
 from numpy_shufflenet.plan.record import Node, Row
 
+LINE = 16  # numbers in a line of the cache
 FEATURES = ("mean", "linear")  # kinds of nodes that make one number a channel, not a plane
-SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at
+SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at,
+# besides those that a window sees
 
 
 @dataclass(frozen=True)
 class Program:
-    """What the machine needs to run a network on one image.
+    """What the machine needs to run a network on a few images.
 
     Attributes
     ----------
     instructions : array of int64, shape (instructions, layout.COLUMNS)
+    each : int
+        So many of them run for one image after the other, the rest for all at once.
+    images : int
+        For how many there is room.
     tables : array of int64
     parameters : array of float32
     nodes : tuple of Node
         What each instruction does.
-    logits, outputs : int
-        Where in memory they are after a run, and how many.
+    logits, pitch, outputs : int
+        Where in memory they are after a run, how far those of the next image, and how many.
     memory, scratch : int
         How many numbers of float32 they hold.
     """
 
     instructions: Array
+    each: int
+    images: int
     tables: Array
     parameters: Array
     nodes: tuple[Node, ...]
     logits: int
+    pitch: int
     outputs: int
     memory: int
     scratch: int
@@ -54,23 +64,56 @@ class Program:
             joined += ["sigmoid"] * node.settings.get("sigmoid", False)
             size = f"{node.channels}x{node.h}x{node.w}"
             lines.append(f"{number:>3}  {' '.join(joined):<28}{len(node.reads()):>6}  {size}")
+            if number + 1 == self.each:
+                lines.append(f"     up to {self.images} images together:")
         numbers = self.parameters.size, self.memory, self.scratch
         kinds = ("parameters", "memory", "scratch for each thread")
         return "\n".join([*lines, *(f"{n:>12,} {k}" for n, k in zip(numbers, kinds, strict=True))])
 
 
 def assemble(nodes: list[Node]) -> Program:
-    """Return the program that runs these nodes on one image."""
+    """Return the program that runs these nodes; the last one makes the logits."""
     return _Assembler(nodes).program()
+
+
+def together(nodes: list[Node]) -> set[Node]:
+    """Return the nodes whose output waits for other images, to be read together with theirs.
+
+    It is small, and so is all that is made of it: there the weights are more than the pixels.
+    """
+    found = {node for node in nodes if node.kind in FEATURES or node.h * node.w <= SMALL}
+    makers = {node: {row.node for row in node.reads()} for node in nodes}
+    while True:
+        alone = set()
+        for node in nodes:
+            if not (node in found and makers[node] <= found):
+                alone |= makers[node] & found
+        if not alone:
+            return found
+        found -= alone
+
+
+def aligned_zeros(count: int) -> Array:
+    """Return so many zeros, from where a line of the cache starts: no vector lies across two."""
+    room = np.zeros(count + LINE, np.float32)
+    start = -room.ctypes.data // room.itemsize % LINE
+    return room[start : start + count]
 
 
 class _Assembler:
     def __init__(self, nodes: list[Node]):
-        self.nodes = nodes
+        self.last = nodes[-1]
+        self.together = together(nodes)
+        rest = [node for node in nodes if node.inputs and self._makers(node) <= self.together]
+        self.nodes = [node for node in nodes if node not in rest] + rest
+        self.each = len(nodes) - len(rest)
+        self.images = IMAGES if self.together else 1
         self.tables: list[int] = []
         self.parameters: list[Array] = []
         self.parameter_count = 0
-        self.memory = _Memory(nodes)
+        self.borders: dict[tuple[int, int], int] = {}
+        self.margin = SLACK + max(reach(node.w) for node in nodes)
+        self.memory = _Memory(self.nodes, self.together, self.margin)
         self.scratch = 0
 
     def program(self) -> Program:
@@ -82,14 +125,25 @@ class _Assembler:
             self.memory.give_back(number)
         return Program(
             instructions,
+            self.each,
+            self.images,
             np.array(self.tables, np.int64),
-            np.concatenate([np.ravel(p) for p in self.parameters]).astype(np.float32),
+            self._packed(),
             tuple(self.nodes),
-            self.memory.features[self.nodes[-1]],
-            self.nodes[-1].channels,
-            self.memory.top + SLACK,
-            self.scratch + SLACK,
+            self.memory.features[self.last],
+            round_up(self.last.channels),
+            self.last.channels,
+            self.memory.top + self.margin,
+            self.scratch + self.margin,
         )
+
+    def _packed(self) -> Array:
+        """Return all parameters, each where `_keep` has said."""
+        packed, place = aligned_zeros(self.parameter_count), 0
+        for weights in self.parameters:
+            packed[place : place + weights.size] = weights.ravel()
+            place += round_up(weights.size)
+        return packed
 
     # One method for each kind of node: the instruction by columns
 
@@ -104,16 +158,17 @@ class _Assembler:
         self.scratch = max(self.scratch, len(taps) * pitch)
         sources = self._note(self._planes(node.inputs))
         blocks = self._blocks(node, taps.reshape(settings["groups"], -1), self._planes_of(node))
-        places = (layout.STRIDE_H, layout.STRIDE_W), (layout.DILATION_H, layout.DILATION_W)
+        places = layout.STRIDE_H, layout.STRIDE_W
         return {
             **self._columns(layout.CONVOLUTION, node.inputs[0].node, node, *blocks),
             layout.SOURCES: sources,
+            layout.SPANS: self._spans(node),
             layout.CHANNELS: len(node.inputs),
             layout.KH: kh,
             layout.KW: kw,
-            **dict(zip(places[0], settings["stride"], strict=True)),
-            **dict(zip(places[1], settings["dilation"], strict=True)),
-            **dict(zip((layout.TOP, layout.LEFT), settings["padding"], strict=True)),
+            **dict(zip(places, settings["stride"], strict=True)),
+            layout.DILATION_H: settings["dilation"][0],
+            layout.TOP: settings["padding"][0],
         }
 
     def _product(self, node: Node) -> dict[int, int]:
@@ -130,13 +185,16 @@ class _Assembler:
         filters = self._filters(node)
         if product is None:
             before = node.inputs[0].node
-            self._reserve_planes(1, before)
             table = zip(self._planes(node.inputs), self._planes_of(node), filters, strict=True)
             flat = [value for plane in table for value in plane]
-            return self._columns(layout.DEPTHWISE, before, node, flat, node.channels)
-        self._reserve_planes(BLOCK, product)
-        size = scratch_plane(product.h, product.w)
-        outputs = [i % BLOCK * size + lead_of(product.w) for i in range(product.channels)]
+            return {
+                **self._columns(layout.DEPTHWISE, before, node, flat, node.channels),
+                layout.BORDERS: self._borders(before),
+            }
+        images = self.images if self._makers(node) <= self.together else 1
+        size = self.memory.size(product, images)
+        self.scratch = max(self.scratch, reach(product.w) + BLOCK * size)
+        outputs = [reach(product.w) + i % BLOCK * size for i in range(product.channels)]
         reader = {row.channel: i for i, row in enumerate(node.inputs)}
         planes = self._planes_of(node)
         more = [[filters[reader[i]], planes[reader[i]]] for i in range(product.channels)]
@@ -145,11 +203,11 @@ class _Assembler:
         return {
             **self._columns(layout.PRODUCT_DEPTHWISE, product, node, *blocks),
             layout.OPTION: product.relu,
+            layout.BORDERS: self._borders(product),
         }
 
     def _pool(self, node: Node) -> dict[int, int]:
         before = node.inputs[0].node
-        self._reserve_planes(1, before)
         table = zip(self._planes(node.inputs), self._planes_of(node), strict=True)
         flat = [value for plane in table for value in plane]
         kind = layout.MAXIMUM if node.settings["which"] == "max" else layout.AVERAGE
@@ -181,6 +239,7 @@ class _Assembler:
         padded[:, :features] = node.weights
         return {
             layout.OPERATION: layout.LINEAR,
+            layout.STEP: self._step(node),
             layout.COUNT: node.channels,
             layout.TABLE: self._keep(padded),
             layout.SOURCES: self._keep(node.bias),
@@ -211,6 +270,7 @@ class _Assembler:
             layout.IN_W: before.w,
             layout.OUT_H: node.h,
             layout.OUT_W: node.w,
+            layout.STEP: self._step(node),
             layout.CUT: node.relu,
         }
 
@@ -249,8 +309,36 @@ class _Assembler:
     def _planes_of(self, node: Node) -> list[int]:
         return self._planes(node.rows().rows)
 
-    def _reserve_planes(self, count: int, node: Node) -> None:
-        self.scratch = max(self.scratch, count * scratch_plane(node.h, node.w))
+    def _makers(self, node: Node) -> set[Node]:
+        return {row.node for row in node.reads()}
+
+    def _step(self, node: Node) -> int:
+        """Return how far the output of the next image is."""
+        if node not in self.together:
+            return 0
+        return round_up(node.channels) if node.kind in FEATURES else node.h * node.w
+
+    def _spans(self, node: Node) -> int:
+        """Note for each tap in a row what column 0 of the output meets, and which meet pixels."""
+        table = []
+        stride, w = node.settings["stride"][1], node.inputs[0].node.w
+        for j in range(node.weights.shape[3]):
+            x = j * node.settings["dilation"][1] - node.settings["padding"][1]
+            first = min(node.w, max(0, -(x // stride)))
+            table += [x, first, min(node.w, max(first, (w - 1 - x) // stride + 1))]
+        return self._note(table)
+
+    def _borders(self, node: Node) -> int:
+        """Note masks of 16 pixels each: which have a neighbour above, below, on both sides."""
+        if (node.h, node.w) not in self.borders:
+            pixels = self.images if node.h * node.w <= SMALL else 1
+            y, x = np.indices((node.h, node.w)).reshape(2, -1)
+            sides = np.array([y > 0, y < node.h - 1, x > 0, x < node.w - 1])
+            masks = np.zeros((4, round_up(pixels * node.h * node.w)), np.int64)
+            masks[:, : pixels * node.h * node.w] = np.tile(sides, pixels)
+            bits = masks.reshape(4, -1, WIDTH) @ (1 << np.arange(WIDTH))
+            self.borders[node.h, node.w] = self._note(bits.T.ravel().tolist())
+        return self.borders[node.h, node.w]
 
     def _note(self, numbers: list[int]) -> int:
         self.tables += numbers
@@ -258,41 +346,52 @@ class _Assembler:
 
     def _keep(self, weights: Array) -> int:
         self.parameters.append(weights)
-        self.parameter_count += weights.size
-        return self.parameter_count - weights.size
+        self.parameter_count += round_up(weights.size)
+        return self.parameter_count - round_up(weights.size)
 
 
 class _Memory:
     """Where each row's plane is."""
 
-    def __init__(self, nodes: list[Node]):
+    def __init__(self, nodes: list[Node], together: set[Node], margin: int):
+        self.together = together
         self.place: dict[Row, int] = {}
-        self.free: defaultdict[int, list[int]] = defaultdict(list)
+        self.free: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         self.last_read: defaultdict[int, list[Row]] = defaultdict(list)
-        self.top = SLACK
+        self.top = margin
         last = {row: number for number, node in enumerate(nodes) for row in node.reads()}
         for row, number in last.items():
             self.last_read[number].append(row)
         self.features = {
-            node: self._take(round_up(node.channels)) for node in nodes if node.kind in FEATURES
+            node: self._take(self._images(node) * round_up(node.channels))
+            for node in nodes
+            if node.kind in FEATURES
         }
 
     def make(self, node: Node) -> None:
         """Find a plane for every row of the node's output."""
         if node.kind not in FEATURES:
-            size = self._size(node)
+            free, size = self._free(node), self.size(node, self._images(node))
             for row in node.rows().rows:
-                self.place[row] = self.free[size].pop() if self.free[size] else self._take(size)
+                self.place[row] = free.pop() if free else self._take(size)
 
     def give_back(self, number: int) -> None:
         """Free the planes of the rows that nobody reads after this node."""
         for row in self.last_read[number]:
             if row in self.place:
-                self.free[self._size(row.node)].append(self.place[row])
+                self._free(row.node).append(self.place[row])
 
-    def _size(self, node: Node) -> int:
-        h, w = node.h, node.w
-        return max(columns_of(h, w), round_up((h - 1) * (w + 1) + round_up(w)))
+    def _free(self, node: Node) -> list[int]:
+        """Return the free planes of its size: other planes wait while the next image is run."""
+        images = self._images(node)
+        return self.free[images, self.size(node, images)]
+
+    def size(self, node: Node, images: int) -> int:
+        """Return how many numbers a plane takes; a vector may end behind any of its pixels."""
+        return round_up(images * node.h * node.w + WIDTH - 1)
+
+    def _images(self, node: Node) -> int:
+        return IMAGES if node in self.together else 1
 
     def _take(self, size: int) -> int:
         self.top += size

@@ -75,6 +75,11 @@ def every_second(x, y, i):
     v.store(y, 2 * W, v.add(v.zip_first(a, b), v.zip_last(b, a)))
 
 
+def load_kept(x, y, i):
+    v.store(y, 0, v.load_kept(x, i, 0b1100101 << i % 7, -np.inf))
+    v.store(y, W, v.load_kept(x, i, 0xFF0A, 1.5))
+
+
 def store_first(x, y, i):
     v.store_first(y, 2, v.load(x, i), min(i, W))
     v.store_inside(y, W, v.load(x, i), i - 9, 6)
@@ -100,8 +105,8 @@ def relu(x, y, i):
 @pytest.mark.parametrize(
     "function",
     [
-        *(load, load_even, load_inside, every_second, store_first, at, fill, fma, add, scale),
-        *(maximum, choices, in_order, halves, relu),
+        *(load, load_even, load_inside, load_kept, every_second, store_first, at, fill, fma),
+        *(add, scale, maximum, choices, in_order, halves, relu),
     ],
     ids=lambda f: f.__name__,
 )

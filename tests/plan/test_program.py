@@ -11,9 +11,9 @@ from numpy_shufflenet import ops
 from numpy_shufflenet.kernels._barrier import meet
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
-from numpy_shufflenet.plan import machine, record
+from numpy_shufflenet.plan import layout, machine, record
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.program import assemble
+from numpy_shufflenet.plan.program import assemble, together
 
 
 def recorded(model, shape=(3, 32, 32)):
@@ -79,11 +79,31 @@ def test_no_plane_is_written_while_somebody_may_still_read_it():
             held[place] = row
 
 
+def test_small_planes_at_the_end_hold_several_images():
+    program = assemble(fuse(recorded(shufflenet_v2(scale=0.5, seed=0), (3, 224, 224))))
+    alone, rest = program.nodes[: program.each], program.nodes[program.each :]
+    assert all(row.node.h == 7 or row.node.kind == "mean" for node in rest for row in node.reads())
+    assert [node.kind for node in rest[-3:]] == ["product", "mean", "linear"]
+    assert {node.h for node in alone} == {224, 112, 56, 28, 14, 7}
+    assert program.images == layout.IMAGES
+
+
+def test_an_excitation_of_a_large_plane_runs_for_each_image():
+    model = shufflenet_v2(scale=0.5, se=True, seed=0)
+    nodes = fuse(recorded(model, (3, 224, 224)))
+    waiting = together(nodes)
+    for node in nodes:
+        makers = {row.node for row in node.reads()}
+        assert not makers & waiting or makers | {node} <= waiting
+    scales = [node for node in nodes if node.kind == "scale"]
+    assert {node.h: node in waiting for node in scales} == {28: False, 14: False, 7: True}
+
+
 def _places(program):
     """Where each instruction reads and writes, in the order of the node's rows."""
     from numpy_shufflenet.plan.program import _Memory
 
-    memory = _Memory(list(program.nodes))
+    memory = _Memory(list(program.nodes), together(list(program.nodes)), 0)
     found = []
     for i, node in enumerate(program.nodes):
         reads = [memory.place.get(row, row) for row in node.reads()]
@@ -106,25 +126,25 @@ def test_the_machine_runs_as_plain_python():
     )
     model, rng = randomised(model).astype(np.float32), np.random.default_rng(0)
     program = assemble(fuse(record(model, (2, 9, 8))))
-    image = rng.normal(size=2 * 9 * 8).astype(np.float32)
+    images = rng.normal(size=(3, 2 * 9 * 8)).astype(np.float32)
     results = []
     for run in (machine.run, machine.run_jit):
         memory, scratch = (np.zeros(n, np.float32) for n in (program.memory, program.scratch))
         arrivals = np.zeros(1, np.int64)
         run(
-            program.instructions, program.tables, program.parameters, memory, scratch,
-            image, 0, 1, arrivals,
+            program.instructions, program.each, program.tables, program.parameters, memory, scratch,
+            images, 0, 1, arrivals,
         )  # fmt: skip
-        results.append(memory[program.logits : program.logits + program.outputs])
+        results.append(memory[program.logits :][: 3 * program.pitch])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
-    assert np.abs(results[0]).min() > 0
+    assert np.count_nonzero(results[0]) == 3 * program.outputs
 
 
 def test_a_program_lists_its_instructions():
     text = str(assemble(fuse(recorded(shufflenet_v2(scale=0.5, seed=0)))))
     assert "product ReLU depthwise" in text
     assert "linear" in text
-    assert len(text.splitlines()) == 44 + 4
+    assert len(text.splitlines()) == 44 + 5
 
 
 @pytest.mark.parametrize("threads", [2, 3])
