@@ -14,7 +14,8 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer, fold
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.program import Program, aligned_zeros, assemble
+from numpy_shufflenet.plan.planes import aligned_zeros
+from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]

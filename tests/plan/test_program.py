@@ -13,7 +13,8 @@ from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
 from numpy_shufflenet.plan import layout, machine, record
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.program import assemble, together
+from numpy_shufflenet.plan.planes import Planes, together
+from numpy_shufflenet.plan.program import assemble
 
 
 def recorded(model, shape=(3, 32, 32)):
@@ -101,9 +102,7 @@ def test_an_excitation_of_a_large_plane_runs_for_each_image():
 
 def _places(program):
     """Where each instruction reads and writes, in the order of the node's rows."""
-    from numpy_shufflenet.plan.program import _Memory
-
-    memory = _Memory(list(program.nodes), together(list(program.nodes)), 0)
+    memory = Planes(list(program.nodes), together(list(program.nodes)), 0)
     found = []
     for i, node in enumerate(program.nodes):
         reads = [memory.place.get(row, row) for row in node.reads()]
