@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
@@ -56,6 +57,12 @@ class Sight(NamedTuple):
     pixels: Array  # m 4: the first one, where the nearest output is, whether in between, how many
 
 
+def is_suited(windows: Windows, dtype: np.dtype[np.floating]) -> bool:
+    """Whether windows are 3x3, with stride 1 or 2 both ways, over float32."""
+    dense = windows.kernel == (3, 3) and windows.dilation == (1, 1)
+    return dense and windows.stride in ((1, 1), (2, 2)) and dtype == np.float32
+
+
 @functools.lru_cache(maxsize=256)
 def sight_of(windows: Windows, n: int) -> Sight:
     """Work out where things lie, for stride 1 or 2; arrays are shared, so never written to."""
@@ -84,6 +91,13 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     pitch = (columns[0] + w + columns[1]) * n
     start = rows[0] * pitch + columns[0] * n
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
+
+
+def empty_bordered(border: Border) -> Array:
+    """Return a plane that is all border."""
+    plane = empty((border.size,), np.float32)
+    plane.fill(0)
+    return plane
 
 
 def convolve(plane: Array, w: Array, sight: Sight, y: Array) -> None:
@@ -208,3 +222,30 @@ def convolve_gradients(
 
 convolve_jit = compiled(convolve)
 convolve_gradients_jit = compiled(convolve_gradients)
+
+
+def channel_gradients(
+    dy: Array,
+    x: Array,
+    w: Array,
+    sight: Sight,
+    plane: Array,
+    first: int,
+    last: int,
+    dx: Array,
+    dw: Array,
+) -> None:
+    """Compute dx (c, h, w n) and dw (c, 9) of channels first to last, for dy (c, oh, ow n).
+
+    plane is for a channel of dy, with a border of 0.
+    """
+    border, zero = sight.dy, x.dtype.type(0)
+    for c in range(first, last):
+        for p in range(border.rows):
+            row, target = dy[c, p], plane[border.start + p * border.pitch :]
+            for k in range(row.size):
+                target[k] = row[k]
+        convolve_gradients_jit(plane, x[c], False, zero, zero, zero, w[c], sight, dx[c], dw[c])
+
+
+channel_gradients_jit = compiled(channel_gradients)

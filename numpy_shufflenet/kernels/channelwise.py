@@ -17,10 +17,11 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
-    Border,
     Sight,
     convolve_gradients_jit,
     convolve_jit,
+    empty_bordered,
+    is_suited,
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
@@ -225,7 +226,11 @@ def channelwise(
     if before is not None:
         check_batch(x, *before, eps[0])
     windows = check_depthwise(x, w, None, stride=stride, padding=padding, dilation=dilation)
-    _check_suitable(x, windows)
+    if not is_suited(windows, x.dtype):
+        raise ValueError(
+            f"x has dtype {x.dtype}, windows {windows.kernel}, stride={windows.stride} and "
+            f"dilation={windows.dilation}; float32, (3, 3), 1 or 2 both ways, and 1 are needed"
+        )
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     if len(w) != c:
         raise ValueError(f"w has shape {w.shape}, but x has {c} channels; as many are needed")
@@ -246,7 +251,7 @@ def channelwise(
             kernels,
             _kernel(last),
             sight,
-            _empty_plane(sight.x),
+            empty_bordered(sight.x),
             start,
             end,
             z.reshape(c, oh, ow * n),
@@ -281,7 +286,7 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
             as_rows(after.x),
             _kernel(after),
             sight,
-            _empty_plane(sight.dy),
+            empty_bordered(sight.dy),
             empty((h, width * n), x.dtype),
             start,
             end,
@@ -308,21 +313,3 @@ def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> Bat
 
 def _kernel(cache: BatchNormCache) -> Norm:
     return Norm(*cache[1:7])
-
-
-def _empty_plane(border: Border) -> Array:
-    plane = empty((border.size,), np.float32)
-    plane.fill(0)
-    return plane
-
-
-def _check_suitable(x: Array, windows: Windows) -> None:
-    """Raise ValueError unless x is of float32, and windows are 3x3 with stride 1 or 2."""
-    if x.dtype != np.float32:
-        raise ValueError(f"x has dtype {x.dtype}; this kernel takes float32")
-    strides = windows.stride
-    if windows.kernel != (3, 3) or windows.dilation != (1, 1) or strides not in ((1, 1), (2, 2)):
-        raise ValueError(
-            f"windows of {windows.kernel}, stride={strides}, dilation={windows.dilation}; "
-            "this kernel takes (3, 3) with stride 1 or 2, both ways, and no dilation"
-        )

@@ -72,7 +72,7 @@ def test_nan_stays_in_its_channel():
         ({"stride": 0}, "stride=0"),
         ({"stride": (1, 2)}, r"stride=\(1, 2\)"),
         ({"dilation": 2}, r"dilation=\(2, 2\)"),
-        ({"w": np.ones((6, 1, 1, 3), np.float32)}, r"windows of \(1, 3\)"),
+        ({"w": np.ones((6, 1, 1, 3), np.float32)}, r"windows \(1, 3\)"),
         ({"before": (np.ones(5, np.float32),) * 2}, "gamma has shape"),
         ({"after": (np.ones(5, np.float32),) * 2}, "gamma has shape"),
     ],
