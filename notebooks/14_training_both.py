@@ -160,7 +160,7 @@ plots.step_through(
 # along. **Momentum** remembers: v is a sum of all gradients so far, older ones fading. What points
 # the same way each time adds up, what goes to and fro cancels out:
 #
-# $$v \leftarrow \mu v + g \qquad p \leftarrow p - \eta\, v$$
+#     v <- mu v + g          p <- p - eta v
 #
 # In a valley 20 times as steep across as along, 30 steps of the same size:
 

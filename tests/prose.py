@@ -45,6 +45,12 @@ def wrong_headings(text):
             yield f"{title!r} is of level {level}, below one of level {above}"
 
 
+def tex(text):
+    """Formulas in TeX, which a page would load a program from outside for; the site shows `$$`."""
+    for formula in re.findall(r"\$\$.*?\$\$|\\\(.*?\\\)", without_code(text), re.DOTALL):
+        yield f"{formula} is TeX; write it as indented text"
+
+
 def anchors(text):
     """The fragments that lead to its headings, as GitHub and Jupyter make them."""
     slugs = {

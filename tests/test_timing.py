@@ -6,8 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from peers import need
 
 from numpy_shufflenet.bench import Comparison, compare
+from numpy_shufflenet.bench.operations import Case, comparisons_of
 from numpy_shufflenet.timing import interleave, median_interval
 
 
@@ -101,3 +103,13 @@ def test_contenders_that_differ_are_not_timed():
         ValueError, match=r"it, batch 2: our result and that of them differ by 4\.8"
     ):
         compare(comparison, pairs=3)
+
+
+def test_a_relu_that_is_at_0_for_one_only_takes_no_part_in_the_comparison():
+    need("torch")
+    case = Case("ReLU", "relu", ((2, 60, 60),), (), {}, lambda f, x, w: f.relu(x[0] - 5e-4))
+    forward, both = comparisons_of(case, 2)
+    (ours,), (theirs,) = forward.results()
+    assert ((ours > 0) != (theirs > 0)).any()
+    (ours,), (theirs,) = both.results()
+    np.testing.assert_array_equal(ours, theirs)

@@ -12,15 +12,36 @@ and batch normalisation's scale and shift are vectors, and are left alone, as th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.layer import Layer
 
 SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay")
+
+
+def sgd_update(
+    p: Array,
+    g: Array,
+    v: Array | None,
+    *,
+    learning_rate: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """Move one parameter p, and its velocity v if it has one, in place, by its gradient g."""
+    if weight_decay:
+        g = g + weight_decay * p
+    if v is not None:
+        v *= momentum
+        v += g
+        g = g + momentum * v if nesterov else v
+    p -= learning_rate * g
 
 
 class SGD:
@@ -86,15 +107,14 @@ class SGD:
         """Move every parameter once, by the gradients that the model has accumulated."""
         gradients = self.model.gradients()
         for name, p in self.model.parameters().items():
-            g = gradients[name]
-            if self.weight_decay and p.ndim > 1:
-                g = g + self.weight_decay * p
-            if self.momentum:
-                v = self._velocity[name]
-                v *= self.momentum
-                v += g
-                g = g + self.momentum * v if self.nesterov else v
-            p -= self.learning_rate * g
+            g, v = gradients[name], self._velocity.get(name)
+            _update_for(p, g, v)(
+                *(p, g, v),
+                learning_rate=self.learning_rate,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                weight_decay=self.weight_decay if p.ndim > 1 else 0.0,
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the settings by name, and "velocity", a copy of v of every parameter by name."""
@@ -133,3 +153,13 @@ class SGD:
 
     def __repr__(self) -> str:
         return f"SGD({', '.join(f'{name}={getattr(self, name)}' for name in SETTINGS)})"
+
+
+def _update_for(p: Array, g: Array, v: Array | None) -> Callable[..., None]:
+    """Return `sgd_update`, or its kernel where it fits."""
+    if v is not None and backend.current() == "numba":
+        from numpy_shufflenet.kernels import sgd
+
+        if sgd.fits(p, g, v):
+            return sgd.sgd_update
+    return sgd_update

@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_a_page_is_well_formed(name):
     page = PAGES[name]
     assert not [*prose.wrong_headings(page)]
+    assert not [*prose.tex(page)]
     assert not [*prose.wrong_links(page, NOTEBOOKS)]
     assert not [*prose.unnamed_pictures(page)]
     assert not [*prose.wrong_names(page)]
@@ -55,6 +56,8 @@ GOOD = (
         (prose.wrong_headings, "## B c\n# A\n", "one heading of level 1"),
         (prose.wrong_headings, "# A\n# B\n", "one heading of level 1"),
         (prose.wrong_headings, "# A\n### B\n", "'B' is of level 3, below one of level 1"),
+        (prose.tex, "then $$a \\leftarrow b$$", "$$a \\leftarrow b$$ is TeX"),
+        (prose.tex, "then \\(a\\)", "\\(a\\) is TeX"),
         (prose.wrong_links, "[x](missing.py)", "missing.py: there is no such file"),
         (prose.wrong_links, "# A\n[x](#b)", "#b: there is no such heading"),
         (prose.wrong_links, "[x](page.md#d)", "page.md#d: there is no such heading"),
