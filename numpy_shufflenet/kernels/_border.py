@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
@@ -91,13 +90,6 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     pitch = (columns[0] + w + columns[1]) * n
     start = rows[0] * pitch + columns[0] * n
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
-
-
-def empty_bordered(border: Border) -> Array:
-    """Return a plane that is all border."""
-    plane = empty((border.size,), np.float32)
-    plane.fill(0)
-    return plane
 
 
 def convolve(plane: Array, w: Array, sight: Sight, y: Array) -> None:
@@ -237,9 +229,10 @@ def channel_gradients(
 ) -> None:
     """Compute dx (c, h, w n) and dw (c, 9) of channels first to last, for dy (c, oh, ow n).
 
-    plane is for a channel of dy, with a border of 0.
+    plane is for a channel of dy and its border.
     """
     border, zero = sight.dy, x.dtype.type(0)
+    plane[:] = zero
     for c in range(first, last):
         for p in range(border.rows):
             row, target = dy[c, p], plane[border.start + p * border.pitch :]

@@ -20,7 +20,6 @@ from numpy_shufflenet.kernels._border import (
     Sight,
     convolve_gradients_jit,
     convolve_jit,
-    empty_bordered,
     is_suited,
     sight_of,
 )
@@ -75,9 +74,10 @@ def forward_through(
         Whether it reads it through `before`.
     w : array, shape (c, 9)
     plane : array
-        For a channel of x, with a border of 0.
+        For a channel of x and its border.
     """
     number, border = x.dtype.type, sight.x
+    plane[:] = number(0)
     for c in range(first, last):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
@@ -125,10 +125,11 @@ def backward_through(
 ) -> None:
     """Compute the gradients of some channels; dbefore and dafter (2, c) are dgamma and dbeta.
 
-    plane is for the gradient of a channel of z, with a border of 0, and row (h, w n) for that of
-    what the first normalisation gives.
+    plane is for the gradient of a channel of z and its border, and row (h, w n) for that of what
+    the first normalisation gives.
     """
     number, border = x.dtype.type, sight.dy
+    plane[:] = number(0)
     for c in range(first, last):
         inv_std = 1 / math.sqrt(after.var[c] + after.eps)
         a, b, mu = number(after.gamma[c] * inv_std), after.beta[c], after.mean[c]
@@ -242,21 +243,12 @@ def channelwise(
     last = _norm(between, *after, eps[1], relu=False)
     kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
 
+    operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
+    results = z.reshape(c, oh, ow * n), y
+
     def run(start: int, end: int) -> None:
-        forward_through_jit(
-            rows,
-            places,
-            _kernel(first or last),
-            first is not None,
-            kernels,
-            _kernel(last),
-            sight,
-            empty_bordered(sight.x),
-            start,
-            end,
-            z.reshape(c, oh, ow * n),
-            y,
-        )
+        plane = empty((sight.x.size,), x.dtype)
+        forward_through_jit(*operands, sight, plane, start, end, *results)
 
     share(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
@@ -269,32 +261,15 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
     kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
-    dbefore, dw, dafter = (
-        np.empty((2, c), x.dtype),
-        np.empty_like(kernels),
-        np.empty((2, c), x.dtype),
-    )
+    dw = np.empty_like(kernels)
+    dbefore, dafter = np.empty((2, 2, c), x.dtype)
+    outer, normalised = _kernel(before or after), before is not None
+    z, inner = as_rows(after.x), _kernel(after)
+    operands = gradients, rows, places, outer, normalised, kernels, z, inner
 
     def run(start: int, end: int) -> None:
-        backward_through_jit(
-            gradients,
-            rows,
-            places,
-            _kernel(before or after),
-            before is not None,
-            kernels,
-            as_rows(after.x),
-            _kernel(after),
-            sight,
-            empty_bordered(sight.dy),
-            empty((h, width * n), x.dtype),
-            start,
-            end,
-            dx,
-            dbefore,
-            dw,
-            dafter,
-        )
+        plane, row = empty((sight.dy.size,), x.dtype), empty((h, width * n), x.dtype)
+        backward_through_jit(*operands, sight, plane, row, start, end, dx, dbefore, dw, dafter)
 
     share(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(

@@ -14,7 +14,6 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
     channel_gradients_jit,
-    empty_bordered,
     is_suited,
     sight_of,
 )
@@ -157,7 +156,7 @@ def _backward_in_border(
     images, dimages = x.reshape(-1, h, width * n), dx.reshape(-1, h, width * n)
 
     def run(first: int, last: int) -> None:
-        plane = empty_bordered(sight.dy)
+        plane = empty((sight.dy.size,), x.dtype)
         channel_gradients_jit(dy, images, w, sight, plane, first, last, dimages, dw)
 
     share(len(w), run, work=dy.size + 6 * dx.size)
