@@ -132,6 +132,10 @@ def convolve_gradients(
 
     If `normalised`, it saw ReLU((x - mu) a + b), dx is the gradient of what the ReLU was given, and
     sum dx and sum dx (x - mu) are returned.
+
+    With stride 1, outputs of three rows and three columns look at a pixel, through nine taps. With
+    stride 2 there are four kinds of pixels: those in between two outputs, both ways, are seen
+    through the middle tap alone; in between one way, through two; the others through the corners.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
     pixels, n, pitch, zero = sight.pixels, sight.n, sight.dy.pitch, fill(0.0)
@@ -143,7 +147,7 @@ def convolve_gradients(
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = t = u = zero
         for r in range(begin, min(begin + often, x.shape[0])):
             v, row, target = r + sight.top, x[r], dx[r]
-            between = v % 2 == 1
+            between = v % 2 == 1  # of stride 2
             start = ((v if sight.stride == 1 else v // 2) + reach) * pitch + reach * n
             top, middle = dy[start:], dy[start - pitch :]
             bottom = dy[start - reach * pitch :]

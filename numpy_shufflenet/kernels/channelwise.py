@@ -87,16 +87,13 @@ def forward_through(
             a, b = number(before.gamma[k] / math.sqrt(before.var[k] + before.eps)), before.beta[k]
             mu = before.mean[k]
         for r in range(border.rows):
-            row, i = (
-                x[k, r * border.length : (r + 1) * border.length],
-                border.start + r * border.pitch,
-            )
-            target = plane[i : i + border.length]
+            i, j = r * border.length, border.start + r * border.pitch
+            row, target = x[k, i : i + border.length], plane[j : j + border.length]
             if normalised:
                 normalise_jit(row, mu, a, b, before.relu, target)
             else:
-                for j in range(row.size):
-                    target[j] = row[j]
+                for m in range(row.size):
+                    target[m] = row[m]
         convolve_jit(plane, w[c], sight, z[c])
         out = z[c].reshape(y.shape[1])
         after.mean[c], after.var[c] = mean_and_variance_jit(out)
@@ -131,8 +128,8 @@ def backward_through(
     number, border = x.dtype.type, sight.dy
     plane[:] = number(0)
     for c in range(first, last):
-        inv_std = 1 / math.sqrt(after.var[c] + after.eps)
-        a, b, mu = number(after.gamma[c] * inv_std), after.beta[c], after.mean[c]
+        std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
+        a, inv_std = number(after.gamma[c] / std), 1 / std
         sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
         dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
         p, q = number(a * sum_g / dy.shape[1]), number(a * inv_std * inv_std * sum_gx / dy.shape[1])
@@ -149,8 +146,8 @@ def backward_through(
                 plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c]
             )
         else:
-            inv_std = 1 / math.sqrt(before.var[k] + before.eps)
-            a, b, mu = number(before.gamma[k] * inv_std), before.beta[k], before.mean[k]
+            std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
+            a, inv_std = number(before.gamma[k] / std), 1 / std
             sum_g, sum_gx = convolve_gradients_jit(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c]
             )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import backend, ops
+from numpy_shufflenet.kernels import _border
 from numpy_shufflenet.kernels.channelwise import channelwise, channelwise_gradients
 from numpy_shufflenet.nn import BatchNorm2d, ChannelShuffle, Conv2d, ReLU, Sequential
 from numpy_shufflenet.nn.fusion import Channelwise
@@ -52,6 +53,31 @@ def test_it_is_the_operations_of_ops_in_a_row(shape, stride, padding, groups, no
     np.testing.assert_allclose(cache.after.mean, last.mean, rtol=0, atol=1e-4)
     if normalised:
         np.testing.assert_array_equal(cache.before.y > 0, norm.y > 0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("n", [3, 17])
+def test_plain_kernels_run_as_python(n, stride, monkeypatch):
+    monkeypatch.setattr(_border, "convolve_gradients_jit", _border.convolve_gradients)
+    x, _, w, _ = drawn((n, 1, 5, 4), np.float32)
+    expected, cache = ops.depthwise_conv2d_forward(x, w, stride=stride, padding=1)
+    dy = np.random.default_rng(1).normal(size=expected.shape).astype(np.float32)
+    oh, ow = expected.shape[2:]
+    sight, kernel = _border.sight_of(cache.windows, n), w.reshape(9)
+    rows = np.ascontiguousarray(x[:, 0].transpose(1, 2, 0))
+    plane, y = np.zeros(sight.x.size, np.float32), np.empty((oh, ow * n), np.float32)
+    for r, row in enumerate(rows.reshape(5, 4 * n)):
+        plane[sight.x.start + r * sight.x.pitch :][: 4 * n] = row
+    _border.convolve(plane, kernel, sight, y)
+    np.testing.assert_allclose(y.reshape(oh, ow, n).transpose(2, 0, 1), expected[:, 0], atol=1e-5)
+
+    dx, dw = np.empty((1, 5, 4 * n), np.float32), np.empty((1, 9), np.float32)
+    gradients = np.ascontiguousarray(dy.transpose(1, 2, 3, 0)).reshape(1, oh, ow * n)
+    images, plane = rows.reshape(1, 5, 4 * n), np.empty(sight.dy.size, np.float32)
+    _border.channel_gradients(gradients, images, w.reshape(1, 9), sight, plane, 0, 1, dx, dw)
+    expected_dx, expected_dw, _ = ops.depthwise_conv2d_backward(dy, cache)
+    np.testing.assert_allclose(dx.reshape(5, 4, n).transpose(2, 0, 1), expected_dx[:, 0], atol=1e-5)
+    np.testing.assert_allclose(dw.reshape(w.shape), expected_dw, rtol=1e-5, atol=1e-4)
 
 
 def test_nan_stays_in_its_channel():
