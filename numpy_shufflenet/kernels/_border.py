@@ -74,12 +74,13 @@ def sight_of(windows: Windows, n: int) -> Sight:
     dy = _border(oh, ow, (reach, after[0]), (reach, after[1]), n)
     if stride == 1:
         blocks = [(k, k, min(ow * n - k, WIDTH)) for k in range(0, ow * n, WIDTH)]
-        pixels = [(k, k + left * n, 0, min(w * n - k, WIDTH)) for k in range(0, w * n, WIDTH)]
+        shift = (left + reach) * n
+        pixels = [(k, k + shift, 0, min(w * n - k, WIDTH)) for k in range(0, w * n, WIDTH)]
     else:
         images = [(k, min(n - k, WIDTH)) for k in range(0, n, WIDTH)]
         blocks = [(q * n + k, 2 * q * n + k, count) for q in range(ow) for k, count in images]
         pixels = [
-            (s * n + k, (s + left) // 2 * n + k, (s + left) % 2, count)
+            (s * n + k, ((s + left) // 2 + reach) * n + k, (s + left) % 2, count)
             for s in range(w)
             for k, count in images
         ]
@@ -148,7 +149,7 @@ def convolve_gradients(
         for r in range(begin, min(begin + often, x.shape[0])):
             v, row, target = r + sight.top, x[r], dx[r]
             between = v % 2 == 1  # of stride 2
-            start = ((v if sight.stride == 1 else v // 2) + reach) * pitch + reach * n
+            start = ((v if sight.stride == 1 else v // 2) + reach) * pitch
             top, middle = dy[start:], dy[start - pitch :]
             bottom = dy[start - reach * pitch :]
             for m in range(pixels.shape[0]):
