@@ -149,7 +149,7 @@ print(text(ops.depthwise_conv2d_forward))
 
 # %%
 if HAS_NUMBA:
-    from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps
+    from numpy_shufflenet.kernels._depthwise_planes import nine_taps
 
     print(text(nine_taps))
 else:

@@ -52,8 +52,13 @@ def backward(dy: Any, call: Call, **options: Any) -> Any:
     return call.operation.backward(call.floor)(dy, call.cache, **options)
 
 
+def has_channelwise(x: Any) -> bool:
+    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32."""
+    return current() == "numba" and getattr(x, "dtype", None) == np.float32
+
+
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
-    """Run BN, ReLU, shuffle, depthwise convolution and BN in one pass; where there are kernels."""
+    """Run BN, ReLU, shuffle, depthwise convolution of 3x3 and BN in one pass."""
     from numpy_shufflenet.kernels import channelwise
 
     y, cache = channelwise.channelwise(x, *arguments, **settings)

@@ -14,6 +14,7 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._gather import Gather, gather_windows
 from numpy_shufflenet.kernels._slide import Slide, Three, rows_of, three, three_whole
 from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
     add,
     add_up,
     fill,
@@ -27,17 +28,15 @@ from numpy_shufflenet.kernels._vectors import (
 
 
 @register_jitable
-def weigh(
-    see: Any, x: Array, i: int, place: int, lengths: Any, slide: Slide, kernel: tuple[float, ...]
-) -> Array:
+def weigh(see: Any, rows: Three, place: int, slide: Slide, kernel: tuple[float, ...]) -> Array:
     """Return the weighted sums of a block; kernel is nine weights and the bias."""
-    l0, l1, l2 = lengths
+    r0, r1, r2 = rows
     w0, w1, w2, w3, w4, w5, w6, w7, w8, b = kernel
-    x0, x1, x2 = see(x, i, place, l0, slide, 0.0)
+    x0, x1, x2 = see(r0, place, place, slide.length, slide, 0.0)
     top = fma(w2, x2, fma(w1, x1, fma(w0, x0, fill(b))))
-    x0, x1, x2 = see(x, i + slide.length, place, l1, slide, 0.0)
+    x0, x1, x2 = see(r1, place, place, slide.length, slide, 0.0)
     middle = fma(w5, x2, fma(w4, x1, scale(w3, x0)))
-    x0, x1, x2 = see(x, i + 2 * slide.length, place, l2, slide, 0.0)
+    x0, x1, x2 = see(r2, place, place, slide.length, slide, 0.0)
     bottom = fma(w8, x2, fma(w7, x1, scale(w6, x0)))
     return add(add(top, middle), bottom)
 
@@ -46,25 +45,29 @@ def convolve_windows(
     x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
 ) -> None:
     """Compute the outputs y of channels first to last: 3x3 kernels w (c m, 9); x and y are flat."""
-    blocks = slide.blocks
-    m = w.shape[0] * slide.height * slide.length // x.size
+    blocks, h, length, n = slide.blocks, slide.height, slide.length, slide.n
+    m = w.shape[0] * h * length // x.size
+    border = np.zeros(length, x.dtype)  # a row of it
+    within = -1 if slide.even else length - 2 * n - WIDTH
     for o in range(first * m, last * m):
         w_o = w[o]
         kernel = (
             w_o[0], w_o[1], w_o[2], w_o[3], w_o[4], w_o[5], w_o[6], w_o[7], w_o[8], b[o],
         )  # fmt: skip
         for p in range(slide.out_height):
-            start, lengths = rows_of(slide, o // m, p)
-            l0, l1, l2 = lengths
-            out = (o * slide.out_height + p) * slide.out_length
+            r, out = slide.stride * p - slide.top, (o * slide.out_height + p) * slide.out_length
+            start = (o // m * h + r) * length
+            rows = (
+                x[start:] if 0 <= r < h else border,
+                x[start + length :] if 0 <= r + 1 < h else border,
+                x[start + 2 * length :] if 0 <= r + 2 < h else border,
+            )
             for block in range(blocks.shape[0]):
                 k, place, count = blocks[block, 0], blocks[block, 1], blocks[block, 2]
-                i, ends = start + place, place + 2 * slide.n + 16
-                if place >= 0 and ends <= min(l0, l1, l2) and count == 16 and not slide.even:
-                    store(y, out + k, weigh(three_whole, x, i, place, lengths, slide, kernel))
+                if 0 <= place <= within and count == WIDTH:
+                    store(y, out + k, weigh(three_whole, rows, place, slide, kernel))
                 else:
-                    a = weigh(three, x, i, place, lengths, slide, kernel)
-                    store_first(y, out + k, a, count)
+                    store_first(y, out + k, weigh(three, rows, place, slide, kernel), count)
 
 
 def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:

@@ -186,6 +186,11 @@ def keep_first(v: Array, count: int) -> Array:
     return np.where(np.arange(WIDTH) < count, v, np.float32(0))
 
 
+def keep_positive(v: Array, sign: Array) -> Array:
+    """Return the numbers of v where those of sign are above 0, and 0 elsewhere."""
+    return np.where(sign > 0, v, np.float32(0))
+
+
 def prefetch(row: Array, i: int) -> None:
     """Begin to fetch row[i] and its neighbours into the cache; i may lie beyond the end."""
 
@@ -449,6 +454,12 @@ def _emit_keep_last(builder: Any, v: Any, count: Any) -> Any:
 @emits(keep_first, vector, VectorType, types.Integer)
 def _emit_keep_first(builder: Any, v: Any, count: Any) -> Any:
     return builder.select(_inside(builder, count.type(0), count), v, _zero(v.type))
+
+
+@emits(keep_positive, vector, VectorType, VectorType)
+def _emit_keep_positive(builder: Any, v: Any, sign: Any) -> Any:
+    zero = _zero(v.type)
+    return builder.select(builder.fcmp_ordered(">", sign, zero), v, zero)
 
 
 @emits(prefetch, types.none, types.Array, types.Integer)

@@ -2,12 +2,13 @@
 
 None of them looks at more than one channel, so a channel can go through all of them while it is in
 the cache. Memory sees x and the outputs of the convolution and of the whole; the batch normalised
-in between is never written, and made again in backward. The kernels are those of the operations
-by themselves (`batch_norm`, `depthwise_conv2d`), called for one channel after the other.
+in between is written into a border that windows of 3x3 look at (see `_border`), and made again in
+backward. Everything else is done by the kernels of `batch_norm`, one channel after the other.
 
 This is no operation of its own, but a way to run several: `nn.fusion` finds them in a row.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,20 +16,23 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.kernels._border import (
+    Sight,
+    convolve_gradients_jit,
+    convolve_jit,
+    is_suited,
+    sight_of,
+)
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
-from numpy_shufflenet.kernels._planes import Planes, empty_plane, planes_of
 from numpy_shufflenet.kernels.batch_norm import (
     BatchNormCache,
-    backward_rows_jit,
-    forward_rows_jit,
+    combine_jit,
+    mean_and_variance_jit,
+    normalise_jit,
+    sums_jit,
 )
 from numpy_shufflenet.kernels.channels import shuffled_places
-from numpy_shufflenet.kernels.depthwise_conv2d import (
-    backward_channels_jit,
-    forward_channels_jit,
-    turned_planes,
-)
 from numpy_shufflenet.ops._check import check_divides, check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.batch_norm import check_batch
@@ -46,21 +50,6 @@ class Norm(NamedTuple):
     relu: bool  # whether one follows
 
 
-class Scratch(NamedTuple):
-    """What each thread has for itself, in the cache."""
-
-    planes: Planes  # of the windows over x
-    plane: Array  # a channel of x with a border of 0
-    run: Array  # 0
-    turned: Planes  # of the windows through which dx looks at dy
-    dplane: Array
-    turned_run: Array
-    gather: bool  # whether there are such windows
-    row: Array  # 1, h w n: what the convolution reads
-    drow: Array  # 1, h w n: its gradient
-    dz: Array  # 1, oh ow n: the gradient of what it writes
-
-
 def forward_through(
     x: Array,
     places: Array,
@@ -68,9 +57,8 @@ def forward_through(
     normalised: bool,
     w: Array,
     after: Norm,
-    n: int,
-    size: tuple[int, int],
-    own: Scratch,
+    sight: Sight,
+    plane: Array,
     first: int,
     last: int,
     z: Array,
@@ -84,27 +72,33 @@ def forward_through(
         Which channel of x the convolution reads for each of its own.
     normalised : bool
         Whether it reads it through `before`.
-    w : array, shape (c, kh kw)
-    size : (height, width) of x
+    w : array, shape (c, 9)
+    plane : array
+        For a channel of x and its border.
     """
-    h, width = size
-    no_bias = np.zeros(1, x.dtype)
+    number, border = x.dtype.type, sight.x
+    plane[:] = number(0)
     for c in range(first, last):
-        k, row = places[c], own.row
+        k = places[c]
+        mu, a, b = number(0), number(1), number(0)
         if normalised:
-            gamma, beta = before.gamma[k : k + 1], before.beta[k : k + 1]
-            mean, var = before.mean[k : k + 1], before.var[k : k + 1]
-            source = x[k : k + 1]
-            forward_rows_jit(source, gamma, beta, before.eps, before.relu, True, mean, var, row)
-        else:
-            row = x[k : k + 1]
-        image = row.reshape((1, h, width * n))
-        kernel, target = w[c : c + 1], z[c : c + 1]
-        forward_channels_jit(image, kernel, no_bias, n, own.planes, own.plane, own.run, target)
-        gamma, beta = after.gamma[c : c + 1], after.beta[c : c + 1]
-        mean, var = after.mean[c : c + 1], after.var[c : c + 1]
-        out = target.reshape((1, y.shape[1]))
-        forward_rows_jit(out, gamma, beta, after.eps, after.relu, True, mean, var, y[c : c + 1])
+            mean, var = mean_and_variance_jit(x[k])
+            before.mean[k], before.var[k] = mean, var
+            a, b = number(before.gamma[k] / math.sqrt(before.var[k] + before.eps)), before.beta[k]
+            mu = before.mean[k]
+        for r in range(border.rows):
+            i, j = r * border.length, border.start + r * border.pitch
+            row, target = x[k, i : i + border.length], plane[j : j + border.length]
+            if normalised:
+                normalise_jit(row, mu, a, b, before.relu, target)
+            else:
+                for m in range(row.size):
+                    target[m] = row[m]
+        convolve_jit(plane, w[c], sight, z[c])
+        out = z[c].reshape(y.shape[1])
+        after.mean[c], after.var[c] = mean_and_variance_jit(out)
+        a = number(after.gamma[c] / math.sqrt(after.var[c] + after.eps))
+        normalise_jit(out, after.mean[c], a, after.beta[c], after.relu, y[c])
 
 
 def backward_through(
@@ -116,9 +110,9 @@ def backward_through(
     w: Array,
     z: Array,
     after: Norm,
-    n: int,
-    size: tuple[int, int],
-    own: Scratch,
+    sight: Sight,
+    plane: Array,
+    row: Array,
     first: int,
     last: int,
     dx: Array,
@@ -126,66 +120,43 @@ def backward_through(
     dw: Array,
     dafter: Array,
 ) -> None:
-    """Compute the gradients of some channels; dbefore and dafter (2, c) are dgamma and dbeta."""
-    h, width = size
+    """Compute the gradients of some channels; dbefore and dafter (2, c) are dgamma and dbeta.
+
+    plane is for the gradient of a channel of z and its border, and row (h, w n) for that of what
+    the first normalisation gives.
+    """
+    number, border = x.dtype.type, sight.dy
+    plane[:] = number(0)
     for c in range(first, last):
-        gamma, beta = after.gamma[c : c + 1], after.beta[c : c + 1]
-        mean, var = after.mean[c : c + 1], after.var[c : c + 1]
-        out, dgamma, dbeta = z[c : c + 1], dafter[0, c : c + 1], dafter[1, c : c + 1]
-        backward_rows_jit(
-            dy[c : c + 1],
-            1,
-            out.reshape((1, dy.shape[1])),
-            gamma,
-            beta,
-            after.eps,
-            after.relu,
-            True,
-            mean,
-            var,
-            own.dz,
-            dgamma,
-            dbeta,
-        )
-        k, row, drow = places[c], own.row, own.drow
-        gamma, beta = before.gamma[k : k + 1], before.beta[k : k + 1]
-        mean, var, source = before.mean[k : k + 1], before.var[k : k + 1], x[k : k + 1]
-        if normalised:
-            forward_rows_jit(source, gamma, beta, before.eps, before.relu, False, mean, var, row)
-        else:
-            row, drow = source, dx[k : k + 1]
-        backward_channels_jit(
-            own.dz.reshape(out.shape),
-            row.reshape((1, h, width * n)),
-            w[c : c + 1],
-            n,
-            own.planes,
-            own.plane,
-            own.run,
-            own.turned,
-            own.dplane,
-            own.turned_run,
-            own.gather,
-            drow.reshape((1, h, width * n)),
-            dw[c : c + 1],
-        )
-        if normalised:
-            dgamma, dbeta = dbefore[0, k : k + 1], dbefore[1, k : k + 1]
-            backward_rows_jit(
-                drow,
-                1,
-                source,
-                gamma,
-                beta,
-                before.eps,
-                before.relu,
-                True,
-                mean,
-                var,
-                dx[k : k + 1],
-                dgamma,
-                dbeta,
+        std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
+        a, inv_std = number(after.gamma[c] / std), 1 / std
+        sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
+        dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
+        p, q = number(a * sum_g / dy.shape[1]), number(a * inv_std * inv_std * sum_gx / dy.shape[1])
+        for r in range(border.rows):
+            i, j = r * border.length, border.start + r * border.pitch
+            dy_row, z_row = dy[c, i : i + border.length], z[c, i : i + border.length]
+            combine_jit(dy_row, z_row, mu, a, b, after.relu, p, q, plane[j : j + border.length])
+        k = places[c]
+        source, target = x[k], dx[k]
+        image, dimage = source.reshape(row.shape), target.reshape(row.shape)
+        if not normalised:
+            zero = number(0)
+            convolve_gradients_jit(
+                plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c]
             )
+        else:
+            std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
+            a, inv_std = number(before.gamma[k] / std), 1 / std
+            sum_g, sum_gx = convolve_gradients_jit(
+                plane, image, True, mu, a, b, w[c], sight, row, dw[c]
+            )
+            dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
+            p, q = (
+                number(a * sum_g / source.size),
+                number(a * inv_std * inv_std * sum_gx / source.size),
+            )
+            combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
 
 
 forward_through_jit = compiled(forward_through)
@@ -198,7 +169,7 @@ class ChannelwiseCache(NamedTuple):
     x: Array  # n c h w, channel-major
     before: BatchNormCache | None  # of x
     places: Array  # c
-    w: Array  # c 1 kh kw
+    w: Array  # c 1 3 3
     after: BatchNormCache  # of the output of the convolution
     windows: Windows
 
@@ -208,7 +179,7 @@ class ChannelwiseGradients(NamedTuple):
 
     dx: Array  # n c h w
     before: tuple[Array, Array] | None  # dgamma, dbeta
-    dw: Array  # c 1 kh kw
+    dw: Array  # c 1 3 3
     after: tuple[Array, Array]
 
 
@@ -228,15 +199,17 @@ def channelwise(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
+    x : array, shape (n, c, h, w), float32
     before : (gamma, beta) of the first normalisation, or None
         Without it, x is what the shuffle reads.
-    w : array, shape (c, 1, kh, kw)
+    w : array, shape (c, 1, 3, 3)
     after : (gamma, beta) of the last normalisation
     eps : pair of float
         Of both.
     groups : int
         Of the shuffle; 1 if there is none.
+    stride : int or pair
+        1 or 2, both ways.
 
     Returns
     -------
@@ -246,11 +219,16 @@ def channelwise(
     Raises
     ------
     ValueError
-        As the operations by themselves do.
+        As the operations by themselves do, and for another dtype, kernel, stride or dilation.
     """
     if before is not None:
         check_batch(x, *before, eps[0])
     windows = check_depthwise(x, w, None, stride=stride, padding=padding, dilation=dilation)
+    if not is_suited(windows, x.dtype):
+        raise ValueError(
+            f"x has dtype {x.dtype}, windows {windows.kernel}, stride={windows.stride} and "
+            f"dilation={windows.dilation}; float32, (3, 3), 1 or 2 both ways, and 1 are needed"
+        )
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     if len(w) != c:
         raise ValueError(f"w has shape {w.shape}, but x has {c} channels; as many are needed")
@@ -260,26 +238,16 @@ def channelwise(
     check_batch(between, *after, eps[1])
     first = None if before is None else _norm(image, *before, eps[0], relu=True)
     last = _norm(between, *after, eps[1], relu=False)
-    kernels = np.ascontiguousarray(w).reshape(c, w[0].size)
+    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+
+    operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
+    results = z.reshape(c, oh, ow * n), y
 
     def run(start: int, end: int) -> None:
-        forward_through_jit(
-            rows,
-            places,
-            _kernel(first or last),
-            first is not None,
-            kernels,
-            _kernel(last),
-            n,
-            windows.size,
-            _scratch(windows, n, x.dtype, backward=False),
-            start,
-            end,
-            z.reshape(c, oh, ow * n),
-            y,
-        )
+        plane = empty((sight.x.size,), x.dtype)
+        forward_through_jit(*operands, sight, plane, start, end, *results)
 
-    share(c, run, work=w[0].size * y.size + 4 * rows.size)
+    share(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
 
 
@@ -289,35 +257,18 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
-    kernels = np.ascontiguousarray(w).reshape(c, w[0].size)
-    dbefore, dw, dafter = (
-        np.empty((2, c), x.dtype),
-        np.empty_like(kernels),
-        np.empty((2, c), x.dtype),
-    )
+    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+    dw = np.empty_like(kernels)
+    dbefore, dafter = np.empty((2, 2, c), x.dtype)
+    outer, normalised = _kernel(before or after), before is not None
+    z, inner = as_rows(after.x), _kernel(after)
+    operands = gradients, rows, places, outer, normalised, kernels, z, inner
 
     def run(start: int, end: int) -> None:
-        backward_through_jit(
-            gradients,
-            rows,
-            places,
-            _kernel(before or after),
-            before is not None,
-            kernels,
-            as_rows(after.x).reshape(c, oh, ow * n),
-            _kernel(after),
-            n,
-            windows.size,
-            _scratch(windows, n, x.dtype, backward=True),
-            start,
-            end,
-            dx,
-            dbefore,
-            dw,
-            dafter,
-        )
+        plane, row = empty((sight.dy.size,), x.dtype), empty((h, width * n), x.dtype)
+        backward_through_jit(*operands, sight, plane, row, start, end, dx, dbefore, dw, dafter)
 
-    share(c, run, work=4 * w[0].size * rows.size)
+    share(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(
         as_image(dx, n, h, width),
         None if before is None else (dbefore[0], dbefore[1]),
@@ -334,21 +285,3 @@ def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> Bat
 
 def _kernel(cache: BatchNormCache) -> Norm:
     return Norm(*cache[1:7])
-
-
-def _scratch(windows: Windows, n: int, dtype: np.dtype[np.floating], *, backward: bool) -> Scratch:
-    planes = planes_of(windows, n, sort=n > 1)
-    turned, gather = turned_planes(windows, n)
-    (h, w), (oh, ow) = windows.size, windows.output
-    return Scratch(
-        planes,
-        empty_plane(planes, dtype, 0),
-        np.zeros(planes.run, dtype),
-        turned,
-        empty_plane(turned, dtype, 0) if backward else np.empty(0, dtype),
-        empty((turned.run,), dtype),
-        gather,
-        empty((1, h * w * n), dtype),
-        empty((1, h * w * n), dtype) if backward else np.empty((1, 0), dtype),
-        empty((1, oh * ow * n), dtype) if backward else np.empty((1, 0), dtype),
-    )

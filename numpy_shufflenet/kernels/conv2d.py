@@ -18,6 +18,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._depthwise_planes import nine_taps_jit
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
     Planes,
@@ -34,7 +35,6 @@ from numpy_shufflenet.kernels._tiles import (
     packed,
     suits,
 )
-from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient

@@ -16,6 +16,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows
 from numpy_shufflenet.kernels._planes import (
@@ -34,7 +35,6 @@ from numpy_shufflenet.kernels._pool_windows import (
     largest_windows_jit,
 )
 from numpy_shufflenet.kernels._slide import slide_of
-from numpy_shufflenet.kernels.depthwise_conv2d import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.pooling import (

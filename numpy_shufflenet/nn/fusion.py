@@ -4,7 +4,7 @@ The layers stay what they are, with their names and parameters; only the arrays 
 never made. Where somebody wants to see these, in a trace, the layers run one by one.
 
 Two layers run as one fused operation, of `ops.fused`. In training, BN, ReLU, shuffle, depthwise
-convolution and BN leave channels apart, and run in one pass where there are kernels.
+convolution of 3x3 and BN leave channels apart, and run in one pass where there are kernels for it.
 """
 
 from collections.abc import Iterator
@@ -113,17 +113,16 @@ class Chain:
     def __init__(self, *layers: Layer | None):
         self.layers = tuple(layer for layer in layers if layer is not None)
         self._steps = {
-            (training, kernels): tuple(_fused(self.layers, training, kernels))
+            (training, channelwise): tuple(_fused(self.layers, training, channelwise))
             for training in (True, False)
-            for kernels in (True, False)
+            for channelwise in (True, False)
         }
         self._ran: tuple[Step, ...] = self.layers
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
         traced = any(layer.is_traced() for layer in self.layers)
-        kernels = backend.current() == "numba"
-        steps = self.layers if traced else self._steps[training, kernels]
+        steps = self.layers if traced else self._steps[training, backend.has_channelwise(x)]
         if not backend.inferring():
             self._ran = steps
         for step in steps:
@@ -137,10 +136,10 @@ class Chain:
         return dy
 
 
-def _fused(layers: tuple[Layer, ...], training: bool, kernels: bool) -> Iterator[Step]:
+def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iterator[Step]:
     """Yield the layers, those that can run as one together."""
     while layers:
-        run, length = _channelwise(layers) if training and kernels else (None, 0)
+        run, length = _channelwise(layers) if training and channelwise else (None, 0)
         if run is None:
             run, length = _pair(layers, training)
         yield run or layers[0]
@@ -170,7 +169,7 @@ def _channelwise(layers: tuple[Layer, ...]) -> tuple[Step | None, int]:
             rest = layers[2:]
     match rest:
         case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
-            if conv.multiplier == 1:
+            if conv.multiplier == 1 and conv.has_geometry((3, 3), strides=(1, 2)):
                 run = Channelwise(before, relu, shuffle, conv, after)
                 return run, len(layers) - len(rest) + 2
     return None, 0

@@ -167,6 +167,12 @@ class Conv2d(OperationLayer):
         self.multiplier = out_channels // in_channels  # of a depthwise convolution
         self._geometry = geometry
 
+    def has_geometry(self, kernel: tuple[int, int], strides: tuple[int, ...]) -> bool:
+        """Whether its kernel is such a one, its stride one of these, both ways, and it is dense."""
+        stride, dilation = (as_pair(name, self._geometry[name]) for name in ("stride", "dilation"))
+        same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
+        return same and stride[0] in strides and dilation == (1, 1)
+
     def _backward(self, dy: Any) -> Any:
         if self.operation == "conv2d" and not self.input_gradient:
             gradients = backend.backward(dy, self.kept_call(), input_gradient=False)

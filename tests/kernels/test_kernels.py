@@ -129,8 +129,9 @@ def test_work_is_shared_and_an_exception_comes_back(threads):
 def test_every_kernel_has_its_plain_function():
     """`rows_jit` is `rows`, compiled: the plain one can be read, run and stepped through."""
     compiled = 0
-    names = ["_planes", "_tiles", "_pool_windows", "_depthwise_windows", "pooling"]
-    for name in (*names, "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
+    names = ["_planes", "_tiles", "_pool_windows", "_depthwise_windows", "_border"]
+    names += ["_depthwise_planes", "pooling"]
+    for name in (*names, "channelwise", "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
         module = __import__(f"numpy_shufflenet.kernels.{name}", fromlist=["*"])
         for key, value in vars(module).items():
             if key.endswith("_jit") and value.py_func.__module__ == module.__name__:

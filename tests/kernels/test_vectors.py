@@ -93,6 +93,10 @@ def choices(x, y, i):
     v.store(y, 2 * W, v.choose_equal(a, v.load(x, W), b, v.scale(a, b)))
 
 
+def keep_positive(x, y, i):
+    v.store(y, i, v.keep_positive(v.load(x, 2 * W), v.load(x, i)))
+
+
 def in_order(x, y, i):
     for count in range(W + 1):
         y[count] = 1.0 if v.in_order(v.load(x, i), v.load(x, 0), count) else 0.0
@@ -106,7 +110,7 @@ def relu(x, y, i):
     "function",
     [
         *(load, load_even, load_inside, load_kept, every_second, store_first, at, fill, fma),
-        *(add, scale, maximum, choices, in_order, halves, relu),
+        *(add, scale, maximum, choices, keep_positive, in_order, halves, relu),
     ],
     ids=lambda f: f.__name__,
 )
