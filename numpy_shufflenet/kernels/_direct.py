@@ -12,8 +12,18 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels import _tiles
-from numpy_shufflenet.kernels._tiles import TILE
-from numpy_shufflenet.kernels._vectors import HALF, at, fill, fill_half, fma, load, load_half, store
+from numpy_shufflenet.kernels._tiles import TILE, _add_up4, _fma4
+from numpy_shufflenet.kernels._vectors import (
+    HALF,
+    at,
+    fill,
+    fill_half,
+    fma,
+    load,
+    load_half,
+    load_inside,
+    store,
+)
 
 WIDE = 48  # columns of a tile
 LONG = 256  # columns from which on packing pays
@@ -151,3 +161,43 @@ def multiply_rows(
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
         multiply_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+
+
+@register_jitable
+def multiply_pieces(
+    g: Array, place: int, x: Array, starts: Array, begins: Array, columns: int, product: Array
+) -> None:
+    """Compute product (o, c) = g @ x^T, as `multiply_transposed` does, of several pieces of both.
+
+    The pieces have `columns` columns each. They lie side by side in g (o, m), from `place` on; of
+    row c of x, each starts at x[starts[c] + begins[piece]].
+    """
+    rows, depth = product.shape
+    zero = fill(0.0)
+    for o_start in range(0, rows, TILE):
+        o = min(o_start, rows - TILE)
+        g0, g1, g2, g3, g4, g5 = g[o], g[o + 1], g[o + 2], g[o + 3], g[o + 4], g[o + 5]
+        for c_start in range(0, depth, 4):
+            c = min(c_start, depth - 4)
+            s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero, zero, zero)
+            for p in range(begins.size):
+                j0, j1 = starts[c] + begins[p], starts[c + 1] + begins[p]
+                j2, j3 = starts[c + 2] + begins[p], starts[c + 3] + begins[p]
+                for k in range(0, columns, 16):
+                    i = place + p * columns + k
+                    v0 = load_inside(x, j0 + k, k, columns, 0.0)
+                    v1 = load_inside(x, j1 + k, k, columns, 0.0)
+                    v2 = load_inside(x, j2 + k, k, columns, 0.0)
+                    v3 = load_inside(x, j3 + k, k, columns, 0.0)
+                    s0 = _fma4(load_inside(g0, i, k, columns, 0.0), v0, v1, v2, v3, s0)
+                    s1 = _fma4(load_inside(g1, i, k, columns, 0.0), v0, v1, v2, v3, s1)
+                    s2 = _fma4(load_inside(g2, i, k, columns, 0.0), v0, v1, v2, v3, s2)
+                    s3 = _fma4(load_inside(g3, i, k, columns, 0.0), v0, v1, v2, v3, s3)
+                    s4 = _fma4(load_inside(g4, i, k, columns, 0.0), v0, v1, v2, v3, s4)
+                    s5 = _fma4(load_inside(g5, i, k, columns, 0.0), v0, v1, v2, v3, s5)
+            _add_up4(product[o], c, s0)
+            _add_up4(product[o + 1], c, s1)
+            _add_up4(product[o + 2], c, s2)
+            _add_up4(product[o + 3], c, s3)
+            _add_up4(product[o + 4], c, s4)
+            _add_up4(product[o + 5], c, s5)

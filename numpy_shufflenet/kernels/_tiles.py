@@ -154,14 +154,11 @@ multiply_tiles_jit = compiled(multiply_tiles)
 
 
 def multiply_transposed(
-    g: Array, place: int, x: Array, starts: Array, first: int, columns: int, product: Array,
-    pieces: int = 1, pitch: int = 0,
-) -> None:  # fmt: skip
+    g: Array, place: int, x: Array, starts: Array, first: int, columns: int, product: Array
+) -> None:
     """Compute product (o, c) = g[:, place : place + columns] @ x^T, of at least 16 columns.
 
-    The rows of x are those of `multiply_tiles`. There may be more pieces of so many columns: side
-    by side in g, and each `pitch` numbers after the one before it in x. Sums are added up in the
-    dtype, in any order.
+    The rows of x are those of `multiply_tiles`. Sums are added up in the dtype, in any order.
     """
     rows, depth = product.shape
     zero = fill(0.0)
@@ -173,30 +170,28 @@ def multiply_transposed(
             c0, c1 = starts[c] + first, starts[c + 1] + first
             c2, c3 = starts[c + 2] + first, starts[c + 3] + first
             s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero, zero, zero)
-            for p in range(pieces):
-                for k in range(0, columns - 15, 16):
-                    i = place + p * columns + k
-                    v0, v1 = load(x, c0 + k), load(x, c1 + k)
-                    v2, v3 = load(x, c2 + k), load(x, c3 + k)
-                    s0 = _fma4(load(g0, i), v0, v1, v2, v3, s0)
-                    s1 = _fma4(load(g1, i), v0, v1, v2, v3, s1)
-                    s2 = _fma4(load(g2, i), v0, v1, v2, v3, s2)
-                    s3 = _fma4(load(g3, i), v0, v1, v2, v3, s3)
-                    s4 = _fma4(load(g4, i), v0, v1, v2, v3, s4)
-                    s5 = _fma4(load(g5, i), v0, v1, v2, v3, s5)
-                rest = columns % 16
-                if rest:
-                    k = columns - 16
-                    i = place + p * columns + k
-                    v0, v1 = keep_last(load(x, c0 + k), rest), keep_last(load(x, c1 + k), rest)
-                    v2, v3 = keep_last(load(x, c2 + k), rest), keep_last(load(x, c3 + k), rest)
-                    s0 = _fma4(keep_last(load(g0, i), rest), v0, v1, v2, v3, s0)
-                    s1 = _fma4(keep_last(load(g1, i), rest), v0, v1, v2, v3, s1)
-                    s2 = _fma4(keep_last(load(g2, i), rest), v0, v1, v2, v3, s2)
-                    s3 = _fma4(keep_last(load(g3, i), rest), v0, v1, v2, v3, s3)
-                    s4 = _fma4(keep_last(load(g4, i), rest), v0, v1, v2, v3, s4)
-                    s5 = _fma4(keep_last(load(g5, i), rest), v0, v1, v2, v3, s5)
-                c0, c1, c2, c3 = c0 + pitch, c1 + pitch, c2 + pitch, c3 + pitch
+            for k in range(0, columns - 15, 16):
+                i = place + k
+                v0, v1 = load(x, c0 + k), load(x, c1 + k)
+                v2, v3 = load(x, c2 + k), load(x, c3 + k)
+                s0 = _fma4(load(g0, i), v0, v1, v2, v3, s0)
+                s1 = _fma4(load(g1, i), v0, v1, v2, v3, s1)
+                s2 = _fma4(load(g2, i), v0, v1, v2, v3, s2)
+                s3 = _fma4(load(g3, i), v0, v1, v2, v3, s3)
+                s4 = _fma4(load(g4, i), v0, v1, v2, v3, s4)
+                s5 = _fma4(load(g5, i), v0, v1, v2, v3, s5)
+            rest = columns % 16
+            if rest:
+                k = columns - 16
+                i = place + k
+                v0, v1 = keep_last(load(x, c0 + k), rest), keep_last(load(x, c1 + k), rest)
+                v2, v3 = keep_last(load(x, c2 + k), rest), keep_last(load(x, c3 + k), rest)
+                s0 = _fma4(keep_last(load(g0, i), rest), v0, v1, v2, v3, s0)
+                s1 = _fma4(keep_last(load(g1, i), rest), v0, v1, v2, v3, s1)
+                s2 = _fma4(keep_last(load(g2, i), rest), v0, v1, v2, v3, s2)
+                s3 = _fma4(keep_last(load(g3, i), rest), v0, v1, v2, v3, s3)
+                s4 = _fma4(keep_last(load(g4, i), rest), v0, v1, v2, v3, s4)
+                s5 = _fma4(keep_last(load(g5, i), rest), v0, v1, v2, v3, s5)
             _add_up4(product[o], c, s0)
             _add_up4(product[o + 1], c, s1)
             _add_up4(product[o + 2], c, s2)

@@ -18,7 +18,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_rows
+from numpy_shufflenet.kernels._direct import multiply_pieces, multiply_rows
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
     Planes,
@@ -28,7 +28,7 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply
-from numpy_shufflenet.kernels._tiles import BLOCK, PANEL, multiply_transposed_jit, suits
+from numpy_shufflenet.kernels._tiles import BLOCK, PANEL, suits
 from numpy_shufflenet.kernels.depthwise_conv2d import nine_taps_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import let_through
@@ -118,12 +118,12 @@ def correlate_tiles(
     planes: Planes, g: Array, x: Array, starts: Array, first: int, last: int, dw: Array
 ) -> None:
     """Compute what output rows first to last of g = dy contribute to dw (o, c kh kw)."""
-    product, stream, pitch = np.empty_like(dw), planes.stream, planes.pitch
+    product, stream = np.empty_like(dw), planes.stream
     few = max(1, BLOCK // stream)
     dw[:] = 0
     for p in range(first, last, few):
-        pieces = min(few, last - p)
-        multiply_transposed_jit(g, p * stream, x, starts, p * pitch, stream, product, pieces, pitch)
+        begins = np.arange(p, min(p + few, last)) * planes.pitch
+        multiply_pieces(g, p * stream, x, starts, begins, stream, product)
         for o in range(dw.shape[0]):
             for t in range(dw.shape[1]):
                 dw[o, t] += product[o, t]
