@@ -2,7 +2,8 @@
 
 Two pools of threads that wait for each other by spinning make a network up to 80 times slower, and
 BLAS brings a pool of its own. So within our calls BLAS runs on the thread that calls it, and
-`share` alone spreads work over cores. Its threads sleep while there is nothing to do.
+`share` alone spreads work over cores. When there is nothing to do, its threads look for some for a
+fifth of a millisecond, if each has a core of its own, and then sleep.
 
 How work is cut into pieces never depends on the number of threads in a way that could be seen in a
 result: either pieces are independent (channels), or they are cut by shape alone.
@@ -10,72 +11,101 @@ result: either pieces are independent (channels), or they are cut by shape alone
 
 import contextlib
 import ctypes
+import itertools
 import math
 import os
 import threading
 from collections.abc import Callable
-from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 Run = Callable[[int, int], Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 19  # steps of a loop: with less, waking another thread costs what it saves
-WAKE = 1 << 18  # steps that the calling thread does before another one has started
+WORTH_SHARING = 1 << 18  # steps of a loop: with less, waking another thread costs what it saves
+WAKE = 1 << 16  # steps that the calling thread does before another one has started
 
 _inside = threading.local()  # .share: this thread works on a share already
 
 
-class _Crew:
-    """Threads that run what is put into their queues; they start when first needed."""
+class _Helper:
+    """A thread that does what it is asked to, one thing after the other."""
 
     def __init__(self) -> None:
-        self.queues: list[SimpleQueue[Any]] = []
-        self.threads: list[threading.Thread] = []
+        self.sleepy = True  # whether it sleeps at once if there is nothing to do
+        self.queue: SimpleQueue[Any] = SimpleQueue()
         self.lock = threading.Lock()
-        self.core = -1  # that they leave to whoever calls them
+        self.asked = np.zeros(8, np.int64)  # [0]: how often; a cache line of its own
+        self.finished = np.full(8, -1)  # [0]: how often; the thread begins by adding 1
+        if _look is not None and _arrive_and_look is not None:  # compile here, where it may fail
+            _look(self.asked, 0)
+            _arrive_and_look(np.zeros(8, np.int64), self.asked, 0)
+        self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
+        self.thread.start()
 
-    def gather(self, count: int) -> "list[SimpleQueue[Any]]":
-        """Return the queues of so many threads, none of them on the core of this one.
+    def ask(self, *task: Any) -> int:
+        """Let it call run(first, last), and tell `done`; return how often it was asked by now."""
+        with self.lock:
+            self.queue.put(task)
+            self.asked[0] += 1
+            return int(self.asked[0])
+
+    def look(self, times: int) -> None:
+        """Look for a while whether it has finished so often."""
+        if _look is not None and not self.sleepy:
+            _look(self.finished, times)
+
+    def _work(self) -> None:
+        _inside.share = True
+        for times in itertools.count(1):
+            if _arrive_and_look is not None and not self.sleepy:
+                _arrive_and_look(self.finished, self.asked, times)
+            else:
+                self.finished[0] += 1
+            run, first, last, done = self.queue.get()
+            try:
+                run(first, last)
+                done.put(None)
+            except BaseException as error:
+                done.put(error)
+            del run, done
+
+
+class _Crew:
+    """Helpers, who start when first needed."""
+
+    def __init__(self) -> None:
+        self.helpers: list[_Helper] = []
+        self.lock = threading.Lock()
+        self.place = (-1, 0)  # the core that they leave to their caller, and how many were called
+
+    def gather(self, count: int) -> list[_Helper]:
+        """Return so many helpers, none of them on the core of this thread.
 
         A thread that is woken up would else often wait on the core of the one that wakes it, which
         goes on working there, while another core is free; it can take the system a tenth of a
         second to see that.
         """
-        core = _this_core()
+        place = _this_core(), count
         with self.lock:
-            started = len(self.queues)
-            while len(self.queues) < count:
-                queue: SimpleQueue[Any] = SimpleQueue()
-                thread = threading.Thread(
-                    target=_work, args=(queue,), name="numpy_shufflenet", daemon=True
-                )
-                thread.start()
-                self.queues.append(queue)
-                self.threads.append(thread)
-            if core >= 0 and (core != self.core or started < count):
-                others = os.sched_getaffinity(0) - {core}
-                for thread in self.threads if others else ():
-                    assert thread.native_id is not None
-                    with contextlib.suppress(OSError):  # the system may not allow it
-                        os.sched_setaffinity(thread.native_id, others)
-                self.core = core
-            return self.queues[:count]
+            if place != self.place:
+                self.helpers += [_Helper() for _ in range(count - len(self.helpers))]
+                self._settle(*place)
+            return self.helpers[:count]
 
-
-def _work(queue: "SimpleQueue[Any]") -> None:
-    _inside.share = True
-    while True:
-        run, first, last, done = queue.get()
-        try:
-            run(first, last)
-            done.put(None)
-        except BaseException as error:
-            done.put(error)
-        del run, done
+    def _settle(self, core: int, count: int) -> None:
+        """Keep helpers off a core; so many may look for work if there is another core for each."""
+        self.place = core, count
+        others = os.sched_getaffinity(0) - {core} if core >= 0 else set()
+        for helper in self.helpers:
+            helper.sleepy = len(others) < count
+            assert helper.thread.native_id is not None
+            with contextlib.suppress(OSError):  # the system may not allow it
+                if others:
+                    os.sched_setaffinity(helper.thread.native_id, others)
 
 
 def _cores() -> int:
@@ -103,6 +133,16 @@ def _core_finder() -> Callable[[], int]:
     find.argtypes, find.restype = (), ctypes.c_int
     result: Callable[[], int] = find
     return result
+
+
+_look: Callable[..., Any] | None = None
+_arrive_and_look: Callable[..., Any] | None = None
+
+
+def look_by(look: Callable[..., Any], arrive_and_look: Callable[..., Any]) -> None:
+    """From now on threads look for a while before they sleep; see `kernels._barrier`."""
+    global _look, _arrive_and_look
+    _look, _arrive_and_look = look, arrive_and_look
 
 
 _this_core = _core_finder()
@@ -146,7 +186,7 @@ def share(count: int, run: Run, work: int) -> None:
     # All are done at the same time if those that have to wake up first do less.
     theirs = (1 - min(WAKE / work, 1)) / pieces
     ends = [0, *(count - math.ceil(count * theirs * i) for i in reversed(range(pieces)))]
-    _spread(run, list(pairwise(ends)))
+    _spread(run, list(itertools.pairwise(ends)))
 
 
 def together(run: Run) -> None:
@@ -167,15 +207,18 @@ def together(run: Run) -> None:
 def _spread(run: Run, arguments: list[tuple[int, int]]) -> None:
     """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
-    queues = _crew.gather(len(arguments) - 1)
-    for queue, (first, last) in zip(queues, arguments[1:], strict=True):
-        queue.put((run, first, last, done))
+    helpers = _crew.gather(len(arguments) - 1)
+    tickets = [
+        helper.ask(run, *task, done) for helper, task in zip(helpers, arguments[1:], strict=True)
+    ]
     _inside.share = True
     try:
         run(*arguments[0])
     finally:
         _inside.share = False
-        errors = [done.get() for _ in arguments[1:]]
+        for helper, ticket in zip(helpers, tickets, strict=True):
+            helper.look(ticket)
+        errors = [done.get() for _ in tickets]
     for error in errors:
         if error is not None:
             raise error

@@ -4,9 +4,11 @@ Whatever says "every operation" walks this table: the tests, the gradient checks
 functions themselves are looked up by name when they are asked for, so the table imports no floor.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -77,9 +79,14 @@ class Operation:
     def _function(self, floor: str, direction: str) -> Callable[..., Any]:
         if floor not in self.floors:
             raise ValueError(f"floor={floor!r} is not one of {', '.join(self.floors)}")
-        module = importlib.import_module(f"numpy_shufflenet.{floor}")
-        function: Callable[..., Any] = getattr(module, f"{self.name}_{direction}")
+        function: Callable[..., Any] = getattr(_module(floor), f"{self.name}_{direction}")
         return function
+
+
+@functools.cache
+def _module(floor: str) -> ModuleType:
+    """Import a floor when it is first needed."""
+    return importlib.import_module(f"numpy_shufflenet.{floor}")
 
 
 @dataclass(frozen=True)

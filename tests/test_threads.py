@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -118,3 +119,47 @@ def test_one_core_is_enough():
         assert sorted(numbers) == [0, 1, 2]
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_whoever_has_nothing_to_do_soon_sleeps():
+    pytest.importorskip("numpy_shufflenet.kernels")  # threads look for work in compiled code
+    _threads.set_num_threads(2)
+    _threads.share(2, lambda first, last: None, work=1 << 30)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1  # seconds that all threads together have worked
+
+
+def test_many_callers_at_once_each_get_their_own_work_done():
+    pytest.importorskip("numpy_shufflenet.kernels")
+    _threads.set_num_threads(3)
+    totals = np.zeros((4, 300), int)
+
+    def call(caller):
+        for i in range(300):
+            done = np.zeros(9, int)
+            _threads.share(9, partial(count, done), work=1 << 30)
+            totals[caller, i] = done.sum()
+
+    def count(done, first, last):
+        done[first:last] += 1
+
+    callers = [threading.Thread(target=call, args=(k,)) for k in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert (totals == 9).all()
+
+
+def test_work_that_takes_long_is_waited_for():
+    pytest.importorskip("numpy_shufflenet.kernels")
+    _threads.set_num_threads(2)
+    finished = []
+
+    def run(first, last):
+        time.sleep(0.02 * first)
+        finished.append(first)
+
+    _threads.share(2, run, work=1 << 30)
+    assert sorted(finished) == [0, 1]

@@ -242,14 +242,13 @@ def _ours(
         return _split_concat_shuffle_pair(*inputs)
     operation = find(case.operation)
     bias = (None,) if case.operation.endswith("conv2d") else ()
+    run, run_back = operation.forward("kernels"), operation.backward("kernels")
 
     def forward() -> Any:
-        with backend.own_cores():
-            return operation.forward("kernels")(*inputs, *weights, *bias, **case.hyperparameters)
+        return run(*inputs, *weights, *bias, **case.hyperparameters)
 
     def backward(dy: Array, cache: Any) -> tuple[Any, ...]:
-        with backend.own_cores():
-            gradients = operation.backward("kernels")(dy, cache)
+        gradients = run_back(dy, cache)
         return gradients if isinstance(gradients, tuple) else (gradients,)
 
     return forward, backward

@@ -28,7 +28,7 @@ def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> No
     """Compute a channel of a single image with stride 2, from top to bottom, block by block.
 
     Rows are added up before columns are taken apart. The last row of a window is the first one of
-    the next.
+    the next. Where all rows are inside, masks are the same from row to row.
     """
     length, out_length = slide.length, slide.out_length
     for m in range(slide.blocks.shape[0]):
@@ -39,16 +39,28 @@ def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> No
         b = load_inside(x, i + 16, place + 16, l0, 0.0)
         for p in range(slide.out_height):
             _, (_, l1, l2) = rows_of(slide, c, p)
-            i += length
-            s0 = add(a, load_inside(x, i, place, l1, 0.0))
-            s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
-            i += length
-            a = load_inside(x, i, place, l2, 0.0)
-            b = load_inside(x, i + 16, place + 16, l2, 0.0)
-            left, middle, right = apart(add(s0, a), add(s1, b))
+            if l1 == length and l2 == length:
+                s0, s1, a, b = two_rows(x, i + length, place, length, length, length, a, b)
+            else:
+                s0, s1, a, b = two_rows(x, i + length, place, length, l1, l2, a, b)
+            i += 2 * length
+            left, middle, right = apart(s0, s1)
             weights = load_inside(weight, p * out_length + k, 0, count, 0.0)
             store_first(y, o, scale(weights, add(add(left, middle), right)), count)
             o += out_length
+
+
+@register_jitable
+def two_rows(
+    x: Array, i: int, place: int, length: int, l1: int, l2: int, a: Array, b: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Add two rows to a and b, which hold the one above; return the sums, and the last row."""
+    s0 = add(a, load_inside(x, i, place, l1, 0.0))
+    s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
+    i += length
+    a = load_inside(x, i, place, l2, 0.0)
+    b = load_inside(x, i + 16, place + 16, l2, 0.0)
+    return add(s0, a), add(s1, b), a, b
 
 
 def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:

@@ -331,7 +331,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
     if gather := gather_of(windows, n, weight.dtype):
         operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_averages_jit(*operands, i, j, out), work=dx.size)
+        share(c, lambda i, j: gather_averages_jit(*operands, i, j, out), work=3 * dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)

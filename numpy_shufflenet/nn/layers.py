@@ -76,6 +76,10 @@ class OperationLayer(Layer):
     def _release(self) -> None:
         self.forget()
 
+    def children(self) -> dict[str, Layer]:
+        """Return no layers: an operation isn't composed of any."""
+        return {}
+
     def _learned(self) -> list[Parameter | None]:
         return [getattr(self, name) for name in self.parameter_names]
 

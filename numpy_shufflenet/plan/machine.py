@@ -9,6 +9,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import meet
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -21,7 +22,6 @@ from numpy_shufflenet.kernels._vectors import (
     store,
     total,
 )
-from numpy_shufflenet.plan._barrier import meet
 from numpy_shufflenet.plan.layout import (
     ADD,
     CHANNELS,

@@ -8,10 +8,10 @@ import pytest
 from networks import randomised
 
 from numpy_shufflenet import ops
+from numpy_shufflenet.kernels._barrier import meet
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
 from numpy_shufflenet.plan import machine, record
-from numpy_shufflenet.plan._barrier import meet
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.program import assemble
 
