@@ -26,13 +26,15 @@ from numpy_shufflenet.kernels._vectors import (
 )
 
 WIDE = 48  # columns of a tile
-LONG = 256  # columns from which on packing pays
+LONG = 1024  # columns from which on packing pays
 Three = tuple[Array, Array, Array]
 
 
-def suits_directly(dtype: np.dtype[np.floating], a: int, b: int, columns: int) -> bool:
-    """Whether a product (a, b) @ (b, columns), and those of its gradients, are best done here."""
-    fits = min(a, b, columns) >= 16 and columns < LONG
+def suits_directly(
+    dtype: np.dtype[np.floating], a: int, b: int, columns: int, below: int = LONG
+) -> bool:
+    """Whether a product (a, b) @ (b, columns), of fewer than `below`, is best done here."""
+    fits = min(a, b, columns) >= 16 and columns < below
     return bool(_tiles._HAS_REGISTERS and dtype == np.float32 and fits)
 
 

@@ -31,6 +31,7 @@ from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
 UNITS = 64  # parts of both gradients, to be shared by threads
+FEW = 256  # pixels: with more, it pays to add up dw along them instead of transposing them
 
 
 def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
@@ -262,7 +263,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
         mix_directly_jit(dy_flat, False, groups, pixels, m, c, c_share, start, stop, dw_rows)
 
     work = 2 * o * dx.size // groups // 8
-    if suits_directly(rows.dtype, o_share, c_share, m):
+    if suits_directly(rows.dtype, o_share, c_share, m, FEW):
         pixels = empty((m, c), rows.dtype)
         transpose_jit(rows, 0, m, pixels)
         pixels, dw = pixels.ravel(), empty((groups, 1, o_share, c_share), rows.dtype)
