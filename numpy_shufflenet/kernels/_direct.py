@@ -12,6 +12,7 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels import _tiles
+from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._tiles import TILE, _add_up4, _fma4
 from numpy_shufflenet.kernels._vectors import (
     HALF,
@@ -86,7 +87,6 @@ def _multiply_narrow(
     store(y[o + 5], place, s5)
 
 
-@register_jitable
 def multiply_six(
     a: Array,
     i: int,
@@ -145,6 +145,9 @@ def multiply_six(
             )
 
 
+multiply_six_jit = compiled(multiply_six)
+
+
 @register_jitable
 def multiply_rows(
     a: Array,
@@ -162,7 +165,7 @@ def multiply_rows(
     """Compute y[:rows], at least 6, as `multiply_six` does; the last six may overlap others."""
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
-        multiply_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+        multiply_six_jit(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
 
 
 @register_jitable

@@ -15,7 +15,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_six, suits_directly
+from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows, transpose_jit
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
 from numpy_shufflenet.kernels._tiles import (
@@ -122,7 +122,7 @@ def mix_directly(
     for tile in range(first, last):
         g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
         i = g * rows * depth + r * row
-        multiply_six(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
+        multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
 
 
 finish_jit = compiled(finish)
