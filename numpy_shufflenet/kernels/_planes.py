@@ -38,6 +38,7 @@ class Planes(NamedTuple):
     step: int  # from one output to the next in there; 1 if columns are sorted
     rows: int  # rows of outputs in a run
     stride: int  # of columns: the number of their classes
+    classes: int  # of rows and columns: the number of small planes
     row_places: Array  # h: where each row of the image starts, in pixels
     column_places: Array  # w: and each column from there
 
@@ -73,6 +74,7 @@ def planes_of(windows: Windows, n: int, sort: bool = True) -> Planes:
         step,
         min(oh, max(1, RUN // max(1, slots * n))),
         stride,
+        row_stride * stride,
         row_place(top + np.arange(h)),
         column_place(left + np.arange(w)),
     )
@@ -94,6 +96,13 @@ def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
             slots = target[columns[0] * n : (columns[0] + w) * n]
             for k in range(slots.size):
                 slots[k] = source[k]
+        elif n == 1 and stride == 2:
+            even, odd = target[columns[0] :], target[columns[min(1, w - 1)] :]
+            for k in range(w // 2):
+                even[k] = source[2 * k]
+                odd[k] = source[2 * k + 1]
+            if w % 2:
+                even[w // 2] = source[w - 1]
         elif n == 1:
             for first in range(min(stride, w)):
                 of_class, slots = source[first:], target[columns[first] :]
@@ -117,6 +126,13 @@ def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
             slots = source[columns[0] * n : (columns[0] + w) * n]
             for k in range(slots.size):
                 target[k] = slots[k]
+        elif n == 1 and stride == 2:
+            even, odd = source[columns[0] :], source[columns[min(1, w - 1)] :]
+            for k in range(w // 2):
+                target[2 * k] = even[k]
+                target[2 * k + 1] = odd[k]
+            if w % 2:
+                target[w - 1] = even[w // 2]
         elif n == 1:
             for first in range(min(stride, w)):
                 slots, of_class = source[columns[first] :], target[first:]

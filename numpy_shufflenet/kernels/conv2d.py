@@ -19,6 +19,7 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import nine_taps_jit
+from numpy_shufflenet.kernels._direct import multiply_pieces, multiply_rows
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._planes import (
     Planes,
@@ -28,13 +29,7 @@ from numpy_shufflenet.kernels._planes import (
     write_image_jit,
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply
-from numpy_shufflenet.kernels._tiles import (
-    PANEL,
-    multiply_tiles_jit,
-    multiply_transposed_jit,
-    packed,
-    suits,
-)
+from numpy_shufflenet.kernels._tiles import BLOCK, PANEL, suits
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
@@ -101,39 +96,79 @@ convolve_directly_jit = compiled(convolve_directly)
 
 
 def convolve_tiles(
-    planes: Planes, tiles: Array, x: Array, starts: Array, first: int, last: int, y: Array
+    planes: Planes, w: Array, x: Array, starts: Array, first: int, last: int, y: Array
 ) -> None:
     """Compute output rows first to last of y (o, oh ow n): a product of matrices for each row.
 
     Parameters
     ----------
-    tiles : array, shape (ceil(o / 6), c kh kw, 6)
+    w : array, shape (o c kh kw,)
     x : array
         All planes in a row.
     starts : array, shape (c kh kw,)
         Where the run of each tap starts.
     """
+    depth, stream, rows = starts.size, planes.stream, y.shape[0]
     for p in range(first, last):
-        place, stream = p * planes.stream, planes.stream
-        multiply_tiles_jit(tiles, x, starts, p * planes.pitch, stream, y, place)
+        begin = p * planes.pitch
+        multiply_rows(w, 0, depth, 1, rows, x, starts, begin, stream, y, p * stream)
 
 
 def correlate_tiles(
     planes: Planes, g: Array, x: Array, starts: Array, first: int, last: int, dw: Array
 ) -> None:
     """Compute what output rows first to last of g = dy contribute to dw (o, c kh kw)."""
-    product = np.empty_like(dw)
+    product, stream = np.empty_like(dw), planes.stream
+    few = max(1, BLOCK // stream)
     dw[:] = 0
-    for p in range(first, last):
-        place, stream = p * planes.stream, planes.stream
-        multiply_transposed_jit(g, place, x, starts, p * planes.pitch, stream, product)
+    for p in range(first, last, few):
+        begins = np.arange(p, min(p + few, last)) * planes.pitch
+        multiply_pieces(g, p * stream, x, starts, begins, stream, product)
         for o in range(dw.shape[0]):
             for t in range(dw.shape[1]):
                 dw[o, t] += product[o, t]
 
 
+def spread_tiles(
+    planes: Planes, w: Array, dy: Array, delays: Array, first: int, last: int, dplanes: Array
+) -> None:
+    """Compute rows first to last of the small planes in dplanes (c, size).
+
+    Parameters
+    ----------
+    w : array, shape (o c kh kw,)
+    dy : array, shape (o, oh ow n)
+    delays : array, shape (kh kw,)
+        To which row of a small plane a tap takes the first row of dy.
+    """
+    pitch, stream, taps = planes.pitch, planes.stream, delays.size
+    o, oh, rows = dy.shape[0], dy.shape[1] // stream, taps * dplanes.shape[0]
+    few = max(1, BLOCK // stream)
+    columns = np.empty((rows, few * stream), w.dtype)
+    starts, flat = np.arange(o) * dy.shape[1], dy.reshape(dy.size)
+    height = planes.size // planes.classes // pitch
+    for c in range(dplanes.shape[0]):
+        for start in range(0, planes.size, height * pitch):
+            dplanes[c, start + first * pitch : start + last * pitch] = 0
+    end = min(oh, last - delays.min())
+    for p_start in range(max(0, first - delays.max()), end, few):
+        p_end = min(p_start + few, end)
+        m = (p_end - p_start) * stream
+        multiply_rows(w, 0, 1, rows, rows, flat, starts, p_start * stream, m, columns, 0)
+        for c in range(dplanes.shape[0]):
+            for p in range(p_start, p_end):
+                for t in range(taps):
+                    if first <= p + delays[t] < last:
+                        place, k = planes.offsets[t] + p * pitch, (p - p_start) * stream
+                        target = dplanes[c, place : place + stream]
+                        source = columns[c * taps + t, k : k + stream]
+                        for i in range(stream):
+                            target[i] += source[i]
+
+
 convolve_tiles_jit = compiled(convolve_tiles)
 correlate_tiles_jit = compiled(correlate_tiles)
+spread_tiles_jit = compiled(spread_tiles)
 
 
 FEW = 4  # input channels
@@ -249,12 +284,12 @@ def _forward(
     def run_tiles(first: int, last: int) -> None:
         for g in range(groups):
             y_g, x_g = y[g * o_share : (g + 1) * o_share], bordered[g * c_share : (g + 1) * c_share]
-            convolve_tiles_jit(planes, ready[g], x_g.ravel(), starts, first, last, y_g)
+            convolve_tiles_jit(planes, kernels[g].ravel(), x_g.ravel(), starts, first, last, y_g)
         if relu or b is not None:
             finish_jit(y, first * planes.stream, last * planes.stream, shift, relu)
 
     if suits(x.dtype, o_share, depth, planes.stream, PANEL):
-        ready, starts = packed(kernels), _starts(planes, c_share)
+        starts = _starts(planes, c_share)
         share(oh, run_tiles, work=depth * y.size // 8)
     elif groups == 1 and len(rows) <= FEW and windows.kernel == (3, 3):
         share(o, run_directly, work=depth * y.size)
@@ -342,7 +377,24 @@ def _input_gradient(gradients: Array, cache: Conv2dCache) -> Array:
                 add_columns_jit(planes, columns, p.start, p.stop, dplane)
             read_image_jit(dplane, n, planes, dx[c])
 
-    share(c, run, work=kh * kw * c_share * gradients.size // 8)
+    def run_tiles(first: int, last: int) -> None:
+        for g in range(groups):
+            mine = slice(g * c_share, (g + 1) * c_share)
+            dy_g = gradients[g * o_share : (g + 1) * o_share]
+            spread_tiles_jit(planes, taps[g].ravel(), dy_g, delays, first, last, dplanes[mine])
+        rows = slice(max(0, first * stride - top), max(0, last * stride - top))
+        part = planes._replace(row_places=planes.row_places[rows])
+        for k in range(c):
+            read_image_jit(dplanes[k], n, part, dx[k, rows])
+
+    work = kh * kw * c_share * gradients.size // 8
+    if suits(dtype, o_share, c_share * kh * kw, planes.stream, PANEL):
+        stride, top = windows.stride[0], windows.padding[0][0]
+        delays = np.repeat(np.arange(kh) * windows.dilation[0] // stride, kw)
+        dplanes = empty((c, planes.size), dtype)
+        share(planes.size // planes.classes // planes.pitch, run_tiles, work)
+    else:
+        share(c, run, work)
     return dx.reshape(c, h * width * n)
 
 

@@ -2,7 +2,8 @@
 
 A block of pixels is read by the product and, while it is still in the cache, by what follows: bias
 and ReLU forward; backward, both products with dy. Memory sees each array once. Small matrices are
-multiplied in tiles of our own (see `_tiles`), large ones by BLAS.
+multiplied in tiles of our own (see `_tiles`), large ones by BLAS. Where pixels are few, as those of
+one image are, all stays in the cache: products read their operands in place (see `_direct`).
 """
 
 from itertools import pairwise
@@ -14,9 +15,11 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
+from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows, transpose_jit
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
 from numpy_shufflenet.kernels._tiles import (
+    TILE,
     aligned,
     multiply_tiles_jit,
     multiply_transposed_jit,
@@ -26,6 +29,9 @@ from numpy_shufflenet.kernels._tiles import (
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
+
+UNITS = 64  # parts of both gradients, to be shared by threads
+FEW = 256  # pixels: with more, it pays to add up dw along them instead of transposing them
 
 
 def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
@@ -89,8 +95,39 @@ def mix_tiles_gradients(
                 dw[i, k] += product[i, k]
 
 
+def mix_directly(
+    a: Array,
+    transposed: bool,
+    groups: int,
+    x: Array,
+    depth: int,
+    pitch: int,
+    skip: int,
+    first: int,
+    last: int,
+    y: Array,
+) -> None:
+    """Compute tiles first to last of products y = a @ x, group by group: six rows each.
+
+    Parameters
+    ----------
+    a : array, shape (groups rows depth,), or (groups depth rows,) if transposed
+    x : array, one-dimensional
+        The rows of a group start every `pitch` numbers, and groups every `skip`.
+    y : array, shape (groups rows, m)
+    """
+    rows, m = y.shape[0] // groups, y.shape[1]
+    row, step = (1, rows) if transposed else (depth, 1)
+    starts, tiles = np.arange(depth) * pitch, -(-rows // TILE)
+    for tile in range(first, last):
+        g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
+        i = g * rows * depth + r * row
+        multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
+
+
 finish_jit = compiled(finish)
 mix_tiles_jit = compiled(mix_tiles)
+mix_directly_jit = compiled(mix_directly)
 mix_tiles_gradients_jit = compiled(mix_tiles_gradients)
 
 
@@ -158,8 +195,16 @@ def _forward(
         if relu or b is not None:
             finish_jit(y, start, stop, shift, relu)
 
+    def run_directly(first: int, last: int) -> None:
+        a, x_flat, depth = w.reshape(w.size), rows.ravel(), c_share
+        mix_directly_jit(a, False, groups, x_flat, depth, m, depth * m, first, last, y)
+
     work = c_share * y.size // 8
-    if suits(x.dtype, o_share, c_share, m):
+    if suits_directly(x.dtype, o_share, c_share, m):
+        share(groups * -(-o_share // TILE), run_directly, work)
+        if relu or b is not None:
+            finish_jit(y, 0, m, shift, relu)
+    elif suits(x.dtype, o_share, c_share, m):
         ready, ends = packed(matrices), aligned(m)
         share(len(ends) - 1, run_tiles, work)
     else:
@@ -210,8 +255,21 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
             g, part = divmod(task, shares)
             mix_tiles_gradients_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
 
+    def run_directly(first: int, last: int) -> None:
+        a, dy_flat = w.reshape(w.size), gradients.ravel()
+        start, stop = (groups * -(-c_share // TILE) * k // UNITS for k in (first, last))
+        mix_directly_jit(a, True, groups, dy_flat, o_share, m, o_share * m, start, stop, dx)
+        start, stop = (groups * -(-o_share // TILE) * k // UNITS for k in (first, last))
+        mix_directly_jit(dy_flat, False, groups, pixels, m, c, c_share, start, stop, dw_rows)
+
     work = 2 * o * dx.size // groups // 8
-    if suitable:
+    if suits_directly(rows.dtype, o_share, c_share, m, FEW):
+        pixels = empty((m, c), rows.dtype)
+        transpose_jit(rows, 0, m, pixels)
+        pixels, dw = pixels.ravel(), empty((groups, 1, o_share, c_share), rows.dtype)
+        dw_rows = dw.reshape(o, c_share)
+        share(UNITS, run_directly, work)
+    elif suitable:
         ready = packed(turned)
         share(groups * shares, run_tiles, work)
     else:
