@@ -17,9 +17,13 @@ SHARES = 4  # sums over columns are made in so many parts, one thread each at th
 
 
 def blocks(columns: int, a: int, b: int) -> list[slice]:
-    """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache."""
+    """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache.
+
+    They are so long that work on a block outweighs adding up a sum over it, a matrix (a, b).
+    """
     room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
-    return cut(columns, round(columns / max(256, 1 << int(math.log2(room / (a + b))))))
+    shortest = max(256, a * b // 512)
+    return cut(columns, round(columns / max(shortest, 1 << int(math.log2(room / (a + b))))))
 
 
 def cut(size: int, count: int) -> list[slice]:

@@ -243,12 +243,12 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
                 slice(g * o_share, (g + 1) * o_share),
             )
             total = dw[g, part]
-            total.fill(0)
-            for start, stop in pairwise(parts[part]):
-                dy_block = gradients[theirs, start:stop]
+            for number, (start, stop) in enumerate(pairwise(parts[part])):
+                dy_block, x_block = gradients[theirs, start:stop], rows[own, start:stop]
                 multiply(turned[g], dy_block, dx[own, start:stop])
-                multiply(dy_block, rows[own, start:stop].T, product)
-                total += product
+                multiply(dy_block, x_block.T, product if number else total)
+                if number:
+                    total += product
 
     def run_tiles(first: int, last: int) -> None:
         for task in range(first, last):
