@@ -150,8 +150,9 @@ def bars(rows: Sequence[Row]) -> "Figure":
         spread = np.array([[row.ratio - row.low, row.high - row.ratio] for row in found]).T
         axes.barh(
             places,
-            [row.ratio for row in found],
+            [row.ratio - 1 for row in found],
             height,
+            left=1,
             xerr=np.maximum(spread, 0),
             color=(BLUE, ORANGE, GREEN)[number % 3],
             error_kw={"ecolor": GREY, "elinewidth": 0.8},
@@ -159,10 +160,13 @@ def bars(rows: Sequence[Row]) -> "Figure":
         )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks([i + 0.4 - height / 2 for i in range(len(works))], works, fontsize=8)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xticks([0.5, 1, 2, 4, 8])
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("times as fast as PyTorch (log scale); bars end at the median")
+    axes.minorticks_off()
+    axes.set_xlabel("times as fast as PyTorch (log scale): median and quartiles")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -197,11 +201,14 @@ def growth_curves(growth: Sequence[Growth]) -> "Figure":
             work = np.array(one.sizes, float) ** (1 if axis == "batch" else 2)
             axes.loglog(work, one.seconds, "o-", color=color, label=one.what)
             line = one.seconds[-1] * work / work[-1]
-            axes.loglog(work, line, ":", color=color, linewidth=1)
+            axes.loglog(work, line, ":", color=color, linewidth=1, label="in proportion")
+            names = [f"{n}" if axis == "batch" else f"{n}²" for n in one.sizes]
+            axes.set_xticks(work, names)
+        axes.minorticks_off()
         axes.set(
             xlabel="images" if axis == "batch" else "pixels of an image",
             ylabel="seconds",
-            title=f"Growth with {axis}; dotted: in proportion",
+            title=f"Growth with {axis}",
         )
         axes.grid(alpha=0.3, which="both")
         axes.legend(frameon=False, fontsize=8)

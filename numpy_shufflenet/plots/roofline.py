@@ -1,7 +1,7 @@
 """The roofline: how fast an operation can be, by the bytes that it must move."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from numpy_shufflenet.plots.costs import _colours
 from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, _figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STYLES = tuple(
@@ -77,17 +78,34 @@ def roofline(
         colour = of_kinds.get(name, colour)
         x, y = [work.intensity for work in works], [work.gflops for work in works]
         axes.plot(x, y, marker, color=colour, label=name, markersize=6, alpha=0.8)
-        for work in works:
-            axes.annotate(
-                work.label,
-                (work.intensity, work.gflops),
-                fontsize=7,
-                xytext=(5, -2),
-                textcoords="offset points",
-            )
     axes.set(xlabel="FLOP for each byte that must be moved", ylabel="GFLOP/s", title=title)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3, which="both")
+    _write_labels(axes, [work for work in points if work.label])
     return figure
+
+
+def _write_labels(axes: "Axes", works: Sequence[Work]) -> None:
+    """Write each label beside its point, or so far below that it covers no other."""
+    from matplotlib.text import Text
+
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now places are known
+    taken: list[Any] = []
+    for work in sorted(works, key=lambda work: -work.gflops):
+        for lines in range(len(works)):
+            text = axes.annotate(
+                work.label,
+                (work.intensity, work.gflops),
+                xytext=(5 + 3 * lines, -2 - 8 * lines),
+                textcoords="offset points",
+                fontsize=7,
+                arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkB": 3},
+            )
+            text.get_window_extent()  # finds its place
+            place = Text.get_window_extent(text)  # without the line to its point
+            if lines == len(works) - 1 or not any(place.overlaps(other) for other in taken):
+                break
+            text.remove()
+        taken.append(place)
