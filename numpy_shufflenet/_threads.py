@@ -40,9 +40,8 @@ class _Helper:
         self.lock = threading.Lock()
         self.asked = np.zeros(8, np.int64)  # [0]: how often; a cache line of its own
         self.finished = np.full(8, -1)  # [0]: how often; the thread begins by adding 1
-        if _look is not None and _arrive_and_look is not None:  # compile here, where it may fail
-            _look(self.asked, 0)
-            _arrive_and_look(np.zeros(8, np.int64), self.asked, 0)
+        _look(self.asked, 0)  # compile here, where it may fail
+        _arrive_and_look(np.zeros(8, np.int64), self.asked, 0)
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
         self.thread.start()
 
@@ -55,16 +54,14 @@ class _Helper:
 
     def look(self, times: int) -> None:
         """Look for a while whether it has finished so often."""
-        if _look is not None and not self.sleepy:
+        if not self.sleepy:
             _look(self.finished, times)
 
     def _work(self) -> None:
         _inside.share = True
         for times in itertools.count(1):
-            if _arrive_and_look is not None and not self.sleepy:
-                _arrive_and_look(self.finished, self.asked, times)
-            else:
-                self.finished[0] += 1
+            arrive = _arrive if self.sleepy else _arrive_and_look
+            arrive(self.finished, self.asked, times)
             run, first, last, done = self.queue.get()
             try:
                 run(first, last)
@@ -135,8 +132,19 @@ def _core_finder() -> Callable[[], int]:
     return result
 
 
-_look: Callable[..., Any] | None = None
-_arrive_and_look: Callable[..., Any] | None = None
+# What threads do until `look_by` gives them something better: arrive, and don't look.
+
+
+def _arrive(own: Any, arrivals: Any, count: int) -> None:
+    own[0] += 1
+
+
+def _pass_by(arrivals: Any, count: int) -> None:
+    pass
+
+
+_look: Callable[..., Any] = _pass_by
+_arrive_and_look: Callable[..., Any] = _arrive
 
 
 def look_by(look: Callable[..., Any], arrive_and_look: Callable[..., Any]) -> None:
