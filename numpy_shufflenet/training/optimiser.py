@@ -12,7 +12,7 @@ and batch normalisation's scale and shift are vectors, and are left alone, as th
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -106,9 +106,11 @@ class SGD:
     def step(self) -> None:
         """Move every parameter once, by the gradients that the model has accumulated."""
         gradients = self.model.gradients()
+        compiled = _kernel()
         for name, p in self.model.parameters().items():
             g, v = gradients[name], self._velocity.get(name)
-            _update_for(p, g, v)(
+            fits = compiled is not None and v is not None and compiled.fits(p, g, v)
+            (compiled.sgd_update if fits else sgd_update)(
                 *(p, g, v),
                 learning_rate=self.learning_rate,
                 momentum=self.momentum,
@@ -155,11 +157,10 @@ class SGD:
         return f"SGD({', '.join(f'{name}={getattr(self, name)}' for name in SETTINGS)})"
 
 
-def _update_for(p: Array, g: Array, v: Array | None) -> Callable[..., None]:
-    """Return `sgd_update`, or its kernel where it fits."""
-    if v is not None and backend.current() == "numba":
-        from numpy_shufflenet.kernels import sgd
+def _kernel() -> Any:
+    """Return the module that holds the rule compiled, or None if the backend has no kernels."""
+    if backend.current() != "numba":
+        return None
+    from numpy_shufflenet.kernels import sgd
 
-        if sgd.fits(p, g, v):
-            return sgd.sgd_update
-    return sgd_update
+    return sgd
