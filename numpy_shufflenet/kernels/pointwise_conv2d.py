@@ -230,7 +230,8 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)
     ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
-    shares = min(SHARES, len(ends) - 1)
+    directly = suits_directly(rows.dtype, o_share, c_share, m, FEW)
+    shares = 1 if directly else min(SHARES, len(ends) - 1)
     parts = [ends[part.start : part.stop + 1] for part in cut(len(ends) - 1, shares)]
     dw = empty((groups, shares, o_share, c_share), rows.dtype)
 
@@ -263,11 +264,10 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
         mix_directly_jit(dy_flat, False, groups, pixels, m, c, c_share, start, stop, dw_rows)
 
     work = 2 * o * dx.size // groups // 8
-    if suits_directly(rows.dtype, o_share, c_share, m, FEW):
+    if directly:
         pixels = empty((m, c), rows.dtype)
         transpose_jit(rows, 0, m, pixels)
-        pixels, dw = pixels.ravel(), empty((groups, 1, o_share, c_share), rows.dtype)
-        dw_rows = dw.reshape(o, c_share)
+        pixels, dw_rows = pixels.ravel(), dw.reshape(o, c_share)
         share(UNITS, run_directly, work)
     elif suitable:
         ready = packed(turned)
