@@ -8,6 +8,7 @@ from.
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -81,18 +82,29 @@ def convolve_plane(
             read_rows_jit(out, planes, rows)
 
 
+@register_jitable
+def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Array]:
+    """Return where the run of rows p, p + 1, ... starts in a plane, and dy as one.
+
+    scratch, for one run, is 0 between the outputs.
+    """
+    rows = dy[p : p + planes.rows]
+    m = (rows.shape[0] - 1) * planes.pitch + planes.stream
+    alone = rows.shape[0] == 1 and planes.step == 1
+    g = rows[0] if alone else scratch[:m]
+    if not alone:
+        write_rows_jit(rows, planes, g)
+    return p * planes.pitch, g
+
+
 def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
     """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
 
     scratch, for one run, is 0 between the outputs.
     """
     for p in range(0, dy.shape[0], planes.rows):
-        rows = dy[p : p + planes.rows]
-        first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-        alone = rows.shape[0] == 1 and planes.step == 1
-        g = rows[0] if alone else scratch[:m]
-        if not alone:
-            write_rows_jit(rows, planes, g)
+        first, g = run_of(dy, p, planes, scratch)
+        m = g.size
         for t in range(w.size):
             start, w_t = planes.offsets[t] + first, w[t]
             dx_t = dplane[start : start + m]
@@ -109,12 +121,8 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
     total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
     for p in range(0, dy.shape[0], planes.rows):
-        rows = dy[p : p + planes.rows]
-        first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-        alone = rows.shape[0] == 1 and planes.step == 1
-        g = rows[0] if alone else scratch[:m]
-        if not alone:
-            write_rows_jit(rows, planes, g)
+        first, g = run_of(dy, p, planes, scratch)
+        m = g.size
         if dw.size == 9:
             for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
                 o0, o1, o2 = (
