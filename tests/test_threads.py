@@ -163,3 +163,11 @@ def test_work_that_takes_long_is_waited_for():
 
     _threads.share(2, run, work=1 << 30)
     assert sorted(finished) == [0, 1]
+
+
+def test_as_many_helpers_come_as_are_called_and_stay():
+    crew = _threads._Crew()
+    three = crew.gather(3)
+    assert len(set(three)) == 3
+    assert crew.gather(1) == three[:1]
+    assert crew.gather(3) == three
