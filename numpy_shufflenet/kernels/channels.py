@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet._places import whole
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -44,17 +45,21 @@ def shuffled_places(channels: int, groups: int) -> Array:
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
-    y = empty_rows(channels, n, h, w, parts[0].dtype)
-    sources = [as_spaced_rows(part) for part in parts]
-    ends = [0, *accumulate(part.shape[1] for part in parts)]
+    spans = pairwise([0, *accumulate(part.shape[1] for part in parts)])
+    sources = [
+        (*as_spaced_rows(part), places[start:end])
+        for part, (start, end) in zip(parts, spans, strict=True)
+    ]
+    y, missing = whole((channels, h * w * n), sources)
+    ends = [0, *accumulate(len(targets) for _, _, targets in missing)]
 
     def run(first: int, last: int) -> None:
-        for (rows, step), (start, end) in zip(sources, pairwise(ends), strict=True):
-            i, j = max(first, start), min(last, end)
+        for (rows, step, targets), (start, end) in zip(missing, pairwise(ends), strict=True):
+            i, j = max(first - start, 0), min(last, end) - start
             if i < j:
-                copy_rows_jit(rows[(i - start) * step :], step, places[i:j], y)
+                copy_rows_jit(rows[i * step :], step, targets[i:j], y)
 
-    share(channels, run, work=2 * y.size)
+    share(ends[-1], run, work=2 * ends[-1] * y.shape[1])
     return as_image(y, n, h, w)
 
 

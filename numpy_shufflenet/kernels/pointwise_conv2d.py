@@ -17,7 +17,13 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows, transpose_jit
+from numpy_shufflenet.kernels._layout import (
+    as_image,
+    as_rows,
+    empty_rows,
+    output_rows,
+    transpose_jit,
+)
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
 from numpy_shufflenet.kernels._tiles import (
     TILE,
@@ -265,7 +271,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     gradients = as_rows(dy)
     if y is not None:
         gradients = let_through(gradients, y)
-    dx = empty_rows(c, n, h, width, rows.dtype)
+    dx, _ = output_rows(c, n, h, width, rows.dtype, spaced=False)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)
