@@ -34,19 +34,20 @@ _inside = threading.local()  # .share: this thread works on a share already
 class _Helper:
     """A thread that does what it is asked to, one thing after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Any) -> None:
         self.sleepy = True  # whether it sleeps at once if there is nothing to do
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.lock = threading.Lock()
         self.asked = np.zeros(8, np.int64)  # [0]: how often; a cache line of its own
         self.finished = np.full(8, -1)  # [0]: how often; the thread begins by adding 1
+        self.turns = turns
         _look(self.asked, 0)  # compile here, where it may fail
-        _arrive_and_look(np.zeros(8, np.int64), self.asked, 0)
+        _arrive_and_look(np.zeros(8, np.int64), self.asked, 0, turns)
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
         self.thread.start()
 
     def ask(self, *task: Any) -> int:
-        """Let it call run(first, last), and tell `done`; return how often it was asked by now."""
+        """Let it call run(*arguments), and tell `done`; return how often it was asked by now."""
         with self.lock:
             self.queue.put(task)
             self.asked[0] += 1
@@ -61,14 +62,14 @@ class _Helper:
         _inside.share = True
         for times in itertools.count(1):
             arrive = _arrive if self.sleepy else _arrive_and_look
-            arrive(self.finished, self.asked, times)
-            run, first, last, done = self.queue.get()
+            arrive(self.finished, self.asked, times, self.turns)
+            run, arguments, done = self.queue.get()
             try:
-                run(first, last)
+                run(*arguments)
                 done.put(None)
             except BaseException as error:
                 done.put(error)
-            del run, done
+            del run, arguments, done
 
 
 class _Crew:
@@ -77,6 +78,7 @@ class _Crew:
     def __init__(self) -> None:
         self.helpers: list[_Helper] = []
         self.lock = threading.Lock()
+        self.turns = np.zeros(8, np.int64)  # of `take_turns`: the next one, and how many there are
         self.place = (-1, 0)  # the core that they leave to their caller, and how many were called
 
     def gather(self, count: int) -> list[_Helper]:
@@ -89,7 +91,7 @@ class _Crew:
         place = _this_core(), count
         with self.lock:
             if place != self.place:
-                self.helpers += [_Helper() for _ in range(count - len(self.helpers))]
+                self.helpers += [_Helper(self.turns) for _ in range(count - len(self.helpers))]
                 self._settle(*place)
             return self.helpers[:count]
 
@@ -135,7 +137,7 @@ def _core_finder() -> Callable[[], int]:
 # What threads do until `look_by` gives them something better: arrive, and don't look.
 
 
-def _arrive(own: Any, arrivals: Any, count: int) -> None:
+def _arrive(own: Any, arrivals: Any, count: int, turns: Any) -> None:
     own[0] += 1
 
 
@@ -185,16 +187,44 @@ def share(count: int, run: Run, work: int) -> None:
         About how many steps of a vectorised loop it takes, a product of matrices doing 8
         multiply-adds in one. Little work is not shared.
     """
-    pieces = 1
-    if work >= WORTH_SHARING and not getattr(_inside, "share", False):
-        pieces = min(_num_threads, count)
-    if pieces <= 1:
+    pieces = _threads_for(count, work)
+    if pieces == 1:
         run(0, count)
         return
     # All are done at the same time if those that have to wake up first do less.
     theirs = (1 - min(WAKE / work, 1)) / pieces
     ends = [0, *(count - math.ceil(count * theirs * i) for i in reversed(range(pieces)))]
     _spread(run, list(itertools.pairwise(ends)))
+
+
+def take_turns(count: int, run: Callable[[Any], Any], work: int) -> None:
+    """Call run(turns) on several threads: each takes the next of range(count) until none is left.
+
+    So nobody waits long for the others, whoever starts late. There is one thread only, if the
+    others are at work with somebody else.
+
+    Parameters
+    ----------
+    count, work : int
+        As in `share`; what can be done one by one should take some 20 microseconds or more.
+    run : callable
+        Hands turns, an array, on to `next_turn` of `kernels._barrier`.
+    """
+    threads = _threads_for(count, work)
+    if threads == 1 or not _team.acquire(blocking=False):
+        run(np.array([0, count], np.int64))
+        return
+    try:
+        _crew.turns[:2] = 0, count
+        _spread(run, [(_crew.turns,)] * threads)
+    finally:
+        _team.release()
+
+
+def _threads_for(count: int, work: int) -> int:
+    if work < WORTH_SHARING or getattr(_inside, "share", False):
+        return 1
+    return max(1, min(_num_threads, count))
 
 
 def together(run: Run) -> None:
@@ -212,12 +242,12 @@ def together(run: Run) -> None:
         _team.release()
 
 
-def _spread(run: Run, arguments: list[tuple[int, int]]) -> None:
+def _spread(run: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> None:
     """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     helpers = _crew.gather(len(arguments) - 1)
     tickets = [
-        helper.ask(run, *task, done) for helper, task in zip(helpers, arguments[1:], strict=True)
+        helper.ask(run, task, done) for helper, task in zip(helpers, arguments[1:], strict=True)
     ]
     _inside.share = True
     try:

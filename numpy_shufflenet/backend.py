@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet import _threads, operations
+from numpy_shufflenet import _places, _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
 
@@ -199,6 +199,9 @@ def recording(recorder: Callable[..., Any]) -> Iterator[None]:
 
 
 # Layout
+
+Place = _places.Place
+placed = _places.placed
 
 
 def channel_major(x: Array) -> Array:

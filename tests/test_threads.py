@@ -34,6 +34,76 @@ def test_shares_cover_everything_once(threads, count):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 20000])
+def test_turns_are_taken_once_each(threads, count):
+    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+    _threads.set_num_threads(threads)
+    for turns_of in (barrier.each_turn_outside, each_turn_compiled(barrier)):
+        done = np.zeros(count, int)
+
+        def run(turns, done=done, turns_of=turns_of):
+            for turn in turns_of(turns):
+                done[turn] += 1
+
+        _threads.take_turns(count, run, work=1 << 30)
+        assert (done == 1).all()
+
+
+def each_turn_compiled(barrier):
+    """Return a function that takes turns in a compiled loop, and gives them in a list."""
+
+    def all_turns(turns):
+        return list(barrier.each_turn(turns))
+
+    return barrier.compiled(all_turns)
+
+
+def test_turns_go_to_whoever_is_free():
+    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+    _threads.set_num_threads(2)
+    taken = []
+
+    def run(turns):
+        for turn in barrier.each_turn_outside(turns):
+            taken.append((turn, threading.get_ident()))
+            time.sleep(0.2 if turn == 0 else 0.001)
+
+    _threads.take_turns(20, run, work=1 << 30)
+    by_first = [turn for turn, thread in taken if thread == dict(taken)[0]]
+    assert len(taken) == 20
+    assert by_first == [0]
+
+
+def test_all_turns_are_ones_own_while_the_team_is_at_work():
+    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+    _threads.set_num_threads(2)
+    taken = []
+
+    def within(turns):
+        taken.extend((turn, threading.get_ident()) for turn in barrier.each_turn_outside(turns))
+
+    def alone():
+        _threads.take_turns(50, within, work=1 << 30)
+
+    def run(number, of):
+        if number == 0:
+            other = threading.Thread(target=alone)
+            other.start()
+            other.join(30)
+
+    _threads.together(run)
+    assert [turn for turn, _ in taken] == list(range(50))
+    assert len({thread for _, thread in taken}) == 1
+
+
+def test_turns_of_plain_python():
+    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+    turns = np.array([0, 3])
+    assert list(barrier.each_turn(turns)) == [0, 1, 2]
+    assert barrier.next_turn(turns) == -1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_team_is_there_all_at_once(threads):
     _threads.set_num_threads(threads)
     meeting = threading.Barrier(threads)

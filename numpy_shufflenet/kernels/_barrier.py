@@ -8,6 +8,7 @@ else, a thread makes room for them, or stops looking and sleeps.
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +22,7 @@ from numpy_shufflenet.kernels._emit import call, emits
 
 PATIENCE = 2000  # looks, before others are let go first
 LOOKS = 1 << 13  # about 0.2 ms: a training step gives threads something to do every 0.1 ms
-MOMENT = 1 << 7  # looks, about 3 us
+MOMENT = 1 << 10  # looks, about 20 us: nobody takes longer from asking to a first turn
 
 
 @register_jitable
@@ -46,16 +47,47 @@ def look(arrivals: Array, count: int) -> None:
 look_jit = compiled(look)
 
 
-def arrive_and_look(own: Array, arrivals: Array, count: int) -> None:
+def arrive_and_look(own: Array, arrivals: Array, count: int, turns: Array) -> None:
     """Arrive at one place, look at another one, and give whoever arrived there a moment.
 
-    By then it is in compiled code too, and has let go of the interpreter's lock; to wait for that
-    would be to sleep.
+    By then it has taken a turn, in compiled code, and so has let go of the interpreter's lock; to
+    wait for that would be to sleep.
     """
     arrive(own)
     look_jit(arrivals, count)
     for _ in range(MOMENT):
+        if arrived(turns) > 0:
+            return
         relax()
+
+
+def next_turn(turns: Array) -> Any:
+    """Take the next of range(turns[1]), which no other thread gets; return -1 if none is left."""
+    turns[0] += 1
+    return turns[0] - 1 if turns[0] <= turns[1] else -1
+
+
+@register_jitable
+def each_turn(turns: Array) -> Iterator[int]:
+    """Yield the turns that this thread gets."""
+    turn = next_turn(turns)
+    while turn >= 0:
+        yield turn
+        turn = next_turn(turns)
+
+
+def take(turns: Array) -> Any:
+    """Call `next_turn`, compiled."""
+    return next_turn(turns)
+
+
+take_jit = compiled(take)
+
+
+def each_turn_outside(turns: Array) -> Iterator[int]:
+    """Yield the turns that this thread gets, for loops outside of compiled code."""
+    while (turn := take_jit(turns)) >= 0:
+        yield turn
 
 
 def arrive(arrivals: Array) -> None:
@@ -88,6 +120,13 @@ def _emit_arrive(builder: Any, arrivals: Any) -> None:
 @emits(arrived, types.int64, types.Array)
 def _emit_arrived(builder: Any, arrivals: Any) -> Any:
     return builder.load_atomic(arrivals, "seq_cst", 8)
+
+
+@emits(next_turn, types.int64, types.Array)
+def _emit_next_turn(builder: Any, turns: Any) -> Any:
+    turn = builder.atomic_rmw("add", turns, ir.IntType(64)(1), "seq_cst")
+    count = builder.load(builder.gep(turns, [ir.IntType(64)(1)]))
+    return builder.select(builder.icmp_signed("<", turn, count), turn, turn.type(-1))
 
 
 @emits(make_room, types.none)

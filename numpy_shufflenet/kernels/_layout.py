@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from numpy_shufflenet._memory import empty
+from numpy_shufflenet._places import take
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -61,6 +62,16 @@ def as_image(rows: Array, n: int, h: int, w: int) -> Array:
 def empty_rows(c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating]) -> Array:
     """Return rows (c, h w n) of any content."""
     return empty((c, h * w * n), dtype)
+
+
+def output_rows(
+    c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating], *, spaced: bool
+) -> tuple[Array, int]:
+    """Return rows (r, h w n) and a step, of any content: every step-th row is one of c to write.
+
+    They lie where the output was said to be wanted; unless `spaced`, the step is 1.
+    """
+    return take(c, h * w * n, dtype, spaced=spaced) or (empty_rows(c, n, h, w, dtype), 1)
 
 
 def memory_order(x: Array) -> tuple[int, ...]:

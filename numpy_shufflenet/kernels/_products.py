@@ -19,11 +19,13 @@ SHARES = 4  # sums over columns are made in so many parts, one thread each at th
 def blocks(columns: int, a: int, b: int) -> list[slice]:
     """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache.
 
-    They are so long that work on a block outweighs adding up a sum over it, a matrix (a, b).
+    They are so long that work on a block outweighs adding up a sum over it, a matrix (a, b), and
+    can be dealt out evenly.
     """
     room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
     shortest = max(256, a * b // 512)
-    return cut(columns, round(columns / max(shortest, 1 << int(math.log2(room / (a + b))))))
+    count = round(columns / max(shortest, 1 << int(math.log2(room / (a + b)))))
+    return cut(columns, count if count <= 2 else SHARES * max(1, round(count / SHARES)))
 
 
 def cut(size: int, count: int) -> list[slice]:

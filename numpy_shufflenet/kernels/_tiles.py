@@ -16,6 +16,8 @@ It takes 32 registers of 16 numbers, as AVX-512 has them; elsewhere, in float64,
 is large, BLAS is as fast or faster (`suits`).
 """
 
+import functools
+
 import llvmlite.binding
 import numpy as np
 from numba.extending import register_jitable
@@ -23,7 +25,18 @@ from numba.extending import register_jitable
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._vectors import add_up, fill, fma, keep_last, load, prefetch, store
+from numpy_shufflenet.kernels._vectors import (
+    add,
+    evens,
+    fill,
+    fma,
+    keep_last,
+    load,
+    odds,
+    prefetch,
+    store,
+    store_first,
+)
 
 TILE = 6  # rows
 PANEL = 32  # columns of a tile
@@ -41,8 +54,12 @@ def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: 
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
 
 
+@functools.lru_cache(maxsize=256)
 def aligned(columns: int) -> Array:
-    """Return where blocks of columns start and end: where vectors do, and none is short."""
+    """Return where blocks of columns start and end: where vectors do, and none is short.
+
+    The array is shared, and never written to.
+    """
     count = max(1, round(columns / BLOCK))
     ends = np.arange(count + 1) * columns // count // 16 * 16
     ends[-1] = columns
@@ -92,8 +109,11 @@ def _store2(row: Array, i: int, sums: Two) -> None:
 @register_jitable
 def _add_up4(row: Array, i: int, sums: Four) -> None:
     """Write what four vectors add up to."""
-    row[i], row[i + 1] = add_up(sums[0]), add_up(sums[1])
-    row[i + 2], row[i + 3] = add_up(sums[2]), add_up(sums[3])
+    a = add(evens(sums[0], sums[1]), odds(sums[0], sums[1]))  # neighbours, added up
+    b = add(evens(sums[2], sums[3]), odds(sums[2], sums[3]))
+    quarters = add(evens(a, b), odds(a, b))  # of each vector, four numbers are left
+    halves = add(evens(quarters, quarters), odds(quarters, quarters))
+    store_first(row, i, add(evens(halves, halves), odds(halves, halves)), 4)
 
 
 def multiply_tiles(

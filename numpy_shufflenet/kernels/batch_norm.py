@@ -16,7 +16,13 @@ import numpy as np
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
+from numpy_shufflenet.kernels._layout import (
+    as_image,
+    as_rows,
+    as_spaced_rows,
+    empty_rows,
+    output_rows,
+)
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
 
@@ -111,13 +117,17 @@ def forward_rows(
     mean: Array,
     var: Array,
     y: Array,
+    step: int,
 ) -> None:
-    """Normalise rows x (c, m); `measure` writes their statistics to mean and var first."""
+    """Normalise rows x (c, m) to every step-th row of y.
+
+    `measure` writes their statistics to mean and var first.
+    """
     for c in range(x.shape[0]):
         if measure:
             mean[c], var[c] = mean_and_variance_jit(x[c])
         scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
-        normalise_jit(x[c], mean[c], scale, beta[c], relu, y[c])
+        normalise_jit(x[c], mean[c], scale, beta[c], relu, y[c * step])
 
 
 def backward_rows(
@@ -228,15 +238,16 @@ def _forward(
 def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
     """Return y; `measure` writes the statistics of x to mean and var first."""
     n, c, h, w = cache.x.shape
-    rows, y = as_rows(cache.x), empty_rows(c, n, h, w, cache.x.dtype)
+    rows, (y, step) = as_rows(cache.x), output_rows(c, n, h, w, cache.x.dtype, spaced=True)
     _, gamma, beta, mean, var, eps, relu, _ = cache
 
     def run(first: int, last: int) -> None:
         i = slice(first, last)
-        forward_rows_jit(rows[i], gamma[i], beta[i], eps, relu, measure, mean[i], var[i], y[i])
+        own = y[first * step :]
+        forward_rows_jit(rows[i], gamma[i], beta[i], eps, relu, measure, mean[i], var[i], own, step)
 
     share(c, run, work=2 * rows.size)
-    return as_image(y, n, h, w)
+    return as_image(y[::step], n, h, w)
 
 
 def _backward(dy: Array, cache: BatchNormCache) -> Gradients:

@@ -1,31 +1,33 @@
 """Split, concatenation and shuffle: in channel-major memory they copy whole rows."""
 
-import functools
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._places import whole
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
 from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
 from numpy_shufflenet.ops.channels import check_parts, check_sizes
 
 
-def copy_rows(x: Array, step: int, places: Array, y: Array) -> None:
-    """Copy row k step of x to row places[k] of y."""
-    for k in range(places.size):
+def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> None:
+    """Copy row k step of x to row places[k] of y, one a turn."""
+    for k in each_turn(turns):
         source, target = x[k * step], y[places[k]]
         for i in range(source.size):
             target[i] = source[i]
 
 
-def gather_rows(x: Array, places: Array, y: Array) -> None:
-    """Copy row places[k] of x to row k of y."""
-    for k in range(y.shape[0]):
+def gather_rows(x: Array, places: Array, y: Array, turns: Array) -> None:
+    """Copy row places[k] of x to row k of y, one a turn."""
+    for k in each_turn(turns):
         source, target = x[places[k]], y[k]
         for i in range(source.size):
             target[i] = source[i]
@@ -35,7 +37,7 @@ copy_rows_jit = compiled(copy_rows)
 gather_rows_jit = compiled(gather_rows)
 
 
-@functools.lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def shuffled_places(channels: int, groups: int) -> Array:
     """Return where the shuffle sends each channel, i n + j to j g + i: shared, never written to."""
     return np.arange(channels).reshape(channels // groups, groups).T.ravel()
@@ -44,17 +46,15 @@ def shuffled_places(channels: int, groups: int) -> Array:
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
-    y = empty_rows(channels, n, h, w, parts[0].dtype)
-    sources = [as_spaced_rows(part) for part in parts]
-    ends = [0, *accumulate(part.shape[1] for part in parts)]
-
-    def run(first: int, last: int) -> None:
-        for (rows, step), (start, end) in zip(sources, pairwise(ends), strict=True):
-            i, j = max(first, start), min(last, end)
-            if i < j:
-                copy_rows_jit(rows[(i - start) * step :], step, places[i:j], y)
-
-    share(channels, run, work=2 * y.size)
+    spans = pairwise([0, *accumulate(part.shape[1] for part in parts)])
+    sources = [
+        (*as_spaced_rows(part), places[start:end])
+        for part, (start, end) in zip(parts, spans, strict=True)
+    ]
+    y, missing = whole((channels, h * w * n), sources)
+    for rows, step, targets in missing:
+        copy = partial(copy_rows_jit, rows, step, targets, y)
+        take_turns(len(targets), copy, work=2 * len(targets) * y.shape[1])
     return as_image(y, n, h, w)
 
 
@@ -65,11 +65,7 @@ def _read(dy: Array, places: Array) -> Array:
         return dy[:, places[0] : places[-1] + 1 : step]
     n, _, h, w = dy.shape
     rows, dx = as_rows(dy), empty_rows(len(places), n, h, w, dy.dtype)
-    share(
-        len(places),
-        lambda i, j: gather_rows_jit(rows, places[i:j], dx[i:j]),
-        work=2 * dx.size,
-    )
+    take_turns(len(places), partial(gather_rows_jit, rows, places, dx), work=2 * dx.size)
     return as_image(dx, n, h, w)
 
 

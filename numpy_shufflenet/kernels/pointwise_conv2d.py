@@ -12,11 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows, transpose_jit
+from numpy_shufflenet.kernels._layout import (
+    as_image,
+    as_rows,
+    empty_rows,
+    output_rows,
+    transpose_jit,
+)
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
 from numpy_shufflenet.kernels._tiles import (
     TILE,
@@ -30,7 +37,7 @@ from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
-UNITS = 64  # parts of both gradients, to be shared by threads
+TURNS = 32  # parts of a sum over pixels, at the most
 FEW = 256  # pixels: with more, it pays to add up dw along them instead of transposing them
 
 
@@ -48,27 +55,38 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
                 row[k] += b_o
 
 
-def mix_tiles(tiles: Array, x: Array, m: int, first: int, last: int, y: Array) -> None:
-    """Compute columns first to last of y (o, m), group by group.
+def mix_tiles(
+    tiles: Array, x: Array, ends: Array, b: Array, relu: bool, turns: Array, y: Array
+) -> None:
+    """Compute y (o, m), a block of columns a turn, group by group.
 
     Parameters
     ----------
     tiles : array, shape (groups, ceil(o / groups / 6), c / groups, 6)
         The matrices as `packed` made them.
     x : array, shape (c m,)
+    ends : array
+        Columns at which a block ends and the next starts.
+    b : array, shape (o,), or (0,) if there is nothing to add and no ReLU
     """
     groups, depth = tiles.shape[0], tiles.shape[2]
-    rows = y.shape[0] // groups
-    for g in range(groups):
-        starts = (np.arange(depth) + g * depth) * m
-        y_g = y[g * rows : (g + 1) * rows]
-        multiply_tiles_jit(tiles[g], x, starts, first, last - first, y_g, first)
+    rows, m = y.shape[0] // groups, y.shape[1]
+    starts = np.arange(groups * depth) * m
+    for block in each_turn(turns):
+        first, columns = ends[block], ends[block + 1] - ends[block]
+        for g in range(groups):
+            y_g, starts_g = y[g * rows : (g + 1) * rows], starts[g * depth : (g + 1) * depth]
+            multiply_tiles_jit(tiles[g], x, starts_g, first, columns, y_g, first)
+        if b.size > 0:
+            finish_jit(y, first, first + columns, b, relu)
 
 
 def mix_tiles_gradients(
-    tiles: Array, dy: Array, x: Array, ends: Array, g: int, dx: Array, dw: Array
+    tiles: Array, dy: Array, x: Array, ends: Array, turns: Array, dx: Array, dw: Array
 ) -> None:
-    """Compute the gradients of group g, block by block: both products read dy from the cache.
+    """Compute the gradients, a part of the columns of a group a turn, block by block.
+
+    Both products read a block of dy from the cache.
 
     Parameters
     ----------
@@ -78,56 +96,87 @@ def mix_tiles_gradients(
     x : array, shape (c m,)
     ends : array
         Columns at which a block ends and the next starts.
-    dw : array, shape (o / groups, c / groups)
-        Of these columns.
+    dw : array, shape (groups, parts, o / groups, c / groups)
     """
-    (o, c), m = dw.shape, dy.shape[1]
-    product = np.empty_like(dw)
-    dy_starts, x_starts = (np.arange(o) + g * o) * m, (np.arange(c) + g * c) * m
-    dy_g, dx_g, dy_flat = dy[g * o : (g + 1) * o], dx[g * c : (g + 1) * c], dy.reshape(dy.size)
-    dw[:] = 0
-    for block in range(ends.size - 1):
-        first, columns = ends[block], ends[block + 1] - ends[block]
-        multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
-        multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
-        for i in range(o):
-            for k in range(c):
-                dw[i, k] += product[i, k]
+    (_, parts, o, c), m, blocks = dw.shape, dy.shape[1], ends.size - 1
+    product, dy_flat = np.empty((o, c), dw.dtype), dy.reshape(dy.size)
+    for turn in each_turn(turns):
+        g, part = turn // parts, turn % parts
+        dy_starts, x_starts = (np.arange(o) + g * o) * m, (np.arange(c) + g * c) * m
+        dy_g, dx_g, total = dy[g * o : (g + 1) * o], dx[g * c : (g + 1) * c], dw[g, part]
+        total[:] = 0
+        for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+            first, columns = ends[block], ends[block + 1] - ends[block]
+            multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
+            multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
+            for i in range(o):
+                for k in range(c):
+                    total[i, k] += product[i, k]
 
 
-def mix_directly(
+def mix_six(
     a: Array,
     transposed: bool,
     groups: int,
+    tile: int,
     x: Array,
-    depth: int,
-    pitch: int,
+    starts: Array,
     skip: int,
-    first: int,
-    last: int,
     y: Array,
 ) -> None:
-    """Compute tiles first to last of products y = a @ x, group by group: six rows each.
+    """Compute a tile of products y = a @ x of some groups: six rows of one of them.
 
     Parameters
     ----------
     a : array, shape (groups rows depth,), or (groups depth rows,) if transposed
     x : array, one-dimensional
-        The rows of a group start every `pitch` numbers, and groups every `skip`.
+        Its groups start every `skip` numbers, and their rows at `starts`.
     y : array, shape (groups rows, m)
     """
-    rows, m = y.shape[0] // groups, y.shape[1]
+    rows, m, depth = y.shape[0] // groups, y.shape[1], starts.size
+    tiles = -(-rows // TILE)
+    g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
     row, step = (1, rows) if transposed else (depth, 1)
-    starts, tiles = np.arange(depth) * pitch, -(-rows // TILE)
-    for tile in range(first, last):
-        g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
-        i = g * rows * depth + r * row
-        multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
+    i = g * rows * depth + r * row
+    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
+
+
+mix_six_jit = compiled(mix_six)
+
+
+def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
+    """Compute y (o, m) from x (c m,) and w (o c / groups,), a tile of six rows a turn."""
+    m, depth = y.shape[1], w.size // y.shape[0]
+    starts = np.arange(depth) * m
+    for tile in each_turn(turns):
+        mix_six_jit(w, False, groups, tile, x, starts, depth * m, y)
+
+
+def mix_directly_gradients(
+    w: Array, groups: int, dy: Array, pixels: Array, turns: Array, dx: Array, dw: Array
+) -> None:
+    """Compute dx (c, m) and dw (o, c / groups) for dy (o m,), a tile of six rows a turn.
+
+    Parameters
+    ----------
+    w : array, shape (o c / groups,)
+    pixels : array, shape (m c,)
+        x, pixel by pixel.
+    """
+    (c, m), (o, c_share) = dx.shape, dw.shape
+    tiles, o_share = groups * -(-c_share // TILE), o // groups
+    starts, pixel_starts = np.arange(o_share) * m, np.arange(m) * c
+    for tile in each_turn(turns):
+        if tile < tiles:
+            mix_six_jit(w, True, groups, tile, dy, starts, o_share * m, dx)
+        else:
+            mix_six_jit(dy, False, groups, tile - tiles, pixels, pixel_starts, c_share, dw)
 
 
 finish_jit = compiled(finish)
 mix_tiles_jit = compiled(mix_tiles)
 mix_directly_jit = compiled(mix_directly)
+mix_directly_gradients_jit = compiled(mix_directly_gradients)
 mix_tiles_gradients_jit = compiled(mix_tiles_gradients)
 
 
@@ -179,38 +228,35 @@ def _forward(
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     matrices = w.reshape(groups, o_share, c_share)
-    shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
+    shift = np.zeros(o if relu else 0, x.dtype) if b is None else np.ascontiguousarray(b)
 
-    def run(first: int, last: int) -> None:
-        for g, part, block in tasks[first:last]:
+    def run(turns: Array) -> None:
+        for turn in each_turn_outside(turns):
+            g, part, block = tasks[turn]
             mine = slice(g * o_share + part.start, g * o_share + part.stop)
             x_g = rows[g * c_share : (g + 1) * c_share, block]
             multiply(matrices[g, part], x_g, y[mine, block])
-            if relu or b is not None:
+            if shift.size:
                 finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
 
-    def run_tiles(first: int, last: int) -> None:
-        start, stop = ends[first], ends[last]
-        mix_tiles_jit(ready, rows.ravel(), m, start, stop, y)
-        if relu or b is not None:
-            finish_jit(y, start, stop, shift, relu)
+    def run_tiles(turns: Array) -> None:
+        mix_tiles_jit(ready, rows.ravel(), ends, shift, relu, turns, y)
 
-    def run_directly(first: int, last: int) -> None:
-        a, x_flat, depth = w.reshape(w.size), rows.ravel(), c_share
-        mix_directly_jit(a, False, groups, x_flat, depth, m, depth * m, first, last, y)
+    def run_directly(turns: Array) -> None:
+        mix_directly_jit(w.reshape(w.size), groups, rows.ravel(), turns, y)
 
     work = c_share * y.size // 8
     if suits_directly(x.dtype, o_share, c_share, m):
-        share(groups * -(-o_share // TILE), run_directly, work)
-        if relu or b is not None:
+        take_turns(groups * -(-o_share // TILE), run_directly, work)
+        if shift.size:
             finish_jit(y, 0, m, shift, relu)
     elif suits(x.dtype, o_share, c_share, m):
         ready, ends = packed(matrices), aligned(m)
-        share(len(ends) - 1, run_tiles, work)
+        take_turns(len(ends) - 1, run_tiles, work)
     else:
         cuts = tiles(m, o_share, c_share)
         tasks = [(g, part, block) for part, block in cuts for g in range(groups)]
-        share(len(tasks), run, work)
+        take_turns(len(tasks), run, work)
     image = as_image(y, n, h, width)
     cache = PointwiseConv2dCache(
         rows, w, b is not None, groups, (n, h, width), image if relu else None
@@ -225,54 +271,48 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     gradients = as_rows(dy)
     if y is not None:
         gradients = let_through(gradients, y)
-    dx = empty_rows(c, n, h, width, rows.dtype)
+    dx, _ = output_rows(c, n, h, width, rows.dtype, spaced=False)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)
     ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
     directly = suits_directly(rows.dtype, o_share, c_share, m, FEW)
-    shares = 1 if directly else min(SHARES, len(ends) - 1)
-    parts = [ends[part.start : part.stop + 1] for part in cut(len(ends) - 1, shares)]
+    shares = 1 if directly else min(TURNS if suitable else SHARES, len(ends) - 1)
     dw = empty((groups, shares, o_share, c_share), rows.dtype)
 
-    def run(first: int, last: int) -> None:
+    def run(turns: Array) -> None:
         product = empty(dw.shape[2:], dw.dtype)
-        for task in range(first, last):
-            g, part = divmod(task, shares)
+        for turn in each_turn_outside(turns):
+            g, part = divmod(turn, shares)
             own, theirs = (
                 slice(g * c_share, (g + 1) * c_share),
                 slice(g * o_share, (g + 1) * o_share),
             )
             total = dw[g, part]
-            for number, (start, stop) in enumerate(pairwise(parts[part])):
+            mine = cut(len(ends) - 1, shares)[part]
+            for number, (start, stop) in enumerate(pairwise(ends[mine.start : mine.stop + 1])):
                 dy_block, x_block = gradients[theirs, start:stop], rows[own, start:stop]
                 multiply(turned[g], dy_block, dx[own, start:stop])
                 multiply(dy_block, x_block.T, product if number else total)
                 if number:
                     total += product
 
-    def run_tiles(first: int, last: int) -> None:
-        for task in range(first, last):
-            g, part = divmod(task, shares)
-            mix_tiles_gradients_jit(ready, gradients, rows.ravel(), parts[part], g, dx, dw[g, part])
+    def run_tiles(turns: Array) -> None:
+        mix_tiles_gradients_jit(ready, gradients, rows.ravel(), ends, turns, dx, dw)
 
-    def run_directly(first: int, last: int) -> None:
-        a, dy_flat = w.reshape(w.size), gradients.ravel()
-        start, stop = (groups * -(-c_share // TILE) * k // UNITS for k in (first, last))
-        mix_directly_jit(a, True, groups, dy_flat, o_share, m, o_share * m, start, stop, dx)
-        start, stop = (groups * -(-o_share // TILE) * k // UNITS for k in (first, last))
-        mix_directly_jit(dy_flat, False, groups, pixels, m, c, c_share, start, stop, dw_rows)
+    def run_directly(turns: Array) -> None:
+        a, dy_flat, dw_rows = w.reshape(w.size), gradients.ravel(), dw.reshape(o, c_share)
+        mix_directly_gradients_jit(a, groups, dy_flat, pixels.ravel(), turns, dx, dw_rows)
 
     work = 2 * o * dx.size // groups // 8
     if directly:
         pixels = empty((m, c), rows.dtype)
         transpose_jit(rows, 0, m, pixels)
-        pixels, dw_rows = pixels.ravel(), dw.reshape(o, c_share)
-        share(UNITS, run_directly, work)
+        take_turns(groups * (-(-c_share // TILE) + -(-o_share // TILE)), run_directly, work)
     elif suitable:
         ready = packed(turned)
-        share(groups * shares, run_tiles, work)
+        take_turns(groups * shares, run_tiles, work)
     else:
-        share(groups * shares, run, work)
+        take_turns(groups * shares, run, work)
     db = gradients.sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db

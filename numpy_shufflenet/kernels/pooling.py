@@ -18,7 +18,7 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, transpose_jit
 from numpy_shufflenet.kernels._planes import (
     Planes,
     empty_plane,
@@ -371,7 +371,13 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     """`ops.global_avg_pool_backward`, on rows."""
     (n, c, h, w), dtype = cache
     check_gradient(dy, (n, c), dtype)
-    dx = empty((c, h * w, n), dtype)
-    means = np.ascontiguousarray(dy.T) / dtype.type(h * w)  # c n
-    share(c, lambda i, j: spread_pixels_jit(means[i:j], dx[i:j]), work=dx.size)
+    dx, means, dy = empty((c, h * w, n), dtype), empty((c, n), dtype), np.ascontiguousarray(dy)
+
+    def run(first: int, last: int) -> None:
+        own = means[first:last]
+        transpose_jit(dy, first, last, means)
+        own /= h * w
+        spread_pixels_jit(own, dx[first:last])
+
+    share(c, run, work=dx.size)
     return as_image(dx, n, h, w)

@@ -26,13 +26,8 @@ def update_flat(
 update_flat_jit = compiled(update_flat)
 
 
-WORTH_A_CALL = 1 << 13  # numbers: NumPy is as fast with fewer, which are in the cache
-
-
 def fits(p: Array, g: Array, v: Array) -> bool:
-    """Whether it pays, and can be done: all of one dtype, and p and v in one piece."""
-    if p.size < WORTH_A_CALL:
-        return False
+    """Whether it can be done: all of one dtype, and p and v in one piece."""
     whole = p.flags.c_contiguous and v.flags.c_contiguous
     return whole and p.dtype == g.dtype == v.dtype and p.dtype in (np.float32, np.float64)
 

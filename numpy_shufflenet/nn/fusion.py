@@ -108,6 +108,11 @@ class Chain:
     ----------
     *layers : Layer or None
         None is left out.
+
+    Attributes
+    ----------
+    output_place, gradient_place : backend.Place or None
+        Where the output of the last layer is wanted, and the gradient of x: see `_places`.
     """
 
     def __init__(self, *layers: Layer | None):
@@ -118,6 +123,8 @@ class Chain:
             for channelwise in (True, False)
         }
         self._ran: tuple[Step, ...] = self.layers
+        self.output_place: backend.Place | None = None
+        self.gradient_place: backend.Place | None = None
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
@@ -126,13 +133,15 @@ class Chain:
         if not backend.inferring():
             self._ran = steps
         for step in steps:
-            x = step.forward(x, training=training)
+            with backend.placed(self.output_place if step is steps[-1] else None):
+                x = step.forward(x, training=training)
         return x
 
     def backward(self, dy: Any) -> Any:
         """Run all backwards, in the other order."""
         for step in reversed(self._ran):
-            dy = step.backward(dy)
+            with backend.placed(self.gradient_place if step is self._ran[0] else None):
+                dy = step.backward(dy)
         return dy
 
 

@@ -183,20 +183,24 @@ class Layer:
 
     # Parameters
 
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Yield every `Parameter`, the value and its gradient, by the names of `parameters`."""
+        return self._named(Parameter)
+
     def parameters(self) -> dict[str, Array]:
         """Return every learned array by name. These are the live arrays: write into them to train.
 
         The names are those of torchvision in V2, and of the same pattern in V1.
         """
-        return {name: parameter.value for name, parameter in self._named(Parameter)}
+        return {name: parameter.value for name, parameter in self.named_parameters()}
 
     def gradients(self) -> dict[str, Array]:
         """Return the accumulated gradient of every parameter, by the same names."""
-        return {name: parameter.gradient for name, parameter in self._named(Parameter)}
+        return {name: parameter.gradient for name, parameter in self.named_parameters()}
 
     def zero_gradients(self) -> None:
         """Start to accumulate anew; arrays from `gradients` stay as they are."""
-        for _, parameter in self._named(Parameter):
+        for _, parameter in self.named_parameters():
             parameter.zero_gradient()
 
     def state_dict(self) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from numpy_shufflenet.backend import Place
 from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 
@@ -17,6 +18,10 @@ class Sequential(Layer):
     def replace(self, layers: Sequence[Layer]) -> None:
         """Run these layers from now on."""
         self._chain = Chain(*layers)
+
+    def write_to(self, *, output: Place | None = None, gradient: Place | None = None) -> None:
+        """Say of which image the output will be a part, and the gradient of x: see `_places`."""
+        self._chain.output_place, self._chain.gradient_place = output, gradient
 
     def _forward(self, x: Any, training: bool) -> Any:
         return self._chain.forward(x, training=training)

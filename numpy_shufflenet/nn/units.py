@@ -4,6 +4,7 @@ import math
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.backend import Place
 from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import (
@@ -93,6 +94,9 @@ class ShuffleNetV1Unit(Layer):
             self.pool = AvgPool2d(3, stride=2, padding=1)
             self.concat = ChannelConcat()
             self._join = Chain(self.concat, self.se, self.relu)
+            self.branch.write_to(
+                output=Place(out_channels, in_channels)
+            )  # as the concatenation does
 
     def _forward(self, x: Array, training: bool) -> Array:
         y = self.branch.forward(x, training=training)
@@ -204,6 +208,16 @@ class ShuffleNetV2Unit(Layer):
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(2)
         self._join = Chain(self.concat, self.se, self.shuffle)
+        # Branches compute their outputs where concatenation, and the shuffle, would copy them to,
+        # and the gradient of a half where the backward of split would.
+        step, second = (1, out_channels - branch_out) if self.se else (2, 1)
+        if not self.splits:
+            self.branch1.write_to(output=Place(out_channels, 0, step))
+        if not self.residual:
+            self.branch2.write_to(
+                output=Place(out_channels, second, step),
+                gradient=Place(out_channels, half) if self.splits else None,
+            )
 
     def _forward(self, x: Array, training: bool) -> Array:
         if self.splits:

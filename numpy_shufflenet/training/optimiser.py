@@ -50,6 +50,7 @@ class SGD:
     Parameters
     ----------
     model : Layer
+        Its parameters are looked up here, once.
     learning_rate : float
         An attribute too: a schedule sets it before each step.
     momentum : float
@@ -88,9 +89,12 @@ class SGD:
         self.momentum = float(momentum)
         self.nesterov = bool(nesterov)
         self.weight_decay = float(weight_decay)
+        self._parameters = dict(model.named_parameters())
         self._velocity: dict[str, Array] = {}
         if momentum > 0:
-            self._velocity = {name: np.zeros_like(p) for name, p in model.parameters().items()}
+            self._velocity = {
+                name: np.zeros_like(parameter.value) for name, parameter in self._parameters.items()
+            }
 
     @property
     def learning_rate(self) -> float:
@@ -105,10 +109,9 @@ class SGD:
 
     def step(self) -> None:
         """Move every parameter once, by the gradients that the model has accumulated."""
-        gradients = self.model.gradients()
         compiled = _kernel()
-        for name, p in self.model.parameters().items():
-            g, v = gradients[name], self._velocity.get(name)
+        for name, parameter in self._parameters.items():
+            p, g, v = parameter.value, parameter.gradient, self._velocity.get(name)
             fits = compiled is not None and v is not None and compiled.fits(p, g, v)
             (compiled.sgd_update if fits else sgd_update)(
                 *(p, g, v),

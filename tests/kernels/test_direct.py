@@ -13,7 +13,7 @@ from numpy_shufflenet.kernels._direct import (
     multiply_six_jit,
     suits_directly,
 )
-from numpy_shufflenet.kernels.pointwise_conv2d import mix_directly_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import mix_six_jit
 
 multiply_rows_jit, multiply_pieces_jit = compiled(multiply_rows), compiled(multiply_pieces)
 
@@ -56,10 +56,10 @@ def test_products_of_groups(groups, rows, depth, columns, transposed):
     expected = (a.astype(np.float64) @ x).reshape(groups * rows, columns)
     given = a.transpose(0, 2, 1) if transposed else a
     y = np.full((groups * rows, columns), np.nan, np.float32)
-    tiles = groups * -(-rows // 6)
-    for first, last in ((0, tiles // 2), (tiles // 2, tiles)):
-        sizes = (depth, columns, depth * columns, first, last)
-        mix_directly_jit(np.ravel(given), transposed, groups, x.ravel(), *sizes, y)
+    starts = np.arange(depth) * columns
+    for tile in range(groups * -(-rows // 6)):
+        where = (groups, tile, x.ravel(), starts, depth * columns)
+        mix_six_jit(np.ravel(given), transposed, *where, y)
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-4)
 
 

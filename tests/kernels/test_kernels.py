@@ -144,5 +144,5 @@ def test_every_kernel_has_its_plain_function():
 def test_a_plain_kernel_runs_as_python():
     x = normal(2, 10, dtype=np.float64)
     y = np.empty_like(x)
-    kernels.channels.copy_rows(x, 1, np.array([1, 0]), y)
+    kernels.channels.copy_rows(x, 1, np.array([1, 0]), y, np.array([0, 2]))
     np.testing.assert_array_equal(y, x[::-1])

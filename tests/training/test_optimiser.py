@@ -14,6 +14,18 @@ SETTINGS = [
 ]
 
 
+class Entry:
+    """As much of a parameter."""
+
+    def __init__(self, model, name):
+        self.value = model.values[name]
+        self.model, self.name = model, name
+
+    @property
+    def gradient(self):
+        return self.model.slopes[self.name]
+
+
 class Arrays:
     """As much of a model as SGD needs: parameters and gradients."""
 
@@ -28,6 +40,10 @@ class Arrays:
 
     def gradients(self):
         return self.slopes
+
+    def named_parameters(self):
+        for name in self.values:
+            yield name, Entry(self, name)
 
     def draw_gradients(self, rng):
         self.slopes = {
