@@ -3,9 +3,10 @@
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
-from numpy_shufflenet.kernels._products import blocks, multiply
+from numpy_shufflenet.kernels._products import blocks, cut, multiply
 from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.ops._windows import Windows
@@ -45,17 +46,19 @@ class _Columns:
     """Columns of one strip after the other, in the same memory."""
 
     def __init__(self, x: Array, strips: Strips) -> None:
-        self.x, self.strips = x, strips
-        self.strip = empty((len(x), strips.planes.size), x.dtype)
+        self.x, self.strips, self.planes = x, strips, Planes(*strips.planes)
+        self.strip = empty((x.shape[1], self.planes.size), x.dtype)
         self.strip.fill(0)
-        self.columns = empty((strips.starts.size, strips.rows * strips.planes.stream), x.dtype)
+        self.columns = empty((strips.starts.size, strips.rows * self.planes.stream), x.dtype)
 
-    def __call__(self, first: int, last: int) -> Array:
-        """Return the windows of output rows first to last as columns (c kh kw, oh ow n)."""
-        planes, rows = self.strips.planes, last - first
-        write_strip_jit(self.x, self.strips, first, rows, self.strip)
+    def __call__(self, g: int, number: int) -> tuple[Array, slice]:
+        """Return the windows of a strip of group g as columns (c kh kw, m), and where these lie."""
+        p, planes = number * self.strips.rows, self.planes
+        rows = min(self.strips.rows, self.strips.outputs - p)
+        write_strip_jit(self.x[g], self.strips, p, rows, self.strip)
         write_columns_jit(planes, self.strip, rows, self.columns)
-        return self.columns[:, : rows * planes.stream]
+        place = slice(p * planes.stream, (p + rows) * planes.stream)
+        return self.columns[:, : rows * planes.stream], place
 
 
 def rows_of_block(windows: Windows, n: int, o: int, depth: int) -> int:
@@ -65,34 +68,32 @@ def rows_of_block(windows: Windows, n: int, o: int, depth: int) -> int:
 
 
 def convolve(
-    x: Array,
-    strips: Strips,
-    w: Array,
-    b: Array,
-    finishing: bool,
-    relu: bool,
-    first: int,
-    last: int,
-    y: Array,
+    x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
     """Compute what `_conv2d_tiles.convolve` does."""
-    columns, stream = _Columns(x, strips), strips.planes.stream
-    end = min(last * strips.rows, strips.outputs)
-    for p in range(first * strips.rows, end, strips.rows):
-        p_end = min(p + strips.rows, end)
-        multiply(w, columns(p, p_end), y[:, p * stream : p_end * stream])
-        if finishing:
-            finish_jit(y, p * stream, p_end * stream, b, relu)
+    strips = Strips(*strips)  # it comes without names
+    columns_of, rows = _Columns(x, strips), w.shape[1]
+    for turn in each_turn_outside(turns):
+        g, number = divmod(turn, strips.pieces)
+        mine = slice(g * rows, (g + 1) * rows)
+        columns, place = columns_of(g, number)
+        multiply(w[g], columns, y[mine, place])
+        if b.size:
+            finish_jit(y[mine], place.start, place.stop, b[mine], relu)
 
 
-def correlate(x: Array, strips: Strips, dy: Array, first: int, last: int, dw: Array) -> None:
+def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute what `_conv2d_tiles.correlate` does."""
-    columns, stream, product = _Columns(x, strips), strips.planes.stream, empty(dw.shape, dw.dtype)
-    dw[:] = 0
-    for p in range(first, last, strips.rows):
-        p_end = min(p + strips.rows, last)
-        multiply(dy[:, p * stream : p_end * stream], columns(p, p_end).T, product)
-        dw += product
+    strips = Strips(*strips)  # it comes without names
+    _, parts, rows, depth = dw.shape
+    columns_of, product = _Columns(x, strips), empty((rows, depth), dw.dtype)
+    for turn in each_turn_outside(turns):
+        g, part = divmod(turn, parts)
+        dw[g, part] = 0
+        for number in range(strips.pieces)[cut(strips.pieces, parts)[part]]:
+            columns, place = columns_of(g, number)
+            multiply(dy[g * rows : (g + 1) * rows, place], columns.T, product)
+            dw[g, part] += product
 
 
 def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:

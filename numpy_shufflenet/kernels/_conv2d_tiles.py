@@ -5,6 +5,7 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._direct import multiply_pieces, multiply_rows
 from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
@@ -15,51 +16,61 @@ from numpy_shufflenet.ops._windows import Windows
 
 
 def convolve(
-    x: Array,
-    strips: Strips,
-    w: Array,
-    b: Array,
-    finishing: bool,
-    relu: bool,
-    first: int,
-    last: int,
-    y: Array,
+    x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
-    """Compute strips first to last of y (o, oh ow n) by kernels w (o, c kh kw) over x (c, h, w n).
+    """Compute y (o, oh ow n), a strip of one group a turn.
 
-    With `finishing` there is b to add, or a ReLU.
+    Parameters
+    ----------
+    x : array, shape (groups, c / groups, h, w n)
+    w : array, shape (groups, o / groups, c / groups kh kw)
+    b : array, shape (o,), or (0,) if there is nothing to add and no ReLU
+    turns : array
+        Says which strips are this thread's: see `_barrier`.
     """
-    planes, (rows, depth) = strips.planes, w.shape
-    stream, kernels = planes.stream, w.reshape(w.size)
-    strip = np.zeros((x.shape[0], planes.size), x.dtype)
-    runs = strip.reshape(strip.size)
-    end = min(last * strips.rows, strips.outputs)
-    for p in range(first * strips.rows, end, strips.rows):
-        count = min(strips.rows, end - p)
-        write_strip_jit(x, strips, p, count, strip)
+    strips = Strips(*strips)  # it comes without names
+    planes, (_, rows, depth) = Planes(*strips.planes), w.shape
+    pitch, stream, kernels = planes.pitch, planes.stream, w.reshape(w.size)
+    strip = np.zeros((x.shape[1], planes.size), x.dtype)
+    runs, starts = strip.reshape(strip.size), strips.starts
+    for turn in each_turn(turns):
+        g, p = turn // strips.pieces, turn % strips.pieces * strips.rows
+        count, y_g = min(strips.rows, strips.outputs - p), y[g * rows : (g + 1) * rows]
+        write_strip_jit(x[g], strips, p, count, strip)
         for k in range(count):
-            begin, place = k * planes.pitch, (p + k) * stream
-            multiply_rows(kernels, 0, depth, 1, rows, runs, strips.starts, begin, stream, y, place)
-        if finishing:
-            finish_jit(y, p * stream, (p + count) * stream, b, relu)
+            i, place = g * rows * depth, (p + k) * stream
+            multiply_rows(kernels, i, depth, 1, rows, runs, starts, k * pitch, stream, y_g, place)
+        if b.size > 0:
+            b_g = b[g * rows : (g + 1) * rows]
+            finish_jit(y_g, p * stream, (p + count) * stream, b_g, relu)
 
 
-def correlate(x: Array, strips: Strips, dy: Array, first: int, last: int, dw: Array) -> None:
-    """Compute what output rows first to last of dy (o, oh ow n) contribute to dw (o, c kh kw)."""
-    product, planes = np.empty_like(dw), strips.planes
+def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
+    """Compute dw (groups, parts, o / groups, c / groups kh kw) of dy (o, oh ow n), a part a turn.
+
+    A part is the sum over some of the strips of x; x and turns are those of `convolve`.
+    """
+    strips = Strips(*strips)  # it comes without names
+    planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape
     stream, few = planes.stream, max(1, BLOCK // planes.stream)
-    strip = np.zeros((x.shape[0], planes.size), x.dtype)
+    product = np.empty((rows, depth), dw.dtype)
+    strip = np.zeros((x.shape[1], planes.size), x.dtype)
     runs = strip.reshape(strip.size)
-    dw[:] = 0
-    for p in range(first, last, strips.rows):
-        count = min(strips.rows, last - p)
-        write_strip_jit(x, strips, p, count, strip)
-        for k in range(0, count, few):
-            begins = np.arange(k, min(k + few, count)) * planes.pitch
-            multiply_pieces(dy, (p + k) * stream, runs, strips.starts, begins, stream, product)
-            for o in range(dw.shape[0]):
-                for t in range(dw.shape[1]):
-                    dw[o, t] += product[o, t]
+    for turn in each_turn(turns):
+        g, part = turn // parts, turn % parts
+        dy_g, total = dy[g * rows : (g + 1) * rows], dw[g, part]
+        total[:] = 0
+        for s in range(strips.pieces * part // parts, strips.pieces * (part + 1) // parts):
+            p = s * strips.rows
+            count = min(strips.rows, strips.outputs - p)
+            write_strip_jit(x[g], strips, p, count, strip)
+            for k in range(0, count, few):
+                begins = np.arange(k, min(k + few, count)) * planes.pitch
+                place = (p + k) * stream
+                multiply_pieces(dy_g, place, runs, strips.starts, begins, stream, product)
+                for o in range(rows):
+                    for t in range(depth):
+                        total[o, t] += product[o, t]
 
 
 def spread_rows(

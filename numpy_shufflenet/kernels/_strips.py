@@ -7,7 +7,7 @@ for both.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -23,10 +23,15 @@ PIECES = 16  # strips of an image at the least, to be shared by threads
 
 
 class Strips(NamedTuple):
-    """How images are cut into strips of output rows, and the planes of one strip."""
+    """How images are cut into strips of output rows, and the planes of one strip.
 
-    planes: Planes
+    Kernels that are called from Python are given it, and the planes in it, as a plain tuple: what a
+    tuple with names holds takes Numba many times as long to find out, at each call.
+    """
+
+    planes: tuple[Any, ...]  # Planes
     n: int
+    pieces: int  # strips of the images
     outputs: int  # rows of outputs in all strips
     rows: int  # and in one of them
     stride: int  # rows of the image from one output row to the next
@@ -46,7 +51,7 @@ def strips_of(windows: Windows, n: int, channels: int, rows: int = 0) -> Strips:
     size, padding = ((rows - 1) * stride + reach, w), ((0, 0), sides)
     planes = planes_of(windows._replace(size=size, padding=padding, output=(rows, ow)), n)
     starts = np.add.outer(np.arange(channels) * planes.size, planes.offsets).ravel()
-    return Strips(planes, n, oh, rows, stride, reach, top, starts)
+    return Strips(tuple(planes), n, -(-oh // rows), oh, rows, stride, reach, top, starts)
 
 
 @register_jitable
@@ -67,7 +72,7 @@ def write_strip(x: Array, strips: Strips, p: int, rows: int, strip: Array) -> No
 
     The border at its sides is 0 already.
     """
-    planes, (channels, h, width) = strips.planes, x.shape
+    planes, (channels, h, width) = Planes(*strips.planes), x.shape
     start, span = p * strips.stride - strips.top, (rows - 1) * strips.stride + strips.reach
     columns, outside = planes.column_places, np.zeros(width, x.dtype)
     by_vectors = strips.n == 1 and planes.stride == 2 and x.itemsize == 4

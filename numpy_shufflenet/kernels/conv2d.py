@@ -10,24 +10,24 @@ Backward, dw adds up the products of such strips; dx is cut by rows or channels 
 that no two threads add to one place.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_tiles
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
-from numpy_shufflenet.kernels._products import SHARES, cut
 from numpy_shufflenet.kernels._strips import Strips, strips_of
 from numpy_shufflenet.kernels._tiles import PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows, windows_over
 from numpy_shufflenet.ops.conv2d import check_kernel
+
+PARTS = 16  # of the sum over strips that is dw
 
 
 class Conv2dCache(NamedTuple):
@@ -131,20 +131,15 @@ def _forward(
 ) -> tuple[Array, Conv2dCache]:
     check_kernel(x, w, b, groups)
     windows = windows_over(x, w.shape[2:], **geometry)
-    n, o, (oh, ow), finishing = len(x), len(w), windows.output, relu or b is not None
+    n, o, (h, width), (oh, ow), depth = len(x), len(w), windows.size, windows.output, w[0].size
     path, strips = _path(w, windows, groups, n)
     rows, y = as_rows(x), empty_rows(o, n, oh, ow, x.dtype)
-    images = rows.reshape(groups, w.shape[1], x.shape[2], x.shape[3] * n)
-    kernels = np.ascontiguousarray(w).reshape(groups, o // groups, w[0].size)
-    shift = np.zeros(o, x.dtype) if b is None else np.ascontiguousarray(b)
-    shifts, y_groups = shift.reshape(groups, -1), y.reshape(groups, o // groups, y.shape[1])
-    each_group = [*zip(images, kernels, shifts, y_groups, strict=True)]
-
-    def run(first: int, last: int) -> None:
-        for x_g, w_g, b_g, y_g in each_group:
-            path.convolve(x_g, strips, w_g, b_g, finishing, relu, first, last, y_g)
-
-    share(-(-oh // strips.rows), run, work=w[0].size * y.size // 8)
+    images = rows.reshape(groups, w.shape[1], h, width * n)
+    kernels = np.ascontiguousarray(w).reshape(groups, o // groups, depth)
+    shift = np.zeros(o if relu else 0, x.dtype) if b is None else np.ascontiguousarray(b)
+    operands = images, tuple(strips), kernels, shift, relu
+    turns = groups * strips.pieces
+    take_turns(turns, lambda own: path.convolve(*operands, own, y), work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
     kept = image if relu else None
     return image, Conv2dCache(rows, w, b is not None, windows, groups, n, kept)
@@ -157,21 +152,13 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     if y is not None:
         gradients = let_through(gradients, y)
     path, strips = _path(w, windows, groups, n)
-    (h, width), m = windows.size, gradients.shape[1]
-    images = rows.reshape(groups, w.shape[1], h, width * n)
-    dy_groups = gradients.reshape(groups, len(w) // groups, m)
-    parts = empty((SHARES, groups, len(w) // groups, w[0].size), w.dtype)
-    by_rows = cut(windows.output[0], SHARES)
-
-    def run(first: int, last: int) -> None:
-        for part, g in itertools.product(range(first, last), range(groups)):
-            start, stop = by_rows[part].start, by_rows[part].stop
-            path.correlate(images[g], strips, dy_groups[g], start, stop, parts[part, g])
-
-    share(SHARES, run, work=w[0].size * gradients.size // 8)
-    dw = parts.sum(axis=0).reshape(w.shape)
+    (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
+    operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients
+    dw = empty((groups, parts, len(w) // groups, depth), w.dtype)
+    work = depth * gradients.size // 8
+    take_turns(groups * parts, lambda own: path.correlate(*operands, own, dw), work)
     dx = None
     if input_gradient:
-        dx = as_image(path.spread(gradients, w, windows, n, groups), n, *windows.size)
+        dx = as_image(path.spread(gradients, w, windows, n, groups), n, h, width)
     db = gradients.sum(axis=1) if has_bias else None
-    return dx, dw, db
+    return dx, dw.sum(axis=1).reshape(w.shape), db
