@@ -7,7 +7,7 @@ from numpy_shufflenet.kernels._barrier import each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
 from numpy_shufflenet.kernels._products import blocks, cut, multiply
-from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
+from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.ops._windows import Windows
 
@@ -65,6 +65,12 @@ def rows_of_block(windows: Windows, n: int, o: int, depth: int) -> int:
     """Return how many output rows make a block for a product (o, depth) @ (depth, columns)."""
     oh, ow = windows.output
     return -(-oh // len(blocks(oh * ow * n, o, depth)))
+
+
+def strips_for(w: Array, windows: Windows, groups: int, n: int) -> Strips:
+    """Return strips whose columns stay in the cache."""
+    rows = rows_of_block(windows, n, len(w) // groups, w[0].size)
+    return strips_of(windows, n, w.shape[1], rows)
 
 
 def convolve(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_tiles
+from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tiles
 from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
 from numpy_shufflenet.kernels._strips import Strips, strips_of
 from numpy_shufflenet.kernels._tiles import PANEL, suits
@@ -27,6 +27,7 @@ from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows, windows_over
 from numpy_shufflenet.ops.conv2d import check_kernel
 
+FEW = 4  # channels that a convolution sees
 PARTS = 16  # of the sum over strips that is dw
 
 
@@ -105,25 +106,29 @@ def group_conv2d_backward(dy: Array, cache: Conv2dCache) -> Gradients:
     return _backward(dy, cache)
 
 
-class _Path(NamedTuple):
-    """A way to do it."""
-
-    convolve: Callable[..., Any]
-    correlate: Callable[..., Any]
-    spread: Callable[..., Array]
+Run = Callable[..., Any]
 
 
-_TILES = _Path(_conv2d_tiles.convolve_jit, _conv2d_tiles.correlate_jit, _conv2d_tiles.spread)
-_COLUMNS = _Path(_conv2d_columns.convolve, _conv2d_columns.correlate, _conv2d_columns.spread)
+def _ways_forward(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Strips]:
+    """Return what convolves best, and in which strips."""
+    if _tiled(w, windows, groups, n):
+        return _conv2d_tiles.convolve_jit, strips_of(windows, n, w.shape[1])
+    if groups == 1 and w.shape[1] <= FEW and windows.kernel == (3, 3):
+        return _conv2d_taps.convolve_jit, strips_of(windows, n, w.shape[1])
+    return _conv2d_columns.convolve, _conv2d_columns.strips_for(w, windows, groups, n)
 
 
-def _path(w: Array, windows: Windows, groups: int, n: int) -> tuple[_Path, Strips]:
-    """Choose how it is best done, and in which strips."""
-    o_share, depth = len(w) // groups, w[0].size
-    if suits(w.dtype, o_share, depth, windows.output[1] * n, PANEL):
-        return _TILES, strips_of(windows, n, w.shape[1])
-    rows = _conv2d_columns.rows_of_block(windows, n, o_share, depth)
-    return _COLUMNS, strips_of(windows, n, w.shape[1], rows)
+def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Run, Strips]:
+    """Return what makes dw and dx best, and in which strips of x."""
+    if _tiled(w, windows, groups, n):
+        strips = strips_of(windows, n, w.shape[1])
+        return _conv2d_tiles.correlate_jit, _conv2d_tiles.spread, strips
+    strips = _conv2d_columns.strips_for(w, windows, groups, n)
+    return _conv2d_columns.correlate, _conv2d_columns.spread, strips
+
+
+def _tiled(w: Array, windows: Windows, groups: int, n: int) -> bool:
+    return suits(w.dtype, len(w) // groups, w[0].size, windows.output[1] * n, PANEL)
 
 
 def _forward(
@@ -132,14 +137,14 @@ def _forward(
     check_kernel(x, w, b, groups)
     windows = windows_over(x, w.shape[2:], **geometry)
     n, o, (h, width), (oh, ow), depth = len(x), len(w), windows.size, windows.output, w[0].size
-    path, strips = _path(w, windows, groups, n)
+    convolve, strips = _ways_forward(w, windows, groups, n)
     rows, y = as_rows(x), empty_rows(o, n, oh, ow, x.dtype)
     images = rows.reshape(groups, w.shape[1], h, width * n)
     kernels = np.ascontiguousarray(w).reshape(groups, o // groups, depth)
     shift = np.zeros(o if relu else 0, x.dtype) if b is None else np.ascontiguousarray(b)
     operands = images, tuple(strips), kernels, shift, relu
     turns = groups * strips.pieces
-    take_turns(turns, lambda own: path.convolve(*operands, own, y), work=depth * y.size // 8)
+    take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
     kept = image if relu else None
     return image, Conv2dCache(rows, w, b is not None, windows, groups, n, kept)
@@ -151,14 +156,14 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     gradients = as_rows(dy)
     if y is not None:
         gradients = let_through(gradients, y)
-    path, strips = _path(w, windows, groups, n)
+    correlate, spread, strips = _ways_back(w, windows, groups, n)
     (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
     operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients
     dw = empty((groups, parts, len(w) // groups, depth), w.dtype)
     work = depth * gradients.size // 8
-    take_turns(groups * parts, lambda own: path.correlate(*operands, own, dw), work)
+    take_turns(groups * parts, lambda own: correlate(*operands, own, dw), work)
     dx = None
     if input_gradient:
-        dx = as_image(path.spread(gradients, w, windows, n, groups), n, h, width)
+        dx = as_image(spread(gradients, w, windows, n, groups), n, h, width)
     db = gradients.sum(axis=1) if has_bias else None
     return dx, dw.sum(axis=1).reshape(w.shape), db
