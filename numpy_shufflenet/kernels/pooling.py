@@ -35,6 +35,7 @@ from numpy_shufflenet.kernels._pool_windows import (
     largest_windows_jit,
 )
 from numpy_shufflenet.kernels._slide import slide_of
+from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.pooling import (
@@ -185,6 +186,16 @@ def add_pixels(x: Array, sums: Array) -> None:
                     sums[c, i] += x[c, k, i]
 
 
+def average_rows(x: Array, m: int, means: Array) -> None:
+    """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
+    size = x.dtype.type(m)
+    for c in range(means.size):
+        total = load_inside(x, c * m, 0, m, 0.0)
+        for k in range(WIDTH, m, WIDTH):
+            total = add(total, load_inside(x, c * m + k, k, m, 0.0))
+        means[c] = add_up(total) / size
+
+
 def spread_pixels(dy: Array, dx: Array) -> None:
     """Write dy (c, n) to every pixel of dx (c, h w, n): the transpose of `add_pixels`."""
     for c in range(dx.shape[0]):
@@ -194,6 +205,7 @@ def spread_pixels(dy: Array, dx: Array) -> None:
 
 
 add_pixels_jit = compiled(add_pixels)
+average_rows_jit = compiled(average_rows)
 spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
 max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
@@ -359,6 +371,10 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     """`ops.global_avg_pool_forward`, on rows."""
     check_pixels(x)
     n, c, h, w = x.shape
+    if n == 1 and x.dtype == np.float32:
+        means = np.empty((n, c), x.dtype)
+        average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
+        return means, GlobalAvgPoolCache(x.shape, x.dtype)
     sums = np.zeros((c, n), x.dtype)
     pixels = as_rows(x).reshape(c, h * w, n)
     share(c, lambda i, j: add_pixels_jit(pixels[i:j], sums[i:j]), work=x.size)

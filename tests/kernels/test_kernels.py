@@ -130,8 +130,9 @@ def test_every_kernel_has_its_plain_function():
     """`rows_jit` is `rows`, compiled: the plain one can be read, run and stepped through."""
     compiled = 0
     names = ["_planes", "_tiles", "_pool_windows", "_depthwise_windows", "_border"]
-    names += ["_depthwise_planes", "pooling"]
-    for name in (*names, "channelwise", "batch_norm", "channels", "conv2d", "depthwise_conv2d"):
+    names += ["_depthwise_planes", "pooling", "_strips"]
+    names += ["_conv2d_tiles", "_conv2d_taps", "_conv2d_columns"]
+    for name in (*names, "channelwise", "batch_norm", "channels", "depthwise_conv2d"):
         module = __import__(f"numpy_shufflenet.kernels.{name}", fromlist=["*"])
         for key, value in vars(module).items():
             if key.endswith("_jit") and value.py_func.__module__ == module.__name__:
