@@ -94,7 +94,7 @@ def forward_through(
             else:
                 for m in range(row.size):
                     target[m] = row[m]
-        convolve_jit(plane, w[c], sight, z[c])
+        convolve_jit(plane, w[c], sight, z[c], y[c])
         out = z[c].reshape(y.shape[1])
         after.mean[c], after.var[c] = mean_and_variance_jit(out)
         a = number(after.gamma[c] / math.sqrt(after.var[c] + after.eps))
@@ -140,16 +140,18 @@ def backward_through(
         k = places[c]
         source, target = x[k], dx[k]
         image, dimage = source.reshape(row.shape), target.reshape(row.shape)
+        following = min(c + 1, last - 1)
+        ahead = x[places[following]], dy[following], z[following]
         if not normalised:
             zero = number(0)
             convolve_gradients_jit(
-                plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c]
+                plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c], ahead
             )
         else:
             std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
             a, inv_std = number(before.gamma[k] / std), 1 / std
             sum_g, sum_gx = convolve_gradients_jit(
-                plane, image, True, mu, a, b, w[c], sight, row, dw[c]
+                plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
             p, q = (
