@@ -46,13 +46,17 @@ class Border(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What windows look at, and what looks back at a pixel, in planes of a batch of n images."""
+    """What windows look at, and what looks back at a pixel, in planes of a batch of n images.
+
+    Kernels that are called from Python are given it as a plain tuple, and so are the borders in it:
+    at each call Numba takes many times as long to find out what a tuple with names holds.
+    """
 
     n: int  # numbers from one tap to the next
     stride: int
-    x: Border
+    x: tuple[int, ...]  # a Border
     blocks: Array  # m 3: the first output in its row, where its first tap is, how many outputs
-    dy: Border
+    dy: tuple[int, ...]  # a Border
     top: int  # rows of border of x
     pixels: Array  # m 4: the first one, where the nearest output is, whether in between, how many
 
@@ -85,7 +89,7 @@ def sight_of(windows: Windows, n: int) -> Sight:
             for s in range(w)
             for k, count in images
         ]
-    return Sight(n, stride, x, np.array(blocks), dy, top, np.array(pixels))
+    return Sight(n, stride, tuple(x), np.array(blocks), tuple(dy), top, np.array(pixels))
 
 
 def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: int) -> Border:
@@ -94,13 +98,25 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
 
 
+def clear_border(plane: Array, border: Border) -> None:
+    """Write 0 to a plane where no row of the image lies: before, between and after them."""
+    start, end = 0, border.start
+    for _ in range(border.rows):
+        plane[start:end] = 0
+        start, end = end + border.length, end + border.pitch
+    plane[start:] = 0
+
+
+clear_border_jit = compiled(clear_border)
+
+
 def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> None:
     """Compute the outputs y (oh, ow n) of a kernel w (9) over a plane.
 
     Meanwhile memory has nothing to do, and `ahead`, of the size of y, is fetched into the cache.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
-    blocks, n, pitch = sight.blocks, sight.n, sight.x.pitch
+    blocks, n, pitch = sight.blocks, sight.n, Border(*sight.x).pitch
     for p in range(y.shape[0]):
         start, row = p * sight.stride * pitch, y[p]
         for m in range(blocks.shape[0]):
@@ -147,7 +163,7 @@ def convolve_gradients(
     Meanwhile `ahead` is fetched into the cache: one like x, and two like dy without its border.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
-    pixels, n, pitch, zero = sight.pixels, sight.n, sight.dy.pitch, fill(0.0)
+    pixels, n, pitch, zero = sight.pixels, sight.n, Border(*sight.dy).pitch, fill(0.0)
     minus_mu, shift = fill(-mu), fill(b)
     total, sum_g, sum_gx = np.zeros(9), 0.0, 0.0
     often = 1 + OFTEN // pixels.shape[0]
@@ -248,8 +264,9 @@ def channel_gradients(
 
     plane is for a channel of dy and its border.
     """
-    border, zero = sight.dy, x.dtype.type(0)
-    plane[:] = zero
+    sight, zero = Sight(*sight), x.dtype.type(0)  # it comes without names
+    border = Border(*sight.dy)
+    clear_border_jit(plane, border)
     for c in range(first, last):
         for p in range(border.rows):
             row, target = dy[c, p], plane[border.start + p * border.pitch :]

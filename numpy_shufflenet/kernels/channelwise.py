@@ -8,8 +8,9 @@ backward. Everything else is done by the kernels of `batch_norm`, one channel af
 This is no operation of its own, but a way to run several: `nn.fusion` finds them in a row.
 """
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
+    Border,
     Sight,
+    clear_border_jit,
     convolve_gradients_jit,
     convolve_jit,
     is_suited,
@@ -40,7 +43,10 @@ from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 
 
 class Norm(NamedTuple):
-    """A batch normalisation: its parameters, and what it finds. The end of a `BatchNormCache`."""
+    """A batch normalisation: its parameters, and what it finds. The end of a `BatchNormCache`.
+
+    Kernels are given it as a plain tuple, as they are a `Sight`.
+    """
 
     gamma: Array  # c
     beta: Array  # c
@@ -76,8 +82,9 @@ def forward_through(
     plane : array
         For a channel of x and its border.
     """
-    number, border = x.dtype.type, sight.x
-    plane[:] = number(0)
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    number, border = x.dtype.type, Border(*sight.x)
+    clear_border_jit(plane, border)
     for c in range(first, last):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
@@ -125,8 +132,9 @@ def backward_through(
     plane is for the gradient of a channel of z and its border, and row (h, w n) for that of what
     the first normalisation gives.
     """
-    number, border = x.dtype.type, sight.dy
-    plane[:] = number(0)
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    number, border = x.dtype.type, Border(*sight.dy)
+    clear_border_jit(plane, border)
     for c in range(first, last):
         std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
         a, inv_std = number(after.gamma[c] / std), 1 / std
@@ -234,7 +242,7 @@ def channelwise(
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     if len(w) != c:
         raise ValueError(f"w has shape {w.shape}, but x has {c} channels; as many are needed")
-    places = np.argsort(shuffled_places(c, check_divides(groups, c, of="channels")))
+    places = _read_places(c, check_divides(groups, c, of="channels"))
     rows, z, y = as_rows(x), empty_rows(c, n, oh, ow, x.dtype), empty_rows(c, n, oh, ow, x.dtype)
     image, between = as_image(rows, n, h, width), as_image(z, n, oh, ow)
     check_batch(between, *after, eps[1])
@@ -243,11 +251,11 @@ def channelwise(
     kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
 
     operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
-    results = z.reshape(c, oh, ow * n), y
+    geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
 
     def run(start: int, end: int) -> None:
-        plane = empty((sight.x.size,), x.dtype)
-        forward_through_jit(*operands, sight, plane, start, end, *results)
+        plane = empty((size,), x.dtype)
+        forward_through_jit(*operands, geometry, plane, start, end, *results)
 
     share(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
@@ -264,11 +272,12 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     dbefore, dafter = np.empty((2, 2, c), x.dtype)
     outer, normalised = _kernel(before or after), before is not None
     z, inner = as_rows(after.x), _kernel(after)
-    operands = gradients, rows, places, outer, normalised, kernels, z, inner
+    operands = gradients, rows, places, outer, normalised, kernels, z, inner, tuple(sight)
+    size, results = Border(*sight.dy).size, (dx, dbefore, dw, dafter)
 
     def run(start: int, end: int) -> None:
-        plane, row = empty((sight.dy.size,), x.dtype), empty((h, width * n), x.dtype)
-        backward_through_jit(*operands, sight, plane, row, start, end, dx, dbefore, dw, dafter)
+        plane, row = empty((size,), x.dtype), empty((h, width * n), x.dtype)
+        backward_through_jit(*operands, plane, row, start, end, *results)
 
     share(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(
@@ -279,11 +288,18 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _read_places(channels: int, groups: int) -> Array:
+    """Return which channel each one after the shuffle was: shared, never written to."""
+    return np.argsort(shuffled_places(channels, groups))
+
+
 def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> BatchNormCache:
     gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
     mean, var = np.empty_like(gamma), np.empty_like(gamma)
     return BatchNormCache(x, gamma, beta, mean, var, float(eps), relu, True)
 
 
-def _kernel(cache: BatchNormCache) -> Norm:
-    return Norm(*cache[1:7])
+def _kernel(cache: BatchNormCache) -> tuple[Any, ...]:
+    """Return the fields of a `Norm`."""
+    return cache[1:7]
