@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.kernels._barrier import each_turn, next_turn
 from numpy_shufflenet.kernels._border import (
     Border,
     Sight,
@@ -57,6 +58,7 @@ class Norm(NamedTuple):
 
 
 def forward_through(
+    turns: Array,
     x: Array,
     places: Array,
     before: Norm,
@@ -65,15 +67,15 @@ def forward_through(
     after: Norm,
     sight: Sight,
     plane: Array,
-    first: int,
-    last: int,
     z: Array,
     y: Array,
 ) -> None:
-    """Compute the convolution z (c, oh, ow n) and y (c, oh ow n) of some channels x (c, h w n).
+    """Compute the convolution z (c, oh, ow n) and y (c, oh ow n) of channels of x (c, h w n).
 
     Parameters
     ----------
+    turns : array
+        Says which channels are this thread's: see `_barrier`.
     places : array, shape (c,)
         Which channel of x the convolution reads for each of its own.
     normalised : bool
@@ -85,7 +87,7 @@ def forward_through(
     before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
     number, border = x.dtype.type, Border(*sight.x)
     clear_border_jit(plane, border)
-    for c in range(first, last):
+    for c in each_turn(turns):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
         if normalised:
@@ -109,6 +111,7 @@ def forward_through(
 
 
 def backward_through(
+    turns: Array,
     dy: Array,
     x: Array,
     places: Array,
@@ -120,22 +123,22 @@ def backward_through(
     sight: Sight,
     plane: Array,
     row: Array,
-    first: int,
-    last: int,
     dx: Array,
     dbefore: Array,
     dw: Array,
     dafter: Array,
 ) -> None:
-    """Compute the gradients of some channels; dbefore and dafter (2, c) are dgamma and dbeta.
+    """Compute the gradients of channels; dbefore and dafter (2, c) are dgamma and dbeta.
 
-    plane is for the gradient of a channel of z and its border, and row (h, w n) for that of what
-    the first normalisation gives.
+    turns are as in `forward_through`; plane is for the gradient of a channel of z and its border,
+    and row (h, w n) for that of what the first normalisation gives.
     """
     before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
     number, border = x.dtype.type, Border(*sight.dy)
     clear_border_jit(plane, border)
-    for c in range(first, last):
+    c = next_turn(turns)
+    while c >= 0:
+        following = next_turn(turns)
         std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
         a, inv_std = number(after.gamma[c] / std), 1 / std
         sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
@@ -148,8 +151,8 @@ def backward_through(
         k = places[c]
         source, target = x[k], dx[k]
         image, dimage = source.reshape(row.shape), target.reshape(row.shape)
-        following = min(c + 1, last - 1)
-        ahead = x[places[following]], dy[following], z[following]
+        soon = following if following >= 0 else c
+        ahead = x[places[soon]], dy[soon], z[soon]
         if not normalised:
             zero = number(0)
             convolve_gradients_jit(
@@ -167,6 +170,7 @@ def backward_through(
                 number(a * inv_std * inv_std * sum_gx / source.size),
             )
             combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
+        c = following
 
 
 forward_through_jit = compiled(forward_through)
@@ -253,11 +257,11 @@ def channelwise(
     operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
     geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
 
-    def run(start: int, end: int) -> None:
+    def run(turns: Array) -> None:
         plane = empty((size,), x.dtype)
-        forward_through_jit(*operands, geometry, plane, start, end, *results)
+        forward_through_jit(turns, *operands, geometry, plane, *results)
 
-    share(c, run, work=6 * y.size + 4 * rows.size)
+    take_turns(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
 
 
@@ -275,11 +279,11 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     operands = gradients, rows, places, outer, normalised, kernels, z, inner, tuple(sight)
     size, results = Border(*sight.dy).size, (dx, dbefore, dw, dafter)
 
-    def run(start: int, end: int) -> None:
+    def run(turns: Array) -> None:
         plane, row = empty((size,), x.dtype), empty((h, width * n), x.dtype)
-        backward_through_jit(*operands, plane, row, start, end, *results)
+        backward_through_jit(turns, *operands, plane, row, *results)
 
-    share(c, run, work=6 * gradients.size + 12 * rows.size)
+    take_turns(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(
         as_image(dx, n, h, width),
         None if before is None else (dbefore[0], dbefore[1]),
