@@ -80,7 +80,7 @@ def whole(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequenc
     image = _begun(shape, dtype)
     if image is not None:
         missing = [part for part in parts if not _is_in(image, *part)]
-        if len(missing) < len(parts) and all(_here.free[part[2]].all() for part in missing):
+        if all(_here.free[places].all() for _, _, places in missing):
             _here.image = None
             return image, missing
     return empty(shape, dtype), parts
