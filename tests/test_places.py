@@ -77,7 +77,7 @@ def test_results_are_the_same_bits_and_no_more_is_kept(make, dtype):
     held = []
     for _ in range(2):
         (got, kept), (expected, kept_elsewhere) = step(layer, x), step(plain, x)
-        assert [a.tobytes() for a in got] == [a.tobytes() for a in expected]
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(got, expected, strict=True))
         assert kept == kept_elsewhere
         held += [(a, a.copy()) for a in got[:2]]
     for array, copy in held:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -45,21 +45,22 @@ def shuffled_places(channels: int, groups: int) -> Array:
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
-    spans = pairwise([0, *accumulate(part.shape[1] for part in parts)])
-    sources = [
-        (*as_spaced_rows(part), places[start:end])
-        for part, (start, end) in zip(parts, spans, strict=True)
-    ]
+    sources, start = [], 0
+    for part in parts:
+        end = start + part.shape[1]
+        sources.append((*as_spaced_rows(part), places[start:end]))
+        start = end
     y, missing = whole((channels, h * w * n), sources)
-    ends = [0, *accumulate(len(targets) for _, _, targets in missing)]
+    count = sum(len(targets) for _, _, targets in missing)
 
     def run(first: int, last: int) -> None:
-        for (rows, step, targets), (start, end) in zip(missing, pairwise(ends), strict=True):
-            i, j = max(first - start, 0), min(last, end) - start
-            if i < j:
-                copy_rows_jit(rows[i * step :], step, targets[i:j], y)
+        for rows, step, targets in missing:
+            start = max(first, 0)
+            if start < min(last, len(targets)):
+                copy_rows_jit(rows[start * step :], step, targets[start:last], y)
+            first, last = first - len(targets), last - len(targets)
 
-    share(ends[-1], run, work=2 * ends[-1] * y.shape[1])
+    share(count, run, work=2 * count * y.shape[1])
     return as_image(y, n, h, w)
 
 
