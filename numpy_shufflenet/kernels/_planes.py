@@ -87,34 +87,42 @@ def empty_plane(planes: Planes, dtype: np.dtype[np.floating], border: float) -> 
     return plane
 
 
+def write_row(source: Array, n: int, planes: Planes, r: int, plane: Array) -> None:
+    """Copy row r (w n) of a channel into its plane; the border stays."""
+    columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
+    target = plane[planes.row_places[r] * n :]
+    if stride == 1:
+        slots = target[columns[0] * n : (columns[0] + w) * n]
+        for k in range(slots.size):
+            slots[k] = source[k]
+    elif n == 1 and stride == 2:
+        even, odd = target[columns[0] :], target[columns[min(1, w - 1)] :]
+        for k in range(w // 2):
+            even[k] = source[2 * k]
+            odd[k] = source[2 * k + 1]
+        if w % 2:
+            even[w // 2] = source[w - 1]
+    elif n == 1:
+        for first in range(min(stride, w)):
+            of_class, slots = source[first:], target[columns[first] :]
+            for k in range((w - first + stride - 1) // stride):
+                slots[k] = of_class[stride * k]
+    else:
+        pixels = source.reshape(w, n)
+        slots_2d = target[: target.size // n * n].reshape(target.size // n, n)
+        for s in range(w):
+            place = columns[s]
+            for t in range(n):
+                slots_2d[place, t] = pixels[s, t]
+
+
+write_row_jit = compiled(write_row)
+
+
 def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
     """Copy a channel (h, w n) into its plane; the border stays."""
-    columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
     for r in range(image.shape[0]):
-        source, target = image[r], plane[planes.row_places[r] * n :]
-        if stride == 1:
-            slots = target[columns[0] * n : (columns[0] + w) * n]
-            for k in range(slots.size):
-                slots[k] = source[k]
-        elif n == 1 and stride == 2:
-            even, odd = target[columns[0] :], target[columns[min(1, w - 1)] :]
-            for k in range(w // 2):
-                even[k] = source[2 * k]
-                odd[k] = source[2 * k + 1]
-            if w % 2:
-                even[w // 2] = source[w - 1]
-        elif n == 1:
-            for first in range(min(stride, w)):
-                of_class, slots = source[first:], target[columns[first] :]
-                for k in range((w - first + stride - 1) // stride):
-                    slots[k] = of_class[stride * k]
-        else:
-            pixels = source.reshape(w, n)
-            slots_2d = target[: target.size // n * n].reshape(target.size // n, n)
-            for s in range(w):
-                place = columns[s]
-                for t in range(n):
-                    slots_2d[place, t] = pixels[s, t]
+        write_row_jit(image[r], n, planes, r, plane)
 
 
 def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:

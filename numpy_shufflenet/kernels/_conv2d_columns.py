@@ -1,0 +1,128 @@
+"""Convolution by BLAS: what each tap sees is copied as rows of a matrix, block by block."""
+
+from numpy_shufflenet._memory import empty
+from numpy_shufflenet._threads import share
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn_outside
+from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
+from numpy_shufflenet.kernels._products import blocks, cut, multiply
+from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.ops._windows import Windows
+
+
+def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> None:
+    """Write the windows of the first output rows of a strip (c, size) as columns.
+
+    columns : array, shape (c kh kw, at least rows stream)
+    """
+    taps, pitch, stream = planes.offsets.size, planes.pitch, planes.stream
+    for c in range(strip.shape[0]):
+        for t in range(taps):
+            row, start = columns[c * taps + t], planes.offsets[t]
+            for p in range(rows):
+                place = start + p * pitch
+                row[p * stream : (p + 1) * stream] = strip[c, place : place + stream]
+
+
+def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
+    """Add columns (kh kw, rows stream) of one channel back to where they were read from."""
+    stream = planes.stream
+    for p in range(first, last):
+        for t in range(planes.offsets.size):
+            start = planes.offsets[t] + p * planes.pitch
+            target = dplane[start : start + stream]
+            source = columns[t, (p - first) * stream : (p - first + 1) * stream]
+            for k in range(stream):
+                target[k] += source[k]
+
+
+write_columns_jit = compiled(write_columns)
+add_columns_jit = compiled(add_columns)
+
+
+class _Columns:
+    """Columns of one strip after the other, in the same memory."""
+
+    def __init__(self, x: Array, strips: Strips) -> None:
+        self.x, self.strips, self.planes = x, strips, Planes(*strips.planes)
+        self.strip = empty((x.shape[1], self.planes.size), x.dtype)
+        self.strip.fill(0)
+        self.columns = empty((strips.starts.size, strips.rows * self.planes.stream), x.dtype)
+
+    def __call__(self, g: int, number: int) -> tuple[Array, slice]:
+        """Return the windows of a strip of group g as columns (c kh kw, m), and where these lie."""
+        p, planes = number * self.strips.rows, self.planes
+        rows = min(self.strips.rows, self.strips.outputs - p)
+        write_strip_jit(self.x[g], self.strips, p, rows, self.strip)
+        write_columns_jit(planes, self.strip, rows, self.columns)
+        place = slice(p * planes.stream, (p + rows) * planes.stream)
+        return self.columns[:, : rows * planes.stream], place
+
+
+def rows_of_block(windows: Windows, n: int, o: int, depth: int) -> int:
+    """Return how many output rows make a block for a product (o, depth) @ (depth, columns)."""
+    oh, ow = windows.output
+    return -(-oh // len(blocks(oh * ow * n, o, depth)))
+
+
+def strips_for(w: Array, windows: Windows, groups: int, n: int) -> Strips:
+    """Return strips whose columns stay in the cache."""
+    rows = rows_of_block(windows, n, len(w) // groups, w[0].size)
+    return strips_of(windows, n, w.shape[1], rows)
+
+
+def convolve(
+    x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
+) -> None:
+    """Compute what `_conv2d_tiles.convolve` does."""
+    strips = Strips(*strips)  # it comes without names
+    columns_of, rows = _Columns(x, strips), w.shape[1]
+    for turn in each_turn_outside(turns):
+        g, number = divmod(turn, strips.pieces)
+        mine = slice(g * rows, (g + 1) * rows)
+        columns, place = columns_of(g, number)
+        multiply(w[g], columns, y[mine, place])
+        if b.size:
+            finish_jit(y[mine], place.start, place.stop, b[mine], relu)
+
+
+def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
+    """Compute what `_conv2d_tiles.correlate` does."""
+    strips = Strips(*strips)  # it comes without names
+    _, parts, rows, depth = dw.shape
+    columns_of, product = _Columns(x, strips), empty((rows, depth), dw.dtype)
+    for turn in each_turn_outside(turns):
+        g, part = divmod(turn, parts)
+        dw[g, part] = 0
+        for number in range(strips.pieces)[cut(strips.pieces, parts)[part]]:
+            columns, place = columns_of(g, number)
+            multiply(dy[g * rows : (g + 1) * rows, place], columns.T, product)
+            dw[g, part] += product
+
+
+def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
+    """Return what `_conv2d_tiles.spread` does."""
+    planes, (kh, kw), (h, width) = planes_of(windows, n), windows.kernel, windows.size
+    o_share, c_share = len(w) // groups, w.shape[1]
+    taps = w.reshape(groups, o_share, c_share, kh * kw)
+    rows = rows_of_block(windows, n, o_share, kh * kw)
+    dx = empty((groups * c_share, h, width * n), dy.dtype)
+
+    def run(first: int, last: int) -> None:
+        scratch = empty((kh * kw, rows * planes.stream), dy.dtype)
+        dplane = empty((planes.size,), dy.dtype)
+        for c in range(first, last):
+            g, k = divmod(c, c_share)
+            dplane.fill(0)
+            for p in range(0, windows.output[0], rows):
+                p_end = min(p + rows, windows.output[0])
+                place = slice(p * planes.stream, p_end * planes.stream)
+                columns = scratch[:, : place.stop - place.start]
+                multiply(taps[g, :, k].T, dy[g * o_share : (g + 1) * o_share, place], columns)
+                add_columns_jit(planes, columns, p, p_end, dplane)
+            read_image_jit(dplane, n, planes, dx[c])
+
+    share(len(dx), run, work=w[0].size * dy.size // 8)
+    return dx.reshape(len(dx), h * width * n)
