@@ -20,28 +20,35 @@ from numpy_shufflenet._typing import Array
 
 PAGE = mmap.PAGESIZE  # bytes; what is smaller is made anew each time
 LITTLE = 1 << 28  # bytes that may always wait
-HUGE = 1 << 21  # bytes: from here on, large pages are asked for
+HUGE = 1 << 21  # bytes of a large page
+
+
+class _Memory(mmap.mmap):
+    """Memory of the system, of which an array may have `room` bytes, from `start` on."""
+
+    start: int
+    room: int
 
 
 class _Loan(weakref.ref[Array]):
     """Knows when an array is gone, and which memory it had."""
 
     __slots__ = ("memory",)
-    memory: mmap.mmap
+    memory: _Memory
 
 
 class Workspace:
     """Memory that is kept and lent out; any number of threads may use it."""
 
     def __init__(self) -> None:
-        self._free: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
+        self._free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self._loans: dict[int, _Loan] = {}
         self._most_lent = 0
 
     @property
     def lent(self) -> int:
         """Bytes that arrays live in."""
-        return sum(len(loan.memory) for loan in list(self._loans.values()))
+        return sum(loan.memory.room for loan in list(self._loans.values()))
 
     @property
     def kept(self) -> int:
@@ -57,7 +64,7 @@ class Workspace:
         memory = self._take(-(-size // PAGE) * PAGE)
         # All views of this array have it as their base, so it is the last to go. (NumPy would look
         # through another array, or a memoryview, to what these look at.)
-        array: Array = np.ndarray(shape, dtype, memory)
+        array: Array = np.ndarray(shape, dtype, memory, memory.start)
         loan = _Loan(array, self._back)
         loan.memory = memory
         self._loans[id(loan)] = loan
@@ -67,7 +74,7 @@ class Workspace:
         """Give all memory that waits back to the system."""
         self._free.clear()
 
-    def _take(self, size: int) -> mmap.mmap:
+    def _take(self, size: int) -> _Memory:
         try:
             return self._free[size].pop()
         except IndexError:
@@ -83,17 +90,26 @@ class Workspace:
 
     def _back(self, loan: Any) -> None:
         del self._loans[id(loan)]
-        self._free[len(loan.memory)].append(loan.memory)
+        self._free[loan.memory.room].append(loan.memory)
 
 
-def _new(size: int) -> mmap.mmap:
-    """Ask the system for memory that no other process will share, not even a forked one."""
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        return mmap.mmap(-1, size)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+def _new(size: int) -> _Memory:
+    """Ask the system for memory that no other process will share, not even a forked one.
+
+    Much memory begins where a large page does, and consists of such pages, but for what would fill
+    less than three quarters of one: the processor has fewer places of pages to look up then.
+    """
+    large = (size + HUGE // 4) // HUGE * HUGE if hasattr(mmap, "MADV_HUGEPAGE") else 0
+    length = size + HUGE if large else size
+    if hasattr(mmap, "MAP_PRIVATE"):
+        memory = _Memory(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = _Memory(-1, length)
+    memory.room, memory.start = size, 0
+    if large:
+        memory.start = -np.ndarray(1, np.uint8, memory).__array_interface__["data"][0] % HUGE
         with contextlib.suppress(OSError):  # a system may have none
-            memory.madvise(mmap.MADV_HUGEPAGE)
+            memory.madvise(mmap.MADV_HUGEPAGE, memory.start, large)
     return memory
 
 

@@ -2,7 +2,8 @@
 
 Whoever knows that an output will be concatenated says where its channels go: in a block of
 `placed`, a kernel that asks `take` for memory gets rows of the whole image. Concatenation asks
-`whole` for its image, and is told which parts don't lie there yet, to be copied.
+`whole` for its image, and is told which parts don't lie there yet, to be copied. The others are
+views of it from then on, as the parts of a split are of what was split.
 
 No row is given away twice: it belongs to the part that was computed there, or to the concatenation,
 which takes all that are left. So nothing that somebody holds is ever overwritten, whatever is done
@@ -63,15 +64,16 @@ def take(c: int, m: int, dtype: np.dtype[Any], *, spaced: bool) -> tuple[Array, 
     place, _here.place = _here.place, None
     if place is None or (place.step > 1 and not spaced):
         return None
-    rows = slice(place.first, place.first + (c - 1) * place.step + 1)
-    if not 0 < rows.stop <= place.channels:
+    end = place.first + (c - 1) * place.step + 1
+    if not 0 < end <= place.channels:
         return None
+    own = slice(place.first, end, place.step)
     image = _begun((place.channels, m), dtype)
-    if image is None or not _here.free[rows][:: place.step].all():
+    if image is None or not _here.free[own].all():
         image = empty((place.channels, m), dtype)
         _here.image, _here.free = weakref.ref(image), np.ones(place.channels, bool)
-    _here.free[rows][:: place.step] = False
-    return image[rows], place.step
+    _here.free[own] = False
+    return image[place.first : end], place.step
 
 
 def whole(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequence[Part]]:
@@ -80,7 +82,7 @@ def whole(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequenc
     image = _begun(shape, dtype)
     if image is not None:
         missing = [part for part in parts if not _is_in(image, *part)]
-        if len(missing) < len(parts) and all(_here.free[part[2]].all() for part in missing):
+        if all(_here.free[places].all() for _, _, places in missing):
             _here.image = None
             return image, missing
     return empty(shape, dtype), parts

@@ -1,10 +1,11 @@
 """The workspace hands memory out again, but never while somebody looks at it."""
 
+import mmap
 import threading
 
 import numpy as np
 
-from numpy_shufflenet._memory import PAGE, Workspace
+from numpy_shufflenet._memory import HUGE, PAGE, Workspace
 
 
 def address(array):
@@ -45,6 +46,17 @@ def test_two_arrays_never_share_memory():
     for i, a in enumerate(kept):
         a[...] = i
     assert [set(a) for a in kept] == [{i} for i in range(len(kept))]
+
+
+def test_much_memory_begins_where_a_large_page_does():
+    workspace = Workspace()
+    arrays = [workspace.empty((size,), np.uint8) for size in (HUGE - PAGE, HUGE, 3 * HUGE + 5)]
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        assert [address(a) % HUGE for a in arrays] == [0, 0, 0]
+    for i, a in enumerate(arrays):
+        a[...] = i  # all of it is there
+    assert [set(a[:: PAGE // 2]) for a in arrays] == [{0}, {1}, {2}]
+    assert workspace.lent == 5 * HUGE
 
 
 def test_many_threads_may_borrow():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import randomised
 
-from numpy_shufflenet import backend, kernels
+from numpy_shufflenet import _places, _threads, backend, kernels
 from numpy_shufflenet._places import Place, placed
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit, ShuffleNetV2Unit
@@ -28,23 +28,23 @@ def branching(channels=12, **options):
     return ShuffleNetV2Unit(8, channels, stride=2, **options)
 
 
-UNITS = {  # and the channels that are copied, forward and backward
-    "splits": (splitting, 4, 4),
-    "splits, se": (lambda: splitting(se=True), 4 + 8, 4),  # the shuffle runs alone
-    "splits, residual": (lambda: splitting(residual=True), 8, 8),
-    "splits, extra depthwise": (lambda: splitting(extra_depthwise=True), 4, 8),
-    "branches": (branching, 0, 0),
-    "branches, se": (lambda: branching(se=True), 0 + 12, 0),
-    "unequal branches": (lambda: branching(20, branch1_channels=8), 12, 0),
-    "unequal branches, se": (lambda: branching(20, branch1_channels=8, se=True), 0 + 20, 0),
-    "v1": (v1, 8, 0),
-    "v1, se": (lambda: v1(se=True), 8, 0),
+UNITS = {  # channels that are copied, forward and backward, and outputs that are in their place
+    "splits": (splitting, 4, 4, 2),
+    "splits, se": (lambda: splitting(se=True), 4 + 8, 4, 2),  # the shuffle runs alone
+    "splits, residual": (lambda: splitting(residual=True), 8, 8, 0),
+    "splits, extra depthwise": (lambda: splitting(extra_depthwise=True), 4, 8, 1),
+    "branches": (branching, 0, 0, 2),
+    "branches, se": (lambda: branching(se=True), 0 + 12, 0, 2),
+    "unequal branches": (lambda: branching(20, branch1_channels=8), 12, 0, 1),
+    "unequal branches, se": (lambda: branching(20, branch1_channels=8, se=True), 0 + 20, 0, 2),
+    "v1": (v1, 8, 0, 1),
+    "v1, se": (lambda: v1(se=True), 8, 0, 1),
 }
 NETWORKS = {
     "v1": lambda: shufflenet_v1(scale=0.25, stem="small", num_classes=4, in_channels=8),
     "v2": lambda: shufflenet_v2(scale=0.5, stem="small", num_classes=4, in_channels=8),
 }
-MAKERS = {**NETWORKS, **{f"unit, {name}": make for name, (make, _, _) in UNITS.items()}}
+MAKERS = {**NETWORKS, **{f"unit, {name}": make for name, (make, *_) in UNITS.items()}}
 
 
 def elsewhere(layer):
@@ -77,11 +77,21 @@ def test_results_are_the_same_bits_and_no_more_is_kept(make, dtype):
     held = []
     for _ in range(2):
         (got, kept), (expected, kept_elsewhere) = step(layer, x), step(plain, x)
-        assert [a.tobytes() for a in got] == [a.tobytes() for a in expected]
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(got, expected, strict=True))
         assert kept == kept_elsewhere
         held += [(a, a.copy()) for a in got[:2]]
     for array, copy in held:
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_work_is_shared():
+    """However small it is, by two threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_threads, "WORTH_SHARING", 0)
+        patch.setattr(_threads, "WAKE", 0)
+        patch.setattr(_threads, "_num_threads", 2)
+        yield
 
 
 @pytest.fixture
@@ -98,16 +108,31 @@ def copied(monkeypatch):
     return numbers
 
 
-@pytest.mark.parametrize(("make", "forward", "backward"), UNITS.values(), ids=UNITS)
-def test_what_is_in_its_place_is_not_copied(make, forward, backward, copied):
+@pytest.fixture
+def in_place(monkeypatch):
+    """The images that outputs are part of."""
+    images = []
+
+    def noting(*arguments, take=_places.take, **options):
+        if taken := take(*arguments, **options):
+            images.append(taken[0].base)
+        return taken
+
+    monkeypatch.setattr(kernels._layout, "take", noting)
+    return images
+
+
+@pytest.mark.parametrize(("make", "forward", "backward", "placed"), UNITS.values(), ids=UNITS)
+def test_what_is_in_its_place_is_not_copied(make, forward, backward, placed, copied, in_place):
     unit = make()
     y = unit.forward(backend.channel_major(normal(6, 8, 18, 16)), training=True)
     assert sum(copied) == forward
     unit.backward(y)
     assert sum(copied) == forward + backward
+    assert len(in_place) == placed
 
 
-HALVES = [Place(8, 0, 2), Place(8, 1, 2), Place(8, 0), Place(8, 4), Place(12, 4, 2), Place(6, 5)]
+HALVES = [Place(8, 0, 2), Place(8, 1, 2), Place(8, 0), Place(8, 4), Place(12, 4), Place(6, 5)]
 CUTS = [slice(0, 4), slice(4, 8), slice(0, 8, 2), slice(1, 8, 2)]
 SHAPE = (4, 4, 9, 8)  # n c h w: more than a page
 
@@ -171,9 +196,10 @@ def test_what_somebody_holds_is_never_overwritten(data):
             np.testing.assert_array_equal(array, copy)
 
 
-def placed_part(first):
-    with placed(Place(8, first, 2)):
-        return normalised(backend.channel_major(normal(*SHAPE)), None)
+def placed_part(first, step=2, channels=8, dtype=np.float32):
+    x = backend.channel_major(normal(*SHAPE, dtype=dtype))
+    with placed(Place(channels, first, step)):
+        return kernels.batch_norm_relu_forward(x, *normal(2, 4, dtype=dtype))[0]
 
 
 def test_parts_of_one_image_share_its_memory(copied):
@@ -189,7 +215,30 @@ def test_a_row_is_given_away_once(copied):
     assert right.base is not other.base
     whole = shuffled(left, other)
     assert whole.base is other.base
-    assert copied == [4]
+    left, right = placed_part(0), placed_part(1)
+    before = left.copy()
+    whole = shuffled(-left, right)
+    assert whole.base is not right.base
+    np.testing.assert_array_equal(left, before)
+    assert copied == [4, 8]
+
+
+def test_views_of_parts_are_copied(copied):
+    """Each of them begins where it should, but goes on with every second row."""
+    left, right = placed_part(0), placed_part(1)
+    parts = left[:, :2], left[:, 1:3], left[:, 2:], left[:, 3:], right[:, 3:]
+    whole = concatenated(*parts)
+    assert copied == [8]
+    np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+
+def test_parts_of_other_images_are_copied(copied):
+    left, right = placed_part(0, 1), placed_part(4, 1, channels=12)
+    assert left.base is not right.base
+    assert concatenated(left, right).shape[1] == 8
+    left, right = placed_part(0, dtype=np.float64), placed_part(1)
+    assert left.base is not right.base
+    assert copied == [8]
 
 
 def test_an_image_is_whole_once(copied):

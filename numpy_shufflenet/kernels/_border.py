@@ -24,6 +24,7 @@ from numpy_shufflenet.kernels._vectors import (
     keep_positive,
     load,
     load_inside,
+    prefetch,
     relu,
     scale,
     store,
@@ -45,13 +46,17 @@ class Border(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What windows look at, and what looks back at a pixel, in planes of a batch of n images."""
+    """What windows look at, and what looks back at a pixel, in planes of a batch of n images.
+
+    Kernels that are called from Python are given it as a plain tuple, and so are the borders in it:
+    at each call Numba takes many times as long to find out what a tuple with names holds.
+    """
 
     n: int  # numbers from one tap to the next
     stride: int
-    x: Border
+    x: tuple[int, ...]  # a Border
     blocks: Array  # m 3: the first output in its row, where its first tap is, how many outputs
-    dy: Border
+    dy: tuple[int, ...]  # a Border
     top: int  # rows of border of x
     pixels: Array  # m 4: the first one, where the nearest output is, whether in between, how many
 
@@ -84,7 +89,7 @@ def sight_of(windows: Windows, n: int) -> Sight:
             for s in range(w)
             for k, count in images
         ]
-    return Sight(n, stride, x, np.array(blocks), dy, top, np.array(pixels))
+    return Sight(n, stride, tuple(x), np.array(blocks), tuple(dy), top, np.array(pixels))
 
 
 def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: int) -> Border:
@@ -93,14 +98,30 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
 
 
-def convolve(plane: Array, w: Array, sight: Sight, y: Array) -> None:
-    """Compute the outputs y (oh, ow n) of a kernel w (9) over a plane."""
+def clear_border(plane: Array, border: Border) -> None:
+    """Write 0 to a plane where no row of the image lies: before, between and after them."""
+    start, end = 0, border.start
+    for _ in range(border.rows):
+        plane[start:end] = 0
+        start, end = end + border.length, end + border.pitch
+    plane[start:] = 0
+
+
+clear_border_jit = compiled(clear_border)
+
+
+def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> None:
+    """Compute the outputs y (oh, ow n) of a kernel w (9) over a plane.
+
+    Meanwhile memory has nothing to do, and `ahead`, of the size of y, is fetched into the cache.
+    """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
-    blocks, n, pitch = sight.blocks, sight.n, sight.x.pitch
+    blocks, n, pitch = sight.blocks, sight.n, Border(*sight.x).pitch
     for p in range(y.shape[0]):
         start, row = p * sight.stride * pitch, y[p]
         for m in range(blocks.shape[0]):
             k, count = blocks[m, 0], blocks[m, 2]
+            prefetch(ahead, p * y.shape[1] + k)
             i = start + blocks[m, 1]
             a = scale(w0, load(plane, i))
             a = fma(w2, load(plane, i + 2 * n), fma(w1, load(plane, i + n), a))
@@ -128,6 +149,7 @@ def convolve_gradients(
     sight: Sight,
     dx: Array,
     dw: Array,
+    ahead: tuple[Array, Array, Array],
 ) -> tuple[float, float]:
     """Compute dx (h, w n) and dw (9) for a plane dy, where the kernel w (9) saw x (h, w n).
 
@@ -137,13 +159,16 @@ def convolve_gradients(
     With stride 1, outputs of three rows and three columns look at a pixel, through nine taps. With
     stride 2 there are four kinds of pixels: those in between two outputs, both ways, are seen
     through the middle tap alone; in between one way, through two; the others through the corners.
+
+    Meanwhile `ahead` is fetched into the cache: one like x, and two like dy without its border.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
-    pixels, n, pitch, zero = sight.pixels, sight.n, sight.dy.pitch, fill(0.0)
+    pixels, n, pitch, zero = sight.pixels, sight.n, Border(*sight.dy).pitch, fill(0.0)
     minus_mu, shift = fill(-mu), fill(b)
     total, sum_g, sum_gx = np.zeros(9), 0.0, 0.0
     often = 1 + OFTEN // pixels.shape[0]
-    reach = 2 if sight.stride == 1 else 1
+    reach, fourfold = (2, 0) if sight.stride == 1 else (1, 2)
+    x_ahead, dy_ahead, other_ahead = ahead
     for begin in range(0, x.shape[0], often):
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = t = u = zero
         for r in range(begin, min(begin + often, x.shape[0])):
@@ -154,7 +179,10 @@ def convolve_gradients(
             bottom = dy[start - reach * pitch :]
             for m in range(pixels.shape[0]):
                 k, count = pixels[m, 0], pixels[m, 3]
-                i = pixels[m, 1]
+                i, place = pixels[m, 1], r * x.shape[1] + k
+                prefetch(x_ahead, place)
+                prefetch(dy_ahead, place >> fourfold)
+                prefetch(other_ahead, place >> fourfold)
                 whole = count == WIDTH
                 centred = load(row, k) if whole else load_inside(row, k, 0, count, 0.0)
                 if normalised:
@@ -236,14 +264,17 @@ def channel_gradients(
 
     plane is for a channel of dy and its border.
     """
-    border, zero = sight.dy, x.dtype.type(0)
-    plane[:] = zero
+    sight, zero = Sight(*sight), x.dtype.type(0)  # it comes without names
+    border = Border(*sight.dy)
+    clear_border_jit(plane, border)
     for c in range(first, last):
         for p in range(border.rows):
             row, target = dy[c, p], plane[border.start + p * border.pitch :]
             for k in range(row.size):
                 target[k] = row[k]
-        convolve_gradients_jit(plane, x[c], False, zero, zero, zero, w[c], sight, dx[c], dw[c])
+        k = min(c + 1, last - 1)
+        ahead, unused = (x[k], dy[k], dy[k]), (zero, zero, zero)
+        convolve_gradients_jit(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
 
 
 channel_gradients_jit = compiled(channel_gradients)

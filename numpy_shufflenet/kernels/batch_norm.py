@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import (
     as_image,
@@ -116,14 +117,15 @@ def forward_rows(
     measure: bool,
     mean: Array,
     var: Array,
+    turns: Array,
     y: Array,
     step: int,
 ) -> None:
-    """Normalise rows x (c, m) to every step-th row of y.
+    """Normalise rows x (c, m), one a turn, to every step-th row of y.
 
     `measure` writes their statistics to mean and var first.
     """
-    for c in range(x.shape[0]):
+    for c in each_turn(turns):
         if measure:
             mean[c], var[c] = mean_and_variance_jit(x[c])
         scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
@@ -141,17 +143,17 @@ def backward_rows(
     measured: bool,
     mean: Array,
     var: Array,
+    turns: Array,
     dx: Array,
     dgamma: Array,
     dbeta: Array,
 ) -> None:
-    """Compute the gradients of rows, of every step-th row of dy.
+    """Compute the gradients of rows, one a turn, of every step-th row of dy.
 
     `measured` if mean and var depend on x.
     """
-    m = x.shape[1]
-    number = x.dtype.type
-    for c in range(x.shape[0]):
+    m, number = x.shape[1], x.dtype.type
+    for c in each_turn(turns):
         inv_std = 1 / math.sqrt(var[c] + eps)
         scale = number(gamma[c] / math.sqrt(var[c] + eps))
         sum_g, sum_gx = sums_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu)
@@ -241,12 +243,10 @@ def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
     rows, (y, step) = as_rows(cache.x), output_rows(c, n, h, w, cache.x.dtype, spaced=True)
     _, gamma, beta, mean, var, eps, relu, _ = cache
 
-    def run(first: int, last: int) -> None:
-        i = slice(first, last)
-        own = y[first * step :]
-        forward_rows_jit(rows[i], gamma[i], beta[i], eps, relu, measure, mean[i], var[i], own, step)
+    def run(turns: Array) -> None:
+        forward_rows_jit(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
 
-    share(c, run, work=2 * rows.size)
+    take_turns(c, run, work=2 * rows.size)
     return as_image(y[::step], n, h, w)
 
 
@@ -257,25 +257,12 @@ def _backward(dy: Array, cache: BatchNormCache) -> Gradients:
     rows, (gradients, step), dx = as_rows(x), as_spaced_rows(dy), empty_rows(c, n, h, w, x.dtype)
     dgamma, dbeta = np.empty_like(gamma), np.empty_like(beta)
 
-    def run(first: int, last: int) -> None:
-        i = slice(first, last)
-        backward_rows_jit(
-            gradients[first * step :],
-            step,
-            rows[i],
-            gamma[i],
-            beta[i],
-            eps,
-            relu,
-            training,
-            mean[i],
-            var[i],
-            dx[i],
-            dgamma[i],
-            dbeta[i],
-        )
+    operands = gradients, step, rows, gamma, beta, eps, relu, training, mean, var
 
-    share(c, run, work=4 * rows.size)
+    def run(turns: Array) -> None:
+        backward_rows_jit(*operands, turns, dx, dgamma, dbeta)
+
+    take_turns(c, run, work=4 * rows.size)
     return as_image(dx, n, h, w), dgamma, dbeta
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -46,11 +46,11 @@ def shuffled_places(channels: int, groups: int) -> Array:
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of all parts in a row."""
     n, _, h, w = parts[0].shape
-    spans = pairwise([0, *accumulate(part.shape[1] for part in parts)])
-    sources = [
-        (*as_spaced_rows(part), places[start:end])
-        for part, (start, end) in zip(parts, spans, strict=True)
-    ]
+    sources, start = [], 0
+    for part in parts:
+        end = start + part.shape[1]
+        sources.append((*as_spaced_rows(part), places[start:end]))
+        start = end
     y, missing = whole((channels, h * w * n), sources)
     for rows, step, targets in missing:
         copy = partial(copy_rows_jit, rows, step, targets, y)

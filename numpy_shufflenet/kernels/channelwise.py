@@ -8,16 +8,20 @@ backward. Everything else is done by the kernels of `batch_norm`, one channel af
 This is no operation of its own, but a way to run several: `nn.fusion` finds them in a row.
 """
 
+import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.kernels._barrier import each_turn, next_turn
 from numpy_shufflenet.kernels._border import (
+    Border,
     Sight,
+    clear_border_jit,
     convolve_gradients_jit,
     convolve_jit,
     is_suited,
@@ -40,7 +44,10 @@ from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 
 
 class Norm(NamedTuple):
-    """A batch normalisation: its parameters, and what it finds. The end of a `BatchNormCache`."""
+    """A batch normalisation: its parameters, and what it finds. The end of a `BatchNormCache`.
+
+    Kernels are given it as a plain tuple, as they are a `Sight`.
+    """
 
     gamma: Array  # c
     beta: Array  # c
@@ -51,6 +58,7 @@ class Norm(NamedTuple):
 
 
 def forward_through(
+    turns: Array,
     x: Array,
     places: Array,
     before: Norm,
@@ -59,15 +67,15 @@ def forward_through(
     after: Norm,
     sight: Sight,
     plane: Array,
-    first: int,
-    last: int,
     z: Array,
     y: Array,
 ) -> None:
-    """Compute the convolution z (c, oh, ow n) and y (c, oh ow n) of some channels x (c, h w n).
+    """Compute the convolution z (c, oh, ow n) and y (c, oh ow n) of channels of x (c, h w n).
 
     Parameters
     ----------
+    turns : array
+        Says which channels are this thread's: see `_barrier`.
     places : array, shape (c,)
         Which channel of x the convolution reads for each of its own.
     normalised : bool
@@ -76,9 +84,10 @@ def forward_through(
     plane : array
         For a channel of x and its border.
     """
-    number, border = x.dtype.type, sight.x
-    plane[:] = number(0)
-    for c in range(first, last):
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    number, border = x.dtype.type, Border(*sight.x)
+    clear_border_jit(plane, border)
+    for c in each_turn(turns):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
         if normalised:
@@ -94,7 +103,7 @@ def forward_through(
             else:
                 for m in range(row.size):
                     target[m] = row[m]
-        convolve_jit(plane, w[c], sight, z[c])
+        convolve_jit(plane, w[c], sight, z[c], y[c])
         out = z[c].reshape(y.shape[1])
         after.mean[c], after.var[c] = mean_and_variance_jit(out)
         a = number(after.gamma[c] / math.sqrt(after.var[c] + after.eps))
@@ -102,6 +111,7 @@ def forward_through(
 
 
 def backward_through(
+    turns: Array,
     dy: Array,
     x: Array,
     places: Array,
@@ -113,21 +123,22 @@ def backward_through(
     sight: Sight,
     plane: Array,
     row: Array,
-    first: int,
-    last: int,
     dx: Array,
     dbefore: Array,
     dw: Array,
     dafter: Array,
 ) -> None:
-    """Compute the gradients of some channels; dbefore and dafter (2, c) are dgamma and dbeta.
+    """Compute the gradients of channels; dbefore and dafter (2, c) are dgamma and dbeta.
 
-    plane is for the gradient of a channel of z and its border, and row (h, w n) for that of what
-    the first normalisation gives.
+    turns are as in `forward_through`; plane is for the gradient of a channel of z and its border,
+    and row (h, w n) for that of what the first normalisation gives.
     """
-    number, border = x.dtype.type, sight.dy
-    plane[:] = number(0)
-    for c in range(first, last):
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    number, border = x.dtype.type, Border(*sight.dy)
+    clear_border_jit(plane, border)
+    c = next_turn(turns)
+    while c >= 0:
+        following = next_turn(turns)
         std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
         a, inv_std = number(after.gamma[c] / std), 1 / std
         sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
@@ -140,16 +151,18 @@ def backward_through(
         k = places[c]
         source, target = x[k], dx[k]
         image, dimage = source.reshape(row.shape), target.reshape(row.shape)
+        soon = following if following >= 0 else c
+        ahead = x[places[soon]], dy[soon], z[soon]
         if not normalised:
             zero = number(0)
             convolve_gradients_jit(
-                plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c]
+                plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c], ahead
             )
         else:
             std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
             a, inv_std = number(before.gamma[k] / std), 1 / std
             sum_g, sum_gx = convolve_gradients_jit(
-                plane, image, True, mu, a, b, w[c], sight, row, dw[c]
+                plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
             p, q = (
@@ -157,6 +170,7 @@ def backward_through(
                 number(a * inv_std * inv_std * sum_gx / source.size),
             )
             combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
+        c = following
 
 
 forward_through_jit = compiled(forward_through)
@@ -232,7 +246,7 @@ def channelwise(
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     if len(w) != c:
         raise ValueError(f"w has shape {w.shape}, but x has {c} channels; as many are needed")
-    places = np.argsort(shuffled_places(c, check_divides(groups, c, of="channels")))
+    places = _read_places(c, check_divides(groups, c, of="channels"))
     rows, z, y = as_rows(x), empty_rows(c, n, oh, ow, x.dtype), empty_rows(c, n, oh, ow, x.dtype)
     image, between = as_image(rows, n, h, width), as_image(z, n, oh, ow)
     check_batch(between, *after, eps[1])
@@ -241,13 +255,13 @@ def channelwise(
     kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
 
     operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
-    results = z.reshape(c, oh, ow * n), y
+    geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
 
-    def run(start: int, end: int) -> None:
-        plane = empty((sight.x.size,), x.dtype)
-        forward_through_jit(*operands, sight, plane, start, end, *results)
+    def run(turns: Array) -> None:
+        plane = empty((size,), x.dtype)
+        forward_through_jit(turns, *operands, geometry, plane, *results)
 
-    share(c, run, work=6 * y.size + 4 * rows.size)
+    take_turns(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
 
 
@@ -262,13 +276,14 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     dbefore, dafter = np.empty((2, 2, c), x.dtype)
     outer, normalised = _kernel(before or after), before is not None
     z, inner = as_rows(after.x), _kernel(after)
-    operands = gradients, rows, places, outer, normalised, kernels, z, inner
+    operands = gradients, rows, places, outer, normalised, kernels, z, inner, tuple(sight)
+    size, results = Border(*sight.dy).size, (dx, dbefore, dw, dafter)
 
-    def run(start: int, end: int) -> None:
-        plane, row = empty((sight.dy.size,), x.dtype), empty((h, width * n), x.dtype)
-        backward_through_jit(*operands, sight, plane, row, start, end, dx, dbefore, dw, dafter)
+    def run(turns: Array) -> None:
+        plane, row = empty((size,), x.dtype), empty((h, width * n), x.dtype)
+        backward_through_jit(turns, *operands, plane, row, *results)
 
-    share(c, run, work=6 * gradients.size + 12 * rows.size)
+    take_turns(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(
         as_image(dx, n, h, width),
         None if before is None else (dbefore[0], dbefore[1]),
@@ -277,11 +292,18 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _read_places(channels: int, groups: int) -> Array:
+    """Return which channel each one after the shuffle was: shared, never written to."""
+    return np.argsort(shuffled_places(channels, groups))
+
+
 def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> BatchNormCache:
     gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
     mean, var = np.empty_like(gamma), np.empty_like(gamma)
     return BatchNormCache(x, gamma, beta, mean, var, float(eps), relu, True)
 
 
-def _kernel(cache: BatchNormCache) -> Norm:
-    return Norm(*cache[1:7])
+def _kernel(cache: BatchNormCache) -> tuple[Any, ...]:
+    """Return the fields of a `Norm`."""
+    return cache[1:7]

@@ -13,6 +13,7 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
+    Border,
     channel_gradients_jit,
     is_suited,
     sight_of,
@@ -154,10 +155,11 @@ def _backward_in_border(
 ) -> None:
     sight, (h, width) = sight_of(windows, n), windows.size
     images, dimages = x.reshape(-1, h, width * n), dx.reshape(-1, h, width * n)
+    size = Border(*sight.dy).size
 
     def run(first: int, last: int) -> None:
-        plane = empty((sight.dy.size,), x.dtype)
-        channel_gradients_jit(dy, images, w, sight, plane, first, last, dimages, dw)
+        plane = empty((size,), x.dtype)
+        channel_gradients_jit(dy, images, w, tuple(sight), plane, first, last, dimages, dw)
 
     share(len(w), run, work=dy.size + 6 * dx.size)
 

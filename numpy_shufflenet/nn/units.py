@@ -94,9 +94,8 @@ class ShuffleNetV1Unit(Layer):
             self.pool = AvgPool2d(3, stride=2, padding=1)
             self.concat = ChannelConcat()
             self._join = Chain(self.concat, self.se, self.relu)
-            self.branch.write_to(
-                output=Place(out_channels, in_channels)
-            )  # as the concatenation does
+            # The branch computes its output where concatenation would copy it to.
+            self.branch.write_to(output=Place(out_channels, in_channels))
 
     def _forward(self, x: Array, training: bool) -> Array:
         y = self.branch.forward(x, training=training)
@@ -208,8 +207,8 @@ class ShuffleNetV2Unit(Layer):
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(2)
         self._join = Chain(self.concat, self.se, self.shuffle)
-        # Branches compute their outputs where concatenation, and the shuffle, would copy them to,
-        # and the gradient of a half where the backward of split would.
+        # Branches compute their outputs where concatenation and shuffle would copy them to, and the
+        # gradient of a half where the backward of split would.
         step, second = (1, out_channels - branch_out) if self.se else (2, 1)
         if not self.splits:
             self.branch1.write_to(output=Place(out_channels, 0, step))

@@ -65,15 +65,17 @@ def test_plain_kernels_run_as_python(n, stride, monkeypatch):
     oh, ow = expected.shape[2:]
     sight, kernel = _border.sight_of(cache.windows, n), w.reshape(9)
     rows = np.ascontiguousarray(x[:, 0].transpose(1, 2, 0))
-    plane, y = np.zeros(sight.x.size, np.float32), np.empty((oh, ow * n), np.float32)
+    border, y = _border.Border(*sight.x), np.empty((oh, ow * n), np.float32)
+    plane = np.zeros(border.size, np.float32)
     for r, row in enumerate(rows.reshape(5, 4 * n)):
-        plane[sight.x.start + r * sight.x.pitch :][: 4 * n] = row
-    _border.convolve(plane, kernel, sight, y)
+        plane[border.start + r * border.pitch :][: 4 * n] = row
+    _border.convolve(plane, kernel, sight, y, y)
     np.testing.assert_allclose(y.reshape(oh, ow, n).transpose(2, 0, 1), expected[:, 0], atol=1e-5)
 
     dx, dw = np.empty((1, 5, 4 * n), np.float32), np.empty((1, 9), np.float32)
     gradients = np.ascontiguousarray(dy.transpose(1, 2, 3, 0)).reshape(1, oh, ow * n)
-    images, plane = rows.reshape(1, 5, 4 * n), np.empty(sight.dy.size, np.float32)
+    images = rows.reshape(1, 5, 4 * n)
+    plane = np.full(_border.Border(*sight.dy).size, np.nan, np.float32)
     _border.channel_gradients(gradients, images, w.reshape(1, 9), sight, plane, 0, 1, dx, dw)
     expected_dx, expected_dw, _ = ops.depthwise_conv2d_backward(dy, cache)
     np.testing.assert_allclose(dx.reshape(5, 4, n).transpose(2, 0, 1), expected_dx[:, 0], atol=1e-5)
