@@ -26,6 +26,7 @@ GEOMETRIES = [
 @pytest.mark.parametrize(("groups", "channels"), [(1, 3), (2, 10)])
 def test_every_way_gives_what_ops_gives(groups, channels, registers, monkeypatch):
     monkeypatch.setattr(_tiles, "_HAS_REGISTERS", registers)
+    monkeypatch.setattr(conv2d, "PARTS", 3)  # of several strips each
     forward = {_conv2d_tiles.convolve_jit} if registers else set()
     if not registers:
         forward = {_conv2d_taps.convolve_jit if groups == 1 else _conv2d_columns.convolve}
