@@ -163,16 +163,24 @@ def comparisons_of(case: Case, batch: int) -> list[Comparison]:
     forward, backward = _ours(case, inputs, weights)
     y, cache = forward()
     dy = rng.normal(size=y.shape).astype(np.float32)
+
+    def leaves_in(memory_format: Any) -> tuple[list[Any], list[Any]]:
+        own = [torch.from_numpy(w).clone() for w in weights]
+        return (
+            [torch.from_numpy(x).to(memory_format=memory_format) for x in images],
+            [w.to(memory_format=memory_format) if w.ndim == 4 else w for w in own],
+        )
+
+    memory_formats = (torch.contiguous_format, torch.channels_last)
     # By rounding, a ReLU may be at 0 for one and above it for the other: no gradient goes there.
-    with torch.inference_mode():
-        theirs = case.peer(F, list(map(torch.tensor, images)), list(map(torch.tensor, weights)))
-    dy[(y > 0) != (theirs.numpy() > 0)] = 0
+    for memory_format in memory_formats:
+        with torch.inference_mode():
+            theirs = case.peer(F, *leaves_in(memory_format))
+        dy[(y > 0) != (theirs.numpy() > 0)] = 0
     our_dy = backend.channel_major(dy)
 
     def prepared(memory_format: Any) -> tuple[Any, Any]:
-        leaves = [torch.from_numpy(x).to(memory_format=memory_format) for x in images]
-        own = [torch.from_numpy(w).clone() for w in weights]
-        own = [w.to(memory_format=memory_format) if w.ndim == 4 else w for w in own]
+        leaves, own = leaves_in(memory_format)
         needed = [leaf.requires_grad_(True) for leaf in (*leaves, *own)]
         gradient = torch.from_numpy(dy).to(memory_format=memory_format)
 
@@ -186,7 +194,7 @@ def comparisons_of(case: Case, batch: int) -> list[Comparison]:
 
         return run, run_both
 
-    formats = [prepared(f) for f in (torch.contiguous_format, torch.channels_last)]
+    formats = [prepared(f) for f in memory_formats]
     run = fastest(pair[0] for pair in formats)
     run_both = fastest(pair[1] for pair in formats)
 
