@@ -1009,9 +1009,11 @@ else:
 # against the threads of BLAS, which spin as before.
 #
 # Hence one owner: BLAS runs on the thread that calls it (`backend.own_cores()`), and the library's
-# few threads are the only ones that share work. When there is none they look out for the next for a
-# fifth of a millisecond, which spares the layers of a network most wake-ups, and then sleep; at
-# once, if they are more than the cores.
+# few threads are the only ones that share work. Most of it is cut into more pieces than there are
+# threads, and whoever is done with one takes the next (`_threads.take_turns`): halves are never
+# quite equal, and never begin at the same time. When there is no work, threads look out for some
+# for a fifth of a millisecond, which spares the layers of a network most wake-ups, and then sleep;
+# at once, if they are more than the cores.
 #
 # ## The cold start
 #

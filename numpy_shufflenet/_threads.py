@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-Run = Callable[[int, int], Any]
+Run = Callable[..., Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 18  # steps of a loop: with less, waking another thread costs what it saves
@@ -38,7 +38,8 @@ class _Helper:
         self.sleepy = True  # whether it sleeps at once if there is nothing to do
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.lock = threading.Lock()
-        self.asked = np.zeros(8, np.int64)  # [0]: how often; a cache line of its own
+        # [0]: how often; [1]: whether to take turns; a cache line of its own
+        self.asked = np.zeros(8, np.int64)
         self.finished = np.full(8, -1)  # [0]: how often; the thread begins by adding 1
         self.turns = turns
         _look(self.asked, 0)  # compile here, where it may fail
@@ -46,10 +47,11 @@ class _Helper:
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
         self.thread.start()
 
-    def ask(self, *task: Any) -> int:
+    def ask(self, run: Run, arguments: tuple[Any, ...], done: Any, *, by_turns: bool) -> int:
         """Let it call run(*arguments), and tell `done`; return how often it was asked by now."""
         with self.lock:
-            self.queue.put(task)
+            self.queue.put((run, arguments, done))
+            self.asked[1] = by_turns
             self.asked[0] += 1
             return int(self.asked[0])
 
@@ -197,7 +199,7 @@ def share(count: int, run: Run, work: int) -> None:
     _spread(run, list(itertools.pairwise(ends)))
 
 
-def take_turns(count: int, run: Callable[[Any], Any], work: int) -> None:
+def take_turns(count: int, run: Run, work: int) -> None:
     """Call run(turns) on several threads: each takes the next of range(count) until none is left.
 
     So nobody waits long for the others, whoever starts late. There is one thread only, if the
@@ -216,7 +218,7 @@ def take_turns(count: int, run: Callable[[Any], Any], work: int) -> None:
         return
     try:
         _crew.turns[:2] = 0, count
-        _spread(run, [(_crew.turns,)] * threads)
+        _spread(run, [(_crew.turns,)] * threads, by_turns=True)
     finally:
         _team.release()
 
@@ -242,12 +244,13 @@ def together(run: Run) -> None:
         _team.release()
 
 
-def _spread(run: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> None:
+def _spread(run: Run, arguments: list[tuple[Any, ...]], *, by_turns: bool = False) -> None:
     """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     helpers = _crew.gather(len(arguments) - 1)
     tickets = [
-        helper.ask(run, task, done) for helper, task in zip(helpers, arguments[1:], strict=True)
+        helper.ask(run, task, done, by_turns=by_turns)
+        for helper, task in zip(helpers, arguments[1:], strict=True)
     ]
     _inside.share = True
     try:

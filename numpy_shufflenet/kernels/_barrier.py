@@ -22,7 +22,7 @@ from numpy_shufflenet.kernels._emit import call, emits
 
 PATIENCE = 2000  # looks, before others are let go first
 LOOKS = 1 << 13  # about 0.2 ms: a training step gives threads something to do every 0.1 ms
-MOMENT = 1 << 10  # looks, about 20 us: nobody takes longer from asking to a first turn
+MOMENT = 1 << 9  # looks, about 10 us
 
 
 @register_jitable
@@ -50,13 +50,13 @@ look_jit = compiled(look)
 def arrive_and_look(own: Array, arrivals: Array, count: int, turns: Array) -> None:
     """Arrive at one place, look at another one, and give whoever arrived there a moment.
 
-    By then it has taken a turn, in compiled code, and so has let go of the interpreter's lock; to
-    wait for that would be to sleep.
+    By then it is in compiled code too, and so has let go of the interpreter's lock; to wait for
+    that would be to sleep. If arrivals[1] says so, it has got there when it has taken a turn.
     """
     arrive(own)
     look_jit(arrivals, count)
     for _ in range(MOMENT):
-        if arrived(turns) > 0:
+        if arrivals[1] > 0 and arrived(turns) > 0:
             return
         relax()
 
