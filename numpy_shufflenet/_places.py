@@ -62,7 +62,7 @@ def take(c: int, m: int, dtype: np.dtype[Any], *, spaced: bool) -> tuple[Array, 
     Unless `spaced`, the step is 1.
     """
     place, _here.place = _here.place, None
-    if place is None or (place.step > 1 and not spaced):
+    if place is None or m == 0 or (place.step > 1 and not spaced):
         return None
     end = place.first + (c - 1) * place.step + 1
     if not 0 < end <= place.channels:
