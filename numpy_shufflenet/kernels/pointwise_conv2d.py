@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import take_turns
@@ -114,6 +115,7 @@ def mix_tiles_gradients(
                     total[i, k] += product[i, k]
 
 
+@register_jitable
 def mix_six(
     a: Array,
     transposed: bool,
@@ -138,10 +140,8 @@ def mix_six(
     g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
     row, step = (1, rows) if transposed else (depth, 1)
     i = g * rows * depth + r * row
-    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, 0)
-
-
-mix_six_jit = compiled(mix_six)
+    place = np.int64(0)  # a plain 0 would be compiled for itself
+    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
 
 
 def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
@@ -149,7 +149,7 @@ def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> Non
     m, depth = y.shape[1], w.size // y.shape[0]
     starts = np.arange(depth) * m
     for tile in each_turn(turns):
-        mix_six_jit(w, False, groups, tile, x, starts, depth * m, y)
+        mix_six(w, False, groups, tile, x, starts, depth * m, y)
 
 
 def mix_directly_gradients(
@@ -168,9 +168,9 @@ def mix_directly_gradients(
     starts, pixel_starts = np.arange(o_share) * m, np.arange(m) * c
     for tile in each_turn(turns):
         if tile < tiles:
-            mix_six_jit(w, True, groups, tile, dy, starts, o_share * m, dx)
+            mix_six(w, True, groups, tile, dy, starts, o_share * m, dx)
         else:
-            mix_six_jit(dy, False, groups, tile - tiles, pixels, pixel_starts, c_share, dw)
+            mix_six(dy, False, groups, tile - tiles, pixels, pixel_starts, c_share, dw)
 
 
 finish_jit = compiled(finish)

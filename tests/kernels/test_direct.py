@@ -13,9 +13,10 @@ from numpy_shufflenet.kernels._direct import (
     multiply_six_jit,
     suits_directly,
 )
-from numpy_shufflenet.kernels.pointwise_conv2d import mix_six_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import mix_six
 
 multiply_rows_jit, multiply_pieces_jit = compiled(multiply_rows), compiled(multiply_pieces)
+mix_six_jit = compiled(mix_six)
 
 
 def normal(*shape, seed=0):
