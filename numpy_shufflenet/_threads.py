@@ -1,9 +1,10 @@
 """One owner of the cores: a few threads of our own, among which kernels share their work.
 
 Two pools of threads that wait for each other by spinning make a network up to 80 times slower, and
-BLAS brings a pool of its own. So within our calls BLAS runs on the thread that calls it, and
-`share` alone spreads work over cores. When there is nothing to do, its threads look for some for a
-fifth of a millisecond, if each has a core of its own, and then sleep.
+BLAS brings a pool of its own. So within our calls BLAS runs on the thread that calls it, and our
+threads alone spread work over cores: `take_turns` deals pieces out to whichever is free, `share`
+gives each a piece of its own, once. When there is nothing to do, threads look for some for a fifth
+of a millisecond, if each has a core of its own, and then sleep.
 
 How work is cut into pieces never depends on the number of threads in a way that could be seen in a
 result: either pieces are independent (channels), or they are cut by shape alone.
@@ -208,7 +209,7 @@ def take_turns(count: int, run: Run, work: int) -> None:
     Parameters
     ----------
     count, work : int
-        As in `share`; what can be done one by one should take some 20 microseconds or more.
+        As in `share`; what can be done one by one should take a microsecond or more.
     run : callable
         Hands turns, an array, on to `next_turn` of `kernels._barrier`.
     """
