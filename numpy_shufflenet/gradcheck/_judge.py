@@ -1,4 +1,16 @@
-"""Compare analytic and numeric slopes, along directions and entry by entry."""
+"""Compare analytic and numeric slopes: along directions, along parts of them, entry by entry.
+
+A slope along a direction d is measured with an error. The gradient agrees if it is no further away
+than `allowed`. So an error of one entry that is larger than MARGIN allowed / |d| would have been
+seen, and that is what is claimed for it, relative to the entry itself. Entries for which the claim
+is too weak (small ones beside large ones) are measured again, as a direction of their own without
+the large ones, and those that are still too weak one by one. What remains is not seen: it is
+counted and named, and more than UNSEEN of an array make it imprecise.
+
+A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It is
+seen if the noise of y is little beside what y does along directions, and if y doesn't move with the
+entry by more than that.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +19,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._scales import signed
+from numpy_shufflenet.gradcheck._array import MARGIN, ZERO, ArrayCheck
+from numpy_shufflenet.gradcheck._budget import Budget
 from numpy_shufflenet.gradcheck._trial import Trial
 from numpy_shufflenet.gradcheck.complex_step import ComplexStep
-from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope
-from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
+from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope, measured_noise, norm
+from numpy_shufflenet.gradcheck.report import ArrayReport
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
-CLEARLY = 1000  # times the estimated error: no luck makes an estimate that small
-FAR = 16  # times smaller than what is usual in its array: an entry with a scale of its own
-MANY = 2000  # entries compared in one check; more only where a kink asks for it
+BLAME = 0.1  # a slope that is less precise proves nothing wrong
+BESIDE = 0.625  # of a jump: how far from the mean a value between both slopes may be; half, and room
 
 # method of `check` -> how differences are taken
 DIFFERENCES = {
@@ -37,43 +49,52 @@ class Precision:
     Attributes
     ----------
     eps : float
+    least : float
+        Smallest distance of two numbers.
     first_level : int
         The first steps are 2^-first_level and its next two halves: about where the errors of
         truncation and rounding meet.
+    spacing : float
+        Of the points from which noise is measured.
     tolerance : float
         Relative difference that rounding in the backward may make.
     enough : float
         Relative error of a difference that is good enough to stop at.
     limit : float
-        Above this relative error, differences tell nothing: imprecise.
+        An entry is seen if an error of this share of it would be.
     """
 
     eps: float
+    least: float
     first_level: int
+    spacing: float
     tolerance: float
     enough: float
     limit: float
 
     @property
     def zero(self) -> float:
-        """An error below this, relative to y, shows that the slope is 0 or not to be seen."""
+        """An error below this, relative to y, is good enough for a gradient of 0."""
         return 64 * self.eps * 2.0 ** (self.first_level + 2)
 
 
 def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precision:
     """Return what float64 or float32 can do."""
-    eps = float(np.finfo(dtype).eps)
+    info = np.finfo(dtype)
+    eps, least = float(info.eps), float(info.smallest_subnormal)
     if eps < 1e-10:
-        return Precision(eps, 8, tolerance or 1e-9, enough=1e-8, limit=1e-4)
-    return Precision(eps, 3, tolerance or 1e-4, enough=1e-3, limit=3e-2)
+        own = 1e-9 if tolerance is None else tolerance
+        return Precision(eps, least, 8, 2.0**-20, own, 1e-8, max(1e-3, 100 * own))
+    own = 1e-4 if tolerance is None else tolerance
+    return Precision(eps, least, 3, 2.0**-9, own, 1e-3, max(3e-2, 100 * own))
 
 
-class _Tried(NamedTuple):
+class Tried(NamedTuple):
     outcome: Outcome
     slope: Slope
     analytic: float  # in the measure of the slope
-    slack: float
-    entry: Entry
+    size: float
+    allowed: float
 
 
 class Judge:
@@ -91,6 +112,7 @@ class Judge:
         Draws the directions.
     method : str
         See `check`.
+    budget : Budget, optional
     """
 
     def __init__(
@@ -101,6 +123,7 @@ class Judge:
         precision: Precision,
         rng: np.random.Generator,
         method: str = "auto",
+        budget: Budget | None = None,
     ) -> None:
         self.trial = trial
         self.dys = dys
@@ -108,195 +131,202 @@ class Judge:
         self.precision = precision
         self.rng = rng
         self.method = method
-        self.compared = 0  # entries, one by one
-        self._last: tuple[Array, Line] | None = None  # the last direction, of dys[_number]
-        self._number = 0
+        self.budget = budget or Budget(trial)
+        self.located = 0  # evaluations so far, in search of wrong entries
+        self._live = np.zeros(trial.y.size, bool)  # outputs that have moved by more than noise
+        self.moves = 0.0  # what y does along directions
         self._affine: set[int] = set()  # arrays in which y proved linear along a direction
-        self._complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
+        self._noise: dict[int, Array | None] = {}  # of y, where an array moves
+        self.complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
+        self.natural = norm(dys[0] * trial.y)  # the slope if x changed by its own size, by and large
+        self._roundings: list[Array | None] | None = None
 
-    def array(self, position: int, per_entry: bool) -> ArrayReport:
-        """Judge one array by directions, and by entries if asked for or a direction objects."""
-        array = self.trial.arrays[position]
-        report = ArrayReport(self.trial.names[position], array.shape)
-        self._complex = self._last = None
-        found = [self._direction(position, n, report) for n in range(len(self.dys))]
-        outcomes = {outcome for outcome, _ in found}
-        if not per_entry and self._too_many(array.size, found):
-            report.status = "fail"
-            return report
-        if per_entry or outcomes != {"agrees"}:
-            smooth = not any(slope.detectors for _, slope in found)
-            if self.method == "auto" and smooth and self._complex is None:
-                self._complex = self._probe(position)
-            self._entries(position, report)
-            # Each entry may be within its own error, and their sum not.
-            if report.status == "pass" and "wrong" in outcomes and not report.kinks:
-                report.status = "fail"
-        return report
+    def arrays(self, positions: Sequence[int], per_entry: bool) -> list[ArrayReport]:
+        """Judge arrays: all of them by directions, then what these leave open."""
+        begun = [ArrayCheck(self, position).begin() for position in positions]
+        return [array.finish(per_entry) for array in begun]
 
-    def _too_many(self, size: int, found: list[tuple[Outcome, Slope]]) -> bool:
-        """Whether to leave it at the directions: one is wrong for sure, and others are located."""
-        clear = any(outcome == "wrong" and not slope.detectors for outcome, slope in found)
-        return clear and self.compared > 0 and self.compared + size > MANY
-
-    def _direction(self, position: int, number: int, report: ArrayReport) -> tuple[Outcome, Slope]:
-        direction, line = self._new_line(position, number)
-        gradient = self.gradients[number][position]
-        assert gradient is not None
-        parts = np.asarray(gradient, np.float64) * direction
-        analytic = float(parts.sum())
-        size = float(np.sqrt(np.square(parts).sum()))
-        if self.method == "complex" and self._complex is None:
-            self._complex = self._probe(position)
-        slope = self._slope(position, number, direction, analytic, size, line)
-        report.directions += 1
-        report.method = slope.method
-        self._note(report, analytic, slope, size)
-        return self._outcome(analytic, slope, size, number), slope
-
-    def _probe(self, position: int) -> ComplexStep | None:
-        """Return the complex step for an array, if f proves holomorphic in it here."""
-        direction, line = self._last or self._new_line(position, 0)
+    def probe(self, position: int, number: int, direction: Array, line: Line) -> None:
+        """Use the complex step for an array from here on, if f proves holomorphic in it here."""
         step = ComplexStep(self.trial, position)
-        return step if step.proves(self.dys[self._number], direction, line) else None
+        proved = step.proves(self.dys[number], direction, line)
+        self.complex = step if proved else None
 
-    def _new_line(self, position: int, number: int) -> tuple[Array, Line]:
-        direction = self.trial.scales(position) * signed(
-            self.rng, self.trial.arrays[position].shape
-        )
-        self._number = number
-        self._last = direction, self._line(position, number, direction, DIFFERENCES[self.method])
-        return self._last
-
-    def _entries(self, position: int, report: ArrayReport) -> None:
-        """Judge every entry on its own."""
-        array, gradient = self.trial.arrays[position], self.gradients[0][position]
-        assert gradient is not None
-        report.analytic = np.asarray(gradient, np.float64)
-        report.numeric = np.full(array.shape, np.nan)
-        report.error = np.full(array.shape, np.nan)
-        report.difference = report.precision = 0.0
-        all_scales = self.trial.scales(position)
-        slack = self.precision.eps * 64 * float(np.abs(report.analytic * all_scales).max())
-        statuses: set[Status] = set()
-        worst = -1.0
-        for index in np.ndindex(array.shape):
-            scale, own = float(all_scales[index]), abs(float(array[index]))
-            tried = self._entry(position, index, scale, slack)
-            if tried.outcome != "agrees" and 0 < own < scale / FAR:
-                # Small among large ones: steps of its own size stay on its side of a kink or pole.
-                second = self._entry(position, index, own, slack * own / scale)
-                tried = tried if second.outcome == "imprecise" else second
-            found, outcome, slope = tried.entry, tried.outcome, tried.slope
-            report.method = slope.method
-            report.entries += 1
-            self.compared += 1
-            report.numeric[index], report.error[index] = found.numeric, found.error
-            if outcome == "kink":
-                report.kinks.append(found)
-                continue
-            self._note(report, tried.analytic, slope, tried.slack)
-            if outcome != "agrees":
-                statuses.add("fail" if outcome == "wrong" else "imprecise")
-            # A wrong entry outranks one that is only further away within its own large error.
-            rank = abs(found.analytic - found.numeric)
-            rank = rank if outcome == "agrees" else np.inf if np.isnan(rank) else 1e300 + rank
-            if report.worst is None or rank > worst:
-                report.worst, worst = found, rank
-        report.status = "fail" if "fail" in statuses else next(iter(statuses), "pass")
-
-    def _entry(self, position: int, index: tuple[int, ...], scale: float, slack: float) -> "_Tried":
-        """Judge one entry, with steps of a share of `scale`."""
-        array, gradient = self.trial.arrays[position], self.gradients[0][position]
-        assert gradient is not None
-        direction = np.zeros(array.shape)
-        direction[index] = scale
-        analytic = float(gradient[index]) * scale
-        slope = self._slope(position, 0, direction, analytic, slack, None)
-        outcome = self._outcome(analytic, slope, slack, 0)
-        entry = Entry(
-            self.trial.names[position],
-            index,
-            analytic / scale,
-            slope.value / scale,
-            slope.error / scale,
-            slope.detectors if outcome == "kink" else (),
-        )
-        return _Tried(outcome, slope, analytic, slack, entry)
-
-    def _slope(
+    def measure(
         self,
         position: int,
         number: int,
         direction: Array,
-        analytic: float,
-        size: float,
-        line: Line | None,
-    ) -> Slope:
-        """Measure a slope: patiently along a given line, else along that of one entry."""
+        line: Line | None = None,
+        *,
+        weakest: float = 0.0,
+    ) -> Tried:
+        """Compare the slope along a direction: along a given line, patiently, or of an entry.
+
+        `weakest`: size of the smallest part of the gradient that the direction is to show.
+        """
+        gradient = self.gradients[number][position]
+        assert gradient is not None
+        with np.errstate(all="ignore"):
+            parts = np.asarray(gradient, np.float64) * direction
+            analytic, size = float(parts.sum()), norm(parts)
+        if self.complex is not None:
+            slope = self.complex.slope(self.dys[number], direction)
+            return self._judged(slope, analytic, size, number)
         patient = line is not None
-        if self._complex is not None:
-            return self._complex.slope(self.dys[number], direction)
         if line is None:
-            line = self._line(position, number, direction, DIFFERENCES[self.method])
+            line = self.line(position, number, direction)
         elif self.method in ("auto", "adjoint"):
             affine = line.affine(again=position in self._affine)
             if affine is not None:
                 self._affine.add(position)
-                return affine
-        natural = self._natural(number)
+                tried = self._judged(affine, analytic, size, number)
+                return self._quieter(tried, line, position, number, direction, weakest)
+        tried = self._searched(line, analytic, size, number, patient)
+        return self._quieter(tried, line, position, number, direction, weakest)
+
+    def _searched(
+        self, line: Line, analytic: float, size: float, number: int, patient: bool
+    ) -> Tried:
+        natural = norm(self.dys[number] * self.trial.y) if size == 0 else 0.0
 
         def precise(slope: Slope) -> bool:
-            reference = max(abs(analytic), abs(slope.value), size)
-            goal = max(self.precision.enough * reference, self.precision.zero * natural)
-            return slope.error <= goal
+            goal = self.precision.enough * max(abs(slope.value), size)
+            return slope.error <= max(goal, self.precision.zero * natural)
 
-        def accept(slope: Slope) -> bool:
-            if not precise(slope):
-                return False
-            # A direction that is wrong is looked at with care; its entries need not be, again.
-            wrong = not patient and abs(analytic - slope.value) > CLEARLY * slope.error
-            return wrong or self._close(analytic, slope, size)
+        level = self.precision.first_level
+        tried = self._judged(
+            find_slope(line, level, precise, patient=patient), analytic, size, number
+        )
+        if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+            again = find_slope(line, level, precise, patient=patient, smaller=2)
+            tried = self._judged(again, analytic, size, number)
+        return tried
 
-        return find_slope(line, self.precision.first_level, accept, precise, patient=patient)
+    def _quieter(
+        self,
+        tried: Tried,
+        line: Line,
+        position: int,
+        number: int,
+        direction: Array,
+        weakest: float,
+    ) -> Tried:
+        """Measure again without the noise of outputs that do not depend on what moves here.
 
-    def _line(self, position: int, number: int, direction: Array, method: str) -> Line:
+        An output is taken for independent if it has moved along another direction, doesn't move
+        along this one by a bit, and sends nothing back to it.
+        """
+        if tried.outcome not in ("agrees", "imprecise") or not weakest:
+            return tried
+        if MARGIN * tried.allowed <= self.precision.limit * weakest:
+            return tried
+        idle = ~line.moved & self._live
+        if not idle.any():
+            return tried
+        back = self.trial.pull_back(self.dys[number] * idle)[position]
+        if back is None or (back * (direction != 0)).any():
+            return tried
+        line.quieten(idle)
+        affine = line.affine() if line.straight else None
+        if affine is not None:
+            return self._judged(affine, tried.analytic, tried.size, number)
+        return self._searched(line, tried.analytic, tried.size, number, patient=True)
+
+    def new_line(self, position: int, number: int, direction: Array, quiet: Array) -> Line:
+        """Return a line along a direction of all entries; measure along `quiet` how noisy y is."""
+        line = self.line(position, number, direction)
+        if position in self._noise or position in self._affine:
+            return line
+        if self.method in ("auto", "adjoint") and line.affine() is not None:
+            return line
+        self._noise[position] = measured_noise(
+            lambda t: self._change(position, number, quiet, t), self.precision.spacing
+        )
+        return self.line(position, number, direction)
+
+    def line(self, position: int, number: int, direction: Array) -> Line:
+        """Return the line along a direction."""
+        return Line(
+            lambda t: self._change(position, number, direction, t),
+            np.abs(self.dys[number] * self.trial.y),
+            self.precision.eps,
+            DIFFERENCES[self.method],
+            self._noise.get(position),
+            self.precision.least,
+        )
+
+    def _change(
+        self, position: int, number: int, direction: Array, t: float
+    ) -> tuple[Array, bool]:
         trial, dy = self.trial, self.dys[number]
         array = trial.arrays[position]
-
-        def change(t: float) -> tuple[Array, bool]:
+        with np.errstate(all="ignore"):
             moved = array + (t * direction).astype(array.dtype)
-            with np.errstate(all="ignore"):
-                try:
-                    y = trial.evaluate({position: moved})
-                except (ValueError, ArithmeticError):  # f isn't defined there
-                    return np.full(dy.shape, np.nan), False
-                return dy * (y - trial.y), trial.same_choices()
+            try:
+                y = trial.evaluate({position: moved})
+            except (ValueError, ArithmeticError):  # f isn't defined there
+                return np.full(dy.shape, np.nan), False
+            return dy * (y - trial.y), trial.same_choices()
 
-        return Line(change, np.abs(dy * trial.y), self.precision.eps, method)
+    def note_moves(self, line: Line, slope: Slope) -> None:
+        """Remember which outputs move, and how far, along a direction of all entries."""
+        live, moves = line.movement(slope.step)
+        self._live |= live
+        self.moves = max(self.moves, moves)
 
-    def _outcome(self, analytic: float, slope: Slope, size: float, number: int) -> Outcome:
-        if not np.isfinite(slope.value):
-            return "imprecise"
-        if not self._close(analytic, slope, size):
+    def _judged(self, slope: Slope, analytic: float, size: float, number: int) -> Tried:
+        tolerance = self.precision.tolerance * max(abs(analytic), abs(slope.value), size)
+        allowed = tolerance + SAFETY * slope.error
+        smooth = tolerance + SAFETY * slope.smooth
+        reference = max(abs(analytic), abs(slope.value), size)
+        outcome: Outcome = "agrees"
+        if not np.isfinite(slope.value) or not np.isfinite(slope.error):
+            outcome = "imprecise"
+        elif not abs(analytic - slope.value) <= smooth + BESIDE * slope.jump:
+            outcome = "wrong" if self._proves(slope, number) else "imprecise"
             # Where f chooses differently on both sides, no step tells what the slope is at 0.
-            return "kink" if "winners" in slope.detectors else "wrong"
-        reference = max(abs(analytic), abs(slope.value), size)
-        invisible = self.precision.zero * self._natural(number)
-        if slope.error <= max(self.precision.limit * reference, invisible):
-            return "agrees"
-        return "kink" if slope.kink or "winners" in slope.detectors else "imprecise"
+            if "winners" in slope.detectors and slope.jump == 0:
+                outcome = "kink"
+        elif slope.error > 0.1 * self.precision.limit * reference:
+            if slope.kink or "winners" in slope.detectors:
+                outcome = "kink"
+            elif abs(analytic - slope.value) > allowed or slope.jump:
+                outcome = "imprecise"
+        return Tried(outcome, slope, analytic, size, allowed)
 
-    def _close(self, analytic: float, slope: Slope, size: float) -> bool:
-        reference = max(abs(analytic), abs(slope.value), size)
-        allowed = self.precision.tolerance * reference + SAFETY * slope.error
-        return bool(abs(analytic - slope.value) <= allowed)
+    def _proves(self, slope: Slope, number: int) -> bool:
+        """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
+        natural = norm(self.dys[number] * self.trial.y)
+        return slope.smooth <= max(BLAME * abs(slope.value), ZERO * natural)
 
-    def _natural(self, number: int) -> float:
-        """Size of dy y: the slope that a change of x by its own size would have, by and large."""
-        return float(np.sqrt(np.square(self.dys[number] * self.trial.y).sum()))
+    def rounding_only(self, position: int) -> Array:
+        """Return which entries of a gradient are nothing but rounding, or 0.
 
-    def _note(self, report: ArrayReport, analytic: float, slope: Slope, size: float) -> None:
-        reference = max(abs(analytic), abs(slope.value), size, self._natural(0) * 1e-6) or 1.0
-        report.difference = max(report.difference, abs(analytic - slope.value) / reference)
-        report.precision = max(report.precision, slope.error / reference)
+        The right gradient is linear in dy; what isn't, is what rounding left.
+        """
+        if self._roundings is None:
+            one = self.dys[0]
+            other = one * self.rng.uniform(0.5, 1.5, one.shape)
+            found = zip(
+                self.gradients[0],
+                self.trial.pull_back(other),
+                self.trial.pull_back(2 * one - 3 * other),
+                strict=True,
+            )
+            self._roundings = [
+                None if a is None or b is None or c is None else np.abs(c - 2 * a + 3 * b)
+                for a, b, c in found
+            ]
+        rounding, gradient = self._roundings[position], self.gradients[0][position]
+        assert gradient is not None
+        if rounding is None:
+            return np.asarray(gradient == 0).ravel()
+        sizes = np.abs(gradient)
+        all_of_it = sizes.max(initial=0.0) <= 32 * rounding.max(initial=0.0)
+        return np.asarray((sizes <= 32 * rounding) | all_of_it).ravel()
+
+    def least_error(self, position: int) -> float:
+        """Return the smallest error that could be seen in y, along any direction of an array."""
+        line = self.line(position, 0, np.zeros(()))
+        return MARGIN * SAFETY * 4 * line.rounding

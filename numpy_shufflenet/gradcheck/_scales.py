@@ -4,6 +4,8 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
+FAR = 16  # times smaller than what is usual in its array: an entry with a scale of its own
+
 
 def scales(array: Array) -> Array:
     """Return how far each entry moves at t = 1: its size, but not less than what is usual here.
@@ -17,6 +19,12 @@ def scales(array: Array) -> Array:
     visible = np.cbrt(np.finfo(array.dtype).eps) * sizes
     around_centre = np.maximum(_at_least_usual(distances), visible)
     return np.minimum(_at_least_usual(sizes), around_centre if distances.any() else np.inf)
+
+
+def own_scales(array: Array, usual: Array) -> Array:
+    """Return scales in which entries that are small among large ones move by their own size."""
+    sizes = np.abs(array).astype(np.float64)
+    return np.where((sizes > 0) & (sizes < usual / FAR), sizes, usual)
 
 
 def _at_least_usual(sizes: Array) -> Array:

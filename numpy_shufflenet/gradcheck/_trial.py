@@ -16,6 +16,10 @@ class WrongGradientError(Exception):
     """The backward gives something that is no gradient of these arrays; its text says what."""
 
 
+class ChangedShapeError(Exception):
+    """f gives y of another shape than before, for arrays of the same shapes."""
+
+
 class Trial:
     """f and vjp at one point.
 
@@ -51,6 +55,12 @@ class Trial:
         self._scales: dict[int, Array] = {}
         self.evaluations = 0
         self.written: set[str] = set()  # names of arguments that f or vjp wrote to
+        for name, array in zip(self.names, self.arrays, strict=True):
+            if is_floating(array) and not np.isfinite(array).all():
+                index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+                raise ValueError(
+                    f"{name} has {array[index]} at {index}; a gradient needs a finite point"
+                )
         copies = self._copies(self.arrays)
         y = f(*copies)
         self.evaluations += 1
@@ -87,7 +97,7 @@ class Trial:
         parts = [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
         shapes = [part.shape for part in parts]
         if shapes != [part.shape for part in self.outputs]:
-            raise ValueError(
+            raise ChangedShapeError(
                 f"f gives shapes {shapes}, but gave {[p.shape for p in self.outputs]} before"
             )
         self.choices = self._read_pattern(copies)
@@ -178,7 +188,15 @@ class Trial:
 def _convert(array: Any, dtype: np.dtype[Any]) -> Any:
     if array is None:
         return None
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"an array is no array of numbers: {array!r:.60}") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"an array has dtype {array.dtype}: {array!r:.60}; give floating-point numbers, or "
+            "integers for labels and indices"
+        )
     if not np.issubdtype(array.dtype, np.floating):
         return array.copy(order="K")
     return array.astype(dtype, order="K")

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.gradcheck._budget import Budget
 from numpy_shufflenet.gradcheck._judge import DIFFERENCES, Judge, precision_of
 from numpy_shufflenet.gradcheck._scales import signed
 from numpy_shufflenet.gradcheck._sides import SIDE_CHECKS, Sides
-from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
+from numpy_shufflenet.gradcheck._trial import ChangedShapeError, Trial, WrongGradientError
 from numpy_shufflenet.gradcheck.report import ArrayReport
 from numpy_shufflenet.gradcheck.verdict import Verdict
 
@@ -44,6 +45,8 @@ def check(
     tolerance: float | None = None,
     seed: int = 0,
     rng: np.random.Generator | None = None,
+    max_evaluations: int = 20_000,
+    max_seconds: float = 60.0,
 ) -> Verdict:
     """Compare the gradients of any function of arrays with differences.
 
@@ -91,6 +94,10 @@ def check(
         Of cotangents and directions.
     rng : numpy.random.Generator, optional
         Used instead of `seed`.
+    max_evaluations : int
+        Of f: no further entries are looked at above it. The verdict says which were not.
+    max_seconds : float
+        Likewise. After five seconds a terminal shows how far the check is.
 
     Returns
     -------
@@ -123,11 +130,16 @@ def check(
     dys = [_cotangent(trial, generator) if given is None else given for _ in range(directions)]
     verdict.trial, verdict.dys = trial, dys
     sides = Sides(trial, dys, precision_of(kind, tolerance), skip, keeps_dtype=keeps_dtype)
-    judge = Judge(trial, dys, sides.gradients, sides.precision, generator, method)
+    budget = Budget(trial, max_evaluations, max_seconds)
+    judge = Judge(trial, dys, sides.gradients, sides.precision, generator, method, budget)
     try:
         _judge_all(judge, sides, verdict, per_entry)
     except WrongGradientError as error:
         verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
+    except ChangedShapeError as error:
+        verdict.status, verdict.reason = "nondeterministic", str(error)
+    finally:
+        budget.close()
     if sides.writes() and verdict.status in ("pass", "kink", "imprecise"):
         verdict.status, verdict.reason = "fail", sides.writes()
     if kind == np.float32 and verdict.arrays:
@@ -147,6 +159,7 @@ def _judge_all(judge: Judge, sides: Sides, verdict: Verdict, per_entry: bool) ->
     if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
         return
+    chosen = []
     for i in trial.differentiable:
         name = trial.names[i]
         if sides.gradients[0][i] is None:
@@ -154,9 +167,10 @@ def _judge_all(judge: Judge, sides: Sides, verdict: Verdict, per_entry: bool) ->
         elif trial.arrays[i].size == 0:
             verdict.notes.append(f"{name} is empty: there is nothing to compare")
         else:
-            report = judge.array(i, per_entry)
-            verdict.arrays.append(report)
-            verdict.notes += _notes(report, judge.method)
+            chosen.append(i)
+    for report in judge.arrays(chosen, per_entry):
+        verdict.arrays.append(report)
+        verdict.notes += _notes(report, judge.method)
     _conclude(verdict)
     if verdict.status == "pass" and not sides.writes() and (problem := sides.problem()):
         verdict.status, verdict.reason = "fail", problem
@@ -173,8 +187,19 @@ def _notes(report: ArrayReport, method: str) -> list[str]:
         notes.append(f"y is not holomorphic in {report.name} here: differences were used")
     if method == "adjoint" and report.method != "adjoint identity":
         notes.append(f"y is not linear in {report.name}: differences were used")
-    if report.status == "fail" and not report.entries:
+    if report.note:
+        notes.append(report.note)
+    if report.status == "fail" and not report.entries and report.worst is None:
         notes.append(f"entries of {report.name} were not compared one by one, as others were")
+    if report.skipped:
+        notes.append(
+            f"{report.skipped} of {report.seen.size if report.seen is not None else 0} entries of "
+            f"{report.name} were not looked at one by one: the budget was spent"
+        )
+    if report.status == "pass" and (unseen := report.unseen):
+        named = ", ".join(f"{report.name}[{', '.join(map(str, i))}]" for i in unseen[:5])
+        more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+        notes.append(f"not seen, as the noise of y or larger entries hide them: {named}{more}")
     return notes
 
 
@@ -191,7 +216,23 @@ def _conclude(verdict: Verdict) -> None:
         verdict.reason = f"{kinks} of {entries} entries lie on kinks; at most 5 % may"
     elif "imprecise" in found:
         verdict.status = "imprecise"
-        verdict.reason = f"differences are good to {verdict.precision:.0e} only; y is too noisy"
+        verdict.reason = "; ".join(
+            _imprecise(report) for report in verdict.arrays if report.status == "imprecise"
+        )
+    elif not verdict.arrays or verdict.trial is not None and verdict.trial.y.size == 0:
+        verdict.status, verdict.reason = "imprecise", "nothing to check: y or every array is empty"
+
+
+def _imprecise(report: ArrayReport) -> str:
+    assert report.seen is not None
+    unseen, reach = len(report.unseen), report.reachable
+    reachable = f"only errors above {reach:.0e} of an entry" if reach < 1 else "no errors"
+    return (
+        f"{unseen} of {report.seen.size} entries of {report.name} are not seen: beside the noise "
+        f"of y, {reachable} would be. Subtract a constant offset from y, compute it in float64, "
+        "rescale the arrays so that their gradients are alike, check the outputs one by one, or "
+        "move away from where y is saturated"
+    )
 
 
 def _working_dtype(arrays: Sequence[Any], dtype: Any) -> np.dtype[Any]:

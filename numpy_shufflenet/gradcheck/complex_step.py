@@ -23,7 +23,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._trial import Trial, is_floating
-from numpy_shufflenet.gradcheck.differences import Line, Slope
+from numpy_shufflenet.gradcheck.differences import Line, Slope, norm
 
 TINY = 2.0**-100
 LEVEL = 8  # of the real differences that it is compared with: h = 2^-8 and its halves
@@ -79,10 +79,13 @@ class ComplexStep:
         y = self._moved(step * direction)
         terms = np.full(dy.shape, np.nan) if y is None else dy * y.imag / step
         eps = float(np.finfo(np.float64).eps)
-        # Where everything cancels, rounding of y's own size is left.
-        size = np.square(terms).sum() + np.square(dy * self._trial.y).sum()
-        error = ROUNDINGS * eps * float(np.sqrt(size))
-        return Slope(float(terms.sum()), error, 0.0, step, error, method="complex step")
+        # Where everything cancels, rounding of y's own size is left; but not where y, as an
+        # imaginary part of exactly 0 tells, doesn't depend on what moves.
+        sizes = np.where(terms == 0, 0.0, dy * self._trial.y)
+        error = ROUNDINGS * eps * float(np.hypot(norm(terms), norm(sizes)))
+        return Slope(
+            float(terms.sum()), error, 0.0, step, error, method="complex step", smooth=error
+        )
 
     def _moved(self, step: Array) -> Array | None:
         """Return y at x + i step as one complex vector, or None if f can't take it."""

@@ -142,7 +142,7 @@ class _Maps:
         return np.asarray(gradient, np.float64)
 
     def know_numeric(self, i: int, numeric: Array | None) -> None:
-        if numeric is not None:
+        if numeric is not None and np.isfinite(numeric).all():
             self._numeric[i] = numeric
 
     def knows(self, i: int) -> bool:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from numpy_shufflenet._typing import Array
 
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
@@ -59,7 +61,17 @@ class ArrayReport:
     difference : float
         Largest |analytic - numeric|, relative to the size of what was compared.
     precision : float
-        Largest estimated relative error of the numeric side.
+        What is claimed: in every entry that was seen, an error of this share of it would have
+        been. For an entry of 0, this share of the size of y's slopes.
+    seen : array of bool or None
+        Of the array's shape: the entries counted as checked.
+    visible : array or None
+        Of the array's shape: the smallest error of each entry that would have been seen.
+    reachable : float
+        The precision at which at least 95 % of the entries could be seen.
+    skipped : int
+        Entries that were not looked at, one by one, for want of budget.
+    note : str
     analytic, numeric, error : array or None
         Of the array's shape, NaN where not compared; None where directions settled it.
     method : str
@@ -76,7 +88,21 @@ class ArrayReport:
     worst: Entry | None = None
     difference: float = 0.0
     precision: float = 0.0
+    seen: Array | None = None
+    visible: Array | None = None
+    reachable: float = 0.0
+    skipped: int = 0
+    note: str = ""
     analytic: Array | None = None
     numeric: Array | None = None
     error: Array | None = None
     method: str = ""
+
+    @property
+    def unseen(self) -> list[tuple[int, ...]]:
+        """Entries that are not on kinks and whose errors would not have been seen."""
+        if self.seen is None:
+            return []
+        kinks = {kink.index for kink in self.kinks}
+        found = (tuple(int(i) for i in index) for index in np.argwhere(~self.seen))
+        return [index for index in found if index not in kinks]

@@ -84,8 +84,15 @@ class Verdict:
 
     @property
     def precision(self) -> float:
-        """The relative error that differences could reach: no wrong gradient below it is seen."""
+        """What is claimed: an error of this share of any entry that was seen would show."""
         return max((report.precision for report in self.arrays), default=0.0)
+
+    @property
+    def share(self) -> float:
+        """The share of all entries that were seen, at `precision`; kinks are not."""
+        seen = [report.seen for report in self.arrays if report.seen is not None]
+        size = sum(array.size for array in seen)
+        return sum(int(array.sum()) for array in seen) / size if size else 0.0
 
     def raise_if_failed(self) -> None:
         """Raise AssertionError, with the whole verdict as its text, unless the status is pass."""
@@ -188,5 +195,12 @@ def _line(report: ArrayReport) -> str:
         compared += f" by {report.method}"
     return (
         f"{report.name} {report.shape}: {report.status}, {compared}, "
-        f"largest difference {report.difference:.1e}, precision {report.precision:.1e}"
+        f"largest difference {report.difference:.1e}{_claim(report)}"
     )
+
+
+def _claim(report: ArrayReport) -> str:
+    if report.seen is None or not report.seen.any() or report.status == "fail":
+        return ""
+    share = f"{100 * report.seen.mean():.3g} % of entries"
+    return f"; an error above {report.precision:.1e} would be seen in {share}"

@@ -1,0 +1,39 @@
+"""Which entries on kinks belong together: those whose outputs' slopes jump for one another."""
+
+from collections.abc import Sequence
+
+from numpy_shufflenet._typing import Array
+
+
+def tied(entries: Sequence[int], outputs: Sequence[Sequence[int]], values: Array) -> list[list[int]]:
+    """Return groups of two or more entries, flat, that make the same outputs jump.
+
+    Entries of a group that are equal (a tie of a maximum) are a group of their own, too.
+
+    Parameters
+    ----------
+    entries : sequence of int
+    outputs : sequence of sequence of int
+        Those that jump when an entry moves.
+    values : array
+        Of all entries of the array.
+    """
+    root: dict[int, int] = {}
+
+    def find(output: int) -> int:
+        while root.setdefault(output, output) != output:
+            root[output] = root[root[output]]
+            output = root[output]
+        return output
+
+    for jumping in outputs:
+        for other in jumping[1:]:
+            root[find(other)] = find(jumping[0])
+    groups: dict[object, list[int]] = {}
+    for entry, jumping in zip(entries, outputs, strict=True):
+        if jumping:
+            whole = find(jumping[0])
+            groups.setdefault(whole, []).append(entry)
+            groups.setdefault((whole, float(values.ravel()[entry])), []).append(entry)
+    unique = {tuple(group) for group in groups.values() if len(group) > 1}
+    return [list(group) for group in sorted(unique, key=len)]
