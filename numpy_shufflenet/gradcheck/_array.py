@@ -298,14 +298,18 @@ class ArrayCheck:
     def _zeros(self, left: Array) -> None:
         """Confirm gradients of 0, all at once; one by one where that fails."""
         parts = [left]
+        cancels = len(left) == self.array.size  # all of the gradient
         while parts:
             flat = parts.pop()
             if not self.judge.budget.left():
                 return
             tried, line = self._group(flat)
             small = self.claims.absolute[flat] * self.own.ravel()[flat]
-            # Not below what the smallest numbers can tell.
-            enough = max(ZERO * self.judge.moves, 1e8 * self.judge.precision.least)
+            # A backward that leaves rounding of terms that cancel shows that there are terms; else
+            # y must have shown that it can move. Below the smallest numbers nothing can be told.
+            usual = self.judge.natural if self.gradient.any() else 0.0
+            usual = max(usual * cancels, self.judge.moves)
+            enough = max(ZERO * usual, 1e8 * self.judge.precision.least)
             still = tried.slope.method == "complex step" or line.still
             if tried.outcome == "agrees" and still and (small <= enough).all():
                 self._seen_as_zero[flat] = True
