@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be missed
 LOCATED = 2000  # evaluations to look for the wrong entries of a gradient that is known to be wrong
 UNSEEN = 0.05  # of an array's entries, at most, may not be seen in a pass
-ZERO = 1e-6  # of what y does: a slope below that is 0
+ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
+SMALL = 1e-4  # of what y does along directions: noise below that lets a slope of 0 be seen
 ROUNDS = 6  # of directions among what is left
 
 
@@ -65,7 +66,8 @@ class ArrayCheck:
         for number in range(len(judge.dys)):
             signs = signed(judge.rng, self.array.shape)
             tried = self._direction(number, self.scales * signs)
-            if tried.outcome != "agrees" and (self.own != self.scales).any():
+            certain = tried.outcome == "wrong" and not tried.slope.detectors
+            if tried.outcome != "agrees" and not certain and (self.own != self.scales).any():
                 # Steps of their own size keep small entries on their side of a kink or pole.
                 second = self._direction(number, self.own * signs)
                 tried = second if second.outcome == "agrees" else tried
@@ -138,7 +140,7 @@ class ArrayCheck:
         report.difference = 0.0
         order = list(range(size))
         if located and size * (1 if judge.complex is not None else 8) > room:
-            first = self._bisect()
+            first = self._bisect(np.arange(size))
             order = [first, *(i for i in order if i != first)]
         for n, flat in enumerate(order):
             if not judge.budget.left() or judge.trial.evaluations - start > room:
@@ -148,9 +150,8 @@ class ArrayCheck:
         if located:
             judge.located += judge.trial.evaluations - start
 
-    def _bisect(self) -> int:
+    def _bisect(self, left: Array) -> int:
         """Return an entry that is wrong, by directions of half of what is left."""
-        left = np.arange(self.array.size)
         while len(left) > 1 and self.judge.budget.left():
             half = left[: len(left) // 2]
             tried, _ = self._group(half)
@@ -265,6 +266,9 @@ class ArrayCheck:
             if not len(left) or not judge.budget.left():
                 return
             tried, _ = self._group(left, float(parts[left].min()))
+            if tried.outcome == "wrong" and not tried.slope.detectors:
+                self._locate(left)
+                return
             if tried.outcome != "agrees":
                 break
             before, left = len(left), left[self.claims.relative[left] > limit]
@@ -279,6 +283,14 @@ class ArrayCheck:
                 return
             if self._alone(int(flat)):
                 return
+
+    def _locate(self, wrong: Array) -> None:
+        """Fail, and name an entry of a part that is wrong as a whole."""
+        report = self.report
+        report.status = "fail"
+        self._alone(self._bisect(wrong))
+        if report.worst is None:
+            report.note = f"{len(wrong)} small entries of {report.name} disagree together"
 
     def _alone(self, flat: int) -> bool:
         """Measure one entry; return whether it is wrong."""
@@ -297,6 +309,8 @@ class ArrayCheck:
 
     def _zeros(self, left: Array) -> None:
         """Confirm gradients of 0, all at once; one by one where that fails."""
+        if not self.judge.all_live(self._group(left)[1]):
+            return
         parts = [left]
         cancels = len(left) == self.array.size  # all of the gradient
         while parts:
@@ -309,7 +323,7 @@ class ArrayCheck:
             # y must have shown that it can move. Below the smallest numbers nothing can be told.
             usual = self.judge.natural if self.gradient.any() else 0.0
             usual = max(usual * cancels, self.judge.moves)
-            enough = max(ZERO * usual, 1e8 * self.judge.precision.least)
+            enough = max(SMALL * usual, 1e8 * self.judge.precision.least)
             still = tried.slope.method == "complex step" or line.still
             if tried.outcome == "agrees" and still and (small <= enough).all():
                 self._seen_as_zero[flat] = True
@@ -331,7 +345,7 @@ class ArrayCheck:
         usual = self.judge.moves or 1.0
         zero = seen & (relative > limit)
         relative[zero] = claims.absolute[zero] * self.own.ravel()[zero] / usual
-        report.seen, report.visible = seen.reshape(shape), claims.absolute.reshape(shape)
+        report.seen, report.visible = seen.reshape(shape), relative.reshape(shape)
         report.precision = float(relative[seen].max(initial=0.0))
         report.reachable = float(np.quantile(relative, 1 - UNSEEN, method="higher"))
         unseen = int(seen.size - seen.sum() - len(self._kinks))

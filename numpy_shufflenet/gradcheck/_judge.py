@@ -12,8 +12,8 @@ seen if the noise of y is little beside what y does along directions, and if y d
 entry by more than that.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck._array import MARGIN, ZERO, ArrayCheck
 from numpy_shufflenet.gradcheck._budget import Budget
+from numpy_shufflenet.gradcheck._grain import Grain
 from numpy_shufflenet.gradcheck._trial import Trial
 from numpy_shufflenet.gradcheck.complex_step import ComplexStep
 from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope, measured_noise, norm
@@ -96,6 +97,7 @@ class Tried(NamedTuple):
     analytic: float  # in the measure of the slope
     size: float
     allowed: float
+    bound: float  # like `allowed`, but at a kink anything between both slopes is
 
 
 class Judge:
@@ -174,9 +176,9 @@ class Judge:
         tried = self._compared(position, number, direction, line, (analytic, size), weakest)
         if tried.outcome == "wrong":
             # The backward has rounding of its own; where all cancels, it is all there is.
-            room = tried.allowed + self._backward_rounding(position, direction)
-            if abs(analytic - tried.slope.value) <= room:
-                return tried._replace(outcome="agrees", allowed=room)
+            rounding = self._backward_rounding(position, direction)
+            if abs(analytic - tried.slope.value) <= tried.bound + rounding:
+                return tried._replace(outcome="agrees", allowed=tried.allowed + rounding)
         return tried
 
     def _compared(
@@ -197,11 +199,14 @@ class Judge:
             line = self.line(position, number, direction)
         elif self.method in ("auto", "adjoint"):
             affine = line.affine(again=position in self._affine)
-            if affine is not None:
+            if affine is not None and self._noise.get(position) is None:
                 self._affine.add(position)
                 tried = self._judged(affine, analytic, size, number)
                 return self._quieter(tried, line, position, number, direction, weakest)
         tried = self._searched(line, analytic, size, number, patient)
+        if tried.outcome == "wrong" and not self._live.any() and not line.moved.any():
+            # Nothing ever moves y by a bit: a constant, or one that hides all else.
+            return tried._replace(outcome="imprecise")
         return self._quieter(tried, line, position, number, direction, weakest)
 
     def _searched(
@@ -220,6 +225,9 @@ class Judge:
         if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
             again = find_slope(line, level, precise, patient=patient, smaller=2)
             tried = self._judged(again, analytic, size, number)
+        if tried.outcome in ("wrong", "imprecise") and line.breaks:
+            slope = replace(tried.slope, kink=True, detectors=("slopes",))
+            return tried._replace(outcome="kink", slope=slope)
         return tried
 
     def _quieter(
@@ -257,17 +265,36 @@ class Judge:
         line = self.line(position, number, direction)
         if position in self._noise or position in self._affine:
             return line
-        if self.method in ("auto", "adjoint") and line.affine() is not None:
-            return line
-        self._noise[position] = measured_noise(
-            lambda t: self._change(position, number, quiet, t), self.precision.spacing
-        )
+        grain = Grain(self.trial.y)
+
+        def change(direction: Array, t: float) -> tuple[Array, bool]:
+            found = self._change(position, number, direction, t)
+            grain.add(self.trial.last)
+            return found
+
+        if self.method in ("auto", "adjoint"):
+            line = self.line(position, number, direction, lambda t: change(direction, t))
+            if line.affine() is not None and not grain.coarse(self.precision.eps).any():
+                return line
+        noise = measured_noise(lambda t: change(quiet, t), self.precision.spacing)
+        steps = np.abs(self.dys[number]) * grain.coarse(self.precision.eps)
+        if noise is None and steps.any():
+            noise = np.zeros(len(steps) + 1)
+        if noise is not None:
+            noise = np.maximum(noise, np.append(steps, norm(steps)))
+        self._noise[position] = noise
         return self.line(position, number, direction)
 
-    def line(self, position: int, number: int, direction: Array) -> Line:
+    def line(
+        self,
+        position: int,
+        number: int,
+        direction: Array,
+        change: Callable[[float], tuple[Array, bool]] | None = None,
+    ) -> Line:
         """Return the line along a direction."""
         return Line(
-            lambda t: self._change(position, number, direction, t),
+            change or (lambda t: self._change(position, number, direction, t)),
             np.abs(self.dys[number] * self.trial.y),
             self.precision.eps,
             DIFFERENCES[self.method],
@@ -288,6 +315,15 @@ class Judge:
                 return np.full(dy.shape, np.nan), False
             return dy * (y - trial.y), trial.same_choices()
 
+    def all_live(self, line: Line) -> bool:
+        """Whether every output moves with something; one that never does may hide a slope."""
+        if self.complex is not None:
+            return True
+        _ = line.moved  # the largest step, too
+        live, _ = line.movement(0.0)
+        large = self.dys[0] * self.trial.y != 0
+        return bool((self._live | live)[large].all())
+
     def note_moves(self, line: Line, slope: Slope) -> None:
         """Remember which outputs move, and how far, along a direction of all entries."""
         live, moves = line.movement(slope.step)
@@ -297,12 +333,12 @@ class Judge:
     def _judged(self, slope: Slope, analytic: float, size: float, number: int) -> Tried:
         tolerance = self.precision.tolerance * max(abs(analytic), abs(slope.value), size)
         allowed = tolerance + SAFETY * slope.error
-        smooth = tolerance + SAFETY * slope.smooth
+        bound = tolerance + SAFETY * slope.smooth + BESIDE * slope.jump
         reference = max(abs(analytic), abs(slope.value), size)
         outcome: Outcome = "agrees"
         if not np.isfinite(slope.value) or not np.isfinite(slope.error):
             outcome = "imprecise"
-        elif not abs(analytic - slope.value) <= smooth + BESIDE * slope.jump:
+        elif not abs(analytic - slope.value) <= bound:
             outcome = "wrong" if self._proves(slope, number) else "imprecise"
             # Where f chooses differently on both sides, no step tells what the slope is at 0.
             if "winners" in slope.detectors and slope.jump == 0:
@@ -312,7 +348,7 @@ class Judge:
                 outcome = "kink"
             elif abs(analytic - slope.value) > allowed or slope.jump:
                 outcome = "imprecise"
-        return Tried(outcome, slope, analytic, size, allowed)
+        return Tried(outcome, slope, analytic, size, allowed, bound)
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""

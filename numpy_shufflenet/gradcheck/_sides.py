@@ -106,6 +106,12 @@ class Sides:
             self._floors[i] = natural / (float(np.median(self.trial.scales(i))) or 1.0)
         return self._floors[i]
 
+    def _eps_of(self, gradient: Array) -> float:
+        """Return eps of the dtype that a gradient was computed in: float32, if all fit into it."""
+        with np.errstate(all="ignore"):
+            single = gradient.any() and (gradient == gradient.astype(np.float32)).all()
+        return float(np.finfo(np.float32).eps) if single else self.precision.eps
+
     def _dtype(self) -> str:
         for part in self.trial.outputs:
             if self.keeps_dtype and part.dtype != self.trial.dtype:
@@ -123,7 +129,8 @@ class Sides:
             if one is None or other is None or mixed is None:
                 continue
             terms = float(np.abs(one).max(initial=0.0) + np.abs(other).max(initial=0.0))
-            allowed = ROUNDINGS * self.precision.eps * max(terms, self._floor(i))
+            eps = self._eps_of(one)
+            allowed = ROUNDINGS * eps * max(terms, self._floor(i))
             if not np.allclose(mixed, 2 * one - 3 * other, rtol=0, atol=allowed):
                 return f"the gradient of {name} is not linear in dy"
         return ""
@@ -149,7 +156,8 @@ class Sides:
             gradient = found[i]
             assert gradient is not None
             size = max(float(np.abs(gradient).max(initial=0.0)), self._floor(i))
-            if np.abs(gradient[others]).max(initial=0.0) > ROUNDINGS * self.precision.eps * size:
+            eps = self._eps_of(gradient)
+            if np.abs(gradient[others]).max(initial=0.0) > ROUNDINGS * eps * size:
                 name = trial.names[i]
                 return (
                     f"rows of y depend on their own row of {name} only, but the gradient of "

@@ -75,7 +75,7 @@ class Trial:
                 )
             if not np.isfinite(part).all():
                 raise ValueError("f gives NaN or infinity at these arrays; there is no gradient")
-        self.y = _flatten(self.outputs)
+        self.y = self.last = _flatten(self.outputs)
 
     @property
     def differentiable(self) -> list[int]:
@@ -102,7 +102,8 @@ class Trial:
             )
         self.choices = self._read_pattern(copies)
         self._watch(arrays, copies)
-        return _flatten(parts)
+        self.last = _flatten(parts)
+        return self.last
 
     def same_choices(self) -> bool:
         """Whether f chose in the last evaluation (masks, winners) as at the point itself."""

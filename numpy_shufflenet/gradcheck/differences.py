@@ -36,6 +36,7 @@ MUCH = 100  # times the rounding that y must have
 AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 KINK = 1e-6  # a jump that is a smaller part of the slope is none
+BREAK = 1e-4  # of y: a jump of y itself that is smaller is none
 POINTS = 10  # from which noise is measured
 ROUNDING = 4  # times the standard deviation of noise
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
@@ -164,6 +165,22 @@ class Line:
             return True
         odd, _ = self._halves[min(self._halves)]
         return bool(abs(odd.sum()) * 2.0 ** -min(self._halves) <= self.rounding)
+
+    @property
+    def breaks(self) -> bool:
+        """Whether y itself jumps at 0: on one side it is as far away at any of the small steps."""
+        levels = sorted(level for level in self._halves if level >= 10)[-4:]
+        if len(levels) < 4:
+            return False
+        odd, even = (np.array([self._halves[k][i] for k in levels]) for i in (0, 1))
+        h = 2.0 ** -np.array(levels, float)[:, None]
+        with np.errstate(all="ignore"):
+            for side in (h * (even / 2 + odd), h * (even / 2 - odd)):
+                least, largest = np.abs(side).min(axis=0), np.abs(side).max(axis=0)
+                enough = BREAK * norm(self._magnitude) + 2 * self._noise
+                if ((least > enough) & (largest < 1.01 * least)).any():
+                    return True
+        return False
 
     def quieten(self, outputs: Array) -> None:
         """Take these outputs as independent of what moves along the line: they have no noise."""

@@ -66,7 +66,8 @@ class ArrayReport:
     seen : array of bool or None
         Of the array's shape: the entries counted as checked.
     visible : array or None
-        Of the array's shape: the smallest error of each entry that would have been seen.
+        Of the array's shape: the smallest error of each entry that would have been seen, relative
+        to the entry (of one that is 0, to the size of y's slopes).
     reachable : float
         The precision at which at least 95 % of the entries could be seen.
     skipped : int
