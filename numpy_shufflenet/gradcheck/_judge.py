@@ -204,9 +204,6 @@ class Judge:
                 tried = self._judged(affine, analytic, size, number)
                 return self._quieter(tried, line, position, number, direction, weakest)
         tried = self._searched(line, analytic, size, number, patient)
-        if tried.outcome == "wrong" and not self._live.any() and not line.moved.any():
-            # Nothing ever moves y by a bit: a constant, or one that hides all else.
-            return tried._replace(outcome="imprecise")
         return self._quieter(tried, line, position, number, direction, weakest)
 
     def _searched(
@@ -352,6 +349,8 @@ class Judge:
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
+        if slope.value == 0 and self.moves == 0:
+            return False  # y never moves: it is constant, or too coarse
         natural = norm(self.dys[number] * self.trial.y)
         return slope.smooth <= max(BLAME * abs(slope.value), ZERO * natural)
 
