@@ -94,6 +94,9 @@ class ArrayCheck:
         if judge.method == "complex" and judge.complex is None:
             judge.probe(self.position, number, direction, line)
         tried = judge.measure(self.position, number, direction, line)
+        if judge.complex is None and tried.outcome != "agrees" and judge.coarser(self.position):
+            line = judge.new_line(self.position, number, direction, quiet)
+            tried = judge.measure(self.position, number, direction, line)
         judge.note_moves(line, tried.slope)
         if tried.outcome == "agrees":
             gradient = judge.gradients[number][self.position]
@@ -165,7 +168,7 @@ class ArrayCheck:
         direction = direction.reshape(self.array.shape)
         line = self.judge.line(self.position, 0, direction)
         tried = self.judge.measure(self.position, 0, direction, line, weakest=weakest)
-        if tried.outcome == "agrees":
+        if tried.outcome == "agrees" and not tried.slope.detectors:
             self.claims.take(tried.allowed, direction, self.gradient)
         return tried, line
 

@@ -13,34 +13,40 @@ ENOUGH = 4  # values
 
 
 class Grain:
-    """Collects values of y at random places.
+    """Looks at values of y at random places.
 
     Parameters
     ----------
     y : array
         Flat; at the point itself.
+    eps : float
+        Of the dtype of y.
     """
 
-    def __init__(self, y: Array) -> None:
-        self._seen: list[Array] = [y]
+    def __init__(self, y: Array, eps: float) -> None:
+        self._y = y
+        self._bits = int(-np.log2(eps)) + 1
+        self._rough, self._moved = np.zeros(y.size, int), np.zeros(y.size, int)
+        self._coarse = np.ones(y.size, bool)  # so far
+        self._step = np.full(y.size, np.inf)
+        self.add(y)
 
     def add(self, y: Array) -> None:
         """Take in y at another place."""
-        self._seen.append(y)
+        if not self._coarse.any() or not np.isfinite(y).all():
+            return
+        mantissa, exponent = np.frexp(y)
+        whole = np.ldexp(np.abs(mantissa), self._bits).astype(np.int64)
+        last = whole & -whole  # the last bit that isn't 0
+        self._rough += last >= 2**BITS
+        self._moved += y != self._y
+        self._coarse &= (last >= 2**BITS) | (y == 0)
+        steps = np.ldexp(last.astype(np.float64), exponent - self._bits)
+        self._step = np.where(y == 0, self._step, np.minimum(self._step, steps))
 
-    def coarse(self, eps: float) -> Array:
+    def steps(self) -> Array:
         """Return the steps in which each output moves, 0 where these are its own rounding."""
-        values = np.array([y for y in self._seen if np.isfinite(y).all()])
-        if len(values) <= ENOUGH:
-            return np.zeros(len(self._seen[0]))
-        bits = int(-np.log2(eps)) + 1
-        mantissa, exponent = np.frexp(values)
-        whole = np.ldexp(np.abs(mantissa), bits).astype(np.int64)
-        steps = np.ldexp((whole & -whole).astype(np.float64), exponent - bits)
-        rough = (steps >= np.ldexp(2.0**BITS, exponent - bits)) & (values != 0)
-        moved = (values[1:] != values[0]).sum(axis=0) >= ENOUGH
-        all_rough = (rough | (values == 0)).all(axis=0) & (np.count_nonzero(rough, axis=0) >= ENOUGH)
-        found = np.where(all_rough & moved, np.where(values == 0, np.inf, steps).min(axis=0), 0.0)
+        sure = self._coarse & (self._rough >= ENOUGH) & (self._moved >= ENOUGH)
+        found = np.where(sure, self._step, 0.0)
         # What didn't move at all may move in steps as large.
-        unmoved = (values == values[0]).all(axis=0)
-        return np.asarray(np.where(unmoved, found.max(initial=0.0), found))
+        return np.asarray(np.where(self._moved == 0, found.max(initial=0.0), found))

@@ -30,7 +30,9 @@ from numpy_shufflenet.gradcheck.report import ArrayReport
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 ROUNDINGS = 1e3  # of y's size may the backward's rounding be
 BLAME = 0.1  # a slope that is less precise proves nothing wrong
-BESIDE = 0.625  # of a jump: how far from the mean a value between both slopes may be; half, and room
+BESIDE = (
+    0.625  # of a jump: how far from the mean a value between both slopes may be; half, and room
+)
 
 # method of `check` -> how differences are taken
 DIFFERENCES = {
@@ -140,8 +142,11 @@ class Judge:
         self.moves = 0.0  # what y does along directions
         self._affine: set[int] = set()  # arrays in which y proved linear along a direction
         self._noise: dict[int, Array | None] = {}  # of y, where an array moves
+        self._grains: dict[int, Grain] = {}
         self.complex: ComplexStep | None = None  # of the array at work, once f proved holomorphic
-        self.natural = norm(dys[0] * trial.y)  # the slope if x changed by its own size, by and large
+        self.natural = norm(
+            dys[0] * trial.y
+        )  # the slope if x changed by its own size, by and large
         self._roundings: list[Array | None] | None = None
 
     def arrays(self, positions: Sequence[int], per_entry: bool) -> list[ArrayReport]:
@@ -259,28 +264,36 @@ class Judge:
 
     def new_line(self, position: int, number: int, direction: Array, quiet: Array) -> Line:
         """Return a line along a direction of all entries; measure along `quiet` how noisy y is."""
-        line = self.line(position, number, direction)
-        if position in self._noise or position in self._affine:
-            return line
-        grain = Grain(self.trial.y)
+        grain = self._grains.setdefault(position, Grain(self.trial.y, self.precision.eps))
 
         def change(direction: Array, t: float) -> tuple[Array, bool]:
             found = self._change(position, number, direction, t)
             grain.add(self.trial.last)
             return found
 
-        if self.method in ("auto", "adjoint"):
-            line = self.line(position, number, direction, lambda t: change(direction, t))
-            if line.affine() is not None and not grain.coarse(self.precision.eps).any():
-                return line
-        noise = measured_noise(lambda t: change(quiet, t), self.precision.spacing)
-        steps = np.abs(self.dys[number]) * grain.coarse(self.precision.eps)
-        if noise is None and steps.any():
-            noise = np.zeros(len(steps) + 1)
-        if noise is not None:
-            noise = np.maximum(noise, np.append(steps, norm(steps)))
-        self._noise[position] = noise
-        return self.line(position, number, direction)
+        line = self.line(position, number, direction, lambda t: change(direction, t))
+        if position in self._noise or position in self._affine:
+            return line
+        if (
+            self.method in ("auto", "adjoint")
+            and line.affine() is not None
+            and not grain.steps().any()
+        ):
+            return line
+        self._noise[position] = measured_noise(lambda t: change(quiet, t), self.precision.spacing)
+        self.coarser(position)
+        return self.line(position, number, direction, lambda t: change(direction, t))
+
+    def coarser(self, position: int) -> bool:
+        """Take the steps in which y moves as noise; return whether that makes it more."""
+        steps = np.abs(self.dys[0]) * self._grains[position].steps()
+        noise = self._noise.get(position)
+        before = np.zeros(len(steps) + 1) if noise is None else noise
+        more = np.maximum(before, np.append(steps, norm(steps)))
+        if (more == before).all():
+            return False
+        self._noise[position] = more
+        return True
 
     def line(
         self,
@@ -299,9 +312,7 @@ class Judge:
             self.precision.least,
         )
 
-    def _change(
-        self, position: int, number: int, direction: Array, t: float
-    ) -> tuple[Array, bool]:
+    def _change(self, position: int, number: int, direction: Array, t: float) -> tuple[Array, bool]:
         trial, dy = self.trial, self.dys[number]
         array = trial.arrays[position]
         with np.errstate(all="ignore"):

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from numpy_shufflenet._typing import Array
 
 
-def tied(entries: Sequence[int], outputs: Sequence[Sequence[int]], values: Array) -> list[list[int]]:
+def tied(
+    entries: Sequence[int], outputs: Sequence[Sequence[int]], values: Array
+) -> list[list[int]]:
     """Return groups of two or more entries, flat, that make the same outputs jump.
 
     Entries of a group that are equal (a tie of a maximum) are a group of their own, too.

@@ -213,7 +213,9 @@ class Line:
                 return None
         self.straight = True
         error = norm(noise)
-        return Slope(float(odd.sum()), error, 0.0, 1.0, error, method="adjoint identity", smooth=error)
+        return Slope(
+            float(odd.sum()), error, 0.0, 1.0, error, method="adjoint identity", smooth=error
+        )
 
     def _step_noise(self, odd: Array) -> Array:
         """What rounding leaves in each output at h = 1; in one near 0, what it leaves in others."""
