@@ -94,7 +94,7 @@ class ArrayCheck:
         if judge.method == "complex" and judge.complex is None:
             judge.probe(self.position, number, direction, line)
         tried = judge.measure(self.position, number, direction, line)
-        if judge.complex is None and tried.outcome != "agrees" and judge.coarser(self.position):
+        if judge.complex is None and judge.coarser(self.position):
             line = judge.new_line(self.position, number, direction, quiet)
             tried = judge.measure(self.position, number, direction, line)
         judge.note_moves(line, tried.slope)

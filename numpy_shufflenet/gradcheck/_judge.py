@@ -24,7 +24,7 @@ from numpy_shufflenet.gradcheck._budget import Budget
 from numpy_shufflenet.gradcheck._grain import Grain
 from numpy_shufflenet.gradcheck._trial import Trial
 from numpy_shufflenet.gradcheck.complex_step import ComplexStep
-from numpy_shufflenet.gradcheck.differences import Line, Slope, find_slope, measured_noise, norm
+from numpy_shufflenet.gradcheck.differences import NOISE, Line, Slope, find_slope, measured_noise, norm
 from numpy_shufflenet.gradcheck.report import ArrayReport
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
@@ -207,9 +207,20 @@ class Judge:
             if affine is not None and self._noise.get(position) is None:
                 self._affine.add(position)
                 tried = self._judged(affine, analytic, size, number)
+                tried = self._confirmed(tried, line)
                 return self._quieter(tried, line, position, number, direction, weakest)
         tried = self._searched(line, analytic, size, number, patient)
         return self._quieter(tried, line, position, number, direction, weakest)
+
+    def _confirmed(self, tried: Tried, line: Line) -> Tried:
+        """Before a straight line proves something wrong: small steps must find the same slope."""
+        if tried.outcome != "wrong":
+            return tried
+        small, large = line.slope(self.precision.first_level), tried.slope
+        room = SAFETY * (small.error + large.error)
+        if abs(small.value - large.value) <= room + 1e-6 * abs(large.value):
+            return tried
+        return tried._replace(outcome="imprecise")
 
     def _searched(
         self, line: Line, analytic: float, size: float, number: int, patient: bool
@@ -250,8 +261,9 @@ class Judge:
             return tried
         if MARGIN * tried.allowed <= self.precision.limit * weakest:
             return tried
-        idle = ~line.moved & self._live
-        if not idle.any():
+        moved = line.moved
+        idle = ~moved & self._live
+        if not idle.any() or not moved.any():
             return tried
         back = self.trial.pull_back(self.dys[number] * idle)[position]
         if back is None or (back * (direction != 0)).any():
@@ -259,7 +271,9 @@ class Judge:
         line.quieten(idle)
         affine = line.affine() if line.straight else None
         if affine is not None:
-            return self._judged(affine, tried.analytic, tried.size, number)
+            return self._confirmed(
+                self._judged(affine, tried.analytic, tried.size, number), line
+            )
         return self._searched(line, tried.analytic, tried.size, number, patient=True)
 
     def new_line(self, position: int, number: int, direction: Array, quiet: Array) -> Line:
@@ -280,7 +294,11 @@ class Judge:
             and not grain.steps().any()
         ):
             return line
-        self._noise[position] = measured_noise(lambda t: change(quiet, t), self.precision.spacing)
+        self._noise[position] = measured_noise(
+            lambda t: change(quiet, t),
+            self.precision.spacing,
+            NOISE * self.precision.eps * self.natural,
+        )
         self.coarser(position)
         return self.line(position, number, direction, lambda t: change(direction, t))
 

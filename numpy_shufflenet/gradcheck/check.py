@@ -219,7 +219,7 @@ def _conclude(verdict: Verdict) -> None:
         verdict.reason = "; ".join(
             _imprecise(report) for report in verdict.arrays if report.status == "imprecise"
         )
-    elif not verdict.arrays or verdict.trial is not None and verdict.trial.y.size == 0:
+    elif not verdict.arrays or (verdict.trial is not None and verdict.trial.y.size == 0):
         verdict.status, verdict.reason = "imprecise", "nothing to check: y or every array is empty"
 
 

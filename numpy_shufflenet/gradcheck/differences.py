@@ -37,6 +37,7 @@ AT_ONCE = 1e4  # an error that falls by more between two steps does so for no go
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 KINK = 1e-6  # a jump that is a smaller part of the slope is none
 BREAK = 1e-4  # of y: a jump of y itself that is smaller is none
+CLOSER = 2.0**-12
 POINTS = 10  # from which noise is measured
 ROUNDING = 4  # times the standard deviation of noise
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
@@ -160,7 +161,7 @@ class Line:
 
     @property
     def still(self) -> bool:
-        """Whether y keeps every bit at one of the steps, or no more than its noise at the largest."""
+        """Whether y keeps every bit at one step, or moves no more than its noise at the largest."""
         if any(not (odd.any() or even.any()) for odd, even in self._halves.values()):
             return True
         odd, _ = self._halves[min(self._halves)]
@@ -289,21 +290,37 @@ def norm(values: Array) -> float:
         return largest * float(np.sqrt(np.square(values / largest).sum()))
 
 
-def measured_noise(change: Callable[[float], tuple[Array, bool]], spacing: float) -> Array | None:
+def measured_noise(
+    change: Callable[[float], tuple[Array, bool]], spacing: float, usual: float
+) -> Array | None:
     """Return the standard deviation of the noise of each output, and last that of their sum.
 
     Third differences of ten points beside each other, on one side of 0, have next to nothing of a
     smooth function, and of noise the root of 20. Their median ignores a kink, which is in three
-    of seven.
+    of seven. Where that finds more than `usual`, it may be many kinks: points that are closer
+    tell, unless y keeps still between them and moves in steps.
 
     Source: More, Wild, Estimating computational noise, 2011.
     """
+    noise, _ = _third_differences(change, spacing)
+    if noise is None or noise[-1] > usual:
+        closer, moves = _third_differences(change, spacing * CLOSER)
+        if closer is not None and moves:
+            return closer if noise is None else np.minimum(noise, closer)
+    return noise
+
+
+def _third_differences(
+    change: Callable[[float], tuple[Array, bool]], spacing: float
+) -> tuple[Array | None, bool]:
+    """Return the noise, and whether y is different at each of the points."""
     points = [change(j * spacing)[0] for j in range(1, POINTS)]
     values = np.array([np.zeros_like(points[0]), *points])
+    moves = all((a != b).any() for a, b in pairwise(values))
     with np.errstate(all="ignore"):
         values = np.concatenate([values, values.sum(axis=1, keepdims=True)], axis=1)
         found = np.median(np.abs(np.diff(values, 3, axis=0)), axis=0) * 1.5 / np.sqrt(20)
-    return found if np.isfinite(found).all() else None
+    return (found if np.isfinite(found).all() else None), moves
 
 
 def _combine(weights: Sequence[float], odd: Sequence[Array]) -> Array:

@@ -94,8 +94,11 @@ def problems(seed):
         parts = np.abs(vjp(np.ones(f(x).shape), x) * x)
         for factor in FACTORS:
             wrong = check(f, times(vjp, index, factor), x, **options)
-            # Of 0 it is claimed that it is little beside y's slopes.
-            little = factor == 0 and parts[index] <= 1e-3 * np.linalg.norm(parts)
+            # Of 0 it is claimed that it is little beside y's slopes, or that y keeps every bit.
+            little = factor == 0 and (
+                parts[index] <= 1e-3 * np.linalg.norm(parts)
+                or np.array_equal(f(x * (1 + (np.arange(x.size) == index[0]) / 256)), f(x))
+            )
             seen = index not in wrong.arrays[0].unseen
             if wrong.status == "pass" and seen and not little and parts[index] > 0:
                 bad.append(f"{seed} {kind}: {factor} times entry {index} passes")
