@@ -24,7 +24,14 @@ from numpy_shufflenet.gradcheck._budget import Budget
 from numpy_shufflenet.gradcheck._grain import Grain
 from numpy_shufflenet.gradcheck._trial import Trial
 from numpy_shufflenet.gradcheck.complex_step import ComplexStep
-from numpy_shufflenet.gradcheck.differences import NOISE, Line, Slope, find_slope, measured_noise, norm
+from numpy_shufflenet.gradcheck.differences import (
+    NOISE,
+    Line,
+    Slope,
+    find_slope,
+    measured_noise,
+    norm,
+)
 from numpy_shufflenet.gradcheck.report import ArrayReport
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
@@ -210,6 +217,11 @@ class Judge:
                 tried = self._confirmed(tried, line)
                 return self._quieter(tried, line, position, number, direction, weakest)
         tried = self._searched(line, analytic, size, number, patient)
+        if position in self._grains and self._grains[position].steps().any():
+            for level in (10, 14, 18, 22):  # y moves in steps: does one lie at this point?
+                line.halves(level)
+            if line.breaks:
+                return self._broken(tried)
         return self._quieter(tried, line, position, number, direction, weakest)
 
     def _confirmed(self, tried: Tried, line: Line) -> Tried:
@@ -238,10 +250,11 @@ class Judge:
         if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
             again = find_slope(line, level, precise, patient=patient, smaller=2)
             tried = self._judged(again, analytic, size, number)
-        if tried.outcome in ("wrong", "imprecise") and line.breaks:
-            slope = replace(tried.slope, kink=True, detectors=("slopes",))
-            return tried._replace(outcome="kink", slope=slope)
-        return tried
+        return self._broken(tried) if tried.outcome == "imprecise" and line.breaks else tried
+
+    def _broken(self, tried: Tried) -> Tried:
+        slope = replace(tried.slope, kink=True, detectors=("slopes",))
+        return tried._replace(outcome="kink", slope=slope)
 
     def _quieter(
         self,
@@ -271,9 +284,7 @@ class Judge:
         line.quieten(idle)
         affine = line.affine() if line.straight else None
         if affine is not None:
-            return self._confirmed(
-                self._judged(affine, tried.analytic, tried.size, number), line
-            )
+            return self._confirmed(self._judged(affine, tried.analytic, tried.size, number), line)
         return self._searched(line, tried.analytic, tried.size, number, patient=True)
 
     def new_line(self, position: int, number: int, direction: Array, quiet: Array) -> Line:

@@ -178,7 +178,7 @@ class Line:
         with np.errstate(all="ignore"):
             for side in (h * (even / 2 + odd), h * (even / 2 - odd)):
                 least, largest = np.abs(side).min(axis=0), np.abs(side).max(axis=0)
-                enough = BREAK * norm(self._magnitude) + 2 * self._noise
+                enough = BREAK * norm(self._magnitude) + NOISE * self._least
                 if ((least > enough) & (largest < 1.01 * least)).any():
                     return True
         return False
