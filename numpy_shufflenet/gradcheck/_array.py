@@ -17,7 +17,7 @@ MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be misse
 LOCATED = 2000  # evaluations to look for the wrong entries of a gradient that is known to be wrong
 UNSEEN = 0.05  # of an array's entries, at most, may not be seen in a pass
 ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
-SMALL = 1e-4  # of what y does along directions: noise below that lets a slope of 0 be seen
+SMALL = 0.1  # of `limit` of what y does along directions: below that a slope of 0 is seen
 ROUNDS = 6  # of directions among what is left
 
 
@@ -326,7 +326,8 @@ class ArrayCheck:
             # y must have shown that it can move. Below the smallest numbers nothing can be told.
             usual = self.judge.natural if self.gradient.any() else 0.0
             usual = max(usual * cancels, self.judge.moves)
-            enough = max(SMALL * usual, 1e8 * self.judge.precision.least)
+            precision = self.judge.precision
+            enough = max(SMALL * precision.limit * usual, 1e8 * precision.least)
             still = tried.slope.method == "complex step" or line.still
             if tried.outcome == "agrees" and still and (small <= enough).all():
                 self._seen_as_zero[flat] = True
