@@ -380,12 +380,16 @@ class Judge:
             # Where f chooses differently on both sides, no step tells what the slope is at 0.
             if "winners" in slope.detectors and slope.jump == 0:
                 outcome = "kink"
-        elif slope.error > 0.1 * self.precision.limit * reference:
+        elif slope.error > max(0.1 * self.precision.limit * reference, self._invisible(size)):
             if slope.kink or "winners" in slope.detectors:
                 outcome = "kink"
             elif abs(analytic - slope.value) > allowed or slope.jump:
                 outcome = "imprecise"
         return Tried(outcome, slope, analytic, size, allowed, bound)
+
+    def _invisible(self, size: float) -> float:
+        """Return the error that is rounding beside y, for a gradient of 0, which has no size."""
+        return self.precision.zero * self.natural if size == 0 else 0.0
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""

@@ -148,13 +148,14 @@ class Line:
         )
 
     def movement(self, step: float) -> tuple[Array, float]:
-        """Return which outputs moved by more than noise, and the size of their slopes at a step."""
+        """Return which outputs moved by more than rounding, and the size of slopes at a step."""
         live = np.zeros(len(self._magnitude), bool)
         moves = 0.0
         for level, (odd, _) in self._halves.items():
             with np.errstate(all="ignore"):
                 clear = np.abs(odd) * 2.0**-level > self._noise
-            live |= clear
+                own = ROUNDING * (self._eps * self._magnitude + self._least)
+                live |= np.abs(odd) * 2.0**-level > own
             if 2.0**-level <= step:
                 moves = max(moves, norm(np.where(clear & np.isfinite(odd), odd, 0.0)))
         return live, moves
