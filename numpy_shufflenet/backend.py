@@ -15,8 +15,8 @@ block, or by the environment:
 import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,8 +40,9 @@ class Call(NamedTuple):
 def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]:
     """Run NAME_forward; return its output, and the call for `backward`."""
     operation = operations.find(name)
-    if recorder := getattr(_local, "recorder", None):
-        return recorder(name, *arrays, **hyperparameters), Call(operation, "none", None)
+    if _local.recorder:
+        y = _local.recorder(name, *arrays, **hyperparameters)
+        return y, Call(operation, "none", None)
     floor = "kernels" if operation.kernel and current() == "numba" else "ops"
     y, cache = operation.forward(floor)(*arrays, **hyperparameters)
     return y, Call(operation, floor, cache)
@@ -138,7 +139,7 @@ def set_num_threads(n: int) -> None:
 
 def own_cores() -> AbstractContextManager[None]:
     """Hold BLAS at one thread in a block in which kernels share the cores; nothing with "numpy"."""
-    return _threads.single_threaded_blas if current() == "numba" else nullcontext()
+    return _threads.single_threaded_blas() if current() == "numba" else nullcontext()
 
 
 def for_each(count: int, run: Callable[[int], Any]) -> None:
@@ -161,39 +162,42 @@ def bytes_in_use() -> int:
 
 # Inference
 
-_local = threading.local()
+
+class _Local(threading.local):
+    inferring = False
+    recorder: Callable[..., Any] | None = None
 
 
-@contextmanager
-def inference() -> Iterator[None]:
-    """In this block and thread, layers keep nothing for backward.
+_local = _Local()
+
+
+def infer(run: Callable[..., Any], *arguments: Any) -> Any:
+    """Return run(*arguments), during which layers keep nothing for backward, in this thread.
 
     So arrays in between are gone as soon as the next layer has read them, and several threads may
     run one model.
     """
-    before = inferring()
+    before = _local.inferring
     _local.inferring = True
     try:
-        yield
-    finally:
+        return run(*arguments)
+    finally:  # no context manager: an interrupt could come before its `__exit__`
         _local.inferring = before
 
 
 def inferring() -> bool:
-    """Return whether this thread is in a block of `inference`."""
-    return getattr(_local, "inferring", False)
+    """Return whether this thread is within `infer`."""
+    return _local.inferring
 
 
-@contextmanager
-def recording(recorder: Callable[..., Any]) -> Iterator[None]:
-    """In this block and thread, call recorder(name, *arrays, **hyperparameters) for `forward`.
+def record(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: Any) -> Any:
+    """Return run(*arguments); `forward` calls recorder(name, *arrays, **hyperparameters) instead.
 
     So a network's own forward tells which operations it consists of, and on what; see `plan`.
     """
     _local.recorder = recorder
     try:
-        with inference():
-            yield
+        return infer(run, *arguments)
     finally:
         _local.recorder = None
 
@@ -212,7 +216,7 @@ def channel_major(x: Array) -> Array:
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
     """
-    if getattr(_local, "recorder", None):
+    if _local.recorder:
         return x
     if current() == "numba" and x.dtype.kind == "f":
         from numpy_shufflenet.kernels._layout import as_image, as_rows

@@ -234,14 +234,14 @@ def test_blas_is_held_at_one_thread_until_the_last_user_has_gone():
         inside, leave = threading.Event(), threading.Event()
 
         def hold():
-            with single_threaded_blas:
+            with single_threaded_blas():
                 inside.set()
                 leave.wait()
 
         thread = threading.Thread(target=hold)
         thread.start()
         inside.wait()
-        with single_threaded_blas:
+        with single_threaded_blas():
             pass
         ours = [n for n in blas_threads() if n == 1]
         leave.set()

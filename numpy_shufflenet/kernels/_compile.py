@@ -9,7 +9,9 @@ behave as in `ops`, for all kernels but those compiled with `reorder=True`: ther
 up in another order, which is what lets a processor add 16 numbers at once.
 """
 
+import functools
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +24,38 @@ PACKAGE = "numpy_shufflenet.kernels"
 def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
     """Return the function compiled; `reorder` lets sums be added up in any order."""
     fastmath: Any = {"reassoc"} if reorder else False
-    dispatcher: Callable[..., Any] = numba.njit(
-        nogil=True, cache=True, fastmath=fastmath, error_model="numpy"
-    )(function)
-    return dispatcher
+    dispatcher: Any = numba.njit(nogil=True, cache=True, fastmath=fastmath, error_model="numpy")(
+        function
+    )
+    compile_for = dispatcher._compile_for_args  # what machine code calls for arguments that are new
+    dispatcher._compile_for_args = functools.partial(_uninterrupted, compile_for)
+    result: Callable[..., Any] = dispatcher
+    return result
+
+
+def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call run on another thread, since Python interrupts the main thread only.
+
+    Numba may be left in a state that it doesn't expect, were it interrupted itself. An interrupt
+    ends the waiting; the other thread goes on, and whoever needs the result later waits for it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return run(*arguments, **options)
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(run(*arguments, **options))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="numpy_shufflenet compiles", daemon=True)
+    thread.start()
+    thread.join()
+    for error in errors:
+        raise error
+    return results[0]
 
 
 class _Announcement(events.Listener):

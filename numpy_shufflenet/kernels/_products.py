@@ -48,5 +48,5 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
 
 def multiply(a: Array, b: Array, out: Array) -> None:
     """Compute out = a @ b on this thread."""
-    with single_threaded_blas:
+    with single_threaded_blas():
         np.matmul(a, b, out=out)

@@ -111,7 +111,13 @@ class Layer:
                 f"{kind}.backward after {self._pending} forwards: it could belong to any of them; "
                 "run one forward before each backward, or release() before the one that is meant"
             )
-        dx = self._backward(dy)
+        try:
+            dx = self._backward(dy)
+        except Exception:
+            raise  # dy may be wrong; another one can follow
+        except BaseException:
+            self.release()  # an interrupted backward can't be repeated
+            raise
         if self._trace is not None:
             self._trace.record_backward(self, dy, dx)
         self._pending, self._pending_training = 0, False
@@ -123,8 +129,8 @@ class Layer:
 
         Several threads may do so at once.
         """
-        with backend.inference(), backend.own_cores():
-            return self._forward(x, False)
+        with backend.own_cores():
+            return backend.infer(self._forward, x, False)
 
     def release(self) -> None:
         """Drop what forward kept, here and in all layers within: the memory, and the claim."""
@@ -253,8 +259,11 @@ class Layer:
         trace = Trace(self.named_layers())
         for _, layer in self.named_layers():
             layer._trace = trace
-        with trace:
+        trace.recording = True
+        try:
             self.forward(x, training=training)
+        finally:
+            trace.recording = False
         return trace
 
     def is_traced(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import meet
+from numpy_shufflenet.kernels._barrier import gather, meet
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -157,15 +157,19 @@ def run(
     memory: Array,
     scratch: Array,
     images: Array,
-    thread: int,
-    threads: int,
-    arrivals: Array,
+    job: Array,
+    caller: bool,
 ) -> None:
-    """Run all instructions: thread number `thread` of so many does its share of each.
+    """Run all instructions: each thread of a job does its share of each.
 
     The first `each` instructions are run for every row of images, those after them for all at once.
+
+    scratch : array, shape (threads, at least program.scratch)
     """
-    arrays = Arrays(tables, parameters, memory, scratch)
+    thread, threads = gather(job, caller)
+    if threads == 0:
+        return
+    arrays = Arrays(tables, parameters, memory, scratch[thread])
     alone = each * images.shape[0]
     for turn in range(alone + program.shape[0] - each):
         if turn < alone:
@@ -198,7 +202,7 @@ def run(
         elif operation == SCALE:
             excite(instruction, arrays, share)
         if threads > 1:
-            meet(arrivals, (turn + 1) * threads)
+            meet(job, thread, (turn + 1) * threads)
 
 
 run_jit = compiled(run)

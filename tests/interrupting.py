@@ -1,0 +1,199 @@
+"""Interrupt something at random moments, many times, and compare what it computes afterwards.
+
+usage: interrupting.py WORK THREADS COUNT SEED
+
+A timer interrupts the main thread as Ctrl-C does, after a random share of the time that the work
+takes. Prints, as JSON, how many interrupts there were, how many arrived as a KeyboardInterrupt,
+none of which may be lost, and what went wrong.
+"""
+
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import backend, models
+from numpy_shufflenet.data import Dataset, augment, batches
+from numpy_shufflenet.training import SGD, Trainer, load_weights, save_weights
+
+Work = Callable[[], bytes]
+CHECK = 20  # interrupts between two comparisons
+
+
+def images(n: int) -> Any:
+    return np.random.default_rng(0).normal(size=(n, 3, 32, 32)).astype(np.float32)
+
+
+def network() -> Any:
+    return models.shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=1)
+
+
+def bits(arrays: Any) -> bytes:
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+
+
+def forward() -> Work:
+    model, x = network(), images(16)
+    return lambda: bits([model.infer(x)])
+
+
+def backward() -> Work:
+    model, x = network(), images(8)
+    state = model.state_dict()
+    dy = np.random.default_rng(1).normal(size=(8, 10)).astype(np.float32)
+
+    def work() -> bytes:
+        model.release()
+        model.load_state_dict(state)  # its running statistics
+        model.zero_gradients()
+        y = model.forward(x, training=True)
+        dx = model.backward(dy)
+        return bits([y, dx, *model.gradients().values()])
+
+    return work
+
+
+def update() -> Work:
+    model, x = network(), images(4)
+    model.forward(x, training=True)
+    model.backward(np.ones((4, 10), np.float32))
+    start, optimiser = model.state_dict(), SGD(model, learning_rate=0.1, momentum=0.9)
+    begin = optimiser.state_dict()
+
+    def work() -> bytes:
+        model.load_state_dict(start)
+        optimiser.load_state_dict(begin)
+        optimiser.step()
+        return bits(model.state_dict().values())
+
+    return work
+
+
+def plan() -> Work:
+    ready, x = network().plan(), images(5)
+    return lambda: bits([ready(x), ready(x[:1])])
+
+
+def planning() -> Work:
+    """Plan in changing sizes: recording, fusing, placing."""
+    model = models.shufflenet_v2(scale=0.5, stem="small", num_classes=3, seed=1)
+    x = images(1)
+    return lambda: bits([model.plan()(x[:, :, :9, :7])])
+
+
+def data() -> Work:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (64, 3, 32, 32), np.uint8)
+    train = Dataset(pixels, rng.integers(0, 3, 64), ("a", "b", "c"))
+
+    def work() -> bytes:
+        draw = np.random.default_rng(3)
+        parts = [
+            augment(part, draw, crop_padding=2, flip=True) for part, _ in batches(train, 16, draw)
+        ]
+        return bits(parts)
+
+    return work
+
+
+def checkpoint() -> Work:
+    folder = Path(tempfile.mkdtemp())
+    model, path = network(), folder / "weights.safetensors"
+    save_weights(model, path)
+
+    def work() -> bytes:
+        load_weights(model, path)  # whole, whatever an interrupt did to the last write
+        save_weights(model, path)
+        return path.read_bytes()
+
+    return work
+
+
+def training() -> Work:
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (24, 3, 32, 32), np.uint8)
+    train = Dataset(pixels, rng.integers(0, 3, 24), ("a", "b", "c"))
+    model = models.shufflenet_v2(scale=0.5, stem="small", num_classes=3, seed=0)
+    state = model.state_dict()
+
+    def work() -> bytes:
+        model.load_state_dict(state)
+        optimiser = SGD(model, learning_rate=0.1, momentum=0.9)
+        Trainer(model, optimiser, train, epochs=1, batch_size=12).run()
+        return bits(model.state_dict().values())
+
+    return work
+
+
+def compiling() -> Work:
+    """Compile a kernel that calls another; each time anew, and not to the disk."""
+    from numba.core.dispatcher import Dispatcher
+
+    from numpy_shufflenet.kernels import _compile
+
+    Dispatcher.enable_caching = lambda self: None  # never from the disk
+
+    def work() -> bytes:
+        def inner(a: Any) -> None:
+            for i in range(a.size):
+                a[i] += i
+
+        inner_jit = _compile.compiled(inner)
+
+        def outer(a: Any) -> None:
+            inner_jit(a)
+            inner_jit(a)
+
+        a = np.zeros(5)
+        outer_jit = _compile.compiled(outer)
+        outer_jit(a)
+        return bits([a])
+
+    return work
+
+
+WORKS = (forward, backward, update, plan, planning, data, checkpoint, training, compiling)
+
+
+def main(name: str, threads: int, count: int, seed: int) -> None:
+    work = {made.__name__: made for made in WORKS}[name]()
+    backend.set_num_threads(threads)
+    expected = work()
+    start = time.perf_counter()
+    work()
+    seconds = max(time.perf_counter() - start, 1e-4)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    rng, arrived, problems = random.Random(seed), 0, []
+    unraisable: list[str] = []
+    sys.unraisablehook = lambda args: unraisable.append(repr(args))  # a lost interrupt
+    for number in range(1, count + 1):
+        finished = False
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, rng.random() * 1.05 * seconds))
+            while not finished:
+                found = work()
+                if found != expected:
+                    problems.append(f"other bits before interrupt {number}")
+        except KeyboardInterrupt:
+            arrived += 1
+            finished = True
+        except Exception as error:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            problems.append(f"{type(error).__name__} at {number}: {error}")
+        if number % CHECK == 0 and work() != expected:
+            problems.append(f"other bits after interrupt {number}")
+        if len(problems) > 5:
+            break
+    found = {"interrupts": number, "arrived": arrived, "problems": problems + unraisable}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
