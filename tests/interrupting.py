@@ -7,14 +7,17 @@ takes. Prints, as JSON, how many interrupts there were, how many arrived as a Ke
 none of which may be lost, and what went wrong.
 """
 
+import _thread
 import json
 import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ from numpy_shufflenet.data import Dataset, augment, batches
 from numpy_shufflenet.training import SGD, Trainer, load_weights, save_weights
 
 Work = Callable[[], bytes]
-CHECK = 20  # interrupts between two comparisons
+CHECK = 0.1  # share of the interrupts after which an uninterrupted run is compared, too
 
 
 def images(n: int) -> Any:
@@ -139,6 +142,16 @@ def compiling() -> Work:
     from numpy_shufflenet.kernels import _compile
 
     Dispatcher.enable_caching = lambda self: None  # never from the disk
+    old: SimpleQueue[Any] = SimpleQueue()
+
+    def forget() -> None:
+        """Drop kernels on another thread: Numba has finalizers, which an interrupt would end."""
+        while True:
+            time.sleep(0.01)
+            while old.qsize() > 5:  # the last ones are still in use
+                old.get()
+
+    threading.Thread(target=forget, daemon=True).start()
 
     def work() -> bytes:
         def inner(a: Any) -> None:
@@ -153,6 +166,7 @@ def compiling() -> Work:
 
         a = np.zeros(5)
         outer_jit = _compile.compiled(outer)
+        old.put((inner_jit, outer_jit))
         outer_jit(a)
         return bits([a])
 
@@ -162,37 +176,75 @@ def compiling() -> Work:
 WORKS = (forward, backward, update, plan, planning, data, checkpoint, training, compiling)
 
 
+class Interrupter:
+    """Interrupts the main thread while it works; some interrupts come two or three in a row."""
+
+    def __init__(self, work: Work, rng: random.Random) -> None:
+        self.code, self.rng, self.left, self.handling = work.__code__, rng, 0, False
+        self.delays: SimpleQueue[float] = SimpleQueue()
+        signal.signal(signal.SIGALRM, self._handle)
+        threading.Thread(target=self._from_another_thread, daemon=True).start()
+
+    def arm(self, seconds: float) -> None:
+        """Interrupt once or more often, the first time after so many seconds."""
+        self.left = self.rng.choice([1, 1, 1, 2, 3])
+        if self.rng.random() < 0.25:
+            self.delays.put(seconds)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+
+    def _from_another_thread(self) -> None:
+        while True:
+            time.sleep(self.delays.get())
+            _thread.interrupt_main(signal.SIGALRM)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        while frame and frame.f_code is not self.code:
+            frame = frame.f_back
+        if frame is None or self.handling:  # not within the work, but soon
+            signal.setitimer(signal.ITIMER_REAL, 1e-5)
+            return
+        self.handling = True
+        self.left -= 1
+        if self.left:
+            signal.setitimer(signal.ITIMER_REAL, self.rng.choice([1e-6, 5e-5, 1e-3]))
+        self.handling = False
+        raise KeyboardInterrupt
+
+
+def interrupts_in(error: BaseException | None) -> int:
+    """Count an interrupt, and those in the handling of which it came."""
+    count = 0
+    while error is not None:
+        count += isinstance(error, KeyboardInterrupt)
+        error = error.__context__
+    return count
+
+
 def main(name: str, threads: int, count: int, seed: int) -> None:
     work = {made.__name__: made for made in WORKS}[name]()
     backend.set_num_threads(threads)
     expected = work()
     start = time.perf_counter()
     work()
-    seconds = max(time.perf_counter() - start, 1e-4)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    rng, arrived, problems = random.Random(seed), 0, []
-    unraisable: list[str] = []
-    sys.unraisablehook = lambda args: unraisable.append(repr(args))  # a lost interrupt
-    for number in range(1, count + 1):
-        finished = False
-        try:
-            signal.setitimer(signal.ITIMER_REAL, max(1e-6, rng.random() * 1.05 * seconds))
-            while not finished:
-                found = work()
-                if found != expected:
-                    problems.append(f"other bits before interrupt {number}")
-        except KeyboardInterrupt:
-            arrived += 1
-            finished = True
-        except Exception as error:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            problems.append(f"{type(error).__name__} at {number}: {error}")
-        if number % CHECK == 0 and work() != expected:
-            problems.append(f"other bits after interrupt {number}")
-        if len(problems) > 5:
-            break
-    found = {"interrupts": number, "arrived": arrived, "problems": problems + unraisable}
-    print(json.dumps(found))
+    seconds = time.perf_counter() - start
+    rng, sent, arrived, problems = random.Random(seed), 0, 0, []
+    interrupter = Interrupter(work, rng)
+    sys.unraisablehook = lambda args: problems.append(f"lost: {args}")
+    while sent < count and len(problems) < 5:
+        interrupter.arm(rng.random() * seconds)
+        sent += interrupter.left
+        while interrupter.left:
+            try:
+                if work() != expected:
+                    problems.append(f"other bits, after {arrived} interrupts")
+            except KeyboardInterrupt as error:
+                arrived += interrupts_in(error)
+            except Exception as error:
+                problems.append(f"{type(error).__name__}, after {arrived}: {error}")
+        if rng.random() < CHECK and work() != expected:
+            problems.append(f"other bits, after {arrived} interrupts, uninterrupted")
+    print(json.dumps({"sent": sent, "arrived": arrived, "problems": problems}))
 
 
 if __name__ == "__main__":

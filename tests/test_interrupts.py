@@ -27,4 +27,5 @@ def test_interrupts_do_no_harm(work, threads, pytestconfig):
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found == {"interrupts": count, "arrived": count, "problems": []}
+    assert found["problems"] == []
+    assert found["arrived"] == found["sent"] >= count

@@ -9,6 +9,7 @@ behave as in `ops`, for all kernels but those compiled with `reorder=True`: ther
 up in another order, which is what lets a processor add 16 numbers at once.
 """
 
+import _thread
 import functools
 import sys
 import threading
@@ -43,16 +44,19 @@ def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> 
         return run(*arguments, **options)
     results: list[Any] = []
     errors: list[BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
 
     def work() -> None:
         try:
             results.append(run(*arguments, **options))
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.release()
 
-    thread = threading.Thread(target=work, name="numpy_shufflenet compiles", daemon=True)
-    thread.start()
-    thread.join()
+    _thread.start_new_thread(work, ())
+    done.acquire()  # (`threading.Thread.join` fails if it is interrupted twice)
     for error in errors:
         raise error
     return results[0]
