@@ -108,7 +108,7 @@ class Layer:
             raise
         finally:
             _local.run = before
-        # An interrupt may have come before `release` was done: what it left is of no run that ended.
+        # An interrupt may have ended `release`, too: forget forwards of a run that didn't end.
         left = self._run is not run and not self._run.whole
         if left or (training and not self._pending_training):
             self._pending, self._pending_training = 0, False

@@ -154,6 +154,7 @@ class Trainer:
                 "from the checkpoint of the last whole one"
             )
         observers = tuple(observers)
+        self.model.release()  # what an interrupted training may have left between two passes
         try:
             for observer in observers:
                 observer.begin(self)
