@@ -304,17 +304,17 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
     take_turns(count, run_turns, WORTH_SHARING)
 
 
-def together(run: Run) -> None:
+def together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
     """Call run(job, caller) on every thread at the same time; caller is True on this one.
 
-    Its compiled code asks `gather` of `kernels._barrier` how many threads there are, and these may
-    `meet`.
+    Its compiled code begins with `gather` of `kernels._barrier`, which says how many threads there
+    are; these may `meet`, and take turns. No thread begins if this one is interrupted before that.
     """
-    threads = _threads_for(_num_threads, WORTH_SHARING)
+    threads = _threads_for(_num_threads, work)
     if threads == 1:
-        run(counters(), True)
+        run(counters(turns), True)
     else:
-        _pool.spread(_Job(run, together=True), threads - 1)
+        _pool.spread(_Job(run, turns=turns, together=True), threads - 1)
 
 
 def _threads_for(count: int, work: int) -> int:

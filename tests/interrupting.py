@@ -70,12 +70,20 @@ def update() -> Work:
     start, optimiser = model.state_dict(), SGD(model, learning_rate=0.1, momentum=0.9)
     begin = optimiser.state_dict()
 
-    def work() -> bytes:
+    def state() -> bytes:
+        return bits([*model.state_dict().values(), *optimiser.state_dict()["velocity"].values()])
+
+    def prepare() -> None:
         model.load_state_dict(start)
         optimiser.load_state_dict(begin)
-        optimiser.step()
-        return bits(model.state_dict().values())
 
+    def work() -> bytes:
+        optimiser.step()
+        return state()
+
+    before, after = state(), work()
+    work.prepare = prepare
+    work.check = lambda: state() in (before, after)  # an update is whole, or hasn't happened
     return work
 
 
@@ -216,8 +224,12 @@ class Interrupter:
 
 def main(name: str, threads: int, count: int, seed: int) -> None:
     work = {made.__name__: made for made in WORKS}[name]()
+    prepare = getattr(work, "prepare", lambda: None)
+    check = getattr(work, "check", lambda: True)
     backend.set_num_threads(threads)
+    prepare()
     expected = work()
+    prepare()
     start = time.perf_counter()
     work()
     seconds = time.perf_counter() - start
@@ -229,15 +241,18 @@ def main(name: str, threads: int, count: int, seed: int) -> None:
         sent += interrupter.left
         while interrupter.left:
             interrupter.raised = False
+            prepare()
             try:
                 if work() != expected:
                     problems.append(f"other bits, of {sent} interrupts")
                 if interrupter.raised:
                     problems.append("lost: the work went on")
             except KeyboardInterrupt:
-                pass
+                if not check():
+                    problems.append(f"half done, of {sent} interrupts")
             except Exception as error:
                 problems.append(f"{type(error).__name__}, of {sent} interrupts: {error}")
+        prepare()
         if rng.random() < CHECK and work() != expected:
             problems.append(f"other bits, after {sent} interrupts")
     print(json.dumps({"interrupts": sent, "problems": problems}))
