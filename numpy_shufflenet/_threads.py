@@ -149,20 +149,26 @@ class _Pool:
         """Run a job on this thread and, as far as they arrive in time, on so many workers."""
         workers = self.gather(count)
         job.state[_sync.WANTED], job.state[_sync.WAKE] = count, self.wake.ctypes.data
-        start = end = time.perf_counter()
+        start, cpu = time.perf_counter(), time.thread_time()
+        end = start
         _inside.job = True
         try:
             for worker in workers:
                 worker.jobs.put(job)
             job.work(caller=True)
-            end = time.perf_counter()
+            end, cpu = time.perf_counter(), time.thread_time() - cpu
         finally:
             # Between the end of the work and that of `close_jit`, one call of compiled code, there
             # is nothing at which Python would raise KeyboardInterrupt.
             _inside.job = False
             _sync.close_jit(job.state)
         del job.run  # and what it holds: a worker may look at this job again, to find it closed
-        self.pace.note(end - start, time.perf_counter() - end, job.state[_sync.YIELDS])
+        self.pace.note(
+            end - start,
+            stopped=end - start - cpu,
+            waited=time.perf_counter() - end,
+            missing=job.state[_sync.MISSING],
+        )
         for error in job.errors:
             raise error
 
@@ -171,25 +177,34 @@ class _Pace:
     """Lets one thread work alone for a while if workers are in its way.
 
     Where something else keeps a core busy, a worker there is stopped for milliseconds at a time,
-    maybe within a turn, and its caller has to wait for it. Then one thread alone is faster.
+    maybe within a turn or while it holds the GIL, and its caller has to wait for it. Then one
+    thread alone is faster.
     """
 
-    LATE = 3e-4  # seconds that a caller waits for a worker although there is nothing else to do
-    YIELDS = 300  # the same, at a barrier
+    LATE = 3e-4  # seconds for which a caller is stopped, or waits with nothing else to do
+    MISSED = 3  # times in a row that a worker didn't come to run together; the first wakes it up
     SHORTEST, LONGEST = 2e-3, 0.3  # seconds alone
     SOON = 0.05  # seconds: who is disturbed again after less will be alone for longer
 
     def __init__(self) -> None:
         self.until = 0.0  # when threads may work together again
         self.pause = self.SHORTEST
+        self.missed = 0
 
     def alone(self) -> bool:
         """Whether the caller should work alone now."""
         return time.perf_counter() < self.until
 
-    def note(self, worked: float, waited: float, yields: int) -> None:
-        """Note how long the caller of a job worked, and waited for the others after it."""
-        if waited > max(self.LATE, worked) or yields > self.YIELDS:
+    def note(self, worked: float, *, stopped: float, waited: float, missing: int) -> None:
+        """Note how a job went for its caller.
+
+        Of the seconds that it worked, it was stopped for some: it needed the GIL, or another thread
+        had its core. After that it waited for workers. Some may not have come to run together.
+        """
+        self.missed = self.missed + 1 if missing else 0
+        late = stopped > self.LATE or waited > max(self.LATE, worked)
+        if late or self.missed == self.MISSED:
+            self.missed = 0
             now = time.perf_counter()
             again = now - self.until < self.SOON
             self.pause = min(2 * self.pause, self.LONGEST) if again else self.SHORTEST

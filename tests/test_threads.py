@@ -74,7 +74,7 @@ def met(job, caller, rounds):
     """Return this thread's number and how many are together; all wait for all, again and again."""
     thread, threads = barrier.gather(job, caller)
     for i in range(rounds if threads else 0):
-        barrier.meet(job, thread, (i + 1) * threads)
+        barrier.meet(job, (i + 1) * threads)
     return thread, threads
 
 
@@ -101,7 +101,7 @@ def test_what_plain_python_does():
     assert list(barrier.each_turn(job)) == [0, 1, 2]
     assert barrier.next_turn(job) == -1
     assert barrier.gather(job, True) == (0, 1)
-    barrier.meet(job, 0, 1)
+    barrier.meet(job, 1)
     barrier.close(job)
     assert not barrier.enter(job)
 
@@ -316,19 +316,23 @@ def test_who_is_disturbed_works_alone_for_a_while_and_longer_if_it_goes_on(monke
     clock = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     pace = _threads._Pace()
-    pace.note(worked=0.01, waited=0.009, yields=0)  # the last turn may take so long
-    assert not pace.alone()
+
+    def note(worked=0.001, stopped=0.0, waited=0.0, missing=0):
+        pace.note(worked, stopped=stopped, waited=waited, missing=missing)
+        return pace.until - clock[0] if pace.alone() else 0
+
+    assert note(worked=0.01, waited=0.009) == 0  # a last turn may take so long
     alone = []
     for _ in range(10):
-        pace.note(worked=0.001, waited=0.004, yields=0)
-        alone.append(pace.until - clock[0])
+        alone.append(note(waited=0.004))
         clock[0] = pace.until + 0.001
         assert not pace.alone()
     assert alone == pytest.approx([*(0.002 * 2**i for i in range(8)), 0.3, 0.3])
     clock[0] += 1
-    pace.note(worked=0.001, waited=0, yields=1000)  # at a barrier
-    assert pace.alone()
-    assert pace.until - clock[0] == pytest.approx(0.002)
+    assert note(stopped=0.0005) == pytest.approx(0.002)
+    clock[0] += 1
+    assert [note(missing=k) for k in (1, 1, 0, 2, 1)] == [0] * 5  # waking up takes a moment
+    assert note(missing=1) == pytest.approx(0.002)
 
 
 @pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), 2])

@@ -29,7 +29,7 @@ TURN = 0  # the next turn
 TURNS = 1  # how many turns there are
 WANTED = 2  # how many workers were asked
 WAKE = 3  # the address of a counter that idle workers watch, or 0
-YIELDS = 4  # how often the caller yielded its core in `meet`
+MISSING = 4  # how many workers didn't come to `gather` in time
 ENTERED = 8  # how many workers entered; CLOSED is added when no other may
 LEFT = 16  # how many of them left
 READY = 24  # how many workers wait to run together; CLOSED is added when no other may
@@ -38,7 +38,8 @@ ARRIVED = 40  # arrivals at barriers
 SIZE = 48
 
 CLOSED = 1 << 40
-SPINS = 2000  # about 50 us
+IN_TIME = 1000  # spins, about 25 us
+SPINS = 2000
 YIELDING = 5000  # times; then a waiting thread sleeps
 NAP = 50  # us
 IDLE = 1 << 13  # spins of an idle worker, about 0.2 ms: a training step has a job every 0.1 ms
@@ -131,10 +132,11 @@ def gather(job: Array, caller: bool) -> Any:
     waited = 0
     if caller:
         wake(job[WAKE])
-        while load(job, READY) < job[WANTED] and waited < SPINS:
+        while load(job, READY) < job[WANTED] and waited < IN_TIME:
             waited += 1
             relax()
         threads = fetch_add(job, READY, CLOSED) + 1
+        job[MISSING] = job[WANTED] + 1 - threads
         fetch_add(job, GO, threads)
         return 0, threads
     number = fetch_add(job, READY, 1) + 1
@@ -148,15 +150,13 @@ def gather(job: Array, caller: bool) -> Any:
 
 
 @register_jitable
-def meet(job: Array, thread: int, arrivals: int) -> None:
+def meet(job: Array, arrivals: int) -> None:
     """Arrive, and wait until there are so many arrivals."""
     fetch_add(job, ARRIVED, 1)
     waited = 0
     while load(job, ARRIVED) < arrivals:
         waited += 1
         pause(waited)
-    if thread == 0 and waited > SPINS:
-        job[YIELDS] += waited - SPINS
 
 
 @register_jitable

@@ -202,7 +202,7 @@ def run(
         elif operation == SCALE:
             excite(instruction, arrays, share)
         if threads > 1:
-            meet(job, thread, (turn + 1) * threads)
+            meet(job, (turn + 1) * threads)
 
 
 run_jit = compiled(run)

@@ -152,11 +152,11 @@ def test_nobody_leaves_a_meeting_before_all_have_come(threads):
     def rounds(number, threads, count, counts, job, wrong):
         for i in range(count):
             counts[number] = i + 1
-            meet(job, number, (2 * i + 1) * threads)
+            meet(job, (2 * i + 1) * threads)
             for other in range(threads):
                 if counts[other] != i + 1:
                     wrong[number] += 1
-            meet(job, number, (2 * i + 2) * threads)
+            meet(job, (2 * i + 2) * threads)
 
     counts, wrong = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
     job = _threads.counters()
