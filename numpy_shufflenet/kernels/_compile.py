@@ -11,6 +11,7 @@ up in another order, which is what lets a processor add 16 numbers at once.
 
 import _thread
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any
 
 import numba
 from numba.core import event as events
+from numba.core.compiler_lock import global_compiler_lock
 
 PACKAGE = "numpy_shufflenet.kernels"
 
@@ -60,6 +62,15 @@ def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> 
     for error in errors:
         raise error
     return results[0]
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may be compiling. A forked process would wait for it, and it isn't there.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 class _Announcement(events.Listener):
