@@ -1,5 +1,6 @@
 """Paths as users write them, and writing files so that nobody ever sees half of one."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -34,10 +35,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        try:
+        with contextlib.suppress(OSError):  # the disk fails again; the first error says why
             temporary.unlink(missing_ok=True)
-        except OSError:  # the disk that failed above fails again; the first error says why
-            pass
         if not isinstance(error, OSError):
             raise
         left = "its last version is there, whole" if path.exists() else "nothing was written"
