@@ -228,7 +228,7 @@ def images(rng: random.Random, folder: Path) -> Callable[[], object]:
     suffixes = {
         "CMYK": ("jpg", "tiff"),
         "F": ("tiff",),
-        "I": ("tiff", "png"),
+        "I": ("tiff", "ppm"),
         "I;16": ("tiff", "png"),
         "LA": ("png", "tiff"),
         "RGBA": ("png", "tiff", "webp", "ico"),

@@ -28,10 +28,10 @@ def refuse(field: str, value: Any, needed: str) -> None:
 
 
 def whole(low: int = 0, high: int | None = None) -> Kind:
-    """A whole number, from low to high."""
+    """A whole number, from low to high, or below 2^63."""
 
     def check(value: Any, field: str) -> None:
-        if type(value) is not int or value < low or (high is not None and value > high):
+        if type(value) is not int or not low <= value <= (2**63 - 1 if high is None else high):
             limits = f"of at least {low}" if high is None else f"from {low} to {high}"
             refuse(field, value, f"a whole number {limits}")
 
@@ -171,7 +171,7 @@ ARGUMENTS: dict[str, Kind] = {
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
     "dropout": number(0, 1, below=True),
-    "seed": maybe(whole()),
+    "seed": maybe(bits(1024)),
 }  # of the functions that build a network; all others are true or false
 
 
