@@ -95,11 +95,21 @@ class Checkpoint:
             shapes = {name: array.shape for name, array in self.model.items()}
             if double and all(shapes.get(n) == p.shape for n, p in model.parameters().items()):
                 model = model.astype(np.float64)
-            _check_kinds(model, self.model)
-            model.load_state_dict(self.model)
+            self.fill(model)
         except ValueError as error:
             raise ValueError(f"{self.source} is a damaged checkpoint: {error}") from error
         return model
+
+    def fill(self, model: Layer) -> None:
+        """Give a model the weights and running statistics.
+
+        Raises
+        ------
+        ValueError
+            If they don't fit. Nothing is changed then.
+        """
+        _check_kinds(model, self.model)
+        model.load_state_dict(self.model)
 
 
 def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:

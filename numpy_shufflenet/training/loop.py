@@ -377,7 +377,7 @@ class Trainer:
         if model is None:
             model = checkpoint.build_model()
         else:
-            model.load_state_dict(checkpoint.model)
+            checkpoint.fill(model)
         optimiser = SGD(model, learning_rate=0.0)
         optimiser.load_state_dict(checkpoint.optimiser)
         schedule = None if checkpoint.schedule is None else Schedule(**checkpoint.schedule)

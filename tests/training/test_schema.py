@@ -28,7 +28,9 @@ def parts(tmp_path_factory):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 1, 8, 8), np.uint8)
     train_set = Dataset(images, np.arange(8) % 2, ("dark", "bright"))
-    model = shufflenet_v2(scale=0.5, in_channels=1, num_classes=2, stem="small", dropout=0.1, seed=0)
+    model = shufflenet_v2(
+        scale=0.5, in_channels=1, num_classes=2, stem="small", dropout=0.1, seed=0
+    )
     trainer = Trainer(
         model,
         SGD(model, learning_rate=0.001, momentum=0.9),
