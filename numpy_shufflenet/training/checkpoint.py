@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Standardise
 from numpy_shufflenet.nn.initialise import without_weights
@@ -128,7 +127,7 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
-    _write(path, arrays, {"format": FORMAT, "checkpoint": text})
+    _safetensors.write(path, arrays, {"format": FORMAT, "checkpoint": text})
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -176,7 +175,7 @@ def save_weights(model: Layer, path: PathLike) -> None:
     OSError
         If the file can't be written; path is then as it was.
     """
-    _write(path, model.state_dict(), {})
+    _safetensors.write(path, model.state_dict(), {})
 
 
 def load_weights(model: Layer, path: PathLike) -> None:
@@ -218,12 +217,6 @@ def _to_json(value: Any) -> Any:
     raise ValueError(f"{value!r} in a checkpoint is neither an array nor JSON")
 
 
-def _write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
-    safetensors = _writer()
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, safetensors.numpy.save(contiguous, metadata=metadata))
-
-
 def _check_kinds(model: Layer, arrays: Mapping[str, Array]) -> None:
     """Raise if numbers of one kind would silently become another: integers weights, for one."""
     for name, stored in model._named(Parameter, Buffer):
@@ -232,13 +225,3 @@ def _check_kinds(model: Layer, arrays: Mapping[str, Array]) -> None:
             raise ValueError(
                 f"{name} has dtype {arrays[name].dtype}, but the model has {stored.value.dtype}"
             )
-
-
-def _writer() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            'checkpoints need safetensors: pip install "numpy_shufflenet[demo]"'
-        ) from error
-    return safetensors
