@@ -31,6 +31,7 @@ from numpy_shufflenet.ops._check import (
     check_gradient,
     check_image,
 )
+from numpy_shufflenet.ops._sums import product, sum_over
 from numpy_shufflenet.ops._windows import Windows, windows_over
 
 
@@ -90,7 +91,7 @@ def conv2d_forward(
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
     columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
-    y = (kernels @ columns).reshape(o, *windows.output, n)
+    y = product(kernels, columns).reshape(o, *windows.output, n)
     if b is not None:
         y += b[:, None, None, None]
     return y.transpose(3, 0, 1, 2), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
@@ -110,9 +111,11 @@ def conv2d_backward(
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
     dy_rows = dy.transpose(1, 2, 3, 0).reshape(groups, o // groups, columns.shape[2])
 
-    dw = (dy_rows @ columns.transpose(0, 2, 1)).reshape(w.shape)
-    dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows) if input_gradient else None
-    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    dw = product(dy_rows, columns.transpose(0, 2, 1)).reshape(w.shape)
+    dx = None
+    if input_gradient:
+        dx = col2im(product(kernels.transpose(0, 2, 1), dy_rows), x, windows)
+    db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx, dw, db
 
 
@@ -131,10 +134,10 @@ def col2im(columns: Array, x: Array, windows: Windows) -> Array:
     """Add each column back to where `im2col` read it from: its transpose; the result is like x."""
     n, c = x.shape[:2]
     columns = columns.reshape(c, *windows.kernel, *windows.output, n)
-    padded = np.zeros_like(x, shape=(n, c, *windows.padded_size))
+    padded = windows.accumulator(x, c, windows.padded_size)
     for i, j in windows.taps():
         windows.tap(padded, i, j)[...] += columns[:, i, j].transpose(3, 0, 1, 2)
-    return windows.crop(padded)
+    return windows.crop(padded).astype(x.dtype, copy=False)
 
 
 def check_kernel(x: Array, w: Array, b: Array | None, groups: int) -> None:
