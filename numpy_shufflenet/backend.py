@@ -24,6 +24,7 @@ import numpy as np
 from numpy_shufflenet import _places, _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_image
 
 BACKENDS = ("numpy", "numba")
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
@@ -211,8 +212,16 @@ def channel_major(x: Array) -> Array:
     normalisation, split, concatenation and shuffle read it; and one pixel of the whole batch is
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array of shape (n, c, h, w).
     """
     if getattr(_local, "recorder", None):
+        return x
+    check_image("x", x)
+    if x.transpose(1, 2, 3, 0).flags.c_contiguous:
         return x
     if current() == "numba" and x.dtype.kind == "f":
         from numpy_shufflenet.kernels._layout import as_image, as_rows

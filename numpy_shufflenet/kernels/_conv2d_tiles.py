@@ -48,12 +48,12 @@ def convolve(
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute dw (groups, parts, o / groups, c / groups kh kw) of dy (o, oh ow n), a part a turn.
 
-    A part is the sum over some of the strips of x; x and turns are those of `convolve`.
+    A part is the sum over some of the strips of x, in float64; x and turns are those of `convolve`.
     """
     strips = Strips(*strips)  # it comes without names
     planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape
     stream, few = planes.stream, max(1, BLOCK // planes.stream)
-    product = np.empty((rows, depth), dw.dtype)
+    product = np.empty((rows, depth), x.dtype)
     strip = np.zeros((x.shape[1], planes.size), x.dtype)
     runs = strip.reshape(strip.size)
     for turn in each_turn(turns):
@@ -67,10 +67,14 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
             for k in range(0, count, few):
                 begins = np.arange(k, min(k + few, count)) * planes.pitch
                 place = (p + k) * stream
-                multiply_pieces(dy_g, place, runs, strips.starts, begins, stream, product)
-                for o in range(rows):
-                    for t in range(depth):
-                        total[o, t] += product[o, t]
+                for start in range(0, stream, BLOCK):  # if few is more than 1, there is one
+                    columns = min(BLOCK, stream - start)
+                    multiply_pieces(
+                        dy_g, place + start, runs, strips.starts, begins + start, columns, product
+                    )
+                    for o in range(rows):
+                        for t in range(depth):
+                            total[o, t] += product[o, t]
 
 
 def spread_rows(

@@ -13,6 +13,7 @@ from numpy_shufflenet._typing import Array
 CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
 THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
 WORTH_TWO = 1 << 24  # multiply-adds that two threads do faster than one
+DEEP = 2048  # terms of a sum that BLAS adds up in the dtype: it takes a few hundred at a time
 SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
 
 
@@ -47,6 +48,13 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
 
 
 def multiply(a: Array, b: Array, out: Array) -> None:
-    """Compute out = a @ b on this thread."""
+    """Compute out = a @ b on this thread; the sums of long products are added in float64."""
+    depth = a.shape[1]
     with single_threaded_blas:
-        np.matmul(a, b, out=out)
+        if depth <= DEEP:
+            np.matmul(a, b, out=out)
+            return
+        total = np.zeros(out.shape)
+        for k in range(0, depth, DEEP):
+            total += a[:, k : k + DEEP] @ b[k : k + DEEP]
+        out[...] = total

@@ -28,7 +28,7 @@ from numpy_shufflenet.kernels._border import (
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels.batch_norm import (
     BatchNormCache,
     combine_jit,
@@ -252,7 +252,7 @@ def channelwise(
     check_batch(between, *after, eps[1])
     first = None if before is None else _norm(image, *before, eps[0], relu=True)
     last = _norm(between, *after, eps[1], relu=False)
-    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
 
     operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
     geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
@@ -271,7 +271,7 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
-    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
     dw = np.empty_like(kernels)
     dbefore, dafter = np.empty((2, 2, c), x.dtype)
     outer, normalised = _kernel(before or after), before is not None
@@ -299,7 +299,7 @@ def _read_places(channels: int, groups: int) -> Array:
 
 
 def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> BatchNormCache:
-    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    gamma, beta = contiguous(gamma), contiguous(beta)
     mean, var = np.empty_like(gamma), np.empty_like(gamma)
     return BatchNormCache(x, gamma, beta, mean, var, float(eps), relu, True)
 

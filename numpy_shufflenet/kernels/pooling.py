@@ -8,6 +8,7 @@ added to where it was read from, masked by the winner or scaled by the average's
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows, transpose_jit
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose_jit
 from numpy_shufflenet.kernels._planes import (
     Planes,
     empty_plane,
@@ -37,6 +38,7 @@ from numpy_shufflenet.kernels._pool_windows import (
 from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
 from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._sums import FEW, wide
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.pooling import (
     average_share,
@@ -173,27 +175,28 @@ def avg_pool_backward_channels(
 
 
 def add_pixels(x: Array, sums: Array) -> None:
-    """Add all pixels of x (c, h w, n) to sums (c, n)."""
+    """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
+    few = np.empty(x.shape[2], x.dtype)
     for c in range(x.shape[0]):
-        if x.shape[2] == 1:
-            pixels, total = x[c, :, 0], x.dtype.type(0)
-            for k in range(pixels.size):
-                total += pixels[k]
-            sums[c, 0] += total
-        else:
-            for k in range(x.shape[1]):
-                for i in range(x.shape[2]):
-                    sums[c, i] += x[c, k, i]
+        for start in range(0, x.shape[1], FEW):
+            few[:] = x[c, start]
+            for k in range(start + 1, min(start + FEW, x.shape[1])):
+                for i in range(few.size):
+                    few[i] += x[c, k, i]
+            for i in range(few.size):
+                sums[c, i] += few[i]
 
 
 def average_rows(x: Array, m: int, means: Array) -> None:
     """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
-    size = x.dtype.type(m)
     for c in range(means.size):
-        total = load_inside(x, c * m, 0, m, 0.0)
-        for k in range(WIDTH, m, WIDTH):
-            total = add(total, load_inside(x, c * m + k, k, m, 0.0))
-        means[c] = add_up(total) / size
+        total = 0.0
+        for start in range(0, m, FEW * WIDTH):
+            few = load_inside(x, c * m + start, start, m, 0.0)
+            for k in range(start + WIDTH, min(start + FEW * WIDTH, m), WIDTH):
+                few = add(few, load_inside(x, c * m + k, k, m, 0.0))
+            total += add_up(few)
+        means[c] = total / m
 
 
 def spread_pixels(dy: Array, dx: Array) -> None:
@@ -270,7 +273,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
         share(c, lambda i, j: gather_from_winners_jit(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
-    planes = planes_of(windows, n)
+    planes, number = planes_of(windows, n), wide(dtype, math.prod(windows.kernel))
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
 
     def run(first: int, last: int) -> None:
@@ -280,7 +283,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
             winners[part],
             n,
             planes,
-            empty_plane(planes, dtype, 0),
+            empty_plane(planes, number, 0),
             np.zeros(planes.run, dtype),
             np.zeros(planes.run, winners.dtype),
             dx[part],
@@ -317,15 +320,19 @@ def avg_pool2d_forward(
         share(c, lambda i, j: average_windows_jit(*operands, i, j, y.ravel()), work=2 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n, sort=n > 1)
-    images = rows.reshape(c, h, w * n)
-    ones = np.ones(windows.kernel[0] * windows.kernel[1], x.dtype)
+    number = wide(x.dtype, math.prod(windows.kernel))
+    images, sums = rows.reshape(c, h, w * n), y.astype(number, copy=False)
+    ones = np.ones(math.prod(windows.kernel), number)
 
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        plane, run = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
-        avg_pool_channels_jit(images[part], ones, weight, n, planes, plane, run, y[part])
+        plane, run = empty_plane(planes, number, 0), empty((planes.run,), number)
+        avg_pool_channels_jit(
+            images[part], ones, weight.astype(number), n, planes, plane, run, sums[part]
+        )
 
     share(c, run_part, work=9 * y.size)
+    y = sums.astype(x.dtype, copy=False)
     return as_image(y, n, oh, ow), cache
 
 
@@ -347,11 +354,12 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)
-    ones = np.ones(windows.kernel[0] * windows.kernel[1], weight.dtype)
+    number = wide(weight.dtype, math.prod(windows.kernel))
+    ones = np.ones(math.prod(windows.kernel), weight.dtype)
 
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        plane, run = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
+        plane, run = empty_plane(planes, number, 0), np.zeros(planes.run, weight.dtype)
         avg_pool_backward_channels_jit(
             gradients[part], ones, weight, n, planes, plane, run, dx[part]
         )
@@ -375,11 +383,10 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
         means = np.empty((n, c), x.dtype)
         average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
         return means, GlobalAvgPoolCache(x.shape, x.dtype)
-    sums = np.zeros((c, n), x.dtype)
+    sums = np.zeros((c, n))
     pixels = as_rows(x).reshape(c, h * w, n)
     share(c, lambda i, j: add_pixels_jit(pixels[i:j], sums[i:j]), work=x.size)
-    means = np.ascontiguousarray(sums.T)  # n c
-    means /= h * w
+    means = (sums.T / (h * w)).astype(x.dtype, order="C")  # n c
     return means, GlobalAvgPoolCache(x.shape, x.dtype)
 
 
@@ -387,7 +394,7 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     """`ops.global_avg_pool_backward`, on rows."""
     (n, c, h, w), dtype = cache
     check_gradient(dy, (n, c), dtype)
-    dx, means, dy = empty((c, h * w, n), dtype), empty((c, n), dtype), np.ascontiguousarray(dy)
+    dx, means, dy = empty((c, h * w, n), dtype), empty((c, n), dtype), contiguous(dy)
 
     def run(first: int, last: int) -> None:
         own = means[first:last]

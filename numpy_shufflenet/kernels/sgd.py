@@ -11,6 +11,7 @@ import numpy as np
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import contiguous
 
 
 def update_flat(
@@ -27,9 +28,11 @@ update_flat_jit = compiled(update_flat)
 
 
 def fits(p: Array, g: Array, v: Array) -> bool:
-    """Whether it can be done: all of one dtype, and p and v in one piece."""
+    """Whether it can be done: all of one dtype, and p and v in one piece that can be written to."""
     whole = p.flags.c_contiguous and v.flags.c_contiguous
-    return whole and p.dtype == g.dtype == v.dtype and p.dtype in (np.float32, np.float64)
+    writable = p.flags.writeable and v.flags.writeable
+    same = p.dtype == g.dtype == v.dtype and p.dtype in (np.float32, np.float64)
+    return whole and writable and same
 
 
 def sgd_update(
@@ -45,7 +48,7 @@ def sgd_update(
     """`training.optimiser.sgd_update`, compiled, for arrays that `fits` accepts."""
     number = p.dtype.type
     lr, momentum, weight_decay = number(learning_rate), number(momentum), number(weight_decay)
-    p, g, v = p.reshape(-1), np.ascontiguousarray(g).reshape(-1), v.reshape(-1)
+    p, g, v = p.reshape(-1), contiguous(g).reshape(-1), v.reshape(-1)
 
     def run(i: int, j: int) -> None:
         update_flat_jit(p[i:j], g[i:j], v[i:j], lr, momentum, nesterov, weight_decay)

@@ -91,7 +91,7 @@ def conv2d_forward(
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, w, b is not None, windows, groups)
     if not finite_at_border(w, windows):
-        return _convolve_by_taps(cache, b), cache
+        return convolve_by_taps(x, w, b, windows, groups), cache
     columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
     y = product(kernels, columns).reshape(o, *windows.output, n)
@@ -151,9 +151,8 @@ def finite_at_border(factor: Array, windows: Windows) -> bool:
     return windows.padding == ((0, 0), (0, 0)) or bool(np.isfinite(factor).all())
 
 
-def _convolve_by_taps(cache: Conv2dCache, b: Array | None) -> Array:
+def convolve_by_taps(x: Array, w: Array, b: Array | None, windows: Windows, groups: int) -> Array:
     """Return y, tap by tap, where the border is never read."""
-    x, w, _, windows, groups = cache
     y = np.zeros((len(x), len(w), *windows.output), x.dtype)
     for i, j in windows.taps():
         outputs, pixels = windows.inside(i, j)

@@ -11,7 +11,9 @@ import numpy as np
 
 from numpy_shufflenet import _threads
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import Layer, fold
+from numpy_shufflenet.ops._check import check_plain
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.planes import aligned_zeros
@@ -142,6 +144,7 @@ class InferencePlan:
         ValueError
             If x is not such an array, or the network has an operation that a plan can't run.
         """
+        check_plain("x", x)
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
             found = f"is a {type(x).__name__}"
             if isinstance(x, np.ndarray):
@@ -149,7 +152,7 @@ class InferencePlan:
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
         site = self._site(x.shape[1:])
         program = site.program
-        images = np.ascontiguousarray(x).reshape(len(x), math.prod(x.shape[1:]))
+        images = contiguous(x).reshape(len(x), math.prod(x.shape[1:]))
         logits = np.empty((len(x), program.outputs), np.float32)
 
         def alone(start: int, stop: int) -> None:
