@@ -91,16 +91,16 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
 def combine(
     g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
 ) -> None:
-    """Compute dx = a g - p - q (x - mu), g being 0 where the ReLU stops it."""
+    """Compute dx = a (g - p - q (x - mu)), g being 0 where the ReLU stops it."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
             centred = row[k] - mu
             g_k = g[k] if centred * a + b > zero else zero
-            dx[k] = g_k * a - p - centred * q
+            dx[k] = (g_k - p - centred * q) * a
     else:
         for k in range(row.size):
-            dx[k] = g[k] * a - p - (row[k] - mu) * q
+            dx[k] = (g[k] - p - (row[k] - mu) * q) * a
 
 
 def rescale(g: Array, a: float, dx: Array) -> None:
@@ -168,8 +168,8 @@ def backward_rows(
         dbeta[c] = sum_g
         dgamma[c] = sum_gx * inv_std
         if measured:
-            p = number(scale * sum_g / m)
-            q = number(scale * inv_std * inv_std * sum_gx / m)
+            p = number(sum_g / m)
+            q = number(inv_std * inv_std * sum_gx / m)
             combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
         else:
             rescale_jit(dy[c * step], scale, dx[c])

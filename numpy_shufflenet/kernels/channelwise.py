@@ -143,7 +143,7 @@ def backward_through(
         a, inv_std = number(after.gamma[c] / std), 1 / std
         sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
         dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
-        p, q = number(a * sum_g / dy.shape[1]), number(a * inv_std * inv_std * sum_gx / dy.shape[1])
+        p, q = number(sum_g / dy.shape[1]), number(inv_std * inv_std * sum_gx / dy.shape[1])
         for r in range(border.rows):
             i, j = r * border.length, border.start + r * border.pitch
             dy_row, z_row = dy[c, i : i + border.length], z[c, i : i + border.length]
@@ -165,10 +165,7 @@ def backward_through(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
-            p, q = (
-                number(a * sum_g / source.size),
-                number(a * inv_std * inv_std * sum_gx / source.size),
-            )
+            p, q = number(sum_g / source.size), number(inv_std * inv_std * sum_gx / source.size)
             combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
         c = following
 
