@@ -125,10 +125,18 @@ class InferencePlan:
         batch normalisation or not; besides, 3x3 pooling of stride 2, global pooling, linear, ReLU,
         additions, squeeze-and-excitation, and what moves channels. All networks of `models` are
         such. Later changes of its weights change nothing here.
+
+    Raises
+    ------
+    ValueError
+        If a weight, batch normalisation folded in, is NaN or infinite.
     """
 
     def __init__(self, model: Layer):
         self._model = fold(model)
+        for name, weights in self._model.parameters().items():
+            if not np.isfinite(weights).all():
+                raise ValueError(f"{name} holds NaN or infinity; a plan needs finite weights")
         self._sites: dict[Shape, _Site] = {}
         self._lock = threading.Lock()
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._tiles import CHAIN
 from numpy_shufflenet.kernels._vectors import (
     HALF,
     WIDTH,
@@ -74,7 +76,8 @@ def multiply(
 
     As many as a vector has numbers: 16, or 8 with the functions load and fill for half vectors.
 
-    The sums over all planes that the block reads stay in registers until they are complete.
+    The sums over all planes that the block reads stay in registers until they are complete; those
+    of CHAIN planes are made apart.
     """
     bias = at(tables, block + BIAS)
     a0 = fill(at(parameters, bias))
@@ -92,15 +95,20 @@ def multiply(
         a5 = add(a5, load(x, at(tables, block + SHORTCUTS + 5) + start))
     w = at(tables, block + WEIGHTS)
     taps = at(tables, block + TAPS)
-    for tap in range(taps, taps + at(tables, block + DEPTH)):
-        v = load(x, at(tables, tap) + start)
-        a0 = fma(at(parameters, w), v, a0)
-        a1 = fma(at(parameters, w + 1), v, a1)
-        a2 = fma(at(parameters, w + 2), v, a2)
-        a3 = fma(at(parameters, w + 3), v, a3)
-        a4 = fma(at(parameters, w + 4), v, a4)
-        a5 = fma(at(parameters, w + 5), v, a5)
-        w += BLOCK
+    end = taps + at(tables, block + DEPTH)
+    for begin in range(taps, end, CHAIN):
+        s0 = s1 = s2 = s3 = s4 = s5 = fill(np.float32(0))
+        for tap in range(begin, min(begin + CHAIN, end)):
+            v = load(x, at(tables, tap) + start)
+            s0 = fma(at(parameters, w), v, s0)
+            s1 = fma(at(parameters, w + 1), v, s1)
+            s2 = fma(at(parameters, w + 2), v, s2)
+            s3 = fma(at(parameters, w + 3), v, s3)
+            s4 = fma(at(parameters, w + 4), v, s4)
+            s5 = fma(at(parameters, w + 5), v, s5)
+            w += BLOCK
+        a0, a1, a2 = add(a0, s0), add(a1, s1), add(a2, s2)
+        a3, a4, a5 = add(a3, s3), add(a4, s4), add(a5, s5)
     if cut:
         a0 = relu(a0)
         a1 = relu(a1)
