@@ -199,6 +199,11 @@ def recording(recorder: Callable[..., Any]) -> Iterator[None]:
         _local.recorder = None
 
 
+def is_recording() -> bool:
+    """Return whether this thread is in a block of `recording`: then no array is computed."""
+    return getattr(_local, "recorder", None) is not None
+
+
 # Layout
 
 Place = _places.Place
@@ -218,7 +223,7 @@ def channel_major(x: Array) -> Array:
     ValueError
         If x is not a floating-point array of shape (n, c, h, w).
     """
-    if getattr(_local, "recorder", None):
+    if is_recording():
         return x
     check_image("x", x)
     if x.transpose(1, 2, 3, 0).flags.c_contiguous:

@@ -50,7 +50,7 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
 def multiply(a: Array, b: Array, out: Array) -> None:
     """Compute out = a @ b on this thread; the sums of long products are added in float64."""
     depth = a.shape[1]
-    with single_threaded_blas:
+    with single_threaded_blas, np.errstate(invalid="ignore", over="ignore"):  # as compiled code
         if depth <= DEEP:
             np.matmul(a, b, out=out)
             return

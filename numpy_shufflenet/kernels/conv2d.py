@@ -154,9 +154,10 @@ def _forward(
     shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
     operands = images, tuple(strips), kernels, shift, relu
     turns = groups * strips.pieces
-    take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
-    if not finite_at_border(w, windows):
+    if finite_at_border(w, windows):
+        take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
+    else:
         whole = convolve_by_taps(as_image(rows, n, h, width), w, b, windows, groups)
         image[...] = np.where(whole < 0, 0, whole) if relu else whole
     kept = image if relu else None

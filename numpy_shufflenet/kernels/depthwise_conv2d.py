@@ -181,14 +181,14 @@ def depthwise_conv2d_backward(
 def _is_bordered(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> bool:
     """Whether a border is worth it, and every output sees a pixel, so that dw shows its NaN."""
     wide = windows.stride == (1, 1) or n >= FEW
-    return is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
+    return n > 0 and is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
 
 
 def _backward_in_border(
     dy: Array, x: Array, w: Array, windows: Windows, n: int, dx: Array, dw: Array
 ) -> None:
     sight, (h, width) = sight_of(windows, n), windows.size
-    images, dimages = x.reshape(-1, h, width * n), dx.reshape(-1, h, width * n)
+    images, dimages = (rows.reshape(len(rows), h, width * n) for rows in (x, dx))
     size = Border(*sight.dy).size
 
     def run(first: int, last: int) -> None:

@@ -72,6 +72,15 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
         raise ValueError(f"dy has dtype {dy.dtype}, but the output has {dtype}")
 
 
+def check_part_count(dparts: Any, count: int) -> None:
+    """Raise unless dparts is a tuple or list of so many gradients, one for each part."""
+    if not isinstance(dparts, tuple | list):
+        kind = type(dparts).__name__
+        raise ValueError(f"dy is a {kind}; a tuple of {count} arrays is needed")
+    if len(dparts) != count:
+        raise ValueError(f"dy has {len(dparts)} parts, but the output has {count}")
+
+
 def check_number(name: str, value: Any) -> None:
     """Raise unless value is a number, or an array without axes that holds one."""
     check_plain(name, value)

@@ -39,11 +39,11 @@ def _total(x: Array, axes: tuple[int, ...]) -> Any:
 def product(a: Array, b: Array) -> Array:
     """Return a @ b, (..., o, m) @ (..., m, d); sums of blocks of terms are added in float64."""
     terms = a.shape[-1]
-    if terms <= BLOCK:
-        y: Array = a @ b
-        return y
-    blocks = (slice(start, start + BLOCK) for start in range(0, terms, BLOCK))
-    total = sum((a[..., k] @ b[..., k, :]).astype(wide(a.dtype)) for k in blocks)
+    with np.errstate(invalid="ignore"):  # BLAS multiplies infinity by what it fills up with, too
+        if terms <= BLOCK:
+            return np.asarray(a @ b)
+        blocks = (slice(start, start + BLOCK) for start in range(0, terms, BLOCK))
+        total = sum((a[..., k] @ b[..., k, :]).astype(wide(a.dtype)) for k in blocks)
     return np.asarray(total, a.dtype)
 
 

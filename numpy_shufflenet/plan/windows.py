@@ -148,35 +148,34 @@ def pool(instruction: Array, arrays: Arrays, share: Share) -> None:
                 sides = pixels_of(2 * column - 1, w)
                 j = i + 2 * column
                 if largest:
-                    a = largest_of(memory, j, w, above, below, sides)
+                    a = join(memory, j, w, above, below, sides, -np.inf, maximum)
                 else:
-                    a = scale(np.float32(1 / 9), sum_of(memory, j, w, above, below, sides))
+                    a = join(memory, j, w, above, below, sides, 0.0, add)
+                    a = scale(np.float32(1 / 9), a)
                 store(memory, y + row * ow + column, relu(a) if instruction[CUT] else a)
 
 
 @register_jitable
-def largest_of(x: Array, i: int, pitch: int, above: int, below: int, sides: tuple[int, int]) -> Any:
-    """Return the maxima of windows whose upper left corners start at i, 2 apart.
+def join(
+    x: Array,
+    i: int,
+    pitch: int,
+    above: int,
+    below: int,
+    sides: tuple[int, int],
+    outside: float,
+    combine: Any,
+) -> Any:
+    """Return the sums or the maxima of windows whose upper left corners start at i, 2 apart.
 
-    Of equal values, which are 0.0 and -0.0 too, the first one in row-major order is kept.
+    Those of the three rows come first, then those of the three taps.
     """
-    x0, x1, x2 = every_second(x, i, above, sides, -np.inf)
-    best = maximum(x2, maximum(x1, x0))
-    x0, x1, x2 = every_second(x, i + pitch, ALL, sides, -np.inf)
-    best = maximum(x2, maximum(x1, maximum(x0, best)))
-    x0, x1, x2 = every_second(x, i + 2 * pitch, below, sides, -np.inf)
-    return maximum(x2, maximum(x1, maximum(x0, best)))
-
-
-@register_jitable
-def sum_of(x: Array, i: int, pitch: int, above: int, below: int, sides: tuple[int, int]) -> Any:
-    """Return the sums of the same windows: of the three rows first, then of the three taps."""
     first, last = sides
-    a = load_kept(x, i, above & first, 0.0)
-    b = load_kept(x, i + WIDTH, above & last, 0.0)
-    a = add(a, load_kept(x, i + pitch, first, 0.0))
-    b = add(b, load_kept(x, i + pitch + WIDTH, last, 0.0))
-    a = add(a, load_kept(x, i + 2 * pitch, below & first, 0.0))
-    b = add(b, load_kept(x, i + 2 * pitch + WIDTH, below & last, 0.0))
+    a = load_kept(x, i, above & first, outside)
+    b = load_kept(x, i + WIDTH, above & last, outside)
+    a = combine(a, load_kept(x, i + pitch, first, outside))
+    b = combine(b, load_kept(x, i + pitch + WIDTH, last, outside))
+    a = combine(a, load_kept(x, i + 2 * pitch, below & first, outside))
+    b = combine(b, load_kept(x, i + 2 * pitch + WIDTH, below & last, outside))
     left, middle, right = apart(a, b)
-    return add(add(left, middle), right)
+    return combine(combine(left, middle), right)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_number, check_plain
+from numpy_shufflenet.ops._check import check_number, check_part_count, check_plain
 
 Index: TypeAlias = tuple[int, ...]
 Reads: TypeAlias = list[tuple[str, Index]]
@@ -164,8 +164,7 @@ def _checked_gradient(dy: Any, cache: StepsCache) -> Any:
     """Return dy, or raise ValueError unless it is just like the output."""
     if not cache.outputs[0].name.endswith("]"):
         return _checked_part(dy, cache.outputs[0], cache.dtype)
-    if len(dy) != len(cache.outputs):
-        raise ValueError(f"dy has {len(dy)} parts, but the output has {len(cache.outputs)}")
+    check_part_count(dy, len(cache.outputs))
     parts = zip(dy, cache.outputs, strict=True)
     return tuple(_checked_part(part, output, cache.dtype) for part, output in parts)
 
