@@ -1,9 +1,10 @@
 """How exact sums are: every reduction, in every implementation and layout, against math.fsum.
 
-    python -m numpy_shufflenet.bench.rounding 1000000
+    python -m numpy_shufflenet.bench.rounding 10000000
+    python -m numpy_shufflenet.bench.rounding 10000 "batch norm"
 
-prints the table for 10^2 up to so many numbers of float32, in units of 1e-7 of the sum of all
-|terms|. All numbers are positive: then errors of one sign add up, as they do in real images.
+prints the table, or those rows, for 10^2 up to so many numbers of float32, in units of 1e-7 of the
+sum of all |terms|. All numbers are positive, so that sums grow as those of real images do.
 """
 
 import math
@@ -270,9 +271,9 @@ def reductions() -> list[Reduction]:
         for what in ("y", "dx", "dw", "db"):
             for channels in kinds:
                 run = partial(convolution, what=what, channels=channels)
-                few = 10**6 if channels == 1 else 10**5
+                most = 10**7 if what in ("dw", "db") and name == "pointwise" else 10**6
                 label = f"{name} convolution, {channels} channels: {what}"
-                table.append(Reduction(label, run, most=few if name == "3x3" else 10 * few))
+                table.append(Reduction(label, run, most=most if channels == 1 else most // 10))
     for what in ("y", "dx", "dw", "db"):
         table.append(Reduction(f"linear: {what}", partial(linear, what=what), ("ops",)))
     for kind, most in (("nearest", 10**7), ("bilinear", 10**6)):
@@ -303,14 +304,14 @@ def error(reduction: Reduction, implementation: str, m: int) -> float:
     return largest
 
 
-def table(most: int, done: Callable[[str], None] = lambda row: None) -> list[str]:
-    """Return the rows in Markdown: errors in units of 1e-7."""
+def table(most: int, only: str = "", done: Callable[[str], None] = lambda row: None) -> list[str]:
+    """Return the rows of those whose name has `only` in it, in Markdown: in units of 1e-7."""
     sizes = [10**k for k in range(2, 8) if 10**k <= most]
     rows = [
         "| reduction | in | " + " | ".join(f"10^{len(str(m)) - 1}" for m in sizes) + " |",
         "|---|---|" + "---:|" * len(sizes),
     ]
-    for reduction in reductions():
+    for reduction in (r for r in reductions() if only in r.name):
         for implementation in reduction.implementations:
             cells = [
                 f"{1e7 * error(reduction, implementation, m):.1f}" if m <= reduction.most else ""
@@ -322,4 +323,4 @@ def table(most: int, done: Callable[[str], None] = lambda row: None) -> list[str
 
 
 if __name__ == "__main__":
-    table(int(sys.argv[1]), lambda row: print(row, flush=True))
+    table(int(sys.argv[1]), "".join(sys.argv[2:3]), lambda row: print(row, flush=True))

@@ -25,7 +25,7 @@ def blocks(columns: int, a: int, b: int) -> list[slice]:
     """
     room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
     shortest = max(256, a * b // 512)
-    count = round(columns / max(shortest, 1 << int(math.log2(room / (a + b)))))
+    count = round(columns / max(shortest, 1 << max(0, int(math.log2(room / (a + b))))))
     return cut(columns, count if count <= 2 else SHARES * max(1, round(count / SHARES)))
 
 

@@ -125,7 +125,7 @@ def _forward_in_planes(x: Array, w: Array, b: Array, windows: Windows, n: int, y
     c, (h, width) = len(x), windows.size
     m, planes, number = len(w) // c, planes_of(windows, n, sort=n > 1), wide(x.dtype, w.shape[1])
     images, w, b = x.reshape(c, h, width * n), w.astype(number), b.astype(number)
-    sums = y.astype(number, copy=False)
+    sums = y if number == y.dtype else np.empty(y.shape, number)
     outputs = sums.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run(first: int, last: int) -> None:
