@@ -16,7 +16,6 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._tiles import CHAIN, TILE, _add_up4, _fma4
 from numpy_shufflenet.kernels._vectors import (
     HALF,
-    add,
     at,
     fill,
     fill_half,
@@ -47,12 +46,6 @@ def _fma3(number: float, x0: Array, x1: Array, x2: Array, sums: Three) -> Three:
 
 
 @register_jitable
-def _add3(a: Three, b: Three) -> Three:
-    """Add three vectors to three others."""
-    return add(a[0], b[0]), add(a[1], b[1]), add(a[2], b[2])
-
-
-@register_jitable
 def _store3(row: Array, i: int, sums: Three) -> None:
     """Write three vectors side by side."""
     store(row, i, sums[0])
@@ -76,27 +69,22 @@ def _multiply_narrow(
     fill: Any,
 ) -> None:
     """Compute as many columns of six rows as `load` loads."""
-    t0 = t1 = t2 = t3 = t4 = t5 = fill(0.0)
-    for begin in range(0, starts.size, CHAIN):
-        s0 = s1 = s2 = s3 = s4 = s5 = fill(0.0)
-        for c in range(begin, min(begin + CHAIN, starts.size)):
-            v = load(x, starts[c] + first)
-            s0 = fma(at(a, i), v, s0)
-            s1 = fma(at(a, i + row), v, s1)
-            s2 = fma(at(a, i + 2 * row), v, s2)
-            s3 = fma(at(a, i + 3 * row), v, s3)
-            s4 = fma(at(a, i + 4 * row), v, s4)
-            s5 = fma(at(a, i + 5 * row), v, s5)
-            i += step
-        t0, t1, t2, t3, t4, t5 = (
-            add(t0, s0), add(t1, s1), add(t2, s2), add(t3, s3), add(t4, s4), add(t5, s5),
-        )  # fmt: skip
-    store(y[o], place, t0)
-    store(y[o + 1], place, t1)
-    store(y[o + 2], place, t2)
-    store(y[o + 3], place, t3)
-    store(y[o + 4], place, t4)
-    store(y[o + 5], place, t5)
+    s0 = s1 = s2 = s3 = s4 = s5 = fill(0.0)
+    for c in range(starts.size):
+        v = load(x, starts[c] + first)
+        s0 = fma(at(a, i), v, s0)
+        s1 = fma(at(a, i + row), v, s1)
+        s2 = fma(at(a, i + 2 * row), v, s2)
+        s3 = fma(at(a, i + 3 * row), v, s3)
+        s4 = fma(at(a, i + 4 * row), v, s4)
+        s5 = fma(at(a, i + 5 * row), v, s5)
+        i += step
+    store(y[o], place, s0)
+    store(y[o + 1], place, s1)
+    store(y[o + 2], place, s2)
+    store(y[o + 3], place, s3)
+    store(y[o + 4], place, s4)
+    store(y[o + 5], place, s5)
 
 
 def multiply_six(
@@ -127,29 +115,25 @@ def multiply_six(
     zero = fill(0.0)
     y0, y1, y2, y3, y4, y5 = y[o], y[o + 1], y[o + 2], y[o + 3], y[o + 4], y[o + 5]
     for start in range(0, columns - WIDE + 1, WIDE):
-        t0 = t1 = t2 = t3 = t4 = t5 = (zero, zero, zero)
+        s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero, zero)
         k = i
-        for begin in range(0, starts.size, CHAIN):
-            s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero, zero)
-            for c in range(begin, min(begin + CHAIN, starts.size)):
-                j = starts[c] + first + start
-                v0, v1, v2 = load(x, j), load(x, j + 16), load(x, j + 32)
-                s0 = _fma3(at(a, k), v0, v1, v2, s0)
-                s1 = _fma3(at(a, k + row), v0, v1, v2, s1)
-                s2 = _fma3(at(a, k + 2 * row), v0, v1, v2, s2)
-                s3 = _fma3(at(a, k + 3 * row), v0, v1, v2, s3)
-                s4 = _fma3(at(a, k + 4 * row), v0, v1, v2, s4)
-                s5 = _fma3(at(a, k + 5 * row), v0, v1, v2, s5)
-                k += step
-            t0, t1, t2 = _add3(t0, s0), _add3(t1, s1), _add3(t2, s2)
-            t3, t4, t5 = _add3(t3, s3), _add3(t4, s4), _add3(t5, s5)
+        for c in range(starts.size):
+            j = starts[c] + first + start
+            v0, v1, v2 = load(x, j), load(x, j + 16), load(x, j + 32)
+            s0 = _fma3(at(a, k), v0, v1, v2, s0)
+            s1 = _fma3(at(a, k + row), v0, v1, v2, s1)
+            s2 = _fma3(at(a, k + 2 * row), v0, v1, v2, s2)
+            s3 = _fma3(at(a, k + 3 * row), v0, v1, v2, s3)
+            s4 = _fma3(at(a, k + 4 * row), v0, v1, v2, s4)
+            s5 = _fma3(at(a, k + 5 * row), v0, v1, v2, s5)
+            k += step
         k = place + start
-        _store3(y0, k, t0)
-        _store3(y1, k, t1)
-        _store3(y2, k, t2)
-        _store3(y3, k, t3)
-        _store3(y4, k, t4)
-        _store3(y5, k, t5)
+        _store3(y0, k, s0)
+        _store3(y1, k, s1)
+        _store3(y2, k, s2)
+        _store3(y3, k, s3)
+        _store3(y4, k, s4)
+        _store3(y5, k, s5)
     for start in range(columns // WIDE * WIDE, columns, 16):
         if columns - start > HALF:
             j = min(start, columns - 16)
@@ -162,6 +146,53 @@ def multiply_six(
 
 
 multiply_six_jit = compiled(multiply_six)
+
+
+def multiply_six_deep(
+    a: Array,
+    i: int,
+    row: int,
+    step: int,
+    x: Array,
+    starts: Array,
+    first: int,
+    columns: int,
+    y: Array,
+    o: int,
+    place: int,
+) -> None:
+    """Compute what `multiply_six` does, a part of the depth at a time, and add up in float64."""
+    total, part = np.zeros((TILE, columns)), np.empty((TILE, columns), x.dtype)
+    start = np.int64(0)  # a plain 0 would be compiled for itself
+    for c in range(0, starts.size, CHAIN):
+        own = starts[c : c + CHAIN]
+        multiply_six_jit(a, i + c * step, row, step, x, own, first, columns, part, start, start)
+        total += part
+    y[o : o + TILE, place : place + columns] = total
+
+
+multiply_six_deep_jit = compiled(multiply_six_deep)
+
+
+@register_jitable
+def multiply_any_six(
+    a: Array,
+    i: int,
+    row: int,
+    step: int,
+    x: Array,
+    starts: Array,
+    first: int,
+    columns: int,
+    y: Array,
+    o: int,
+    place: Any,
+) -> None:
+    """Compute what `multiply_six` does, of any depth."""
+    if starts.size <= CHAIN:
+        multiply_six_jit(a, i, row, step, x, starts, first, columns, y, o, place)
+    else:
+        multiply_six_deep_jit(a, i, row, step, x, starts, first, columns, y, o, place)
 
 
 @register_jitable
@@ -181,7 +212,7 @@ def multiply_rows(
     """Compute y[:rows], at least 6, as `multiply_six` does; the last six may overlap others."""
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
-        multiply_six_jit(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+        multiply_any_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
 
 
 @register_jitable

@@ -34,6 +34,8 @@ def contiguous(x: Array) -> Array:
     Numba compiles once more for arrays that are read-only, and not at all where a kernel would mix
     both. No kernel writes to what it is given, so a read-only array is passed as writable.
     """
+    if type(x) is np.ndarray and x.flags.carray:
+        return x
     x = np.ascontiguousarray(x)
     return _writable(x if x.flags.aligned else x.copy())
 

@@ -47,6 +47,18 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
     return [(rows, block) for block in of_columns for rows in of_rows]
 
 
+def all_finite(x: Array) -> bool:
+    """Whether no number of x is infinite or NaN; no, too, if their squares are too large."""
+    flat = x.reshape(x.size)
+    return math.isfinite(flat.dot(flat))
+
+
+def sum_of_parts(dw: Array, w: Array) -> Array:
+    """Return dw like w, of its parts (groups, parts, o / groups, depth): they are few."""
+    total = dw[:, 0] if dw.shape[1] == 1 else dw.sum(axis=1)
+    return total.astype(w.dtype, copy=False).reshape(w.shape)
+
+
 def multiply(a: Array, b: Array, out: Array) -> None:
     """Compute out = a @ b on this thread; the sums of long products are added in float64."""
     depth = a.shape[1]

@@ -43,7 +43,7 @@ TILE = 6  # rows
 PANEL = 32  # columns of a tile
 PACKED = 512  # columns that are packed at once: 64 rows of them take 128 KB
 BLOCK = 1024  # columns of both operands that stay in a core's own cache
-CHAIN = 512  # terms of a sum that are added one after the other; then such sums are
+CHAIN = 1024  # terms of a sum that are added one after the other
 LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
 Two = tuple[Array, Array]
 Four = tuple[Array, Array, Array, Array]
@@ -52,7 +52,8 @@ _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256) -> bool:
     """Whether a product (a, b) @ (b, columns), and with (columns, b), is best done here."""
-    fits = min(a, b) >= TILE and columns >= at_least and a * b <= LARGE
+    small = a * b <= LARGE and max(a, b) <= CHAIN
+    fits = min(a, b) >= TILE and columns >= at_least and small
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
 
 
@@ -99,12 +100,6 @@ def _fma2(number: float, x0: Array, x1: Array, sums: Two) -> Two:
 def _fma4(g: Array, x0: Array, x1: Array, x2: Array, x3: Array, sums: Four) -> Four:
     """Add g times four vectors to four sums."""
     return fma(g, x0, sums[0]), fma(g, x1, sums[1]), fma(g, x2, sums[2]), fma(g, x3, sums[3])
-
-
-@register_jitable
-def _add2(a: Two, b: Two) -> Two:
-    """Add two vectors to two others."""
-    return add(a[0], b[0]), add(a[1], b[1])
 
 
 @register_jitable
@@ -159,27 +154,23 @@ def multiply_tiles(
                 for _ in range(lines):
                     prefetch(x, starts[ahead // 32] + first + end + ahead % 32 * 16)
                     ahead = min(ahead + 1, 32 * depth - 1)
-                t0 = t1 = t2 = t3 = t4 = t5 = (zero, zero)
-                for chain in range(0, depth, CHAIN):
-                    s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero)
-                    for c in range(chain, min(chain + CHAIN, depth)):
-                        left, right = load(scratch, p), load(scratch, p + 16)
-                        s0 = _fma2(a[c, 0], left, right, s0)
-                        s1 = _fma2(a[c, 1], left, right, s1)
-                        s2 = _fma2(a[c, 2], left, right, s2)
-                        s3 = _fma2(a[c, 3], left, right, s3)
-                        s4 = _fma2(a[c, 4], left, right, s4)
-                        s5 = _fma2(a[c, 5], left, right, s5)
-                        p += PANEL
-                    t0, t1, t2 = _add2(t0, s0), _add2(t1, s1), _add2(t2, s2)
-                    t3, t4, t5 = _add2(t3, s3), _add2(t4, s4), _add2(t5, s5)
+                s0 = s1 = s2 = s3 = s4 = s5 = (zero, zero)
+                for c in range(depth):
+                    left, right = load(scratch, p), load(scratch, p + 16)
+                    s0 = _fma2(a[c, 0], left, right, s0)
+                    s1 = _fma2(a[c, 1], left, right, s1)
+                    s2 = _fma2(a[c, 2], left, right, s2)
+                    s3 = _fma2(a[c, 3], left, right, s3)
+                    s4 = _fma2(a[c, 4], left, right, s4)
+                    s5 = _fma2(a[c, 5], left, right, s5)
+                    p += PANEL
                 j = place + min(start, columns - PANEL)
-                _store2(y0, j, t0)
-                _store2(y1, j, t1)
-                _store2(y2, j, t2)
-                _store2(y3, j, t3)
-                _store2(y4, j, t4)
-                _store2(y5, j, t5)
+                _store2(y0, j, s0)
+                _store2(y1, j, s1)
+                _store2(y2, j, s2)
+                _store2(y3, j, s3)
+                _store2(y4, j, s4)
+                _store2(y5, j, s5)
 
 
 multiply_tiles_jit = compiled(multiply_tiles)

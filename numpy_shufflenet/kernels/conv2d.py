@@ -21,6 +21,7 @@ from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tiles
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
+from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
 from numpy_shufflenet.kernels._tiles import PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
@@ -32,10 +33,10 @@ from numpy_shufflenet.ops.conv2d import (
     check_kernel,
     convolve_by_taps,
     correlate_by_taps,
-    finite_at_border,
 )
 
 FEW = 4  # channels that a convolution sees
+NO_BORDER = ((0, 0), (0, 0))
 PARTS = 16  # of the sum over strips that is dw
 
 
@@ -155,9 +156,9 @@ def _forward(
     operands = images, tuple(strips), kernels, shift, relu
     turns = groups * strips.pieces
     image = as_image(y, n, oh, ow)
-    if finite_at_border(w, windows):
-        take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
-    else:
+    take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
+    # 0 of the border times infinity is NaN; whichever is smaller tells whether there is any.
+    if windows.padding != NO_BORDER and not all_finite(w if w.size <= y.size else y):
         whole = convolve_by_taps(as_image(rows, n, h, width), w, b, windows, groups)
         image[...] = np.where(whole < 0, 0, whole) if relu else whole
     kept = image if relu else None
@@ -181,8 +182,8 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     if input_gradient:
         dx = as_image(spread(gradients, w, windows, n, groups), n, h, width)
     db = gradients.sum(axis=1) if has_bias else None
-    total = dw.sum(axis=1, dtype=wide(w.dtype)).astype(w.dtype).reshape(w.shape)
-    if not finite_at_border(total, windows):
+    total = sum_of_parts(dw, w)
+    if windows.padding != NO_BORDER and not all_finite(total):
         dy, x = as_image(gradients, n, *windows.output), as_image(rows, n, h, width)
         total = correlate_by_taps(dy, x, w, windows, groups)
     return dx, total, db

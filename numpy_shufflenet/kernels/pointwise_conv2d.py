@@ -17,7 +17,7 @@ from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
+from numpy_shufflenet.kernels._direct import multiply_any_six, suits_directly
 from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
@@ -26,7 +26,7 @@ from numpy_shufflenet.kernels._layout import (
     output_rows,
     transpose_jit,
 )
-from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
+from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, sum_of_parts, tiles
 from numpy_shufflenet.kernels._tiles import (
     TILE,
     aligned,
@@ -143,7 +143,7 @@ def mix_six(
     row, step = (1, rows) if transposed else (depth, 1)
     i = g * rows * depth + r * row
     place = np.int64(0)  # a plain 0 would be compiled for itself
-    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
+    multiply_any_six(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
 
 
 def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
@@ -320,5 +320,4 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     else:
         take_turns(groups * shares, run, work)
     db = gradients.sum(axis=1) if has_bias else None
-    total = dw.sum(axis=1, dtype=wide(w.dtype)).astype(w.dtype)
-    return as_image(dx, n, h, width), total.reshape(w.shape), db
+    return as_image(dx, n, h, width), sum_of_parts(dw, w), db
