@@ -11,6 +11,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -32,6 +33,7 @@ from numpy_shufflenet.kernels._vectors import (
 )
 from numpy_shufflenet.ops._windows import Windows
 
+LONG = 512  # blocks of a row
 OFTEN = 128  # blocks are added up in float32, their sums in float64
 
 
@@ -166,88 +168,118 @@ def convolve_gradients(
     pixels, n, pitch, zero = sight.pixels, sight.n, Border(*sight.dy).pitch, fill(0.0)
     minus_mu, shift = fill(-mu), fill(b)
     total, sum_g, sum_gx = np.zeros(9), 0.0, 0.0
-    often, long = 1 + OFTEN // pixels.shape[0], min(pixels.shape[0], 2 * OFTEN)
+    often = 1 + OFTEN // pixels.shape[0]
     reach, fourfold = (2, 0) if sight.stride == 1 else (1, 2)
     x_ahead, dy_ahead, other_ahead = ahead
     for begin in range(0, x.shape[0], often):
-        for m_begin in range(0, pixels.shape[0], long):
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = t = u = zero
-            for r in range(begin, min(begin + often, x.shape[0])):
-                v, row, target = r + sight.top, x[r], dx[r]
-                between = v % 2 == 1  # of stride 2
-                start = ((v if sight.stride == 1 else v // 2) + reach) * pitch
-                top, middle = dy[start:], dy[start - pitch :]
-                bottom = dy[start - reach * pitch :]
-                for m in range(m_begin, min(m_begin + long, pixels.shape[0])):
-                    k, count = pixels[m, 0], pixels[m, 3]
-                    i, place = pixels[m, 1], r * x.shape[1] + k
-                    prefetch(x_ahead, place)
-                    prefetch(dy_ahead, place >> fourfold)
-                    prefetch(other_ahead, place >> fourfold)
-                    whole = count == WIDTH
-                    centred = load(row, k) if whole else load_inside(row, k, 0, count, 0.0)
-                    if normalised:
-                        centred = add(centred, minus_mu)
-                        before = add(scale(a, centred), shift)
-                        seen = relu(before)
-                    else:
-                        before = seen = centred
-                    if not whole:
-                        seen = keep_first(seen, count)
-                    if sight.stride == 1:
-                        g0, g1, g2 = load(top, i), load(top, i - n), load(top, i - 2 * n)
-                        s0, s1, s2 = fma(g0, seen, s0), fma(g1, seen, s1), fma(g2, seen, s2)
-                        d = fma(w2, g2, fma(w1, g1, scale(w0, g0)))
-                        g0, g1, g2 = load(middle, i), load(middle, i - n), load(middle, i - 2 * n)
-                        s3, s4, s5 = fma(g0, seen, s3), fma(g1, seen, s4), fma(g2, seen, s5)
-                        d = add(d, fma(w5, g2, fma(w4, g1, scale(w3, g0))))
-                        g0, g1, g2 = load(bottom, i), load(bottom, i - n), load(bottom, i - 2 * n)
-                        s6, s7, s8 = fma(g0, seen, s6), fma(g1, seen, s7), fma(g2, seen, s8)
-                        d = add(d, fma(w8, g2, fma(w7, g1, scale(w6, g0))))
-                    elif between and pixels[m, 2]:
-                        g0 = load(top, i)
-                        d, s4 = scale(w4, g0), fma(g0, seen, s4)
-                    elif between:
-                        g0, g1 = load(top, i), load(top, i - n)
-                        d = fma(w5, g1, scale(w3, g0))
-                        s3, s5 = fma(g0, seen, s3), fma(g1, seen, s5)
-                    elif pixels[m, 2]:
-                        g0, g1 = load(top, i), load(middle, i)
-                        d = fma(w7, g1, scale(w1, g0))
-                        s1, s7 = fma(g0, seen, s1), fma(g1, seen, s7)
-                    else:
-                        g0, g1 = load(top, i), load(top, i - n)
-                        d = fma(w2, g1, scale(w0, g0))
-                        s0, s2 = fma(g0, seen, s0), fma(g1, seen, s2)
-                        g0, g1 = load(middle, i), load(middle, i - n)
-                        d = add(d, fma(w8, g1, scale(w6, g0)))
-                        s6, s8 = fma(g0, seen, s6), fma(g1, seen, s8)
-                    if normalised:
-                        d = keep_positive(d, before)
-                    if whole:
-                        store(target, k, d)
-                    else:
-                        d = keep_first(d, count)
-                        store_first(target, k, d, count)
-                    if normalised:
-                        t, u = add(t, d), fma(centred, d, u)
-            total[0] += add_up(s0)
-            total[1] += add_up(s1)
-            total[2] += add_up(s2)
-            total[3] += add_up(s3)
-            total[4] += add_up(s4)
-            total[5] += add_up(s5)
-            total[6] += add_up(s6)
-            total[7] += add_up(s7)
-            total[8] += add_up(s8)
-            sum_g += add_up(t)
-            sum_gx += add_up(u)
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = t = u = zero
+        for r in range(begin, min(begin + often, x.shape[0])):
+            v, row, target = r + sight.top, x[r], dx[r]
+            between = v % 2 == 1  # of stride 2
+            start = ((v if sight.stride == 1 else v // 2) + reach) * pitch
+            top, middle = dy[start:], dy[start - pitch :]
+            bottom = dy[start - reach * pitch :]
+            for m in range(pixels.shape[0]):
+                k, count = pixels[m, 0], pixels[m, 3]
+                i, place = pixels[m, 1], r * x.shape[1] + k
+                prefetch(x_ahead, place)
+                prefetch(dy_ahead, place >> fourfold)
+                prefetch(other_ahead, place >> fourfold)
+                whole = count == WIDTH
+                centred = load(row, k) if whole else load_inside(row, k, 0, count, 0.0)
+                if normalised:
+                    centred = add(centred, minus_mu)
+                    before = add(scale(a, centred), shift)
+                    seen = relu(before)
+                else:
+                    before = seen = centred
+                if not whole:
+                    seen = keep_first(seen, count)
+                if sight.stride == 1:
+                    g0, g1, g2 = load(top, i), load(top, i - n), load(top, i - 2 * n)
+                    s0, s1, s2 = fma(g0, seen, s0), fma(g1, seen, s1), fma(g2, seen, s2)
+                    d = fma(w2, g2, fma(w1, g1, scale(w0, g0)))
+                    g0, g1, g2 = load(middle, i), load(middle, i - n), load(middle, i - 2 * n)
+                    s3, s4, s5 = fma(g0, seen, s3), fma(g1, seen, s4), fma(g2, seen, s5)
+                    d = add(d, fma(w5, g2, fma(w4, g1, scale(w3, g0))))
+                    g0, g1, g2 = load(bottom, i), load(bottom, i - n), load(bottom, i - 2 * n)
+                    s6, s7, s8 = fma(g0, seen, s6), fma(g1, seen, s7), fma(g2, seen, s8)
+                    d = add(d, fma(w8, g2, fma(w7, g1, scale(w6, g0))))
+                elif between and pixels[m, 2]:
+                    g0 = load(top, i)
+                    d, s4 = scale(w4, g0), fma(g0, seen, s4)
+                elif between:
+                    g0, g1 = load(top, i), load(top, i - n)
+                    d = fma(w5, g1, scale(w3, g0))
+                    s3, s5 = fma(g0, seen, s3), fma(g1, seen, s5)
+                elif pixels[m, 2]:
+                    g0, g1 = load(top, i), load(middle, i)
+                    d = fma(w7, g1, scale(w1, g0))
+                    s1, s7 = fma(g0, seen, s1), fma(g1, seen, s7)
+                else:
+                    g0, g1 = load(top, i), load(top, i - n)
+                    d = fma(w2, g1, scale(w0, g0))
+                    s0, s2 = fma(g0, seen, s0), fma(g1, seen, s2)
+                    g0, g1 = load(middle, i), load(middle, i - n)
+                    d = add(d, fma(w8, g1, scale(w6, g0)))
+                    s6, s8 = fma(g0, seen, s6), fma(g1, seen, s8)
+                if normalised:
+                    d = keep_positive(d, before)
+                if whole:
+                    store(target, k, d)
+                else:
+                    d = keep_first(d, count)
+                    store_first(target, k, d, count)
+                if normalised:
+                    t, u = add(t, d), fma(centred, d, u)
+        total[0] += add_up(s0)
+        total[1] += add_up(s1)
+        total[2] += add_up(s2)
+        total[3] += add_up(s3)
+        total[4] += add_up(s4)
+        total[5] += add_up(s5)
+        total[6] += add_up(s6)
+        total[7] += add_up(s7)
+        total[8] += add_up(s8)
+        sum_g += add_up(t)
+        sum_gx += add_up(u)
     dw[:] = total
     return sum_g, sum_gx
 
 
 convolve_jit = compiled(convolve)
 convolve_gradients_jit = compiled(convolve_gradients)
+
+
+@register_jitable
+def convolve_all_gradients(
+    dy: Array,
+    x: Array,
+    normalised: bool,
+    mu: float,
+    a: float,
+    b: float,
+    w: Array,
+    sight: Sight,
+    dx: Array,
+    dw: Array,
+    ahead: tuple[Array, Array, Array],
+) -> tuple[float, float]:
+    """Compute what `convolve_gradients` does, a part of very long rows at a time."""
+    pixels = sight.pixels
+    if pixels.shape[0] <= LONG:
+        return convolve_gradients_jit(dy, x, normalised, mu, a, b, w, sight, dx, dw, ahead)
+    total, part, sum_g, sum_gx = np.zeros(9), np.empty(9, dw.dtype), 0.0, 0.0
+    for m in range(0, pixels.shape[0], LONG):
+        own = Sight(
+            sight.n, sight.stride, sight.x, sight.blocks, sight.dy, sight.top, pixels[m : m + LONG]
+        )
+        g, gx = convolve_gradients_jit(dy, x, normalised, mu, a, b, w, own, dx, part, ahead)
+        total += part
+        sum_g += g
+        sum_gx += gx
+    dw[:] = total
+    return sum_g, sum_gx
 
 
 def channel_gradients(
@@ -275,7 +307,7 @@ def channel_gradients(
                 target[k] = row[k]
         k = min(c + 1, last - 1)
         ahead, unused = (x[k], dy[k], dy[k]), (zero, zero, zero)
-        convolve_gradients_jit(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
+        convolve_all_gradients(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
 
 
 channel_gradients_jit = compiled(channel_gradients)

@@ -48,7 +48,7 @@ def convolve(
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute dw (groups, parts, o / groups, c / groups kh kw) of dy (o, oh ow n), a part a turn.
 
-    A part is the sum over some of the strips of x, in float64; x and turns are those of `convolve`.
+    A part is the sum over some of the strips of x; x and turns are those of `convolve`.
     """
     strips = Strips(*strips)  # it comes without names
     planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape

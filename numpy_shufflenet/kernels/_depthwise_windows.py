@@ -26,8 +26,6 @@ from numpy_shufflenet.kernels._vectors import (
     store_first,
 )
 
-MANY = 64  # blocks
-
 
 @register_jitable
 def weigh(see: Any, rows: Three, place: int, slide: Slide, kernel: tuple[float, ...]) -> Array:
@@ -78,35 +76,33 @@ def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, 
     About 64 blocks are added up in float32, their sums in float64. dy and x are flat.
     """
     blocks, length, zero = slide.blocks, slide.length, fill(0.0)
-    many = blocks.shape[0]
-    often, long = 1 + MANY // many, min(many, 2 * MANY)  # rows, and blocks of a row, in float32
+    often = 1 + 64 // blocks.shape[0]  # rows
     total = np.zeros(9)
     for c in range(first, last):
         total[:] = 0
         for begin in range(0, slide.out_height, often):
-            for m_begin in range(0, many, long):
-                s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = zero
-                for p in range(begin, min(begin + often, slide.out_height)):
-                    start, (l0, l1, l2) = rows_of(slide, c, p)
-                    out = (c * slide.out_height + p) * slide.out_length
-                    for m in range(m_begin, min(m_begin + long, many)):
-                        k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
-                        g, i = load_inside(dy, out + k, 0, count, 0.0), start + place
-                        x0, x1, x2 = three_first(x, i, place, l0, slide, count)
-                        s0, s1, s2 = fma(g, x0, s0), fma(g, x1, s1), fma(g, x2, s2)
-                        x0, x1, x2 = three_first(x, i + length, place, l1, slide, count)
-                        s3, s4, s5 = fma(g, x0, s3), fma(g, x1, s4), fma(g, x2, s5)
-                        x0, x1, x2 = three_first(x, i + 2 * length, place, l2, slide, count)
-                        s6, s7, s8 = fma(g, x0, s6), fma(g, x1, s7), fma(g, x2, s8)
-                total[0] += add_up(s0)
-                total[1] += add_up(s1)
-                total[2] += add_up(s2)
-                total[3] += add_up(s3)
-                total[4] += add_up(s4)
-                total[5] += add_up(s5)
-                total[6] += add_up(s6)
-                total[7] += add_up(s7)
-                total[8] += add_up(s8)
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = zero
+            for p in range(begin, min(begin + often, slide.out_height)):
+                start, (l0, l1, l2) = rows_of(slide, c, p)
+                out = (c * slide.out_height + p) * slide.out_length
+                for m in range(blocks.shape[0]):
+                    k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
+                    g, i = load_inside(dy, out + k, 0, count, 0.0), start + place
+                    x0, x1, x2 = three_first(x, i, place, l0, slide, count)
+                    s0, s1, s2 = fma(g, x0, s0), fma(g, x1, s1), fma(g, x2, s2)
+                    x0, x1, x2 = three_first(x, i + length, place, l1, slide, count)
+                    s3, s4, s5 = fma(g, x0, s3), fma(g, x1, s4), fma(g, x2, s5)
+                    x0, x1, x2 = three_first(x, i + 2 * length, place, l2, slide, count)
+                    s6, s7, s8 = fma(g, x0, s6), fma(g, x1, s7), fma(g, x2, s8)
+            total[0] += add_up(s0)
+            total[1] += add_up(s1)
+            total[2] += add_up(s2)
+            total[3] += add_up(s3)
+            total[4] += add_up(s4)
+            total[5] += add_up(s5)
+            total[6] += add_up(s6)
+            total[7] += add_up(s7)
+            total[8] += add_up(s8)
         dw[c] = total
 
 

@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels import _tiles
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._tiles import CHAIN, TILE, _add_up4, _fma4
+from numpy_shufflenet.kernels._tiles import TILE, _add_up4, _fma4
 from numpy_shufflenet.kernels._vectors import (
     HALF,
     at,
@@ -148,53 +148,6 @@ def multiply_six(
 multiply_six_jit = compiled(multiply_six)
 
 
-def multiply_six_deep(
-    a: Array,
-    i: int,
-    row: int,
-    step: int,
-    x: Array,
-    starts: Array,
-    first: int,
-    columns: int,
-    y: Array,
-    o: int,
-    place: int,
-) -> None:
-    """Compute what `multiply_six` does, a part of the depth at a time, and add up in float64."""
-    total, part = np.zeros((TILE, columns)), np.empty((TILE, columns), x.dtype)
-    start = np.int64(0)  # a plain 0 would be compiled for itself
-    for c in range(0, starts.size, CHAIN):
-        own = starts[c : c + CHAIN]
-        multiply_six_jit(a, i + c * step, row, step, x, own, first, columns, part, start, start)
-        total += part
-    y[o : o + TILE, place : place + columns] = total
-
-
-multiply_six_deep_jit = compiled(multiply_six_deep)
-
-
-@register_jitable
-def multiply_any_six(
-    a: Array,
-    i: int,
-    row: int,
-    step: int,
-    x: Array,
-    starts: Array,
-    first: int,
-    columns: int,
-    y: Array,
-    o: int,
-    place: Any,
-) -> None:
-    """Compute what `multiply_six` does, of any depth."""
-    if starts.size <= CHAIN:
-        multiply_six_jit(a, i, row, step, x, starts, first, columns, y, o, place)
-    else:
-        multiply_six_deep_jit(a, i, row, step, x, starts, first, columns, y, o, place)
-
-
 @register_jitable
 def multiply_rows(
     a: Array,
@@ -212,7 +165,7 @@ def multiply_rows(
     """Compute y[:rows], at least 6, as `multiply_six` does; the last six may overlap others."""
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
-        multiply_any_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+        multiply_six_jit(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
 
 
 @register_jitable

@@ -23,7 +23,7 @@ from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tile
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
-from numpy_shufflenet.kernels._tiles import PANEL, suits
+from numpy_shufflenet.kernels._tiles import BLOCK, PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import FEW as FEW_TERMS
@@ -174,8 +174,9 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     correlate, spread, strips = _ways_back(w, windows, groups, n)
     (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
     operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients
-    many = strips.pieces > parts or _tiled(w, windows, groups, n)
-    dw = empty((groups, parts, len(w) // groups, depth), wide(w.dtype) if many else w.dtype)
+    blocks = strips.rows * -(-windows.output[1] * n // BLOCK)  # of a strip, at the most
+    number = wide(w.dtype, blocks * -(-strips.pieces // parts))
+    dw = empty((groups, parts, len(w) // groups, depth), number)
     work = depth * gradients.size // 8
     take_turns(groups * parts, lambda own: correlate(*operands, own, dw), work)
     dx = None

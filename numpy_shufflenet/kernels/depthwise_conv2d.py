@@ -39,6 +39,8 @@ from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 
+LONG = 256  # blocks of a row whose products are added up in float32
+
 
 def backward_one_by_one(
     dy: Array, x: Array, w: Array, windows: Windows, dx: Array, dw: Array
@@ -205,13 +207,22 @@ def _backward_in_windows(
     dy: Array, x: Array, w: Array, windows: Windows, n: int, dx: Array, dw: Array
 ) -> None:
     slide, gather = slide_of(windows, n, x.dtype), gather_of(windows, n, x.dtype)
+    assert slide is not None
     flat_dy, flat_x, flat_dx = dy.ravel(), x.ravel(), dx.ravel()
 
+    pieces = [
+        slide._replace(blocks=slide.blocks[k : k + LONG]) for k in range(0, len(slide.blocks), LONG)
+    ]
+    parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
+
     def run(first: int, last: int) -> None:
-        correlate_windows_jit(flat_dy, flat_x, slide, first, last, dw)
+        for piece, part in zip(pieces, parts, strict=True):
+            correlate_windows_jit(flat_dy, flat_x, piece, first, last, part)
         gather_through_taps_jit(flat_dy, w, gather, first, last, flat_dx)
 
     share(len(w), run, work=4 * dy.size + 3 * dx.size)
+    if len(parts) > 1:
+        dw[...] = np.sum(parts, axis=0, dtype=np.float64)
 
 
 def _backward_in_planes(

@@ -17,7 +17,7 @@ from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_any_six, suits_directly
+from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
 from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
@@ -28,6 +28,7 @@ from numpy_shufflenet.kernels._layout import (
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, sum_of_parts, tiles
 from numpy_shufflenet.kernels._tiles import (
+    CHAIN,
     TILE,
     aligned,
     multiply_tiles_jit,
@@ -99,7 +100,8 @@ def mix_tiles_gradients(
     x : array, shape (c m,)
     ends : array
         Columns at which a block ends and the next starts.
-    dw : array of float64, shape (groups, parts, o / groups, c / groups)
+    dw : array, shape (groups, parts, o / groups, c / groups)
+        Of float64, if a part has many blocks.
     """
     (_, parts, o, c), m, blocks = dw.shape, dy.shape[1], ends.size - 1
     product, dy_flat = np.empty((o, c), x.dtype), dy.reshape(dy.size)
@@ -143,7 +145,7 @@ def mix_six(
     row, step = (1, rows) if transposed else (depth, 1)
     i = g * rows * depth + r * row
     place = np.int64(0)  # a plain 0 would be compiled for itself
-    multiply_any_six(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
+    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
 
 
 def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
@@ -249,7 +251,7 @@ def _forward(
         mix_directly_jit(w.reshape(w.size), groups, rows.ravel(), turns, y)
 
     work = c_share * y.size // 8
-    if suits_directly(x.dtype, o_share, c_share, m):
+    if c_share <= CHAIN and suits_directly(x.dtype, o_share, c_share, m):
         take_turns(groups * -(-o_share // TILE), run_directly, work)
         if shift.size:
             finish_jit(y, 0, m, shift, relu)
@@ -279,11 +281,10 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)
     ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
-    directly = suits_directly(rows.dtype, o_share, c_share, m, FEW)
+    directly = o_share <= CHAIN and suits_directly(rows.dtype, o_share, c_share, m, FEW)
     shares = 1 if directly else min(TURNS if suitable else SHARES, len(ends) - 1)
-    several = suitable or len(ends) - 1 > shares  # blocks in a share
-    number = wide(rows.dtype) if several and not directly else rows.dtype
-    dw = empty((groups, shares, o_share, c_share), number)
+    blocks_of_share = 1 if directly else -(-(len(ends) - 1) // shares)
+    dw = empty((groups, shares, o_share, c_share), wide(rows.dtype, blocks_of_share))
 
     def run(turns: Array) -> None:
         product = empty(dw.shape[2:], rows.dtype)

@@ -175,6 +175,20 @@ def avg_pool_backward_channels(
 
 
 def add_pixels(x: Array, sums: Array) -> None:
+    """Add all pixels of x (c, h w, n) to sums (c, n)."""
+    for c in range(x.shape[0]):
+        if x.shape[2] == 1:
+            pixels, total = x[c, :, 0], x.dtype.type(0)
+            for k in range(pixels.size):
+                total += pixels[k]
+            sums[c, 0] += total
+        else:
+            for k in range(x.shape[1]):
+                for i in range(x.shape[2]):
+                    sums[c, i] += x[c, k, i]
+
+
+def add_many_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
     few = np.empty(x.shape[2], x.dtype)
     for c in range(x.shape[0]):
@@ -189,20 +203,12 @@ def add_pixels(x: Array, sums: Array) -> None:
 
 def average_rows(x: Array, m: int, means: Array) -> None:
     """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
+    size = x.dtype.type(m)
     for c in range(means.size):
-        if m <= FEW * WIDTH:
-            few = load_inside(x, c * m, 0, m, 0.0)
-            for k in range(WIDTH, m, WIDTH):
-                few = add(few, load_inside(x, c * m + k, k, m, 0.0))
-            means[c] = add_up(few) / x.dtype.type(m)
-            continue
-        total = 0.0
-        for start in range(0, m, FEW * WIDTH):
-            few = load_inside(x, c * m + start, start, m, 0.0)
-            for k in range(start + WIDTH, min(start + FEW * WIDTH, m), WIDTH):
-                few = add(few, load_inside(x, c * m + k, k, m, 0.0))
-            total += add_up(few)
-        means[c] = total / m
+        total = load_inside(x, c * m, 0, m, 0.0)
+        for k in range(WIDTH, m, WIDTH):
+            total = add(total, load_inside(x, c * m + k, k, m, 0.0))
+        means[c] = add_up(total) / size
 
 
 def spread_pixels(dy: Array, dx: Array) -> None:
@@ -214,6 +220,7 @@ def spread_pixels(dy: Array, dx: Array) -> None:
 
 
 add_pixels_jit = compiled(add_pixels)
+add_many_pixels_jit = compiled(add_many_pixels)
 average_rows_jit = compiled(average_rows)
 spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
@@ -386,14 +393,17 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     """`ops.global_avg_pool_forward`, on rows."""
     check_pixels(x)
     n, c, h, w = x.shape
-    if n == 1 and x.dtype == np.float32:
+    if n == 1 and x.dtype == np.float32 and h * w <= FEW * WIDTH:
         means = np.empty((n, c), x.dtype)
         average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
         return means, GlobalAvgPoolCache(x.shape, x.dtype)
-    sums = np.zeros((c, n))
-    pixels = as_rows(x).reshape(c, h * w, n)
-    share(c, lambda i, j: add_pixels_jit(pixels[i:j], sums[i:j]), work=x.size)
-    means = (sums.T / (h * w)).astype(x.dtype, order="C")  # n c
+    number = wide(x.dtype, h * w)
+    add_up_pixels = add_pixels_jit if h * w <= FEW else add_many_pixels_jit
+    sums, pixels = np.zeros((c, n), number), as_rows(x).reshape(c, h * w, n)
+    share(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
+    means = np.ascontiguousarray(sums.T)  # n c
+    means /= h * w
+    means = means.astype(x.dtype, copy=False)
     return means, GlobalAvgPoolCache(x.shape, x.dtype)
 
 

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._tiles import CHAIN
 from numpy_shufflenet.kernels._vectors import (
     HALF,
     WIDTH,
@@ -59,32 +57,6 @@ from numpy_shufflenet.plan.windows import window
 
 
 @register_jitable
-def add_taps(
-    tables: Array,
-    first: int,
-    count: int,
-    parameters: Array,
-    w: int,
-    x: Array,
-    start: int,
-    sums: Any,
-    load: Any,
-) -> Any:
-    """Add so many planes, times the weights from w on, to six sums."""
-    a0, a1, a2, a3, a4, a5 = sums
-    for tap in range(first, first + count):
-        v = load(x, at(tables, tap) + start)
-        a0 = fma(at(parameters, w), v, a0)
-        a1 = fma(at(parameters, w + 1), v, a1)
-        a2 = fma(at(parameters, w + 2), v, a2)
-        a3 = fma(at(parameters, w + 3), v, a3)
-        a4 = fma(at(parameters, w + 4), v, a4)
-        a5 = fma(at(parameters, w + 5), v, a5)
-        w += BLOCK
-    return a0, a1, a2, a3, a4, a5
-
-
-@register_jitable
 def multiply(
     tables: Array,
     block: int,
@@ -102,8 +74,7 @@ def multiply(
 
     As many as a vector has numbers: 16, or 8 with the functions load and fill for half vectors.
 
-    The sums over all planes that the block reads stay in registers until they are complete; those
-    of CHAIN planes are made apart.
+    The sums over all planes that the block reads stay in registers until they are complete.
     """
     bias = at(tables, block + BIAS)
     a0 = fill(at(parameters, bias))
@@ -121,20 +92,15 @@ def multiply(
         a5 = add(a5, load(x, at(tables, block + SHORTCUTS + 5) + start))
     w = at(tables, block + WEIGHTS)
     taps = at(tables, block + TAPS)
-    depth = at(tables, block + DEPTH)
-    begin = min(depth, CHAIN)
-    sums = add_taps(tables, taps, begin, parameters, w, x, start, (a0, a1, a2, a3, a4, a5), load)
-    while begin < depth:  # the sum of each further part is made apart
-        count = min(CHAIN, depth - begin)
-        tap, place, zero = taps + begin, w + begin * BLOCK, fill(np.float32(0))
-        zeros = zero, zero, zero, zero, zero, zero
-        more = add_taps(tables, tap, count, parameters, place, x, start, zeros, load)
-        sums = (
-            add(sums[0], more[0]), add(sums[1], more[1]), add(sums[2], more[2]),
-            add(sums[3], more[3]), add(sums[4], more[4]), add(sums[5], more[5]),
-        )  # fmt: skip
-        begin += count
-    a0, a1, a2, a3, a4, a5 = sums
+    for tap in range(taps, taps + at(tables, block + DEPTH)):
+        v = load(x, at(tables, tap) + start)
+        a0 = fma(at(parameters, w), v, a0)
+        a1 = fma(at(parameters, w + 1), v, a1)
+        a2 = fma(at(parameters, w + 2), v, a2)
+        a3 = fma(at(parameters, w + 3), v, a3)
+        a4 = fma(at(parameters, w + 4), v, a4)
+        a5 = fma(at(parameters, w + 5), v, a5)
+        w += BLOCK
     if cut:
         a0 = relu(a0)
         a1 = relu(a1)
