@@ -27,6 +27,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_image
 
 BACKENDS = ("numpy", "numba")
+CHANNELWISE_ROW = 1 << 14  # numbers
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
@@ -54,8 +55,12 @@ def backward(dy: Any, call: Call, **options: Any) -> Any:
 
 
 def has_channelwise(x: Any) -> bool:
-    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32."""
-    return current() == "numba" and getattr(x, "dtype", None) == np.float32
+    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32.
+
+    It adds up a row of the batch at once, so rows must not be too long for an exact sum.
+    """
+    fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
+    return fits and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
 
 
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:

@@ -11,7 +11,6 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -33,7 +32,6 @@ from numpy_shufflenet.kernels._vectors import (
 )
 from numpy_shufflenet.ops._windows import Windows
 
-LONG = 512  # blocks of a row
 OFTEN = 128  # blocks are added up in float32, their sums in float64
 
 
@@ -251,37 +249,6 @@ convolve_jit = compiled(convolve)
 convolve_gradients_jit = compiled(convolve_gradients)
 
 
-@register_jitable
-def convolve_all_gradients(
-    dy: Array,
-    x: Array,
-    normalised: bool,
-    mu: float,
-    a: float,
-    b: float,
-    w: Array,
-    sight: Sight,
-    dx: Array,
-    dw: Array,
-    ahead: tuple[Array, Array, Array],
-) -> tuple[float, float]:
-    """Compute what `convolve_gradients` does, a part of very long rows at a time."""
-    pixels = sight.pixels
-    if pixels.shape[0] <= LONG:
-        return convolve_gradients_jit(dy, x, normalised, mu, a, b, w, sight, dx, dw, ahead)
-    total, part, sum_g, sum_gx = np.zeros(9), np.empty(9, dw.dtype), 0.0, 0.0
-    for m in range(0, pixels.shape[0], LONG):
-        own = Sight(
-            sight.n, sight.stride, sight.x, sight.blocks, sight.dy, sight.top, pixels[m : m + LONG]
-        )
-        g, gx = convolve_gradients_jit(dy, x, normalised, mu, a, b, w, own, dx, part, ahead)
-        total += part
-        sum_g += g
-        sum_gx += gx
-    dw[:] = total
-    return sum_g, sum_gx
-
-
 def channel_gradients(
     dy: Array,
     x: Array,
@@ -307,7 +274,7 @@ def channel_gradients(
                 target[k] = row[k]
         k = min(c + 1, last - 1)
         ahead, unused = (x[k], dy[k], dy[k]), (zero, zero, zero)
-        convolve_all_gradients(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
+        convolve_gradients_jit(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
 
 
 channel_gradients_jit = compiled(channel_gradients)

@@ -22,7 +22,7 @@ from numpy_shufflenet.kernels._border import (
     Border,
     Sight,
     clear_border_jit,
-    convolve_all_gradients,
+    convolve_gradients_jit,
     convolve_jit,
     is_suited,
     sight_of,
@@ -155,13 +155,13 @@ def backward_through(
         ahead = x[places[soon]], dy[soon], z[soon]
         if not normalised:
             zero = number(0)
-            convolve_all_gradients(
+            convolve_gradients_jit(
                 plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c], ahead
             )
         else:
             std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
             a, inv_std = number(before.gamma[k] / std), 1 / std
-            sum_g, sum_gx = convolve_all_gradients(
+            sum_g, sum_gx = convolve_gradients_jit(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g

@@ -39,7 +39,7 @@ from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 
-LONG = 256  # blocks of a row whose products are added up in float32
+LONG = 1024  # blocks of a row whose products are added up in float32
 
 
 def backward_one_by_one(
@@ -196,11 +196,22 @@ def _backward_in_border(
     images, dimages = (rows.reshape(len(rows), h, width * n) for rows in (x, dx))
     size = Border(*sight.dy).size
 
+    pieces = [tuple(sight._replace(pixels=pixels)) for pixels in _pieces(sight.pixels)]
+    parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
+
     def run(first: int, last: int) -> None:
         plane = empty((size,), x.dtype)
-        channel_gradients_jit(dy, images, w, tuple(sight), plane, first, last, dimages, dw)
+        for piece, part in zip(pieces, parts, strict=True):
+            channel_gradients_jit(dy, images, w, piece, plane, first, last, dimages, part)
 
     share(len(w), run, work=dy.size + 6 * dx.size)
+    if len(parts) > 1:
+        dw[...] = np.sum(parts, axis=0, dtype=np.float64)
+
+
+def _pieces(blocks: Array) -> list[Array]:
+    """Cut a table of blocks where a row has so many that their sums are to be made apart."""
+    return [blocks[k : k + LONG] for k in range(0, len(blocks), LONG)]
 
 
 def _backward_in_windows(
@@ -210,9 +221,7 @@ def _backward_in_windows(
     assert slide is not None
     flat_dy, flat_x, flat_dx = dy.ravel(), x.ravel(), dx.ravel()
 
-    pieces = [
-        slide._replace(blocks=slide.blocks[k : k + LONG]) for k in range(0, len(slide.blocks), LONG)
-    ]
+    pieces = [slide._replace(blocks=blocks) for blocks in _pieces(slide.blocks)]
     parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
 
     def run(first: int, last: int) -> None:
