@@ -67,14 +67,10 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
             for k in range(0, count, few):
                 begins = np.arange(k, min(k + few, count)) * planes.pitch
                 place = (p + k) * stream
-                for start in range(0, stream, BLOCK):  # if few is more than 1, there is one
-                    columns = min(BLOCK, stream - start)
-                    multiply_pieces(
-                        dy_g, place + start, runs, strips.starts, begins + start, columns, product
-                    )
-                    for o in range(rows):
-                        for t in range(depth):
-                            total[o, t] += product[o, t]
+                multiply_pieces(dy_g, place, runs, strips.starts, begins, stream, product)
+                for o in range(rows):
+                    for t in range(depth):
+                        total[o, t] += product[o, t]
 
 
 def spread_rows(

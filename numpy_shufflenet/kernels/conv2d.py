@@ -23,7 +23,7 @@ from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tile
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
-from numpy_shufflenet.kernels._tiles import BLOCK, PANEL, suits
+from numpy_shufflenet.kernels._tiles import BLOCK, CHAIN, PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import FEW as FEW_TERMS
@@ -36,6 +36,7 @@ from numpy_shufflenet.ops.conv2d import (
 )
 
 FEW = 4  # channels that a convolution sees
+LONG = 16 * CHAIN  # numbers in a row that dw adds up 16 at a time
 NO_BORDER = ((0, 0), (0, 0))
 PARTS = 16  # of the sum over strips that is dw
 
@@ -129,7 +130,7 @@ def _ways_forward(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run,
 
 def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Run, Strips]:
     """Return what makes dw and dx best, and in which strips of x."""
-    if _tiled(w, windows, groups, n):
+    if _tiled(w, windows, groups, n) and windows.output[1] * n <= LONG:
         strips = strips_of(windows, n, w.shape[1])
         return _conv2d_tiles.correlate_jit, _conv2d_tiles.spread, strips
     strips = _conv2d_columns.strips_for(w, windows, groups, n)
