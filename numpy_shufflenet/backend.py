@@ -24,8 +24,10 @@ import numpy as np
 from numpy_shufflenet import _places, _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_image
 
 BACKENDS = ("numpy", "numba")
+CHANNELWISE_ROW = 1 << 14  # numbers
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
@@ -54,8 +56,12 @@ def backward(dy: Any, call: Call, **options: Any) -> Any:
 
 
 def has_channelwise(x: Any) -> bool:
-    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32."""
-    return current() == "numba" and getattr(x, "dtype", None) == np.float32
+    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32.
+
+    It adds up a row of the batch at once, so rows must not be too long for an exact sum.
+    """
+    fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
+    return fits and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
 
 
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
@@ -202,6 +208,11 @@ def record(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: An
         _local.recorder = None
 
 
+def is_recording() -> bool:
+    """Return whether this thread is in a block of `recording`: then no array is computed."""
+    return _local.recorder is not None
+
+
 # Layout
 
 Place = _places.Place
@@ -215,8 +226,16 @@ def channel_major(x: Array) -> Array:
     normalisation, split, concatenation and shuffle read it; and one pixel of the whole batch is
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array of shape (n, c, h, w).
     """
-    if _local.recorder:
+    if is_recording():
+        return x
+    check_image("x", x)
+    if x.transpose(1, 2, 3, 0).flags.c_contiguous:
         return x
     if current() == "numba" and x.dtype.kind == "f":
         from numpy_shufflenet.kernels._layout import as_image, as_rows

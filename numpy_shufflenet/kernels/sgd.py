@@ -18,6 +18,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn, gather
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._emit import emits
+from numpy_shufflenet.kernels._layout import contiguous
 
 CHUNK = 1 << 14  # numbers that a thread updates in one turn
 
@@ -93,10 +94,10 @@ update_chunks_jit = compiled(update_chunks)
 
 
 def fits(parameters: Sequence[tuple[Array, Array, Array | None]]) -> bool:
-    """Whether `sgd_update` can move them: all of one dtype, each p and v in one piece."""
+    """Whether `sgd_update` can move them: of one dtype, each p and v in one writable piece."""
     dtypes = {array.dtype for arrays in parameters for array in arrays if array is not None}
     return dtypes in ({np.dtype(np.float32)}, {np.dtype(np.float64)}) and all(
-        v is not None and p.flags.c_contiguous and v.flags.c_contiguous for p, _, v in parameters
+        v is not None and all(a.flags.carray for a in (p, v)) for p, _, v in parameters
     )
 
 
@@ -122,7 +123,7 @@ def sgd_update(
     number = parameters[0][0].dtype.type
     rows, kept = [], []
     for p, g, v in parameters:
-        g = np.ascontiguousarray(g)
+        g = contiguous(g)
         kept.append(g)  # until the work is done
         starts = [array.__array_interface__["data"][0] for array in (p, g, v)]
         for k in range(0, p.size, CHUNK):

@@ -9,7 +9,9 @@ import numpy as np
 
 from numpy_shufflenet import _threads
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import Layer, fold
+from numpy_shufflenet.ops._check import check_plain
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.layout import round_up
@@ -90,10 +92,18 @@ class InferencePlan:
         batch normalisation or not; besides, 3x3 pooling of stride 2, global pooling, linear, ReLU,
         additions, squeeze-and-excitation, and what moves channels. All networks of `models` are
         such. Later changes of its weights change nothing here.
+
+    Raises
+    ------
+    ValueError
+        If a weight, batch normalisation folded in, is NaN or infinite.
     """
 
     def __init__(self, model: Layer):
         self._model = fold(model)
+        for name, weights in self._model.parameters().items():
+            if not np.isfinite(weights).all():
+                raise ValueError(f"{name} holds NaN or infinity; a plan needs finite weights")
         self._sites: dict[Shape, _Site] = {}
         self._clock = itertools.count(1)
 
@@ -117,6 +127,7 @@ class InferencePlan:
         ValueError
             If x is not such an array, or the network has an operation that a plan can't run.
         """
+        check_plain("x", x)
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
             found = f"is a {type(x).__name__}"
             if isinstance(x, np.ndarray):
@@ -124,7 +135,7 @@ class InferencePlan:
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
         site = self._site(x.shape[1:])
         program = site.program
-        images = np.ascontiguousarray(x).reshape(len(x), math.prod(x.shape[1:]))
+        images = contiguous(x).reshape(len(x), math.prod(x.shape[1:]))
         logits = np.empty((len(x), program.outputs), np.float32)
 
         threads = _threads.num_threads()
