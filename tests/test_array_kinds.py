@@ -255,5 +255,5 @@ def test_a_batch_of_no_images_gives_no_output(name, multiplier, dtype):
 
 def test_a_parameter_that_is_read_only_is_not_updated_in_place():
     p = np.ones(3, np.float32)
-    assert fits(p, read_only(p), p)
-    assert not fits(read_only(p), p, p)
+    assert fits([(p, read_only(p), p)])
+    assert not fits([(read_only(p), p, p)])
