@@ -322,8 +322,9 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
 def together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
     """Call run(job, caller) on every thread at the same time; caller is True on this one.
 
-    Its compiled code begins with `gather` of `kernels._barrier`, which says how many threads there
-    are; these may `meet`, and take turns. No thread begins if this one is interrupted before that.
+    Its compiled code begins with `start_together` of `kernels._barrier`, which says how many
+    threads there are; these may `meet`, and take turns. No thread begins if this one is interrupted
+    before that.
     """
     threads = _threads_for(_num_threads, work)
     if threads == 1:

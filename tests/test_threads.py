@@ -72,7 +72,7 @@ def all_turns(job):
 
 def met(job, caller, rounds):
     """Return this thread's number and how many are together; all wait for all, again and again."""
-    thread, threads = barrier.gather(job, caller)
+    thread, threads = barrier.start_together(job, caller)
     for i in range(rounds if threads else 0):
         barrier.meet(job, (i + 1) * threads)
     return thread, threads
@@ -100,7 +100,7 @@ def test_what_plain_python_does():
     job = _threads.counters(3)
     assert list(barrier.each_turn(job)) == [0, 1, 2]
     assert barrier.next_turn(job) == -1
-    assert barrier.gather(job, True) == (0, 1)
+    assert barrier.start_together(job, True) == (0, 1)
     barrier.meet(job, 1)
     barrier.close(job)
     assert not barrier.enter(job)

@@ -29,7 +29,7 @@ TURN = 0  # the next turn
 TURNS = 1  # how many turns there are
 WANTED = 2  # how many workers were asked
 WAKE = 3  # the address of a counter that idle workers watch, or 0
-MISSING = 4  # how many workers didn't come to `gather` in time
+MISSING = 4  # how many workers didn't come to `start_together` in time
 ENTERED = 8  # how many workers entered; CLOSED is added when no other may
 LEFT = 16  # how many of them left
 READY = 24  # how many workers wait to run together; CLOSED is added when no other may
@@ -123,7 +123,7 @@ def watch(counter: Array, seen: int) -> None:
 
 
 @register_jitable
-def gather(job: Array, caller: bool) -> Any:
+def start_together(job: Array, caller: bool) -> Any:
     """Return the number of this thread and how many run together; 0, 0 if it isn't needed.
 
     The caller is number 0. It waits a moment for the workers that were asked, and starts with those

@@ -15,7 +15,7 @@ from numba.extending import overload
 
 from numpy_shufflenet._threads import together
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import each_turn, gather
+from numpy_shufflenet.kernels._barrier import each_turn, start_together
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._emit import emits
 from numpy_shufflenet.kernels._layout import contiguous
@@ -59,7 +59,7 @@ def update_chunks(
     decays : array
         Strengths of weight decay, of the dtype of p, g and v.
     """
-    _, threads = gather(job, caller)
+    _, threads = start_together(job, caller)
     if threads == 0:
         return
     for turn in each_turn(job):

@@ -12,7 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import gather, meet
+from numpy_shufflenet.kernels._barrier import meet, start_together
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -174,7 +174,7 @@ def run(
 
     scratch : array, shape (threads, at least program.scratch)
     """
-    thread, threads = gather(job, caller)
+    thread, threads = start_together(job, caller)
     if threads == 0:
         return
     arrays = Arrays(tables, parameters, memory, scratch[thread])
