@@ -15,3 +15,9 @@ settings.register_profile("default", max_examples=30, **common)
 settings.register_profile("ci", max_examples=50, derandomize=True, **common)
 settings.register_profile("thorough", max_examples=1000, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--interrupts", type=int, default=20, help="interrupts of each kind in test_interrupts.py"
+    )
