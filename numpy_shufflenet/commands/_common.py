@@ -1,7 +1,6 @@
 """Arguments and habits that several commands share."""
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,17 +68,6 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
-
-
-def need(module: str, purpose: str) -> Any:
-    """Import an optional dependency, or say how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = module.partition(".")[0]
-        raise ImportError(
-            f'{purpose} needs {package}: pip install "numpy_shufflenet[demo]"'
-        ) from None
 
 
 def make_folder(path: Path) -> Path:

@@ -18,7 +18,8 @@ from typing import Any
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._files import expanded, write_bytes
-from numpy_shufflenet.commands._common import make_folder, need, positive_int, show_table
+from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands._common import make_folder, positive_int, show_table
 
 PARTS = ("operation", "inference", "training", "memory", "start", "growth")
 SHORT_PARTS = ("operation", "inference", "training", "start")

@@ -19,11 +19,11 @@ import numpy as np
 
 from numpy_shufflenet import cost, models
 from numpy_shufflenet._files import expanded
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
     build_model,
     make_folder,
-    need,
     positive_int,
     show_table,
 )

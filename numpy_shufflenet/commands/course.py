@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands._common import positive_int, show_table
 from numpy_shufflenet.course import editions, lessons
 
@@ -124,7 +125,7 @@ def _start(arguments: argparse.Namespace) -> int:
     from numpy_shufflenet.course import start
 
     if not arguments.no_lab:
-        lessons.need("jupyterlab", "opening the course")
+        need("jupyterlab", "opening the course")
     folder, overwrite = arguments.folder, arguments.overwrite
     if overwrite and folder.is_dir() and list(folder.glob("*.ipynb")):
         answer = input(
@@ -201,7 +202,7 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
     if not sys.stdout.isatty():
         yield lambda name: print(name, flush=True)
         return
-    bars = lessons.need("rich.progress", "the progress bar")
+    bars = need("rich.progress", "the progress bar")
     with bars.Progress() as bar:
         task = bar.add_task("building", total=total)
         yield lambda name: bar.update(task, advance=1, description=name)

@@ -19,10 +19,10 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands import train
 from numpy_shufflenet.commands._common import (
     make_folder,
-    need,
     observers,
     positive_int,
     sample,

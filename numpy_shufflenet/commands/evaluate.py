@@ -12,7 +12,8 @@ then the other part is taken; the size of its images is that of the training
 import argparse
 
 from numpy_shufflenet._files import expanded
-from numpy_shufflenet.commands._common import need, positive_int, show_table
+from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands._common import positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,8 @@ import numpy as np
 
 from numpy_shufflenet import cost, models
 from numpy_shufflenet._files import expanded, write_bytes
-from numpy_shufflenet.commands._common import make_folder, need, positive_int, show_table
+from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands._common import make_folder, positive_int, show_table
 from numpy_shufflenet.cost import ablation as ablations
 from numpy_shufflenet.cost import guidelines
 from numpy_shufflenet.cost.kinds import ELEMENT_WISE

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from numpy_shufflenet._files import expanded
-from numpy_shufflenet.commands._common import need, positive_int, show_table
+from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands._common import positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the most probable classes of each image."""
     from numpy_shufflenet import ops
     from numpy_shufflenet.data import load_image
+    from numpy_shufflenet.nn.layer import not_finite
     from numpy_shufflenet.training import load_checkpoint
 
     need("PIL", "reading images")
     checkpoint = load_checkpoint(arguments.checkpoint)
+    if names := not_finite(checkpoint.model):
+        raise ValueError(
+            f"{arguments.checkpoint} holds weights that are NaN or infinite ({names}), so that no "
+            "class can be told; that training diverged: try an earlier checkpoint, or train anew"
+        )
     model = checkpoint.build_model()
     channels, trained_size, _ = checkpoint.image_shape
     size = arguments.size or trained_size

@@ -21,12 +21,12 @@ from typing import Any
 
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
     build_model,
     make_folder,
-    need,
     observers,
     positive_int,
 )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import backend
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.cost import stacks
 from numpy_shufflenet.cost.closed_forms import lower_bound
 from numpy_shufflenet.cost.network import count
@@ -439,11 +440,7 @@ def _ours(model: Layer, x: Any) -> Callable[[], object]:
 
 
 def _torch(model: Layer, x: Any) -> Callable[[], object]:
-    try:
-        import torch
-    except ImportError:
-        message = 'measuring PyTorch needs it: pip install "numpy_shufflenet[peers]"'
-        raise ImportError(message) from None
+    torch = need("torch", "this measurement")
     from numpy_shufflenet.torch_peer import to_torch
 
     network, images = to_torch(model, inplace=False).eval(), torch.from_numpy(x)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.execute import execute
-from numpy_shufflenet.course.lessons import Lesson, need
+from numpy_shufflenet.course.lessons import Lesson
 
 Done = Callable[[str], None]
 EDITIONS = {

@@ -8,7 +8,7 @@ import warnings
 from datetime import datetime
 from typing import Any
 
-from numpy_shufflenet.course.lessons import need
+from numpy_shufflenet._optional import need
 
 INLINE = "module://matplotlib_inline.backend_inline"  # figures appear below their cell
 SECONDS = 300  # a cell; its own limits are checked afterwards, on what it took

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet import exercises
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.course._student import Student
 from numpy_shufflenet.course.editions import tags
-from numpy_shufflenet.course.lessons import Lesson, lessons, need
+from numpy_shufflenet.course.lessons import Lesson, lessons
 from numpy_shufflenet.course.tasks import Task, tasks
 from numpy_shufflenet.exercises import sandbox
 

@@ -4,12 +4,13 @@ A source is a jupytext script, from which every edition is made. In a checkout i
 `notebooks/`; a wheel carries the same files beside this module.
 """
 
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy_shufflenet._optional import need
 
 INSTALLED = Path(__file__).with_name("lessons_source")
 CHECKOUT = Path(__file__).parents[2] / "notebooks"
@@ -83,16 +84,6 @@ def find(numbers: Sequence[int]) -> list[Lesson]:
             there = ", ".join(map(str, known))
             raise ValueError(f"there is no lesson {number}; there are {there}")
     return [known[number] for number in sorted(set(numbers))]
-
-
-def need(module: str, purpose: str, extra: str = "notebooks") -> Any:
-    """Import an optional dependency of the course, or say how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'{purpose} needs {error.name or module}: pip install "numpy_shufflenet[{extra}]"'
-        ) from None
 
 
 def _lesson(source: Path) -> Lesson:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.editions import Done, student, write
-from numpy_shufflenet.course.lessons import Lesson, need
+from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.tasks import Task, tasks
 
 SCHEMA = 3  # of nbgrader's cell metadata

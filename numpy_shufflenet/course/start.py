@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.editions import student, write
-from numpy_shufflenet.course.lessons import Lesson, lessons, need
+from numpy_shufflenet.course.lessons import Lesson, lessons
 
 
 def place(folder: Path, *, overwrite: bool = False) -> tuple[list[Lesson], list[Lesson]]:

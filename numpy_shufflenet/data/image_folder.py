@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import PathLike, existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
@@ -57,12 +58,9 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     size = check_positive("size", size)
     if channels not in (1, 3):
         raise ValueError(f"channels={channels!r} is neither 1 nor 3")
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError(
-            'reading image files needs Pillow: pip install "numpy_shufflenet[demo]"'
-        ) from error
+    need("PIL", "reading image files")
+    from PIL import Image, ImageOps
+
     file_path = existing("path", path)
     if file_path.is_dir():
         raise ValueError(f"path={str(path)!r} is a directory; an image file is needed")

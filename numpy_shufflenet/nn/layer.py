@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,10 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.trace import Trace
+
+
+class NonFiniteWeightsWarning(UserWarning):
+    """Weights that are NaN or infinite were loaded."""
 
 
 class Parameter:
@@ -241,25 +246,36 @@ class Layer:
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over the arrays of a `state_dict`, converted to this model's dtype.
 
+        Where `num_batches_tracked` is missing, as in older files of PyTorch, it becomes 0.
+
         Raises
         ------
         ValueError
-            If an entry is missing, unknown, or of another shape. Nothing is changed then.
+            If an entry is missing, unknown, of another shape, or holds no numbers that fit.
+            Nothing is changed then.
+
+        Warns
+        -----
+        NonFiniteWeightsWarning
+            If weights are NaN or infinite. They are taken over.
         """
         own = dict(self._named(Parameter, Buffer))
+        counters = (name for name in own if name.endswith("num_batches_tracked"))
+        state = {name: np.array(0) for name in counters} | dict(state)
         problems = [f"{name} is missing" for name in own if name not in state]
         problems += [f"{name} is unknown" for name in state if name not in own]
-        problems += [
-            f"{name} has shape {np.shape(state[name])}, but {stored.value.shape} is needed"
-            for name, stored in own.items()
-            if name in state and np.shape(state[name]) != stored.value.shape
-        ]
+        converted = {}
+        for name, stored in own.items():
+            if name in state:
+                converted[name], problem = _converted(state[name], stored.value)
+                problems += [f"{name} {problem}"] if problem else []
         if problems:
             shown = "; ".join(problems[:5])
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise ValueError(f"state doesn't fit this {type(self).__name__}: {shown}{more}")
         for name, stored in own.items():
-            stored.value[...] = state[name]
+            stored.value[...] = converted[name]
+        warn_unless_finite(converted)
 
     def astype(self: Self, dtype: Any) -> Self:
         """Return a new layer with parameters and statistics of dtype float32 or float64.
@@ -305,3 +321,31 @@ class Layer:
 
     def _pattern(self) -> Iterator[Array]:
         yield from ()
+
+
+def not_finite(arrays: Mapping[str, Array]) -> str:
+    """Name the arrays that hold NaN or infinity, the first of them; "" if there are none."""
+    names = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def warn_unless_finite(arrays: Mapping[str, Array]) -> None:
+    """Warn of weights that are NaN or infinite."""
+    if names := not_finite(arrays):
+        message = f"these weights hold NaN or infinity: {names}"
+        warnings.warn(message, NonFiniteWeightsWarning, stacklevel=3)
+
+
+def _converted(value: Any, like: Array) -> tuple[Any, str]:
+    """Return value as an array like another one, and what is wrong with it."""
+    if np.shape(value) != like.shape:
+        return None, f"has shape {np.shape(value)}, but {like.shape} is needed"
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        return None, f"has dtype {array.dtype}; numbers like {like.dtype} are needed"
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(like.dtype)
+    if array.dtype.kind == "f" and not (np.isfinite(converted) | ~np.isfinite(array)).all():
+        return None, f"holds {np.abs(array).max():.3g}, which is too large for {like.dtype}"
+    return converted, ""

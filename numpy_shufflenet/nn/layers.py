@@ -1,6 +1,7 @@
 """Layers that are one operation each: they own its parameters and remember its call."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,27 @@ from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
-from numpy_shufflenet.ops._check import as_pair, check_divides, check_floating, check_positive
+from numpy_shufflenet.ops._check import (
+    as_padding,
+    as_pair,
+    check_divides,
+    check_floating,
+    check_positive,
+    check_share,
+    check_size,
+    is_integer,
+    is_sequence,
+)
+
+CHECKS: dict[str, Callable[[str, Any], object]] = {  # of hyperparameters, before the first forward
+    "kernel_size": as_pair,
+    "stride": as_pair,
+    "padding": lambda _, value: as_padding(value),
+    "dilation": as_pair,
+    "groups": check_positive,
+    "eps": check_size,
+    "rate": partial(check_share, below=True),
+}
 
 
 class OperationLayer(Layer):
@@ -24,6 +45,9 @@ class OperationLayer(Layer):
 
     def __init__(self, **hyperparameters: Any):
         super().__init__()
+        for name, value in hyperparameters.items():
+            if name in CHECKS:
+                CHECKS[name](name, value)
         self.hyperparameters = hyperparameters
         self._call: backend.Call | None = None
 
@@ -223,7 +247,7 @@ class BatchNorm2d(OperationLayer):
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__(eps=eps)
         check_positive("channels", channels)
-        self.momentum = momentum
+        self.momentum = check_share("momentum", momentum)
         self.weight = Parameter(np.ones(channels, np.float32))
         self.bias = Parameter(np.zeros(channels, np.float32))
         self.running_mean = Buffer(np.zeros(channels, np.float32))
@@ -317,6 +341,8 @@ class ChannelSplit(OperationLayer):
     operation = "channel_split"
 
     def __init__(self, sizes: Sequence[int]):
+        if not is_sequence(sizes) or not all(is_integer(size) and size >= 1 for size in sizes):
+            raise ValueError(f"sizes={sizes!r} are not whole numbers of at least 1")
         super().__init__(sizes=tuple(sizes))
 
 
@@ -354,8 +380,6 @@ class Dropout(OperationLayer):
     operation = "dropout"
 
     def __init__(self, rate: float, *, seed: int | None = None):
-        if not 0 <= rate < 1:
-            raise ValueError(f"rate={rate!r} is not a number from 0 to below 1")
         super().__init__(rate=rate)
         self.rng = np.random.default_rng(seed)
 
@@ -387,7 +411,8 @@ class SqueezeExcitation(OperationLayer):
 
     def __init__(self, channels: int, *, reduction: int):
         super().__init__()
-        reduced = max(1, channels // reduction)
+        channels = check_positive("channels", channels)
+        reduced = max(1, channels // check_positive("reduction", reduction))
         self.reduce_weight = Parameter(np.zeros((reduced, channels), np.float32))
         self.reduce_bias = Parameter(np.zeros(reduced, np.float32))
         self.expand_weight = Parameter(np.zeros((channels, reduced), np.float32))

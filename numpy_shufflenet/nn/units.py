@@ -19,6 +19,7 @@ from numpy_shufflenet.nn.layers import (
     SqueezeExcitation,
 )
 from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.ops._check import check_positive, is_integer
 
 
 def add(dx1: Array, dx2: Array) -> Array:
@@ -72,6 +73,9 @@ class ShuffleNetV1Unit(Layer):
     ):
         super().__init__()
         self.stride = _check_stride(stride)
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            check_positive(name, value)
+        check_positive("groups", groups)
         _check_shortcut(stride, in_channels, out_channels)
         branch_channels = out_channels if stride == 1 else out_channels - in_channels
         bottleneck = -(-out_channels // (4 * groups)) * groups
@@ -165,6 +169,8 @@ class ShuffleNetV2Unit(Layer):
     ):
         super().__init__()
         _check_stride(stride)
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            check_positive(name, value)
         self.splits = stride == 1 and in_channels == out_channels
         half = out_channels // 2
         if out_channels % 2:
@@ -248,7 +254,7 @@ class ShuffleNetV2Unit(Layer):
 
 
 def _check_stride(stride: int) -> int:
-    if stride not in (1, 2):
+    if not is_integer(stride) or stride not in (1, 2):
         raise ValueError(f"stride={stride!r} is not 1 or 2")
     return stride
 

@@ -1,5 +1,6 @@
 """Argument checks with one voice: name the argument, quote the value, say what would fit."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,6 +94,24 @@ def check_number(name: str, value: Any) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | complex)
+
+
+def check_share(name: str, value: Any, *, below: bool = False) -> float:
+    """Return value as a float, or raise unless it is a number from 0 to 1, or to below 1."""
+    if not _is_real(value) or not 0 <= value <= 1 or (below and value == 1):
+        raise ValueError(f"{name}={value!r} is not a number from 0 to {'below ' * below}1")
+    return float(value)
+
+
+def check_size(name: str, value: Any) -> float:
+    """Return value as a float, or raise unless it is a finite number of at least 0."""
+    if not _is_real(value) or not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r} is not a number of at least 0")
+    return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def is_integer(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 
 if TYPE_CHECKING:
@@ -228,10 +229,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
 
 def _figure(width: float, height: float) -> Any:
     """Return an empty figure of this size in inches, or say how to get matplotlib."""
-    try:
-        from numpy_shufflenet.plots._notebook import NotebookFigure
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib: pip install "numpy_shufflenet[demo]"'
-        ) from error
+    need("matplotlib", "drawing")
+    from numpy_shufflenet.plots._notebook import NotebookFigure
+
     return NotebookFigure(figsize=(width, height), layout="constrained")

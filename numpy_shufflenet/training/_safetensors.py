@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import PathLike
 
@@ -25,9 +26,9 @@ def write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str])
     OSError
         If the file can't be written.
     """
-    safetensors = _package()
+    numpy_part = need("safetensors.numpy", "a checkpoint")
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, safetensors.numpy.save(contiguous, metadata=metadata))
+    write_bytes(path, numpy_part.save(contiguous, metadata=metadata))
 
 
 def read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
@@ -41,7 +42,7 @@ def read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
         If the file is truncated, isn't a safetensors file, or holds a tensor of another dtype; the
         message names the file, and the tensor.
     """
-    safetensors = _package()
+    safetensors = need("safetensors", "a checkpoint")
     path = expanded(path)
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
@@ -74,13 +75,3 @@ def _widened(tensor: dict[str, Any]) -> Array:
     """Return a tensor of bfloat16, which is the upper half of a float32."""
     upper = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (upper << 16).view(np.float32).reshape(tensor["shape"])
-
-
-def _package() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            'checkpoints need safetensors: pip install "numpy_shufflenet[demo]"'
-        ) from error
-    return safetensors

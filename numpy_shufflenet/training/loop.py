@@ -14,7 +14,7 @@ from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channe
 from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops._check import check_positive, check_share
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpy_shufflenet.training.evaluation import dtype_of, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
@@ -112,8 +112,6 @@ class Trainer:
             raise ValueError("optimiser belongs to another model; make it from this one")
         if len(train_set) == 0:
             raise ValueError("train_set has 0 images; at least 1 is needed")
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing={label_smoothing!r} is not a number from 0 to 1")
         self.model = model
         self.optimiser = optimiser
         self.train_set = train_set
@@ -122,7 +120,7 @@ class Trainer:
         self.batch_size = check_positive("batch_size", batch_size)
         self.schedule = schedule
         self.standardise = standardise or channel_statistics(train_set.images)
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = check_share("label_smoothing", label_smoothing)
         self.accumulation = check_positive("accumulation", accumulation)
         self.augmentation = None if augmentation is None else dict(augmentation)
         self._augmented(train_set.images[:1], np.random.default_rng())  # refuses wrong arguments

@@ -11,7 +11,6 @@ Without momentum, v = g. Weight decay pulls the kernels and the classifier's mat
 and batch normalisation's scale and shift are vectors, and are left alone, as the authors do.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.layer import Layer
+from numpy_shufflenet.ops._check import check_share, check_size
 
 SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay")
 
@@ -78,17 +78,13 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ):
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum={momentum!r} is not a number from 0 to below 1")
+        self.momentum = check_share("momentum", momentum, below=True)
         if nesterov and momentum == 0:
             raise ValueError("nesterov=True looks along the momentum; momentum > 0 is needed")
-        if not 0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay={weight_decay!r} is not a number of at least 0")
         self.model = model
         self.learning_rate = learning_rate
-        self.momentum = float(momentum)
         self.nesterov = bool(nesterov)
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = check_size("weight_decay", weight_decay)
         self._parameters = dict(model.named_parameters())
         self._velocity: dict[str, Array] = {}
         if momentum > 0:
@@ -103,9 +99,7 @@ class SGD:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        if not 0 <= value < math.inf:
-            raise ValueError(f"learning_rate={value!r} is not a number of at least 0")
-        self._learning_rate = float(value)
+        self._learning_rate = check_size("learning_rate", value)
 
     def step(self) -> None:
         """Move every parameter once, by the gradients that the model has accumulated.

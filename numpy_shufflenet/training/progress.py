@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.training.history import EpochRecord, StepReport
 from numpy_shufflenet.training.loop import Observer, Trainer
 
@@ -26,13 +27,8 @@ class ProgressBar(Observer):
     """
 
     def __init__(self, console: Any = None):
-        try:
-            import rich.console
-        except ImportError as error:
-            raise ImportError(
-                'the progress bar needs rich: pip install "numpy_shufflenet[demo]"'
-            ) from error
-        self.console = console or rich.console.Console()
+        rich = need("rich.console", "the progress bar")
+        self.console = console or rich.Console()
         self._bar: Any = None
 
     def begin(self, trainer: Trainer) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy_shufflenet.course.lessons import Lesson, need, source_folder
+from numpy_shufflenet._optional import need
+from numpy_shufflenet.course.lessons import Lesson, source_folder
 from numpy_shufflenet.course.lessons import lessons as all_lessons
 
 HERE = Path(__file__).parent

@@ -8,9 +8,10 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.editions import solution, tags
 from numpy_shufflenet.course.execute import execute
-from numpy_shufflenet.course.lessons import Lesson, need
+from numpy_shufflenet.course.lessons import Lesson
 
 FOLDED = {"code_prompt_show": "Solution", "code_prompt_hide": "Solution"}
 
