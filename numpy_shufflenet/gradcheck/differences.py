@@ -301,6 +301,9 @@ def measured_noise(
     of seven. Where that finds more than `usual`, it may be many kinks: points that are closer
     tell, unless y keeps still between them and moves in steps.
 
+    An output that keeps every bit, where others are noisy, may be as noisy as they are and round
+    its noise away: 1 + x does below 1e-16, and a logarithm of it shows no trace.
+
     Source: More, Wild, Estimating computational noise, 2011.
     """
     noise, _ = _third_differences(change, spacing)
@@ -321,6 +324,7 @@ def _third_differences(
     with np.errstate(all="ignore"):
         values = np.concatenate([values, values.sum(axis=1, keepdims=True)], axis=1)
         found = np.median(np.abs(np.diff(values, 3, axis=0)), axis=0) * 1.5 / np.sqrt(20)
+        found[(values == 0).all(axis=0)] = found[:-1].max(initial=0.0)
     return (found if np.isfinite(found).all() else None), moves
 
 
