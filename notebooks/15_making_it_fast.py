@@ -208,7 +208,7 @@ def medians(runs, rounds=7, **options):
     """Median seconds of functions that take turns on one thread."""
     backend.set_num_threads(1)
     try:
-        with _threads.single_threaded_blas:
+        with _threads.single_threaded_blas():
             found = interleave(runs, rounds=rounds, **options)
     finally:
         backend.set_num_threads(THREADS)
@@ -1009,11 +1009,18 @@ else:
 # against the threads of BLAS, which spin as before.
 #
 # Hence one owner: BLAS runs on the thread that calls it (`backend.own_cores()`), and the library's
-# few threads are the only ones that share work. Most of it is cut into more pieces than there are
+# few workers are the only threads that share work. It is cut into more pieces than there are
 # threads, and whoever is done with one takes the next (`_threads.take_turns`): halves are never
-# quite equal, and never begin at the same time. When there is no work, threads look out for some
-# for a fifth of a millisecond, which spares the layers of a network most wake-ups, and then sleep;
-# at once, if they are more than the cores.
+# quite equal, and never begin at the same time. An idle worker spins for a fifth of a millisecond,
+# which spares the layers of a network most wake-ups, and then sleeps; it sleeps at once if there
+# are more threads than cores.
+#
+# Two things must not happen. *The caller must not wait for a worker that isn't there*, because
+# another program has its core. So the caller takes pieces like anybody else, and a worker that
+# comes too late is left out. *A worker must not go on when the caller has left*: you press Ctrl-C,
+# the next call begins, and the late worker takes a piece of it with the arrays of the old one. So
+# each call has counters of its own, and it ends in one call of compiled code, which no interrupt
+# can divide: from then on nobody is at work for this call, and nobody can begin.
 #
 # ## The cold start
 #

@@ -1,8 +1,14 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Paths as users write them, and writing files so that nobody ever sees half of one."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return path with a leading ~ or ~NAME replaced by that home folder, where there is one."""
+    return Path(os.path.expanduser(path))
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -16,9 +22,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     FileNotFoundError
         If the folder doesn't exist.
     OSError
-        If the file can't be written.
+        If the file can't be written; the message names it, and says what is there now.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -28,6 +34,12 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the disk fails again; the first error says why
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        left = "its last version is there, whole" if path.exists() else "nothing was written"
+        reason = error.strerror or str(error)
+        message = f"cannot write {path}: {reason}; {left}"
+        raise OSError(*([error.errno] if error.errno else []), message) from error

@@ -11,7 +11,7 @@ import contextlib
 import math
 import mmap
 import weakref
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import Any
 
 import numpy as np
@@ -43,16 +43,21 @@ class Workspace:
     def __init__(self) -> None:
         self._free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self._loans: dict[int, _Loan] = {}
+        # Loans of arrays that are gone. The last reference to an array may go anywhere, so what
+        # Python calls then is compiled code: it would swallow a KeyboardInterrupt that came there.
+        self._returned: deque[_Loan] = deque()
         self._most_lent = 0
 
     @property
     def lent(self) -> int:
         """Bytes that arrays live in."""
+        self._collect()
         return sum(loan.memory.room for loan in list(self._loans.values()))
 
     @property
     def kept(self) -> int:
         """Bytes that wait for the next array of their size."""
+        self._collect()
         return sum(size * len(waiting) for size, waiting in list(self._free.items()))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -65,16 +70,18 @@ class Workspace:
         # All views of this array have it as their base, so it is the last to go. (NumPy would look
         # through another array, or a memoryview, to what these look at.)
         array: Array = np.ndarray(shape, dtype, memory, memory.start)
-        loan = _Loan(array, self._back)
+        loan = _Loan(array, self._returned.append)
         loan.memory = memory
         self._loans[id(loan)] = loan
         return array
 
     def clear(self) -> None:
         """Give all memory that waits back to the system."""
+        self._collect()
         self._free.clear()
 
     def _take(self, size: int) -> _Memory:
+        self._collect()
         try:
             return self._free[size].pop()
         except IndexError:
@@ -83,14 +90,28 @@ class Workspace:
 
     def _make_room(self, size: int) -> None:
         """Give memory back that waits since other shapes were in use, if it is much."""
+        for loan in list(self._loans.values()):
+            if loan() is None:  # an interrupt has kept it from being collected
+                self._back(loan)
         lent = self.lent + size
         self._most_lent = max(self._most_lent, lent)
         if lent + self.kept > max(LITTLE, 2 * self._most_lent):
             self.clear()
 
-    def _back(self, loan: Any) -> None:
-        del self._loans[id(loan)]
-        self._free[loan.memory.room].append(loan.memory)
+    def _collect(self) -> None:
+        """Keep the memory of arrays that are gone for others."""
+        while self._returned:
+            try:
+                loan = self._returned.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._back(loan)
+
+    def _back(self, loan: _Loan) -> None:
+        # Whoever takes the loan out of the dict has its memory, so nobody has it twice.
+        # An interrupt in between only loses memory that waits.
+        if self._loans.pop(id(loan), None) is loan:
+            self._free[loan.memory.room].append(loan.memory)
 
 
 def _new(size: int) -> _Memory:

@@ -1,10 +1,14 @@
-"""One owner of the cores: a few threads of our own, among which kernels share their work.
+"""One owner of the cores: a few worker threads of our own, among which kernels share their work.
 
-Two pools of threads that wait for each other by spinning make a network up to 80 times slower, and
-BLAS brings a pool of its own. So within our calls BLAS runs on the thread that calls it, and our
-threads alone spread work over cores: `take_turns` deals pieces out to whichever is free, `share`
-gives each a piece of its own, once. When there is nothing to do, threads look for some for a fifth
-of a millisecond, if each has a core of its own, and then sleep.
+Two pools of threads that spin while they wait make a network up to 80 times slower, and BLAS brings
+a pool of its own. So within our calls BLAS runs on the thread that calls it, and our workers alone
+spread work over cores.
+
+A job is one call of `take_turns`, `share`, `for_each` or `together`. It owns its turns, its
+arguments and its end: counters of its own say what is left to do and who takes part (see
+`kernels._barrier`). Its caller does all that nobody else does, so a worker that arrives late is
+simply left out, and whatever ends the call (an error, Ctrl-C at any moment) first closes the job:
+when the call is over, no worker is in it, and none can enter any more.
 
 How work is cut into pieces never depends on the number of threads in a way that could be seen in a
 result: either pieces are independent (channels), or they are cut by shape alone.
@@ -12,10 +16,11 @@ result: either pieces are independent (channels), or they are cut by shape alone
 
 import contextlib
 import ctypes
-import itertools
-import math
+import operator
 import os
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -23,91 +28,194 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from numpy_shufflenet._typing import Array
+
 Run = Callable[..., Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 18  # steps of a loop: with less, waking another thread costs what it saves
-WAKE = 1 << 16  # steps that the calling thread does before another one has started
+PIECES = 4  # for each thread, of what is cut into equal parts
 
-_inside = threading.local()  # .share: this thread works on a share already
+_sync: Any = None  # `kernels._barrier`, where there are kernels; without it there is one thread
 
 
-class _Helper:
-    """A thread that does what it is asked to, one thing after the other."""
+def synchronise_by(module: Any) -> None:
+    """From now on jobs have several threads, which use the counters of this module."""
+    global _sync
+    _sync = module
 
-    def __init__(self, turns: Any) -> None:
+
+class _Inside(threading.local):
+    """What a thread knows of itself."""
+
+    job = False  # it works on a job already, so whatever it calls runs on it alone
+
+
+_inside = _Inside()
+
+
+class _Job:
+    """One call: what to run, and the counters of those who do."""
+
+    def __init__(self, run: Run, *, turns: int = 0, together: bool = False):
+        self.run = run
+        self.together = together  # each thread runs once and is told whether it is the caller's
+        self.state = counters(turns)
+        self.errors: list[BaseException] = []  # of workers
+
+    def work(self, *, caller: bool) -> None:
+        """Do what this thread can."""
+        if self.together:
+            self.run(self.state, caller)
+        else:
+            self.run(self.state)
+
+
+def counters(turns: int = 0) -> Array:
+    """Return the counters of a job for one thread, which says how many turns there are."""
+    job = np.zeros(8 if _sync is None else _sync.SIZE, np.int64)
+    job[1] = turns
+    return job
+
+
+class _Worker:
+    """A thread that takes part in the jobs that it is asked to, one after the other."""
+
+    def __init__(self, wake: Array) -> None:
         self.sleepy = True  # whether it sleeps at once if there is nothing to do
-        self.queue: SimpleQueue[Any] = SimpleQueue()
-        self.lock = threading.Lock()
-        # [0]: how often; [1]: whether to take turns; a cache line of its own
-        self.asked = np.zeros(8, np.int64)
-        self.finished = np.full(8, -1)  # [0]: how often; the thread begins by adding 1
-        self.turns = turns
-        _look(self.asked, 0)  # compile here, where it may fail
-        _arrive_and_look(np.zeros(8, np.int64), self.asked, 0, turns)
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.wake = wake
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
         self.thread.start()
 
-    def ask(self, run: Run, arguments: tuple[Any, ...], done: Any, *, by_turns: bool) -> int:
-        """Let it call run(*arguments), and tell `done`; return how often it was asked by now."""
-        with self.lock:
-            self.queue.put((run, arguments, done))
-            self.asked[1] = by_turns
-            self.asked[0] += 1
-            return int(self.asked[0])
-
-    def look(self, times: int) -> None:
-        """Look for a while whether it has finished so often."""
-        if not self.sleepy:
-            _look(self.finished, times)
-
     def _work(self) -> None:
-        _inside.share = True
-        for times in itertools.count(1):
-            arrive = _arrive if self.sleepy else _arrive_and_look
-            arrive(self.finished, self.asked, times, self.turns)
-            run, arguments, done = self.queue.get()
-            try:
-                run(*arguments)
-                done.put(None)
-            except BaseException as error:
-                done.put(error)
-            del run, arguments, done
+        _inside.job = True
+        while True:
+            seen = int(self.wake[0])
+            if not self.sleepy and self.jobs.empty():
+                # A caller counts when it has entered compiled code and so released the GIL.
+                _sync.watch_jit(self.wake, seen)
+            job = self.jobs.get()
+            if _sync.enter_jit(job.state):
+                try:
+                    job.work(caller=False)
+                except BaseException as error:
+                    job.errors.append(error)
+                    _sync.stop_jit(job.state)
+                finally:
+                    _sync.leave_jit(job.state)
+            del job
 
 
-class _Crew:
-    """Helpers, who start when first needed."""
+class _Pool:
+    """Workers, who start when first needed."""
 
     def __init__(self) -> None:
-        self.helpers: list[_Helper] = []
+        self.workers: list[_Worker] = []
         self.lock = threading.Lock()
-        self.turns = np.zeros(8, np.int64)  # of `take_turns`: the next one, and how many there are
-        self.place = (-1, 0)  # the core that they leave to their caller, and how many were called
+        self.wake = np.zeros(8, np.int64)  # [0] counts jobs; in a cache line of its own
+        self.place = (-1, 0)  # the core that workers leave to their caller, and how many were asked
+        self.pace = _Pace()
 
-    def gather(self, count: int) -> list[_Helper]:
-        """Return so many helpers, none of them on the core of this thread.
+    def gather(self, count: int) -> list[_Worker]:
+        """Return so many workers, none of them on the core of this thread.
 
         A thread that is woken up would else often wait on the core of the one that wakes it, which
         goes on working there, while another core is free; it can take the system a tenth of a
-        second to see that.
+        millisecond to see that.
         """
         place = _this_core(), count
         with self.lock:
             if place != self.place:
-                self.helpers += [_Helper(self.turns) for _ in range(count - len(self.helpers))]
+                if not self.workers:
+                    _compile()
+                while len(self.workers) < count:
+                    self.workers.append(_Worker(self.wake))
                 self._settle(*place)
-            return self.helpers[:count]
+                self.place = place
+            return self.workers[:count]
 
     def _settle(self, core: int, count: int) -> None:
-        """Keep helpers off a core; so many may look for work if there is another core for each."""
-        self.place = core, count
+        """Keep workers off a core; so many may spin for work if there is another core for each."""
         others = os.sched_getaffinity(0) - {core} if core >= 0 else set()
-        for helper in self.helpers:
-            helper.sleepy = len(others) < count
-            assert helper.thread.native_id is not None
+        for worker in self.workers:
+            worker.sleepy = len(others) < count
+            assert worker.thread.native_id is not None
             with contextlib.suppress(OSError):  # the system may not allow it
                 if others:
-                    os.sched_setaffinity(helper.thread.native_id, others)
+                    os.sched_setaffinity(worker.thread.native_id, others)
+
+    def spread(self, job: _Job, count: int) -> None:
+        """Run a job on this thread and, as far as they arrive in time, on so many workers."""
+        workers = self.gather(count)
+        job.state[_sync.WANTED], job.state[_sync.WAKE] = count, self.wake.ctypes.data
+        start, cpu = time.perf_counter(), time.thread_time()
+        end = start
+        _inside.job = True
+        try:
+            for worker in workers:
+                worker.jobs.put(job)
+            job.work(caller=True)
+            end, cpu = time.perf_counter(), time.thread_time() - cpu
+        finally:
+            # Between the end of the work and that of `close_jit`, one call of compiled code, there
+            # is nothing at which Python would raise KeyboardInterrupt.
+            _inside.job = False
+            _sync.close_jit(job.state)
+        del job.run  # and what it holds: a worker may look at this job again, to find it closed
+        self.pace.note(
+            end - start,
+            stopped=end - start - cpu,
+            waited=time.perf_counter() - end,
+            missing=job.state[_sync.MISSING],
+        )
+        for error in job.errors:
+            raise error
+
+
+class _Pace:
+    """Lets one thread work alone for a while if workers are in its way.
+
+    Where something else keeps a core busy, a worker there is stopped for milliseconds at a time,
+    maybe within a turn or while it holds the GIL, and its caller has to wait for it. Then one
+    thread alone is faster.
+    """
+
+    LATE = 3e-4  # seconds for which a caller is stopped, or waits with nothing else to do
+    MISSED = 3  # times in a row that a worker didn't come to run together; the first wakes it up
+    SHORTEST, LONGEST = 2e-3, 0.3  # seconds alone
+    SOON = 0.05  # seconds: who is disturbed again after less will be alone for longer
+
+    def __init__(self) -> None:
+        self.until = 0.0  # when threads may work together again
+        self.pause = self.SHORTEST
+        self.missed = 0
+
+    def alone(self) -> bool:
+        """Whether the caller should work alone now."""
+        return time.perf_counter() < self.until
+
+    def note(self, worked: float, *, stopped: float, waited: float, missing: int) -> None:
+        """Note how a job went for its caller.
+
+        Of the seconds that it worked, it was stopped for some: it needed the GIL, or another thread
+        had its core. After that it waited for workers. Some may not have come to run together.
+        """
+        self.missed = self.missed + 1 if missing else 0
+        late = stopped > self.LATE or waited > max(self.LATE, worked)
+        if late or self.missed == self.MISSED:
+            self.missed = 0
+            now = time.perf_counter()
+            again = now - self.until < self.SOON
+            self.pause = min(2 * self.pause, self.LONGEST) if again else self.SHORTEST
+            self.until = now + self.pause
+
+
+def _compile() -> None:
+    """Compile what `spread` and workers call: within it, an interrupt could come between."""
+    for name in ("enter", "stop", "leave", "close", "take"):
+        getattr(_sync, f"{name}_jit")(counters())
+    _sync.watch_jit(counters(), 1)
 
 
 def _cores() -> int:
@@ -137,39 +245,21 @@ def _core_finder() -> Callable[[], int]:
     return result
 
 
-# What threads do until `look_by` gives them something better: arrive, and don't look.
-
-
-def _arrive(own: Any, arrivals: Any, count: int, turns: Any) -> None:
-    own[0] += 1
-
-
-def _pass_by(arrivals: Any, count: int) -> None:
-    pass
-
-
-_look: Callable[..., Any] = _pass_by
-_arrive_and_look: Callable[..., Any] = _arrive
-
-
-def look_by(look: Callable[..., Any], arrive_and_look: Callable[..., Any]) -> None:
-    """From now on threads look for a while before they sleep; see `kernels._barrier`."""
-    global _look, _arrive_and_look
-    _look, _arrive_and_look = look, arrive_and_look
-
-
 _this_core = _core_finder()
-_crew = _Crew()
-_team = threading.Lock()  # held by whose threads wait for each other
+_pool = _Pool()
 _num_threads = _cores()
 
 
 def set_num_threads(n: Any) -> None:
     """Use n threads from now on, the calling one included."""
     global _num_threads
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    try:
+        number = 0 if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"n={n!r} is not a whole number of at least 1")
-    _num_threads = n
+    _num_threads = number
 
 
 def num_threads() -> int:
@@ -177,104 +267,76 @@ def num_threads() -> int:
     return _num_threads
 
 
-def share(count: int, run: Run, work: int) -> None:
-    """Call run(first, last) for pieces of range(count) that cover it, on several threads.
+def take_turns(count: int, run: Run, work: int) -> None:
+    """Call run(job) on several threads: each takes the next of range(count) until none is left.
 
     Parameters
     ----------
     count : int
-        Of what can be done one by one: channels, say.
+        Of what can be done one by one, and takes a microsecond or more: channels, say.
     run : callable
-        May be called from several threads at once, each with a piece of its own.
+        Hands job, an array of counters, on to `next_turn` of `kernels._barrier`.
     work : int
         About how many steps of a vectorised loop it takes, a product of matrices doing 8
         multiply-adds in one. Little work is not shared.
     """
-    pieces = _threads_for(count, work)
-    if pieces == 1:
-        run(0, count)
-        return
-    # All are done at the same time if those that have to wake up first do less.
-    theirs = (1 - min(WAKE / work, 1)) / pieces
-    ends = [0, *(count - math.ceil(count * theirs * i) for i in reversed(range(pieces)))]
-    _spread(run, list(itertools.pairwise(ends)))
+    threads = _threads_for(count, work)
+    if threads == 1:
+        run(counters(count))
+    else:
+        _pool.spread(_Job(run, turns=count), threads - 1)
 
 
-def take_turns(count: int, run: Run, work: int) -> None:
-    """Call run(turns) on several threads: each takes the next of range(count) until none is left.
+def share(count: int, run: Run, work: int) -> None:
+    """Call run(first, last) for pieces of range(count) that cover it, on several threads.
 
-    So nobody waits long for the others, whoever starts late. There is one thread only, if the
-    others are at work with somebody else.
-
-    Parameters
-    ----------
-    count, work : int
-        As in `share`; what can be done one by one should take a microsecond or more.
-    run : callable
-        Hands turns, an array, on to `next_turn` of `kernels._barrier`.
+    `count` and `work` are as in `take_turns`.
     """
     threads = _threads_for(count, work)
-    if threads == 1 or not _team.acquire(blocking=False):
-        run(np.array([0, count], np.int64))
+    if threads == 1:
+        run(0, count)
         return
-    try:
-        _crew.turns[:2] = 0, count
-        _spread(run, [(_crew.turns,)] * threads, by_turns=True)
-    finally:
-        _team.release()
+    pieces = min(count, PIECES * threads)
 
+    def run_pieces(job: Array) -> None:
+        for piece in _sync.each_turn_outside(job):
+            run(count * piece // pieces, count * (piece + 1) // pieces)
 
-def _threads_for(count: int, work: int) -> int:
-    if work < WORTH_SHARING or getattr(_inside, "share", False):
-        return 1
-    return max(1, min(_num_threads, count))
-
-
-def together(run: Run) -> None:
-    """Call run(number, threads) on every thread at the same time; they may wait for each other.
-
-    There is one thread only, if the others are at work with somebody else.
-    """
-    threads = 1 if getattr(_inside, "share", False) else _num_threads
-    if threads == 1 or not _team.acquire(blocking=False):
-        run(0, 1)
-        return
-    try:
-        _spread(run, [(number, threads) for number in range(threads)])
-    finally:
-        _team.release()
-
-
-def _spread(run: Run, arguments: list[tuple[Any, ...]], *, by_turns: bool = False) -> None:
-    """Call run with each of the arguments, on a thread of its own; the first one on this thread."""
-    done: SimpleQueue[BaseException | None] = SimpleQueue()
-    helpers = _crew.gather(len(arguments) - 1)
-    tickets = [
-        helper.ask(run, task, done, by_turns=by_turns)
-        for helper, task in zip(helpers, arguments[1:], strict=True)
-    ]
-    _inside.share = True
-    try:
-        run(*arguments[0])
-    finally:
-        _inside.share = False
-        for helper, ticket in zip(helpers, tickets, strict=True):
-            helper.look(ticket)
-        errors = [done.get() for _ in tickets]
-    for error in errors:
-        if error is not None:
-            raise error
+    _pool.spread(_Job(run_pieces, turns=pieces), threads - 1)
 
 
 def for_each(count: int, run: Callable[[int], Any]) -> None:
     """Call run(0), ..., run(count - 1), whichever thread is free taking the next."""
-    numbers = iter(range(count))  # one step of it is atomic
-
-    def take(first: int, last: int) -> None:
-        for i in numbers:
+    if _threads_for(count, WORTH_SHARING) == 1:
+        for i in range(count):
             run(i)
+        return
 
-    share(min(count, _num_threads), take, work=WORTH_SHARING)
+    def run_turns(job: Array) -> None:
+        for turn in _sync.each_turn_outside(job):
+            run(turn)
+
+    take_turns(count, run_turns, WORTH_SHARING)
+
+
+def together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
+    """Call run(job, caller) on every thread at the same time; caller is True on this one.
+
+    Its compiled code begins with `start_together` of `kernels._barrier`, which says how many
+    threads there are; these may `meet`, and take turns. No thread begins if this one is interrupted
+    before that.
+    """
+    threads = _threads_for(_num_threads, work)
+    if threads == 1:
+        run(counters(turns), True)
+    else:
+        _pool.spread(_Job(run, turns=turns, together=True), threads - 1)
+
+
+def _threads_for(count: int, work: int) -> int:
+    if work < WORTH_SHARING or _inside.job or _sync is None or _pool.pace.alone():
+        return 1
+    return max(1, min(_num_threads, count))
 
 
 class _Blas:
@@ -282,28 +344,29 @@ class _Blas:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.users = 0
+        # Weak: a block that an interrupt has ended before its `__exit__` is forgotten, too.
+        self.users: weakref.WeakSet[single_threaded_blas] = weakref.WeakSet()
         self.libraries: Any = None
-        self.before: list[int] = []
+        self.before: list[int] | None = None  # threads of each library, while it has one
 
-    def __enter__(self) -> None:
+    def hold(self, user: "single_threaded_blas") -> None:
         with self.lock:
-            self.users += 1
-            if self.users > 1:
-                return
-            if self.libraries is None:
-                controller = ThreadpoolController().select(user_api="blas")
-                self.libraries = controller.lib_controllers
-            self.before = [library.num_threads for library in self.libraries]
-            for library in self.libraries:
-                _set_num_threads(library, 1)
+            self.users.add(user)
+            if self.before is None:
+                if self.libraries is None:
+                    controller = ThreadpoolController().select(user_api="blas")
+                    self.libraries = controller.lib_controllers
+                self.before = [library.num_threads for library in self.libraries]
+                for library in self.libraries:
+                    _set_num_threads(library, 1)
 
-    def __exit__(self, *exception: object) -> None:
+    def release(self, user: "single_threaded_blas | None" = None) -> None:
         with self.lock:
-            self.users -= 1
-            if self.users == 0:
+            self.users.discard(user)  # type: ignore[arg-type]
+            if self.before is not None and not self.users:
                 for library, n in zip(self.libraries, self.before, strict=True):
                     _set_num_threads(library, n)
+                self.before = None
 
 
 def _set_num_threads(library: Any, n: int) -> None:
@@ -315,20 +378,27 @@ def _set_num_threads(library: Any, n: int) -> None:
     getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
 
-single_threaded_blas = _Blas()
-"""`with single_threaded_blas:` around products of matrices; it may be entered again and again."""
+class single_threaded_blas:  # noqa: N801 - it reads as a verb
+    """`with single_threaded_blas():` around products of matrices; blocks may be nested."""
+
+    def __enter__(self) -> None:
+        _blas.hold(self)
+
+    def __exit__(self, *exception: object) -> None:
+        _blas.release(self)
+
+
+_blas = _Blas()
 
 
 def _forget() -> None:
     """A forked process has none of the threads, and may have copied a lock that was held."""
-    global _crew, _team, single_threaded_blas
-    _crew = _Crew()
-    _team = threading.Lock()
-    _inside.share = False
-    single_threaded_blas.lock = threading.Lock()
-    if single_threaded_blas.users:
-        single_threaded_blas.users = 1
-        single_threaded_blas.__exit__()
+    global _pool
+    _pool = _Pool()
+    _inside.job = False
+    _blas.lock = threading.Lock()
+    _blas.users.clear()
+    _blas.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,8 +15,8 @@ block, or by the environment:
 import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +24,10 @@ import numpy as np
 from numpy_shufflenet import _places, _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_image
 
 BACKENDS = ("numpy", "numba")
+CHANNELWISE_ROW = 1 << 14  # numbers
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
@@ -40,8 +42,9 @@ class Call(NamedTuple):
 def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]:
     """Run NAME_forward; return its output, and the call for `backward`."""
     operation = operations.find(name)
-    if recorder := getattr(_local, "recorder", None):
-        return recorder(name, *arrays, **hyperparameters), Call(operation, "none", None)
+    if _local.recorder:
+        y = _local.recorder(name, *arrays, **hyperparameters)
+        return y, Call(operation, "none", None)
     floor = "kernels" if operation.kernel and current() == "numba" else "ops"
     y, cache = operation.forward(floor)(*arrays, **hyperparameters)
     return y, Call(operation, floor, cache)
@@ -53,8 +56,12 @@ def backward(dy: Any, call: Call, **options: Any) -> Any:
 
 
 def has_channelwise(x: Any) -> bool:
-    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32."""
-    return current() == "numba" and getattr(x, "dtype", None) == np.float32
+    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32.
+
+    It adds up a row of the batch at once, so rows must not be too long for an exact sum.
+    """
+    fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
+    return fits and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
 
 
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
@@ -138,7 +145,7 @@ def set_num_threads(n: int) -> None:
 
 def own_cores() -> AbstractContextManager[None]:
     """Hold BLAS at one thread in a block in which kernels share the cores; nothing with "numpy"."""
-    return _threads.single_threaded_blas if current() == "numba" else nullcontext()
+    return _threads.single_threaded_blas() if current() == "numba" else nullcontext()
 
 
 def for_each(count: int, run: Callable[[int], Any]) -> None:
@@ -161,41 +168,49 @@ def bytes_in_use() -> int:
 
 # Inference
 
-_local = threading.local()
+
+class _Local(threading.local):
+    inferring = False
+    recorder: Callable[..., Any] | None = None
 
 
-@contextmanager
-def inference() -> Iterator[None]:
-    """In this block and thread, layers keep nothing for backward.
+_local = _Local()
+
+
+def infer(run: Callable[..., Any], *arguments: Any) -> Any:
+    """Return run(*arguments), during which layers keep nothing for backward, in this thread.
 
     So arrays in between are gone as soon as the next layer has read them, and several threads may
     run one model.
     """
-    before = inferring()
+    before = _local.inferring
     _local.inferring = True
     try:
-        yield
-    finally:
+        return run(*arguments)
+    finally:  # no context manager: an interrupt could come before its `__exit__`
         _local.inferring = before
 
 
 def inferring() -> bool:
-    """Return whether this thread is in a block of `inference`."""
-    return getattr(_local, "inferring", False)
+    """Return whether this thread is within `infer`."""
+    return _local.inferring
 
 
-@contextmanager
-def recording(recorder: Callable[..., Any]) -> Iterator[None]:
-    """In this block and thread, call recorder(name, *arrays, **hyperparameters) for `forward`.
+def record(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: Any) -> Any:
+    """Return run(*arguments); `forward` calls recorder(name, *arrays, **hyperparameters) instead.
 
     So a network's own forward tells which operations it consists of, and on what; see `plan`.
     """
     _local.recorder = recorder
     try:
-        with inference():
-            yield
+        return infer(run, *arguments)
     finally:
         _local.recorder = None
+
+
+def is_recording() -> bool:
+    """Return whether this thread is in a block of `recording`: then no array is computed."""
+    return _local.recorder is not None
 
 
 # Layout
@@ -211,8 +226,16 @@ def channel_major(x: Array) -> Array:
     normalisation, split, concatenation and shuffle read it; and one pixel of the whole batch is
     contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
     the batch, whatever stride and border. Every operation keeps the layout.
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array of shape (n, c, h, w).
     """
-    if getattr(_local, "recorder", None):
+    if is_recording():
+        return x
+    check_image("x", x)
+    if x.transpose(1, 2, 3, 0).flags.c_contiguous:
         return x
     if current() == "numba" and x.dtype.kind == "f":
         from numpy_shufflenet.kernels._layout import as_image, as_rows

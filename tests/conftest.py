@@ -1,17 +1,42 @@
-"""Settings of Hypothesis for all tests; another profile: `pytest --hypothesis-profile=NAME`."""
+"""What holds for all tests: settings of Hypothesis and of JAX, and an option.
+
+Another profile of Hypothesis: `pytest --hypothesis-profile=NAME`. The same cases again:
+`pytest --hypothesis-seed=SEED`, or the environment variable HYPOTHESIS_SEED, which reaches
+commands that have no place for an option. `.ci/run` sets and prints it.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# JAX is an oracle here, and no fault of its compiler may end the tests: jaxlib 0.10.2's algebraic
+# simplifier aborts the process while it compiles the input gradients of some float64 convolutions,
+# about 1 in 600. Without this optimisation the results are the same. Set before JAX starts; flags
+# of the same name add up, so other flags stay in force.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_disable_hlo_passes=algsimp"
 
 # No deadlines: the time of a case depends on what else the machine does.
 common = {
     "deadline": None,
+    "derandomize": False,  # in CI, too, where Hypothesis's own default is to repeat its cases
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow],
 }
 settings.register_profile("default", max_examples=30, **common)
-# In CI the same cases on every run: a red run is about the change, never about luck.
-settings.register_profile("ci", max_examples=50, derandomize=True, **common)
+settings.register_profile("ci", max_examples=50, **common)
 settings.register_profile("thorough", max_examples=1000, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--interrupts", type=int, default=20, help="interrupts of each kind in test_interrupts.py"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis's own reads the option
+def pytest_configure(config):
+    seed = os.environ.get("HYPOTHESIS_SEED")
+    if seed and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = seed

@@ -210,6 +210,55 @@ print("all well")
     assert result.stdout == "all well\n", result.stderr
 
 
+def test_a_fork_while_others_compute_plan_and_compile_does_no_harm():
+    """The child has none of the other threads, and waits for nothing that they would have done."""
+    code = f"""
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads
+{NETWORK}
+import numba
+backend.set_num_threads(2)
+plan = model.plan()
+expected = plan(x).tobytes(), model.infer(x).tobytes()
+stop = False
+
+def compute():
+    while not stop:
+        plan(x)
+        plan(x[:, :, :9])
+        model.infer(x)
+
+def plan_anew():
+    while not stop:
+        model.plan()(x)
+
+def compile_anew():
+    while not stop:
+        numba.njit(lambda a: 2 * a)(1.0)
+
+runs = compute, plan_anew, compile_anew
+threads = [threading.Thread(target=run, daemon=True) for run in runs]
+for thread in threads:
+    thread.start()
+for i in range(6):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        found = plan(x).tobytes(), model.infer(x).tobytes()
+        new = model.plan()(x).tobytes()
+        three = numba.njit(lambda a: 3 * a)(1.0)
+        os._exit(0 if found == expected and new == expected[0] and three == 3 else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, (i, status)
+stop = True
+for thread in threads:
+    thread.join()
+print("all well")
+"""
+    result = run_in_python(code)
+    assert result.stdout == "all well\n", result.stderr
+
+
 def blas_threads():
     return [
         library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
@@ -234,14 +283,14 @@ def test_blas_is_held_at_one_thread_until_the_last_user_has_gone():
         inside, leave = threading.Event(), threading.Event()
 
         def hold():
-            with single_threaded_blas:
+            with single_threaded_blas():
                 inside.set()
                 leave.wait()
 
         thread = threading.Thread(target=hold)
         thread.start()
         inside.wait()
-        with single_threaded_blas:
+        with single_threaded_blas():
             pass
         ours = [n for n in blas_threads() if n == 1]
         leave.set()

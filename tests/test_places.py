@@ -89,7 +89,6 @@ def all_work_is_shared():
     """However small it is, by two threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_threads, "WORTH_SHARING", 0)
-        patch.setattr(_threads, "WAKE", 0)
         patch.setattr(_threads, "_num_threads", 2)
         yield
 

@@ -13,6 +13,9 @@ from numpy_shufflenet import _threads
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can't be chosen")
 
 
+barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+
+
 @pytest.fixture(autouse=True)
 def as_before():
     before = _threads.num_threads()
@@ -20,8 +23,14 @@ def as_before():
     _threads.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def always_together(monkeypatch):
+    """However busy the machine is, threads don't leave the work to one."""
+    monkeypatch.setattr(_threads._Pace, "alone", lambda self: False)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("count", [1, 2, 3, 17])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 17])
 def test_shares_cover_everything_once(threads, count):
     _threads.set_num_threads(threads)
     done = np.zeros(count, int)
@@ -34,37 +43,50 @@ def test_shares_cover_everything_once(threads, count):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("count", [1, 2, 3, 17, 20000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 17, 20000])
 def test_turns_are_taken_once_each(threads, count):
-    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
     _threads.set_num_threads(threads)
-    for turns_of in (barrier.each_turn_outside, each_turn_compiled(barrier)):
+    for turns_of in (barrier.each_turn_outside, all_turns_jit):
         done = np.zeros(count, int)
 
-        def run(turns, done=done, turns_of=turns_of):
-            for turn in turns_of(turns):
+        def run(job, done=done, turns_of=turns_of):
+            for turn in turns_of(job):
                 done[turn] += 1
 
         _threads.take_turns(count, run, work=1 << 30)
         assert (done == 1).all()
 
 
-def each_turn_compiled(barrier):
-    """Return a function that takes turns in a compiled loop, and gives them in a list."""
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 17])
+def test_for_each_calls_once_for_each(threads, count):
+    _threads.set_num_threads(threads)
+    numbers = []
+    _threads.for_each(count, numbers.append)
+    assert sorted(numbers) == list(range(count))
 
-    def all_turns(turns):
-        return list(barrier.each_turn(turns))
 
-    return barrier.compiled(all_turns)
+def all_turns(job):
+    return list(barrier.each_turn(job))
+
+
+def met(job, caller, rounds):
+    """Return this thread's number and how many are together; all wait for all, again and again."""
+    thread, threads = barrier.start_together(job, caller)
+    for i in range(rounds if threads else 0):
+        barrier.meet(job, (i + 1) * threads)
+    return thread, threads
+
+
+all_turns_jit, met_jit = barrier.compiled(all_turns), barrier.compiled(met)
 
 
 def test_turns_go_to_whoever_is_free():
-    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
     _threads.set_num_threads(2)
     taken = []
 
-    def run(turns):
-        for turn in barrier.each_turn_outside(turns):
+    def run(job):
+        for turn in barrier.each_turn_outside(job):
             taken.append((turn, threading.get_ident()))
             time.sleep(0.2 if turn == 0 else 0.001)
 
@@ -74,106 +96,164 @@ def test_turns_go_to_whoever_is_free():
     assert by_first == [0]
 
 
-def test_all_turns_are_ones_own_while_the_team_is_at_work():
-    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
-    _threads.set_num_threads(2)
-    taken = []
-
-    def within(turns):
-        taken.extend((turn, threading.get_ident()) for turn in barrier.each_turn_outside(turns))
-
-    def alone():
-        _threads.take_turns(50, within, work=1 << 30)
-
-    def run(number, of):
-        if number == 0:
-            other = threading.Thread(target=alone)
-            other.start()
-            other.join(30)
-
-    _threads.together(run)
-    assert [turn for turn, _ in taken] == list(range(50))
-    assert len({thread for _, thread in taken}) == 1
-
-
-def test_turns_of_plain_python():
-    barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
-    turns = np.array([0, 3])
-    assert list(barrier.each_turn(turns)) == [0, 1, 2]
-    assert barrier.next_turn(turns) == -1
+def test_what_plain_python_does():
+    job = _threads.counters(3)
+    assert list(barrier.each_turn(job)) == [0, 1, 2]
+    assert barrier.next_turn(job) == -1
+    assert barrier.start_together(job, True) == (0, 1)
+    barrier.meet(job, 1)
+    barrier.close(job)
+    assert not barrier.enter(job)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_team_is_there_all_at_once(threads):
+def test_who_runs_together_can_meet(threads):
     _threads.set_num_threads(threads)
-    meeting = threading.Barrier(threads)
-    numbers = []
+    for _ in range(20):
+        found = []
 
-    def run(number, of):
-        assert of == threads
-        meeting.wait(30)
-        numbers.append(number)
+        def run(job, caller, found=found):
+            found.append(met_jit(job, caller, 50))
 
-    _threads.together(run)
-    assert sorted(numbers) == list(range(threads))
+        _threads.together(run)
+        there = sorted(pair for pair in found if pair != (0, 0))
+        assert there == [(i, len(there)) for i in range(len(there))]
+        assert 1 <= len(there) <= threads
 
 
-def test_who_comes_while_the_team_is_at_work_goes_alone():
-    _threads.set_num_threads(3)
-    at_work, go_on = threading.Barrier(4), threading.Event()
+def test_a_worker_that_comes_too_late_is_left_out():
+    """Its queue is busy with somebody else's job; the caller doesn't wait for that."""
+    _threads.set_num_threads(2)
+    busy, go_on = threading.Event(), threading.Event()
 
-    def long(number, of):
-        at_work.wait(30)
-        go_on.wait(30)
+    def long(job):
+        for _ in barrier.each_turn_outside(job):
+            if threading.current_thread() is other:
+                assert busy.wait(30)
+            else:
+                busy.set()
+                assert go_on.wait(30)
 
-    team = threading.Thread(target=_threads.together, args=(long,))
-    team.start()
-    at_work.wait(30)
-    seen = []
-    _threads.together(lambda number, of: seen.append((number, of)))
+    other = threading.Thread(target=_threads.take_turns, args=(2, long, 1 << 30))
+    other.start()
+    assert busy.wait(30)
+    found, done = [], []
+    _threads.together(lambda job, caller: found.append(met_jit(job, caller, 3)))
+    _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+    assert not go_on.is_set()
     go_on.set()
-    team.join(30)
-    assert seen == [(0, 1)]
+    other.join(30)
+    assert found == [(0, 1)]
+    assert sorted(done) == list(range(9))
 
 
-def test_a_team_within_a_share_is_one_thread():
+def test_a_job_within_a_job_has_one_thread():
     _threads.set_num_threads(2)
     seen = []
-    _threads.share(2, lambda *_: _threads.together(lambda *who: seen.append(who)), work=1 << 30)
-    assert seen == [(0, 1), (0, 1)]
+
+    def within(job, caller):
+        seen.append((caller, *met_jit(job, caller, 1)))
+
+    _threads.share(2, lambda *_: _threads.together(within), work=1 << 30)
+    assert seen == [(True, 0, 1)] * 2
 
 
-def test_an_error_in_any_thread_reaches_the_caller():
-    _threads.set_num_threads(3)
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_whoever_is_interrupted_is_not_waited_for_at_a_barrier(interrupted):
+    _threads.set_num_threads(2)
+    for _ in range(20):
+        found, raised = [], []
 
-    def run(number, of):
-        if number == 2:
-            raise KeyError("of the third")
+        def run(job, caller, found=found, raised=raised):
+            time.sleep(0.002 * caller)  # the other one waits by then, if it has come
+            if caller == interrupted:
+                raised.append(caller)
+                raise KeyboardInterrupt
+            found.append(met_jit(job, caller, 3))
 
-    with pytest.raises(KeyError, match="of the third"):
-        _threads.together(run)
-    _threads.together(lambda number, of: None)  # and the next team meets as ever
+        try:
+            _threads.together(run)
+        except KeyboardInterrupt:
+            assert raised
+        else:
+            assert not raised
+        assert set(found) <= ({(0, 0)} if interrupted else {(0, 1)})
+
+
+def test_an_error_ends_the_turns():
+    _threads.set_num_threads(2)
+    taken = []
+
+    def run(job):
+        for turn in barrier.each_turn_outside(job):
+            taken.append(turn)
+            if turn == 3:
+                raise KeyError("of turn 3")
+            time.sleep(0.001)
+
+    with pytest.raises(KeyError, match="of turn 3"):
+        _threads.take_turns(1000, run, work=1 << 30)
+    if taken[-1] < 900:  # it was the caller's own, which ends everything
+        assert len(taken) < 900
+
+
+def test_an_error_of_a_worker_reaches_the_caller():
+    _threads.set_num_threads(2)
+    caller = threading.get_ident()
+
+    def run(job):
+        for _ in barrier.each_turn_outside(job):
+            if threading.get_ident() != caller:
+                raise KeyError("of a worker")
+            time.sleep(0.01)
+
+    with pytest.raises(KeyError, match="of a worker"):
+        _threads.take_turns(1000, run, work=1 << 30)
+    _threads.share(2, lambda first, last: None, work=1 << 30)
+
+
+def test_nobody_is_in_a_job_that_is_over():
+    """Whatever ends it: an interrupt of the caller while a worker is in the middle of a turn."""
+    _threads.set_num_threads(2)
+    inside, left = threading.Event(), []
+    caller = threading.get_ident()
+
+    def run(job):
+        for _ in barrier.each_turn_outside(job):
+            if threading.get_ident() == caller:
+                inside.wait(30)
+                raise KeyboardInterrupt
+            inside.set()
+            time.sleep(0.1)
+            left.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        _threads.take_turns(100, run, work=1 << 30)
+    assert left == [True]
 
 
 @linux
-def test_helpers_leave_the_callers_core_to_it():
+def test_workers_leave_the_callers_core_to_it():
     allowed = os.sched_getaffinity(0)
     if len(allowed) < 2:
         pytest.skip("there is one core only")
     _threads.set_num_threads(2)
-    found = {}
-
-    def run(number, of):
-        time.sleep(0.01)
-        found[number] = os.sched_getaffinity(0)
-
+    caller = threading.get_ident()
     try:
         for core in sorted(allowed)[:2]:
             os.sched_setaffinity(0, {core})
             os.sched_setaffinity(0, allowed)
-            _threads.together(run)
-            assert found[0] == allowed
-            assert len(found[1]) == len(allowed) - 1
+            found = set()
+
+            def run(job, found=found):
+                for _ in barrier.each_turn_outside(job):
+                    time.sleep(0.01)
+                    if threading.get_ident() != caller:
+                        found.add(len(os.sched_getaffinity(0)))
+
+            _threads.take_turns(50, run, work=1 << 30)
+            assert found == {len(allowed) - 1}
+            assert os.sched_getaffinity(0) == allowed
     finally:
         os.sched_setaffinity(0, allowed)
 
@@ -184,15 +264,17 @@ def test_one_core_is_enough():
     _threads.set_num_threads(3)
     try:
         os.sched_setaffinity(0, {min(allowed)})
-        numbers = []
-        _threads.together(lambda number, of: numbers.append(number))
-        assert sorted(numbers) == [0, 1, 2]
+        done = []
+        _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+        assert sorted(done) == list(range(9))
+        found = []
+        _threads.together(lambda job, caller: found.append(met_jit(job, caller, 20)))
+        assert 0 in [thread for thread, threads in found if threads]
     finally:
         os.sched_setaffinity(0, allowed)
 
 
 def test_whoever_has_nothing_to_do_soon_sleeps():
-    pytest.importorskip("numpy_shufflenet.kernels")  # threads look for work in compiled code
     _threads.set_num_threads(2)
     _threads.share(2, lambda first, last: None, work=1 << 30)
     before = time.process_time()
@@ -201,7 +283,6 @@ def test_whoever_has_nothing_to_do_soon_sleeps():
 
 
 def test_many_callers_at_once_each_get_their_own_work_done():
-    pytest.importorskip("numpy_shufflenet.kernels")
     _threads.set_num_threads(3)
     totals = np.zeros((4, 300), int)
 
@@ -222,22 +303,46 @@ def test_many_callers_at_once_each_get_their_own_work_done():
     assert (totals == 9).all()
 
 
-def test_work_that_takes_long_is_waited_for():
-    pytest.importorskip("numpy_shufflenet.kernels")
-    _threads.set_num_threads(2)
-    finished = []
-
-    def run(first, last):
-        time.sleep(0.02 * first)
-        finished.append(first)
-
-    _threads.share(2, run, work=1 << 30)
-    assert sorted(finished) == [0, 1]
-
-
-def test_as_many_helpers_come_as_are_called_and_stay():
-    crew = _threads._Crew()
-    three = crew.gather(3)
+def test_as_many_workers_come_as_are_called_and_stay():
+    pool = _threads._Pool()
+    three = pool.gather(3)
     assert len(set(three)) == 3
-    assert crew.gather(1) == three[:1]
-    assert crew.gather(3) == three
+    assert pool.gather(1) == three[:1]
+    assert pool.gather(3) == three
+
+
+def test_who_is_disturbed_works_alone_for_a_while_and_longer_if_it_goes_on(monkeypatch):
+    monkeypatch.undo()
+    clock = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    pace = _threads._Pace()
+
+    def note(worked=0.001, stopped=0.0, waited=0.0, missing=0):
+        pace.note(worked, stopped=stopped, waited=waited, missing=missing)
+        return pace.until - clock[0] if pace.alone() else 0
+
+    assert note(worked=0.01, waited=0.009) == 0  # a last turn may take so long
+    alone = []
+    for _ in range(10):
+        alone.append(note(waited=0.004))
+        clock[0] = pace.until + 0.001
+        assert not pace.alone()
+    assert alone == pytest.approx([*(0.002 * 2**i for i in range(8)), 0.3, 0.3])
+    clock[0] += 1
+    assert note(stopped=0.0005) == pytest.approx(0.002)
+    clock[0] += 1
+    assert [note(missing=k) for k in (1, 1, 0, 2, 1)] == [0] * 5  # waking up takes a moment
+    assert note(missing=1) == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), 2])
+def test_any_whole_number_is_a_number_of_threads(n):
+    _threads.set_num_threads(n)
+    assert _threads.num_threads() == 2
+    assert type(_threads.num_threads()) is int
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 2.0, "2", None, np.float64(2), np.bool_(True)])
+def test_anything_else_is_none(n):
+    with pytest.raises(ValueError, match="is not a whole number of at least 1"):
+        _threads.set_num_threads(n)

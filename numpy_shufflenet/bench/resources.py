@@ -220,7 +220,7 @@ def machine() -> Machine:
         for i in range(first, last):
             np.copyto(target[i], source[i])
 
-    with single_threaded_blas:
+    with single_threaded_blas():
         flops = 2 * 256**3 * PRODUCTS * threads
         seconds = interleave(
             {

@@ -111,6 +111,7 @@ def show_table(title: str, header: list[str], rows: list[list[str]], *, left: in
         from rich import box
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
     except ImportError:
         print(title)
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -123,9 +124,9 @@ def show_table(title: str, header: list[str], rows: list[list[str]], *, left: in
         return
     table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+        table.add_column(Text(name), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as they are: a name may have brackets, rich's markup
     # A file or a pipe has no width; nothing is cut there.
     console = Console() if sys.stdout.isatty() else Console(width=FILE_WIDTH)
     console.print(title, style="bold", highlight=False, markup=False)

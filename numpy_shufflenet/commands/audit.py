@@ -11,10 +11,9 @@ that break one guideline each
 
 import argparse
 import json
-from pathlib import Path
 
 from numpy_shufflenet import cost, models
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
     build_model,
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=positive_int, help="height and width of images in pixels")
     parser.add_argument("--layers", action="store_true", help="show each layer")
-    parser.add_argument("--json", type=Path, help="file for all numbers")
+    parser.add_argument("--json", type=expanded, help="file for all numbers")
     add_model_arguments(parser)
 
 

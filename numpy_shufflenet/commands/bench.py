@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet import backend
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands._common import make_folder, need, positive_int, show_table
 
 PARTS = ("operation", "inference", "training", "memory", "start", "growth")
@@ -26,7 +26,9 @@ SHORT_PARTS = ("operation", "inference", "training", "start")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder for results")
+    parser.add_argument(
+        "--out", type=expanded, default=Path("runs/bench"), help="folder for results"
+    )
     parser.add_argument("--full", action="store_true", help="all parts, batch 32, more pairs")
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import cost, models
+from numpy_shufflenet._files import expanded
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
     build_model,
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", choices=[*names, None], help=f"one of {', '.join(names)}"
     )
-    parser.add_argument("--out", type=Path, help="folder for pictures")
+    parser.add_argument("--out", type=expanded, help="folder for pictures")
     parser.add_argument("--layers", action="store_true", help="show each layer of a network")
     parser.add_argument("--size", type=positive_int, help="height and width of images in pixels")
     parser.add_argument("--batch", type=positive_int, default=1, help="images")

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands._common import positive_int, show_table
 from numpy_shufflenet.course import editions, lessons
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "start", help="write the notebooks into a folder, and open them in JupyterLab"
     )
     start.add_argument(
-        "folder", nargs="?", type=Path, default=DEFAULT, help=f"(default: ./{DEFAULT})"
+        "folder", nargs="?", type=expanded, default=DEFAULT, help=f"(default: ./{DEFAULT})"
     )
     start.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     start.add_argument("--no-lab", action="store_true", help="write the notebooks, and that is all")
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument(
         "--out",
-        type=Path,
+        type=expanded,
         default=Path("runs/course"),
         help="folder; each edition gets one in it, by its name (default: runs/course)",
     )
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nbgrader", action="store_true", help="write a course folder of nbgrader instead"
     )
     build.add_argument(
-        "--executed", type=Path, metavar="DIR", help="solution edition, to make the site from"
+        "--executed", type=expanded, metavar="DIR", help="solution edition, to make the site from"
     )
     build.add_argument(
         "--lite",
@@ -88,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Runs each notebook, and checks its functions anew, whatever its outputs say. "
         "ada_03_convolution_backwards.ipynb is Ada's, as is ada/03_convolution_backwards.ipynb.",
     )
-    grade.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
-    grade.add_argument("--json", type=Path, help="file for the points of every exercise")
+    grade.add_argument("notebooks", nargs="+", type=expanded, metavar="NOTEBOOK")
+    grade.add_argument("--json", type=expanded, help="file for the points of every exercise")
     grade.add_argument(
         "--seconds", type=positive_int, default=60, help="for one function (default: 60)"
     )

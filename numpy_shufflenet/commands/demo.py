@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands import train
 from numpy_shufflenet.commands._common import (
     make_folder,
@@ -46,7 +46,9 @@ QUICK = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for results")
+    parser.add_argument(
+        "--out", type=expanded, default=Path("runs/demo"), help="folder for results"
+    )
     parser.add_argument("--model", choices=MODELS, default="shufflenet_v2")
     parser.add_argument("--epochs", type=positive_int, default=4)
     parser.add_argument("--train-images", type=positive_int, help="fewer than all 10,000")
@@ -145,7 +147,7 @@ def _train_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
     """Fill in what `train` takes and the demo doesn't ask for."""
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    filled = parser.parse_args([])
+    filled = train.filled(parser.parse_args([]))
     vars(filled).update(vars(arguments))
     vars(filled).update(MODELS[arguments.model])
     return filled

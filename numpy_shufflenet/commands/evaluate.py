@@ -3,36 +3,54 @@
 examples:
   numpy-shufflenet evaluate runs/demo/checkpoint.safetensors
   numpy-shufflenet evaluate runs/cifar/checkpoint.safetensors --data cifar10:cifar-10-python.tar.gz
+  numpy-shufflenet evaluate runs/train/checkpoint.safetensors --data folder:~/other_photos
+
+a folder without train/ and test/ is taken whole, unless the network was trained on a part of it:
+then the other part is taken; the size of its images is that of the training
 """
 
 import argparse
-from pathlib import Path
 
+from numpy_shufflenet._files import expanded
 from numpy_shufflenet.commands._common import need, positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("checkpoint", type=expanded, metavar="CHECKPOINT")
     parser.add_argument("--data", default="embedded", help="the images, as for train")
-    parser.add_argument("--size", type=positive_int, default=64, help="of images from a folder")
-    parser.add_argument("--out", type=Path, metavar="PNG", help="also draw the confusion matrix")
+    parser.add_argument("--size", type=positive_int, help="of images from a folder")
+    parser.add_argument(
+        "--out", type=expanded, metavar="PNG", help="also draw the confusion matrix"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print accuracy by class."""
     from numpy_shufflenet import plots
-    from numpy_shufflenet.data import load_dataset
+    from numpy_shufflenet.data.load import load_held_out
     from numpy_shufflenet.training import evaluate, load_checkpoint
+    from numpy_shufflenet.training.loop import fingerprint
 
     checkpoint = load_checkpoint(arguments.checkpoint)
     if arguments.out is not None:
         need("matplotlib", "drawing")
-    _, test_set = load_dataset(arguments.data, size=arguments.size)
+    channels, trained_size, _ = checkpoint.image_shape
+    test_set, which = load_held_out(
+        arguments.data,
+        lambda images: fingerprint(images) == checkpoint.fingerprint,
+        size=arguments.size or trained_size,
+        channels=channels,
+    )
     if test_set.classes != checkpoint.classes:
         raise ValueError(
             f"--data {arguments.data} has the classes {', '.join(test_set.classes)}, but the "
             f"network was trained on {', '.join(checkpoint.classes)}"
+        )
+    if test_set.images.shape[1:] != checkpoint.image_shape:
+        print(
+            f"the images are {' x '.join(map(str, test_set.images.shape[1:]))}, but the network "
+            f"was trained on {' x '.join(map(str, checkpoint.image_shape))}"
         )
     found = evaluate(checkpoint.build_model(), test_set, checkpoint.standardise)
     rows = []
@@ -41,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         share = f"{right / total:.1%}" if total else "-"
         rows.append([name, str(total), str(right), share])
     show_table(str(arguments.checkpoint), ["class", "images", "right", "accuracy"], rows)
-    print(f"test accuracy {found.accuracy:.2%}, loss {found.loss:.4f}, {len(test_set)} images")
+    print(
+        f"test accuracy {found.accuracy:.2%}, loss {found.loss:.4f}, "
+        f"{len(test_set)} images ({which})"
+    )
     if arguments.out is not None:
         plots.save(plots.confusion_matrix(found.confusion, test_set.classes), arguments.out)
     return 0

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import cost, models
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands._common import make_folder, need, positive_int, show_table
 from numpy_shufflenet.cost import ablation as ablations
 from numpy_shufflenet.cost import guidelines
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=guidelines.IMPLEMENTATIONS,
         help="one implementation; both if PyTorch is installed",
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/guidelines"), help="for results")
+    parser.add_argument("--out", type=expanded, default=Path("runs/guidelines"), help="for results")
     group = parser.add_argument_group("ablation")
     group.add_argument("--seeds", type=positive_int, default=3)
     group.add_argument("--groups", type=int, default=8)

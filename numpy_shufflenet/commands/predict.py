@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from numpy_shufflenet._files import expanded
 from numpy_shufflenet.commands._common import need, positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/demo/checkpoint.safetensors"))
+    parser.add_argument("images", nargs="+", type=expanded, metavar="IMAGE")
+    parser.add_argument(
+        "--checkpoint", type=expanded, default=Path("runs/demo/checkpoint.safetensors")
+    )
     parser.add_argument("--top", type=positive_int, default=3, help="classes shown for each image")
     parser.add_argument("--size", type=positive_int, help="height and width in pixels")
     parser.add_argument("--invert", action="store_true", help="swap black and white")

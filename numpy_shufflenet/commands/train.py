@@ -5,6 +5,7 @@ examples:
   numpy-shufflenet train --data cifar10:cifar-10-python.tar.gz --epochs 30 --out runs/cifar
   numpy-shufflenet train --data folder:photos --size 64 --model shufflenet_v1 --groups 3
   numpy-shufflenet train --resume --out runs/first
+  numpy-shufflenet train --resume --out runs/first --epochs 8
 
 --data is one of
   embedded               12,000 images of Fashion-MNIST, in the package
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import write_bytes
+from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet.commands._common import (
+    MODEL_ARGUMENTS,
     add_model_arguments,
     build_model,
     make_folder,
@@ -33,46 +35,85 @@ CHECKPOINT = "checkpoint.safetensors"
 SMALL = 64  # images of up to so many pixels get the small stem
 
 
+# What is taken where the command line says nothing; with --resume, that is the checkpoint's.
+DEFAULTS = {
+    "model": "shufflenet_v2",
+    "size": 64,
+    "epochs": 4,
+    "batch_size": 64,
+    "learning_rate": 0.3,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.1,
+    "accumulate": 1,
+    "crop_padding": 0,
+    "no_flip": False,
+    "seed": 0,
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
+
+    def add(to: Any, name: str, help_text: str = "", **how: Any) -> None:
+        default = DEFAULTS[name.removeprefix("--").replace("-", "_")]
+        shown = "" if default is False else f"(default: {default})"
+        to.add_argument(name, help=f"{help_text} {shown}".strip(), default=None, **how)
+
     parser.add_argument("--data", default="embedded", help="the images; see below")
-    parser.add_argument("--size", type=positive_int, default=64, help="of images from a folder")
-    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="folder for results")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--model", choices=models.MODELS, default="shufflenet_v2")
+    add(parser, "--size", "of images from a folder", type=positive_int)
+    parser.add_argument(
+        "--out", type=expanded, default=Path("runs/train"), help="folder for results"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in --out; of the settings, only --epochs may be another",
+    )
+    add(parser, "--model", choices=models.MODELS)
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=positive_int, default=4)
-    group.add_argument("--batch-size", type=positive_int, default=64)
-    group.add_argument("--learning-rate", type=float, default=0.3, help="its peak")
-    group.add_argument("--schedule", choices=("cosine", "linear"), default="cosine")
-    group.add_argument("--warmup", type=float, default=0.1, help="share of all steps")
-    group.add_argument("--momentum", type=float, default=0.9, help="Nesterov's")
-    group.add_argument("--weight-decay", type=float, default=5e-4)
-    group.add_argument("--label-smoothing", type=float, default=0.1)
-    group.add_argument("--accumulate", type=positive_int, default=1, help="parts of a batch")
-    group.add_argument("--crop-padding", type=int, default=0, help="of random crops")
-    group.add_argument("--no-flip", action="store_true", help="never mirror images")
-    group.add_argument("--seed", type=int, default=0)
+    add(group, "--epochs", type=positive_int)
+    add(group, "--batch-size", type=positive_int)
+    add(group, "--learning-rate", "its peak", type=float)
+    add(group, "--schedule", choices=("cosine", "linear"))
+    add(group, "--warmup", "share of all steps", type=float)
+    add(group, "--momentum", "Nesterov's", type=float)
+    add(group, "--weight-decay", type=float)
+    add(group, "--label-smoothing", type=float)
+    add(group, "--accumulate", "parts of a batch", type=positive_int)
+    add(group, "--crop-padding", "of random crops", type=int)
+    add(group, "--no-flip", "never mirror images", action="store_true")
+    add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
+
+
+def filled(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments with DEFAULTS for those that were not given."""
+    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **given})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write checkpoint, history and curves."""
     from numpy_shufflenet import plots
     from numpy_shufflenet.data import load_dataset
-    from numpy_shufflenet.training import Trainer
 
     for module in ("safetensors", "rich", "matplotlib"):
         need(module, "training")
-    train_set, test_set = load_dataset(arguments.data, size=arguments.size)
     checkpoint = arguments.out / CHECKPOINT
     if arguments.resume:
-        trainer = Trainer.resume(checkpoint, train_set, test_set)
+        trainer = resumed(arguments, checkpoint)
         print(f"going on after epoch {trainer.epoch} of {trainer.epochs}")
+        if trainer.epoch == trainer.epochs:
+            print(f"all of them are done; --epochs {trainer.epochs + 1} or more trains on")
     else:
+        full = filled(arguments)
+        train_set, test_set = load_dataset(full.data, size=full.size)
         if checkpoint.exists():
             raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
-        trainer = new_trainer(arguments, train_set, test_set)
+        trainer = new_trainer(full, train_set, test_set)
         make_folder(arguments.out)
     trainer.run(observers())
     history = json.dumps(trainer.history.to_dict(), indent=1).encode()
@@ -80,6 +121,66 @@ def run(arguments: argparse.Namespace) -> int:
     plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
     print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
     return 0
+
+
+def resumed(arguments: argparse.Namespace, path: Path) -> Any:
+    """Return the Trainer of a checkpoint, or raise if it was given other settings.
+
+    Raises
+    ------
+    ValueError
+        Naming every setting on the command line that differs from the checkpoint's; but for
+        --epochs, which makes the training longer or shorter.
+    """
+    from numpy_shufflenet.data import load_dataset
+    from numpy_shufflenet.training import Trainer, load_checkpoint
+
+    checkpoint = load_checkpoint(path)
+    kept = settings_of(checkpoint)
+    differing = [
+        f"--{key.replace('_', '-')} {value}, where the checkpoint has {kept.get(key)}"
+        for key, value in vars(arguments).items()
+        if value is not None and key in {*DEFAULTS, *MODEL_ARGUMENTS} - {"epochs", "no_flip"}
+        if key != "warmup" and value != kept.get(key)
+    ]
+    if arguments.warmup is not None and kept["warmup"] != int(arguments.warmup * kept["steps"]):
+        differing.append(
+            f"--warmup {arguments.warmup}, where the checkpoint has {kept['warmup']} "
+            f"of {kept['steps']} steps"
+        )
+    if arguments.no_flip and kept["flip"]:
+        differing.append("--no-flip, where the checkpoint mirrors images")
+    if differing:
+        raise ValueError(
+            f"{path} was begun with other settings: {'; '.join(differing)}; "
+            "leave them out, or begin anew in another --out"
+        )
+    size = arguments.size or checkpoint.image_shape[1]
+    train_set, test_set = load_dataset(arguments.data, size=size)
+    return Trainer.resume(path, train_set, test_set, epochs=arguments.epochs)
+
+
+def settings_of(checkpoint: Any) -> dict[str, Any]:
+    """Return the settings of a checkpoint by the names that the command line gives them."""
+    architecture = checkpoint.architecture or {}
+    schedule = checkpoint.schedule or {}
+    augmentation = checkpoint.settings["augmentation"]
+    return {
+        **{key: value for key, value in architecture.items() if key != "name"},
+        "model": architecture.get("name"),
+        "size": checkpoint.image_shape[1],
+        "batch_size": checkpoint.settings["batch_size"],
+        "learning_rate": schedule.get("peak", checkpoint.optimiser["learning_rate"]),
+        "schedule": schedule.get("shape"),
+        "warmup": schedule.get("warmup", 0),
+        "steps": schedule.get("steps", 0),
+        "momentum": checkpoint.optimiser["momentum"],
+        "weight_decay": checkpoint.optimiser["weight_decay"],
+        "label_smoothing": checkpoint.settings["label_smoothing"],
+        "accumulate": checkpoint.settings["accumulation"],
+        "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
+        "flip": augmentation is not None and augmentation.get("flip", True),
+    }
 
 
 def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) -> Any:

@@ -1,16 +1,20 @@
 """Checks of arguments and files: name what is wrong, quote it, say what would fit."""
 
+import contextlib
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from numpy_shufflenet._files import expanded
 from numpy_shufflenet._typing import Array
 
 PathLike: TypeAlias = str | os.PathLike[str]
+COLOURS = 4  # channels of grey, grey and alpha, RGB, RGBA
 
 
 def check_images(name: str, value: Any) -> None:
@@ -21,6 +25,11 @@ def check_images(name: str, value: Any) -> None:
         raise ValueError(f"{name} has dtype {value.dtype}; uint8 is needed")
     if value.ndim != 4 or 0 in value.shape[1:]:
         raise ValueError(f"{name} has shape {value.shape}; (n, c, h, w) is needed")
+    if value.shape[1] > COLOURS >= value.shape[3]:
+        raise ValueError(
+            f"{name} has shape {value.shape}, which looks like (n, h, w, c); (n, c, h, w) is "
+            "needed: images.transpose(0, 3, 1, 2)"
+        )
 
 
 def check_labels(where: str, labels: Array, classes: int) -> None:
@@ -40,9 +49,13 @@ def check_generator(rng: Any) -> None:
 
 
 def existing(name: str, value: PathLike) -> Path:
-    """Return value as a Path, or raise unless something is there."""
-    path = Path(value)
-    if not path.exists():
+    """Return value as a Path, ~ expanded, or raise unless something is there."""
+    try:
+        path = expanded(value)
+        found = path.exists()
+    except (TypeError, ValueError) as error:  # no path at all, or one with a zero byte
+        raise ValueError(f"{name}={value!r} is not a path: {error}") from error
+    if not found:
         raise FileNotFoundError(f"{name}={str(value)!r} does not exist")
     return path
 
@@ -55,12 +68,20 @@ def existing_directory(name: str, value: PathLike) -> Path:
     return path
 
 
-def read_maybe_gzipped(path: Path) -> bytes:
-    """Return the bytes of a file, decompressed if they are gzip's, whatever the file's name."""
-    data = path.read_bytes()
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is truncated or corrupt gzip data: {error}") from error
+@contextlib.contextmanager
+def opened_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, decompressed if it is gzip's, whatever the file's name.
+
+    Nothing is read here, so a reader can look at a header before it believes a size.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not zipped:
+            yield file
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield unzipped  # type: ignore[misc]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path} is truncated or corrupt gzip data: {error}") from error

@@ -9,10 +9,10 @@ in which the IDX files hold them.
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from numpy_shufflenet._files import expanded
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import PathLike
 from numpy_shufflenet.data.dataset import Dataset
@@ -54,7 +54,7 @@ def build(
     train, test = load_fashion_mnist(directory)
     train = train.subset(first_of_each_class(train, train_per_class))
     test = test.subset(first_of_each_class(test, test_per_class))
-    out = Path(out)
+    out = expanded(out)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(f"{chosen.out}: {os.path.getsize(chosen.out):,} bytes")
+    print(f"{chosen.out}: {expanded(chosen.out).stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

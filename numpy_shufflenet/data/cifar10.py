@@ -6,24 +6,29 @@ Two versions are published, and both are read, unpacked or as .tar.gz:
   uint8, a row the red plane, then the green, then the blue; b"labels" is a list of n numbers.
 - binary: the same names with .bin; a record is 1 byte of label, then 3072 of the three planes.
 
-A pickle can run any code when it is loaded, so these go through an unpickler that knows nothing
-but arrays of bytes and plain types.
+A pickle can run any code when it is loaded, so these go through `_pickles`, which knows nothing but
+arrays of numbers and plain types.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
 
-import io
-import pickle
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, cast
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike, check_labels, existing
+from numpy_shufflenet.data import _pickles
+from numpy_shufflenet.data._check import (
+    PathLike,
+    check_labels,
+    existing,
+    opened_maybe_gzipped,
+)
 from numpy_shufflenet.data.dataset import Dataset
 
 CIFAR10_CLASSES = (
@@ -42,6 +47,11 @@ BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data
 TEST_BATCH = "test_batch"
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 PIXELS = 3 * 32 * 32
+# Limits on what a file may claim to be, about twice what is published.
+LARGEST_BATCH = 64 * 2**20  # bytes
+LARGEST_ARCHIVE = 384 * 2**20  # bytes, unpacked
+MOST_MEMBERS = 1000
+PIECE = 2**20  # bytes that are read at once
 
 
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
@@ -63,7 +73,8 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
     FileNotFoundError
         If there is nothing at `path`.
     ValueError
-        If a batch is missing, truncated or something else; the message names it.
+        If a batch is missing, truncated, something else or over 64 MiB, or if an archive unpacks
+        to over 384 MiB; the message names it.
     """
     source = existing("path", path)
     parts: dict[str, tuple[Array, Array]] = {}  # by name of batch: images n 3 32 32, labels n
@@ -88,22 +99,86 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
         inside = next((source / name for name in FOLDERS if (source / name).is_dir()), source)
         for path in sorted(inside.iterdir()):
             if path.name in wanted and path.is_file():
+                _check_size(str(path), path.stat().st_size)
                 yield path.name, path.read_bytes()
         return
+    if not source.is_file():
+        raise ValueError(f"{source} is neither a file nor a directory")
     # Members are read, never unpacked: a name in an archive may point anywhere.
     # Going through them in order decompresses the archive once.
     try:
-        with tarfile.open(source) as archive:
-            for member in archive:
+        with opened_maybe_gzipped(source) as file:
+            forward = _Forward(file)
+            # What tarfile asks for is a file that can be read, and sought forwards.
+            archive = tarfile.TarFile(fileobj=cast(IO[bytes], forward))
+            for _ in range(MOST_MEMBERS):
+                forward.left = PIECE
+                member = archive.next()
+                if member is None:
+                    return
+                where = f"{source}: {member.name}"
+                _check_size(where, member.size)
                 name = PurePosixPath(member.name).name
-                file = archive.extractfile(member) if name in wanted and member.isfile() else None
-                if file is not None:
-                    data = file.read()
-                    if len(data) != member.size:
-                        raise EOFError(f"{name} ends after {len(data)} of {member.size} bytes")
-                    yield name, data
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+                stream = archive.extractfile(member) if name in wanted and member.isreg() else None
+                if stream is not None:
+                    yield name, _read_member(forward, stream, member.size)
+        raise ValueError(f"{source} has more than {MOST_MEMBERS:,} members; it is not CIFAR-10's")
+    except (tarfile.TarError, EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{source} is not a complete tar archive: {error}") from error
+    except ValueError as error:
+        if str(source) in str(error):
+            raise
+        raise ValueError(f"{source} is not a complete tar archive: {error}") from error
+
+
+def _check_size(where: str, size: int) -> None:
+    if not 0 <= size <= LARGEST_BATCH:
+        raise ValueError(f"{where} has a size of {size:,} bytes; up to {LARGEST_BATCH:,} are read")
+
+
+def _read_member(forward: "_Forward", stream: IO[bytes], size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        forward.left = PIECE
+        piece = stream.read(min(PIECE, size - len(data)))
+        if not piece:
+            raise EOFError(f"it ends after {len(data)} of {size} bytes")
+        data += piece
+    return bytes(data)
+
+
+class _Forward:
+    """A file that tarfile reads forwards only, and a bounded amount of at once.
+
+    A header may claim that a name is 10^12 bytes long, or that its file lies before it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.at = 0
+        self.left = PIECE  # bytes that may be read before somebody sets it anew
+
+    def tell(self) -> int:
+        return self.at
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if size < 0 or self.left < 0:
+            raise tarfile.ReadError(f"a header claims to be longer than {PIECE:,} bytes")
+        return self._read(size)
+
+    def seek(self, at: int) -> None:
+        if at < self.at:
+            raise tarfile.ReadError("a member claims to lie before its header")
+        while self.at < at and self._read(min(PIECE, at - self.at)):
+            pass
+
+    def _read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.at += len(data)
+        if self.at > LARGEST_ARCHIVE:
+            raise tarfile.ReadError(f"it unpacks to more than {LARGEST_ARCHIVE:,} bytes")
+        return data
 
 
 def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
@@ -117,64 +192,27 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
     try:
-        batch = _BatchUnpickler(io.BytesIO(pickled), encoding="bytes").load()
-    except Exception as error:  # damaged pickles raise errors of almost any kind
+        batch = _pickles.load(pickled)
+    except ValueError as error:
         raise ValueError(f"{where} is not a batch of CIFAR-10: {error}") from error
-    if not isinstance(batch, dict) or not {b"data", b"labels"} <= batch.keys():
+    # Python 2 wrote its keys as bytes; whoever pickled a batch again may have strings.
+    found = {}
+    if isinstance(batch, dict):
+        found = {key.encode() if isinstance(key, str) else key: v for key, v in batch.items()}
+    if not {b"data", b"labels"} <= found.keys():
         raise ValueError(f"{where} is not a dict with data and labels")
-    data, values = batch[b"data"], batch[b"labels"]
-    images = data.values if isinstance(data, _PickledArray) else np.empty(0)  # n 3072
-    if images.shape[1:] != (PIXELS,) or not len(images):
+    images, labels = found[b"data"], found[b"labels"]  # n 3072, n
+    fits = isinstance(images, np.ndarray) and images.dtype == np.uint8
+    if not fits or images.shape[1:] != (PIXELS,) or not len(images):
         raise ValueError(f"{where}: data is not a uint8 array of shape (n, {PIXELS})")
-    if not isinstance(values, list) or not all(type(label) is int for label in values):
+    if isinstance(labels, list) and all(type(label) is int for label in labels):
+        try:
+            labels = np.array(labels, dtype=np.int64)  # n
+        except OverflowError:
+            raise ValueError(f"{where}: labels has a number of more than 64 bits") from None
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{where}: labels is not a list of whole numbers")
-    if len(values) != len(images):
-        raise ValueError(f"{where} has {len(images)} images, but {len(values)} labels")
-    labels = np.array(values, dtype=np.int64)  # n
+    if len(labels) != len(images):
+        raise ValueError(f"{where} has {len(images)} images, but {len(labels)} labels")
     check_labels(where, labels, len(CIFAR10_CLASSES))
-    return images.reshape(-1, 3, 32, 32).copy(), labels
-
-
-class _PickledDtype:
-    """Stands in for numpy.dtype: keeps the code, such as "u1", and ignores the rest."""
-
-    def __init__(self, code: str | bytes, *_: Any) -> None:
-        self.code = code
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _PickledArray:
-    """Stands in for numpy.ndarray: takes the bytes that were pickled, if they are unsigned."""
-
-    values: Array = np.empty(0, np.uint8)
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, data = state
-        if dtype.code not in ("u1", b"u1"):
-            raise pickle.UnpicklingError(f"it holds an array of {dtype.code!r}, not of bytes")
-        self.values = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
-
-
-# The archive names nothing else. That not even NumPy's own code meets the pickled state also
-# spares a warning: Python 2 wrote flags of dtypes as 0 and 1, which NumPy 2.4 wants as booleans.
-_ADMITTED: dict[tuple[str, str], type] = {
-    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-    ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy", "dtype"): _PickledDtype,
-}
-
-
-class _BatchUnpickler(pickle.Unpickler):
-    """Loads plain types and arrays of bytes, and refuses everything else."""
-
-    def find_class(self, module: str, name: str) -> type:
-        """Return the stand-in for what the pickle names."""
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not admitted")
-        return _ADMITTED[module, name]
+    return images.reshape(-1, 3, 32, 32).copy(), labels.astype(np.int64)

@@ -17,7 +17,7 @@ from numpy_shufflenet.data._check import (
     PathLike,
     check_labels,
     existing_directory,
-    read_maybe_gzipped,
+    opened_maybe_gzipped,
 )
 from numpy_shufflenet.data.dataset import Dataset
 
@@ -33,6 +33,9 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+
+LARGEST = 100 * 2**20  # values in one file: twice those of Fashion-MNIST
+PIECE = 2**20  # bytes that are read at once
 
 
 def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
@@ -54,7 +57,8 @@ def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
     FileNotFoundError
         If the directory or one of the files is missing.
     ValueError
-        If a file is truncated or isn't what its name says; the message names it.
+        If a file is truncated, isn't what its name says, or claims to hold over 100 MiB; the
+        message names it.
     """
     folder = existing_directory("directory", directory)
     return _read_part(folder, "train"), _read_part(folder, "t10k")
@@ -63,15 +67,15 @@ def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
 def _read_part(folder: Path, part: str) -> Dataset:
     images_path = _find(folder, f"{part}-images-idx3-ubyte")
     labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
-    images = read_idx(images_path, axes=3)  # n h w
     labels = read_idx(labels_path, axes=1).astype(np.int64)  # n
+    check_labels(str(labels_path), labels, len(FASHION_MNIST_CLASSES))
+    images = read_idx(images_path, axes=3)  # n h w
     if 0 in images.shape:
         raise ValueError(f"{images_path} has shape {images.shape}; it holds no image")
     if len(images) != len(labels):
         raise ValueError(
             f"{images_path} has {len(images)} images, but {labels_path} has {len(labels)} labels"
         )
-    check_labels(str(labels_path), labels, len(FASHION_MNIST_CLASSES))
     return Dataset(images[:, None], labels, FASHION_MNIST_CLASSES)
 
 
@@ -83,21 +87,40 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path, *, axes: int) -> Array:
-    """Read one IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes."""
-    data = read_maybe_gzipped(path)
-    magic = bytes([0, 0, 8, axes])
-    if data[:4] != magic:
+    """Read one IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes.
+
+    Reads no more than the header says, and refuses a header that says more than LARGEST.
+    """
+    with opened_maybe_gzipped(path) as file:
+        start = 4 + 4 * axes
+        header = file.read(start)
+        magic = bytes([0, 0, 8, axes])
+        if header[:4] != magic:
+            raise ValueError(
+                f"{path} begins with the bytes {header[:4].hex(' ')}; "
+                f"an IDX file of unsigned bytes with {axes} axes begins with {magic.hex(' ')}"
+            )
+        if len(header) < start:
+            raise ValueError(f"{path} is truncated: {len(header)} bytes, fewer than its header")
+        shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, start, 4))
+        expected = math.prod(shape)
+        if expected > LARGEST:
+            raise ValueError(
+                f"{path} claims shape {shape} in its header; up to {LARGEST:,} values are read"
+            )
+        values = np.empty(expected, np.uint8)
+        at = 0
+        while piece := file.read(PIECE):
+            if at + len(piece) > expected:
+                raise ValueError(
+                    f"{path} has more than {start + expected} bytes, but shape {shape} in its "
+                    "header needs no more"
+                )
+            values[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+    if at != expected:
         raise ValueError(
-            f"{path} begins with the bytes {data[:4].hex(' ')}; "
-            f"an IDX file of unsigned bytes with {axes} axes begins with {magic.hex(' ')}"
+            f"{path} has {start + at} bytes, but shape {shape} in its header needs "
+            f"{start + expected}"
         )
-    start = 4 + 4 * axes
-    if len(data) < start:
-        raise ValueError(f"{path} is truncated: {len(data)} bytes, fewer than its header")
-    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, start, 4))
-    expected = start + math.prod(shape)
-    if len(data) != expected:
-        raise ValueError(
-            f"{path} has {len(data)} bytes, but shape {shape} in its header needs {expected}"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+    return values.reshape(shape)

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IGNORED = {"thumbs.db", "desktop.ini"}  # left behind by file managers, as are names with a dot
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+# Modes of Pillow whose range of values is known.
+MODES = (
+    *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"),
+    *("I", "I;16", "I;16L", "I;16B", "I;16N"),
+)
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
+PIXELS = 2**23  # read of any file; decoded, they take 32 MiB, and copies of that
+MOST_PIXELS = 2**26
+PIXELS_PER_BYTE = 100  # photographs have fewer than 20
 
 
 def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
@@ -22,7 +32,7 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     Parameters
     ----------
     path : path
-        A file of any format that Pillow reads; of an animation, the first picture.
+        A file of any format that Pillow reads, but EPS; of an animation, the first picture.
     size : int
         Height and width of the result.
     channels : 1 or 3
@@ -38,7 +48,9 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     FileNotFoundError
         If there is no file at `path`.
     ValueError
-        If it is no image, or a damaged one, or size or channels don't fit.
+        If it is no image, or a damaged one, or size or channels don't fit; if its pixels are
+        floating-point, 32-bit or signed numbers, or LAB, for nothing says which of them is white;
+        or if it claims far more pixels than its bytes can hold.
     ImportError
         If Pillow is not installed.
     """
@@ -54,11 +66,15 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     file_path = existing("path", path)
     if file_path.is_dir():
         raise ValueError(f"path={str(path)!r} is a directory; an image file is needed")
+    if not file_path.is_file():
+        raise ValueError(f"path={str(path)!r} is not a regular file; an image file is needed")
     with file_path.open("rb") as file:
         try:
             with Image.open(file) as opened:
+                _check_size(opened, file_path.stat().st_size)
+                ImageOps.exif_transpose(opened, in_place=True)
                 # The colours first: resizing mixes neighbours, so they must be values by then.
-                image = _plain_colours(ImageOps.exif_transpose(opened), channels)
+                image = _plain_colours(opened, channels)
         except Exception as error:  # Pillow's decoders raise errors of almost any kind
             raise ValueError(
                 f"path={str(path)!r} is not an image that Pillow can read: {error}"
@@ -67,19 +83,64 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     return np.array(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
+def _check_size(image: "Image.Image", size: int) -> None:
+    """Raise if decoding would take far more memory than a file of so many bytes can be worth."""
+    if image.format == "EPS":
+        raise ValueError("EPS is a program that only another program can run")
+    sizes = [image.size]
+    if image.format == "ICO":  # the picture inside has a size of its own
+        icons = image.ico  # type: ignore[attr-defined]
+        sizes.append(icons.frame(icons.getentryindex(image.size)).size)
+    for width, height in sizes:
+        pixels = width * height
+        if pixels > PIXELS and (pixels > MOST_PIXELS or pixels > PIXELS_PER_BYTE * size):
+            raise ValueError(
+                f"it claims {width} x {height} pixels in a file of {size:,} bytes; "
+                f"up to {PIXELS:,} pixels are read of any file, and up to {MOST_PIXELS:,} of one "
+                f"that has a byte for every {PIXELS_PER_BYTE}"
+            )
+
+
 def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
     """Return the image as 8-bit grey (mode L) or RGB."""
     from PIL import Image
 
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode.startswith("I"):  # 16 bits of grey; `convert` would cut off what exceeds 255
-        values = np.asarray(image).clip(0, 65535)
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+    mode = image.mode
+    if mode == "F":
+        raise ValueError("its pixels are floating-point numbers (mode F) of unknown range")
+    if mode == "I" and image.format not in ("PNG", "PPM"):
+        raise ValueError("its pixels are 32-bit or signed numbers (mode I) of unknown range")
+    if mode not in MODES:
+        raise ValueError(f"its pixels are of mode {mode}; {', '.join(MODES)} are read")
+    if mode.startswith("I"):  # `convert` would cut off what exceeds 255
+        image = _grey_of_16_bits(image)
+    if mode in ("La", "RGBa"):  # colours times opacity; La becomes nothing but LA
+        image = image.convert(mode[:-1] + "A")
     if image.mode.endswith("A") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    wanted = "L" if channels == 1 else "RGB"
+    if image.mode in ("CMYK", "YCbCr", "HSV"):
+        image = image.convert("RGB")
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _grey_of_16_bits(image: "Image.Image") -> "Image.Image":
+    """Return the upper 8 bits as mode L; one value of a PNG may stand for transparency."""
+    from PIL import Image
+
+    values = np.asarray(image)  # h w
+    bits = 16
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+        if tags.get(PHOTOMETRIC) == 0:  # 0 is white
+            values = (2**bits - 1) - values
+    upper = (values.clip(0, 65535) >> (bits - 8)).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        upper[values == transparent] = 255  # white, as all that is transparent
+    return Image.fromarray(upper)
 
 
 def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> Dataset:
@@ -89,7 +150,7 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
     ----------
     directory : path
         Its folders name the classes, in alphabetical order. Every file in them must be an image,
-        save those whose name begins with a dot.
+        save those whose name begins with a dot; there must be no folders in them.
     size, channels : int
         As in `load_image`.
 
@@ -103,7 +164,8 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
     FileNotFoundError
         If the directory is missing.
     ValueError
-        If it has no folders, one of them has no files, or a file is no image.
+        If it has no folders, one of them has no files or has folders, a file is no image, or
+        images lie beside the class folders, where they have no class.
     ImportError
         If Pillow is not installed.
     """
@@ -111,8 +173,20 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
     classes = _visible(folder, folders=True)
     if not classes:
         raise ValueError(f"directory={str(directory)!r} has no folders; one a class is needed")
+    beside = [p for p in _visible(folder, folders=False) if p.suffix.lower() in SUFFIXES]
+    if beside:
+        raise ValueError(
+            f"directory={str(directory)!r} has {len(beside)} images beside the class folders, "
+            f"{beside[0].name!r} for one; they have no class"
+        )
     paths, labels = [], []
     for label, class_folder in enumerate(classes):
+        nested = _visible(class_folder, folders=True)
+        if nested:
+            raise ValueError(
+                f"class folder {str(class_folder)!r} holds the folder {nested[0].name!r}; "
+                "images must lie in the class folder itself"
+            )
         files = _visible(class_folder, folders=False)
         if not files:
             raise ValueError(f"class folder {str(class_folder)!r} holds no image files")

@@ -1,6 +1,9 @@
 """One name for every set of images, as the commands take it."""
 
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 
 from numpy_shufflenet.data._check import PathLike, existing_directory
 from numpy_shufflenet.data.cifar10 import load_cifar10
@@ -10,6 +13,7 @@ from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist
 from numpy_shufflenet.data.image_folder import load_image_folder
 
 DATASETS = ("embedded", "fashion-mnist:DIRECTORY", "cifar10:PATH", "folder:DIRECTORY")
+TEST_FRACTION = 0.2  # of a folder that isn't split yet
 
 
 def load_dataset(
@@ -17,7 +21,7 @@ def load_dataset(
     *,
     size: int = 64,
     channels: int = 3,
-    test_fraction: float = 0.2,
+    test_fraction: float = TEST_FRACTION,
     seed: int = 0,
 ) -> tuple[Dataset, Dataset]:
     """Load the training and the test set that `name` stands for.
@@ -31,7 +35,7 @@ def load_dataset(
     test_fraction : float
     seed : int
         How to split a "folder" of class folders. One that has the folders train/ and test/, with
-        the class folders in each, isn't split.
+        the class folders in each, isn't split; no other folder beside them is read.
 
     Returns
     -------
@@ -63,12 +67,49 @@ def load_dataset(
     return readers[kind](path)
 
 
+def load_held_out(
+    name: str, is_training_set: Callable[[Dataset], bool], *, size: int = 64, channels: int = 3
+) -> tuple[Dataset, str]:
+    """Load the images that a training has not seen, as far as that can be known.
+
+    Parameters
+    ----------
+    name, size, channels
+        As for `load_dataset`.
+    is_training_set : function
+        Whether the training was on this very set.
+
+    Returns
+    -------
+    dataset : Dataset
+        The test set; of a "folder" without train/ and test/, the part that `load_dataset` splits
+        off if the training was on the other part, and otherwise all of it.
+    which : str
+        Says in words which of these it is.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As `load_dataset`.
+    """
+    kind, _, directory = name.partition(":")
+    if kind != "folder" or not directory or _is_split(existing_directory("directory", directory)):
+        return load_dataset(name, size=size, channels=channels)[1], "the test images"
+    dataset = load_image_folder(directory, size=size, channels=channels)
+    # A class of one image can't be split, so the training was on something else.
+    if np.bincount(dataset.labels).min() > 1:
+        train, test = split(dataset, fraction=TEST_FRACTION, seed=0)
+        if is_training_set(train):
+            return test, "the images of the folder that the training left out"
+    return dataset, "all images of the folder; the training was on others"
+
+
 def load_split_folder(
     directory: PathLike, *, size: int, channels: int, test_fraction: float, seed: int
 ) -> tuple[Dataset, Dataset]:
     """Read train/ and test/ in a directory, or split its class folders; see `load_dataset`."""
     path = existing_directory("directory", directory)
-    if not ((path / "train").is_dir() and (path / "test").is_dir()):
+    if not _is_split(path):
         dataset = load_image_folder(path, size=size, channels=channels)
         return split(dataset, fraction=test_fraction, seed=seed)
     train = load_image_folder(path / "train", size=size, channels=channels)
@@ -79,3 +120,7 @@ def load_split_folder(
             f"directory={str(directory)!r}: train and test differ in classes {', '.join(differing)}"
         )
     return train, test
+
+
+def _is_split(path: Path) -> bool:
+    return (path / "train").is_dir() and (path / "test").is_dir()

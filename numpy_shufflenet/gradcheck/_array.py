@@ -329,7 +329,12 @@ class ArrayCheck:
             precision = self.judge.precision
             enough = max(SMALL * precision.limit * usual, 1e8 * precision.least)
             still = tried.slope.method == "complex step" or line.still
-            if tried.outcome == "agrees" and still and (small <= enough).all():
+            # Beside a slope of 0, noise looks like a jump; it may be one if it is far below y's.
+            agrees = tried.outcome == "agrees" or (
+                abs(tried.analytic - tried.slope.value) <= tried.bound
+                and MARGIN * tried.allowed <= enough
+            )
+            if agrees and still and (small <= enough).all():
                 self._seen_as_zero[flat] = True
             elif len(flat) > 1:
                 parts += [flat[: len(flat) // 2], flat[len(flat) // 2 :]]

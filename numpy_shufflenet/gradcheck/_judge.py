@@ -249,10 +249,12 @@ class Judge:
             return slope.error <= max(goal, self.precision.zero * natural)
 
         level = self.precision.first_level
-        tried = self._judged(
-            find_slope(line, level, precise, patient=patient), analytic, size, number
-        )
+        slope = find_slope(line, level, precise, patient=patient)
+        tried = self._judged(slope, analytic, size, number)
         if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+            again = find_slope(line, level, precise, patient=patient, smaller=2)
+            tried = self._judged(again, analytic, size, number)
+        if tried.outcome == "wrong" and line.finds_stairs(level):
             again = find_slope(line, level, precise, patient=patient, smaller=2)
             tried = self._judged(again, analytic, size, number)
         # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
@@ -429,7 +431,7 @@ class Judge:
                 if gradient is None or others[0] is None or others[1] is None:
                     self._roundings.append(None)
                     continue
-                rounding = np.abs(others[1] - 2 * gradient + 3 * others[0])
+                rounding = np.asarray(np.abs(others[1] - 2 * gradient + 3 * others[0]))
                 largest = rounding.max(initial=0.0)
                 if np.abs(gradient).max(initial=0.0) <= 32 * largest:
                     rounding[...] = largest  # the whole array is nothing else

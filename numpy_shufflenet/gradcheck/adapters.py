@@ -6,12 +6,17 @@ verdict = check(f, vjp, x, w)
 """
 
 import contextlib
+import os
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
+SAFE_FLAG = "--xla_disable_hlo_passes=algsimp"
+ARRAYS = np.ndarray, np.generic
 
 
 def from_torch(function: Callable[..., Any]) -> Pair:
@@ -20,47 +25,76 @@ def from_torch(function: Callable[..., Any]) -> Pair:
     Parameters
     ----------
     function : callable
-        Tensors -> a tensor, or a tuple of tensors. Arrays become tensors of their dtype; those
-        that are not floating-point, or None, get no gradient.
+        Tensors -> a tensor, or a tuple or list of tensors, of any shape, also (). Arrays become
+        tensors of their dtype. Those that are not floating-point get no gradient, and what is not
+        an array (None, a number) is handed on as it is.
 
     Returns
     -------
     f, vjp : callable
-        For `check`. They need PyTorch.
+        For `check`. They need PyTorch. Outputs and gradients in bfloat16, which NumPy lacks, become
+        float32.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch isn't installed.
+    ValueError
+        From f and vjp: if the function returns something else, an array's dtype isn't one of
+        PyTorch's, or the function writes into an input that it can't be differentiated by then.
     """
     import torch
 
-    def tensor(array: Any, differentiated: bool) -> Any:
-        if not isinstance(array, np.ndarray):
+    def tensor(array: Any, *, differentiated: bool = False) -> Any:
+        if not isinstance(array, ARRAYS):
             return array
-        # Shares memory where it can, so that what writes into its input is found out.
-        made = torch.from_numpy(np.ascontiguousarray(array))
-        return made.requires_grad_(differentiated and made.is_floating_point())
+        array = np.asarray(array)
+        if not array.flags.writeable or min(array.strides, default=0) < 0:
+            array = array.copy()  # else shared, so that what writes into its input is found out
+        try:
+            made = torch.from_numpy(array)
+        except TypeError as error:
+            raise ValueError(f"an array has dtype {array.dtype}, which PyTorch lacks") from error
+        return made.requires_grad_(
+            differentiated and (made.is_floating_point() or made.is_complex())
+        )
+
+    def array(value: Any) -> Any:
+        if not torch.is_tensor(value):
+            kind = type(value).__name__
+            raise ValueError(
+                f"the function returns a {kind}; a tensor, or a tuple of them, is needed"
+            )
+        value = value.detach().cpu().resolve_conj().resolve_neg()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
     def f(*arrays: Any) -> Any:
         with torch.no_grad():
-            y = function(*(tensor(a, False) for a in arrays))
-        return tuple(part.numpy() for part in y) if isinstance(y, tuple) else y.numpy()
+            y = function(*map(tensor, arrays))
+        return tuple(map(array, y)) if isinstance(y, tuple | list) else array(y)
 
     def vjp(dy: Any, *arrays: Any) -> tuple[Any, ...]:
-        inputs = [tensor(a, True) for a in arrays]
-        y = function(*inputs)
-        outputs, dys = (y, dy) if isinstance(y, tuple) else ((y,), (dy,))
+        inputs = [tensor(a, differentiated=True) for a in arrays]
+        try:
+            y = function(*inputs)
+        except RuntimeError as error:
+            if "in-place" not in str(error):
+                raise
+            raise ValueError(f"the function writes into its input: {error}") from error
+        pairs = zip(y, dy, strict=True) if isinstance(y, tuple | list) else [(y, dy)]
+        pairs = [(part, d) for part, d in pairs if part.requires_grad]
         wanted = [t for t in inputs if torch.is_tensor(t) and t.requires_grad]
-        found = iter(
-            torch.autograd.grad(
-                outputs, wanted, [tensor(np.asarray(d), False) for d in dys], allow_unused=True
-            )
+        found: Any = [None] * len(wanted)
+        if pairs and wanted:
+            dys = [tensor(np.array(d)).to(part.dtype) for part, d in pairs]
+            found = torch.autograd.grad([p for p, _ in pairs], wanted, dys, allow_unused=True)
+        gradients = iter(
+            array(torch.zeros_like(t) if gradient is None else gradient)
+            for t, gradient in zip(wanted, found, strict=True)
         )
-        gradients: list[Any] = []
-        for t in inputs:
-            if torch.is_tensor(t) and t.requires_grad:
-                gradient = next(found)
-                found_one = torch.zeros_like(t) if gradient is None else gradient
-                gradients.append(found_one.detach().numpy())
-            else:
-                gradients.append(None)
-        return tuple(gradients)
+        return tuple(
+            next(gradients) if torch.is_tensor(t) and t.requires_grad else None for t in inputs
+        )
 
     return f, vjp
 
@@ -68,18 +102,31 @@ def from_torch(function: Callable[..., Any]) -> Pair:
 def from_jax(function: Callable[..., Any]) -> Pair:
     """Return f and vjp of a function of JAX arrays, such as a jax.custom_vjp.
 
+    In jaxlib 0.10.2 the compiler for CPUs ends Python while it compiles the input gradient of some
+    convolutions in float64, about one in 600. So the optimisation where that happens is left out,
+    if JAX hasn't computed anything yet (by XLA_FLAGS, for this process and those that it starts);
+    else a warning says so.
+
     Parameters
     ----------
     function : callable
-        JAX arrays -> an array, or a tuple of arrays. It runs with 64 bits. Arrays that are not
-        floating-point get no gradient.
+        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). It runs
+        with 64 bits. Arrays that are not floating-point get no gradient, and what is not an array
+        (None, a number) is handed on as it is.
 
     Returns
     -------
     f, vjp : callable
-        For `check`. They need JAX.
+        For `check`. They need JAX. Outputs in bfloat16, which NumPy lacks, become float32.
+
+    Raises
+    ------
+    ImportError
+        If JAX isn't installed.
     """
     import jax
+
+    _spare_the_process()
 
     def wide() -> contextlib.AbstractContextManager[Any]:
         enable: contextlib.AbstractContextManager[Any] = (
@@ -87,30 +134,62 @@ def from_jax(function: Callable[..., Any]) -> Pair:
         )
         return enable
 
-    def numpy(y: Any) -> Any:
-        return tuple(np.array(p) for p in y) if isinstance(y, tuple | list) else np.array(y)
+    def jax_array(value: Any) -> Any:
+        return jax.numpy.asarray(value) if isinstance(value, ARRAYS) else value
+
+    def array(value: Any) -> Any:
+        value = jax.numpy.asarray(value)
+        return np.array(value.astype("float32") if value.dtype == jax.numpy.bfloat16 else value)
 
     def f(*arrays: Any) -> Any:
         with wide():
-            return numpy(function(*map(jax.numpy.asarray, arrays)))
+            y = function(*map(jax_array, arrays))
+            leaves = list(map(array, jax.tree.leaves(y)))
+        return tuple(leaves) if isinstance(y, tuple | list | dict) else leaves[0]
 
     def vjp(dy: Any, *arrays: Any) -> tuple[Any, ...]:
-        floating = [i for i, a in enumerate(arrays) if np.asarray(a).dtype.kind in "fc"]
+        floating = [
+            i for i, a in enumerate(arrays) if isinstance(a, ARRAYS) and a.dtype.kind in "fc"
+        ]
 
         def of_floating(*given: Any) -> Any:
-            values = list(map(jax.numpy.asarray, arrays))
+            values = list(map(jax_array, arrays))
             for i, value in zip(floating, given, strict=True):
                 values[i] = value
             return function(*values)
 
+        def cotangent(part: Any, d: Any) -> Any:
+            if jax.numpy.issubdtype(part.dtype, jax.numpy.inexact):
+                return jax.numpy.asarray(d, dtype=part.dtype)
+            return np.zeros(part.shape, jax.dtypes.float0)  # whole numbers have no other
+
+        gradients: list[Any] = [None] * len(arrays)
         with wide():
             y, pull_back = jax.vjp(of_floating, *(jax.numpy.asarray(arrays[i]) for i in floating))
-            dys = dy if isinstance(y, tuple | list) else (dy,)
-            dys = tuple(jax.numpy.asarray(d) for d in dys)
-            found = pull_back(dys if isinstance(y, tuple | list) else dys[0])
-            gradients: list[Any] = [None] * len(arrays)
+            parts, structure = jax.tree.flatten(y)
+            dys = dy if isinstance(y, tuple | list | dict) else (dy,)
+            cotangents = map(cotangent, parts, dys)
+            found = pull_back(jax.tree.unflatten(structure, cotangents))
             for i, gradient in zip(floating, found, strict=True):
-                gradients[i] = np.array(gradient)
+                gradients[i] = array(gradient)
         return tuple(gradients)
 
     return f, vjp
+
+
+def _spare_the_process() -> None:
+    """Keep JAX's compiler from ending Python; warn, once, if it is too late for that."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_disable_hlo_passes" in flags:
+        return
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    started = getattr(bridge, "backends_are_initialized", bool)()
+    os.environ["XLA_FLAGS"] = f"{flags} {SAFE_FLAG}".strip()
+    if started:
+        warnings.warn(
+            "JAX has computed something before from_jax was called; from now on its compiler "
+            "(jaxlib 0.10.2's, for one) may end Python at the gradient of a float64 convolution. "
+            f"Call from_jax first, or set XLA_FLAGS={SAFE_FLAG}",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -120,7 +120,9 @@ def check(
     if unknown := [name for name in skip if name not in SIDE_CHECKS]:
         raise ValueError(f"skip has {unknown[0]!r}, which is not one of {', '.join(SIDE_CHECKS)}")
     kind = _working_dtype(arrays, dtype)
-    named = names or positional_names(f, len(arrays))
+    named = positional_names(f, len(arrays)) if names is None else list(names)
+    if isinstance(names, str) or len(named) != len(arrays):
+        raise ValueError(f"names={names!r}, but there are {len(arrays)} arrays; one each is needed")
     trial = Trial(f, vjp, arrays, named, kind, pattern)
     if not trial.differentiable:
         raise ValueError("no array is floating-point; there is nothing to differentiate")

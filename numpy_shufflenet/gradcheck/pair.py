@@ -27,7 +27,7 @@ def check_pair(
     ----------
     forward, backward : callable
         backward gives one gradient per array, in their order, and none for integer arrays; a
-        single one as a plain array; None for an array that is None.
+        single one as a plain array; None for an array that is None, or that forward wasn't given.
     *arrays : array or None
         The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
         though they are floating-point (running statistics) go by keyword.
@@ -140,14 +140,20 @@ def choices_in(cache: Any) -> list[Array]:
 
 
 def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
-    """Insert None for integer arrays, of which a backward says nothing."""
+    """Insert None for integer arrays, of which a backward says nothing, and leave what is too much.
+
+    A backward has a gradient for each argument that forward might have been given. Those that were
+    not (a bias) have no gradient: None.
+    """
     integer = [isinstance(a, np.ndarray) and not _is_inexact(a) for a in arrays]
-    if not any(integer):
+    if not any(integer) and not isinstance(gradients, tuple | list):
         return gradients
     listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
     for i, skipped in enumerate(integer):
         if skipped:
             listed.insert(i, None)
+    while len(listed) > len(arrays) and listed[-1] is None:
+        listed.pop()
     return listed
 
 

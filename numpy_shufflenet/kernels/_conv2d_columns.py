@@ -9,6 +9,7 @@ from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
 from numpy_shufflenet.kernels._products import blocks, cut, multiply
 from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops._windows import Windows
 
 
@@ -92,7 +93,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
     """Compute what `_conv2d_tiles.correlate` does."""
     strips = Strips(*strips)  # it comes without names
     _, parts, rows, depth = dw.shape
-    columns_of, product = _Columns(x, strips), empty((rows, depth), dw.dtype)
+    columns_of, product = _Columns(x, strips), empty((rows, depth), x.dtype)
     for turn in each_turn_outside(turns):
         g, part = divmod(turn, parts)
         dw[g, part] = 0
@@ -112,7 +113,7 @@ def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
 
     def run(first: int, last: int) -> None:
         scratch = empty((kh * kw, rows * planes.stream), dy.dtype)
-        dplane = empty((planes.size,), dy.dtype)
+        dplane = empty((planes.size,), wide(dy.dtype, kh * kw))
         for c in range(first, last):
             g, k = divmod(c, c_share)
             dplane.fill(0)

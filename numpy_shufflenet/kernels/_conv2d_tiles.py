@@ -53,7 +53,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
     strips = Strips(*strips)  # it comes without names
     planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape
     stream, few = planes.stream, max(1, BLOCK // planes.stream)
-    product = np.empty((rows, depth), dw.dtype)
+    product = np.empty((rows, depth), x.dtype)
     strip = np.zeros((x.shape[1], planes.size), x.dtype)
     runs = strip.reshape(strip.size)
     for turn in each_turn(turns):

@@ -82,6 +82,9 @@ def convolve_plane(
             read_rows_jit(out, planes, rows)
 
 
+PIECE = 4096  # numbers of a run
+
+
 @register_jitable
 def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Array]:
     """Return where the run of rows p, p + 1, ... starts in a plane, and dy as one.
@@ -115,37 +118,39 @@ def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: A
 def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw: Array) -> None:
     """Compute dw (kh kw): the inner product of dy and the run of each tap.
 
-    A run is added up in the dtype, in any order; runs in float64. scratch, for one run, is 0
-    between the outputs.
+    Pieces of a run are added up in the dtype, in any order; pieces in float64. scratch, for one
+    run, is 0 between the outputs.
     """
     total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
     for p in range(0, dy.shape[0], planes.rows):
-        first, g = run_of(dy, p, planes, scratch)
-        m = g.size
-        if dw.size == 9:
-            for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
-                o0, o1, o2 = (
-                    planes.offsets[t] + first,
-                    planes.offsets[t + 1] + first,
-                    planes.offsets[t + 2] + first,
-                )
-                x0, x1, x2 = plane[o0 : o0 + m], plane[o1 : o1 + m], plane[o2 : o2 + m]
-                s0 = s1 = s2 = zero
-                for k in range(m):
-                    s0 += g[k] * x0[k]
-                    s1 += g[k] * x1[k]
-                    s2 += g[k] * x2[k]
-                total[t] += s0
-                total[t + 1] += s1
-                total[t + 2] += s2
-        else:
-            for t in range(dw.size):
-                start, s = planes.offsets[t] + first, zero
-                x_t = plane[start : start + m]
-                for k in range(m):
-                    s += g[k] * x_t[k]
-                total[t] += s
+        first, run = run_of(dy, p, planes, scratch)
+        for begin in range(0, run.size, PIECE):
+            g, at = run[begin : begin + PIECE], first + begin
+            m = g.size
+            if dw.size == 9:
+                for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
+                    o0, o1, o2 = (
+                        planes.offsets[t] + at,
+                        planes.offsets[t + 1] + at,
+                        planes.offsets[t + 2] + at,
+                    )
+                    x0, x1, x2 = plane[o0 : o0 + m], plane[o1 : o1 + m], plane[o2 : o2 + m]
+                    s0 = s1 = s2 = zero
+                    for k in range(m):
+                        s0 += g[k] * x0[k]
+                        s1 += g[k] * x1[k]
+                        s2 += g[k] * x2[k]
+                    total[t] += s0
+                    total[t + 1] += s1
+                    total[t + 2] += s2
+            else:
+                for t in range(dw.size):
+                    start, s = planes.offsets[t] + at, zero
+                    x_t = plane[start : start + m]
+                    for k in range(m):
+                        s += g[k] * x_t[k]
+                    total[t] += s
     dw[:] = total
 
 

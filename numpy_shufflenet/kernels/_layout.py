@@ -28,14 +28,39 @@ def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
 transpose_jit = compiled(transpose)
 
 
+def contiguous(x: Array) -> Array:
+    """Return x in the layout that kernels are compiled for: row-major, aligned, and writable.
+
+    Numba compiles once more for arrays that are read-only, and not at all where a kernel would mix
+    both. No kernel writes to what it is given, so a read-only array is passed as writable.
+    """
+    if type(x) is np.ndarray and x.flags.carray:
+        return x
+    x = np.ascontiguousarray(x)
+    return _writable(x if x.flags.aligned else x.copy())
+
+
+class _Interface:
+    """The same memory, said to be writable; whoever has a view of it keeps x alive."""
+
+    def __init__(self, x: Array) -> None:
+        self.x = x
+        address, _ = x.__array_interface__["data"]
+        self.__array_interface__ = {**x.__array_interface__, "data": (address, False)}
+
+
+def _writable(x: Array) -> Array:
+    return x if x.flags.writeable else np.asarray(_Interface(x))
+
+
 def as_rows(x: Array) -> Array:
     """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
     _check_real(x)
     n, c, h, w = x.shape
     moved = x.transpose(1, 2, 3, 0)
     if moved.flags.c_contiguous or not x.flags.c_contiguous:
-        return np.ascontiguousarray(moved).reshape(c, h * w * n)
-    images, pixels = x.reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
+        return contiguous(moved).reshape(c, h * w * n)
+    images, pixels = contiguous(x).reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
     share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
     return pixels.reshape(c, h * w * n)
 
@@ -48,9 +73,9 @@ def as_spaced_rows(x: Array) -> tuple[Array, int]:
     n, c, h, w = x.shape
     moved, row = x.transpose(1, 2, 3, 0), h * w * n * x.itemsize
     step = moved.strides[0] // row if row and moved[0].flags.c_contiguous else 0
-    if c > 1 and step > 1 and moved.strides[0] == step * row:
+    if x.flags.aligned and c > 1 and step > 1 and moved.strides[0] == step * row:
         shape = ((c - 1) * step + 1, h * w * n)
-        return as_strided(moved, shape, (row, x.itemsize)), step
+        return as_strided(_writable(moved), shape, (row, x.itemsize)), step
     return as_rows(x), 1
 
 
@@ -82,7 +107,7 @@ def memory_order(x: Array) -> tuple[int, ...]:
 def as_flat(x: Array, order: tuple[int, ...]) -> Array:
     """Return all numbers of x in a row, its axes in this order; a view, if they lie like this."""
     _check_real(x)
-    return np.ascontiguousarray(x.transpose(order)).reshape(x.size)
+    return contiguous(x.transpose(order)).reshape(x.size)
 
 
 def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:

@@ -104,10 +104,10 @@ def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, win
                 x0, x1, x2 = three(x, i, place, l0, slide, -np.inf)
                 x3, x4, x5 = three(x, i + length, place, l1, slide, -np.inf)
                 x6, x7, x8 = three(x, i + 2 * length, place, l2, slide, -np.inf)
-                top, any_top = larger(larger(x0, x1), x2), add(add(x0, x1), x2)
-                middle, any_middle = larger(larger(x3, x4), x5), add(add(x3, x4), x5)
-                bottom, any_bottom = larger(larger(x6, x7), x8), add(add(x6, x7), x8)
-                best = larger(larger(top, middle), bottom)
+                top, any_top = larger(x2, larger(x1, x0)), add(add(x0, x1), x2)
+                middle, any_middle = larger(x5, larger(x4, x3)), add(add(x3, x4), x5)
+                bottom, any_bottom = larger(x8, larger(x7, x6)), add(add(x6, x7), x8)
+                best = larger(bottom, larger(middle, top))  # of equals, the first: -0.0 and 0.0 are
                 if in_order(best, add(add(any_top, any_middle), any_bottom), count):
                     win = choose_equal(x7, best, fill(7.0), fill(8.0))
                     win = choose_equal(x6, best, fill(6.0), win)

@@ -13,6 +13,7 @@ from numpy_shufflenet._typing import Array
 CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
 THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
 WORTH_TWO = 1 << 24  # multiply-adds that two threads do faster than one
+DEEP = 2048  # terms of a sum that BLAS adds up in the dtype: it takes a few hundred at a time
 SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
 
 
@@ -24,7 +25,7 @@ def blocks(columns: int, a: int, b: int) -> list[slice]:
     """
     room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
     shortest = max(256, a * b // 512)
-    count = round(columns / max(shortest, 1 << int(math.log2(room / (a + b)))))
+    count = round(columns / max(shortest, 1 << max(0, int(math.log2(room / (a + b))))))
     return cut(columns, count if count <= 2 else SHARES * max(1, round(count / SHARES)))
 
 
@@ -46,7 +47,26 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
     return [(rows, block) for block in of_columns for rows in of_rows]
 
 
+def all_finite(x: Array) -> bool:
+    """Whether no number of x is infinite or NaN; no, too, if their squares are too large."""
+    flat = x.reshape(x.size)
+    return math.isfinite(flat.dot(flat))
+
+
+def sum_of_parts(dw: Array, w: Array) -> Array:
+    """Return dw like w, of its parts (groups, parts, o / groups, depth): they are few."""
+    total = dw[:, 0] if dw.shape[1] == 1 else dw.sum(axis=1)
+    return total.astype(w.dtype, copy=False).reshape(w.shape)
+
+
 def multiply(a: Array, b: Array, out: Array) -> None:
-    """Compute out = a @ b on this thread."""
-    with single_threaded_blas:
-        np.matmul(a, b, out=out)
+    """Compute out = a @ b on this thread; the sums of long products are added in float64."""
+    depth = a.shape[1]
+    with single_threaded_blas(), np.errstate(invalid="ignore", over="ignore"):  # as compiled code
+        if depth <= DEEP:
+            np.matmul(a, b, out=out)
+            return
+        total = np.zeros(out.shape)
+        for k in range(0, depth, DEEP):
+            total += a[:, k : k + DEEP] @ b[k : k + DEEP]
+        out[...] = total

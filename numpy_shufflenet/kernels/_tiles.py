@@ -25,6 +25,7 @@ from numba.extending import register_jitable
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
+from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.kernels._vectors import (
     add,
     evens,
@@ -42,6 +43,7 @@ TILE = 6  # rows
 PANEL = 32  # columns of a tile
 PACKED = 512  # columns that are packed at once: 64 rows of them take 128 KB
 BLOCK = 1024  # columns of both operands that stay in a core's own cache
+CHAIN = 1024  # terms of a sum that are added one after the other
 LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
 Two = tuple[Array, Array]
 Four = tuple[Array, Array, Array, Array]
@@ -50,7 +52,8 @@ _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256) -> bool:
     """Whether a product (a, b) @ (b, columns), and with (columns, b), is best done here."""
-    fits = min(a, b) >= TILE and columns >= at_least and a * b <= LARGE
+    small = a * b <= LARGE and max(a, b) <= CHAIN
+    fits = min(a, b) >= TILE and columns >= at_least and small
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
 
 
@@ -83,7 +86,7 @@ def packed(a: Array) -> Array:
     """Return matrices (g, o, c) as tiles for `multiply_tiles`."""
     g, o, c = a.shape
     tiles = empty((g, -(-o // TILE), c, TILE), a.dtype)
-    pack_jit(np.ascontiguousarray(a), tiles)
+    pack_jit(contiguous(a), tiles)
     return tiles
 
 

@@ -21,6 +21,7 @@ from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
     as_spaced_rows,
+    contiguous,
     empty_rows,
     output_rows,
 )
@@ -90,22 +91,29 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
 def combine(
     g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
 ) -> None:
-    """Compute dx = a g - p - q (x - mu), g being 0 where the ReLU stops it."""
+    """Compute dx = a (g - p - q (x - mu)), g being 0 where the ReLU stops it."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
             centred = row[k] - mu
             g_k = g[k] if centred * a + b > zero else zero
-            dx[k] = g_k * a - p - centred * q
+            dx[k] = (g_k - p - centred * q) * a
     else:
         for k in range(row.size):
-            dx[k] = g[k] * a - p - (row[k] - mu) * q
+            dx[k] = (g[k] - p - (row[k] - mu) * q) * a
+
+
+def rescale(g: Array, a: float, dx: Array) -> None:
+    """Compute dx = a g: with given statistics, x has no other way to y."""
+    for k in range(g.size):
+        dx[k] = g[k] * a
 
 
 mean_and_variance_jit = compiled(mean_and_variance, reorder=True)
 normalise_jit = compiled(normalise)
 sums_jit = compiled(sums, reorder=True)
 combine_jit = compiled(combine)
+rescale_jit = compiled(rescale)
 
 
 def forward_rows(
@@ -150,7 +158,7 @@ def backward_rows(
 ) -> None:
     """Compute the gradients of rows, one a turn, of every step-th row of dy.
 
-    `measured` if mean and var depend on x.
+    `measured` if mean and var depend on x; if they don't, there is no ReLU.
     """
     m, number = x.shape[1], x.dtype.type
     for c in each_turn(turns):
@@ -159,11 +167,12 @@ def backward_rows(
         sum_g, sum_gx = sums_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu)
         dbeta[c] = sum_g
         dgamma[c] = sum_gx * inv_std
-        p = q = number(0)
         if measured:
-            p = number(scale * sum_g / m)
-            q = number(scale * inv_std * inv_std * sum_gx / m)
-        combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+            p = number(sum_g / m)
+            q = number(inv_std * inv_std * sum_gx / m)
+            combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+        else:
+            rescale_jit(dy[c * step], scale, dx[c])
 
 
 forward_rows_jit = compiled(forward_rows)
@@ -217,7 +226,7 @@ def batch_norm_inference_forward(
 ) -> tuple[Array, BatchNormCache]:
     """`ops.batch_norm_inference_forward`, compiled."""
     check_inference(x, gamma, beta, mean, var, eps)
-    gamma, beta, mean, var = (np.ascontiguousarray(v) for v in (gamma, beta, mean, var))
+    gamma, beta, mean, var = (contiguous(v) for v in (gamma, beta, mean, var))
     cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), False, False)
     return _normalised(cache, measure=False), cache
 
@@ -232,7 +241,7 @@ def _forward(
 ) -> tuple[Array, BatchNormCache]:
     check_batch(x, gamma, beta, eps)
     mean, var = (np.empty(x.shape[1], x.dtype) for _ in range(2))
-    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    gamma, beta = contiguous(gamma), contiguous(beta)
     cache = BatchNormCache(_channel_major(x), gamma, beta, mean, var, float(eps), relu, True)
     return _normalised(cache, measure=True), cache
 

@@ -13,7 +13,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
-from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
+from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image, check_part_count
 from numpy_shufflenet.ops.channels import check_parts, check_sizes
 
 
@@ -122,8 +122,7 @@ def channel_split_forward(
 
 def channel_split_backward(dparts: Sequence[Array], cache: ChannelSplitCache) -> Array:
     """`ops.channel_split_backward`, on rows."""
-    if len(dparts) != len(cache.shapes):
-        raise ValueError(f"dy has {len(dparts)} parts, but x was split into {len(cache.shapes)}")
+    check_part_count(dparts, len(cache.shapes))
     for dpart, shape in zip(dparts, cache.shapes, strict=True):
         check_gradient(dpart, shape, cache.dtype)
     channels = sum(shape[1] for shape in cache.shapes)

@@ -28,7 +28,7 @@ from numpy_shufflenet.kernels._border import (
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels.batch_norm import (
     BatchNormCache,
     combine_jit,
@@ -143,7 +143,7 @@ def backward_through(
         a, inv_std = number(after.gamma[c] / std), 1 / std
         sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
         dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
-        p, q = number(a * sum_g / dy.shape[1]), number(a * inv_std * inv_std * sum_gx / dy.shape[1])
+        p, q = number(sum_g / dy.shape[1]), number(inv_std * inv_std * sum_gx / dy.shape[1])
         for r in range(border.rows):
             i, j = r * border.length, border.start + r * border.pitch
             dy_row, z_row = dy[c, i : i + border.length], z[c, i : i + border.length]
@@ -165,10 +165,7 @@ def backward_through(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
-            p, q = (
-                number(a * sum_g / source.size),
-                number(a * inv_std * inv_std * sum_gx / source.size),
-            )
+            p, q = number(sum_g / source.size), number(inv_std * inv_std * sum_gx / source.size)
             combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
         c = following
 
@@ -252,7 +249,7 @@ def channelwise(
     check_batch(between, *after, eps[1])
     first = None if before is None else _norm(image, *before, eps[0], relu=True)
     last = _norm(between, *after, eps[1], relu=False)
-    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
 
     operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
     geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
@@ -271,7 +268,7 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
-    kernels, sight = np.ascontiguousarray(w).reshape(c, 9), sight_of(windows, n)
+    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
     dw = np.empty_like(kernels)
     dbefore, dafter = np.empty((2, 2, c), x.dtype)
     outer, normalised = _kernel(before or after), before is not None
@@ -299,7 +296,7 @@ def _read_places(channels: int, groups: int) -> Array:
 
 
 def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> BatchNormCache:
-    gamma, beta = np.ascontiguousarray(gamma), np.ascontiguousarray(beta)
+    gamma, beta = contiguous(gamma), contiguous(beta)
     mean, var = np.empty_like(gamma), np.empty_like(gamma)
     return BatchNormCache(x, gamma, beta, mean, var, float(eps), relu, True)
 

@@ -10,6 +10,7 @@ Backward, dw adds up the products of such strips; dx is cut by rows or channels 
 that no two threads add to one place.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,15 +20,24 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tiles
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
+from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
-from numpy_shufflenet.kernels._tiles import PANEL, suits
+from numpy_shufflenet.kernels._tiles import BLOCK, CHAIN, PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._sums import FEW as FEW_TERMS
+from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops._windows import Windows, windows_over
-from numpy_shufflenet.ops.conv2d import check_kernel
+from numpy_shufflenet.ops.conv2d import (
+    check_kernel,
+    convolve_by_taps,
+    correlate_by_taps,
+)
 
 FEW = 4  # channels that a convolution sees
+LONG = 16 * CHAIN  # numbers in a row that dw adds up 16 at a time
+NO_BORDER = ((0, 0), (0, 0))
 PARTS = 16  # of the sum over strips that is dw
 
 
@@ -120,7 +130,7 @@ def _ways_forward(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run,
 
 def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Run, Strips]:
     """Return what makes dw and dx best, and in which strips of x."""
-    if _tiled(w, windows, groups, n):
+    if _tiled(w, windows, groups, n) and windows.output[1] * n <= LONG:
         strips = strips_of(windows, n, w.shape[1])
         return _conv2d_tiles.correlate_jit, _conv2d_tiles.spread, strips
     strips = _conv2d_columns.strips_for(w, windows, groups, n)
@@ -128,7 +138,8 @@ def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Ru
 
 
 def _tiled(w: Array, windows: Windows, groups: int, n: int) -> bool:
-    return suits(w.dtype, len(w) // groups, w[0].size, windows.output[1] * n, PANEL)
+    fits = suits(w.dtype, len(w) // groups, w[0].size, windows.output[1] * n, PANEL)
+    return fits and math.prod(windows.kernel) <= FEW_TERMS
 
 
 def _forward(
@@ -136,16 +147,21 @@ def _forward(
 ) -> tuple[Array, Conv2dCache]:
     check_kernel(x, w, b, groups)
     windows = windows_over(x, w.shape[2:], **geometry)
+    w = contiguous(w)
     n, o, (h, width), (oh, ow), depth = len(x), len(w), windows.size, windows.output, w[0].size
     convolve, strips = _ways_forward(w, windows, groups, n)
     rows, y = as_rows(x), empty_rows(o, n, oh, ow, x.dtype)
     images = rows.reshape(groups, w.shape[1], h, width * n)
-    kernels = np.ascontiguousarray(w).reshape(groups, o // groups, depth)
-    shift = np.zeros(o if relu else 0, x.dtype) if b is None else np.ascontiguousarray(b)
+    kernels = w.reshape(groups, o // groups, depth)
+    shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
     operands = images, tuple(strips), kernels, shift, relu
     turns = groups * strips.pieces
-    take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
     image = as_image(y, n, oh, ow)
+    take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
+    # 0 of the border times infinity is NaN; whichever is smaller tells whether there is any.
+    if windows.padding != NO_BORDER and not all_finite(w if w.size <= y.size else y):
+        whole = convolve_by_taps(as_image(rows, n, h, width), w, b, windows, groups)
+        image[...] = np.where(whole < 0, 0, whole) if relu else whole
     kept = image if relu else None
     return image, Conv2dCache(rows, w, b is not None, windows, groups, n, kept)
 
@@ -159,11 +175,17 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     correlate, spread, strips = _ways_back(w, windows, groups, n)
     (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
     operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients
-    dw = empty((groups, parts, len(w) // groups, depth), w.dtype)
+    blocks = strips.rows * -(-windows.output[1] * n // BLOCK)  # of a strip, at the most
+    number = wide(w.dtype, blocks * -(-strips.pieces // parts))
+    dw = empty((groups, parts, len(w) // groups, depth), number)
     work = depth * gradients.size // 8
     take_turns(groups * parts, lambda own: correlate(*operands, own, dw), work)
     dx = None
     if input_gradient:
         dx = as_image(spread(gradients, w, windows, n, groups), n, h, width)
     db = gradients.sum(axis=1) if has_bias else None
-    return dx, dw.sum(axis=1).reshape(w.shape), db
+    total = sum_of_parts(dw, w)
+    if windows.padding != NO_BORDER and not all_finite(total):
+        dy, x = as_image(gradients, n, *windows.output), as_image(rows, n, h, width)
+        total = correlate_by_taps(dy, x, w, windows, groups)
+    return dx, total, db

@@ -30,12 +30,16 @@ from numpy_shufflenet.kernels._depthwise_windows import (
     gather_through_taps_jit,
 )
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows, empty_rows
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels._planes import empty_plane, planes_of
+from numpy_shufflenet.kernels._products import all_finite
 from numpy_shufflenet.kernels._slide import FEW, slide_of
 from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
+
+LONG = 1024  # blocks of a row whose products are added up in float32
 
 
 def backward_one_by_one(
@@ -43,19 +47,34 @@ def backward_one_by_one(
 ) -> None:
     """Compute dx (h, w, n) and dw (m, kh, kw) of a channel from dy (m, oh, ow, n), one by one."""
     (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
-    (h, width), zero = windows.size, x.dtype.type(0)
-    dx[:] = zero
-    dw[:] = zero
+    (h, width), total_dx = windows.size, np.zeros(dx.shape)
     for o, i, j in np.ndindex(w.shape):
+        total = 0.0
         for p, q, t in np.ndindex(dy.shape[1:]):
             r = p * sh + i * windows.dilation[0] - top
             s = q * sw + j * windows.dilation[1] - left
-            inside = 0 <= r < h and 0 <= s < width
-            dw[o, i, j] += dy[o, p, q, t] * (x[r, s, t] if inside else zero)
-            if inside:
-                dx[r, s, t] += w[o, i, j] * dy[o, p, q, t]
+            if 0 <= r < h and 0 <= s < width:
+                total += dy[o, p, q, t] * x[r, s, t]
+                total_dx[r, s, t] += w[o, i, j] * dy[o, p, q, t]
+        dw[o, i, j] = total
+    dx[:] = total_dx
 
 
+def forward_one_by_one(x: Array, w: Array, b: Array, windows: Windows, y: Array) -> None:
+    """Compute y (m, oh, ow, n) of a channel x (h, w, n) and kernels w (m, kh, kw), one by one."""
+    (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
+    h, width = windows.size
+    for o, p, q, t in np.ndindex(y.shape):
+        total = 0.0
+        for i, j in np.ndindex(w.shape[1:]):
+            r = p * sh + i * windows.dilation[0] - top
+            s = q * sw + j * windows.dilation[1] - left
+            if 0 <= r < h and 0 <= s < width:
+                total += w[o, i, j] * x[r, s, t]
+        y[o, p, q, t] = total + b[o]
+
+
+forward_one_by_one_jit = compiled(forward_one_by_one)
 backward_one_by_one_jit = compiled(backward_one_by_one)
 
 
@@ -83,32 +102,52 @@ def depthwise_conv2d_forward(
     n, c, h, width = x.shape
     m = len(w) // c
     rows = as_rows(x)  # c, h w n
-    kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
-    shifts = np.zeros(c * m, x.dtype) if b is None else np.ascontiguousarray(b)
+    kernels = contiguous(w).reshape(c * m, w[0].size)
+    shifts = np.zeros(c * m, x.dtype) if b is None else contiguous(b)
     y = empty_rows(c * m, n, *windows.output, x.dtype)
     cache = DepthwiseConv2dCache(rows, w, b is not None, windows, n)
     if slide := slide_of(windows, n, x.dtype):
         operands, out = (rows.ravel(), kernels, shifts, slide), y.ravel()
         share(c, lambda i, j: convolve_windows_jit(*operands, i, j, out), work=3 * y.size)
+    else:
+        _forward_in_planes(rows, kernels, shifts, windows, n, y)
+    if all_finite(kernels):
         return as_image(y, n, *windows.output), cache
-    planes = planes_of(windows, n, sort=n > 1)
-    images = rows.reshape(c, h, width * n)
-    outputs = y.reshape(c * m, windows.output[0], windows.output[1] * n)
+    # What lies in the border counts as 0: wrong only times infinity or NaN.
+    finite = np.isfinite(kernels).all(axis=1)
+    for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
+        forward_one_by_one_jit(
+            rows.reshape(c, h, width, n)[k],
+            kernels.reshape(c, m, *windows.kernel)[k],
+            shifts.reshape(c, m)[k],
+            windows,
+            y.reshape(c, m, *windows.output, n)[k],
+        )
+    return as_image(y, n, *windows.output), cache
+
+
+def _forward_in_planes(x: Array, w: Array, b: Array, windows: Windows, n: int, y: Array) -> None:
+    c, (h, width) = len(x), windows.size
+    m, planes, number = len(w) // c, planes_of(windows, n, sort=n > 1), wide(x.dtype, w.shape[1])
+    images, w, b = x.reshape(c, h, width * n), w.astype(number), b.astype(number)
+    sums = y if number == y.dtype else np.empty(y.shape, number)
+    outputs = sums.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run(first: int, last: int) -> None:
         forward_channels_jit(
             images[first:last],
-            kernels[first * m : last * m],
-            shifts[first * m : last * m],
+            w[first * m : last * m],
+            b[first * m : last * m],
             n,
             planes,
-            empty_plane(planes, x.dtype, 0),
-            empty((planes.run,), x.dtype),
+            empty_plane(planes, number, 0),
+            empty((planes.run,), number),
             outputs[first * m : last * m],
         )
 
-    share(c, run, work=w[0].size * y.size)
-    return as_image(y, n, *windows.output), cache
+    share(c, run, work=w.shape[1] * y.size)
+    if sums is not y:
+        y[...] = sums
 
 
 def depthwise_conv2d_backward(
@@ -119,7 +158,7 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    kernels = np.ascontiguousarray(w).reshape(c * m, w[0].size)
+    kernels = contiguous(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
     dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(kernels)
     operands = gradients, rows, kernels, windows, n, dx, dw
@@ -140,41 +179,59 @@ def depthwise_conv2d_backward(
             dx.reshape(c, h, width, n)[k],
             dw.reshape(c, m, *windows.kernel)[k],
         )
-    db = gradients.sum(axis=(1, 2)) if has_bias else None
+    db = gradients.reshape(c * m, oh * ow * n).sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.reshape(w.shape), db
 
 
 def _is_bordered(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> bool:
     """Whether a border is worth it, and every output sees a pixel, so that dw shows its NaN."""
     wide = windows.stride == (1, 1) or n >= FEW
-    return is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
+    return n > 0 and is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
 
 
 def _backward_in_border(
     dy: Array, x: Array, w: Array, windows: Windows, n: int, dx: Array, dw: Array
 ) -> None:
     sight, (h, width) = sight_of(windows, n), windows.size
-    images, dimages = x.reshape(-1, h, width * n), dx.reshape(-1, h, width * n)
+    images, dimages = (rows.reshape(len(rows), h, width * n) for rows in (x, dx))
     size = Border(*sight.dy).size
+
+    pieces = [tuple(sight._replace(pixels=pixels)) for pixels in _pieces(sight.pixels)]
+    parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
 
     def run(first: int, last: int) -> None:
         plane = empty((size,), x.dtype)
-        channel_gradients_jit(dy, images, w, tuple(sight), plane, first, last, dimages, dw)
+        for piece, part in zip(pieces, parts, strict=True):
+            channel_gradients_jit(dy, images, w, piece, plane, first, last, dimages, part)
 
     share(len(w), run, work=dy.size + 6 * dx.size)
+    if len(parts) > 1:
+        dw[...] = np.sum(parts, axis=0, dtype=np.float64)
+
+
+def _pieces(blocks: Array) -> list[Array]:
+    """Cut a table of blocks where a row has so many that their sums are to be made apart."""
+    return [blocks[k : k + LONG] for k in range(0, len(blocks), LONG)]
 
 
 def _backward_in_windows(
     dy: Array, x: Array, w: Array, windows: Windows, n: int, dx: Array, dw: Array
 ) -> None:
     slide, gather = slide_of(windows, n, x.dtype), gather_of(windows, n, x.dtype)
+    assert slide is not None
     flat_dy, flat_x, flat_dx = dy.ravel(), x.ravel(), dx.ravel()
 
+    pieces = [slide._replace(blocks=blocks) for blocks in _pieces(slide.blocks)]
+    parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
+
     def run(first: int, last: int) -> None:
-        correlate_windows_jit(flat_dy, flat_x, slide, first, last, dw)
+        for piece, part in zip(pieces, parts, strict=True):
+            correlate_windows_jit(flat_dy, flat_x, piece, first, last, part)
         gather_through_taps_jit(flat_dy, w, gather, first, last, flat_dx)
 
     share(len(w), run, work=4 * dy.size + 3 * dx.size)
+    if len(parts) > 1:
+        dw[...] = np.sum(parts, axis=0, dtype=np.float64)
 
 
 def _backward_in_planes(
@@ -182,7 +239,8 @@ def _backward_in_planes(
 ) -> None:
     c, (h, width) = len(x), windows.size
     m = len(w) // c
-    planes, (turned, gather) = planes_of(windows, n, sort=n > 1), turned_planes(windows, n, m)
+    planes, number = planes_of(windows, n, sort=n > 1), wide(x.dtype, w.shape[1])
+    turned, gather = turned_planes(windows, n, m) if number == x.dtype else (planes, False)
     images, dimages = x.reshape(c, h, width * n), dx.reshape(c, h, width * n)
 
     def run(first: int, last: int) -> None:
@@ -196,7 +254,7 @@ def _backward_in_planes(
             empty_plane(planes, x.dtype, 0),
             np.zeros(planes.run, x.dtype),
             turned,
-            empty_plane(turned, x.dtype, 0),
+            empty_plane(turned, number, 0),
             empty((turned.run,), x.dtype),
             gather,
             dimages[first:last],

@@ -21,12 +21,14 @@ from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
 from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
+    contiguous,
     empty_rows,
     output_rows,
     transpose_jit,
 )
-from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, tiles
+from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, sum_of_parts, tiles
 from numpy_shufflenet.kernels._tiles import (
+    CHAIN,
     TILE,
     aligned,
     multiply_tiles_jit,
@@ -36,6 +38,7 @@ from numpy_shufflenet.kernels._tiles import (
 )
 from numpy_shufflenet.kernels.relu import let_through
 from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
 TURNS = 32  # parts of a sum over pixels, at the most
@@ -98,9 +101,10 @@ def mix_tiles_gradients(
     ends : array
         Columns at which a block ends and the next starts.
     dw : array, shape (groups, parts, o / groups, c / groups)
+        Of float64, if a part has many blocks.
     """
     (_, parts, o, c), m, blocks = dw.shape, dy.shape[1], ends.size - 1
-    product, dy_flat = np.empty((o, c), dw.dtype), dy.reshape(dy.size)
+    product, dy_flat = np.empty((o, c), x.dtype), dy.reshape(dy.size)
     for turn in each_turn(turns):
         g, part = turn // parts, turn % parts
         dy_starts, x_starts = (np.arange(o) + g * o) * m, (np.arange(c) + g * c) * m
@@ -223,12 +227,13 @@ def _forward(
     x: Array, w: Array, b: Array | None, groups: int, *, relu: bool
 ) -> tuple[Array, PointwiseConv2dCache]:
     check_pointwise(x, w, b, groups)
+    w = contiguous(w)
     n, c, h, width = x.shape
     o = len(w)
     rows, y = as_rows(x), empty_rows(o, n, h, width, x.dtype)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     matrices = w.reshape(groups, o_share, c_share)
-    shift = np.zeros(o if relu else 0, x.dtype) if b is None else np.ascontiguousarray(b)
+    shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
 
     def run(turns: Array) -> None:
         for turn in each_turn_outside(turns):
@@ -246,7 +251,7 @@ def _forward(
         mix_directly_jit(w.reshape(w.size), groups, rows.ravel(), turns, y)
 
     work = c_share * y.size // 8
-    if suits_directly(x.dtype, o_share, c_share, m):
+    if c_share <= CHAIN and suits_directly(x.dtype, o_share, c_share, m):
         take_turns(groups * -(-o_share // TILE), run_directly, work)
         if shift.size:
             finish_jit(y, 0, m, shift, relu)
@@ -276,12 +281,13 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)
     ends = aligned(m) if suitable else np.array([0, *(s.stop for s in blocks(m, o_share, c_share))])
-    directly = suits_directly(rows.dtype, o_share, c_share, m, FEW)
+    directly = o_share <= CHAIN and suits_directly(rows.dtype, o_share, c_share, m, FEW)
     shares = 1 if directly else min(TURNS if suitable else SHARES, len(ends) - 1)
-    dw = empty((groups, shares, o_share, c_share), rows.dtype)
+    blocks_of_share = 1 if directly else -(-(len(ends) - 1) // shares)
+    dw = empty((groups, shares, o_share, c_share), wide(rows.dtype, blocks_of_share))
 
     def run(turns: Array) -> None:
-        product = empty(dw.shape[2:], dw.dtype)
+        product = empty(dw.shape[2:], rows.dtype)
         for turn in each_turn_outside(turns):
             g, part = divmod(turn, shares)
             own, theirs = (
@@ -290,12 +296,12 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
             )
             total = dw[g, part]
             mine = cut(len(ends) - 1, shares)[part]
-            for number, (start, stop) in enumerate(pairwise(ends[mine.start : mine.stop + 1])):
+            total[...] = 0
+            for start, stop in pairwise(ends[mine.start : mine.stop + 1]):
                 dy_block, x_block = gradients[theirs, start:stop], rows[own, start:stop]
                 multiply(turned[g], dy_block, dx[own, start:stop])
-                multiply(dy_block, x_block.T, product if number else total)
-                if number:
-                    total += product
+                multiply(dy_block, x_block.T, product)
+                total += product
 
     def run_tiles(turns: Array) -> None:
         mix_tiles_gradients_jit(ready, gradients, rows.ravel(), ends, turns, dx, dw)
@@ -315,4 +321,4 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     else:
         take_turns(groups * shares, run, work)
     db = gradients.sum(axis=1) if has_bias else None
-    return as_image(dx, n, h, width), dw.sum(axis=1).reshape(w.shape), db
+    return as_image(dx, n, h, width), sum_of_parts(dw, w), db

@@ -8,6 +8,7 @@ added to where it was read from, masked by the winner or scaled by the average's
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows, transpose_jit
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose_jit
 from numpy_shufflenet.kernels._planes import (
     Planes,
     empty_plane,
@@ -37,6 +38,7 @@ from numpy_shufflenet.kernels._pool_windows import (
 from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
 from numpy_shufflenet.ops._check import check_gradient
+from numpy_shufflenet.ops._sums import FEW, wide
 from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.pooling import (
     average_share,
@@ -186,6 +188,19 @@ def add_pixels(x: Array, sums: Array) -> None:
                     sums[c, i] += x[c, k, i]
 
 
+def add_many_pixels(x: Array, sums: Array) -> None:
+    """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
+    few = np.empty(x.shape[2], x.dtype)
+    for c in range(x.shape[0]):
+        for start in range(0, x.shape[1], FEW):
+            few[:] = x[c, start]
+            for k in range(start + 1, min(start + FEW, x.shape[1])):
+                for i in range(few.size):
+                    few[i] += x[c, k, i]
+            for i in range(few.size):
+                sums[c, i] += few[i]
+
+
 def average_rows(x: Array, m: int, means: Array) -> None:
     """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
     size = x.dtype.type(m)
@@ -205,6 +220,7 @@ def spread_pixels(dy: Array, dx: Array) -> None:
 
 
 add_pixels_jit = compiled(add_pixels)
+add_many_pixels_jit = compiled(add_many_pixels)
 average_rows_jit = compiled(average_rows)
 spread_pixels_jit = compiled(spread_pixels)
 max_pool_channels_jit = compiled(max_pool_channels)
@@ -270,7 +286,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
         share(c, lambda i, j: gather_from_winners_jit(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
-    planes = planes_of(windows, n)
+    planes, number = planes_of(windows, n), wide(dtype, math.prod(windows.kernel))
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
 
     def run(first: int, last: int) -> None:
@@ -280,7 +296,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
             winners[part],
             n,
             planes,
-            empty_plane(planes, dtype, 0),
+            empty_plane(planes, number, 0),
             np.zeros(planes.run, dtype),
             np.zeros(planes.run, winners.dtype),
             dx[part],
@@ -317,15 +333,20 @@ def avg_pool2d_forward(
         share(c, lambda i, j: average_windows_jit(*operands, i, j, y.ravel()), work=2 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n, sort=n > 1)
+    number = wide(x.dtype, math.prod(windows.kernel))
     images = rows.reshape(c, h, w * n)
-    ones = np.ones(windows.kernel[0] * windows.kernel[1], x.dtype)
+    sums = y if number == y.dtype else np.empty(y.shape, number)
+    ones = np.ones(math.prod(windows.kernel), number)
 
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        plane, run = empty_plane(planes, x.dtype, 0), empty((planes.run,), x.dtype)
-        avg_pool_channels_jit(images[part], ones, weight, n, planes, plane, run, y[part])
+        plane, run = empty_plane(planes, number, 0), empty((planes.run,), number)
+        avg_pool_channels_jit(
+            images[part], ones, weight.astype(number), n, planes, plane, run, sums[part]
+        )
 
     share(c, run_part, work=9 * y.size)
+    y = sums.astype(x.dtype, copy=False)
     return as_image(y, n, oh, ow), cache
 
 
@@ -347,11 +368,12 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)
-    ones = np.ones(windows.kernel[0] * windows.kernel[1], weight.dtype)
+    number = wide(weight.dtype, math.prod(windows.kernel))
+    ones = np.ones(math.prod(windows.kernel), weight.dtype)
 
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
-        plane, run = empty_plane(planes, weight.dtype, 0), np.zeros(planes.run, weight.dtype)
+        plane, run = empty_plane(planes, number, 0), np.zeros(planes.run, weight.dtype)
         avg_pool_backward_channels_jit(
             gradients[part], ones, weight, n, planes, plane, run, dx[part]
         )
@@ -371,15 +393,17 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     """`ops.global_avg_pool_forward`, on rows."""
     check_pixels(x)
     n, c, h, w = x.shape
-    if n == 1 and x.dtype == np.float32:
+    if n == 1 and x.dtype == np.float32 and h * w <= FEW * WIDTH:
         means = np.empty((n, c), x.dtype)
         average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
         return means, GlobalAvgPoolCache(x.shape, x.dtype)
-    sums = np.zeros((c, n), x.dtype)
-    pixels = as_rows(x).reshape(c, h * w, n)
-    share(c, lambda i, j: add_pixels_jit(pixels[i:j], sums[i:j]), work=x.size)
+    number = wide(x.dtype, h * w)
+    add_up_pixels = add_pixels_jit if h * w <= FEW else add_many_pixels_jit
+    sums, pixels = np.zeros((c, n), number), as_rows(x).reshape(c, h * w, n)
+    share(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
     means = np.ascontiguousarray(sums.T)  # n c
     means /= h * w
+    means = means.astype(x.dtype, copy=False)
     return means, GlobalAvgPoolCache(x.shape, x.dtype)
 
 
@@ -387,7 +411,7 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
     """`ops.global_avg_pool_backward`, on rows."""
     (n, c, h, w), dtype = cache
     check_gradient(dy, (n, c), dtype)
-    dx, means, dy = empty((c, h * w, n), dtype), empty((c, n), dtype), np.ascontiguousarray(dy)
+    dx, means, dy = empty((c, h * w, n), dtype), empty((c, n), dtype), contiguous(dy)
 
     def run(first: int, last: int) -> None:
         own = means[first:last]

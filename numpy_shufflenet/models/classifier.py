@@ -19,6 +19,7 @@ from numpy_shufflenet.nn import (
     Sequential,
     fold,
 )
+from numpy_shufflenet.ops._check import check_floating
 
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan
@@ -118,6 +119,8 @@ class ImageClassifier(Layer):
             raise ValueError(
                 f"x has shape {getattr(x, 'shape', None)}; (n, {self.in_channels}, h, w) is needed"
             )
+        if not backend.is_recording():
+            check_floating("x", x)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.config.items() if k != "name")

@@ -1,9 +1,28 @@
 """Initial weights as in the authors' code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import BatchNorm2d, Conv2d, Linear, SqueezeExcitation
+
+_skipped = ContextVar("skipped", default=False)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Let `initialise` do nothing, in this thread: the weights are to be loaded anyway.
+
+    Zeros that nobody has written to take no memory yet.
+    """
+    token = _skipped.set(True)
+    try:
+        yield
+    finally:
+        _skipped.reset(token)
 
 
 def initialise(model: Layer, rng: np.random.Generator, *, stem: str = "conv1") -> None:
@@ -22,6 +41,9 @@ def initialise(model: Layer, rng: np.random.Generator, *, stem: str = "conv1") -
 
     Source: the authors' published code for both papers (which give no rule).
     """
+
+    if _skipped.get():
+        return
 
     def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
         return rng.normal(0, std, shape)

@@ -1,6 +1,7 @@
 """What all layers have in common: parameters with names, and one forward for one backward."""
 
 import copy
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -44,6 +45,19 @@ class Buffer:
 Self = TypeVar("Self", bound="Layer")
 
 
+class _Run:
+    """One forward of a whole network, or of whichever layer was called from outside."""
+
+    whole = False  # whether it came to its end, and no backward has begun
+
+
+class _Local(threading.local):
+    run: _Run | None = None  # which this thread is in
+
+
+_local = _Local()
+
+
 class Layer:
     """A piece of network that runs forward and then backward.
 
@@ -59,6 +73,7 @@ class Layer:
     def __init__(self) -> None:
         self._pending = 0  # forwards that a backward could belong to
         self._pending_training = False
+        self._run = _Run()  # that of the last of these
         self._trace: Trace | None = None
 
     # Forward and backward
@@ -82,17 +97,25 @@ class Layer:
             return self._forward(x, training)
         if not self.is_traced():
             self._trace = None
+        before = _local.run
+        run = _local.run = before or _Run()
         try:
             y = self._forward(x, training)
+            if self._trace is not None:
+                self._trace.record_forward(self, x, y)
         except BaseException:
             self.release()
             raise
-        if training and not self._pending_training:
-            self._pending = 0
+        finally:
+            _local.run = before
+        # An interrupt may have ended `release`, too: forget forwards of a run that didn't end.
+        left = self._run is not run and not self._run.whole
+        if left or (training and not self._pending_training):
+            self._pending, self._pending_training = 0, False
         self._pending += 1
         self._pending_training |= training
-        if self._trace is not None:
-            self._trace.record_forward(self, x, y)
+        self._run = run
+        run.whole = before is None
         return y
 
     def backward(self, dy: Any) -> Any:
@@ -111,7 +134,15 @@ class Layer:
                 f"{kind}.backward after {self._pending} forwards: it could belong to any of them; "
                 "run one forward before each backward, or release() before the one that is meant"
             )
-        dx = self._backward(dy)
+        self._run.whole = False
+        try:
+            dx = self._backward(dy)
+        except Exception:
+            self._run.whole = True  # dy may have been wrong; another one can follow
+            raise
+        except BaseException:
+            self.release()  # an interrupted backward can't be repeated
+            raise
         if self._trace is not None:
             self._trace.record_backward(self, dy, dx)
         self._pending, self._pending_training = 0, False
@@ -123,8 +154,8 @@ class Layer:
 
         Several threads may do so at once.
         """
-        with backend.inference(), backend.own_cores():
-            return self._forward(x, False)
+        with backend.own_cores():
+            return backend.infer(self._forward, x, False)
 
     def release(self) -> None:
         """Drop what forward kept, here and in all layers within: the memory, and the claim."""
@@ -253,8 +284,11 @@ class Layer:
         trace = Trace(self.named_layers())
         for _, layer in self.named_layers():
             layer._trace = trace
-        with trace:
+        trace.recording = True
+        try:
             self.forward(x, training=training)
+        finally:
+            trace.recording = False
         return trace
 
     def is_traced(self) -> bool:

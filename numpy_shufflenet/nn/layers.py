@@ -9,7 +9,7 @@ from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
-from numpy_shufflenet.ops._check import as_pair, check_divides, check_positive
+from numpy_shufflenet.ops._check import as_pair, check_divides, check_floating, check_positive
 
 
 class OperationLayer(Layer):
@@ -361,6 +361,8 @@ class Dropout(OperationLayer):
 
     def _forward(self, x: Array, training: bool) -> Array:
         if not training:
+            if not backend.is_recording():
+                check_floating("x", x)
             return x
         y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
         self.keep(call)

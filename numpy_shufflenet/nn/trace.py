@@ -25,13 +25,6 @@ class Trace:
         self.recording = False
         self._names = {id(layer): name for name, layer in named_layers}
 
-    def __enter__(self) -> "Trace":
-        self.recording = True
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.recording = False
-
     def record_forward(self, layer: Any, x: Any, y: Any) -> None:
         """Note what a layer was given and what it returned."""
         name = self._names[id(layer)]

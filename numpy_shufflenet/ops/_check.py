@@ -15,10 +15,33 @@ def check_floating(name: str, value: Any, *, like: Array | None = None) -> None:
     """Raise unless value is a floating-point array, of the dtype of `like` (called x)."""
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name} is a {type(value).__name__}; a NumPy array is needed")
+    if type(value) is not np.ndarray:
+        check_plain(name, value)
     if value.dtype not in FLOATS:
-        raise ValueError(f"{name} has dtype {value.dtype}; float32 or float64 is needed")
+        raise ValueError(
+            f"{name} has dtype {value.dtype}; float32 or float64 is needed{_swapped(value.dtype)}"
+        )
     if like is not None and value.dtype != like.dtype:
         raise ValueError(f"{name} has dtype {value.dtype}, but x has {like.dtype}; make them equal")
+
+
+def check_plain(name: str, value: Any) -> None:
+    """Raise if value is of a subclass of NumPy's array, whose arithmetic may be another.
+
+    A masked array leaves entries out, and a matrix has another product. A memory map is an array
+    like any other, only on disk.
+    """
+    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+        kind = type(value).__name__
+        raise ValueError(
+            f"{name} is a {kind}, a subclass of NumPy's array; np.asarray({name}) is needed"
+        )
+
+
+def _swapped(dtype: np.dtype[Any]) -> str:
+    """Return what to do if only the order of the bytes is wrong."""
+    native = dtype.newbyteorder("=")
+    return f", in this machine's byte order: .astype('{native}')" if native in FLOATS else ""
 
 
 def check_image(name: str, value: Any) -> None:
@@ -43,10 +66,33 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
     """Raise unless dy is an array just like the output: broadcasting would hide a mistake."""
     if not isinstance(dy, np.ndarray | np.generic):
         raise ValueError(f"dy is a {type(dy).__name__}; an array of shape {shape} is needed")
+    if type(dy) is not np.ndarray:
+        check_plain("dy", dy)
     if dy.shape != shape:
         raise ValueError(f"dy has shape {dy.shape}, but the output has {shape}")
     if dy.dtype != dtype:
         raise ValueError(f"dy has dtype {dy.dtype}, but the output has {dtype}")
+
+
+def check_part_count(dparts: Any, count: int) -> None:
+    """Raise unless dparts is a tuple or list of so many gradients, one for each part."""
+    if not isinstance(dparts, tuple | list):
+        kind = type(dparts).__name__
+        raise ValueError(f"dy is a {kind}; a tuple of {count} arrays is needed")
+    if len(dparts) != count:
+        raise ValueError(f"dy has {len(dparts)} parts, but the output has {count}")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise unless value is a number, or an array without axes that holds one."""
+    check_plain(name, value)
+    kind = value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
+    if kind not in "iufc" or (not kind and (isinstance(value, bool) or not _is_number(value))):
+        raise ValueError(f"{name}={value!r} is not a number")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | complex)
 
 
 def is_integer(value: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import as_padding, as_pair
+from numpy_shufflenet.ops._sums import wide
 
 
 class Windows(NamedTuple):
@@ -53,6 +54,29 @@ class Windows(NamedTuple):
         rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
         columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
         return padded[:, :, rows, columns]
+
+    def inside(self, i: int, j: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return which outputs see a pixel through tap (i, j), and which pixels: two indices.
+
+        The other outputs see the border there.
+        """
+        outputs, pixels = [], []
+        for axis, tap in enumerate((i, j)):
+            stride, size = self.stride[axis], self.size[axis]
+            start = tap * self.dilation[axis] - self.padding[axis][0]  # what output 0 sees
+            first = max(0, -(start // stride))
+            last = max(first, min(self.output[axis], (size - 1 - start) // stride + 1))
+            outputs.append(slice(first, last))
+            pixels.append(slice(start + first * stride, start + last * stride, stride))
+        return (..., *outputs), (..., *pixels)
+
+    def accumulator(self, x: Array, channels: int, size: tuple[int, int]) -> Array:
+        """Return zeros (n, channels, *size) in the layout of x, to which every tap adds.
+
+        They are float64 if that is many terms: see `_sums`.
+        """
+        dtype = wide(x.dtype, self.kernel[0] * self.kernel[1])
+        return np.zeros_like(x, dtype, shape=(len(x), channels, *size))
 
     @property
     def padded_size(self) -> tuple[int, int]:

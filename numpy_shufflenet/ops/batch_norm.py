@@ -6,7 +6,7 @@ With all means over the m = n h w values of one channel,
     x_hat = (x - mu) inv_std      y = gamma x_hat + beta
 
 Backward, three times. dbeta = sum dy and dgamma = sum dy x_hat are plain; dx is not, because x
-reaches y on three ways: directly, through mu and through var.
+reaches y in three ways: directly, through mu and through var.
 
 1. The computation graph (`batch_norm_backward_graph`): walk the forward's lines upwards, one
    derivative a line, and add where ways meet. Nothing to think about, six arrays to keep.
@@ -41,6 +41,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_gradient, check_image, check_vector
+from numpy_shufflenet.ops._sums import mean_over, sum_over
 
 CHANNEL_SUM = (0, 2, 3)  # the axes of (n, c, h, w) that leave c
 Gradients = tuple[Array, Array, Array]
@@ -83,9 +84,9 @@ def batch_norm_forward(
     Source: Ioffe, Szegedy, Batch normalization, 2015, section 3 and algorithm 1.
     """
     check_batch(x, gamma, beta, eps)
-    mean = x.mean(axis=CHANNEL_SUM)  # c
+    mean = mean_over(x, CHANNEL_SUM)  # c
     centred = x - _per_channel(mean)  # n c h w
-    var = np.square(centred).mean(axis=CHANNEL_SUM)  # c
+    var = mean_over(np.square(centred), CHANNEL_SUM)  # c
     y = centred * _per_channel(gamma * _inverse_std(var, eps)) + _per_channel(beta)
     return y, BatchNormCache(x, gamma, mean, var, eps)
 
@@ -100,8 +101,8 @@ def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
     inv_std = _inverse_std(var, eps)
     m = x.size // x.shape[1]
     centred = x - _per_channel(mean)
-    dbeta = dy.sum(axis=CHANNEL_SUM)
-    dgamma = (dy * centred).sum(axis=CHANNEL_SUM) * inv_std
+    dbeta = sum_over(dy, CHANNEL_SUM)
+    dgamma = sum_over(dy * centred, CHANNEL_SUM) * inv_std
     dx = dy - _per_channel(dbeta / m) - centred * _per_channel(inv_std * dgamma / m)
     dx *= _per_channel(gamma * inv_std)
     return dx, dgamma, dbeta
@@ -114,10 +115,10 @@ def batch_norm_backward_simplified(dy: Array, cache: BatchNormCache) -> Gradient
     inv_std = _per_channel(_inverse_std(var, eps))
     x_hat = (x - _per_channel(mean)) * inv_std
     g = _per_channel(gamma) * dy
-    mean_g = g.mean(axis=CHANNEL_SUM, keepdims=True)  # 1 c 1 1
-    mean_gx = (g * x_hat).mean(axis=CHANNEL_SUM, keepdims=True)  # 1 c 1 1
-    dx = inv_std * (g - mean_g - x_hat * mean_gx)
-    return dx, (dy * x_hat).sum(axis=CHANNEL_SUM), dy.sum(axis=CHANNEL_SUM)
+    mean_g = mean_over(g, CHANNEL_SUM)  # c
+    mean_gx = mean_over(g * x_hat, CHANNEL_SUM)  # c
+    dx = inv_std * (g - _per_channel(mean_g) - x_hat * _per_channel(mean_gx))
+    return dx, sum_over(dy * x_hat, CHANNEL_SUM), sum_over(dy, CHANNEL_SUM)
 
 
 def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
@@ -130,18 +131,18 @@ def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
     inv_std = _inverse_std(var, eps)
     x_hat = centred * _per_channel(inv_std)
     # ... and upwards: y = gamma x_hat + beta
-    dbeta = dy.sum(axis=CHANNEL_SUM)
-    dgamma = (dy * x_hat).sum(axis=CHANNEL_SUM)
+    dbeta = sum_over(dy, CHANNEL_SUM)
+    dgamma = sum_over(dy * x_hat, CHANNEL_SUM)
     dx_hat = dy * _per_channel(gamma)
     # x_hat = centred inv_std
     dcentred = dx_hat * _per_channel(inv_std)
-    dinv_std = (dx_hat * centred).sum(axis=CHANNEL_SUM)
+    dinv_std = sum_over(dx_hat * centred, CHANNEL_SUM)
     # inv_std = (var + eps)^(-1/2)
     dvar = -0.5 * inv_std**3 * dinv_std
     # var = mean centred^2, the second way into centred
     dcentred = dcentred + 2 * centred * _per_channel(dvar / m)
     # centred = x - mean, and mean = mean x, the second way into x
-    dmean = -dcentred.sum(axis=CHANNEL_SUM)
+    dmean = -sum_over(dcentred, CHANNEL_SUM)
     dx = dcentred + _per_channel(dmean / m)
     return dx, dgamma, dbeta
 
@@ -244,8 +245,8 @@ def batch_norm_inference_backward(dy: Array, cache: BatchNormInferenceCache) -> 
     check_gradient(dy, x.shape, x.dtype)
     inv_std = _inverse_std(var, eps)
     dx = dy * _per_channel(gamma * inv_std)
-    dgamma = (dy * (x - _per_channel(mean))).sum(axis=CHANNEL_SUM) * inv_std
-    return dx, dgamma, dy.sum(axis=CHANNEL_SUM)
+    dgamma = sum_over(dy * (x - _per_channel(mean)), CHANNEL_SUM) * inv_std
+    return dx, dgamma, sum_over(dy, CHANNEL_SUM)
 
 
 def _per_channel(v: Array) -> Array:

@@ -15,7 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_gradient, check_image, is_integer, is_sequence
+from numpy_shufflenet.ops._check import (
+    check_gradient,
+    check_image,
+    check_part_count,
+    is_integer,
+    is_sequence,
+)
 
 
 class ChannelSplitCache(NamedTuple):
@@ -57,8 +63,7 @@ def channel_split_forward(
 
 def channel_split_backward(dparts: Sequence[Array], cache: ChannelSplitCache) -> Array:
     """Gradient of `channel_split_forward`: dx (n, c, h, w), from one gradient for each part."""
-    if len(dparts) != len(cache.shapes):
-        raise ValueError(f"dy has {len(dparts)} parts, but x was split into {len(cache.shapes)}")
+    check_part_count(dparts, len(cache.shapes))
     for dpart, shape in zip(dparts, cache.shapes, strict=True):
         check_gradient(dpart, shape, cache.dtype)
     return _concatenate(dparts)

@@ -31,6 +31,7 @@ from numpy_shufflenet.ops._check import (
     check_gradient,
     check_image,
 )
+from numpy_shufflenet.ops._sums import product, sum_over
 from numpy_shufflenet.ops._windows import Windows, windows_over
 
 
@@ -88,12 +89,15 @@ def conv2d_forward(
     check_kernel(x, w, b, groups)
     n, o = len(x), len(w)
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
+    cache = Conv2dCache(x, w, b is not None, windows, groups)
+    if not finite_at_border(w, windows):
+        return convolve_by_taps(x, w, b, windows, groups), cache
     columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
-    y = (kernels @ columns).reshape(o, *windows.output, n)
+    y = product(kernels, columns).reshape(o, *windows.output, n)
     if b is not None:
         y += b[:, None, None, None]
-    return y.transpose(3, 0, 1, 2), Conv2dCache(x, w, b is not None, windows, groups)  # n o oh ow
+    return y.transpose(3, 0, 1, 2), cache  # n o oh ow
 
 
 def conv2d_backward(
@@ -110,9 +114,14 @@ def conv2d_backward(
     kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
     dy_rows = dy.transpose(1, 2, 3, 0).reshape(groups, o // groups, columns.shape[2])
 
-    dw = (dy_rows @ columns.transpose(0, 2, 1)).reshape(w.shape)
-    dx = col2im(kernels.transpose(0, 2, 1) @ dy_rows, x, windows) if input_gradient else None
-    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    if finite_at_border(dy, windows):
+        dw = product(dy_rows, columns.transpose(0, 2, 1)).reshape(w.shape)
+    else:
+        dw = correlate_by_taps(dy, x, w, windows, groups)
+    dx = None
+    if input_gradient:
+        dx = col2im(product(kernels.transpose(0, 2, 1), dy_rows), x, windows)
+    db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx, dw, db
 
 
@@ -131,10 +140,48 @@ def col2im(columns: Array, x: Array, windows: Windows) -> Array:
     """Add each column back to where `im2col` read it from: its transpose; the result is like x."""
     n, c = x.shape[:2]
     columns = columns.reshape(c, *windows.kernel, *windows.output, n)
-    padded = np.zeros_like(x, shape=(n, c, *windows.padded_size))
+    padded = windows.accumulator(x, c, windows.padded_size)
     for i, j in windows.taps():
         windows.tap(padded, i, j)[...] += columns[:, i, j].transpose(3, 0, 1, 2)
-    return windows.crop(padded)
+    return windows.crop(padded).astype(x.dtype, copy=False)
+
+
+def finite_at_border(factor: Array, windows: Windows) -> bool:
+    """Whether a matrix product is right: 0 of the border times infinity or NaN would be NaN."""
+    return windows.padding == ((0, 0), (0, 0)) or bool(np.isfinite(factor).all())
+
+
+def convolve_by_taps(x: Array, w: Array, b: Array | None, windows: Windows, groups: int) -> Array:
+    """Return y, tap by tap, where the border is never read."""
+    y = np.zeros((len(x), len(w), *windows.output), x.dtype)
+    for i, j in windows.taps():
+        outputs, pixels = windows.inside(i, j)
+        y[outputs] += pointwise(x[pixels], w[:, :, i, j], groups)
+    return y if b is None else y + b[:, None, None]
+
+
+def correlate_by_taps(dy: Array, x: Array, w: Array, windows: Windows, groups: int) -> Array:
+    """Return dw, tap by tap, where the border is never read."""
+    dw = np.empty_like(w)
+    for i, j in windows.taps():
+        outputs, pixels = windows.inside(i, j)
+        dy_rows, rows = channel_rows(dy[outputs], groups), channel_rows(x[pixels], groups)
+        dw[:, :, i, j] = product(dy_rows, rows.transpose(0, 2, 1)).reshape(w.shape[:2])
+    return dw
+
+
+def pointwise(x: Array, w: Array, groups: int) -> Array:
+    """Mix the channels of every pixel of x by matrices w (o, c/groups)."""
+    n, _, h, width = x.shape
+    matrices = w.reshape(groups, len(w) // groups, w.shape[1])
+    y = product(matrices, channel_rows(x, groups)).reshape(len(w), h, width, n)
+    return y.transpose(3, 0, 1, 2)
+
+
+def channel_rows(x: Array, groups: int) -> Array:
+    """Lay pixels out as columns: (n, c, h, w) -> (groups, c/groups, h w n)."""
+    n, c, h, width = x.shape
+    return x.transpose(1, 2, 3, 0).reshape(groups, c // groups, h * width * n)
 
 
 def check_kernel(x: Array, w: Array, b: Array | None, groups: int) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
+from numpy_shufflenet.ops._sums import sum_over
 from numpy_shufflenet.ops._windows import Windows, windows_over
 from numpy_shufflenet.ops.conv2d import check_kernel
 
@@ -66,15 +67,14 @@ def depthwise_conv2d_forward(
     Source: Howard et al., MobileNets, 2017, section 3.1; ShuffleNet V1, section 3.2.
     """
     windows = check_depthwise(x, w, b, stride=stride, padding=padding, dilation=dilation)
-    n, c = x.shape[:2]
-    padded = windows.pad(_repeat_channels(x, len(w) // c))  # n c*m h+ w+
-
-    y = np.zeros_like(x, shape=(n, len(w), *windows.output))
+    repeated = _repeat_channels(x, len(w) // x.shape[1])  # n c*m h w
+    y = windows.accumulator(x, len(w), windows.output)
     for i, j in windows.taps():
-        y += w[:, :, i, j, None] * windows.tap(padded, i, j)
+        outputs, pixels = windows.inside(i, j)
+        y[outputs] += w[:, :, i, j, None] * repeated[pixels]
     if b is not None:
         y += b[:, None, None]
-    return y, DepthwiseConv2dCache(x, w, b is not None, windows)
+    return y.astype(x.dtype, copy=False), DepthwiseConv2dCache(x, w, b is not None, windows)
 
 
 def depthwise_conv2d_backward(
@@ -85,17 +85,18 @@ def depthwise_conv2d_backward(
     n, c, h, width = x.shape
     m = len(w) // c
     check_gradient(dy, (n, len(w), *windows.output), x.dtype)
-    padded = windows.pad(_repeat_channels(x, m))  # n c*m h+ w+
-    dpadded = np.zeros_like(padded)
+    repeated = _repeat_channels(x, m)  # n c*m h w
+    total = windows.accumulator(x, len(w), windows.size)
     dw = np.empty_like(w)
     for i, j in windows.taps():
-        dw[:, 0, i, j] = np.einsum("nopq,nopq->o", dy, windows.tap(padded, i, j))
-        windows.tap(dpadded, i, j)[...] += w[:, :, i, j, None] * dy
+        outputs, pixels = windows.inside(i, j)
+        dw[:, 0, i, j] = sum_over(dy[outputs] * repeated[pixels], (0, 2, 3))
+        total[pixels] += w[:, :, i, j, None] * dy[outputs]
 
-    dx = windows.crop(dpadded)  # n c*m h w
+    dx = total.astype(x.dtype, copy=False)  # n c*m h w
     if m > 1:
-        dx = dx.reshape(n, c, m, h, width).sum(axis=2)
-    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+        dx = sum_over(dx.reshape(n, c, m, h, width), (2,))
+    db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx, dw, db
 
 

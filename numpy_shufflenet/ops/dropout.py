@@ -51,10 +51,15 @@ def dropout_forward(
         raise ValueError(f"rng={rng!r} is not a numpy.random.Generator")
     keep = rng.random(x.shape) >= rate
     factor = keep.astype(x.dtype) / x.dtype.type(1 - rate)
-    return x * factor, DropoutCache(factor)
+    return _kept(x, factor), DropoutCache(factor)
 
 
 def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     """Gradient of `dropout_forward`: dx, shape of x."""
     check_gradient(dy, cache.factor.shape, cache.factor.dtype)
-    return dy * cache.factor
+    return _kept(dy, cache.factor)
+
+
+def _kept(x: Array, factor: Array) -> Array:
+    """Return x times factor, and 0 for what was dropped, be it infinite or NaN."""
+    return np.multiply(x, factor, out=np.zeros_like(x), where=factor > 0)

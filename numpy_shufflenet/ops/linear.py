@@ -9,10 +9,9 @@ Backward. y[n, o] = sum_i x[n, i] w[o, i] + b[o], so, summing over everything th
 
 from typing import NamedTuple
 
-import numpy as np
-
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.ops._sums import product, sum_over
 
 
 class LinearCache(NamedTuple):
@@ -52,7 +51,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, L
         raise ValueError(
             f"w has shape {w.shape}, but x has {x.shape[1]} features; (out, {x.shape[1]}) is needed"
         )
-    y = x @ w.T  # n out
+    y = product(x, w.T)  # n out
     if b is not None:
         check_floating("b", b, like=x)
         if b.shape != (len(w),):
@@ -67,5 +66,5 @@ def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array 
     """Gradients of `linear_forward`: dx (n, in), dw (out, in), db (out,) or None."""
     x, w, has_bias = cache
     check_gradient(dy, (len(x), len(w)), x.dtype)
-    db: Array | None = np.sum(dy, axis=0) if has_bias else None
-    return dy @ w, dy.T @ x, db
+    db: Array | None = sum_over(dy, (0,)) if has_bias else None
+    return product(dy, w), product(dy.T, x), db

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating
+from numpy_shufflenet.ops._check import check_floating, check_number, check_plain
+from numpy_shufflenet.ops._sums import sum_over
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -57,10 +58,11 @@ def softmax_cross_entropy_forward(
     _check_arguments(logits, labels, label_smoothing)
     n, classes = logits.shape
     shifted = logits - logits.max(axis=1, keepdims=True)  # n k
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # n k
+    log_probabilities = shifted - np.log(sum_over(np.exp(shifted), (1,))[:, None])  # n k
     targets = np.full_like(logits, label_smoothing / classes)  # n k
     targets[np.arange(n), labels] += logits.dtype.type(1 - label_smoothing)
-    y = -(targets * log_probabilities).sum() / logits.dtype.type(n)
+    missed = np.where(targets == 0, 0, log_probabilities)  # of a masked class, 0 times -inf: 0
+    y = -sum_over(targets * missed, (0, 1))[()] / logits.dtype.type(n)
     return y, SoftmaxCrossEntropyCache(np.exp(log_probabilities), targets)
 
 
@@ -69,6 +71,7 @@ def softmax_cross_entropy_backward(dy: Any, cache: SoftmaxCrossEntropyCache) -> 
     probabilities, targets = cache
     if np.ndim(dy) != 0:
         raise ValueError(f"dy has shape {np.shape(dy)}, but the loss is a scalar")
+    check_number("dy", dy)
     dtype = probabilities.dtype.type
     return (dtype(dy) / dtype(len(probabilities))) * (probabilities - targets)
 
@@ -82,6 +85,7 @@ def _check_arguments(logits: Array, labels: Array, label_smoothing: float) -> No
     if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise ValueError(f"labels is of type {kind}; an integer array is needed")
+    check_plain("labels", labels)
     n, classes = logits.shape
     if labels.shape != (n,):
         raise ValueError(

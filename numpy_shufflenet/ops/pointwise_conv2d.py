@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_gradient
-from numpy_shufflenet.ops.conv2d import check_kernel
+from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.ops.conv2d import channel_rows, check_kernel
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -59,7 +60,7 @@ def pointwise_conv2d_forward(
     check_pointwise(x, w, b, groups)
     n, _, h, width = x.shape
     o = len(w)
-    y = _matrices(w, groups) @ _columns(x, groups)  # g o/g h*w*n
+    y = product(_matrices(w, groups), channel_rows(x, groups))  # g o/g h*w*n
     y = y.reshape(o, h, width, n)
     if b is not None:
         y += b[:, None, None, None]
@@ -73,17 +74,11 @@ def pointwise_conv2d_backward(
     x, w, has_bias, groups = cache
     n, c, h, width = x.shape
     check_gradient(dy, (n, len(w), h, width), x.dtype)
-    dy_columns = _columns(dy, groups)  # g o/g h*w*n
-    dw = dy_columns @ _columns(x, groups).transpose(0, 2, 1)  # g o/g c/g
-    dx = _matrices(w, groups).transpose(0, 2, 1) @ dy_columns  # g c/g h*w*n
-    db = dy.sum(axis=(0, 2, 3)) if has_bias else None
+    dy_columns = channel_rows(dy, groups)  # g o/g h*w*n
+    dw = product(dy_columns, channel_rows(x, groups).transpose(0, 2, 1))  # g o/g c/g
+    dx = product(_matrices(w, groups).transpose(0, 2, 1), dy_columns)  # g c/g h*w*n
+    db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx.reshape(c, h, width, n).transpose(3, 0, 1, 2), dw.reshape(w.shape), db
-
-
-def _columns(x: Array, groups: int) -> Array:
-    """Lay pixels out as columns: (n, c, h, w) -> (groups, c/groups, h w n)."""
-    n, c, h, width = x.shape
-    return x.transpose(1, 2, 3, 0).reshape(groups, c // groups, h * width * n)
 
 
 def _matrices(w: Array, groups: int) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
+from numpy_shufflenet.ops._sums import mean_over
 from numpy_shufflenet.ops._windows import Windows, windows_over
 
 
@@ -78,10 +79,10 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     """Gradient of `max_pool2d_forward`: dx (n, c, h, w)."""
     x, winner, windows = cache
     check_gradient(dy, winner.shape, x.dtype)
-    dpadded = np.zeros_like(x, shape=(*x.shape[:2], *windows.padded_size))
+    dpadded = windows.accumulator(x, x.shape[1], windows.padded_size)
     for number, (i, j) in enumerate(windows.taps()):
-        windows.tap(dpadded, i, j)[...] += dy * (winner == number)
-    return windows.crop(dpadded)
+        windows.tap(dpadded, i, j)[...] += np.where(winner == number, dy, 0)
+    return windows.crop(dpadded).astype(x.dtype, copy=False)
 
 
 class AvgPool2dCache(NamedTuple):
@@ -129,22 +130,22 @@ def avg_pool2d_forward(
     """
     windows = pool_windows(x, kernel_size, stride, padding)
     padded = windows.pad(x)
-    y = np.zeros_like(x, shape=(*x.shape[:2], *windows.output))
+    y = windows.accumulator(x, x.shape[1], windows.output)
     for i, j in windows.taps():
         y += windows.tap(padded, i, j)
     share = average_share(windows, count_include_pad, x.dtype)  # oh ow
     y *= share
-    return y, AvgPool2dCache(x, share, windows)
+    return y.astype(x.dtype, copy=False), AvgPool2dCache(x, share, windows)
 
 
 def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     """Gradient of `avg_pool2d_forward`: dx (n, c, h, w)."""
     x, share, windows = cache
     check_gradient(dy, (*x.shape[:2], *windows.output), x.dtype)
-    dpadded = np.zeros_like(x, shape=(*x.shape[:2], *windows.padded_size))
+    dpadded = windows.accumulator(x, x.shape[1], windows.padded_size)
     for i, j in windows.taps():
         windows.tap(dpadded, i, j)[...] += dy * share
-    return windows.crop(dpadded)
+    return windows.crop(dpadded).astype(x.dtype, copy=False)
 
 
 class GlobalAvgPoolCache(NamedTuple):
@@ -173,7 +174,7 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     Source: Lin, Chen, Yan, Network in network, 2013, section 3.2.
     """
     check_pixels(x)
-    return x.mean(axis=(2, 3)), GlobalAvgPoolCache(x)
+    return mean_over(x, (2, 3)), GlobalAvgPoolCache(x)
 
 
 def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:

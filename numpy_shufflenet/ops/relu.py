@@ -21,7 +21,7 @@ class ReluCache(NamedTuple):
 
 
 def relu_forward(x: Array) -> tuple[Array, ReluCache]:
-    """Replace negative values by 0; NaN stays NaN.
+    """Replace negative values by 0; NaN and -0.0 stay.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     Source: Nair, Hinton, Rectified linear units improve restricted Boltzmann machines, 2010.
     """
     check_floating("x", x)
-    y = np.maximum(x, 0)
+    y = np.where(x < 0, 0, x)
     return y, ReluCache(y)
 
 
 def relu_backward(dy: Array, cache: ReluCache) -> Array:
     """Gradient of `relu_forward`: dx, shape of x."""
     check_gradient(dy, cache.y.shape, cache.y.dtype)
-    return dy * (cache.y > 0)
+    return np.where(cache.y > 0, dy, 0)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
+from numpy_shufflenet.ops._sums import sum_over
 from numpy_shufflenet.ops.linear import LinearCache, linear_backward, linear_forward
 from numpy_shufflenet.ops.pooling import (
     GlobalAvgPoolCache,
@@ -80,7 +81,7 @@ def squeeze_excitation_backward(
     """Gradients of `squeeze_excitation_forward`: dx (n, c, h, w), dw1, db1, dw2, db2."""
     x, e = cache.x, cache.excitation
     check_gradient(dy, x.shape, x.dtype)
-    de = (dy * x).sum(axis=(2, 3))  # n c
+    de = sum_over(dy * x, (2, 3))  # n c
     dexpanded = sigmoid_backward(de, cache.sigmoid)
     dz, dw2, db2 = linear_backward(dexpanded, cache.expand)  # n r
     dreduced = relu_backward(dz, cache.relu)

@@ -21,6 +21,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair
 from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
+from numpy_shufflenet.ops._sums import product, sum_over
 
 
 class UpsampleNearestCache(NamedTuple):
@@ -61,7 +62,7 @@ def upsample_nearest_backward(dy: Array, cache: UpsampleNearestCache) -> Array:
     """Gradient of `upsample_nearest_forward`: dx (n, c, h, w), the sum over each block."""
     (n, c, h, w), dtype, (sh, sw) = cache
     check_gradient(dy, (n, c, h * sh, w * sw), dtype)
-    return dy.reshape(n, c, h, sh, w, sw).sum(axis=(3, 5))
+    return sum_over(dy.reshape(n, c, h, sh, w, sw), (3, 5))
 
 
 class UpsampleBilinearCache(NamedTuple):
@@ -102,14 +103,32 @@ def upsample_bilinear_forward(
     sh, sw = as_pair("scale", scale)
     rows = interpolation_matrix(x.shape[2], sh, align_corners).astype(x.dtype)  # oh h
     columns = interpolation_matrix(x.shape[3], sw, align_corners).astype(x.dtype)  # ow w
-    return rows @ x @ columns.T, UpsampleBilinearCache(x.shape, rows, columns)
+    y = _weigh(columns, _weigh(rows, x, 2), 3)
+    return y, UpsampleBilinearCache(x.shape, rows, columns)
 
 
 def upsample_bilinear_backward(dy: Array, cache: UpsampleBilinearCache) -> Array:
     """Gradient of `upsample_bilinear_forward`: dx (n, c, h, w)."""
     (n, c, _, _), rows, columns = cache
     check_gradient(dy, (n, c, len(rows), len(columns)), rows.dtype)
-    return rows.T @ dy @ columns
+    return _weigh(columns.T, _weigh(rows.T, dy, 2), 3)
+
+
+def _weigh(weights: Array, x: Array, axis: int) -> Array:
+    """Multiply the last but one or the last axis of x by a matrix of weights.
+
+    A pixel of weight 0 takes no part, be it infinite or NaN: where there are such, their products
+    are made apart.
+    """
+    if axis == 3:
+        return _weigh(weights, x.swapaxes(2, 3), 2).swapaxes(2, 3)
+    finite = np.isfinite(x)
+    if finite.all():
+        return product(weights, x)
+    y = product(weights, np.where(finite, x, 0))
+    for value, found in ((np.inf, x == np.inf), (-np.inf, x == -np.inf), (np.nan, np.isnan(x))):
+        y += np.where((weights > 0) @ found, x.dtype.type(value), 0)
+    return y
 
 
 def interpolation_matrix(size: int, scale: int, align_corners: bool = False) -> Array:

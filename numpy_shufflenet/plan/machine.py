@@ -12,7 +12,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import meet
+from numpy_shufflenet.kernels._barrier import meet, start_together
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -58,6 +58,8 @@ from numpy_shufflenet.plan.layout import (
 from numpy_shufflenet.plan.products import convolution, product, product_depthwise
 from numpy_shufflenet.plan.windows import depthwise, pool
 
+LONG = 2048  # numbers that are added up in float32; their sums are in float64
+
 
 @register_jitable
 def read_image(instruction: Array, arrays: Arrays, share: Share, image: Array) -> None:
@@ -93,11 +95,14 @@ def mean(instruction: Array, arrays: Arrays, share: Share) -> None:
     for channel in range(share.first, share.last):
         for image in range(share.images):
             x = arrays.tables[instruction[TABLE] + channel] + image * size
-            a = fill(np.float32(0))
-            for j in range(0, size, WIDTH):
-                a = add(a, keep_first(load(memory, x + j), size - j))
+            total = 0.0
+            for begin in range(0, size, LONG):
+                a = fill(np.float32(0))
+                for j in range(begin, min(begin + LONG, size), WIDTH):
+                    a = add(a, keep_first(load(memory, x + j), size - j))
+                total += add_up(a)
             y = instruction[MAKES] + (share.image + image) * instruction[STEP] + channel
-            memory[y] = add_up(a) / np.float32(size)
+            memory[y] = total / size
 
 
 @register_jitable
@@ -116,14 +121,17 @@ def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
         w3 = instruction[TABLE] + rows[3] * features
         for image in range(share.images):
             x = instruction[READS] + image * features
-            a0 = a1 = a2 = a3 = fill(np.float32(0))
-            for j in range(0, features, WIDTH):
-                v = load(memory, x + j)
-                a0 = fma(load(parameters, w0 + j), v, a0)
-                a1 = fma(load(parameters, w1 + j), v, a1)
-                a2 = fma(load(parameters, w2 + j), v, a2)
-                a3 = fma(load(parameters, w3 + j), v, a3)
-            sums = add_up(a0), add_up(a1), add_up(a2), add_up(a3)
+            t0 = t1 = t2 = t3 = 0.0
+            for begin in range(0, features, LONG):
+                a0 = a1 = a2 = a3 = fill(np.float32(0))
+                for j in range(begin, min(begin + LONG, features), WIDTH):
+                    v = load(memory, x + j)
+                    a0 = fma(load(parameters, w0 + j), v, a0)
+                    a1 = fma(load(parameters, w1 + j), v, a1)
+                    a2 = fma(load(parameters, w2 + j), v, a2)
+                    a3 = fma(load(parameters, w3 + j), v, a3)
+                t0, t1, t2, t3 = t0 + add_up(a0), t1 + add_up(a1), t2 + add_up(a2), t3 + add_up(a3)
+            sums = np.float32(t0), np.float32(t1), np.float32(t2), np.float32(t3)
             to = instruction[MAKES] + (share.image + image) * instruction[STEP]
             for i in range(4):
                 y = sums[i] + parameters[instruction[SOURCES] + rows[i]]
@@ -157,15 +165,19 @@ def run(
     memory: Array,
     scratch: Array,
     images: Array,
-    thread: int,
-    threads: int,
-    arrivals: Array,
+    job: Array,
+    caller: bool,
 ) -> None:
-    """Run all instructions: thread number `thread` of so many does its share of each.
+    """Run all instructions: each thread of a job does its share of each.
 
     The first `each` instructions are run for every row of images, those after them for all at once.
+
+    scratch : array, shape (threads, at least program.scratch)
     """
-    arrays = Arrays(tables, parameters, memory, scratch)
+    thread, threads = start_together(job, caller)
+    if threads == 0:
+        return
+    arrays = Arrays(tables, parameters, memory, scratch[thread])
     alone = each * images.shape[0]
     for turn in range(alone + program.shape[0] - each):
         if turn < alone:
@@ -198,7 +210,7 @@ def run(
         elif operation == SCALE:
             excite(instruction, arrays, share)
         if threads > 1:
-            meet(arrivals, (turn + 1) * threads)
+            meet(job, (turn + 1) * threads)
 
 
 run_jit = compiled(run)

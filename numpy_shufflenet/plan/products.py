@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
@@ -55,6 +56,8 @@ from numpy_shufflenet.plan.layout import (
 )
 from numpy_shufflenet.plan.windows import window
 
+DEEP = 512  # terms that are added one by one; the sums of so many are added up after that
+
 
 @register_jitable
 def multiply(
@@ -74,7 +77,7 @@ def multiply(
 
     As many as a vector has numbers: 16, or 8 with the functions load and fill for half vectors.
 
-    The sums over all planes that the block reads stay in registers until they are complete.
+    The sums over the planes that the block reads stay in registers until they are complete.
     """
     bias = at(tables, block + BIAS)
     a0 = fill(at(parameters, bias))
@@ -91,16 +94,29 @@ def multiply(
         a4 = add(a4, load(x, at(tables, block + SHORTCUTS + 4) + start))
         a5 = add(a5, load(x, at(tables, block + SHORTCUTS + 5) + start))
     w = at(tables, block + WEIGHTS)
-    taps = at(tables, block + TAPS)
-    for tap in range(taps, taps + at(tables, block + DEPTH)):
-        v = load(x, at(tables, tap) + start)
-        a0 = fma(at(parameters, w), v, a0)
-        a1 = fma(at(parameters, w + 1), v, a1)
-        a2 = fma(at(parameters, w + 2), v, a2)
-        a3 = fma(at(parameters, w + 3), v, a3)
-        a4 = fma(at(parameters, w + 4), v, a4)
-        a5 = fma(at(parameters, w + 5), v, a5)
-        w += BLOCK
+    tap = at(tables, block + TAPS)
+    last = tap + at(tables, block + DEPTH)
+    t0 = t1 = t2 = t3 = t4 = t5 = fill(np.float32(0))  # of parts that are complete
+    while True:
+        for _ in range(min(DEEP, last - tap)):
+            v = load(x, at(tables, tap) + start)
+            a0 = fma(at(parameters, w), v, a0)
+            a1 = fma(at(parameters, w + 1), v, a1)
+            a2 = fma(at(parameters, w + 2), v, a2)
+            a3 = fma(at(parameters, w + 3), v, a3)
+            a4 = fma(at(parameters, w + 4), v, a4)
+            a5 = fma(at(parameters, w + 5), v, a5)
+            w += BLOCK
+            tap += 1
+        if tap == last:
+            break
+        t0, t1, t2, t3, t4, t5 = (
+            add(t0, a0), add(t1, a1), add(t2, a2), add(t3, a3), add(t4, a4), add(t5, a5),
+        )  # fmt: skip
+        a0 = a1 = a2 = a3 = a4 = a5 = fill(np.float32(0))
+    if at(tables, block + DEPTH) > DEEP:
+        a0, a1, a2 = add(t0, a0), add(t1, a1), add(t2, a2)
+        a3, a4, a5 = add(t3, a3), add(t4, a4), add(t5, a5)
     if cut:
         a0 = relu(a0)
         a1 = relu(a1)

@@ -112,8 +112,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     c, h, w = shape
     image = recorder.note(Node("input", (), c, h, w))
     try:
-        with backend.recording(recorder):
-            logits = model.forward(image)
+        logits = backend.record(recorder, model.forward, image)
     except (TypeError, AttributeError) as error:
         message = f"a plan can only run operations, but a layer computes by itself: {error}"
         raise ValueError(message) from error

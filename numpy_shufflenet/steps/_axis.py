@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from numpy_shufflenet.ops._check import is_integer
+
 Pairs = dict[int, list[tuple[int, int]]]
 
 
@@ -53,4 +55,4 @@ def one_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], dila
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if is_integer(value) else (value[0], value[1])

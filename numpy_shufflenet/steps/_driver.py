@@ -10,6 +10,7 @@ entries of other classes: an object array of numbers that count what is done to 
 
 import copy
 import functools
+import importlib
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.ops._check import check_number, check_part_count, check_plain
 
 Index: TypeAlias = tuple[int, ...]
 Reads: TypeAlias = list[tuple[str, Index]]
@@ -71,13 +73,15 @@ def functions(
 ) -> tuple[Callable[..., tuple[Any, StepsCache]], Callable[[Any, StepsCache], Any]]:
     """Return the pair (forward, backward) of the `ops` signature that runs these generators.
 
-    Both keep the dtype of the first array, and raise ValueError if arrays are not of one
-    floating-point dtype, or if dy is not like the output.
+    Both keep the dtype of the arrays. They raise ValueError where `ops` does, and for complex
+    numbers.
     """
     signature = inspect.signature(forward_steps)
+    name = forward_steps.__name__.removesuffix("_forward_steps")
 
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, StepsCache]:
         arguments = signature.bind(*args, **kwargs)
+        _check(name, arguments)
         dtype = _common_dtype(arguments)
         kept = _with_own_rng(arguments)
         outputs, arrays = run(forward_steps(*arguments.args, **arguments.kwargs), dtype)
@@ -89,7 +93,6 @@ def functions(
         steps = backward_steps(dy, *arguments.args, **arguments.kwargs)
         return _pack(*run(steps, cache.dtype))
 
-    name = forward_steps.__name__.removesuffix("_forward_steps")
     for function, direction in ((forward, "forward"), (backward, "backward")):
         function.__name__ = function.__qualname__ = f"{name}_{direction}"
         function.__module__ = forward_steps.__module__
@@ -129,18 +132,22 @@ def _pack(outputs: tuple[Output, ...], arrays: list[Array | None]) -> Any:
     return tuple(scalars)
 
 
+def _check(name: str, arguments: inspect.BoundArguments) -> None:
+    """Raise ValueError for what doesn't fit: `ops` is quick enough to find it out by running."""
+    flat = [*arguments.args, *arguments.kwargs.values()]
+    kinds = {value.dtype.kind for value in flat if isinstance(value, np.ndarray)}
+    if "c" in kinds:
+        raise ValueError(f"{name} has complex numbers; steps take float32 or float64, `ops` do")
+    if "O" not in kinds:  # what counts operations
+        fast = getattr(importlib.import_module("numpy_shufflenet.ops"), f"{name}_forward")
+        with np.errstate(all="ignore"):
+            fast(*arguments.args, **_with_own_rng(arguments).kwargs)
+
+
 def _common_dtype(arguments: inspect.BoundArguments) -> np.dtype[Any]:
     """The dtype of all arrays that are not labels."""
     flat = [*arguments.args, *arguments.kwargs.values()]
-    arrays = [a for a in flat if isinstance(a, np.ndarray)]
-    if not arrays or arrays[0].dtype.kind not in "fO":
-        kinds = ", ".join(str(a.dtype) for a in arrays) or "no array"
-        raise ValueError(f"the arguments are {kinds}; floating-point arrays are needed")
-    dtype = arrays[0].dtype
-    for array in arrays[1:]:
-        if array.dtype.kind in "fO" and array.dtype != dtype:
-            raise ValueError(f"an array has dtype {array.dtype}, but the first {dtype}")
-    return dtype
+    return next(a.dtype for a in flat if isinstance(a, np.ndarray) and a.dtype.kind in "fO")
 
 
 def _with_own_rng(arguments: inspect.BoundArguments) -> inspect.BoundArguments:
@@ -157,16 +164,18 @@ def _checked_gradient(dy: Any, cache: StepsCache) -> Any:
     """Return dy, or raise ValueError unless it is just like the output."""
     if not cache.outputs[0].name.endswith("]"):
         return _checked_part(dy, cache.outputs[0], cache.dtype)
-    if len(dy) != len(cache.outputs):
-        raise ValueError(f"dy has {len(dy)} parts, but the output has {len(cache.outputs)}")
+    check_part_count(dy, len(cache.outputs))
     parts = zip(dy, cache.outputs, strict=True)
     return tuple(_checked_part(part, output, cache.dtype) for part, output in parts)
 
 
 def _checked_part(dy: Any, output: Output, dtype: np.dtype[Any]) -> Any:
+    check_plain("dy", dy)
     if np.shape(dy) != output.shape:
         raise ValueError(f"dy has shape {np.shape(dy)}, but the output has {output.shape}")
     if output.shape == ():
+        if dtype.kind != "O":
+            check_number("dy", dy)
         return np.asarray(dy, dtype)[()]  # any number will do
     if not isinstance(dy, np.ndarray) or dy.dtype != dtype:
         kind = getattr(dy, "dtype", type(dy).__name__)

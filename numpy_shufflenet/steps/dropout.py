@@ -13,16 +13,18 @@ def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) ->
     """A number is kept, with probability 1 - rate, and divided by it."""
     yield Output("y", x.shape)
     for index in np.ndindex(x.shape):
-        factor = (rng.random() >= rate) / (1 - rate)
-        yield add_up("y", index, [("x", index)], [x[index] * factor])
+        kept = rng.random() >= rate
+        grown = x[index] * (1 / (1 - rate) if kept else 0.0)
+        yield add_up("y", index, [("x", index)], [grown] if kept else [])
 
 
 def dropout_backward_steps(dy: Array, x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
     """Only a number that was kept has an influence."""
     yield Output("dx", x.shape)
     for index in np.ndindex(x.shape):
-        factor = (rng.random() >= rate) / (1 - rate)
-        yield add_up("dx", index, [("dy", index)], [dy[index] * factor])
+        kept = rng.random() >= rate
+        grown = dy[index] * (1 / (1 - rate) if kept else 0.0)
+        yield add_up("dx", index, [("dy", index)], [grown] if kept else [])
 
 
 dropout_forward, dropout_backward = functions(dropout_forward_steps, dropout_backward_steps)

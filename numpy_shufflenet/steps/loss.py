@@ -28,7 +28,8 @@ def softmax_cross_entropy_forward_steps(
         for k in range(classes):
             reads.append(("logits", (n, k)))
             surprise = log_powers - (logits[n, k] - top)  # -log p
-            terms.append(target(k == labels[n], classes, label_smoothing) * surprise / rows)
+            q = target(k == labels[n], classes, label_smoothing)
+            terms.append(q * (surprise if q else log_powers) / rows)  # 0, even if p is 0
     yield add_up("y", (), reads, terms)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.ops._check import as_pair
 from numpy_shufflenet.steps._axis import Axis, two_axes
 from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions
 
@@ -58,7 +59,7 @@ def avg_pool2d_forward_steps(
 ) -> Steps:
     """y[n, c, p, q] adds up its window, each pixel divided by their number."""
     rows, columns = pool_axes(x, kernel_size, stride, padding)
-    kh, kw = pair(kernel_size)
+    kh, kw = as_pair("kernel_size", kernel_size)
     y_shape = (*x.shape[:2], rows.outputs, columns.outputs)
     yield Output("y", y_shape)
     for n, c, p, q in np.ndindex(y_shape):
@@ -79,7 +80,7 @@ def avg_pool2d_backward_steps(
 ) -> Steps:
     """A pixel gathers its share from every window that holds it."""
     rows, columns = pool_axes(x, kernel_size, stride, padding)
-    kh, kw = pair(kernel_size)
+    kh, kw = as_pair("kernel_size", kernel_size)
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):
         reads: Reads = []
@@ -114,7 +115,7 @@ def pool_axes(
 ) -> tuple[Axis, Axis]:
     """Return the windows' rows and columns; without a stride, windows tile the image."""
     stride = kernel_size if stride is None else stride
-    return two_axes(x.shape[2:], pair(kernel_size), stride, padding)
+    return two_axes(x.shape[2:], as_pair("kernel_size", kernel_size), stride, padding)
 
 
 def window_of(place: Index, rows: Axis, columns: Axis) -> list[Index]:
@@ -130,13 +131,6 @@ def winner(x: Array, window: list[Index]) -> Index:
         if x[pixel] > x[best] or x[pixel] != x[pixel]:
             best = pixel
     return best
-
-
-def pair(kernel_size: IntOrPair) -> tuple[int, int]:
-    """Return (height, width)."""
-    if isinstance(kernel_size, int):
-        return kernel_size, kernel_size
-    return kernel_size[0], kernel_size[1]
 
 
 max_pool2d_forward, max_pool2d_backward = functions(

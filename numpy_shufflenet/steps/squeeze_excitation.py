@@ -98,7 +98,7 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
     z = []
     for j in range(len(w1)):
         hidden = total([*(w1[j, c] * s[c] for c in range(len(s))), b1[j]])
-        z.append(hidden if hidden > 0 else 0.0)
+        z.append(0.0 if hidden < 0 else hidden)  # so NaN passes
     logits = [total([*(w2[k, j] * z[j] for j in range(len(z))), b2[k]]) for k in range(len(w2))]
     return Gate(s, z, logits)
 

@@ -7,12 +7,13 @@ further away than 1. Both axes multiply.
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair
+from numpy_shufflenet.ops._check import as_pair
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
 
 def upsample_nearest_forward_steps(x: Array, scale: IntOrPair) -> Steps:
     """y[n, c, p, q] reads the pixel whose block it lies in."""
-    sh, sw = (scale, scale) if isinstance(scale, int) else scale
+    sh, sw = as_pair("scale", scale)
     y_shape = (*x.shape[:2], x.shape[2] * sh, x.shape[3] * sw)
     yield Output("y", y_shape)
     for n, c, p, q in np.ndindex(y_shape):
@@ -22,7 +23,7 @@ def upsample_nearest_forward_steps(x: Array, scale: IntOrPair) -> Steps:
 
 def upsample_nearest_backward_steps(dy: Array, x: Array, scale: IntOrPair) -> Steps:
     """A pixel gathers from the block that it became."""
-    sh, sw = (scale, scale) if isinstance(scale, int) else scale
+    sh, sw = as_pair("scale", scale)
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):
         block = [(n, c, r * sh + i, s * sw + j) for i, j in np.ndindex(sh, sw)]
@@ -68,7 +69,7 @@ def near_pixels(
     x: Array, scale: IntOrPair, align_corners: bool
 ) -> tuple[list[dict[int, float]], list[dict[int, float]]]:
     """Return, for each new row and each new column, the old ones near it and their weights."""
-    sh, sw = (scale, scale) if isinstance(scale, int) else scale
+    sh, sw = as_pair("scale", scale)
     height, width = x.shape[2:]
     rows = [weights(p, height, sh, align_corners) for p in range(height * sh)]
     return rows, [weights(q, width, sw, align_corners) for q in range(width * sw)]

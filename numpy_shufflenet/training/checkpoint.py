@@ -7,17 +7,17 @@ under "velocity."; everything else is JSON in the file's metadata.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Standardise
-from numpy_shufflenet.nn.layer import Layer
+from numpy_shufflenet.nn.initialise import without_weights
+from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
+from numpy_shufflenet.training import _safetensors, _schema
 
 PathLike = str | os.PathLike[str]
 FORMAT = "numpy_shufflenet checkpoint 1"
@@ -53,6 +53,8 @@ class Checkpoint:
         `History.to_dict()`.
     rng : dict
         States of the random generators: "trainer", and "model.NAME" of layers that draw.
+    source : str
+        The file that it was read from, for messages.
     """
 
     model: dict[str, Array]
@@ -68,6 +70,7 @@ class Checkpoint:
     step: int
     history: dict[str, Any]
     rng: dict[str, Any]
+    source: str = field(default="this checkpoint", compare=False)
 
     def build_model(self) -> Layer:
         """Return the network, built anew, with its weights and running statistics.
@@ -75,15 +78,37 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If there is no architecture, or it and the weights don't fit together.
+            If there is no architecture, or it and the weights don't fit together; the message
+            names the file.
         """
         if self.architecture is None:
-            raise ValueError("architecture=None: this model can't be built from its checkpoint")
-        model: Layer = models.build(self.architecture)
-        if any(array.dtype == np.float64 for array in self.model.values()):
-            model = model.astype(np.float64)
-        model.load_state_dict(self.model)
+            raise ValueError(
+                f"{self.source} has architecture=None: "
+                "this model can't be built from its checkpoint"
+            )
+        try:
+            with without_weights():
+                model: Layer = models.build(self.architecture)
+            double = any(array.dtype == np.float64 for array in self.model.values())
+            # A model that the weights don't fit takes no memory: nothing is written to it.
+            shapes = {name: array.shape for name, array in self.model.items()}
+            if double and all(shapes.get(n) == p.shape for n, p in model.parameters().items()):
+                model = model.astype(np.float64)
+            self.fill(model)
+        except ValueError as error:
+            raise ValueError(f"{self.source} is a damaged checkpoint: {error}") from error
         return model
+
+    def fill(self, model: Layer) -> None:
+        """Give a model the weights and running statistics.
+
+        Raises
+        ------
+        ValueError
+            If they don't fit. Nothing is changed then.
+        """
+        _check_kinds(model, self.model)
+        model.load_state_dict(self.model)
 
 
 def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
@@ -96,13 +121,13 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     ValueError
         If something in the checkpoint is neither an array nor JSON: a NaN, for one.
     """
-    rest = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    rest = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "source"}
     arrays = {f"model.{name}": array for name, array in rest.pop("model").items()}
     rest["optimiser"] = dict(rest["optimiser"])
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
-    _write(path, arrays, {"format": FORMAT, "checkpoint": text})
+    _safetensors.write(path, arrays, {"format": FORMAT, "checkpoint": text})
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -113,24 +138,33 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, or isn't a checkpoint; the message names it.
+        If the file is truncated, isn't a checkpoint, or says what can't be; the message names the
+        file, the field, what it holds and what would fit.
     """
-    arrays, metadata = _read(path)
+    arrays, metadata = _safetensors.read(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} holds arrays, but is not a checkpoint of this version of numpy_shufflenet; "
             "load_weights reads weights alone"
         )
     try:
+        if "checkpoint" not in metadata:
+            raise ValueError("it lacks its description")
         rest = json.loads(metadata["checkpoint"])
-        rest["optimiser"]["velocity"] = _within(arrays, "velocity.")
-        mean, std = rest["standardise"]
-        rest["standardise"] = Standardise(tuple(mean), tuple(std))
-        rest["image_shape"] = tuple(rest["image_shape"])
-        rest["classes"] = tuple(rest["classes"])
-        return Checkpoint(model=_within(arrays, "model."), **rest)
-    except (KeyError, TypeError, ValueError) as error:
+        odd = [name for name in arrays if not name.startswith(("model.", "velocity."))]
+        if odd:
+            raise ValueError(f"it has the tensor {odd[0]}; only model.* and velocity.* are known")
+        weights, velocity = _within(arrays, "model."), _within(arrays, "velocity.")
+        _schema.check(rest, weights, velocity)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
+    rest["optimiser"]["velocity"] = {name: np.array(v) for name, v in velocity.items()}
+    mean, std = rest["standardise"]
+    rest["standardise"] = Standardise(tuple(mean), tuple(std))
+    rest["image_shape"] = tuple(rest["image_shape"])
+    rest["classes"] = tuple(rest["classes"])
+    model = {name: np.array(w) for name, w in weights.items()}
+    return Checkpoint(model=model, source=str(path), **rest)
 
 
 def save_weights(model: Layer, path: PathLike) -> None:
@@ -141,24 +175,28 @@ def save_weights(model: Layer, path: PathLike) -> None:
     OSError
         If the file can't be written; path is then as it was.
     """
-    _write(path, model.state_dict(), {})
+    _safetensors.write(path, model.state_dict(), {})
 
 
 def load_weights(model: Layer, path: PathLike) -> None:
     """Give a model the weights of a safetensors file; from a checkpoint it takes the weights.
+
+    float16 and bfloat16 are widened.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated or isn't a safetensors file, or its arrays don't fit the model.
-        The model is unchanged then.
+        If the file is truncated or isn't a safetensors file, holds a tensor of an unknown dtype,
+        or its arrays don't fit the model; the message names the file and the tensor. The model is
+        unchanged then.
     """
-    arrays, metadata = _read(path)
+    arrays, metadata = _safetensors.read(path)
     if metadata.get("format") == FORMAT:
         arrays = _within(arrays, "model.")
     try:
+        _check_kinds(model, arrays)
         model.load_state_dict(arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -179,31 +217,11 @@ def _to_json(value: Any) -> Any:
     raise ValueError(f"{value!r} in a checkpoint is neither an array nor JSON")
 
 
-def _write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
-    safetensors = _safetensors()
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, safetensors.numpy.save(contiguous, metadata=metadata))
-
-
-def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
-    safetensors = _safetensors()
-    path = Path(path)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}; a safetensors file is needed")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (safetensors.SafetensorError, TypeError) as error:
-        raise ValueError(f"{path} is truncated, or not a safetensors file: {error}") from error
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            'checkpoints need safetensors: pip install "numpy_shufflenet[demo]"'
-        ) from error
-    return safetensors
+def _check_kinds(model: Layer, arrays: Mapping[str, Array]) -> None:
+    """Raise if numbers of one kind would silently become another: integers weights, for one."""
+    for name, stored in model._named(Parameter, Buffer):
+        kinds = ("iu", "f")[stored.value.dtype.kind == "f"]
+        if name in arrays and arrays[name].dtype.kind not in kinds:
+            raise ValueError(
+                f"{name} has dtype {arrays[name].dtype}, but the model has {stored.value.dtype}"
+            )

@@ -1,5 +1,6 @@
 """The training loop: batches in, gradients back, one step of the optimiser, and the books kept."""
 
+import copy
 import os
 import time
 import zlib
@@ -10,7 +11,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channel_statistics
-from numpy_shufflenet.models import ImageClassifier
+from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops._check import check_positive
@@ -59,7 +60,9 @@ class Trainer:
     test_set : Dataset, optional
         Evaluated after each epoch.
     epochs, batch_size : int
-        The last batch of an epoch has what is left; see `steps_per_epoch`.
+        The last batch of an epoch has what is left; see `steps_per_epoch`. If that is a single
+        image, and batch normalisation has no second value of a channel to compare with (the image
+        is 1 x 1 by then), the Trainer refuses at once, and names a batch size that fits.
     schedule : Schedule, optional
         Sets the optimiser's learning rate before each step; without it, it stays.
     standardise : Standardise, optional
@@ -84,7 +87,8 @@ class Trainer:
     Raises
     ------
     ValueError
-        If an argument is out of its range.
+        If an argument is out of its range, or a single image would go through a network that
+        needs two.
     """
 
     def __init__(
@@ -122,13 +126,52 @@ class Trainer:
         self.accumulation = check_positive("accumulation", accumulation)
         self.augmentation = None if augmentation is None else dict(augmentation)
         self._augmented(train_set.images[:1], np.random.default_rng())  # refuses wrong arguments
+        self._dtype = dtype_of(model)
+        self._check_smallest_part()
         self.checkpoint = checkpoint
         self.epoch = 0
         self.step = 0
         self.history = History()
         self._rng = np.random.default_rng(seed)
-        self._dtype = dtype_of(model)
         self._within_epoch = False
+
+    def _check_smallest_part(self) -> None:
+        """Raise if a part of a batch is one image, where the network can be trained with two only.
+
+        Otherwise the last step of the first epoch would raise, and the epoch would be lost.
+        """
+        n = len(self.train_set)
+
+        def smallest(batch_size: int) -> int:
+            sizes = (min(batch_size, n), n % batch_size or min(batch_size, n))
+            return min(size // min(self.accumulation, size) for size in sizes)
+
+        if smallest(self.batch_size) > 1 or not self._trains_with(2):
+            return  # a network that no two images fit says so at its first step
+        try:
+            self._forward_of_copy(1)
+        except ValueError as error:
+            nearest = sorted(range(2, n + 1), key=lambda size: abs(size - self.batch_size))
+            fitting = next((size for size in nearest if smallest(size) > 1), None)
+            hint = f"; batch_size={fitting} fits" if fitting else ""
+            raise ValueError(
+                f"batch_size={self.batch_size} and accumulation={self.accumulation} let a single "
+                f"one of the {n} images through the network, which can't be trained by one of "
+                f"{self.train_set.images.shape[1:]}: {error}{hint}"
+            ) from error
+
+    def _trains_with(self, count: int) -> bool:
+        try:
+            self._forward_of_copy(count)
+        except ValueError:
+            return False
+        return True
+
+    def _forward_of_copy(self, count: int) -> None:
+        """Run a training forward of so many images; statistics and generators stay as they are."""
+        images = np.repeat(self.train_set.images[:1], count, axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            copy.deepcopy(self.model).forward(self.standardise(images, self._dtype), training=True)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -154,6 +197,7 @@ class Trainer:
                 "from the checkpoint of the last whole one"
             )
         observers = tuple(observers)
+        self.model.release()  # what an interrupted training may have left between two passes
         try:
             for observer in observers:
                 observer.begin(self)
@@ -254,9 +298,10 @@ class Trainer:
 
     def state(self) -> Checkpoint:
         """Return a copy of where this training stands, between two epochs."""
+        config = getattr(self.model, "config", None) or {}
         return Checkpoint(
             model=self.model.state_dict(),
-            architecture=getattr(self.model, "config", None),
+            architecture=config if config.get("name") in MODELS else None,
             optimiser=self.optimiser.state_dict(),
             schedule=None if self.schedule is None else self.schedule.to_dict(),
             settings={
@@ -267,7 +312,7 @@ class Trainer:
                 "augmentation": self.augmentation,
             },
             standardise=self.standardise,
-            fingerprint=_fingerprint(self.train_set),
+            fingerprint=fingerprint(self.train_set),
             image_shape=self.train_set.images.shape[1:],
             classes=self.train_set.classes,
             epoch=self.epoch,
@@ -284,6 +329,7 @@ class Trainer:
         test_set: Dataset | None = None,
         *,
         model: Layer | None = None,
+        epochs: int | None = None,
     ) -> "Trainer":
         """Go on from a checkpoint, and end with the very weights of a training never stopped.
 
@@ -296,36 +342,78 @@ class Trainer:
         model : Layer, optional
             Takes the checkpoint's weights; needed only if they come from a model without `config`.
 
+        epochs : int, optional
+            The new length of the training, at least what is done. A schedule is stretched with it:
+            from here on the learning rate is that of a training which was to be so long from its
+            start. Without it, the length stays.
+
         Raises
         ------
         FileNotFoundError, ValueError
-            As `load_checkpoint`; or if the model or the training set is another.
+            As `load_checkpoint`; or if the model or the training set is another, or more epochs
+            are done.
         """
         checkpoint = load_checkpoint(path)
-        if _fingerprint(train_set) != checkpoint.fingerprint:
+        if fingerprint(train_set) != checkpoint.fingerprint:
             raise ValueError(
                 f"train_set={train_set!r} is not the one that the training in {path} began with"
             )
+        try:
+            return cls._resume(checkpoint, path, train_set, test_set, model, epochs)
+        except ValueError as error:
+            if checkpoint.source in str(error):
+                raise
+            raise ValueError(f"{checkpoint.source}: {error}") from error
+
+    @classmethod
+    def _resume(
+        cls,
+        checkpoint: Checkpoint,
+        path: PathLike,
+        train_set: Dataset,
+        test_set: Dataset | None,
+        model: Layer | None,
+        epochs: int | None,
+    ) -> "Trainer":
         if model is None:
             model = checkpoint.build_model()
         else:
-            model.load_state_dict(checkpoint.model)
+            checkpoint.fill(model)
         optimiser = SGD(model, learning_rate=0.0)
         optimiser.load_state_dict(checkpoint.optimiser)
-        schedule = checkpoint.schedule
+        schedule = None if checkpoint.schedule is None else Schedule(**checkpoint.schedule)
+        settings = dict(checkpoint.settings)
+        if epochs is not None:
+            if check_positive("epochs", epochs) < checkpoint.epoch:
+                raise ValueError(f"epochs={epochs}, but {checkpoint.epoch} are done")
+            if schedule is not None:
+                schedule = schedule.stretched(epochs, settings["epochs"])
+            settings["epochs"] = epochs
         trainer = cls(
             model,
             optimiser,
             train_set,
             test_set,
-            schedule=None if schedule is None else Schedule(**schedule),
+            schedule=schedule,
             standardise=checkpoint.standardise,
             checkpoint=path,
-            **checkpoint.settings,
+            **settings,
         )
+        if checkpoint.step != checkpoint.epoch * trainer.steps_per_epoch:
+            raise ValueError(
+                f"its field settings.batch_size holds {trainer.batch_size}, with which "
+                f"{checkpoint.epoch} epochs of {len(train_set)} images are "
+                f"{checkpoint.epoch * trainer.steps_per_epoch} steps; its field step holds "
+                f"{checkpoint.step}"
+            )
         trainer.epoch, trainer.step = checkpoint.epoch, checkpoint.step
         trainer.history = History.from_dict(checkpoint.history)
-        for name, rng in trainer._generators().items():
+        generators = trainer._generators()
+        if generators.keys() != checkpoint.rng.keys():
+            raise ValueError(
+                f"its field rng has {', '.join(checkpoint.rng)}; {', '.join(generators)} is needed"
+            )
+        for name, rng in generators.items():
             rng.bit_generator.state = checkpoint.rng[name]
         return trainer
 
@@ -344,6 +432,6 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return -(-check_positive("images", images) // check_positive("batch_size", batch_size))
 
 
-def _fingerprint(dataset: Dataset) -> int:
+def fingerprint(dataset: Dataset) -> int:
     """A number that another set of images or labels would hardly have."""
     return zlib.crc32(dataset.labels.tobytes(), zlib.crc32(dataset.images.tobytes()))

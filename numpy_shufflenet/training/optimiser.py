@@ -108,18 +108,22 @@ class SGD:
         self._learning_rate = float(value)
 
     def step(self) -> None:
-        """Move every parameter once, by the gradients that the model has accumulated."""
+        """Move every parameter once, by the gradients that the model has accumulated.
+
+        With momentum, kernels and parameters of one dtype (as in every network here), an interrupt
+        comes before the step or after it.
+        """
+        rule = {name: getattr(self, name) for name in SETTINGS}
+        parameters = [
+            (parameter.value, parameter.gradient, self._velocity.get(name))
+            for name, parameter in self._parameters.items()
+        ]
         compiled = _kernel()
-        for name, parameter in self._parameters.items():
-            p, g, v = parameter.value, parameter.gradient, self._velocity.get(name)
-            fits = compiled is not None and v is not None and compiled.fits(p, g, v)
-            (compiled.sgd_update if fits else sgd_update)(
-                *(p, g, v),
-                learning_rate=self.learning_rate,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                weight_decay=self.weight_decay if p.ndim > 1 else 0.0,
-            )
+        if compiled is not None and compiled.fits(parameters):
+            compiled.sgd_update(parameters, **rule)
+            return
+        for p, g, v in parameters:
+            sgd_update(p, g, v, **{**rule, "weight_decay": self.weight_decay * (p.ndim > 1)})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the settings by name, and "velocity", a copy of v of every parameter by name."""

@@ -68,6 +68,14 @@ class Schedule:
         how = "linearly" if self.shape == "linear" else "along a cosine"
         return f"{rise}falls{start} {how} to 0 at step {self.steps}"
 
+    def stretched(self, epochs: int, before: int) -> "Schedule":
+        """Return the schedule of a training of `epochs` epochs, where this one has `before`.
+
+        The warm-up keeps its steps, where they fit.
+        """
+        steps = max(1, self.steps * epochs // before)
+        return Schedule(self.shape, self.peak, steps, min(self.warmup, steps - 1))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes by name; `Schedule(**...)` makes it again."""
         return asdict(self)

@@ -11,9 +11,10 @@ from PIL import Image
 
 from numpy_shufflenet import backend, cli, ops
 from numpy_shufflenet.commands import check, train
+from numpy_shufflenet.commands._common import show_table
 from numpy_shufflenet.data import load_embedded
 from numpy_shufflenet.operations import OPERATIONS
-from numpy_shufflenet.training import evaluate, load_checkpoint
+from numpy_shufflenet.training import cosine_schedule, evaluate, load_checkpoint
 from numpy_shufflenet.zoo import BUGS, score
 
 WRONG_FORWARD = "normalised_by_the_unbiased_variance"
@@ -299,3 +300,95 @@ def test_train_keeps_an_existing_checkpoint(tiny, tmp_path, capsys):
     assert run("train", *tiny) == 2
     assert "exists" in capsys.readouterr().err
     assert (tmp_path / "out" / "checkpoint.safetensors").read_text() == "precious"
+
+
+def test_resume_names_every_setting_that_differs(tiny, tmp_path, capsys):
+    assert run("train", *tiny, "--epochs", 1, "--momentum", 0.8, "--scale", 0.5) == 0
+    path = tmp_path / "out" / "checkpoint.safetensors"
+    before = path.read_bytes()
+    same = ["--momentum", 0.8, "--scale", 0.5, "--model", "shufflenet_v2", "--seed", 0]
+    capsys.readouterr()
+    for given in (
+        ["--learning-rate", 0.3],  # the default, but said
+        ["--model", "shufflenet_v1"],
+        ["--groups", 2],
+        ["--batch-size", 9],
+        ["--schedule", "linear"],
+        ["--warmup", 0.5],
+        ["--momentum", 0.9],
+        ["--weight-decay", 0.1],
+        ["--label-smoothing", 0],
+        ["--accumulate", 2],
+        ["--crop-padding", 1],
+        ["--no-flip"],
+        ["--seed", 1],
+        ["--stem", "imagenet"],
+        ["--dropout", 0.5],
+        ["--size", 20],
+    ):
+        assert run("train", *tiny, *same, "--resume", *given) == 2, given
+        error = capsys.readouterr().err
+        assert f"{path} was begun with other settings: {given[0]}" in error
+        assert error.count("checkpoint has") + error.count("checkpoint mirrors") == 1
+    assert run("train", *tiny, "--resume", "--accumulate", 2, "--seed", 5) == 2
+    error = capsys.readouterr().err
+    assert "--accumulate 2, where the checkpoint has 1" in error
+    assert "--seed 5, where the checkpoint has 0" in error
+    assert path.read_bytes() == before
+
+
+def test_resume_extends_a_training(tiny, tmp_path, capsys):
+    assert run("train", *tiny, "--epochs", 1) == 0
+    capsys.readouterr()
+    data = tiny[:2]  # the size of the images is the checkpoint's
+    assert run("train", *data, "--out", tmp_path / "out", "--resume") == 0
+    assert "all of them are done; --epochs 2 or more trains on" in capsys.readouterr().out
+    assert run("train", *tiny, "--resume", "--epochs", 3) == 0
+    found = load_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
+    steps = found.step // 3
+    assert (found.epoch, found.settings["epochs"]) == (3, 3)
+    assert found.schedule == {"shape": "cosine", "peak": 0.05, "steps": 3 * steps, "warmup": 0}
+    rates = found.history["learning_rate"]
+    expected = cosine_schedule(0.05, 3 * steps)
+    assert rates[steps:] == [expected(step) for step in range(steps, 3 * steps)]
+    assert run("train", *tiny, "--resume", "--epochs", 2) == 2
+    assert "epochs=2, but 3 are done" in capsys.readouterr().err
+
+
+def test_evaluate_takes_the_size_and_the_images_that_training_left_out(tiny, tmp_path, capsys):
+    assert run("train", *tiny, "--epochs", 1) == 0
+    path = tmp_path / "out" / "checkpoint.safetensors"
+    capsys.readouterr()
+    assert run("evaluate", path, *tiny[:2]) == 0
+    printed = capsys.readouterr().out
+    assert "4 images (the images of the folder that the training left out)" in printed
+    assert "was trained on" not in printed
+    for name in ("dark", "bright"):  # another folder: nothing of it was trained on
+        (tmp_path / "other" / name).mkdir(parents=True)
+        for number in range(3 if name == "dark" else 1):
+            Image.new("RGB", (28, 28), (9 * number, 9, 9)).save(
+                tmp_path / "other" / name / f"{number}.png"
+            )
+    assert run("evaluate", path, "--data", f"folder:{tmp_path / 'other'}") == 0
+    printed = capsys.readouterr().out
+    assert "4 images (all images of the folder; the training was on others)" in printed
+    assert "was trained on" not in printed
+    other = ["--data", f"folder:{tmp_path / 'other'}"]
+    assert run("evaluate", path, *other, "--size", 32) == 0
+    assert "are 3 x 32 x 32, but the network was trained on 3 x 28 x 28" in capsys.readouterr().out
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run("evaluate", "~/missing.safetensors") == 2
+    assert f"{tmp_path}" in capsys.readouterr().err
+    assert run("audit", "shufflenet_v2", "--size", 32, "--json=~/audit.json") == 0
+    assert (tmp_path / "audit.json").is_file()
+
+
+def test_names_with_brackets_are_shown_as_they_are(capsys):
+    show_table("[/t]", ["[/h]", "[b]x"], [["[/y].png", "[red]a[/red] :smile:"]], left=2)
+    printed = capsys.readouterr().out
+    for text in ("[/t]", "[/h]", "[b]x", "[/y].png", "[red]a[/red] :smile:"):
+        assert text in printed

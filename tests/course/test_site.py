@@ -29,6 +29,7 @@ PAGES = (
     f"lessons/{BEGIN.name}.html",
     f"lessons/{SHUFFLE.name}.html",
     "glossary.html",
+    "numbers.html",
     "teachers_guide.html",
     "api/index.html",
     "api/ops.html",

@@ -23,6 +23,13 @@ LABELS = np.array([0, 1])
         (IMAGES.astype(float), LABELS, ("a", "b"), "images has dtype float64; uint8 is needed"),
         (IMAGES[0], LABELS, ("a", "b"), r"images has shape \(1, 4, 5\); \(n, c, h, w\) is needed"),
         (IMAGES[:, :0], LABELS, ("a", "b"), r"images has shape \(2, 0, 4, 5\)"),
+        (
+            np.zeros((2, 8, 9, 3), np.uint8),
+            LABELS,
+            ("a", "b"),
+            r"shape \(2, 8, 9, 3\), which looks like \(n, h, w, c\); .*transpose\(0, 3, 1, 2\)",
+        ),
+        (np.zeros((2, 28, 28, 1), np.uint8), LABELS, ("a", "b"), r"looks like \(n, h, w, c\)"),
         (IMAGES, [0, 1], ("a", "b"), "labels is of type list; an int64 array is needed"),
         (IMAGES, LABELS.astype(np.uint8), ("a", "b"), "labels is of type uint8; an int64"),
         (IMAGES, LABELS[:1], ("a", "b"), r"labels has shape \(1,\), but there are 2 images"),

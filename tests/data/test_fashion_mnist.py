@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ IMAGES = FILES["train-images-idx3-ubyte"]
         ("labels_idx1", IMAGES, "with 1 axes begins with 00 00 08 01"),
         ("labels_idx1", LABELS[:6], "is truncated: 6 bytes, fewer than its header"),
         ("labels_idx1", LABELS[:-1], r"has 10 bytes, but shape \(3,\) in its header needs 11"),
-        ("labels_idx1", LABELS + b"\0", "has 12 bytes, but shape"),
+        ("labels_idx1", LABELS + b"\0", "has more than 11 bytes, but shape"),
         ("labels_idx1", b"\0\0\x08\x01\0\0\0\x02\x01\x02", "3 images, but .* has 2 labels"),
         ("labels_idx1", LABELS[:-1] + b"\x0a", "label 10 at index 2 is out of range; 0 to 9 fit"),
         ("images_idx3", b"\0\0\x0d\x03" + IMAGES[4:], "begins with the bytes 00 00 0d 03"),
@@ -95,3 +96,27 @@ def test_damaged_gzip_is_named(tmp_path, damage):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(data)
     with pytest.raises(ValueError, match="train-images-idx3-ubyte is truncated or corrupt gzip"):
         load_fashion_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(3, 50_000, 20_000), (10**6, 10**6, 1), (3, 2, 4)])
+def test_a_gzip_file_that_unpacks_to_much_is_refused_unread(tmp_path, shape):
+    """A gigabyte of zeros in a megabyte, whether the header admits it or claims three images."""
+    header = b"\0\0\x08\x03" + b"".join(length.to_bytes(4, "big") for length in shape)
+    write(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").unlink()
+    bomb = gzip.compress(header) + 100 * gzip.compress(bytes(10**7))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"images-idx3-ubyte\.gz (claims shape|has more than)"):
+            load_fashion_mnist(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path)
+    assert len(load_fashion_mnist("~")[0]) == 3

@@ -126,7 +126,7 @@ def test_wrong_arguments_are_named(tmp_path):
     with pytest.raises(ValueError, match="size=0 is not a whole number of at least 1"):
         load_image(tmp_path / "text.png", size=0)
     Image.new("F", (4, 4)).save(tmp_path / "float.tiff")
-    with pytest.raises(ValueError, match="floating-point numbers of unknown range"):
+    with pytest.raises(ValueError, match=r"floating-point numbers .mode F. of unknown range"):
         load_image(tmp_path / "float.tiff", size=4)
 
 
@@ -179,6 +179,27 @@ def test_a_folder_that_does_not_fit_is_named(tmp_path):
     (tmp_path / "blue" / "notes.txt").write_text("no picture")
     with pytest.raises(ValueError, match=r"path='.*notes\.txt' is not an image"):
         load_image_folder(tmp_path, size=4)
+
+
+def test_images_that_would_have_no_class_are_named(tmp_path):
+    write_classes(tmp_path)
+    paint(tmp_path / "stray.PNG", RED)
+    with pytest.raises(ValueError, match=r"has 1 images beside the class folders, 'stray\.PNG'"):
+        load_image_folder(tmp_path, size=4)
+    (tmp_path / "stray.PNG").unlink()
+    paint(tmp_path / "green" / "old" / "a.png", GREEN)
+    with pytest.raises(ValueError, match=r"class folder '.*green' holds the folder 'old'"):
+        load_image_folder(tmp_path, size=4)
+    (tmp_path / "green" / "old").rename(tmp_path / "green" / ".old")
+    assert len(load_image_folder(tmp_path, size=4)) == 6
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_classes(tmp_path / "photos", images=5)
+    assert len(load_dataset("folder:~/photos", size=4)[0]) == 8
+    assert load_image("~/photos/green/1.png", size=4)[1, 0, 0] == 201
 
 
 def test_load_dataset_splits_a_folder_by_seed(tmp_path):

@@ -81,7 +81,9 @@ def test_infinity_and_nan_stay_in_their_columns():
     y = np.empty((7, 75), np.float32)
     where = (x.ravel(), np.arange(6) * 75, 0, 75, y, 0)
     multiply_rows_jit(a.ravel(), 0, 6, 1, 7, *where)
-    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(a @ x))
+    with np.errstate(invalid="ignore"):  # some processors' BLAS says so, others' doesn't
+        expected = a @ x
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
 
 
 def test_what_suits():

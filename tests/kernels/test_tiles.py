@@ -54,7 +54,9 @@ def test_infinity_and_nan_stay_in_their_columns_and_sums():
     x[2, 5], x[3, 44] = np.nan, np.inf
     y = np.empty((7, 45), np.float32)
     multiply_tiles_jit(packed(a[None])[0], x.ravel(), np.arange(6) * 45, 0, 45, y, 0)
-    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(a @ x))
+    with np.errstate(invalid="ignore"):  # some processors' BLAS says so, others' doesn't
+        expected = a @ x
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
     product = np.empty((7, 6), np.float32)
     multiply_transposed_jit(normal(7, 45), 0, x.ravel(), np.arange(6) * 45, 0, 45, product)
     assert np.isnan(product[:, 2]).all()

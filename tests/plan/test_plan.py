@@ -1,5 +1,7 @@
 """A plan computes what the model computes, on any images and any number of threads."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,7 +29,7 @@ from numpy_shufflenet.nn import (
 )
 from numpy_shufflenet.plan import InferencePlan
 from numpy_shufflenet.plan.layout import IMAGES
-from numpy_shufflenet.plan.plan import _Pace
+from numpy_shufflenet.plan.plan import SIZES
 
 small = {"num_classes": 5, "in_channels": 2, "stem": "small", "seed": 0}
 MODELS = {
@@ -293,22 +295,24 @@ def test_a_layer_that_computes_by_itself_is_refused():
         InferencePlan(model)(np.zeros((1, 4, 6, 6), np.float32))
 
 
-def test_threads_that_are_disturbed_leave_the_work_to_one(monkeypatch):
-    seconds = iter([1.0, 2.9, 3.1, 9.0, 1.2, 1.0])  # of the runs together
-    clock = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    pace, ran = _Pace(), []
+def test_a_plan_keeps_the_programs_used_last():
+    plan, x = MODELS["V2"]().plan(), images(MODELS["V2"](), 1)
+    for size in range(SIZES):
+        plan(x[:, :, : size + 3])
+    plan(x[:, :, :3])  # used again
+    plan(x[:, :, : SIZES + 3])
+    kept = [h for _, h, _ in plan._sites]
+    assert sorted(kept) == [3, *range(5, SIZES + 4)]
 
-    def together():
-        ran.append("together")
-        clock[0] += next(seconds)
 
-    for _ in range(12):
-        pace.run(together, lambda: ran.append("alone"), threads=2)
-    assert ran == [
-        *["together"] * 3,
-        *["alone"] * 2,
-        "together",
-        *["alone"] * 4,
-        *["together"] * 2,
-    ]
+def pickled(plan):
+    return pickle.loads(pickle.dumps(plan))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+def test_a_plan_can_be_copied_and_pickled(copied):
+    model = MODELS["V2"]()
+    plan, x = model.plan(), images(model, 2)
+    expected = plan(x)
+    np.testing.assert_array_equal(copied(plan)(x), expected)
+    np.testing.assert_array_equal(plan(x), expected)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from networks import randomised
 
-from numpy_shufflenet import ops
-from numpy_shufflenet.kernels._barrier import meet
+from numpy_shufflenet import _threads, ops
+from numpy_shufflenet.kernels._barrier import ARRIVED, meet
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
 from numpy_shufflenet.plan import layout, machine, record
@@ -128,11 +128,11 @@ def test_the_machine_runs_as_plain_python():
     images = rng.normal(size=(3, 2 * 9 * 8)).astype(np.float32)
     results = []
     for run in (machine.run, machine.run_jit):
-        memory, scratch = (np.zeros(n, np.float32) for n in (program.memory, program.scratch))
-        arrivals = np.zeros(1, np.int64)
+        memory = np.zeros(program.memory, np.float32)
+        scratch = np.zeros((1, program.scratch), np.float32)
         run(
             program.instructions, program.each, program.tables, program.parameters, memory, scratch,
-            images, 0, 1, arrivals,
+            images, _threads.counters(), True,
         )  # fmt: skip
         results.append(memory[program.logits :][: 3 * program.pitch])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
@@ -149,25 +149,25 @@ def test_a_program_lists_its_instructions():
 @pytest.mark.parametrize("threads", [2, 3])
 def test_nobody_leaves_a_meeting_before_all_have_come(threads):
     @numba.njit(nogil=True)
-    def rounds(number, threads, count, counts, arrivals, wrong):
+    def rounds(number, threads, count, counts, job, wrong):
         for i in range(count):
             counts[number] = i + 1
-            meet(arrivals, (2 * i + 1) * threads)
+            meet(job, (2 * i + 1) * threads)
             for other in range(threads):
                 if counts[other] != i + 1:
                     wrong[number] += 1
-            meet(arrivals, (2 * i + 2) * threads)
+            meet(job, (2 * i + 2) * threads)
 
     counts, wrong = np.zeros(threads, np.int64), np.zeros(threads, np.int64)
-    arrivals = np.zeros(1, np.int64)
-    rounds(0, 1, 1, counts, arrivals.copy(), wrong)  # compiles
+    job = _threads.counters()
+    rounds(0, 1, 1, counts, _threads.counters(), wrong)  # compiles
     crew = [
-        threading.Thread(target=rounds, args=(i, threads, 300, counts, arrivals, wrong))
+        threading.Thread(target=rounds, args=(i, threads, 300, counts, job, wrong))
         for i in range(threads)
     ]
     for thread in crew:
         thread.start()
     for thread in crew:
         thread.join(60)
-    assert arrivals[0] == 600 * threads
+    assert job[ARRIVED] == 600 * threads
     assert not wrong.any()

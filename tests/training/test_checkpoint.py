@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from dataclasses import replace
@@ -234,3 +235,23 @@ def test_without_safetensors_the_error_says_what_to_install(trained, tmp_path, m
     monkeypatch.setitem(__import__("sys").modules, "safetensors.numpy", None)
     with pytest.raises(ImportError, match=r'pip install "numpy_shufflenet\[demo\]"'):
         save_weights(trained.model, tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_an_error_of_the_disk_says_which_file_and_what_is_left(
+    trained, tmp_path, monkeypatch, number
+):
+    path = tmp_path / "state.safetensors"
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for left in ("nothing was written", "its last version is there, whole"):
+        with pytest.raises(OSError, match=rf"cannot write .*state\.safetensors: .*; {left}") as e:
+            save_checkpoint(path, trained.state())
+        assert e.value.errno == number
+        assert os.strerror(number) in str(e.value)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: None)
+            save_checkpoint(path, trained.state())

@@ -1,7 +1,10 @@
+import re
+
 import numpy as np
 import pytest
 
-from numpy_shufflenet.data import Standardise, batches, channel_statistics
+from numpy_shufflenet.data import Dataset, Standardise, batches, channel_statistics
+from numpy_shufflenet.models import shufflenet_v2
 from numpy_shufflenet.ops import softmax_cross_entropy_forward
 from numpy_shufflenet.training import (
     SGD,
@@ -279,3 +282,53 @@ def test_what_does_not_belong_together_is_refused(small_network, small_set):
     wrong = Standardise((0.5, 0.5), (1.0, 1.0))
     with pytest.raises(ValueError, match=r"mean=\(0.5, 0.5\) is not one number for each of 1"):
         make_trainer(small_network(), small_set(8), standardise=wrong).run()
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "accumulation", "fits"),
+    [(9, 8, 1, 7), (5, 4, 1, 3), (8, 4, 3, 8), (8, 1, 1, 2), (1, 4, 1, None), (9, 8, 8, None)],
+)
+def test_a_single_image_that_batch_normalisation_refuses_is_foreseen(
+    images, batch_size, accumulation, fits
+):
+    """The default stem makes 1 x 1 of 32 x 32: one image has one value a channel."""
+    model = shufflenet_v2(scale=0.5, in_channels=1, num_classes=2, seed=0)
+    pixels = np.zeros((images, 1, 32, 32), np.uint8)
+    dataset = Dataset(pixels, np.arange(images) % 2, ("a", "b"))
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=f"batch_size={batch_size} .* a single one") as caught:
+        make_trainer(model, dataset, batch_size=batch_size, accumulation=accumulation)
+    hint = re.search(r"batch_size=(\d+) fits", str(caught.value))
+    assert (hint and int(hint[1])) == fits
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    if fits:
+        settings = {"batch_size": fits, "accumulation": accumulation, "epochs": 1}
+        make_trainer(model, dataset, rate=0.0, **settings).run()
+
+
+def test_a_single_image_trains_where_it_has_more_than_one_value(small_network, small_set):
+    train_set = small_set(9)
+    with_probe, without = small_network(dropout=0.2), small_network(dropout=0.2)
+    make_trainer(with_probe, train_set, epochs=1).run()  # 8 images, then 1
+    optimiser = SGD(without, learning_rate=0.05, momentum=0.9)
+    trainer = Trainer(without, optimiser, small_set(16), epochs=1, batch_size=8)
+    trainer.train_set, trainer.standardise = train_set, channel_statistics(train_set.images)
+    trainer.run()
+    assert_equal_states(with_probe, without)  # what was tried out left no trace
+
+
+def test_a_resumed_training_may_be_longer(small_network, small_set, tmp_path):
+    path = tmp_path / "training.safetensors"
+    schedule = cosine_schedule(0.05, 6, 2)
+    settings = {"schedule": schedule, "checkpoint": path}
+    make_trainer(small_network(), small_set(16), epochs=3, **settings).run()
+    longer = Trainer.resume(path, small_set(16), model=small_network(), epochs=5)
+    assert longer.epochs == 5
+    assert longer.schedule == cosine_schedule(0.05, 10, 2)
+    assert [r.epoch for r in longer.run().epochs] == [1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match=r"training.safetensors: epochs=2, but 5 are done"):
+        Trainer.resume(path, small_set(16), model=small_network(), epochs=2)
+    for epochs in (0, 1.5, True):
+        with pytest.raises(ValueError, match=f"epochs={epochs} is not a whole number"):
+            Trainer.resume(path, small_set(16), model=small_network(), epochs=epochs)

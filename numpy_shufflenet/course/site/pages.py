@@ -42,9 +42,15 @@ def write(
         write_notebook(student(lesson), folder / "notebooks" / f"{lesson.name}.ipynb")
         done(lesson.name)
     (folder / "glossary.rst").write_text(glossary.page(lessons, reference.link), "utf-8")
+    shutil.copy(Path(__file__).with_name("numbers.md"), folder / "numbers.md")
     if guide.exists():
         shutil.copy(guide, folder / guide.name)
-    others = ["glossary", *([guide.stem] if guide.exists() else []), "API reference <api/index>"]
+    others = [
+        "glossary",
+        "numbers",
+        *([guide.stem] if guide.exists() else []),
+        "API reference <api/index>",
+    ]
     (folder / "index.md").write_text(landing(lessons, others), "utf-8")
 
 

@@ -1,0 +1,86 @@
+"""Reading and writing safetensors files with the package of that name.
+
+It checks a file's sizes before it believes them. What it doesn't do for NumPy is done here:
+bfloat16 is widened, and a tensor of a dtype that NumPy lacks is named.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.data._check import PathLike
+
+FLOATS = "F64", "F32", "F16", "BF16"
+READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
+
+
+def write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+    """Write arrays and metadata; path is as it was if that fails.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    """
+    safetensors = _package()
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_bytes(path, safetensors.numpy.save(contiguous, metadata=metadata))
+
+
+def read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the tensors by name, and the metadata. float16 and bfloat16 become float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated, isn't a safetensors file, or holds a tensor of another dtype; the
+        message names the file, and the tensor.
+    """
+    safetensors = _package()
+    path = expanded(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; a safetensors file is needed")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            for name, dtype in dtypes.items():
+                if dtype not in READ:
+                    known = ", ".join(READ)
+                    raise ValueError(f"tensor {name!r} has dtype {dtype}; {known} are read")
+            # Tensors of bfloat16 are to be had as bytes alone, and those of the whole file at once.
+            in_bytes: dict[str, Any] = {}
+            if "BF16" in dtypes.values():
+                in_bytes = dict(safetensors.deserialize(path.read_bytes()))
+            arrays = {
+                name: _widened(in_bytes[name]) if dtype == "BF16" else file.get_tensor(name)
+                for name, dtype in dtypes.items()
+            }
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is truncated, or not a safetensors file: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    halves = {name: a.astype(np.float32) for name, a in arrays.items() if a.dtype == np.float16}
+    return arrays | halves, metadata
+
+
+def _widened(tensor: dict[str, Any]) -> Array:
+    """Return a tensor of bfloat16, which is the upper half of a float32."""
+    upper = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
+    return (upper << 16).view(np.float32).reshape(tensor["shape"])
+
+
+def _package() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'checkpoints need safetensors: pip install "numpy_shufflenet[demo]"'
+        ) from error
+    return safetensors

@@ -1,0 +1,328 @@
+"""What the description in a checkpoint must look like: one table, checked in one place.
+
+A kind is a function of a value and the name of its field; it raises if they don't fit.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from numpy_shufflenet import models
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.training.schedule import SHAPES
+
+Kind: TypeAlias = Callable[[Any, str], None]
+LONGEST = 60  # characters of a value that is quoted
+MOST_CHANNELS, LARGEST_SIDE = 1024, 4096  # of the images of a training
+
+
+def refuse(field: str, value: Any, needed: str) -> None:
+    """Raise: the field, what it holds, what would fit."""
+    held = repr(value)
+    if len(held) > LONGEST:
+        held = held[: LONGEST - 3] + "..."
+    raise ValueError(f"its field {field} holds {held}; {needed} is needed")
+
+
+def whole(low: int = 0, high: int | None = None) -> Kind:
+    """A whole number, from low to high, or below 2^63."""
+
+    def check(value: Any, field: str) -> None:
+        if type(value) is not int or not low <= value <= (2**63 - 1 if high is None else high):
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            refuse(field, value, f"a whole number {limits}")
+
+    return check
+
+
+def number(
+    low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> Kind:
+    """A finite number from low to high; `above` low, `below` high."""
+    excluded = [limit for limit, left_out in ((low, above), (high, below)) if left_out]
+
+    def check(value: Any, field: str) -> None:
+        fits = type(value) in (int, float) and math.isfinite(_float(value))
+        if not fits or not low <= value <= high or value in excluded:
+            limits = "" if low == -math.inf else f" {'above' if above else 'of at least'} {low}"
+            if high < math.inf:
+                limits += f" and {'below' if below else 'at most'} {high}"
+            refuse(field, value, f"a finite number{limits}")
+
+    return check
+
+
+def _float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def of_type(kind: type, name: str) -> Kind:
+    """A value of this very type."""
+
+    def check(value: Any, field: str) -> None:
+        if type(value) is not kind:
+            refuse(field, value, name)
+
+    return check
+
+
+flag = of_type(bool, "true or false")
+text = of_type(str, "a string")
+
+
+def one_of(*values: Any) -> Kind:
+    """One of these values."""
+
+    def check(value: Any, field: str) -> None:
+        if not any(type(value) is type(v) and value == v for v in values):
+            refuse(field, value, f"one of {', '.join(map(repr, values))}")
+
+    return check
+
+
+def maybe(kind: Kind) -> Kind:
+    """None, or of this kind."""
+    return lambda value, field: None if value is None else kind(value, field)
+
+
+def list_of(kind: Kind, length: int | None = None) -> Kind:
+    """A list of so many of a kind."""
+
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, list) or length not in (None, len(value)):
+            refuse(field, value, "a list" if length is None else f"a list of {length}")
+        for index, item in enumerate(value):
+            kind(item, f"{field}[{index}]")
+
+    return check
+
+
+def record(fields: Mapping[str, Kind], *, optional: bool = False) -> Kind:
+    """An object with these fields, each of its kind, all of them unless they are optional."""
+
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, dict):
+            refuse(field, value, f"an object with {', '.join(fields)}")
+        start = f"{field}." if field else ""
+        for name in value:
+            if name not in fields:
+                raise ValueError(f"it has a field {start}{name!s:.60}, which is unknown")
+        for name, kind in fields.items():
+            if name in value:
+                kind(value[name], start + name)
+            elif not optional:
+                raise ValueError(f"it lacks the field {start}{name}")
+
+    return check
+
+
+def bits(count: int) -> Kind:
+    """A whole number of so many bits."""
+    return whole(0, 2**count - 1)
+
+
+_BUFFERED = {"has_uint32": whole(0, 1), "uinteger": bits(32)}
+_PCG64 = {"state": record({"state": bits(128), "inc": bits(128)}), **_BUFFERED}
+GENERATORS: dict[str, dict[str, Kind]] = {
+    "PCG64": _PCG64,
+    "PCG64DXSM": _PCG64,
+    "MT19937": {"state": record({"key": list_of(bits(32), 624), "pos": whole(0, 624)})},
+    "SFC64": {"state": record({"state": list_of(bits(64), 4)}), **_BUFFERED},
+    "Philox": {
+        "state": record({"counter": list_of(bits(64), 4), "key": list_of(bits(64), 2)}),
+        "buffer": list_of(bits(64), 4),
+        "buffer_pos": whole(0, 4),
+        **_BUFFERED,
+    },
+}
+
+
+def generator(value: Any, field: str) -> None:
+    """The state of one of NumPy's bit generators."""
+    if not isinstance(value, dict):
+        refuse(field, value, "the state of a random generator")
+    one_of(*GENERATORS)(value.get("bit_generator"), f"{field}.bit_generator")
+    name = value["bit_generator"]
+    record({"bit_generator": text, **GENERATORS[name]})(value, field)
+
+
+def generators(value: Any, field: str) -> None:
+    """The states of the trainer's generator and of those of layers."""
+    if not isinstance(value, dict) or "trainer" not in value:
+        refuse(field, value, "an object with trainer")
+    for name, state in value.items():
+        if name != "trainer" and not name.startswith("model."):
+            raise ValueError(f"it has a field {field}.{name!s:.60}, which is unknown")
+        generator(state, f"{field}.{name}")
+    one_of("PCG64")(value["trainer"]["bit_generator"], f"{field}.trainer.bit_generator")
+
+
+ARGUMENTS: dict[str, Kind] = {
+    "groups": one_of(1, 2, 3, 4, 8),
+    "scale": number(0, 2, above=True),
+    "num_classes": whole(1),
+    "in_channels": whole(1, MOST_CHANNELS),
+    "stem": one_of("imagenet", "small"),
+    "layout": one_of(*models.LAYOUTS),
+    "dropout": number(0, 1, below=True),
+    "seed": maybe(bits(1024)),
+}  # of the functions that build a network; all others are true or false
+
+
+def architecture(value: Any, field: str) -> None:
+    """The config of one of our networks."""
+    if not isinstance(value, dict):
+        refuse(field, value, "an object with name, or null,")
+    one_of(*models.MODELS)(value.get("name"), f"{field}.name")
+    arguments = inspect.signature(models.MODELS[value["name"]]).parameters
+    fields = {name: ARGUMENTS.get(name, flag) for name in arguments}
+    record({"name": text, **fields}, optional=True)(value, field)
+
+
+count = whole()
+rate = number(0)
+share = number(0, 1)
+EPOCH = {
+    "epoch": whole(1),
+    "steps": whole(1),
+    "train_loss": rate,
+    "train_accuracy": share,
+    "test_loss": maybe(rate),
+    "test_accuracy": maybe(share),
+    "seconds": rate,
+}
+FIELDS: dict[str, Kind] = {
+    "architecture": maybe(architecture),
+    "optimiser": record(
+        {
+            "learning_rate": rate,
+            "momentum": number(0, 1, below=True),
+            "nesterov": flag,
+            "weight_decay": rate,
+        }
+    ),
+    "schedule": maybe(
+        record(
+            {
+                "shape": one_of(*SHAPES),
+                "peak": number(0, above=True),
+                "steps": whole(1),
+                "warmup": count,
+            }
+        )
+    ),
+    "settings": record(
+        {
+            "epochs": whole(1),
+            "batch_size": whole(1),
+            "label_smoothing": share,
+            "accumulation": whole(1),
+            "augmentation": maybe(record({"flip": flag, "crop_padding": count}, optional=True)),
+        }
+    ),
+    "standardise": list_of(list_of(number()), 2),
+    "fingerprint": bits(32),
+    "image_shape": list_of(whole(1, LARGEST_SIDE), 3),
+    "classes": list_of(text),
+    "epoch": count,
+    "step": count,
+    "history": record(
+        {
+            "loss": list_of(number()),
+            "learning_rate": list_of(rate),
+            "epochs": list_of(record(EPOCH)),
+        }
+    ),
+    "rng": generators,
+}
+
+
+def check(description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]) -> None:
+    """Raise unless a description fits the table, itself, and the arrays beside it.
+
+    Raises
+    ------
+    ValueError
+        Naming the field, what it holds, and what would fit.
+    """
+    record(FIELDS)(description, "")
+    _check_progress(description)
+    _check_images(description)
+    _check_arrays(description, weights, velocity)
+
+
+def _equal(field: str, value: Any, needed: Any, why: str) -> None:
+    if value != needed:
+        refuse(field, value, f"{needed} ({why})")
+
+
+def _check_progress(description: dict[str, Any]) -> None:
+    epoch, step, history = (description[name] for name in ("epoch", "step", "history"))
+    if epoch > description["settings"]["epochs"]:
+        refuse("epoch", epoch, f"at most settings.epochs={description['settings']['epochs']}")
+    for name in ("loss", "learning_rate"):
+        _equal(f"the length of history.{name}", len(history[name]), step, "step")
+    records = history["epochs"]
+    _equal("the length of history.epochs", len(records), epoch, "epoch")
+    for index, row in enumerate(records):
+        field = f"history.epochs[{index}]"
+        _equal(f"{field}.epoch", row["epoch"], index + 1, "they are counted from 1")
+        # Every epoch has as many steps: the images and the batch size stay.
+        if row["steps"] * epoch != (index + 1) * step:
+            needed = f"{(index + 1) * step / epoch:g} (step={step} steps in epoch={epoch} epochs)"
+            refuse(f"{field}.steps", row["steps"], needed)
+    if not epoch:
+        _equal("step", step, 0, "no epoch is done")
+    schedule = description["schedule"]
+    if schedule and schedule["warmup"] >= schedule["steps"]:
+        refuse("schedule.warmup", schedule["warmup"], f"less than steps={schedule['steps']}")
+
+
+def _check_images(description: dict[str, Any]) -> None:
+    channels, *sides = description["image_shape"]
+    whole(1, MOST_CHANNELS)(channels, "image_shape[0]")
+    mean, std = description["standardise"]
+    for index, values in enumerate((mean, std)):
+        list_of(number(0, above=index == 1), channels)(values, f"standardise[{index}]")
+    augmentation = description["settings"]["augmentation"] or {}
+    whole(0, max(sides))(augmentation.get("crop_padding", 0), "settings.augmentation.crop_padding")
+    config = description["architecture"]
+    if config and "num_classes" in config:
+        classes = len(description["classes"])
+        _equal("architecture.num_classes", config["num_classes"], classes, "the length of classes")
+    if config and "in_channels" in config:
+        _equal("architecture.in_channels", config["in_channels"], channels, "image_shape[0]")
+
+
+def _check_arrays(
+    description: dict[str, Any], weights: Mapping[str, Array], velocity: Mapping[str, Array]
+) -> None:
+    floats = {array.dtype for array in weights.values() if array.dtype.kind == "f"}
+    if floats not in ({np.dtype(np.float32)}, {np.dtype(np.float64)}):
+        held = ", ".join(sorted(map(str, floats))) or "no weights"
+        raise ValueError(
+            f"its weights have the dtypes {held}; float32 or float64 for all is needed"
+        )
+    optimiser = description["optimiser"]
+    if optimiser["nesterov"] and not optimiser["momentum"]:
+        refuse("optimiser.nesterov", True, "false without momentum")
+    if bool(velocity) != (optimiser["momentum"] > 0):
+        needed = "velocities" if optimiser["momentum"] else "no velocities"
+        raise ValueError(
+            f"it has {len(velocity)} velocities; {needed} are needed with its momentum"
+        )
+    for name, v in velocity.items():
+        if name not in weights:
+            raise ValueError(f"velocity.{name!s:.60} has no model.{name!s:.60} beside it")
+        w = weights[name]
+        if (v.shape, v.dtype) != (w.shape, w.dtype):
+            raise ValueError(
+                f"velocity.{name} has shape {v.shape} and dtype {v.dtype}; "
+                f"{w.shape} and {w.dtype} are needed, as model.{name}"
+            )

@@ -1,0 +1,21 @@
+"""A few cases of the campaign in `mutations.py`: MUTATIONS=10000 pytest ... runs more of them."""
+
+import os
+import warnings
+
+import mutations
+import pytest
+
+COUNT = int(os.environ.get("MUTATIONS", "200"))
+SEED = int(os.environ.get("MUTATIONS_SEED", "0"))
+CHUNK = 100
+
+
+@pytest.mark.parametrize("start", range(0, COUNT, CHUNK))
+def test_a_mutated_file_is_read_or_refused_by_name_in_bounded_memory(start):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of tags that are damaged
+        for number in range(start, min(start + CHUNK, COUNT)):
+            reader, outcome, megabytes, _ = mutations.case(SEED, number)
+            assert outcome in ("read", "refused"), f"case {number} of seed {SEED}, {reader}"
+            assert megabytes < 200, f"case {number} of seed {SEED}, {reader}"
