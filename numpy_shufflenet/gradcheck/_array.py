@@ -321,7 +321,6 @@ class ArrayCheck:
             if not self.judge.budget.left():
                 return
             tried, line = self._group(flat)
-            small = self.claims.absolute[flat] * self.own.ravel()[flat]
             # A backward that leaves rounding of terms that cancel shows that there are terms; else
             # y must have shown that it can move. Below the smallest numbers nothing can be told.
             usual = self.judge.natural if self.gradient.any() else 0.0
@@ -334,7 +333,11 @@ class ArrayCheck:
                 abs(tried.analytic - tried.slope.value) <= tried.bound
                 and MARGIN * tried.allowed <= enough
             )
-            if agrees and still and (small <= enough).all():
+            own, known = self.own.ravel()[flat], self.claims.absolute[flat]
+            if agrees:
+                known = np.minimum(known, MARGIN * tried.allowed / own)
+            if agrees and still and (known * own <= enough).all():
+                self.claims.absolute[flat] = known
                 self._seen_as_zero[flat] = True
             elif len(flat) > 1:
                 parts += [flat[: len(flat) // 2], flat[len(flat) // 2 :]]
