@@ -312,7 +312,8 @@ class ArrayCheck:
 
     def _zeros(self, left: Array) -> None:
         """Confirm gradients of 0, all at once; one by one where that fails."""
-        if not self.judge.all_live(self._group(left)[1]):
+        whole = self._group(left)
+        if not self.judge.all_live(whole[1]):
             return
         parts = [left]
         cancels = len(left) == self.array.size  # all of the gradient
@@ -320,7 +321,7 @@ class ArrayCheck:
             flat = parts.pop()
             if not self.judge.budget.left():
                 return
-            tried, line = self._group(flat)
+            tried, line = whole if flat is left else self._group(flat)
             # A backward that leaves rounding of terms that cancel shows that there are terms; else
             # y must have shown that it can move. Below the smallest numbers nothing can be told.
             usual = self.judge.natural if self.gradient.any() else 0.0

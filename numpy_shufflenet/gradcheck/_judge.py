@@ -321,7 +321,8 @@ class Judge:
             NOISE * self.precision.eps * self.natural,
         )
         self.coarser(position)
-        return self.line(position, number, direction, lambda t: change(direction, t))
+        line.know_noise(self._noise[position])
+        return line
 
     def coarser(self, position: int) -> bool:
         """Take the steps in which y moves as noise; return whether that makes it more."""

@@ -207,9 +207,13 @@ class Line:
         measured = np.zeros(len(stair) + 1) if self._measured is None else self._measured.copy()
         measured[:-1] = np.maximum(measured[:-1], np.where(stairs, stair, 0.0))
         measured[-1] = max(measured[-1], norm(measured[:-1]))
+        self.know_noise(measured)
+        return True
+
+    def know_noise(self, measured: Array | None) -> None:
+        """Take over the noise that was measured since the line was made."""
         self._measured = measured
         self._know_noise(np.ones(len(self._magnitude), bool))
-        return True
 
     def quieten(self, outputs: Array) -> None:
         """Take these outputs as independent of what moves along the line: they have no noise."""
