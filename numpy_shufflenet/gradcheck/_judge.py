@@ -254,9 +254,6 @@ class Judge:
         if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
             again = find_slope(line, level, precise, patient=patient, smaller=2)
             tried = self._judged(again, analytic, size, number)
-        if tried.outcome == "wrong" and line.finds_stairs(level):
-            again = find_slope(line, level, precise, patient=patient, smaller=2)
-            tried = self._judged(again, analytic, size, number)
         # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
         noise = max(UNCONFIRMED * tried.slope.rounding - tried.slope.error, 0.0)
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)

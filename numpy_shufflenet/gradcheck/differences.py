@@ -40,7 +40,6 @@ BREAK = 1e-4  # of y: a jump of y itself that is smaller is none
 CLOSER = 2.0**-12
 POINTS = 10  # from which noise is measured
 ROUNDING = 4  # times the standard deviation of noise
-FEW_STAIRS = 50
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
 
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
@@ -184,31 +183,6 @@ class Line:
                 if ((least > enough) & (largest < 1.01 * least)).any():
                     return True
         return False
-
-    def finds_stairs(self, first_level: int) -> bool:
-        """Find outputs that stand still at small steps and move in stairs at larger ones.
-
-        A stair is what some number within f is rounded to, and it is noise: to be found where all
-        small changes of an output are whole multiples of the smallest one.
-        """
-        for level in range(first_level):
-            self.halves(level)
-        odd, even = (np.array([found[i] for found in self._halves.values()]) for i in (0, 1))
-        h = 2.0 ** -np.array(list(self._halves), float)[:, None]
-        with np.errstate(all="ignore"):
-            changes = np.abs(np.concatenate([h * (even / 2 + odd), h * (even / 2 - odd)]))
-            stair = np.where(changes > 0, changes, np.inf).min(axis=0)
-            multiples = changes / stair
-            few = (multiples > 1.5) & (multiples < FEW_STAIRS)
-            whole = np.abs(multiples - np.round(multiples)) < 0.05
-        stairs = (changes == 0).any(axis=0) & (few.sum(axis=0) >= 2) & (whole | ~few).all(axis=0)
-        if not stairs.any():
-            return False
-        measured = np.zeros(len(stair) + 1) if self._measured is None else self._measured.copy()
-        measured[:-1] = np.maximum(measured[:-1], np.where(stairs, stair, 0.0))
-        measured[-1] = max(measured[-1], norm(measured[:-1]))
-        self.know_noise(measured)
-        return True
 
     def know_noise(self, measured: Array | None) -> None:
         """Take over the noise that was measured since the line was made."""
