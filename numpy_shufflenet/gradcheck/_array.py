@@ -116,6 +116,8 @@ class ArrayCheck:
         """Judge entries where directions object or it is asked for; the small ones in any case."""
         judge, report = self.judge, self.report
         judge.complex = self.complex
+        if judge.complex is None:
+            judge.coarser(self.position)  # the last directions may have shown it
         outcomes = {tried.outcome for tried in self.found}
         if per_entry or outcomes != {"agrees"}:
             smooth = not any(tried.slope.detectors for tried in self.found)
