@@ -116,6 +116,8 @@ class ArrayCheck:
         """Judge entries where directions object or it is asked for; the small ones in any case."""
         judge, report = self.judge, self.report
         judge.complex = self.complex
+        if judge.complex is None:
+            judge.coarser(self.position)  # the last directions may have shown it
         outcomes = {tried.outcome for tried in self.found}
         if per_entry or outcomes != {"agrees"}:
             smooth = not any(tried.slope.detectors for tried in self.found)
@@ -312,7 +314,8 @@ class ArrayCheck:
 
     def _zeros(self, left: Array) -> None:
         """Confirm gradients of 0, all at once; one by one where that fails."""
-        if not self.judge.all_live(self._group(left)[1]):
+        whole = self._group(left)
+        if not self.judge.all_live(whole[1]):
             return
         parts = [left]
         cancels = len(left) == self.array.size  # all of the gradient
@@ -320,7 +323,7 @@ class ArrayCheck:
             flat = parts.pop()
             if not self.judge.budget.left():
                 return
-            tried, line = self._group(flat)
+            tried, line = whole if flat is left else self._group(flat)
             # A backward that leaves rounding of terms that cancel shows that there are terms; else
             # y must have shown that it can move. Below the smallest numbers nothing can be told.
             usual = self.judge.natural if self.gradient.any() else 0.0

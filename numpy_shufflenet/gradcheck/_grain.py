@@ -48,5 +48,6 @@ class Grain:
         """Return the steps in which each output moves, 0 where these are its own rounding."""
         sure = self._coarse & (self._rough >= ENOUGH) & (self._moved >= ENOUGH)
         found = np.where(sure, self._step, 0.0)
-        # What didn't move at all may move in steps as large.
-        return np.asarray(np.where(self._moved == 0, found.max(initial=0.0), found))
+        # What didn't move at all, or too seldom to tell, may move in steps as large.
+        unsure = (self._moved == 0) | (self._coarse & (self._moved < ENOUGH))
+        return np.asarray(np.where(unsure, found.max(initial=0.0), found))

@@ -36,6 +36,7 @@ from numpy_shufflenet.gradcheck.report import ArrayReport
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 ROUNDINGS = 1e3  # of y's size may the backward's rounding be
+UNCONFIRMED = 3  # times the rounding that one step sees is there at least
 BLAME = 0.1  # a slope that is less precise proves nothing wrong
 BESIDE = (
     0.625  # of a jump: how far from the mean a value between both slopes may be; half, and room
@@ -185,6 +186,10 @@ class Judge:
         with np.errstate(all="ignore"):
             parts = np.asarray(gradient, np.float64) * direction
             analytic, size = float(parts.sum()), norm(parts)
+        if 0 < size <= ROUNDINGS * self.precision.eps * self.natural and (
+            size <= self._backward_rounding(position, direction)
+        ):
+            size = 0.0  # rounding where all cancels: a gradient of 0
         tried = self._compared(position, number, direction, line, (analytic, size), weakest)
         if tried.outcome == "wrong":
             # The backward has rounding of its own; where all cancels, it is all there is.
@@ -246,9 +251,12 @@ class Judge:
         level = self.precision.first_level
         slope = find_slope(line, level, precise, patient=patient)
         tried = self._judged(slope, analytic, size, number)
-        if tried.outcome == "wrong" and line.finds_stairs(level):
-            slope = find_slope(line, level, precise, patient=patient)
-            tried = self._judged(slope, analytic, size, number)
+        if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+            again = find_slope(line, level, precise, patient=patient, smaller=2)
+            tried = self._judged(again, analytic, size, number)
+        # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
+        noise = max(UNCONFIRMED * tried.slope.rounding - tried.slope.error, 0.0)
+        tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return self._broken(tried) if tried.outcome == "imprecise" and line.breaks else tried
 
     def _broken(self, tried: Tried) -> Tried:
@@ -310,7 +318,8 @@ class Judge:
             NOISE * self.precision.eps * self.natural,
         )
         self.coarser(position)
-        return self.line(position, number, direction, lambda t: change(direction, t))
+        line.know_noise(self._noise[position])
+        return line
 
     def coarser(self, position: int) -> bool:
         """Take the steps in which y moves as noise; return whether that makes it more."""
@@ -344,7 +353,9 @@ class Judge:
         trial, dy = self.trial, self.dys[number]
         array = trial.arrays[position]
         with np.errstate(all="ignore"):
-            moved = array + (t * direction).astype(array.dtype)
+            # Of the layout of the array: f adds up in the same order as at the point itself.
+            moved = np.empty_like(array)
+            np.add(array, (t * direction).astype(array.dtype), out=moved)
             try:
                 y = trial.evaluate({position: moved})
             except (ValueError, ArithmeticError):  # f isn't defined there

@@ -49,8 +49,10 @@ class Trial:
         self._f = f
         self._vjp = vjp
         self._pattern = pattern
-        self.arrays = [_convert(array, dtype) for array in arrays]
         self.names = list(names)
+        self.arrays = [
+            _convert(name, array, dtype) for name, array in zip(self.names, arrays, strict=True)
+        ]
         self.dtype = dtype
         self._scales: dict[int, Array] = {}
         self.evaluations = 0
@@ -186,16 +188,16 @@ class Trial:
         ]
 
 
-def _convert(array: Any, dtype: np.dtype[Any]) -> Any:
+def _convert(name: str, array: Any, dtype: np.dtype[Any]) -> Any:
     if array is None:
         return None
     try:
         array = np.asarray(array)
     except ValueError as error:  # lists of different lengths
-        raise ValueError(f"an array is no array of numbers: {array!r:.60}") from error
+        raise ValueError(f"{name} is no array of numbers: {array!r:.60}") from error
     if array.dtype.kind not in "fiub":
         raise ValueError(
-            f"an array has dtype {array.dtype}: {array!r:.60}; give floating-point numbers, or "
+            f"{name} has dtype {array.dtype}: {array!r:.60}; give floating-point numbers, or "
             "integers for labels and indices"
         )
     if not np.issubdtype(array.dtype, np.floating):

@@ -40,8 +40,6 @@ BREAK = 1e-4  # of y: a jump of y itself that is smaller is none
 CLOSER = 2.0**-12
 POINTS = 10  # from which noise is measured
 ROUNDING = 4  # times the standard deviation of noise
-FEW_STAIRS = 50
-SMALLER = 2  # steps than the one that is taken: they show how noisy y is
 NOISE = 32  # an output moves by more than this many roundings, or it doesn't move
 
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
@@ -186,31 +184,10 @@ class Line:
                     return True
         return False
 
-    def finds_stairs(self, first_level: int) -> bool:
-        """Find outputs that stand still at small steps and move in stairs at larger ones.
-
-        A stair is what some number within f is rounded to, and it is noise: to be found where all
-        small changes of an output are whole multiples of the smallest one.
-        """
-        for level in range(first_level):
-            self.halves(level)
-        odd, even = (np.array([found[i] for found in self._halves.values()]) for i in (0, 1))
-        h = 2.0 ** -np.array(list(self._halves), float)[:, None]
-        with np.errstate(all="ignore"):
-            changes = np.abs(np.concatenate([h * (even / 2 + odd), h * (even / 2 - odd)]))
-            stair = np.where(changes > 0, changes, np.inf).min(axis=0)
-            multiples = changes / stair
-            few = (multiples > 1.5) & (multiples < FEW_STAIRS)
-            whole = np.abs(multiples - np.round(multiples)) < 0.05
-        stairs = (changes == 0).any(axis=0) & (few.sum(axis=0) >= 2) & (whole | ~few).all(axis=0)
-        if not stairs.any():
-            return False
-        measured = np.zeros(len(stair) + 1) if self._measured is None else self._measured.copy()
-        measured[:-1] = np.maximum(measured[:-1], np.where(stairs, stair, 0.0))
-        measured[-1] = max(measured[-1], norm(measured[:-1]))
+    def know_noise(self, measured: Array | None) -> None:
+        """Take over the noise that was measured since the line was made."""
         self._measured = measured
         self._know_noise(np.ones(len(self._magnitude), bool))
-        return True
 
     def quieten(self, outputs: Array) -> None:
         """Take these outputs as independent of what moves along the line: they have no noise."""
@@ -329,6 +306,9 @@ def measured_noise(
     of seven. Where that finds more than `usual`, it may be many kinks: points that are closer
     tell, unless y keeps still between them and moves in steps.
 
+    An output that keeps every bit, where others are noisy, may be as noisy as they are and round
+    its noise away: 1 + x does below 1e-16, and a logarithm of it shows no trace.
+
     Source: More, Wild, Estimating computational noise, 2011.
     """
     noise, _ = _third_differences(change, spacing)
@@ -349,6 +329,7 @@ def _third_differences(
     with np.errstate(all="ignore"):
         values = np.concatenate([values, values.sum(axis=1, keepdims=True)], axis=1)
         found = np.median(np.abs(np.diff(values, 3, axis=0)), axis=0) * 1.5 / np.sqrt(20)
+        found[(values == 0).all(axis=0)] = found[:-1].max(initial=0.0)
     return (found if np.isfinite(found).all() else None), moves
 
 
@@ -363,6 +344,7 @@ def find_slope(
     precise: Callable[[Slope], bool],
     *,
     patient: bool = True,
+    smaller: int = 0,
 ) -> Slope:
     """Try steps until one is good enough; otherwise return the best.
 
@@ -379,6 +361,8 @@ def find_slope(
         True ends the search.
     patient : bool
         False gives up as soon as three steps agree that there is a kink.
+    smaller : int
+        How many smaller steps must have been tried, too; they show how noisy y is.
 
     Returns
     -------
@@ -389,7 +373,7 @@ def find_slope(
 
     def enough() -> bool:
         best = _best(seen)
-        return precise(best) and sum(slope.step < best.step for slope in seen) >= SMALLER
+        return precise(best) and sum(slope.step < best.step for slope in seen) >= smaller
 
     for level in range(first_level, DEEPEST - 1, 2):
         seen.append(line.slope(level))
@@ -398,7 +382,7 @@ def find_slope(
         if not patient and len(seen) >= 3 and all(_alike(seen[-1], s) for s in seen[-3:-1]):
             return _best(seen)
         last = seen[-1]
-        if last.jump == 0 and 2 * last.rounding > last.error and len(seen) > SMALLER:
+        if last.jump == 0 and 2 * last.rounding > last.error and len(seen) > smaller:
             break  # all of it is rounding
     for level in range(first_level - 2, -1, -2):
         seen.append(line.slope(level))
