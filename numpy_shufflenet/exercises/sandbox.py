@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MOST_PRINTED = 2000  # characters of what a function prints
+BEFORE = 10  # seconds more until the first note: to draw a case isn't the student's time
 PATIENCE = 10  # seconds by the clock on the wall, for each that a child may compute
 
 
@@ -63,7 +64,7 @@ def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finis
         Takes a function by which it can leave a note of what it is doing; notes and the value
         that it returns must be picklable.
     seconds : float
-        That it may compute, or take where no processor's clock can be read.
+        That it may compute after its first note, or take where no processor's clock can be read.
     megabytes : int
         That it may take on top of what is in use.
     """
@@ -136,11 +137,20 @@ def _be_the_child(
             while view:
                 view = view[os.write(writer, view) :]
 
+        noted = False
+
+        def note(value: Any) -> None:
+            nonlocal noted
+            if not noted:
+                limit_computing(seconds)
+            noted = True
+            send("note", value)
+
         _limit_memory(megabytes)
-        limit_computing(seconds)
+        limit_computing(seconds + BEFORE)
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             try:
-                value = task(lambda note: send("note", note))
+                value = task(note)
                 kind = "done"
             except MemoryError:
                 kind, value = "memory", None
