@@ -362,7 +362,8 @@ class _Blas:
 
     def release(self, user: "single_threaded_blas | None" = None) -> None:
         with self.lock:
-            self.users.discard(user)  # type: ignore[arg-type]
+            if user is not None:
+                self.users.discard(user)
             if self.before is not None and not self.users:
                 for library, n in zip(self.libraries, self.before, strict=True):
                     _set_num_threads(library, n)

@@ -208,6 +208,7 @@ print("all well")
     code = f"import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n{code}"
     result = run_in_python(code, NUMBA_NUM_THREADS="1")
     assert result.stdout == "all well\n", result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 def test_a_fork_while_others_compute_plan_and_compile_does_no_harm():
@@ -257,6 +258,7 @@ print("all well")
 """
     result = run_in_python(code)
     assert result.stdout == "all well\n", result.stderr
+    assert "Exception ignored" not in result.stderr
 
 
 def blas_threads():
