@@ -307,7 +307,8 @@ def share(count: int, run: Run, work: int) -> None:
 
 def for_each(count: int, run: Callable[[int], Any]) -> None:
     """Call run(0), ..., run(count - 1), whichever thread is free taking the next."""
-    if _threads_for(count, WORTH_SHARING) == 1:
+    threads = _threads_for(count, WORTH_SHARING)
+    if threads == 1:
         for i in range(count):
             run(i)
         return
@@ -316,7 +317,7 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
         for turn in _sync.each_turn_outside(job):
             run(turn)
 
-    take_turns(count, run_turns, WORTH_SHARING)
+    _pool.spread(_Job(run_turns, turns=count), threads - 1)
 
 
 def together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:

@@ -40,7 +40,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_gradient, check_image, check_vector
+from numpy_shufflenet.ops._check import check_gradient, check_image, check_share, check_vector
 from numpy_shufflenet.ops._sums import mean_over, sum_over
 
 CHANNEL_SUM = (0, 2, 3)  # the axes of (n, c, h, w) that leave c
@@ -183,8 +183,7 @@ def update_running_statistics(
     channels = cache.x.shape[1]
     check_vector("mean", mean, channels, like=cache.x)
     check_vector("var", var, channels, like=cache.x)
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum={momentum!r} is not a number from 0 to 1")
+    momentum = check_share("momentum", momentum)  # a NumPy number would decide the dtype
     m = cache.x.size // channels
     if m < 2:
         raise ValueError(
@@ -192,7 +191,6 @@ def update_running_statistics(
             "use a larger batch or image"
         )
     unbiased = cache.var * (m / (m - 1))
-    momentum = float(momentum)  # a NumPy number would decide the dtype
     keep = 1 - momentum
     return keep * mean + momentum * cache.mean, keep * var + momentum * unbiased
 

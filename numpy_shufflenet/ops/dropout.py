@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.ops._check import check_floating, check_gradient, check_share
 
 
 class DropoutCache(NamedTuple):
@@ -45,8 +45,7 @@ def dropout_forward(
     Source: Srivastava et al., Dropout, 2014, section 10 (scaled in training, not in inference).
     """
     check_floating("x", x)
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate={rate!r} is not a number from 0 to below 1")
+    check_share("rate", rate, below=True)
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng={rng!r} is not a numpy.random.Generator")
     keep = rng.random(x.shape) >= rate

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_number, check_plain
+from numpy_shufflenet.ops._check import check_floating, check_number, check_plain, check_share
 from numpy_shufflenet.ops._sums import sum_over
 
 
@@ -97,5 +97,4 @@ def _check_arguments(logits: Array, labels: Array, label_smoothing: float) -> No
             f"labels[{outside.argmax()}]={labels[outside][0]} is out of range; "
             f"0 to {classes - 1} is needed"
         )
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing!r} is not a number from 0 to 1")
+    check_share("label_smoothing", label_smoothing)

@@ -11,6 +11,7 @@ from numpy_shufflenet import _threads
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import Layer, fold
+from numpy_shufflenet.nn.layer import not_finite
 from numpy_shufflenet.ops._check import check_plain
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
@@ -101,9 +102,8 @@ class InferencePlan:
 
     def __init__(self, model: Layer):
         self._model = fold(model)
-        for name, weights in self._model.parameters().items():
-            if not np.isfinite(weights).all():
-                raise ValueError(f"{name} holds NaN or infinity; a plan needs finite weights")
+        if names := not_finite(self._model.parameters()):
+            raise ValueError(f"{names} holds NaN or infinity; a plan needs finite weights")
         self._sites: dict[Shape, _Site] = {}
         self._clock = itertools.count(1)
 
