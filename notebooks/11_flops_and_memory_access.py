@@ -28,6 +28,7 @@ import numpy as np
 from IPython.display import display
 
 from numpy_shufflenet import cost, models, nn, plots
+from numpy_shufflenet.operations import find
 from numpy_shufflenet.steps.conv2d import conv2d_forward_steps
 
 # %% [markdown]
@@ -84,8 +85,8 @@ assert forward.multiply_adds == 4
 # sees, rh rw the same with the border.
 
 # %%
-print(cost.FORMULAS["conv2d"])
-computed = cost.formulas.cost("conv2d", {"x": x.shape, "w": w.shape}, settings)
+print(find("conv2d").formula)
+computed = find("conv2d").cost({"x": x.shape, "w": w.shape}, settings)
 assert computed.forward == forward
 assert computed.backward == backward
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import (
-    CASES,
     argument_names,
     as_tuple,
     cases,
@@ -31,7 +30,6 @@ def test_every_forward_is_in_the_table():
     assert listed == {name for name in steps.__all__ if name.endswith("_forward")}
     compiled = {f"{name}_forward" for name, operation in OPERATIONS.items() if operation.kernel}
     assert compiled == {name for name in kernels.__all__ if name.endswith("_forward")}
-    assert set(OPERATIONS) == set(CASES)
 
 
 @pytest.mark.parametrize("floor", [ops, steps, kernels])
@@ -150,7 +148,7 @@ def test_examples_are_the_same_for_the_same_seed():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no operation 'conv3d'; there are conv2d, .*, linear"):
+    with pytest.raises(ValueError, match=r"no operation 'conv3d'; there are add, .*, linear"):
         find("conv3d")
     assert find("conv2d") is OPERATIONS["conv2d"]
 

@@ -156,16 +156,10 @@ def _networks_by_name() -> dict[str, cost.NetworkCost]:
 def _operation(name: str) -> None:
     operation = OPERATIONS[name]
     example = operation.example()
-    print(f"{name}; letters as in numpy_shufflenet.cost.dimensions\n")
-    print(cost.FORMULAS[name], "\n")
-    arrays = operation.arrays
-    if arrays[0].startswith("*"):
-        arrays = tuple(f"{arrays[0][1:]}[{i}]" for i in range(len(example.arrays)))
-    shapes = {
-        key: array.shape
-        for key, array in zip(arrays, example.arrays, strict=True)
-        if array is not None
-    }
+    print(f"{name}; letters as in numpy_shufflenet.registry.formula\n")
+    print(operation.formula, "\n")
+    arrays = operation.named(example.arrays)
+    shapes = {key: array.shape for key, array in arrays.items() if array is not None}
     computed = operation.cost(shapes, example.hyperparameters)
     counted = cost.counting.count(name, *example.arrays, **example.hyperparameters)
     rows = [

@@ -3,19 +3,17 @@
 from numpy_shufflenet.cost import closed_forms, counting
 from numpy_shufflenet.cost.ablation import Ablation, shuffle_ablation
 from numpy_shufflenet.cost.audit import Audit, AuditRow, audit
-from numpy_shufflenet.cost.counts import CONVENTIONS, Cost, Counts
-from numpy_shufflenet.cost.formulas import FORMULAS, Formula
 from numpy_shufflenet.cost.guidelines import EXPERIMENTS, Experiment, Result, measure
 from numpy_shufflenet.cost.kinds import ORDER
-from numpy_shufflenet.cost.network import LayerCost, NetworkCost, count
+from numpy_shufflenet.cost.network import CONVENTIONS, LayerCost, NetworkCost, count
 from numpy_shufflenet.cost.published import Figure, compare
 from numpy_shufflenet.cost.reachability import Reach, feature_reuse, reach
 from numpy_shufflenet.cost.timing import shares_by_kind
+from numpy_shufflenet.registry.formula import Cost, Counts, Formula
 
 __all__ = [
     "CONVENTIONS",
     "EXPERIMENTS",
-    "FORMULAS",
     "ORDER",
     "Ablation",
     "Audit",

@@ -13,8 +13,8 @@ import numpy as np
 
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.cost.counts import Counts
 from numpy_shufflenet.ops._check import as_padding
+from numpy_shufflenet.registry.formula import Counts
 from numpy_shufflenet.steps import Output, thrifty
 
 
@@ -130,7 +130,7 @@ def count(name: str, *arrays: Array | None, **hyperparameters: Any) -> tuple[Cou
     arrays, hyperparameters, inside = _written_out(name, arrays, hyperparameters)
     numbers = [
         _numbers(array, weight=key.startswith("w")) if array is not None else None
-        for key, array in zip(_names(operation.arrays, len(arrays)), arrays, strict=True)
+        for key, array in operation.named(arrays).items()
     ]
     y, _ = operation.forward("steps")(*numbers, **copy.deepcopy(hyperparameters))
     forward = getattr(steps, f"{name}_forward_steps")
@@ -196,10 +196,6 @@ def _written_out(
         return top <= r < top + x.shape[2] and left <= s < left + x.shape[3]
 
     return (padded, *rest), {**hyperparameters, "padding": 0}, inside
-
-
-def _names(names: tuple[str, ...], count: int) -> tuple[str, ...]:
-    return names * count if names[0].startswith("*") else names[:count]
 
 
 def _numbers(array: Any, *, weight: bool = False) -> Any:

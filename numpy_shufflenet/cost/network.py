@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import operations
-from numpy_shufflenet.cost.counts import Cost, Counts
-from numpy_shufflenet.cost.kinds import ADDITION, kind_of
+from numpy_shufflenet.cost.kinds import ADDITION
 from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, OperationLayer, Sequential
 from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.registry.formula import Cost, Counts
 
 Shape = tuple[int, ...]
+
+CONVENTIONS = {
+    "papers": "multiply-adds of convolutions and matrix products, classifier included",
+    "papers, no classifier": "the same without the classifier, as in V1's table 1",
+    "two a multiply-add": "2 FLOPs a multiply-add, of convolutions and matrix products only",
+    "all arithmetic": "every +, -, x, /, comparison and function, with BN, ReLU and pooling",
+}
+"""What "FLOPs" may mean. One network has a different number under each."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,7 @@ class NetworkCost:
         """Return the "FLOPs" of a forward under each of `CONVENTIONS`."""
         papers = self.forward.multiply_adds
         classifier = sum(
-            layer.cost.forward.multiply_adds
-            for layer in self.layers
-            if layer.kind == kind_of("linear")
+            layer.cost.forward.multiply_adds for layer in self.layers if layer.kind == "classifier"
         )
         return {
             "papers": papers,
@@ -135,14 +141,13 @@ def count(
         if isinstance(layer, OperationLayer):
             if isinstance(layer, Dropout) and not training:
                 continue  # does nothing
-            operation, settings = layer.operation, layer.hyperparameters
-            if isinstance(layer, BatchNorm2d) and training:
-                operation = "batch_norm"
-            cost = operations.find(operation).cost(
-                layer.shapes(x, batch), settings, itemsize=dtype.itemsize
+            as_trained = isinstance(layer, BatchNorm2d) and training
+            operation = operations.find("batch_norm" if as_trained else layer.operation)
+            cost = operation.cost(
+                layer.shapes(x, batch), layer.hyperparameters, itemsize=dtype.itemsize
             )
-            kept.add(operation, x, y, cost.kept_bytes)
-            layers.append(LayerCost(name, kind_of(operation), repr(layer), x_shape, y_shape, cost))
+            kept.add(operation.name, x, y, cost.kept_bytes)
+            layers.append(LayerCost(name, operation.kind, repr(layer), x_shape, y_shape, cost))
         elif not layer.children() and not isinstance(layer, Sequential):
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__}, which is neither an operation nor "

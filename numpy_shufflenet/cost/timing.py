@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet import operations
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.cost.kinds import ADDITION, ORDER, kind_of
+from numpy_shufflenet.cost.kinds import ADDITION, ORDER
 from numpy_shufflenet.nn import Layer, OperationLayer
 
 OTHER = "the rest"
@@ -72,7 +73,7 @@ def shares_by_kind(
         if id(layer) not in times:
             continue
         if isinstance(layer, OperationLayer):
-            kind = kind_of(layer.operation)
+            kind = operations.find(layer.operation).kind
         else:
             adds = layer.own_additions((1, 2, 1, 1), (1, 2, 1, 1))[0]
             kind = ADDITION if adds else OTHER

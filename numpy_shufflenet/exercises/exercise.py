@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from numpy_shufflenet.exercises.cases import Case, Maker
+from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.strategies import DrawForStudents
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Exercise:
         return f"({', '.join(self.arguments)})"
 
 
-def strategy(build: Callable[[Maker], Case]) -> Callable[..., SearchStrategy[Case]]:
+def strategy(build: Callable[[DrawForStudents], Case]) -> Callable[..., SearchStrategy[Case]]:
     """Return `Exercise.draw` for a function that makes one case."""
 
     def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
         @st.composite
         def case(draw: DrawFn) -> Case:
-            return build(Maker(draw, takes))
+            return build(DrawForStudents(draw, takes))
 
         return case()
 

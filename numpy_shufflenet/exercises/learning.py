@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.exercises.cases import Case, Maker
+from numpy_shufflenet.exercises.cases import Case
 from numpy_shufflenet.exercises.exercise import Exercise, strategy
 from numpy_shufflenet.nn.layer import Layer, Parameter
 from numpy_shufflenet.plots.insight import occlusion_map
+from numpy_shufflenet.strategies import DrawForStudents
 from numpy_shufflenet.training import SGD, confusion_matrix, cosine_schedule
 
 
@@ -56,24 +56,24 @@ def sgd_step(case: Case) -> tuple[Any, ...]:
     return model.p.value, optimiser.state_dict()["velocity"]["p"]
 
 
-def _sgd_case(make: Maker) -> Case:
-    shape = tuple(make.integer(1, 3) for _ in range(make.integer(1, 2)))
+def _sgd_case(draw: DrawForStudents) -> Case:
+    shape = tuple(draw.integer(1, 3) for _ in range(draw.integer(1, 2)))
     settings = {
-        "learning_rate": make.draw(st.sampled_from((0.1, 0.5))),
-        "momentum": make.draw(st.sampled_from((0.5, 0.9))),
-        "nesterov": make.option("nesterov", st.booleans()),
-        "weight_decay": make.option("weight_decay", st.sampled_from((0.0, 0.1))),
+        "learning_rate": draw.choose(0.1, 0.5),
+        "momentum": draw.choose(0.5, 0.9),
+        "nesterov": draw.option("nesterov", False, lambda: draw.choose(False, True)),
+        "weight_decay": draw.option("weight_decay", 0.0, lambda: draw.choose(0.0, 0.1)),
     }
-    return {name: make.values(*shape) for name in "pgv"}, settings
+    return {name: draw(*shape) for name in "pgv"}, settings
 
 
-def _cosine_case(make: Maker) -> Case:
-    steps = make.integer(1, 12)
+def _cosine_case(draw: DrawForStudents) -> Case:
+    steps = draw.integer(1, 12)
     settings = {
-        "step": make.integer(0, steps),
-        "peak": make.draw(st.sampled_from((1.0, 0.3))),
+        "step": draw.integer(0, steps),
+        "peak": draw.choose(1.0, 0.3),
         "steps": steps,
-        "warmup": make.option("warmup", st.integers(0, steps - 1)),
+        "warmup": draw.option("warmup", 0, lambda: draw.integer(0, steps - 1)),
     }
     return {}, settings
 
@@ -84,20 +84,20 @@ def _cosine(case: Case) -> tuple[Any, ...]:
     return (cosine_schedule(**settings)(step),)
 
 
-def _confusion_case(make: Maker) -> Case:
-    n, classes = make.integer(1, 8), make.integer(1, 4)
-    arrays = {name: make.rng.integers(0, classes, n) for name in ("labels", "predictions")}
+def _confusion_case(draw: DrawForStudents) -> Case:
+    n, classes = draw.integer(1, 8), draw.integer(1, 4)
+    arrays = {name: draw.rng.integers(0, classes, n) for name in ("labels", "predictions")}
     return arrays, {"classes": classes}
 
 
-def _occlusion_case(make: Maker) -> Case:
-    c, h, w = make.integer(1, 2), make.integer(1, 4), make.integer(1, 4)
+def _occlusion_case(draw: DrawForStudents) -> Case:
+    c, h, w = draw.integer(1, 2), draw.integer(1, 4), draw.integer(1, 4)
     settings = {
-        "probability": Score(make.values(c, h, w)),
-        "size": make.integer(1, min(h, w)),
-        "fill": make.option("fill", st.sampled_from((0.0, 0.5))),
+        "probability": Score(draw(c, h, w)),
+        "size": draw.integer(1, min(h, w)),
+        "fill": draw.option("fill", 0.0, lambda: draw.choose(0.0, 0.5)),
     }
-    return {"image": make.values(c, h, w)}, settings
+    return {"image": draw(c, h, w)}, settings
 
 
 def _occlusion(case: Case) -> tuple[Any, ...]:

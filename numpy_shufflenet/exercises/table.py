@@ -9,29 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from numpy_shufflenet import operations
-from numpy_shufflenet.exercises.cases import CASES, Case, Maker, cases
+from numpy_shufflenet.exercises.cases import Case, case_of, cases
 from numpy_shufflenet.exercises.exercise import Exercise, strategy
 from numpy_shufflenet.exercises.learning import LEARNING
 from numpy_shufflenet.ops._windows import windows_over
 from numpy_shufflenet.ops.conv2d import col2im, im2col
+from numpy_shufflenet.strategies import DrawForStudents
 
-NEEDED = ("w", "gamma", "beta", "mean", "var", "kernel_size", "sizes", "scale", "labels", "logits")
-HYPERPARAMETERS = {
-    "conv2d": ("stride", "padding", "dilation", "groups"),
-    "group_conv2d": ("groups", "stride", "padding", "dilation"),
-    "depthwise_conv2d": ("stride", "padding", "dilation"),
-    "pointwise_conv2d": ("groups",),
-    "batch_norm": ("eps",),
-    "batch_norm_inference": ("eps",),
-    "batch_norm_relu": ("eps",),
-    "channel_shuffle": ("groups",),
-    "channel_unshuffle": ("groups",),
-    "channel_split": ("sizes",),
-    "max_pool2d": ("kernel_size", "stride", "padding"),
-    "avg_pool2d": ("kernel_size", "stride", "padding", "count_include_pad"),
-    "upsample_nearest": ("scale",),
-    "upsample_bilinear": ("scale", "align_corners"),
-    "softmax_cross_entropy": ("label_smoothing",),
+OPERATIONS = {
+    name: operation
+    for name, operation in operations.OPERATIONS.items()
+    if "rng" not in operation.hyperparameters  # no one answer is right
 }
 
 
@@ -40,14 +28,14 @@ def find(name: str) -> Exercise:
     if name in EXTRA:
         return EXTRA[name]
     stem, _, direction = name.rpartition("_")
-    if stem not in CASES or direction not in ("forward", "backward"):
+    if stem not in OPERATIONS or direction not in ("forward", "backward"):
         raise ValueError(f"there is no exercise {name!r}; there are {', '.join(names())}")
     return _forward(stem) if direction == "forward" else _backward(stem)
 
 
 def names() -> list[str]:
     """Return the names of all exercises."""
-    return [*EXTRA, *(f"{name}_{way}" for name in CASES for way in ("forward", "backward"))]
+    return [*EXTRA, *(f"{name}_{way}" for name in OPERATIONS for way in ("forward", "backward"))]
 
 
 def _forward(name: str) -> Exercise:
@@ -58,14 +46,11 @@ def _forward(name: str) -> Exercise:
         y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
         return y if isinstance(y, tuple) else (y,)
 
-    several = name == "channel_split"
-    arguments = (*operation.arrays, *HYPERPARAMETERS.get(name, ()))
-    needed = {"x", *_needed(name, arguments)} & set(arguments)
     return Exercise(
         f"{name}_forward",
-        arguments,
-        frozenset(needed),
-        ("*y",) if several else ("y",),
+        (*operation.arrays, *operation.hyperparameters),
+        operation.required,
+        ("*y",) if name == "channel_split" else ("y",),
         target,
         lambda takes: cases(name, takes),
     )
@@ -96,11 +81,11 @@ def _backward(name: str) -> Exercise:
         gradients = operation.backward()(dy, cache)
         return gradients if isinstance(gradients, tuple) else (gradients,)
 
-    arguments = ("dy", *operation.arrays, *HYPERPARAMETERS.get(name, ()))
     return Exercise(
         f"{name}_backward",
-        arguments,
-        frozenset({"dy", *_needed(name, arguments)} - {"w", "gamma", "beta", "mean", "logits"}),
+        ("dy", *operation.arrays, *operation.hyperparameters),
+        # The others may be left out: not every gradient needs them.
+        frozenset({"dy", "labels", *operation.hyperparameters} & {"dy", *operation.required}),
         tuple(f"*d{n[1:]}" if n[0] == "*" else f"d{n}" for n in operation.differentiable),
         target,
         draw,
@@ -108,13 +93,8 @@ def _backward(name: str) -> Exercise:
     )
 
 
-def _needed(name: str, arguments: tuple[str, ...]) -> set[str]:
-    needed = {argument for argument in arguments if argument in NEEDED or argument[0] == "*"}
-    return needed | ({"groups"} if "shuffle" in name or name == "group_conv2d" else set())
-
-
-def _im2col_case(make: Maker) -> Case:
-    arrays, settings = CASES["conv2d"](make)
+def _im2col_case(draw: DrawForStudents) -> Case:
+    arrays, settings = case_of("conv2d", draw)
     w = arrays["w"]
     settings = {k: v for k, v in settings.items() if k != "groups"}
     return {"x": arrays["x"]}, {"kernel_size": w.shape[2:], **settings}
@@ -134,10 +114,10 @@ def _im2col(case: Case) -> tuple[Any, ...]:
     return (columns.reshape(len(columns), oh * ow, len(x)).transpose(2, 0, 1),)
 
 
-def _col2im_case(make: Maker) -> Case:
-    arrays, settings = _im2col_case(make)
+def _col2im_case(draw: DrawForStudents) -> Case:
+    arrays, settings = _im2col_case(draw)
     (columns,) = _im2col((arrays, settings))
-    return {"columns": make.values(*columns.shape)}, {"shape": arrays["x"].shape, **settings}
+    return {"columns": draw(*columns.shape)}, {"shape": arrays["x"].shape, **settings}
 
 
 def _col2im(case: Case) -> tuple[Any, ...]:

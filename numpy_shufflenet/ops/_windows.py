@@ -15,6 +15,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import as_padding, as_pair
 from numpy_shufflenet.ops._sums import wide
+from numpy_shufflenet.registry.formula import Settings, Shapes, of_image
 
 
 class Windows(NamedTuple):
@@ -122,3 +123,35 @@ def _fit(
             )
         output.append(room // stride[axis] + 1)
     return Windows(kernel, stride, padding, dilation, size, (output[0], output[1]))
+
+
+def of_windows(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return the letters of the cost formula of a convolution or a pool.
+
+    Those of the image, o, g, b of the weights, kh kw and oh ow; uh uw are the rows and columns of
+    the image that some window sees (a stride larger than the kernel skips some), rh rw the same of
+    the padded image, border included.
+    """
+    letters = of_image(shapes, settings)
+    if "w" in shapes:
+        o, inputs, kh, kw = shapes["w"]
+        letters |= {"o": o, "g": letters["c"] // inputs, "b": int("b" in shapes)}
+    else:
+        kh, kw = as_pair("kernel_size", settings["kernel_size"])
+    stride = settings.get("stride", 1)
+    geometry = _fit(
+        (letters["h"], letters["w"]),
+        (kh, kw),
+        (kh, kw) if stride is None else as_pair("stride", stride),
+        as_padding(settings.get("padding", 0)),
+        as_pair("dilation", settings.get("dilation", 1)),
+    )
+    for i, axis in enumerate("hw"):
+        size, before = geometry.size[i], geometry.padding[i][0]
+        starts = range(0, geometry.output[i] * geometry.stride[i], geometry.stride[i])
+        taps = range(0, geometry.kernel[i] * geometry.dilation[i], geometry.dilation[i])
+        seen = {start + tap for start in starts for tap in taps}
+        letters |= {f"k{axis}": geometry.kernel[i], f"o{axis}": geometry.output[i]}
+        letters[f"r{axis}"] = len(seen)
+        letters[f"u{axis}"] = sum(before <= row < before + size for row in seen)
+    return letters

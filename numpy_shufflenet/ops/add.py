@@ -12,6 +12,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import of_first
+
+__all__ = ["add_backward", "add_forward"]
 
 
 class AddCache(NamedTuple):
@@ -58,3 +62,18 @@ def check_summands(x1: Array, x2: Array) -> None:
         raise ValueError(f"x2 has dtype {x2.dtype}, but x1 has {x1.dtype}; make them equal")
     if x1.shape != x2.shape:
         raise ValueError(f"x2 has shape {x2.shape}, but x1 has {x1.shape}; they must be equal")
+
+
+def add_cases(draw: Draw) -> Case:
+    """Draw sums that are not near 0, where a ReLU after the sum has its kink."""
+    shape = draw.shape(example=(2, 3, 4, 5))
+    x1, total = draw.spread(*shape), draw.spread(*shape)
+    return (x1, draw.lay_out(total - x1)), {}
+
+
+ADD = Formula(
+    of_first,
+    Terms(additions="size", read="2*size", written="size"),
+    Terms(read="size", written="2*size"),
+)
+register(add_forward, kind="addition", kernel=True, cases=add_cases, formula=ADD)

@@ -42,6 +42,18 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_gradient, check_image, check_share, check_vector
 from numpy_shufflenet.ops._sums import mean_over, sum_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import IMAGE, of_image
+
+__all__ = [
+    "batch_norm_backward",
+    "batch_norm_backward_graph",
+    "batch_norm_backward_simplified",
+    "batch_norm_forward",
+    "batch_norm_inference_backward",
+    "batch_norm_inference_forward",
+    "update_running_statistics",
+]
 
 CHANNEL_SUM = (0, 2, 3)  # the axes of (n, c, h, w) that leave c
 Gradients = tuple[Array, Array, Array]
@@ -279,3 +291,71 @@ def _check_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
     check_vector("beta", beta, x.shape[1], like=x)
     if not eps >= 0:
         raise ValueError(f"eps={eps!r} is negative; a small number such as 1e-5 is needed")
+
+
+def batch_norm_cases(draw: Draw) -> Case:
+    """Draw at least 4 numbers a channel, which are not all close; gamma may be negative."""
+    c = draw.integer(1, 5, example=4)
+    shape = (draw.batch(example=3), c, draw.side(2, example=3), draw.side(2, example=2))
+    eps = draw.option("eps", 1e-5, lambda: draw.choose(1e-5, 1e-3, 0.5))
+    return (draw.spread(*shape, mean=2, std=3), draw(c), draw(c)), {"eps": eps}
+
+
+def _inference_cases(draw: Draw) -> Case:
+    c = draw.integer(1, 5, example=4)
+    x = draw(*draw.image(c, example=(3, 2), batch=3))
+    eps = draw.option("eps", 1e-5, lambda: draw.choose(1e-5, 1e-3, 0.5))
+    return (x, draw(c), draw(c), draw(c), draw.positive(c)), {"eps": eps}
+
+
+BATCH_NORM = Formula(
+    of_image,
+    Terms(
+        multiplications="c * (3*m + 2)",
+        additions="c * (5*m - 1)",
+        functions="c",
+        read="c*m + 2*c",
+        written="c*m",
+    ),
+    Terms(
+        multiplications="c * (4*m + 4)",
+        additions="c * (5*m - 1)",
+        functions="c",
+        read="2*c*m + 3*c",
+        written="c*m + 2*c",
+    ),
+    kept="s * (c*m + 2*c)",
+)
+
+register(
+    batch_norm_forward,
+    kind="batch norm",
+    kernel=True,
+    cases=batch_norm_cases,
+    formula=BATCH_NORM,
+)
+register(
+    batch_norm_inference_forward,
+    kind="batch norm",
+    differentiable=("x", "gamma", "beta"),
+    kernel=True,
+    cases=_inference_cases,
+    formula=Formula(
+        of_image,
+        Terms(
+            multiplications="2*c*m",
+            additions="2*c*m + c",
+            functions="c",
+            read="c*m + 4*c",
+            written="c*m",
+        ),
+        Terms(
+            multiplications="3*c*m + c",
+            additions="3*c*m - c",
+            functions="c",
+            read="2*c*m + 3*c",
+            written="c*m + 2*c",
+        ),
+        kept=f"s * {IMAGE}",
+    ),
+)

@@ -30,6 +30,15 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
+from numpy_shufflenet.registry import Case, Draw, register
+from numpy_shufflenet.registry.formula import movement, of_first
+
+__all__ = [
+    "channel_shuffle_backward",
+    "channel_shuffle_forward",
+    "channel_unshuffle_backward",
+    "channel_unshuffle_forward",
+]
 
 
 class ChannelShuffleCache(NamedTuple):
@@ -97,3 +106,19 @@ def _transpose_table(x: Array, rows: int) -> Array:
     table = y.reshape(n, c // rows, rows, h, w)  # a view of y
     table[...] = x.reshape(n, rows, c // rows, h, w).swapaxes(1, 2)
     return y
+
+
+def _cases(draw: Draw) -> Case:
+    groups, c, _ = draw.groups(3)
+    return (draw.spread(*draw.image(c)),), {"groups": groups}
+
+
+for _forward in (channel_shuffle_forward, channel_unshuffle_forward):
+    register(
+        _forward,
+        kind="shuffle",
+        linear_in=("x",),
+        kernel=True,
+        cases=_cases,
+        formula=movement(of_first),
+    )

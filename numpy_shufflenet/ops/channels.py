@@ -10,7 +10,7 @@ joins them again.
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,15 @@ from numpy_shufflenet.ops._check import (
     is_integer,
     is_sequence,
 )
+from numpy_shufflenet.registry import Case, Draw, register
+from numpy_shufflenet.registry.formula import movement, of_all, of_first
+
+__all__ = [
+    "channel_concat_backward",
+    "channel_concat_forward",
+    "channel_split_backward",
+    "channel_split_forward",
+]
 
 
 class ChannelSplitCache(NamedTuple):
@@ -148,3 +157,33 @@ def _concatenate(arrays: Sequence[Array]) -> Array:
     n, _, h, w = arrays[0].shape
     y = np.empty_like(arrays[0], shape=(n, sum(array.shape[1] for array in arrays), h, w))
     return np.concatenate(arrays, axis=1, out=y)
+
+
+def _split_cases(draw: Draw) -> Case:
+    sizes = draw.sizes(example=(1, 3, 2))
+    return (draw.spread(*draw.image(sum(sizes))),), {"sizes": sizes}
+
+
+def channel_concat_cases(draw: Draw) -> tuple[tuple[Array, ...], dict[str, Any]]:
+    """Draw one to four arrays."""
+    sizes = draw.sizes(example=(1, 3, 2))
+    n, _, h, w = draw.image(1)
+    return tuple(draw(n, c, h, w) for c in sizes), {}
+
+
+register(
+    channel_split_forward,
+    kind="split, concat",
+    linear_in=("x",),
+    kernel=True,
+    cases=_split_cases,
+    formula=movement(of_first),
+)
+register(
+    channel_concat_forward,
+    kind="split, concat",
+    linear_in=("*arrays",),
+    kernel=True,
+    cases=channel_concat_cases,
+    formula=movement(of_all),
+)

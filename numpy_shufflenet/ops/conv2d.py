@@ -32,7 +32,11 @@ from numpy_shufflenet.ops._check import (
     check_image,
 )
 from numpy_shufflenet.ops._sums import product, sum_over
-from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops._windows import Windows, of_windows, windows_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import IMAGE
+
+__all__ = ["conv2d_backward", "conv2d_forward"]
 
 
 class Conv2dCache(NamedTuple):
@@ -206,3 +210,50 @@ def check_kernel(x: Array, w: Array, b: Array | None, groups: int) -> None:
             raise ValueError(
                 f"b has shape {b.shape}, but w has {o} output channels; ({o},) is needed"
             )
+
+
+CONVOLUTION_PRODUCTS = "n*o*oh*ow * (c//g)*kh*kw"
+CONVOLUTION_WEIGHTS = "o*(c//g)*kh*kw"
+CONVOLUTION = Formula(  # each output sums c/g kh kw products
+    of_windows,
+    Terms(
+        multiply_adds=CONVOLUTION_PRODUCTS,
+        multiplications=CONVOLUTION_PRODUCTS,
+        additions=f"{CONVOLUTION_PRODUCTS} - (1-b) * n*o*oh*ow",
+        read=f"n*c*uh*uw + {CONVOLUTION_WEIGHTS} + b*o",
+        written="n*o*oh*ow",
+    ),
+    Terms(
+        multiply_adds=f"2 * {CONVOLUTION_PRODUCTS}",
+        multiplications=f"2 * {CONVOLUTION_PRODUCTS}",
+        additions=f"2 * {CONVOLUTION_PRODUCTS} - n*c*rh*rw - {CONVOLUTION_WEIGHTS} "
+        "+ b*o * (n*oh*ow - 1)",
+        read=f"n*o*oh*ow + n*c*uh*uw + {CONVOLUTION_WEIGHTS}",
+        written=f"n*c*h*w + {CONVOLUTION_WEIGHTS} + b*o",
+    ),
+    kept=f"s * {IMAGE}",
+)
+
+
+def conv2d_arrays(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
+    """Draw x, w and the hyperparameters of a convolution."""
+    groups, c, o = draw.groups(3, 2)
+    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=2))
+    size, settings = draw.windows(kernel, ((1, 0), (1, 2)), (5, 4))
+    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    return x, w, {**settings, "groups": groups}
+
+
+def _cases(draw: Draw) -> Case:
+    x, w, settings = conv2d_arrays(draw)
+    return (x, w, draw.bias(len(w))), settings
+
+
+register(
+    conv2d_forward,
+    kind="convolution",
+    linear_in=("x", "w"),
+    kernel=True,
+    cases=_cases,
+    formula=CONVOLUTION,
+)

@@ -22,7 +22,10 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops._sums import sum_over
 from numpy_shufflenet.ops._windows import Windows, windows_over
-from numpy_shufflenet.ops.conv2d import check_kernel
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, check_kernel
+from numpy_shufflenet.registry import Case, Draw, register
+
+__all__ = ["depthwise_conv2d_backward", "depthwise_conv2d_forward"]
 
 
 class DepthwiseConv2dCache(NamedTuple):
@@ -116,3 +119,21 @@ def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Win
         )
     check_kernel(x, w, b, groups=c)
     return windows_over(x, w.shape[2:], **geometry)
+
+
+def _cases(draw: Draw) -> Case:
+    c, multiplier = draw.integer(1, 5, example=3), draw.integer(1, 3, example=2)
+    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=3))
+    size, settings = draw.windows(kernel, 1, (5, 4))
+    x, w = draw(draw.batch(), c, *size), draw(c * multiplier, 1, *kernel)
+    return (x, w, draw.bias(c * multiplier)), settings
+
+
+register(
+    depthwise_conv2d_forward,
+    kind="depthwise",
+    linear_in=("x", "w"),
+    kernel=True,
+    cases=_cases,
+    formula=CONVOLUTION,
+)

@@ -11,6 +11,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient, check_share
+from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry.formula import entrywise
+
+__all__ = ["dropout_backward", "dropout_forward"]
 
 
 class DropoutCache(NamedTuple):
@@ -62,3 +66,21 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
 def _kept(x: Array, factor: Array) -> Array:
     """Return x times factor, and 0 for what was dropped, be it infinite or NaN."""
     return np.multiply(x, factor, out=np.zeros_like(x), where=factor > 0)
+
+
+def _cases(draw: Draw) -> Case:
+    rate = draw.choose(0.4, 0.2, 0.0, 0.9)
+    rng = np.random.default_rng(draw.integer(0, 2**32 - 1, example=0))
+    return (draw(*draw.shape(example=(3, 4))),), {"rate": rate, "rng": rng}
+
+
+register(
+    dropout_forward,
+    kind="ReLU",
+    linear_in=("x",),
+    cases=_cases,
+    formula=entrywise(
+        Terms(multiplications="1", read="1", written="1"),
+        Terms(multiplications="1", read="1", written="1"),
+    ),
+)

@@ -15,16 +15,41 @@ this is the text behind the kernels that do.
 from typing import Any, NamedTuple
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.ops.add import add_backward, add_forward
-from numpy_shufflenet.ops.batch_norm import batch_norm_backward, batch_norm_forward
+from numpy_shufflenet.ops.add import ADD, add_backward, add_cases, add_forward
+from numpy_shufflenet.ops.batch_norm import (
+    BATCH_NORM,
+    batch_norm_backward,
+    batch_norm_cases,
+    batch_norm_forward,
+)
 from numpy_shufflenet.ops.channel_shuffle import channel_shuffle_backward, channel_shuffle_forward
-from numpy_shufflenet.ops.channels import channel_concat_backward, channel_concat_forward
-from numpy_shufflenet.ops.conv2d import conv2d_backward, conv2d_forward
+from numpy_shufflenet.ops.channels import (
+    channel_concat_backward,
+    channel_concat_cases,
+    channel_concat_forward,
+)
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, conv2d_arrays, conv2d_backward, conv2d_forward
 from numpy_shufflenet.ops.pointwise_conv2d import (
+    pointwise_conv2d_arrays,
     pointwise_conv2d_backward,
     pointwise_conv2d_forward,
 )
 from numpy_shufflenet.ops.relu import relu_backward, relu_forward
+from numpy_shufflenet.registry import Case, Draw, register
+from numpy_shufflenet.registry.formula import movement, of_all, with_relu
+
+__all__ = [
+    "add_relu_backward",
+    "add_relu_forward",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_forward",
+    "channel_concat_shuffle_backward",
+    "channel_concat_shuffle_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
+    "pointwise_conv2d_relu_backward",
+    "pointwise_conv2d_relu_forward",
+]
 
 
 class FusedCache(NamedTuple):
@@ -173,3 +198,59 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
 def channel_concat_shuffle_backward(dy: Array, cache: FusedCache) -> tuple[Array, ...]:
     """Gradients of `channel_concat_shuffle_forward`: a tuple, (n, c_i, h, w) for each array."""
     return channel_concat_backward(channel_shuffle_backward(dy, cache.second), cache.first)
+
+
+def _conv2d_cases(draw: Draw) -> Case:
+    """Draw a bias that keeps most outputs away from the kink of the ReLU."""
+    x, w, settings = conv2d_arrays(draw)
+    return (x, w, draw(len(w), std=draw.away(20.0))), settings
+
+
+def _pointwise_conv2d_cases(draw: Draw) -> Case:
+    x, w, settings = pointwise_conv2d_arrays(draw)
+    return (x, w, draw(len(w), std=draw.away(20.0))), settings
+
+
+def _concat_cases(draw: Draw) -> Case:
+    arrays, _ = channel_concat_cases(draw)
+    channels = sum(array.shape[1] for array in arrays)
+    divisors = [g for g in (2, *range(1, channels + 1)) if channels % g == 0]
+    return arrays, {"groups": draw.choose(*divisors)}
+
+
+register(
+    add_relu_forward,
+    kind="addition",
+    kernel=True,
+    cases=add_cases,
+    formula=with_relu(ADD, "size"),
+)
+register(
+    batch_norm_relu_forward,
+    kind="batch norm",
+    kernel=True,
+    cases=batch_norm_cases,
+    formula=with_relu(BATCH_NORM, "c*m"),
+)
+register(
+    conv2d_relu_forward,
+    kind="convolution",
+    kernel=True,
+    cases=_conv2d_cases,
+    formula=with_relu(CONVOLUTION, "n*o*oh*ow"),
+)
+register(
+    pointwise_conv2d_relu_forward,
+    kind="1x1 convolution",
+    kernel=True,
+    cases=_pointwise_conv2d_cases,
+    formula=with_relu(CONVOLUTION, "n*o*oh*ow"),
+)
+register(
+    channel_concat_shuffle_forward,
+    kind="shuffle",
+    linear_in=("*arrays",),
+    kernel=True,
+    cases=_concat_cases,
+    formula=movement(of_all),
+)

@@ -24,7 +24,16 @@ from numpy_shufflenet.ops.channels import (
     channel_split_backward,
     channel_split_forward,
 )
-from numpy_shufflenet.ops.conv2d import Conv2dCache, check_kernel, conv2d_backward, conv2d_forward
+from numpy_shufflenet.ops.conv2d import (
+    CONVOLUTION,
+    Conv2dCache,
+    check_kernel,
+    conv2d_backward,
+    conv2d_forward,
+)
+from numpy_shufflenet.registry import Case, Draw, register
+
+__all__ = ["group_conv2d_backward", "group_conv2d_forward"]
 
 
 class GroupConv2dCache(NamedTuple):
@@ -92,3 +101,21 @@ def group_conv2d_backward(dy: Array, cache: GroupConv2dCache) -> tuple[Array, Ar
     dxs, dws, dbs = zip(*map(conv2d_backward, dys, cache.convolutions), strict=True)
     dx = channel_split_backward(dxs, cache.split)
     return dx, np.concatenate(dws), None if dbs[0] is None else np.concatenate(dbs)
+
+
+def _cases(draw: Draw) -> Case:
+    groups, c, o = draw.groups(2, 3, groups=3)
+    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=3))
+    size, settings = draw.windows(kernel, 1, (5, 4))
+    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    return (x, w, draw.bias(o)), {"groups": groups, **settings}
+
+
+register(
+    group_conv2d_forward,
+    kind="convolution",
+    linear_in=("x", "w"),
+    kernel=True,
+    cases=_cases,
+    formula=CONVOLUTION,
+)

@@ -12,6 +12,10 @@ from typing import NamedTuple
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient
 from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import Settings, Shapes
+
+__all__ = ["linear_backward", "linear_forward"]
 
 
 class LinearCache(NamedTuple):
@@ -68,3 +72,40 @@ def linear_backward(dy: Array, cache: LinearCache) -> tuple[Array, Array, Array 
     check_gradient(dy, (len(x), len(w)), x.dtype)
     db: Array | None = sum_over(dy, (0,)) if has_bias else None
     return product(dy, w), product(dy.T, x), db
+
+
+def _cases(draw: Draw) -> Case:
+    n, features, outputs = draw.batch(example=4), draw.side(example=5), draw.side(example=3)
+    return (draw(n, features), draw(outputs, features), draw.bias(outputs)), {}
+
+
+def of_linear(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return rows n, inputs i, outputs o, and whether there is a bias b."""
+    n, i = shapes["x"]
+    return {"n": n, "i": i, "o": shapes["w"][0], "b": int("b" in shapes)}
+
+
+register(
+    linear_forward,
+    kind="classifier",
+    linear_in=("x", "w"),
+    cases=_cases,
+    formula=Formula(
+        of_linear,
+        Terms(
+            multiply_adds="n*o*i",
+            multiplications="n*o*i",
+            additions="n*o*i - (1-b) * n*o",
+            read="n*i + o*i + b*o",
+            written="n*o",
+        ),
+        Terms(
+            multiply_adds="2 * n*o*i",
+            multiplications="2 * n*o*i",
+            additions="2 * n*o*i - n*i - o*i + b*o * (n - 1)",
+            read="n*o + n*i + o*i",
+            written="n*i + o*i + b*o",
+        ),
+        kept="s * n*i",
+    ),
+)

@@ -20,6 +20,10 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_number, check_plain, check_share
 from numpy_shufflenet.ops._sums import sum_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import Settings, Shapes
+
+__all__ = ["softmax_cross_entropy_backward", "softmax_cross_entropy_forward"]
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -98,3 +102,43 @@ def _check_arguments(logits: Array, labels: Array, label_smoothing: float) -> No
             f"0 to {classes - 1} is needed"
         )
     check_share("label_smoothing", label_smoothing)
+
+
+def _cases(draw: Draw) -> Case:
+    n, classes = draw.batch(example=4), draw.side(example=5)
+    logits = draw(n, classes, std=draw.large(200.0))
+    labels = draw.rng.integers(0, classes, size=n)
+    smoothing = draw.option("label_smoothing", 0.0, lambda: draw.choose(0.1, 0.0, 1.0))
+    return (logits, labels), {"label_smoothing": smoothing}
+
+
+def of_rows(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return rows n and classes k of logits."""
+    n, k = shapes["logits"]
+    return {"n": n, "k": k}
+
+
+register(
+    softmax_cross_entropy_forward,
+    kind="loss",
+    differentiable=("logits",),
+    cases=_cases,
+    formula=Formula(
+        of_rows,
+        Terms(
+            multiplications="2*n*k",
+            additions="n * (5*k - 1) - 1",
+            comparisons="n * (k - 1)",
+            functions="n * (k + 1)",
+            read="n*k + n",
+            written="1",
+        ),
+        Terms(
+            multiplications="n*k + 1",
+            additions="n*k",
+            read="n*k + n + 1",
+            written="n*k",
+        ),
+        kept="s * 2*n*k",
+    ),
+)

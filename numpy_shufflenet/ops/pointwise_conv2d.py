@@ -14,12 +14,15 @@ nearly all of the work of these networks is.
 Backward. The two products that belong to a matrix product: dw = dy @ x^T and dx = w^T @ dy.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import product, sum_over
-from numpy_shufflenet.ops.conv2d import channel_rows, check_kernel
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_kernel
+from numpy_shufflenet.registry import Case, Draw, register
+
+__all__ = ["pointwise_conv2d_backward", "pointwise_conv2d_forward"]
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -91,3 +94,25 @@ def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:
     check_kernel(x, w, b, groups)
     if w.shape[2:] != (1, 1):
         raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")
+
+
+def pointwise_conv2d_arrays(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
+    """Draw x, w and the hyperparameters of a 1x1 convolution."""
+    groups, c, o = draw.groups(3, 2)
+    x, w = draw(*draw.image(c, example=(3, 4))), draw(o, c // groups, 1, 1)
+    return x, w, {"groups": groups}
+
+
+def _cases(draw: Draw) -> Case:
+    x, w, settings = pointwise_conv2d_arrays(draw)
+    return (x, w, draw.bias(len(w))), settings
+
+
+register(
+    pointwise_conv2d_forward,
+    kind="1x1 convolution",
+    linear_in=("x", "w"),
+    kernel=True,
+    cases=_cases,
+    formula=CONVOLUTION,
+)

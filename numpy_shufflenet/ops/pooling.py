@@ -12,6 +12,7 @@ border of an average pool is filled with zeros: either they count as pixels (k =
 authors' V1 code), or they don't (k = pixels of the window that lie inside).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,19 @@ import numpy as np
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
 from numpy_shufflenet.ops._sums import mean_over
-from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops._windows import Windows, of_windows, windows_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.draw import smallest_image
+from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+
+__all__ = [
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
 
 
 class MaxPool2dCache(NamedTuple):
@@ -226,3 +239,90 @@ def check_pixels(x: Array) -> None:
     check_image("x", x)
     if 0 in x.shape[2:]:
         raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")
+
+
+def of_pool(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return the letters of a pool, whose windows tile the image where no stride is given."""
+    return of_windows(shapes, {"stride": None, **settings})
+
+
+def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
+    """Draw a pool of which no window lies wholly in the padding."""
+    kernel_size = draw.pair(1, 3, example=3)
+    kernel = as_pair("kernel_size", kernel_size)
+    stride = draw.option("stride", None, lambda: draw.choose(2, None, 1, 3, (1, 2)))
+    padding = draw.option(
+        "padding", 0, lambda: draw.padding((kernel[0] - 1, kernel[1] - 1), example=1)
+    )
+    low = smallest_image(kernel, padding)
+    size = draw.side(low[0], example=6), draw.side(low[1], example=5)
+    x = make(draw.batch(), draw.integer(1, 4, example=3), *size)
+    return (x,), {"kernel_size": kernel_size, "stride": stride, "padding": padding}
+
+
+def _max_pool_cases(draw: Draw) -> Case:
+    return _pool(draw, draw.spread)
+
+
+def _avg_pool_cases(draw: Draw) -> Case:
+    arrays, settings = _pool(draw, draw)
+    counted = draw.option("count_include_pad", True, lambda: draw.choose(False, True))
+    return arrays, {**settings, "count_include_pad": counted}
+
+
+def _image_cases(draw: Draw) -> Case:
+    return (draw(*draw.image(example=(3, 4, 5))),), {}
+
+
+register(
+    max_pool2d_forward,
+    kind="pooling",
+    kernel=True,
+    cases=_max_pool_cases,
+    formula=Formula(
+        of_pool,
+        Terms(
+            comparisons="n*c*oh*ow * (kh*kw - 1)",
+            read="n*c*uh*uw",
+            written="n*c*oh*ow",
+        ),
+        Terms(additions="n*c*oh*ow", read="2 * n*c*oh*ow", written=IMAGE),
+        kept=f"s * {IMAGE} + 4 * n*c*oh*ow",
+    ),
+)
+register(
+    avg_pool2d_forward,
+    kind="pooling",
+    linear_in=("x",),
+    kernel=True,
+    cases=_avg_pool_cases,
+    formula=Formula(
+        of_pool,
+        Terms(
+            multiplications="n*c*oh*ow * kh*kw",
+            additions="n*c*oh*ow * (kh*kw - 1)",
+            read="n*c*uh*uw",
+            written="n*c*oh*ow",
+        ),
+        Terms(
+            multiplications="n*c*oh*ow * kh*kw",
+            additions="n*c * (oh*ow*kh*kw - rh*rw)",
+            read="n*c*oh*ow",
+            written=IMAGE,
+        ),
+        kept=f"s * ({IMAGE} + oh*ow)",
+    ),
+)
+register(
+    global_avg_pool_forward,
+    kind="pooling",
+    linear_in=("x",),
+    kernel=True,
+    cases=_image_cases,
+    formula=Formula(
+        of_image,
+        Terms(multiplications=IMAGE, additions="n*c * (h*w - 1)", read=IMAGE, written="n*c"),
+        Terms(multiplications=IMAGE, read="n*c", written=IMAGE),
+        kept=f"s * {IMAGE}",
+    ),
+)

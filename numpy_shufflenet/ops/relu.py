@@ -12,6 +12,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry.formula import entrywise
+
+__all__ = ["relu_backward", "relu_forward"]
 
 
 class ReluCache(NamedTuple):
@@ -48,3 +52,19 @@ def relu_backward(dy: Array, cache: ReluCache) -> Array:
     """Gradient of `relu_forward`: dx, shape of x."""
     check_gradient(dy, cache.y.shape, cache.y.dtype)
     return np.where(cache.y > 0, dy, 0)
+
+
+def _cases(draw: Draw) -> Case:
+    return (draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {}
+
+
+register(
+    relu_forward,
+    kind="ReLU",
+    kernel=True,
+    cases=_cases,
+    formula=entrywise(
+        Terms(comparisons="1", read="1", written="1"),
+        Terms(comparisons="1", read="2", written="1"),
+    ),
+)

@@ -11,6 +11,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry.formula import entrywise
+
+__all__ = ["sigmoid_backward", "sigmoid_forward"]
 
 
 class SigmoidCache(NamedTuple):
@@ -48,3 +52,32 @@ def sigmoid_backward(dy: Array, cache: SigmoidCache) -> Array:
     (y,) = cache
     check_gradient(dy, y.shape, y.dtype)
     return dy * y * (1 - y)
+
+
+def _cases(draw: Draw) -> Case:
+    return (draw.small(*draw.shape(example=(2, 3, 4, 5))),), {}
+
+
+register(
+    sigmoid_forward,
+    kind="ReLU",
+    cases=_cases,
+    formula=entrywise(
+        Terms(
+            multiplications="1",
+            additions="1",
+            comparisons="1",
+            functions="1",
+            read="1",
+            written="1",
+        ),
+        Terms(
+            multiplications="3",
+            additions="2",
+            comparisons="1",
+            functions="1",
+            read="2",
+            written="1",
+        ),
+    ),
+)

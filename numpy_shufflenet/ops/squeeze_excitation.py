@@ -24,6 +24,10 @@ from numpy_shufflenet.ops.pooling import (
 )
 from numpy_shufflenet.ops.relu import ReluCache, relu_backward, relu_forward
 from numpy_shufflenet.ops.sigmoid import SigmoidCache, sigmoid_backward, sigmoid_forward
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+
+__all__ = ["squeeze_excitation_backward", "squeeze_excitation_forward"]
 
 
 class SqueezeExcitationCache(NamedTuple):
@@ -105,3 +109,44 @@ def _check_layers(x: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> None:
                 f"{name} has shape {array.shape}, but x has {c} channels and w1 reduces them "
                 f"to {r}; {shape} is needed"
             )
+
+
+def _cases(draw: Draw) -> Case:
+    """Draw means that are not almost 0, and weights that don't saturate the sigmoid."""
+    c, r = draw.integer(1, 6, example=4), draw.integer(1, 4, example=3)
+    x = draw.small(*draw.image(c), mean=1.0)
+    w1, b1 = draw.small(r, c, std=c**-0.5), draw.small(r)
+    return (x, w1, b1, draw.small(c, r, std=r**-0.5), draw.small(c)), {}
+
+
+def of_excitation(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return the letters of the image, and the hidden units r."""
+    return {**of_image(shapes, settings), "r": shapes["w1"][0]}
+
+
+register(
+    squeeze_excitation_forward,
+    kind="squeeze-excitation",
+    cases=_cases,
+    formula=Formula(
+        of_excitation,
+        Terms(
+            multiply_adds="n * 2*c*r",
+            multiplications="n * (2*c*r + c*h*w + 2*c)",
+            additions="n * (2*c*r + c*(h*w - 1) + c)",
+            comparisons="n * (c + r)",
+            functions="n*c",
+            read=f"{IMAGE} + 2*c*r + c + r",
+            written=IMAGE,
+        ),
+        Terms(
+            multiply_adds="n * 4*c*r",
+            multiplications="n * (4*c*r + 2*c*h*w + 3*c)",
+            additions="n * (4*c*r + 2*c*h*w) - 2*c*r - c - r",
+            comparisons="n*r",
+            read=f"2*{IMAGE} + 2*c*r + n * (2*c + r)",
+            written=f"{IMAGE} + 2*c*r + c + r",
+        ),
+        kept=f"s * ({IMAGE} + n * (2*c + r))",
+    ),
+)

@@ -22,6 +22,15 @@ import numpy as np
 from numpy_shufflenet._typing import Array, IntOrPair
 from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
 from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
+from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+
+__all__ = [
+    "upsample_bilinear_backward",
+    "upsample_bilinear_forward",
+    "upsample_nearest_backward",
+    "upsample_nearest_forward",
+]
 
 
 class UpsampleNearestCache(NamedTuple):
@@ -145,3 +154,76 @@ def interpolation_matrix(size: int, scale: int, align_corners: bool = False) -> 
     matrix[new, before] += 1 - weight
     matrix[new, after] += weight
     return matrix
+
+
+def _nearest_cases(draw: Draw) -> Case:
+    return (draw(*draw.image(example=(3, 3, 2))),), {"scale": draw.pair(1, 3, example=(2, 3))}
+
+
+def _bilinear_cases(draw: Draw) -> Case:
+    align_corners = draw.option("align_corners", False, lambda: draw.choose(False, True))
+    return (draw(*draw.image(example=(3, 3, 2))),), {
+        "scale": draw.pair(1, 3, example=2),
+        "align_corners": align_corners,
+    }
+
+
+def of_upsampling(shapes: Shapes, settings: Settings) -> dict[str, int]:
+    """Return the letters of the image, the scales sh sw, the output oh ow, and ah aw.
+
+    ah is the sum, over all new rows, of how many old rows have a weight in it; aw of columns.
+    """
+    letters = of_image(shapes, settings)
+    scales = as_pair("scale", settings["scale"])
+    for axis, size, scale in zip(("h", "w"), shapes["x"][2:], scales, strict=True):
+        near = _near_rows(size, scale, settings.get("align_corners", False))
+        letters |= {f"s{axis}": scale, f"o{axis}": size * scale, f"a{axis}": near}
+    return letters
+
+
+def _near_rows(size: int, scale: int, align_corners: bool) -> int:
+    """Count the old rows near all new ones: 2 for a new row between two old ones, else 1."""
+    new = range(size * scale)
+    if align_corners:
+        last = max(size * scale - 1, 1)
+        between = sum(row * (size - 1) % last > 0 for row in new)
+    else:  # the centre of a new row is (2 row + 1 - scale) / (2 scale) old rows down
+        centres = [2 * row + 1 - scale for row in new]
+        edge = 2 * scale * (size - 1)
+        between = sum(0 < centre < edge and centre % (2 * scale) > 0 for centre in centres)
+    return len(new) + between
+
+
+register(
+    upsample_nearest_forward,
+    kind="pooling",
+    linear_in=("x",),
+    cases=_nearest_cases,
+    formula=Formula(
+        of_upsampling,
+        Terms(read=IMAGE, written="n*c*oh*ow"),
+        Terms(additions=f"{IMAGE} * (sh*sw - 1)", read="n*c*oh*ow", written=IMAGE),
+    ),
+)
+register(
+    upsample_bilinear_forward,
+    kind="pooling",
+    linear_in=("x",),
+    cases=_bilinear_cases,
+    formula=Formula(
+        of_upsampling,
+        Terms(
+            multiplications="n*c * ah*aw",
+            additions="n*c * (ah*aw - oh*ow)",
+            read=IMAGE,
+            written="n*c*oh*ow",
+        ),
+        Terms(
+            multiplications="n*c * ah*aw",
+            additions="n*c * (ah*aw - h*w)",
+            read="n*c*oh*ow",
+            written=IMAGE,
+        ),
+        kept="s * (oh*h + ow*w)",
+    ),
+)

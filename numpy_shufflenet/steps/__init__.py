@@ -1,262 +1,31 @@
 """Every operation as a generator that computes one entry at a time: slow, and open to the eye.
 
 `x_forward_steps(arrays..., hyperparameters)` and `x_backward_steps(dy, arrays..., hyperparameters)`
-yield `Output` and `Step` records; x_forward and x_backward run them, with the signature of `ops`.
+yield `Output` and `Step` records. x_forward and x_backward run them, with the signature of `ops`.
 """
 
-from numpy_shufflenet.steps._driver import Output, Step
-from numpy_shufflenet.steps.add import (
-    add_backward,
-    add_backward_steps,
-    add_forward,
-    add_forward_steps,
-)
-from numpy_shufflenet.steps.batch_norm import (
-    batch_norm_backward,
-    batch_norm_backward_steps,
-    batch_norm_forward,
-    batch_norm_forward_steps,
-    batch_norm_inference_backward,
-    batch_norm_inference_backward_steps,
-    batch_norm_inference_forward,
-    batch_norm_inference_forward_steps,
-)
-from numpy_shufflenet.steps.channel_shuffle import (
-    channel_shuffle_backward,
-    channel_shuffle_backward_steps,
-    channel_shuffle_forward,
-    channel_shuffle_forward_steps,
-    channel_unshuffle_backward,
-    channel_unshuffle_backward_steps,
-    channel_unshuffle_forward,
-    channel_unshuffle_forward_steps,
-)
-from numpy_shufflenet.steps.channels import (
-    channel_concat_backward,
-    channel_concat_backward_steps,
-    channel_concat_forward,
-    channel_concat_forward_steps,
-    channel_split_backward,
-    channel_split_backward_steps,
-    channel_split_forward,
-    channel_split_forward_steps,
-)
-from numpy_shufflenet.steps.conv2d import (
-    conv2d_backward,
-    conv2d_backward_steps,
-    conv2d_forward,
-    conv2d_forward_steps,
-)
-from numpy_shufflenet.steps.depthwise_conv2d import (
-    depthwise_conv2d_backward,
-    depthwise_conv2d_backward_steps,
-    depthwise_conv2d_forward,
-    depthwise_conv2d_forward_steps,
-)
-from numpy_shufflenet.steps.dropout import (
-    dropout_backward,
-    dropout_backward_steps,
-    dropout_forward,
-    dropout_forward_steps,
-)
-from numpy_shufflenet.steps.fused import (
-    add_relu_backward,
-    add_relu_backward_steps,
-    add_relu_forward,
-    add_relu_forward_steps,
-    batch_norm_relu_backward,
-    batch_norm_relu_backward_steps,
-    batch_norm_relu_forward,
-    batch_norm_relu_forward_steps,
-    channel_concat_shuffle_backward,
-    channel_concat_shuffle_backward_steps,
-    channel_concat_shuffle_forward,
-    channel_concat_shuffle_forward_steps,
-    conv2d_relu_backward,
-    conv2d_relu_backward_steps,
-    conv2d_relu_forward,
-    conv2d_relu_forward_steps,
-    pointwise_conv2d_relu_backward,
-    pointwise_conv2d_relu_backward_steps,
-    pointwise_conv2d_relu_forward,
-    pointwise_conv2d_relu_forward_steps,
-)
-from numpy_shufflenet.steps.group_conv2d import (
-    group_conv2d_backward,
-    group_conv2d_backward_steps,
-    group_conv2d_forward,
-    group_conv2d_forward_steps,
-)
-from numpy_shufflenet.steps.linear import (
-    linear_backward,
-    linear_backward_steps,
-    linear_forward,
-    linear_forward_steps,
-)
-from numpy_shufflenet.steps.loss import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_backward_steps,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_forward_steps,
-)
-from numpy_shufflenet.steps.pointwise_conv2d import (
-    pointwise_conv2d_backward,
-    pointwise_conv2d_backward_steps,
-    pointwise_conv2d_forward,
-    pointwise_conv2d_forward_steps,
-)
-from numpy_shufflenet.steps.pooling import (
-    avg_pool2d_backward,
-    avg_pool2d_backward_steps,
-    avg_pool2d_forward,
-    avg_pool2d_forward_steps,
-    global_avg_pool_backward,
-    global_avg_pool_backward_steps,
-    global_avg_pool_forward,
-    global_avg_pool_forward_steps,
-    max_pool2d_backward,
-    max_pool2d_backward_steps,
-    max_pool2d_forward,
-    max_pool2d_forward_steps,
-)
-from numpy_shufflenet.steps.relu import (
-    relu_backward,
-    relu_backward_steps,
-    relu_forward,
-    relu_forward_steps,
-)
-from numpy_shufflenet.steps.sigmoid import (
-    sigmoid_backward,
-    sigmoid_backward_steps,
-    sigmoid_forward,
-    sigmoid_forward_steps,
-)
-from numpy_shufflenet.steps.squeeze_excitation import (
-    squeeze_excitation_backward,
-    squeeze_excitation_backward_steps,
-    squeeze_excitation_forward,
-    squeeze_excitation_forward_steps,
-)
-from numpy_shufflenet.steps.upsample import (
-    upsample_bilinear_backward,
-    upsample_bilinear_backward_steps,
-    upsample_bilinear_forward,
-    upsample_bilinear_forward_steps,
-    upsample_nearest_backward,
-    upsample_nearest_backward_steps,
-    upsample_nearest_forward,
-    upsample_nearest_forward_steps,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Output",
-    "Step",
-    "add_backward",
-    "add_backward_steps",
-    "add_forward",
-    "add_forward_steps",
-    "add_relu_backward",
-    "add_relu_backward_steps",
-    "add_relu_forward",
-    "add_relu_forward_steps",
-    "avg_pool2d_backward",
-    "avg_pool2d_backward_steps",
-    "avg_pool2d_forward",
-    "avg_pool2d_forward_steps",
-    "batch_norm_backward",
-    "batch_norm_backward_steps",
-    "batch_norm_forward",
-    "batch_norm_forward_steps",
-    "batch_norm_inference_backward",
-    "batch_norm_inference_backward_steps",
-    "batch_norm_inference_forward",
-    "batch_norm_inference_forward_steps",
-    "batch_norm_relu_backward",
-    "batch_norm_relu_backward_steps",
-    "batch_norm_relu_forward",
-    "batch_norm_relu_forward_steps",
-    "channel_concat_backward",
-    "channel_concat_backward_steps",
-    "channel_concat_forward",
-    "channel_concat_forward_steps",
-    "channel_concat_shuffle_backward",
-    "channel_concat_shuffle_backward_steps",
-    "channel_concat_shuffle_forward",
-    "channel_concat_shuffle_forward_steps",
-    "channel_shuffle_backward",
-    "channel_shuffle_backward_steps",
-    "channel_shuffle_forward",
-    "channel_shuffle_forward_steps",
-    "channel_split_backward",
-    "channel_split_backward_steps",
-    "channel_split_forward",
-    "channel_split_forward_steps",
-    "channel_unshuffle_backward",
-    "channel_unshuffle_backward_steps",
-    "channel_unshuffle_forward",
-    "channel_unshuffle_forward_steps",
-    "conv2d_backward",
-    "conv2d_backward_steps",
-    "conv2d_forward",
-    "conv2d_forward_steps",
-    "conv2d_relu_backward",
-    "conv2d_relu_backward_steps",
-    "conv2d_relu_forward",
-    "conv2d_relu_forward_steps",
-    "depthwise_conv2d_backward",
-    "depthwise_conv2d_backward_steps",
-    "depthwise_conv2d_forward",
-    "depthwise_conv2d_forward_steps",
-    "dropout_backward",
-    "dropout_backward_steps",
-    "dropout_forward",
-    "dropout_forward_steps",
-    "global_avg_pool_backward",
-    "global_avg_pool_backward_steps",
-    "global_avg_pool_forward",
-    "global_avg_pool_forward_steps",
-    "group_conv2d_backward",
-    "group_conv2d_backward_steps",
-    "group_conv2d_forward",
-    "group_conv2d_forward_steps",
-    "linear_backward",
-    "linear_backward_steps",
-    "linear_forward",
-    "linear_forward_steps",
-    "max_pool2d_backward",
-    "max_pool2d_backward_steps",
-    "max_pool2d_forward",
-    "max_pool2d_forward_steps",
-    "pointwise_conv2d_backward",
-    "pointwise_conv2d_backward_steps",
-    "pointwise_conv2d_forward",
-    "pointwise_conv2d_forward_steps",
-    "pointwise_conv2d_relu_backward",
-    "pointwise_conv2d_relu_backward_steps",
-    "pointwise_conv2d_relu_forward",
-    "pointwise_conv2d_relu_forward_steps",
-    "relu_backward",
-    "relu_backward_steps",
-    "relu_forward",
-    "relu_forward_steps",
-    "sigmoid_backward",
-    "sigmoid_backward_steps",
-    "sigmoid_forward",
-    "sigmoid_forward_steps",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_backward_steps",
-    "softmax_cross_entropy_forward",
-    "softmax_cross_entropy_forward_steps",
-    "squeeze_excitation_backward",
-    "squeeze_excitation_backward_steps",
-    "squeeze_excitation_forward",
-    "squeeze_excitation_forward_steps",
-    "upsample_bilinear_backward",
-    "upsample_bilinear_backward_steps",
-    "upsample_bilinear_forward",
-    "upsample_bilinear_forward_steps",
-    "upsample_nearest_backward",
-    "upsample_nearest_backward_steps",
-    "upsample_nearest_forward",
-    "upsample_nearest_forward_steps",
-]
+from numpy_shufflenet._discover import public_names
+from numpy_shufflenet.steps._driver import Output, Step
+
+if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_names`
+    from numpy_shufflenet.steps.add import *
+    from numpy_shufflenet.steps.batch_norm import *
+    from numpy_shufflenet.steps.channel_shuffle import *
+    from numpy_shufflenet.steps.channels import *
+    from numpy_shufflenet.steps.conv2d import *
+    from numpy_shufflenet.steps.depthwise_conv2d import *
+    from numpy_shufflenet.steps.dropout import *
+    from numpy_shufflenet.steps.fused import *
+    from numpy_shufflenet.steps.group_conv2d import *
+    from numpy_shufflenet.steps.linear import *
+    from numpy_shufflenet.steps.loss import *
+    from numpy_shufflenet.steps.pointwise_conv2d import *
+    from numpy_shufflenet.steps.pooling import *
+    from numpy_shufflenet.steps.relu import *
+    from numpy_shufflenet.steps.sigmoid import *
+    from numpy_shufflenet.steps.squeeze_excitation import *
+    from numpy_shufflenet.steps.upsample import *
+
+__all__ = ["Output", "Step", *public_names(__name__, __path__, globals())]

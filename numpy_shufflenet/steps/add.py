@@ -5,6 +5,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = ["add_backward", "add_backward_steps", "add_forward", "add_forward_steps"]
+
 
 def add_forward_steps(x1: Array, x2: Array) -> Steps:
     """An output reads one number of each."""

@@ -12,6 +12,17 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
 
+__all__ = [
+    "batch_norm_backward",
+    "batch_norm_backward_steps",
+    "batch_norm_forward",
+    "batch_norm_forward_steps",
+    "batch_norm_inference_backward",
+    "batch_norm_inference_backward_steps",
+    "batch_norm_inference_forward",
+    "batch_norm_inference_forward_steps",
+]
+
 
 def batch_norm_forward_steps(x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5) -> Steps:
     """y[n, c, h, w] reads every value of channel c."""

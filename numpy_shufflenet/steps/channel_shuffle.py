@@ -8,6 +8,17 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = [
+    "channel_shuffle_backward",
+    "channel_shuffle_backward_steps",
+    "channel_shuffle_forward",
+    "channel_shuffle_forward_steps",
+    "channel_unshuffle_backward",
+    "channel_unshuffle_backward_steps",
+    "channel_unshuffle_forward",
+    "channel_unshuffle_forward_steps",
+]
+
 
 def channel_shuffle_forward_steps(x: Array, groups: int) -> Steps:
     """Output channel k reads group k % g, place k // g."""

@@ -7,6 +7,17 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = [
+    "channel_concat_backward",
+    "channel_concat_backward_steps",
+    "channel_concat_forward",
+    "channel_concat_forward_steps",
+    "channel_split_backward",
+    "channel_split_backward_steps",
+    "channel_split_forward",
+    "channel_split_forward_steps",
+]
+
 
 def channel_split_forward_steps(x: Array, sizes: Sequence[int]) -> Steps:
     """Place c of part t reads the channel after all channels of the parts before."""

@@ -10,6 +10,8 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.steps._axis import two_axes
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = ["conv2d_backward", "conv2d_backward_steps", "conv2d_forward", "conv2d_forward_steps"]
+
 
 def conv2d_forward_steps(
     x: Array,

@@ -9,6 +9,13 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.steps._axis import two_axes
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = [
+    "depthwise_conv2d_backward",
+    "depthwise_conv2d_backward_steps",
+    "depthwise_conv2d_forward",
+    "depthwise_conv2d_forward_steps",
+]
+
 
 def depthwise_conv2d_forward_steps(
     x: Array,

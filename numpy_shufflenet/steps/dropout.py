@@ -8,6 +8,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = ["dropout_backward", "dropout_backward_steps", "dropout_forward", "dropout_forward_steps"]
+
 
 def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
     """A number is kept, with probability 1 - rate, and divided by it."""

@@ -22,6 +22,29 @@ from numpy_shufflenet.steps.pointwise_conv2d import (
     pointwise_conv2d_forward_steps,
 )
 
+__all__ = [
+    "add_relu_backward",
+    "add_relu_backward_steps",
+    "add_relu_forward",
+    "add_relu_forward_steps",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_backward_steps",
+    "batch_norm_relu_forward",
+    "batch_norm_relu_forward_steps",
+    "channel_concat_shuffle_backward",
+    "channel_concat_shuffle_backward_steps",
+    "channel_concat_shuffle_forward",
+    "channel_concat_shuffle_forward_steps",
+    "conv2d_relu_backward",
+    "conv2d_relu_backward_steps",
+    "conv2d_relu_forward",
+    "conv2d_relu_forward_steps",
+    "pointwise_conv2d_relu_backward",
+    "pointwise_conv2d_relu_backward_steps",
+    "pointwise_conv2d_relu_forward",
+    "pointwise_conv2d_relu_forward_steps",
+]
+
 Backward: TypeAlias = Callable[[Array], Steps]
 """The steps of a backward, for a dy."""
 

@@ -9,6 +9,13 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.steps._axis import two_axes
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = [
+    "group_conv2d_backward",
+    "group_conv2d_backward_steps",
+    "group_conv2d_forward",
+    "group_conv2d_forward_steps",
+]
+
 
 def group_conv2d_forward_steps(
     x: Array,

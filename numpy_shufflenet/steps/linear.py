@@ -5,6 +5,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = ["linear_backward", "linear_backward_steps", "linear_forward", "linear_forward_steps"]
+
 
 def linear_forward_steps(x: Array, w: Array, b: Array | None = None) -> Steps:
     """y[n, o] reads row n of x and row o of w."""

@@ -12,6 +12,13 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions, total
 
+__all__ = [
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_backward_steps",
+    "softmax_cross_entropy_forward",
+    "softmax_cross_entropy_forward_steps",
+]
+
 
 def softmax_cross_entropy_forward_steps(
     logits: Array, labels: Array, *, label_smoothing: float = 0.0

@@ -5,6 +5,13 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = [
+    "pointwise_conv2d_backward",
+    "pointwise_conv2d_backward_steps",
+    "pointwise_conv2d_forward",
+    "pointwise_conv2d_forward_steps",
+]
+
 
 def pointwise_conv2d_forward_steps(
     x: Array, w: Array, b: Array | None = None, *, groups: int = 1

@@ -7,6 +7,21 @@ from numpy_shufflenet.ops._check import as_pair
 from numpy_shufflenet.steps._axis import Axis, two_axes
 from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions
 
+__all__ = [
+    "avg_pool2d_backward",
+    "avg_pool2d_backward_steps",
+    "avg_pool2d_forward",
+    "avg_pool2d_forward_steps",
+    "global_avg_pool_backward",
+    "global_avg_pool_backward_steps",
+    "global_avg_pool_forward",
+    "global_avg_pool_forward_steps",
+    "max_pool2d_backward",
+    "max_pool2d_backward_steps",
+    "max_pool2d_forward",
+    "max_pool2d_forward_steps",
+]
+
 
 def max_pool2d_forward_steps(
     x: Array,

@@ -5,6 +5,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = ["relu_backward", "relu_backward_steps", "relu_forward", "relu_forward_steps"]
+
 
 def relu_forward_steps(x: Array) -> Steps:
     """A positive number passes, a negative one becomes 0."""

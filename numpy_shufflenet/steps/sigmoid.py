@@ -12,6 +12,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
 
+__all__ = ["sigmoid_backward", "sigmoid_backward_steps", "sigmoid_forward", "sigmoid_forward_steps"]
+
 
 def sigmoid_forward_steps(x: Array) -> Steps:
     """Squash one number into (0, 1)."""

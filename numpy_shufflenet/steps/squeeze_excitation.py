@@ -16,6 +16,13 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
 from numpy_shufflenet.steps.sigmoid import sigmoid, sigmoid_slope
 
+__all__ = [
+    "squeeze_excitation_backward",
+    "squeeze_excitation_backward_steps",
+    "squeeze_excitation_forward",
+    "squeeze_excitation_forward_steps",
+]
+
 
 class Gate(NamedTuple):
     """The small network at work on one image."""

@@ -10,6 +10,17 @@ from numpy_shufflenet._typing import Array, IntOrPair
 from numpy_shufflenet.ops._check import as_pair
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
+__all__ = [
+    "upsample_bilinear_backward",
+    "upsample_bilinear_backward_steps",
+    "upsample_bilinear_forward",
+    "upsample_bilinear_forward_steps",
+    "upsample_nearest_backward",
+    "upsample_nearest_backward_steps",
+    "upsample_nearest_forward",
+    "upsample_nearest_forward_steps",
+]
+
 
 def upsample_nearest_forward_steps(x: Array, scale: IntOrPair) -> Steps:
     """y[n, c, p, q] reads the pixel whose block it lies in."""

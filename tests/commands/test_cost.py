@@ -53,7 +53,7 @@ def test_cost_of_a_network(capsys, tmp_path):
 def test_cost_of_an_operation_shows_its_formula_and_what_was_counted(name, capsys):
     assert run("cost", name) == 0
     printed = capsys.readouterr().out
-    assert str(cost.FORMULAS[name]) in printed
+    assert str(OPERATIONS[name].formula) in printed
     lines = printed.splitlines()
     first = next(i for i, line in enumerate(lines) if line.strip().startswith("multiply-adds"))
     table = [line.split() for line in lines[first : first + 7]]

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import argument_names, as_tuple, cases, cotangent_like, hyperparameters, run, seeds
 
-from numpy_shufflenet.cost import counting, formulas
+from numpy_shufflenet.cost import counting
 from numpy_shufflenet.operations import OPERATIONS
+from numpy_shufflenet.registry import formula
 from numpy_shufflenet.steps import Step, thrifty
 
 names = pytest.mark.parametrize("name", OPERATIONS)
@@ -18,16 +19,12 @@ def shapes_of(operation, case):
     return {key: array.shape for key, array in named if array is not None}
 
 
-def test_every_operation_has_a_formula():
-    assert set(formulas.FORMULAS) == set(OPERATIONS)
-
-
 @names
 @given(st.data())
 def test_counted_is_computed(name, data):
     operation = OPERATIONS[name]
     case = data.draw(cases(name, np.float64, max_size=4))
-    cost = formulas.cost(name, shapes_of(operation, case), case.hyperparameters)
+    cost = operation.cost(shapes_of(operation, case), case.hyperparameters)
     forward, backward = counting.count(name, *case.arrays, **hyperparameters(case))
     assert cost.forward == forward
     assert cost.backward == backward
@@ -40,13 +37,13 @@ def test_bytes_are_those_of_the_caches(name, data):
     case = data.draw(cases(name))
     _, cache = run(operation, case)
     own = dict(zip(operation.arrays, case.arrays, strict=False))
-    given_numbers = [own.get(key) for key in (*formulas.PARAMETERS, "mean", "var")]
+    given_numbers = [own.get(key) for key in (*formula.PARAMETERS, "mean", "var")]
     held = {}
     for array in arrays_within(cache):
         if not any(a is not None and np.shares_memory(array, a) for a in given_numbers):
             held[owner(array, case.arrays)] = array
     itemsize = case.arrays[0].dtype.itemsize
-    cost = formulas.cost(name, shapes_of(operation, case), case.hyperparameters, itemsize=itemsize)
+    cost = operation.cost(shapes_of(operation, case), case.hyperparameters, itemsize=itemsize)
     # x may lie in memory with gaps, and group convolution holds it as several parts of one array
     sizes = [case.arrays[0].nbytes if key == "x" else array.nbytes for key, array in held.items()]
     assert cost.kept_bytes == sum(sizes)
@@ -62,7 +59,7 @@ def test_parameters_are_those_that_are_learned(name):
         for key, array in named
         if key in operation.differentiable and not key.startswith(("x", "arr", "logits"))
     ]
-    cost = formulas.cost(name, shapes_of(operation, case), case.hyperparameters)
+    cost = operation.cost(shapes_of(operation, case), case.hyperparameters)
     assert cost.parameters == sum(learned)
 
 
@@ -93,7 +90,7 @@ def test_a_count_on_paper():
     """1 2 3 in one row, padded by one zero in front; a kernel of 2, stride 2: two outputs."""
     x, w = np.array([[[[1.0, 2.0, 3.0]]]]), np.array([[[[10.0, 100.0]]]])
     settings = {"stride": 2, "padding": ((0, 0), (1, 0))}
-    cost = formulas.cost("conv2d", {"x": x.shape, "w": w.shape}, settings)
+    cost = OPERATIONS["conv2d"].cost({"x": x.shape, "w": w.shape}, settings)
     assert cost.forward.multiply_adds == 4  # one of them with the zero
     assert cost.forward.additions == 2
     assert cost.forward.read == 3 + 2
@@ -107,22 +104,15 @@ def test_the_formulas_of_1x1_convolutions_are_those_of_the_paper():
     """V2, section 2: B = h w c1 c2 / g, MAC = h w (c1 + c2) + c1 c2 / g."""
     h, w, c1, c2, g = 7, 5, 12, 18, 3
     shapes = {"x": (1, c1, h, w), "w": (c2, c1 // g, 1, 1)}
-    forward = formulas.cost("pointwise_conv2d", shapes, {"groups": g}).forward
+    forward = OPERATIONS["pointwise_conv2d"].cost(shapes, {"groups": g}).forward
     assert forward.multiply_adds == h * w * c1 * c2 // g
     assert forward.memory_access == h * w * (c1 + c2) + c1 * c2 // g
 
 
 def test_the_text_shown_is_the_text_evaluated():
-    text = str(formulas.FORMULAS["linear"])
+    text = str(OPERATIONS["linear"].formula)
     assert "forward   multiply-adds    n*o*i" in text
-    assert formulas.evaluate("n*o*i", {"n": 2, "o": 3, "i": 5}) == 30
-
-
-def test_an_unknown_operation_is_named():
-    with pytest.raises(
-        ValueError, match="operation 'conv3d' has no cost formula; there are conv2d"
-    ):
-        formulas.cost("conv3d", {}, {})
+    assert formula.evaluate("n*o*i", {"n": 2, "o": 3, "i": 5}) == 30
 
 
 def arrays_within(cache):

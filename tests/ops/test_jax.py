@@ -194,4 +194,4 @@ def test_outputs_and_gradients_are_those_of_jax(name, data, seed):
 
 
 def test_every_operation_has_a_peer():
-    assert list(PEERS) == list(OPERATIONS)
+    assert set(PEERS) == set(OPERATIONS)

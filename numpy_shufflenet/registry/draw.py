@@ -1,0 +1,158 @@
+"""How a case of an operation is drawn: one function for examples, tests and exercises.
+
+Every operation has a function that makes a case by asking a `Draw` for numbers and arrays. `Draw`
+itself needs only NumPy: each choice takes the value that shows the operation best (`example=`), and
+only the entries of arrays are random. `numpy_shufflenet.strategies` has a subclass which lets
+Hypothesis choose, for tests and for exercises.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+Pair = tuple[int, int]
+Case = tuple[tuple[Array | None, ...], dict[str, Any]]
+"""Arrays by position, hyperparameters by name."""
+
+
+class Example(NamedTuple):
+    """Arguments of a forward: arrays by position, hyperparameters by name."""
+
+    arrays: tuple[Array | None, ...]
+    hyperparameters: dict[str, Any]
+
+
+class Draw:
+    """Draws the example of an operation.
+
+    Parameters
+    ----------
+    seed : int or numpy.random.Generator
+        Of the entries of arrays.
+    dtype : float32 or float64
+    """
+
+    def __init__(self, seed: Any = 0, dtype: Any = np.float64):
+        self.rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+
+    # Choices
+
+    def integer(self, low: int, high: int, *, example: int) -> int:
+        """Return a whole number from low to high."""
+        return example
+
+    def choose(self, *options: Any) -> Any:
+        """Return one of the options. The first is the example."""
+        return options[0]
+
+    def option(self, name: str, neutral: Any, draw: Callable[[], Any]) -> Any:
+        """Return draw(), or the neutral value if the function under test doesn't take `name`."""
+        return draw()
+
+    def pair(self, low: int, high: int, *, example: Any) -> Any:
+        """Return a whole number from low to high, or two of them."""
+        return example
+
+    def padding(self, high: Any, *, example: Any) -> Any:
+        """Return padding in any of its forms, of at most `high`: a number, or (height, width)."""
+        return example
+
+    def sizes(self, *, example: tuple[int, ...]) -> tuple[int, ...]:
+        """Return one to four whole numbers."""
+        return example
+
+    def shape(self, *, example: tuple[int, ...]) -> tuple[int, ...]:
+        """Return any shape."""
+        return example
+
+    def batch(self, *, example: int = 2) -> int:
+        """Return a number of images."""
+        return example
+
+    def side(self, low: int = 1, *, example: int) -> int:
+        """Return the height or width of an image, or the length of a row: at least low."""
+        return example
+
+    def large(self, factor: float) -> float:
+        """Return a factor for numbers that may overflow, in exercises; here it is 1."""
+        return 1.0
+
+    def away(self, factor: float) -> float:
+        """Return a factor that keeps numbers away from a kink, in tests; here it is 1."""
+        return 1.0
+
+    # Arrays
+
+    def __call__(self, *shape: int, std: float = 1.0) -> Array:
+        """Return an array of random numbers."""
+        return self.lay_out(std * self.rng.normal(size=shape))
+
+    def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Return random numbers of which no two are close (in tests), for maxima and kinks."""
+        return self.lay_out(mean + std * self.rng.normal(size=shape))
+
+    def positive(self, *shape: int) -> Array:
+        """Return random positive numbers that are not close to 0."""
+        return self.lay_out(np.square(self.rng.normal(size=shape)) + 0.1)
+
+    def small(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Return random numbers for weights that don't saturate a sigmoid."""
+        return self.lay_out(mean + std * self.rng.normal(size=shape))
+
+    def bias(self, size: int, std: float = 1.0) -> Array | None:
+        """Return an array of this size, or None."""
+        return self(size, std=std)
+
+    def lay_out(self, values: Array) -> Array:
+        """Return the values in the dtype drawn, and (in tests) in a layout of memory drawn."""
+        return values.astype(self.dtype)
+
+    # What several operations share
+
+    def image(
+        self, channels: int | None = None, *, example: Sequence[int] = (3, 2), batch: int = 2
+    ) -> tuple[int, int, int, int]:
+        """Return the shape of images; example is (h, w), or (c, h, w) where channels are drawn."""
+        if channels is None:
+            channels = self.integer(1, 6, example=example[0])
+        height, width = example[-2:]
+        n = self.batch(example=batch)
+        return n, channels, self.side(example=height), self.side(example=width)
+
+    def groups(self, inputs: int, outputs: int = 1, groups: int = 2) -> tuple[int, int, int]:
+        """Return groups, input channels and output channels; the examples are by group."""
+        g = self.option("groups", 1, lambda: self.integer(1, 3, example=groups))
+        c, o = self.integer(1, 4, example=inputs), self.integer(1, 4, example=outputs)
+        return g, g * c, g * o
+
+    def windows(self, kernel: Pair, padding: Any, example: Pair) -> tuple[Pair, dict[str, Any]]:
+        """Return the size of an image into which the kernel fits, and stride, padding, dilation."""
+        hyperparameters = {
+            "stride": self.option("stride", 1, lambda: self.pair(1, 3, example=2)),
+            "padding": self.option("padding", 0, lambda: self.padding(2, example=padding)),
+            "dilation": self.option("dilation", 1, lambda: self.pair(1, 2, example=1)),
+        }
+        low = smallest_image(kernel, hyperparameters["padding"], hyperparameters["dilation"])
+        return (
+            self.side(low[0], example=example[0]),
+            self.side(low[1], example=example[1]),
+        ), hyperparameters
+
+
+def as_pair(value: Any) -> Pair:
+    """Return (value, value) for a number, and a pair as it is."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def smallest_image(kernel: Pair, padding: Any, dilation: Any = 1) -> Pair:
+    """Return the smallest (height, width) into which the kernel fits."""
+    vertical, horizontal = (padding, padding) if isinstance(padding, int) else padding
+    low = []
+    axes = zip(kernel, (as_pair(vertical), as_pair(horizontal)), as_pair(dilation), strict=True)
+    for k, sides, d in axes:
+        low.append(max(1, (k - 1) * d + 1 - sum(sides)))
+    return low[0], low[1]

@@ -1,0 +1,145 @@
+"""The record of an operation, and the table that holds one for each."""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.registry.draw import Case, Draw, Example
+from numpy_shufflenet.registry.formula import Cost, Formula, Settings, Shapes
+
+FLOORS = ("ops", "steps", "kernels")
+"""The packages that implement operations: in NumPy, as plain loops, compiled by Numba."""
+
+OPERATIONS: dict[str, "Operation"] = {}
+"""Every operation by name."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation, with all that there is to know about it.
+
+    Attributes
+    ----------
+    name : str
+        NAME_forward and NAME_backward are its functions in every implementation.
+    kind : str
+        The group that it is counted in: "convolution", "pooling", ...
+    arrays : tuple of str
+        The array arguments in the order of the signature. One that starts with * repeats.
+    hyperparameters : tuple of str
+        The other arguments, in the order of the signature.
+    required : frozenset of str
+        The arguments without a default.
+    differentiable : tuple of str
+        The arrays of which backward returns a gradient, in this order.
+    linear_in : tuple of str
+        The arrays in which y is linear while the others are held, and there is no bias.
+    cases : callable
+        From a `Draw` to the arrays and the hyperparameters of one case.
+    formula : Formula
+        What it costs.
+    kernel : bool
+        Whether `kernels` implements it. The others are fast enough in `ops`.
+    """
+
+    name: str
+    kind: str
+    arrays: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    required: frozenset[str]
+    differentiable: tuple[str, ...]
+    linear_in: tuple[str, ...]
+    cases: Callable[[Draw], Case]
+    formula: Formula
+    kernel: bool
+
+    @property
+    def floors(self) -> tuple[str, ...]:
+        """The implementations that have this operation."""
+        return FLOORS if self.kernel else FLOORS[:2]
+
+    def forward(self, floor: str = "ops") -> Callable[..., Any]:
+        """Return NAME_forward of an implementation: "ops", "steps" or "kernels"."""
+        return self._function(floor, "forward")
+
+    def backward(self, floor: str = "ops") -> Callable[..., Any]:
+        """Return NAME_backward of an implementation: "ops", "steps" or "kernels"."""
+        return self._function(floor, "backward")
+
+    def named(self, arrays: Sequence[Any]) -> dict[str, Any]:
+        """Return the arrays by name; repeated ones are numbered: arrays[0], arrays[1], ..."""
+        first = self.arrays[0]
+        if first.startswith("*"):
+            return {f"{first[1:]}[{i}]": array for i, array in enumerate(arrays)}
+        return dict(zip(self.arrays, arrays, strict=False))
+
+    def draw(self, draw: Draw) -> Example:
+        """Return a case whose choices are made by `draw`."""
+        return Example(*self.cases(draw))
+
+    def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
+        """Return a small case that shows the operation at work: the same one for the same seed."""
+        return self.draw(Draw(seed, dtype))
+
+    def cost(self, shapes: Shapes, settings: Settings, *, itemsize: int = 4) -> Cost:
+        """Return what it costs on arrays of these shapes; see `Formula.evaluate`."""
+        return self.formula.evaluate(shapes, settings, itemsize=itemsize)
+
+    def _function(self, floor: str, direction: str) -> Callable[..., Any]:
+        if floor not in self.floors:
+            raise ValueError(f"floor={floor!r} is not one of {', '.join(self.floors)}")
+        function: Callable[..., Any] = getattr(_package(floor), f"{self.name}_{direction}")
+        return function
+
+
+@functools.cache
+def _package(floor: str) -> ModuleType:
+    """Import an implementation when it is first needed."""
+    return importlib.import_module(f"numpy_shufflenet.{floor}")
+
+
+def register(
+    forward: Callable[..., Any],
+    *,
+    kind: str,
+    cases: Callable[[Draw], Case],
+    formula: Formula,
+    differentiable: tuple[str, ...] | None = None,
+    linear_in: tuple[str, ...] = (),
+    kernel: bool = False,
+) -> None:
+    """Put an operation into the table; called once in its file in `ops`.
+
+    The names come from `forward`: those of its parameters that are annotated as arrays are arrays,
+    the others are hyperparameters. Without `differentiable`, all arrays are.
+    """
+    arrays: list[str] = []
+    hyperparameters: list[str] = []
+    required = set()
+    for parameter in inspect.signature(forward).parameters.values():
+        repeats = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        name = f"*{parameter.name}" if repeats else parameter.name
+        is_array = parameter.annotation in (Array, Array | None)
+        (arrays if is_array else hyperparameters).append(name)
+        if parameter.default is inspect.Parameter.empty:
+            required.add(name)
+    name = forward.__name__.removesuffix("_forward")
+    OPERATIONS[name] = Operation(
+        name,
+        kind,
+        tuple(arrays),
+        tuple(hyperparameters),
+        frozenset(required),
+        tuple(arrays) if differentiable is None else differentiable,
+        linear_in,
+        cases,
+        formula,
+        kernel,
+    )

@@ -1,0 +1,221 @@
+"""Hypothesis strategies for the arguments of every operation.
+
+    from numpy_shufflenet.strategies import cases
+
+    @given(cases("conv2d"))
+    def test_mine(case):
+        y, cache = my_forward(*case.arrays, **case.hyperparameters)
+
+Hypothesis draws what makes a case (shapes, hyperparameters, dtype, layout in memory, a seed), and
+can shrink it. The entries of arrays come from the seed at once: to draw them one by one would be
+slow, and tells little.
+"""
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.operations import Draw, Example, find
+
+DTYPES = (np.float64, np.float32)
+LAYOUTS = ("row-major", "channel-major", "fortran", "every second", "reversed")
+
+
+def cases(name: str, dtype: Any = None, max_size: int = 5) -> SearchStrategy[Example]:
+    """Return a strategy for cases of an operation.
+
+    Images have up to about max_size rows and columns. The dtype is drawn if it is None. A random
+    generator among the hyperparameters has a state: pass on a copy of it.
+    """
+    operation = find(name)
+
+    @st.composite
+    def case(draw: DrawFn) -> Example:
+        return operation.draw(DrawWithHypothesis(draw, dtype, max_size))
+
+    return case()
+
+
+def seeds() -> SearchStrategy[int]:
+    """Return a strategy for seeds of `numpy.random.default_rng`."""
+    return st.integers(0, 2**32 - 1)
+
+
+def arrange(array: Array, layout: str) -> Array:
+    """Return a copy with the same values that lies differently in memory: one of `LAYOUTS`."""
+    if layout == "row-major":
+        return np.ascontiguousarray(array).copy()
+    if layout == "fortran":
+        return array.copy(order="F")
+    if layout == "channel-major":  # as activations lie inside of a network
+        return _swap_first_two(_swap_first_two(array).copy())
+    if layout == "every second":  # the gaps hold NaN, which spreads if it is ever read
+        gaps = np.full([2 * size for size in array.shape], np.nan).astype(array.dtype)
+        view = gaps[(slice(None, None, 2),) * array.ndim]
+        view[...] = array
+        return view
+    if layout == "reversed":
+        backwards = (slice(None, None, -1),) * array.ndim
+        return array[backwards].copy()[backwards]
+    raise ValueError(f"layout={layout!r} is not one of {LAYOUTS}")
+
+
+def _swap_first_two(array: Array) -> Array:
+    return array.swapaxes(0, 1) if array.ndim > 1 else array
+
+
+class DrawWithHypothesis(Draw):
+    """Lets Hypothesis make every choice; arrays have one dtype, each a layout of its own.
+
+    Parameters
+    ----------
+    draw : callable
+        From Hypothesis.
+    dtype : dtype or None
+        None draws it.
+    max_size : int
+        Rows and columns of an image, beyond the least that the kernel needs.
+    """
+
+    def __init__(self, draw: DrawFn, dtype: Any = None, max_size: int = 5):
+        self.from_strategy = draw
+        dtype = draw(st.sampled_from(DTYPES)) if dtype is None else dtype
+        super().__init__(draw(seeds()), dtype)
+        self.max_size = max_size
+
+    def integer(self, low: int, high: int, *, example: int = 0) -> int:
+        """Draw a whole number from low to high."""
+        return self.from_strategy(st.integers(low, high))
+
+    def choose(self, *options: Any) -> Any:
+        """Draw one of the options."""
+        return self.from_strategy(st.sampled_from(options))
+
+    def pair(self, low: int, high: int, *, example: Any = None) -> Any:
+        """Draw a whole number from low to high, or two of them."""
+        number = st.integers(low, high)
+        return self.from_strategy(number | st.tuples(number, number))
+
+    def padding(self, high: Any, *, example: Any = None) -> Any:
+        """Draw padding: in all forms up to a number, in the first two up to (height, width)."""
+        if isinstance(high, tuple):
+            number, pair = st.integers(0, min(high)), st.tuples(*(st.integers(0, k) for k in high))
+            return self.from_strategy(number | pair)
+        number = st.integers(0, high)
+        pairs = st.tuples(number, number)
+        return self.from_strategy(st.tuples(pairs, pairs) | number | pairs)
+
+    def sizes(self, *, example: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Draw one to four whole numbers from 1 to 4."""
+        return tuple(self.from_strategy(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+
+    def shape(self, *, example: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Draw a shape of one to four axes."""
+        return self.sizes()
+
+    def batch(self, *, example: int = 2) -> int:
+        """Draw a number of images, more often several than one."""
+        return self.choose(2, 3, 1)
+
+    def side(self, low: int = 1, *, example: int = 0) -> int:
+        """Draw the height or width of an image."""
+        return self.integer(low, low + self.max_size - 1)
+
+    def away(self, factor: float) -> float:
+        """Return the factor."""
+        return factor
+
+    def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Return numbers from -2 to 2 (times std, plus mean), evenly spaced and shuffled.
+
+        No two are close, and none is close to 0. So a small step never crosses a kink, and no
+        channel is nearly constant.
+        """
+        size = math.prod(shape)
+        values = (self.rng.permutation(size) - size // 2 + 0.4) * (4 / max(size, 1))
+        return self.lay_out(mean + std * values.reshape(shape))
+
+    def positive(self, *shape: int) -> Array:
+        """Return numbers from 0.2 to 2."""
+        return self.lay_out(self.rng.uniform(0.2, 2, size=shape))
+
+    def bias(self, size: int, std: float = 1.0) -> Array | None:
+        """Draw an array of this size, or None."""
+        return self(size, std=std) if self.from_strategy(st.booleans()) else None
+
+    def lay_out(self, values: Array) -> Array:
+        """Return the values in the dtype drawn, in a layout of memory of their own."""
+        return arrange(values.astype(self.dtype), self.choose(*LAYOUTS))
+
+
+class DrawForStudents(DrawWithHypothesis):
+    """Draws cases to reckon with by hand, for a function that may not take every argument yet.
+
+    Shapes are small, entries are whole numbers in float64 and never 0. A hyperparameter that the
+    function doesn't take keeps the value at which it does nothing: so a convolution without a
+    stride can be checked before one with it.
+
+    Parameters
+    ----------
+    draw : callable
+        From Hypothesis.
+    takes : collection of str or None
+        Names that the function takes. None for all, in every form that the library takes.
+    """
+
+    def __init__(self, draw: DrawFn, takes: Collection[str] | None):
+        super().__init__(draw, np.float64, max_size=4)
+        self.takes = takes
+
+    def option(self, name: str, neutral: Any, draw: Callable[[], Any]) -> Any:
+        """Return draw() if the function takes `name`, else the neutral value."""
+        return draw() if self.takes is None or name in self.takes else neutral
+
+    def pair(self, low: int, high: int, *, example: Any = None) -> Any:
+        """Draw a whole number; students' functions need not take pairs."""
+        return super().pair(low, high) if self.takes is None else self.integer(low, high)
+
+    def padding(self, high: Any, *, example: Any = None) -> Any:
+        """Draw a whole number; students' functions need not take pairs."""
+        if self.takes is None:
+            return super().padding(high)
+        return self.integer(0, high if isinstance(high, int) else min(high))
+
+    def batch(self, *, example: int = 2) -> int:
+        """Draw a number of images; one is the smallest case."""
+        return self.integer(1, 3)
+
+    def large(self, factor: float) -> float:
+        """Draw a factor that may make numbers overflow."""
+        return self.choose(0.5, factor)
+
+    def __call__(self, *shape: int, std: float = 1.0) -> Array:
+        """Return whole numbers from -9 to 9 without 0, times std."""
+        return std * self.rng.integers(1, 10, shape) * self.rng.choice([-1.0, 1.0], shape)
+
+    def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Return whole numbers that are all different and not 0, times std, plus mean."""
+        size = math.prod(shape)
+        signs = self.rng.choice([-1.0, 1.0], size)
+        return mean + std * (signs * (1 + self.rng.permutation(size))).reshape(shape)
+
+    def positive(self, *shape: int) -> Array:
+        """Return whole numbers from 1 to 9."""
+        return np.abs(self(*shape))
+
+    def small(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Return eighths of whole numbers, which don't saturate a sigmoid."""
+        return self(*shape) / 8
+
+    def bias(self, size: int, std: float = 1.0) -> Array | None:
+        """Draw an array of this size, or None."""
+        return self.option("b", None, lambda: super(DrawForStudents, self).bias(size, std))
+
+    def lay_out(self, values: Array) -> Array:
+        """Return the values as they are."""
+        return values
