@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from numpy_shufflenet.ops._check import as_padding, as_pair
+from numpy_shufflenet.ops.checks import as_padding, as_pair
 
 Shape = tuple[int, ...]
 Dimensions = dict[str, int]

@@ -10,7 +10,7 @@ from numpy_shufflenet import operations
 from numpy_shufflenet.cost.counts import Cost, Counts
 from numpy_shufflenet.cost.kinds import ADDITION, kind_of
 from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, OperationLayer, Sequential
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 Shape = tuple[int, ...]
 
