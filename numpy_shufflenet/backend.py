@@ -24,7 +24,7 @@ import numpy as np
 from numpy_shufflenet import _places, _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_image
+from numpy_shufflenet.ops.checks import check_image
 
 BACKENDS = ("numpy", "numba")
 CHANNELWISE_ROW = 1 << 14  # numbers

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 # Test error in % of V1 0.25x on ImageNet, without and with the shuffle: V1, table 3.
 PAPER = {3: (56.3, 55.0), 8: (56.5, 52.7)}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from numpy_shufflenet.ops._check import check_divides, check_positive
+from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 
 def pointwise_multiply_adds(h: int, w: int, c1: int, c2: int, groups: int = 1) -> int:

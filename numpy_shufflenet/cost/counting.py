@@ -13,7 +13,7 @@ import numpy as np
 
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import as_padding
+from numpy_shufflenet.ops.checks import as_padding
 from numpy_shufflenet.registry.formula import Counts
 from numpy_shufflenet.steps import Output, thrifty
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy_shufflenet import operations
 from numpy_shufflenet.cost.kinds import ADDITION
 from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, OperationLayer, Sequential
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 from numpy_shufflenet.registry.formula import Cost, Counts
 
 Shape = tuple[int, ...]

@@ -20,7 +20,7 @@ from numpy_shufflenet.nn import (
     ShuffleNetV2Unit,
     SqueezeExcitation,
 )
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 
 @dataclass(frozen=True)

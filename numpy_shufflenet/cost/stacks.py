@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numpy_shufflenet.nn import Conv2d, Layer, ReLU, Sequential, Sum
-from numpy_shufflenet.ops._check import check_divides, check_positive
+from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 BLOCKS = 10
 

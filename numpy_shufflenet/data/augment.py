@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_generator, check_images
-from numpy_shufflenet.ops._check import is_integer
+from numpy_shufflenet.ops.checks import is_integer
 
 
 def random_flip(images: Array, rng: np.random.Generator) -> Array:

@@ -18,7 +18,7 @@ from numpy_shufflenet.data._check import PathLike
 from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.data.embedded import EMBEDDED
 from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 
 def first_of_each_class(dataset: Dataset, count: int) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_generator, check_images, check_labels
-from numpy_shufflenet.ops._check import check_positive, is_integer
+from numpy_shufflenet.ops.checks import check_positive, is_integer
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,7 +9,7 @@ from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import PathLike, existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_images
-from numpy_shufflenet.ops._check import FLOATS
+from numpy_shufflenet.ops.checks import FLOATS
 
 
 class Standardise(NamedTuple):

@@ -12,8 +12,8 @@ from numpy_shufflenet import operations
 from numpy_shufflenet.exercises.cases import Case, case_of, cases
 from numpy_shufflenet.exercises.exercise import Exercise, strategy
 from numpy_shufflenet.exercises.learning import LEARNING
-from numpy_shufflenet.ops._windows import windows_over
 from numpy_shufflenet.ops.conv2d import col2im, im2col
+from numpy_shufflenet.ops.windows import windows_over
 from numpy_shufflenet.strategies import DrawForStudents
 
 OPERATIONS = {

@@ -30,7 +30,7 @@ from numpy_shufflenet.kernels._vectors import (
     store,
     store_first,
 )
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 OFTEN = 128  # blocks are added up in float32, their sums in float64
 

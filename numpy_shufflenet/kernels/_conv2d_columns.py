@@ -10,7 +10,7 @@ from numpy_shufflenet.kernels._products import blocks, cut, multiply
 from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip_jit
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
 from numpy_shufflenet.ops._sums import wide
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 
 def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> None:

@@ -12,7 +12,7 @@ from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
 from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
 from numpy_shufflenet.kernels._tiles import BLOCK
 from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 
 def convolve(

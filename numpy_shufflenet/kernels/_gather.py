@@ -24,7 +24,7 @@ from numpy_shufflenet.kernels._vectors import (
     zip_first,
     zip_last,
 )
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 
 class Gather(NamedTuple):

@@ -23,7 +23,7 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 RUN = 512  # numbers: several short rows make a run of about this length, one long row by itself
 

@@ -19,7 +19,7 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH, evens, later, load, load_inside, odds
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 Three = tuple[Array, Array, Array]
 FEW = 8  # images of one pixel that are worth a vector of their own

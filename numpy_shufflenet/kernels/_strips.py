@@ -16,7 +16,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._planes import Planes, planes_of, write_row_jit
 from numpy_shufflenet.kernels._vectors import WIDTH, evens, load, odds, store
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.windows import Windows
 
 CACHED = 3 << 16  # numbers in a strip: three quarters of a core's own cache, 1 MB of float32
 PIECES = 16  # strips of an image at the least, to be shared by threads

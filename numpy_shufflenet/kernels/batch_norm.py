@@ -25,8 +25,8 @@ from numpy_shufflenet.kernels._layout import (
     empty_rows,
     output_rows,
 )
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
+from numpy_shufflenet.ops.checks import check_gradient
 
 PIECE = 4096
 Gradients = tuple[Array, Array, Array]

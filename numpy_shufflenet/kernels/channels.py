@@ -13,8 +13,8 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, empty_rows
-from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image, check_part_count
 from numpy_shufflenet.ops.channels import check_parts, check_sizes
+from numpy_shufflenet.ops.checks import check_divides, check_gradient, check_image, check_part_count
 
 
 def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> None:

@@ -37,10 +37,10 @@ from numpy_shufflenet.kernels.batch_norm import (
     sums_jit,
 )
 from numpy_shufflenet.kernels.channels import shuffled_places
-from numpy_shufflenet.ops._check import check_divides, check_gradient
-from numpy_shufflenet.ops._windows import Windows
 from numpy_shufflenet.ops.batch_norm import check_batch
+from numpy_shufflenet.ops.checks import check_divides, check_gradient
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
+from numpy_shufflenet.ops.windows import Windows
 
 
 class Norm(NamedTuple):

@@ -25,15 +25,15 @@ from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
 from numpy_shufflenet.kernels._tiles import BLOCK, CHAIN, PANEL, suits
 from numpy_shufflenet.kernels.relu import let_through
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import FEW as FEW_TERMS
 from numpy_shufflenet.ops._sums import wide
-from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.conv2d import (
     check_kernel,
     convolve_by_taps,
     correlate_by_taps,
 )
+from numpy_shufflenet.ops.windows import Windows, windows_over
 
 FEW = 4  # channels that a convolution sees
 LONG = 16 * CHAIN  # numbers in a row that dw adds up 16 at a time

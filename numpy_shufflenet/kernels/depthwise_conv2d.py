@@ -34,10 +34,10 @@ from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empt
 from numpy_shufflenet.kernels._planes import empty_plane, planes_of
 from numpy_shufflenet.kernels._products import all_finite
 from numpy_shufflenet.kernels._slide import FEW, slide_of
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import wide
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
+from numpy_shufflenet.ops.windows import Windows
 
 LONG = 1024  # blocks of a row whose products are added up in float32
 

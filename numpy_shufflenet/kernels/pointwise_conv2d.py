@@ -37,8 +37,8 @@ from numpy_shufflenet.kernels._tiles import (
     suits,
 )
 from numpy_shufflenet.kernels.relu import let_through
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import wide
+from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
 TURNS = 32  # parts of a sum over pixels, at the most

@@ -37,15 +37,15 @@ from numpy_shufflenet.kernels._pool_windows import (
 )
 from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import FEW, wide
-from numpy_shufflenet.ops._windows import Windows
+from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pooling import (
     average_share,
     check_pixels,
     first_tap_inside,
     pool_windows,
 )
+from numpy_shufflenet.ops.windows import Windows
 
 
 def max_pool_channels(

@@ -9,8 +9,8 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_flat, as_rows, empty_like_flat, memory_order
-from numpy_shufflenet.ops._check import check_floating, check_gradient
 from numpy_shufflenet.ops.add import check_summands
+from numpy_shufflenet.ops.checks import check_floating, check_gradient
 
 
 def relu_flat(x: Array, y: Array) -> None:

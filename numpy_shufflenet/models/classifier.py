@@ -19,7 +19,7 @@ from numpy_shufflenet.nn import (
     Sequential,
     fold,
 )
-from numpy_shufflenet.ops._check import check_floating
+from numpy_shufflenet.ops.checks import check_floating
 
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan

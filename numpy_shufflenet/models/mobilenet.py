@@ -9,7 +9,7 @@ from numpy_shufflenet.models.classifier import (
     conv_bn_relu,
 )
 from numpy_shufflenet.nn import BatchNorm2d, Conv2d, ReLU, Sequential, initialise
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 BLOCKS = (  # output channels, stride
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),

@@ -17,7 +17,7 @@ from numpy_shufflenet.nn import (
     Sum,
     initialise,
 )
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck, repeats, stride
 EXPANSION = 4

@@ -4,7 +4,7 @@ import numpy as np
 
 from numpy_shufflenet.models.classifier import ImageClassifier, add_classifier, add_stem
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit, initialise
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # by groups; doubled in each next stage
 REPEATS = (4, 8, 4)

@@ -12,7 +12,7 @@ from numpy_shufflenet.models.classifier import (
     conv_bn_relu,
 )
 from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit, initialise
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 
 class Stage(NamedTuple):

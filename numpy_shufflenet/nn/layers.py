@@ -10,7 +10,7 @@ from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
-from numpy_shufflenet.ops._check import (
+from numpy_shufflenet.ops.checks import (
     as_padding,
     as_pair,
     check_divides,

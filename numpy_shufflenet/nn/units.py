@@ -19,7 +19,7 @@ from numpy_shufflenet.nn.layers import (
     SqueezeExcitation,
 )
 from numpy_shufflenet.nn.sequential import Sequential
-from numpy_shufflenet.ops._check import check_positive, is_integer
+from numpy_shufflenet.ops.checks import check_positive, is_integer
 
 
 def add(dx1: Array, dx2: Array) -> Array:

@@ -40,8 +40,8 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_gradient, check_image, check_share, check_vector
 from numpy_shufflenet.ops._sums import mean_over, sum_over
+from numpy_shufflenet.ops.checks import check_gradient, check_image, check_share, check_vector
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import IMAGE, of_image
 

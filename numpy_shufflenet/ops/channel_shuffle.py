@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_divides, check_gradient, check_image
+from numpy_shufflenet.ops.checks import check_divides, check_gradient, check_image
 from numpy_shufflenet.registry import Case, Draw, register
 from numpy_shufflenet.registry.formula import movement, of_first
 

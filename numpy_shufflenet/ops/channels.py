@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import (
+from numpy_shufflenet.ops.checks import (
     check_gradient,
     check_image,
     check_part_count,

@@ -25,14 +25,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.ops._check import (
+from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.ops.checks import (
     check_divides,
     check_floating,
     check_gradient,
     check_image,
 )
-from numpy_shufflenet.ops._sums import product, sum_over
-from numpy_shufflenet.ops._windows import Windows, of_windows, windows_over
+from numpy_shufflenet.ops.windows import Windows, of_windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import IMAGE
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops._sums import sum_over
-from numpy_shufflenet.ops._windows import Windows, windows_over
+from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops.conv2d import CONVOLUTION, check_kernel
+from numpy_shufflenet.ops.windows import Windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["depthwise_conv2d_backward", "depthwise_conv2d_forward"]

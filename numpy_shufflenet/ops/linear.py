@@ -10,8 +10,8 @@ Backward. y[n, o] = sum_i x[n, i] w[o, i] + b[o], so, summing over everything th
 from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_gradient
 from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.ops.checks import check_floating, check_gradient
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import Settings, Shapes
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_number, check_plain, check_share
 from numpy_shufflenet.ops._sums import sum_over
+from numpy_shufflenet.ops.checks import check_floating, check_number, check_plain, check_share
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import Settings, Shapes
 

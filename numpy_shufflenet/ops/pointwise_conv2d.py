@@ -17,8 +17,8 @@ Backward. The two products that belong to a matrix product: dw = dy @ x^T and dx
 from typing import Any, NamedTuple
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_gradient
 from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_kernel
 from numpy_shufflenet.registry import Case, Draw, register
 

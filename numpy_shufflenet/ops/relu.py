@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_gradient
+from numpy_shufflenet.ops.checks import check_floating, check_gradient
 from numpy_shufflenet.registry import Case, Draw, Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 

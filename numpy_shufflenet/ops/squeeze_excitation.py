@@ -14,8 +14,8 @@ over the pixels of dy x, the small network is walked upwards; where the two ways
 from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops._sums import sum_over
+from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops.linear import LinearCache, linear_backward, linear_forward
 from numpy_shufflenet.ops.pooling import (
     GlobalAvgPoolCache,

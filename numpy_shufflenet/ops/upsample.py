@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair
-from numpy_shufflenet.ops._check import as_pair, check_gradient, check_image
 from numpy_shufflenet.ops._sums import product, sum_over
+from numpy_shufflenet.ops.checks import as_pair, check_gradient, check_image
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
 

@@ -12,7 +12,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import Layer, fold
 from numpy_shufflenet.nn.layer import not_finite
-from numpy_shufflenet.ops._check import check_plain
+from numpy_shufflenet.ops.checks import check_plain
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.layout import round_up

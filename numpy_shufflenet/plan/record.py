@@ -14,7 +14,7 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer
-from numpy_shufflenet.ops._check import as_padding, as_pair
+from numpy_shufflenet.ops.checks import as_padding, as_pair
 
 
 class Row(NamedTuple):

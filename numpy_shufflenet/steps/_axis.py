@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from numpy_shufflenet.ops._check import is_integer
+from numpy_shufflenet.ops.checks import is_integer
 
 Pairs = dict[int, list[tuple[int, int]]]
 

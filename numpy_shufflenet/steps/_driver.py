@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import check_number, check_part_count, check_plain
+from numpy_shufflenet.ops.checks import check_number, check_part_count, check_plain
 
 Index: TypeAlias = tuple[int, ...]
 Reads: TypeAlias = list[tuple[str, Index]]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.ops._check import as_pair
+from numpy_shufflenet.ops.checks import as_pair
 from numpy_shufflenet.steps._axis import Axis, two_axes
 from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions
 

@@ -7,7 +7,7 @@ further away than 1. Both axes multiply.
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair
-from numpy_shufflenet.ops._check import as_pair
+from numpy_shufflenet.ops.checks import as_pair
 from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
 
 __all__ = [

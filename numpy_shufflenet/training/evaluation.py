@@ -12,7 +12,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_forward
-from numpy_shufflenet.ops._check import check_positive
+from numpy_shufflenet.ops.checks import check_positive
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channe
 from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from numpy_shufflenet.ops._check import check_positive, check_share
+from numpy_shufflenet.ops.checks import check_positive, check_share
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpy_shufflenet.training.evaluation import dtype_of, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport

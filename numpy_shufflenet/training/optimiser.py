@@ -19,7 +19,7 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.layer import Layer
-from numpy_shufflenet.ops._check import check_share, check_size
+from numpy_shufflenet.ops.checks import check_share, check_size
 
 SETTINGS = ("learning_rate", "momentum", "nesterov", "weight_decay")
 

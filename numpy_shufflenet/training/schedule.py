@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy_shufflenet.ops._check import is_integer
+from numpy_shufflenet.ops.checks import is_integer
 
 SHAPES = ("linear", "cosine")
 

@@ -7,7 +7,7 @@ from numpy_shufflenet import backend, kernels, ops
 from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tiles, _tiles, conv2d
 from numpy_shufflenet.kernels._planes import Planes
 from numpy_shufflenet.kernels._strips import strips_of, write_strip_jit
-from numpy_shufflenet.ops._windows import windows_over
+from numpy_shufflenet.ops.windows import windows_over
 
 
 def normal(*shape, dtype=np.float32, seed=0):

@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import as_padding
+from numpy_shufflenet.ops.checks import as_padding
 from numpy_shufflenet.plots.moving.grids import Grid, number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
 from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out

@@ -1,4 +1,4 @@
-"""Argument checks with one voice: name the argument, quote the value, say what would fit."""
+"""Argument checks: each error names the argument, quotes its value, and says what would fit."""
 
 import math
 from collections.abc import Sequence

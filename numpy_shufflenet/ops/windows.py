@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops._check import as_padding, as_pair
 from numpy_shufflenet.ops._sums import wide
+from numpy_shufflenet.ops.checks import as_padding, as_pair
 from numpy_shufflenet.registry.formula import Settings, Shapes, of_image
 
 
