@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run all steps."""
     from numpy_shufflenet import gradcheck, plots
-    from numpy_shufflenet.commands.report import Report
+    from numpy_shufflenet.commands._report import Report
     from numpy_shufflenet.data import Dataset, load_embedded
     from numpy_shufflenet.training import evaluate
 

@@ -6,8 +6,10 @@ lists what it exports. What a package exports from a private module stands on th
 
 import importlib
 import inspect
+import os
 import pkgutil
-from argparse import _SubParsersAction
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +19,7 @@ from types import ModuleType
 from sphinx.pycode import ModuleAnalyzer
 
 import numpy_shufflenet
-from numpy_shufflenet.cli import build_parser
+from numpy_shufflenet import commands
 from numpy_shufflenet.course.site.docstrings import inline, to_rst
 
 PACKAGE = numpy_shufflenet.__name__
@@ -27,6 +29,8 @@ ROOMS = (
     "kernels",
     "backend",
     "operations",
+    "registry",
+    "strategies",
     "nn",
     "models",
     "gradcheck",
@@ -197,10 +201,14 @@ def _title(text: str) -> list[str]:
 def _commands() -> Iterator[str]:
     """Yield the page of the command line: what each command says with --help."""
     yield from _title("Commands")
-    parser = build_parser()
-    choices = next(a.choices for a in parser._actions if isinstance(a, _SubParsersAction))
-    for name, command in {"": parser, **choices}.items():
+    for name in ("", *(file.name for file in pkgutil.iter_modules(commands.__path__))):
+        if name.startswith("_"):
+            continue
+        command = [sys.executable, "-m", PACKAGE, *filter(None, [name]), "--help"]
+        said = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}
+        )
         yield from (name, "-" * len(name), "") if name else ()
         yield from (".. code-block:: text", "")
-        yield from (f"   {line}" for line in command.format_help().splitlines())
+        yield from (f"   {line}" for line in said.stdout.splitlines())
         yield ""
