@@ -36,10 +36,7 @@ class Coverage:
         parts = []
         for name, values in self._spans.items():
             if name in SIZED:
-                low, high = (
-                    tuple(f(sizes) for sizes in zip(*values, strict=True)) for f in (min, max)
-                )
-                parts.append(f"{name} from {_times(low)} to {_times(high)}")
+                parts.append(f"{name} {_range_of(values)}")
             elif len(values) > 1 and name == "bias":
                 parts.append("with and without bias")
             elif len(values) > 1:
@@ -51,6 +48,17 @@ class Coverage:
         if not left:
             return said
         return f"{said}. Not tried, since your function doesn't take it: {', '.join(left)}"
+
+
+def _range_of(shapes: set[tuple[int, ...]]) -> str:
+    """Return "from 1×2 to 3×4" for shapes with as many axes, else the numbers of axes."""
+    axes = sorted(len(shape) for shape in shapes)
+    if axes[0] < axes[-1]:
+        return f"of {axes[0]} to {axes[-1]} axes"
+    low, high = (
+        tuple(map(bound, *shapes)) if len(shapes) > 1 else min(shapes) for bound in (min, max)
+    )
+    return f"from {_times(low)} to {_times(high)}"
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,34 @@
+"""Leaky ReLU, one number at a time."""
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+
+__all__ = [
+    "leaky_relu_backward",
+    "leaky_relu_backward_steps",
+    "leaky_relu_forward",
+    "leaky_relu_forward_steps",
+]
+
+
+def leaky_relu_forward_steps(x: Array, *, slope: float = 0.1) -> Steps:
+    """A positive number passes, a negative one is multiplied by slope."""
+    yield Output("y", x.shape)
+    for index in np.ndindex(x.shape):
+        factor = 1.0 if x[index] > 0 else slope
+        yield add_up("y", index, [("x", index)], [x[index] * factor])
+
+
+def leaky_relu_backward_steps(dy: Array, x: Array, *, slope: float = 0.1) -> Steps:
+    """A gradient passes as its number did."""
+    yield Output("dx", x.shape)
+    for index in np.ndindex(x.shape):
+        factor = 1.0 if x[index] > 0 else slope
+        yield add_up("dx", index, [("x", index), ("dy", index)], [dy[index] * factor])
+
+
+leaky_relu_forward, leaky_relu_backward = functions(
+    leaky_relu_forward_steps, leaky_relu_backward_steps
+)

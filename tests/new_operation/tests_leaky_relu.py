@@ -1,0 +1,24 @@
+"""Leaky ReLU against PyTorch."""
+
+import numpy as np
+from hypothesis import given
+from peers import need
+from strategies import cases, seeds
+
+from numpy_shufflenet.operations import OPERATIONS
+
+torch = need("torch")
+
+
+@given(cases("leaky_relu", np.float64), seeds())
+def test_outputs_and_gradients_are_those_of_pytorch(case, seed):
+    (x,), slope = case.arrays, case.hyperparameters["slope"]
+    operation = OPERATIONS["leaky_relu"]
+    leaf = torch.tensor(x.copy(), requires_grad=True)
+    expected = torch.nn.functional.leaky_relu(leaf, slope)
+    dy = np.random.default_rng(seed).normal(size=x.shape)
+    expected.backward(torch.tensor(dy))
+    for floor in operation.floors:
+        y, cache = operation.forward(floor)(x, slope=slope)
+        np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-14)
+        np.testing.assert_allclose(operation.backward(floor)(dy, cache), leaf.grad, rtol=1e-14)

@@ -1,0 +1,92 @@
+"""A new operation takes four files, and is everywhere then.
+
+`tests/new_operation` holds them for a leaky ReLU: in ops, steps and kernels, and its test. They are
+added to a copy of the project, and nothing else in it is touched.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent / "new_operation"
+NAME = "leaky_relu"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("numpy_shufflenet", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", folder)
+    for package in ("ops", "steps", "kernels"):
+        shutil.copy(
+            HERE / f"{package}_{NAME}.py", folder / "numpy_shufflenet" / package / f"{NAME}.py"
+        )
+    shutil.copy(HERE / f"tests_{NAME}.py", folder / "tests" / "ops" / f"test_{NAME}.py")
+    return folder
+
+
+def python(project, *arguments):
+    """What Python prints, run in the project."""
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    run = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_every_test_that_walks_the_table_passes_for_it(project):
+    files = ["test_operations.py", "test_contracts.py", "test_array_kinds.py", "cost", "steps"]
+    files += ["ops/test_leaky_relu.py", "plots/test_moving.py", "exercises/test_check.py"]
+    files += ["gradcheck/test_everything.py", "commands/test_cost.py"]
+    said = python(
+        project, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", NAME,
+        *(f"tests/{file}" for file in files),
+    )  # fmt: skip
+    assert int(said.rpartition(" passed")[0].split()[-1]) > 40, said
+    assert "ops/test_leaky_relu.py" in python(
+        project, "-m", "pytest", "--collect-only", "-q", "tests/ops/test_leaky_relu.py"
+    )
+
+
+def test_completeness_holds_with_it(project):
+    """Tests that compare the table with other lists: of functions, oracles and kinds."""
+    python(
+        project, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k",
+        "every_forward or has_a_peer or has_its_functions",
+        "tests/test_operations.py", "tests/ops/test_all_torch.py", "tests/ops/test_jax.py",
+    )  # fmt: skip
+
+
+def test_the_command_line_checks_and_costs_it(project):
+    assert python(project, "-m", "numpy_shufflenet", "check", NAME).startswith("pass")
+    assert "multiplications  1*size" not in (
+        said := python(project, "-m", "numpy_shufflenet", "cost", NAME)
+    )
+    assert "forward   multiplications  size" in said
+    assert NAME in python(project, "-m", "numpy_shufflenet", "check", "--help")
+
+
+def test_it_is_an_exercise_and_a_picture(project):
+    said = python(
+        project,
+        "-c",
+        "from numpy_shufflenet import exercises, ops, plots\n"
+        "from numpy_shufflenet.cost.kinds import ORDER\n"
+        f"right = exercises.check('{NAME}_forward', lambda x, slope: "
+        f"ops.{NAME}_forward(x, slope=slope)[0])\n"
+        f"wrong = exercises.check('{NAME}_backward', lambda dy, x, slope: dy)\n"
+        "print(bool(right), bool(wrong), 'leaky ReLU' in ORDER)\n",
+    )
+    assert said.split()[-3:] == ["True", "False", "True"], said
