@@ -4,13 +4,13 @@ Forward, an output of the first operation goes through the second before the nex
 nothing in between is kept. Backward, a gradient that the ReLU stops is 0 to the first operation.
 """
 
+import functools
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet._typing import Array
 from numpy_shufflenet.steps._driver import Output, Step, Steps, add_up, functions
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_backward_steps, batch_norm_forward_steps
@@ -45,6 +45,7 @@ __all__ = [
     "pointwise_conv2d_relu_forward_steps",
 ]
 
+Forward: TypeAlias = Callable[..., Steps]
 Backward: TypeAlias = Callable[[Array], Steps]
 """The steps of a backward, for a dy."""
 
@@ -77,79 +78,29 @@ def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward)
             yield item
 
 
-def batch_norm_relu_forward_steps(
-    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
-) -> Steps:
-    """y[n, c, h, w] reads every value of channel c."""
-    yield from rectified(batch_norm_forward_steps(x, gamma, beta, eps=eps))
+def with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Forward, Forward]:
+    """Return the steps of an operation that is followed by a ReLU."""
+    name = forward_steps.__name__.removesuffix("_forward_steps")
 
+    @functools.wraps(forward_steps)
+    def forward(*args: Any, **kwargs: Any) -> Steps:
+        yield from rectified(forward_steps(*args, **kwargs))
 
-def batch_norm_relu_backward_steps(
-    dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
-) -> Steps:
-    """As in batch normalisation; what the ReLU stopped sends 0 back."""
-    forward = batch_norm_forward_steps(x, gamma, beta, eps=eps)
-    backward = partial(batch_norm_backward_steps, x=x, gamma=gamma, beta=beta, eps=eps)
-    yield from let_through(dy, forward, backward)
+    @functools.wraps(backward_steps)
+    def backward(dy: Array, *args: Any, **kwargs: Any) -> Steps:
+        yield from let_through(
+            dy,
+            forward_steps(*args, **kwargs),
+            lambda passed: backward_steps(passed, *args, **kwargs),
+        )
 
-
-def add_relu_forward_steps(x1: Array, x2: Array) -> Steps:
-    """An output reads one number of each."""
-    yield from rectified(add_forward_steps(x1, x2))
-
-
-def add_relu_backward_steps(dy: Array, x1: Array, x2: Array) -> Steps:
-    """Both summands reach the output, if the ReLU lets their sum through."""
-    yield from let_through(dy, add_forward_steps(x1, x2), partial(add_backward_steps, x1=x1, x2=x2))
-
-
-def conv2d_relu_forward_steps(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: IntOrPair = 1,
-    padding: Padding = 0,
-    dilation: IntOrPair = 1,
-    groups: int = 1,
-) -> Steps:
-    """y[n, o, p, q] reads its window in the channels of its group."""
-    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    yield from rectified(conv2d_forward_steps(x, w, b, groups=groups, **geometry))
-
-
-def conv2d_relu_backward_steps(
-    dy: Array,
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: IntOrPair = 1,
-    padding: Padding = 0,
-    dilation: IntOrPair = 1,
-    groups: int = 1,
-) -> Steps:
-    """As in the convolution; what the ReLU stopped sends 0 back."""
-    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    forward = conv2d_forward_steps(x, w, b, groups=groups, **geometry)
-    backward = partial(conv2d_backward_steps, x=x, w=w, b=b, groups=groups, **geometry)
-    yield from let_through(dy, forward, backward)
-
-
-def pointwise_conv2d_relu_forward_steps(
-    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
-) -> Steps:
-    """y[n, o, p, q] reads the channels of its group at its own pixel."""
-    yield from rectified(pointwise_conv2d_forward_steps(x, w, b, groups=groups))
-
-
-def pointwise_conv2d_relu_backward_steps(
-    dy: Array, x: Array, w: Array, b: Array | None = None, *, groups: int = 1
-) -> Steps:
-    """As in the convolution; what the ReLU stopped sends 0 back."""
-    forward = pointwise_conv2d_forward_steps(x, w, b, groups=groups)
-    backward = partial(pointwise_conv2d_backward_steps, x=x, w=w, b=b, groups=groups)
-    yield from let_through(dy, forward, backward)
+    for function, direction in ((forward, "forward"), (backward, "backward")):
+        function.__name__ = function.__qualname__ = f"{name}_relu_{direction}_steps"
+        function.__module__ = __name__
+        function.__doc__ = (
+            f"Steps of `ops.{name}_relu_{direction}`; see `{name}_{direction}_steps`."
+        )
+    return forward, backward
 
 
 def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
@@ -174,6 +125,17 @@ def channel_concat_shuffle_backward_steps(dy: Array, *arrays: Array, groups: int
             target = (n, k, h, w)
             yield add_up(f"darrays[{t}]", (n, c, h, w), [("dy", target)], [dy[target]])
 
+
+batch_norm_relu_forward_steps, batch_norm_relu_backward_steps = with_relu(
+    batch_norm_forward_steps, batch_norm_backward_steps
+)
+add_relu_forward_steps, add_relu_backward_steps = with_relu(add_forward_steps, add_backward_steps)
+conv2d_relu_forward_steps, conv2d_relu_backward_steps = with_relu(
+    conv2d_forward_steps, conv2d_backward_steps
+)
+pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps = with_relu(
+    pointwise_conv2d_forward_steps, pointwise_conv2d_backward_steps
+)
 
 batch_norm_relu_forward, batch_norm_relu_backward = functions(
     batch_norm_relu_forward_steps, batch_norm_relu_backward_steps
