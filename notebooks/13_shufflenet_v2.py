@@ -365,7 +365,7 @@ plt.show()
 # ## What it costs
 #
 # V1 and V2 with about the same number of multiply-adds, on this machine. **Predict: which is
-# faster?** (Lesson 12 is about the reasons, lesson 15 about making both faster.)
+# faster?** (Lesson 12 is about the reasons, lessons 15 and 16 about making both faster.)
 
 # %% tags=["timing"]
 photo = np.random.default_rng(0).normal(size=(4, 3, 224, 224)).astype(np.float32)

@@ -16,7 +16,7 @@ PARTS = (
     ("The operations", range(2, 9), "One by one, forward and backward, as loops and as NumPy."),
     ("Trust", range(9, 10), "How a right gradient is told from a wrong one."),
     ("The networks", range(10, 14), "Units, costs, guidelines: from V1 to V2."),
-    ("Practice", range(14, 16), "Real images, and speed."),
+    ("Practice", range(14, 17), "Real images, and speed."),
 )
 """Parts of the course: title, numbers of lessons, what they are about."""
 

@@ -12,55 +12,43 @@
 # ---
 
 # %% [markdown]
-# # Lesson 15: making it fast
+# # Lesson 15: making an operation fast
 #
 # **Goal**
 # - Take one operation from Python loops over NumPy to machine code, and get the same numbers.
 # - Measure what your machine allows, and say for each operation what holds it back.
-# - Use memory, threads and a compiler so that they help, and know how much there is to gain.
+# - Use memory and a compiler so that they help, and write a kernel of your own.
 
 # %%
 import importlib.util
 import inspect
-import json
 import mmap
-import os
-import queue
-import subprocess
-import sys
-import tempfile
-import threading
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
 from numpy_shufflenet import (
-    _threads,
     backend,
-    cost,
     exercises,
     gradcheck,
-    models,
     ops,
     plots,
     steps,
 )
-from numpy_shufflenet.bench.networks import with_real_statistics
 from numpy_shufflenet.bench.resources import machine
-from numpy_shufflenet.cost.timing import own_times
 from numpy_shufflenet.operations import find
-from numpy_shufflenet.timing import interleave, median_interval
+from numpy_shufflenet.timing import interleave
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
-FLOORS = {"loops": steps, "NumPy": ops}
+IMPLEMENTATIONS = {"loops": steps, "NumPy": ops}
 if HAS_NUMBA:
     import numba
 
     from numpy_shufflenet import kernels
 
     njit = numba.njit
-    FLOORS["Numba"] = kernels
+    IMPLEMENTATIONS["Numba"] = kernels
 else:
     print("Numba isn't installed here: you'll see NumPy's part, and what is left out says so")
 
@@ -86,24 +74,7 @@ print(f"{THREADS} threads, one for each core that this process may use")
 #
 # </details>
 #
-# <details>
-# <summary>2. A second core works on a ReLU of 10 million numbers. Twice as fast?</summary>
-#
-# Less, on most machines: a ReLU waits for memory, and both cores share that. A matrix product comes
-# close to 2. You will measure both.
-#
-# </details>
-#
-# <details>
-# <summary>3. Depthwise convolutions have 3 % of the multiply-adds of ShuffleNet V2. Somebody makes
-# them infinitely fast. How much faster is the network?</summary>
-#
-# That depends on their share of the *time*, which is larger. If it is p, the network is 1 / (1 - p)
-# times as fast: with p = 10 % it is 1.11 times, and no more, ever.
-#
-# </details>
-#
-# ## One operation on three floors
+# ## One operation, three implementations
 #
 # A depthwise convolution (lesson 5): each output is a sum over one window of its own channel.
 
@@ -119,7 +90,7 @@ def small(*shape):
 plots.step_through("depthwise_conv2d", small(1, 2, 4, 4), small(2, 1, 3, 3), padding=1)
 
 # %% [markdown]
-# The ground floor is that picture as a program, `steps/`: one output after the other, in Python.
+# `steps/` is that picture as a program: one output after the other, in Python.
 
 
 # %%
@@ -135,21 +106,21 @@ def text(function):
 print(text(steps.depthwise_conv2d_forward_steps))
 
 # %% [markdown]
-# One floor up, `ops/`: the loops over images, channels, rows and columns are gone from the page.
+# In `ops/` the loops over images, channels, rows and columns are gone from the page.
 # NumPy runs them in C, once for each of the nine taps.
 
 # %%
 print(text(ops.depthwise_conv2d_forward))
 
 # %% [markdown]
-# And `kernels/`: loops again, but [Numba](https://numba.pydata.org) compiles them to machine code.
-# This is the innermost one. All nine taps are added up while they are in registers, so each output
-# is written once, not nine times; there is no branch in it (the border was copied into a plane of
-# zeros before), so the compiler turns it into instructions that work on 8 or 16 numbers at once.
+# In `kernels/` there are loops again, but [Numba](https://numba.pydata.org) compiles them to machine
+# code. This is the innermost loop. It adds up all nine taps while they are in registers, so each
+# output is written once, not nine times. It has no branch, since the border was copied into a plane
+# of zeros before. So the compiler turns it into instructions that work on 8 or 16 numbers at once.
 
 # %%
 if HAS_NUMBA:
-    from numpy_shufflenet.kernels._depthwise_planes import nine_taps
+    from numpy_shufflenet.kernels.depthwise_planes import nine_taps
 
     print(text(nine_taps))
 else:
@@ -157,7 +128,7 @@ else:
 
 # %% [markdown]
 # A pointwise convolution is a matrix product, so that NumPy's text has no loop at all, and its
-# work is done by BLAS, a library on which people have worked for 40 years. There, the upper floor
+# work is done by BLAS, a library on which people have worked for 40 years. There, the kernel
 # only cuts the work into pieces that fit in cache:
 
 # %%
@@ -170,7 +141,8 @@ if HAS_NUMBA:
 # %% [markdown]
 # ### Equal results
 #
-# Fast and wrong is easy. Before anything is timed, all floors must agree, forward and backward.
+# Fast and wrong is easy. Before anything is timed, all
+# implementations must agree, forward and backward.
 
 # %%
 CASES = {
@@ -179,20 +151,20 @@ CASES = {
 }
 
 
-def forward_and_backward(floor, name, x, w, settings):
+def forward_and_backward(functions, name, x, w, settings):
     """Return y, dx and dw, with y as dy."""
-    y, cache = getattr(floor, f"{name}_forward")(x, w, **settings)
-    dx, dw, _ = getattr(floor, f"{name}_backward")(y, cache)
+    y, cache = getattr(functions, f"{name}_forward")(x, w, **settings)
+    dx, dw, _ = getattr(functions, f"{name}_backward")(y, cache)
     return y, dx, dw
 
 
 for name, (x_shape, w_shape, settings) in CASES.items():
     x, w = rng.normal(size=x_shape), rng.normal(size=w_shape)
     expected = forward_and_backward(steps, name, x, w, settings)
-    for floor_name, floor in FLOORS.items():
-        found = forward_and_backward(floor, name, x, w, settings)
+    for which, functions in IMPLEMENTATIONS.items():
+        found = forward_and_backward(functions, name, x, w, settings)
         worst = max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True))
-        print(f"{name:17} {floor_name:6} y, dx, dw differ from the loops' by {worst:.1e} at most")
+        print(f"{name:17} {which:6} y, dx, dw differ from the loops' by {worst:.1e} at most")
         assert worst < 1e-10
 
 # %% [markdown]
@@ -208,7 +180,7 @@ def medians(runs, rounds=7, **options):
     """Median seconds of functions that take turns on one thread."""
     backend.set_num_threads(1)
     try:
-        with _threads.single_threaded_blas():
+        with backend.own_cores():
             found = interleave(runs, rounds=rounds, **options)
     finally:
         backend.set_num_threads(THREADS)
@@ -221,28 +193,30 @@ def single(*shape):
     return backend.channel_major(numbers) if len(shape) == 4 else numbers
 
 
-def time_floors(names, operation, x_shape, w_shape, settings):
-    """Median seconds of forward and backward on these floors."""
+def time_all(names, operation, x_shape, w_shape, settings):
+    """Median seconds of forward and backward in these implementations."""
     x, w = single(*x_shape), rng.normal(size=w_shape).astype(np.float32)
     runs = {
-        floor: lambda floor=floor: forward_and_backward(FLOORS[floor], operation, x, w, settings)
-        for floor in names
+        which: lambda which=which: forward_and_backward(
+            IMPLEMENTATIONS[which], operation, x, w, settings
+        )
+        for which in names
     }
     return medians(runs, min_seconds=0.002)
 
 
 # %% tags=["timing"]
-# Picture: milliseconds of each floor as bars, in logarithms; left a depthwise convolution, right a
-# pointwise one. The loops take by far the longest.
+# Picture: milliseconds of each implementation as bars, in logarithms; left a depthwise convolution,
+# right a pointwise one. The loops take by far the longest.
 figure, row = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharex=True)
 for axes, (name, (x_shape, w_shape, settings)) in zip(row, CASES.items(), strict=True):
     counts = find(name).cost({"x": x_shape, "w": w_shape}, settings)
     products = counts.forward.multiply_adds + counts.backward.multiply_adds
-    found = time_floors(FLOORS, name, x_shape, w_shape, settings)
+    found = time_all(IMPLEMENTATIONS, name, x_shape, w_shape, settings)
     print(f"{name}, forward and backward, {products:,} multiply-adds")
-    for floor_name, seconds in found.items():
+    for which, seconds in found.items():
         print(
-            f"  {floor_name:6} {1e3 * seconds:8.3f} ms  {1e9 * seconds / products:8.2f} ns each, "
+            f"  {which:6} {1e3 * seconds:8.3f} ms  {1e9 * seconds / products:8.2f} ns each, "
             f"{found['loops'] / seconds:6.0f} times as fast as the loops"
         )
     axes.barh(list(found), [1e3 * s for s in found.values()], color="#0072B2")
@@ -290,7 +264,7 @@ LARGE = {
     "pointwise_conv2d": ((8, 58, 28, 28), (58, 58, 1, 1), {}),
 }
 for name, (x_shape, w_shape, settings) in LARGE.items():
-    found = time_floors(list(FLOORS)[1:], name, x_shape, w_shape, settings)
+    found = time_all(list(IMPLEMENTATIONS)[1:], name, x_shape, w_shape, settings)
     print(name, ", ".join(f"{key} {1e3 * s:.2f} ms" for key, s in found.items()))
 
 # %% [markdown]
@@ -442,21 +416,21 @@ assert check_least_seconds(solved_least_seconds)
 runs = {}
 for label, (name, shapes, settings) in LAYERS.items():
     arrays = [single(*shape) for shape in shapes.values()]
-    for floor_name in list(FLOORS)[1:]:
-        forward = getattr(FLOORS[floor_name], f"{name}_forward")
-        runs[floor_name, label] = lambda f=forward, a=arrays, s=settings: f(*a, **s)
+    for which in list(IMPLEMENTATIONS)[1:]:
+        forward = getattr(IMPLEMENTATIONS[which], f"{name}_forward")
+        runs[which, label] = lambda f=forward, a=arrays, s=settings: f(*a, **s)
 found = medians(runs, rounds=3, min_seconds=0)
 series = {
-    floor_name: [
+    which: [
         plots.Work(
-            label if floor is FLOORS[list(FLOORS)[-1]] else "",
+            label if functions is IMPLEMENTATIONS[list(IMPLEMENTATIONS)[-1]] else "",
             *flops_and_bytes(*layer),
-            found[floor_name, label],
+            found[which, label],
         )
         for label, layer in LAYERS.items()
         if label != "shuffle"  # no arithmetic: it is nowhere on this picture
     ]
-    for floor_name, floor in list(FLOORS.items())[1:]
+    for which, functions in list(IMPLEMENTATIONS.items())[1:]
 }
 display(
     plots.roofline(series, gflops=alone.gflops, gbytes=alone.gbytes, title="Forward, one thread")
@@ -465,7 +439,7 @@ for label, layer in LAYERS.items():
     flops, moved = flops_and_bytes(*layer)
     least = max(flops / alone.gflops, moved / alone.gbytes) / 1e9
     times = ", ".join(
-        f"{floor_name} {1e3 * found[floor_name, label]:.2f}" for floor_name in list(FLOORS)[1:]
+        f"{which} {1e3 * found[which, label]:.2f}" for which in list(IMPLEMENTATIONS)[1:]
     )
     print(f"{label:16} at least {1e3 * least:6.2f} ms; {times}")
 
@@ -628,16 +602,16 @@ fused = flops_and_bytes("batch_norm_relu", shapes, {"eps": 1e-5})[1]
 print(f"apart {apart / 1e6:.1f} MB at least, fused {fused / 1e6:.1f} MB")
 
 runs = {}
-for floor_name in list(FLOORS)[1:]:
-    floor = FLOORS[floor_name]
-    runs[floor_name, "apart"] = lambda f=floor: f.relu_forward(
+for which in list(IMPLEMENTATIONS)[1:]:
+    functions = IMPLEMENTATIONS[which]
+    runs[which, "apart"] = lambda f=functions: f.relu_forward(
         f.batch_norm_forward(x, gamma, beta)[0]
     )
-    runs[floor_name, "fused"] = lambda f=floor: f.batch_norm_relu_forward(x, gamma, beta)
-    assert np.array_equal(runs[floor_name, "apart"]()[0], runs[floor_name, "fused"]()[0])
+    runs[which, "fused"] = lambda f=functions: f.batch_norm_relu_forward(x, gamma, beta)
+    assert np.array_equal(runs[which, "apart"]()[0], runs[which, "fused"]()[0])
 found = medians(runs)
-for (floor_name, how), seconds in found.items():
-    print(f"{floor_name:6} {how}  {1e3 * seconds:7.2f} ms")
+for (which, how), seconds in found.items():
+    print(f"{which:6} {how}  {1e3 * seconds:7.2f} ms")
 
 # %% [markdown]
 # NumPy can't fuse: each of its functions is a pass of its own, so there both are the same but for
@@ -821,456 +795,6 @@ else:
 # network that has gone wrong looks healthy. The kernels here allow `reassoc` for sums, and nothing
 # else.
 #
-# ## Threads
-#
-# Python runs one thread at a time, but not in compiled code that gives its lock back
-# (`nogil=True`), and not in BLAS. So two threads can share a layer's channels. What do they gain?
-
-# %% tags=["timing"]
-compute = single(32, 232, 14, 14), single(232, 232, 1, 1)
-stream = single(32, 24, 112, 112)
-
-
-def with_threads(count, run):
-    """The same run, with so many threads."""
-
-    def set_and_run():
-        backend.set_num_threads(count)
-        run()
-
-    return set_and_run
-
-
-if HAS_NUMBA and THREADS > 1:
-    jobs = {
-        "pointwise (arithmetic)": lambda: kernels.pointwise_conv2d_forward(*compute),
-        "ReLU (memory)": lambda: kernels.relu_forward(stream),
-    }
-    runs = {(job, k): with_threads(k, run) for job, run in jobs.items() for k in (1, 2)}
-    with backend.own_cores():
-        found = interleave(runs, rounds=15)
-    backend.set_num_threads(THREADS)
-    for job in jobs:
-        ratio = median_interval(found[job, 1] / found[job, 2])
-        print(f"{job:23} two threads are {ratio} times as fast as one")
-else:
-    print("left out: it takes Numba, and two cores")
-
-# %% [markdown]
-# The numbers in brackets hold the true median with 95 % confidence; if other programs use the
-# second core, you see that here. What waits for memory gains less, unless one core alone can't
-# keep the memory busy.
-#
-# ### What it costs to wake one
-#
-# A thread that has nothing to do sleeps. To hand it work, the system has to be called, and a core
-# has to wake up; and in the end, you wait for the last one.
-
-# %% tags=["timing"]
-if HAS_NUMBA:
-    there, back = queue.SimpleQueue(), queue.SimpleQueue()
-
-    def worker():
-        while (job := there.get()) is not None:
-            back.put(job())
-
-    thread = threading.Thread(target=worker)
-    thread.start()
-
-    def hand_over():
-        there.put(lambda: None)
-        back.get()
-
-    tiny = single(1, 58, 28, 28)
-    found = medians(
-        {
-            "waking a thread and waiting for it": hand_over,
-            "a ReLU of 58 x 28 x 28, one image": lambda: kernels.relu_forward(tiny),
-        },
-        min_seconds=0.005,
-    )
-    there.put(None)
-    thread.join()
-    for key, seconds in found.items():
-        print(f"{key:35} {1e6 * seconds:7.1f} us")
-    print()
-    print(text(_threads.share))
-else:
-    print("left out: it takes Numba")
-
-# %% [markdown]
-# So small work isn't shared (`WORTH_SHARING`): with one image, many layers of a ShuffleNet are too
-# small, and a second core does more for a batch.
-#
-# ### The same numbers on any machine
-#
-# Two threads that share a sum add in another order than one. In float32 you can see it:
-
-# %%
-row = rng.normal(size=100_000).astype(np.float32)
-for pieces in (1, 2, 3, 4):
-    parts = [part.cumsum()[-1] for part in np.array_split(row, pieces)]  # one after the other
-    print(f"{pieces} pieces: {np.float32(sum(parts)):.5f}")
-print(f"exactly:  {row.sum(dtype=np.float64):.5f}")
-
-# %% [markdown]
-# None of these is wrong. But a training run that ends elsewhere on a machine with more cores can't
-# be repeated, and a bug in it can't be found. So the rule here: **how work is cut depends on
-# shapes, never on the number of threads.** Channels are independent anyway; a sum over the batch is
-# cut into the same pieces however many threads take them. So all results are equal to the last bit:
-
-# %%
-if HAS_NUMBA:
-    x, w = single(16, 58, 28, 28), single(116, 58, 1, 1)
-    d = single(58, 1, 3, 3)
-    results = []
-    for count in (1, 2, 3):
-        backend.set_num_threads(count)
-        results.append(
-            [
-                *forward_and_backward(kernels, "pointwise_conv2d", x, w, {}),
-                *forward_and_backward(kernels, "depthwise_conv2d", x, d, {"padding": 1}),
-            ]
-        )
-    backend.set_num_threads(THREADS)
-    for other in results[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
-    print("1, 2 and 3 threads: equal to the last bit, forward and backward")
-else:
-    print("left out: Numba isn't installed")
-
-# %% [markdown]
-# ### Two owners of the same cores
-#
-# The worst that can happen to threads is other threads. A pool that waits for its next job often
-# *spins*: it asks again and again, as that is faster than sleeping. BLAS has such a pool, Numba's
-# `parallel=True` another, PyTorch a third. Take turns between two of them, and each spins on the
-# cores that the other needs. We try it in a process of its own: a small matrix product, then a
-# small loop, again and again.
-
-# %% tags=["timing", "long"]
-POOLS = """
-import json
-import numba, numpy as np
-from threadpoolctl import threadpool_limits
-from numpy_shufflenet.timing import interleave
-
-@numba.njit(parallel=True)
-def double(x, y):
-    for k in numba.prange(x.size):
-        y[k] = 2 * x[k]
-
-a, b, c = (np.ones((192, 192), np.float32) for _ in range(3))
-x, y = np.ones(1 << 15, np.float32), np.empty(1 << 15, np.float32)
-
-def run(blas, own):
-    def both():
-        numba.set_num_threads(own)
-        for _ in range(3):
-            np.matmul(a, b, out=c)
-            double(x, y)
-    def limited():
-        with threadpool_limits(blas, "blas"):
-            both()
-    return limited
-
-runs = {f"BLAS {i}, Numba {j}": run(i, j) for i in (1, 2) for j in (1, 2)}
-found = interleave(runs, rounds=7, min_seconds=0, warm_seconds=0.01)
-print(json.dumps({name: float(np.median(t)) / 3 for name, t in found.items()}))
-"""
-
-
-def in_new_process(code, **environment):
-    """Run code in a process of its own, and return what it prints as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-if HAS_NUMBA and THREADS > 1:
-    both_may = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
-    for policy in ("active", "passive"):
-        found = in_new_process(POOLS, OMP_WAIT_POLICY=policy, **both_may)
-        print(f"threads that wait are {policy}:")
-        for key, seconds in found.items():
-            print(f"  {key:16} {1e6 * seconds:8.0f} us")
-else:
-    print("left out: it takes Numba, and two cores")
-
-# %% [markdown]
-# If the last line of the first table is the largest, you have seen it: two threads *each* are
-# slower than one each, although there are two cores; often by a factor of 10 and more. With
-# `passive`, OpenMP's threads sleep while they wait: that helps where Numba uses OpenMP, and not
-# against the threads of BLAS, which spin as before.
-#
-# Hence one owner: BLAS runs on the thread that calls it (`backend.own_cores()`), and the library's
-# few workers are the only threads that share work. It is cut into more pieces than there are
-# threads, and whoever is done with one takes the next (`_threads.take_turns`): halves are never
-# quite equal, and never begin at the same time. An idle worker spins for a fifth of a millisecond,
-# which spares the layers of a network most wake-ups, and then sleeps; it sleeps at once if there
-# are more threads than cores.
-#
-# Two things must not happen. *The caller must not wait for a worker that isn't there*, because
-# another program has its core. So the caller takes pieces like anybody else, and a worker that
-# comes too late is left out. *A worker must not go on when the caller has left*: you press Ctrl-C,
-# the next call begins, and the late worker takes a piece of it with the arrays of the old one. So
-# each call has counters of its own, and it ends in one call of compiled code, which no interrupt
-# can divide: from then on nobody is at work for this call, and nobody can begin.
-#
-# ## The cold start
-#
-# Machine code has to be made first. What is the price, and who pays it? A new process with an empty
-# cache imports Numba, compiles one kernel and calls it again; then the next process finds the
-# machine code on disk.
-
-# %% tags=["timing", "long"]
-START = """
-import json, time
-import numpy as np
-ticks = [time.perf_counter()]
-import numba
-ticks.append(time.perf_counter())
-from numpy_shufflenet import kernels
-ticks.append(time.perf_counter())
-x, one = np.ones((2, 8, 8, 8), np.float32), np.ones(8, np.float32)
-for _ in range(2):
-    kernels.batch_norm_relu_forward(x, one, one)
-    ticks.append(time.perf_counter())
-print(json.dumps(np.diff(ticks).tolist()))
-"""
-
-if HAS_NUMBA:
-    with tempfile.TemporaryDirectory() as folder:
-        found = {
-            key: in_new_process(START, NUMBA_CACHE_DIR=folder)
-            for key in ("cache empty", "code on disk")
-        }
-    print(f"{'':13} import numba  import kernels  first call  second call")
-    for key, (numba_s, import_s, first, second) in found.items():
-        print(
-            f"{key:13} {numba_s:10.2f} s {import_s:12.2f} s {first:9.3f} s {1e3 * second:9.3f} ms"
-        )
-else:
-    print("left out: Numba isn't installed")
-
-# %% [markdown]
-# One kernel takes a second or more, all that a network needs about 20: once on a machine, for each
-# of float32 and float64. So a package of kernels compiles when a kernel is first *called*, not when
-# it is imported; keeps the result on disk; has few variants of each kernel (one memory order); and
-# says what it is doing while you wait.
-#
-# ## The whole network
-#
-# ShuffleNet V2 1×, 4 images of 224 × 224, on both floors, all threads. Each layer's time is taken
-# by itself, so nothing is fused here.
-
-# %% tags=["timing", "long"]
-model = with_real_statistics(models.shufflenet_v2(seed=0), 64)
-counted = cost.count(model, (3, 224, 224), batch=4)
-images = rng.normal(size=(4, 3, 224, 224)).astype(np.float32)
-BACKENDS = ("numpy", "numba") if HAS_NUMBA else ("numpy",)
-times = {}
-for turn in range(5):
-    for name in BACKENDS:
-        with backend.use(name), backend.own_cores(), own_times() as seconds:
-            model.trace(images)
-        model.release()
-        if turn == 0:
-            continue  # to warm up
-        for layer_name, layer in model.named_layers():
-            times.setdefault((name, layer_name), []).append(seconds.get(id(layer), 0.0))
-per_layer = {key: float(np.median(values)) for key, values in times.items()}
-
-shares = {
-    "multiply-adds": {k: v.multiply_adds for k, v in counted.by_kind().items()},
-    "memory access": {k: v.memory_access for k, v in counted.by_kind().items()},
-}
-by_kind = {}
-for name in BACKENDS:
-    by_kind[name] = {}
-    for layer in counted.layers:
-        spent = by_kind[name].get(layer.kind, 0.0) + per_layer[name, layer.name]
-        by_kind[name][layer.kind] = spent
-    shares[f"time, {name}"] = by_kind[name]
-    print(f"{name}: {1e3 * sum(by_kind[name].values()):.0f} ms in {len(counted.layers)} layers")
-display(plots.cost_by_kind(shares, "ShuffleNet V2 1x, 4 images"))
-
-# %% [markdown]
-# A kind's share of the time isn't its share of the multiply-adds (G4 of lesson 12). Layer by layer,
-# in the order of forward, on the fastest floor that you have:
-
-# %% tags=["timing"]
-fastest = BACKENDS[-1]
-seconds = [per_layer[fastest, layer.name] for layer in counted.layers]
-display(plots.cost_by_layer(counted.layers, f"ShuffleNet V2 1x, 4 images, {fastest}", seconds))
-for layer in sorted(counted.layers, key=lambda layer: -per_layer[fastest, layer.name])[:5]:
-    print(f"{1e3 * per_layer[fastest, layer.name]:6.2f} ms  {layer.name}: {layer.text}")
-
-# %% [markdown]
-# And all of them below the roof. Each point is one layer.
-
-# %% tags=["timing"]
-series = {}
-for layer in counted.layers:
-    counts, seconds = layer.cost.forward, per_layer[fastest, layer.name]
-    if counts.arithmetic and seconds:
-        point = plots.Work("", counts.arithmetic, 4 * counts.memory_access, seconds)
-        series.setdefault(layer.kind, []).append(point)
-display(
-    plots.roofline(
-        {kind: points for kind, points in series.items() if len(points) > 1},
-        gflops=limits.gflops,
-        gbytes=limits.gbytes,
-        title=f"The layers of ShuffleNet V2 1x, 4 images, {fastest}",
-    )
-)
-
-# %% [markdown]
-# The clouds tell what to do. Far right and below the ceiling: better arithmetic, larger products.
-# Left and at the slope: no kernel will help; move less (fuse, or fold batch normalisation into the
-# convolution before it, `model.fold()`). Far below everything: small layers, in which the time
-# between two calls counts.
-#
-# ### Exercise: Amdahl's law &#9679;&#9679;&#9675;
-#
-# One kind of layer takes the share `share` of the time (0 to 1), and you make it `factor` times as
-# fast. How many times as fast is the whole? (Amdahl, 1967.)
-
-
-# %% tags=["hide-input"]
-def check_speedup(attempt):
-    def by_seconds(share, factor):
-        """Of 100 seconds."""
-        part, rest = 100 * share, 100 - 100 * share
-        return 100 / (part / factor + rest)
-
-    return compared(
-        attempt,
-        by_seconds,
-        ("share", "factor"),
-        ((0.3, 2), (0.1, 10), (0.75, 5), (0.5, 1)),
-        {
-            "That is the best that any factor could do.": lambda p, s: 1 / (1 - p),
-            "Times add up, speeds don't: what is left of the part's time?": lambda p, s: (
-                p * s + 1 - p
-            ),
-            "The rest, which stays as slow as it was, is missing.": lambda p, s: s / p,
-            "This is the time that is left; the speed-up is its inverse.": lambda p, s: (
-                1 - p + p / s
-            ),
-        },
-    )
-
-
-# %% tags=["exercise", "raises-exception"]
-def my_speedup(share, factor):
-    raise NotImplementedError  # your code here
-
-
-assert check_speedup(my_speedup), "not yet"
-
-# %% [markdown]
-# <details>
-# <summary>Hint 1</summary>
-#
-# Let the whole take 1 second. How long does the part take afterwards, and how long the rest?
-#
-# </details>
-#
-# <details>
-# <summary>Hint 2</summary>
-#
-# `share / factor`, and `1 - share`. The speed-up is the time before over the time after.
-#
-# </details>
-
-
-# %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
-def solved_speedup(share, factor):
-    return 1 / (1 - share + share / factor)
-
-
-assert check_speedup(solved_speedup)
-
-# %% [markdown]
-# What is there still to gain? For each kind, if it were twice as fast, and if it took no time:
-
-# %% tags=["timing"]
-whole = sum(by_kind[fastest].values())
-print(f"{'':18} share   twice as fast   no time at all")
-for kind, spent in sorted(by_kind[fastest].items(), key=lambda item: -item[1]):
-    share = spent / whole
-    print(f"{kind:18} {share:5.1%} {1 / (1 - share / 2):12.2f} x {1 / (1 - share):14.2f} x")
-
-# %% [markdown]
-# Hardly a line promises a factor of two: where every part has been worked on, no single slow one is
-# left. What remains is to run fewer operations, to move less, and to waste less time between two of
-# them. That is what fusing and folding do (on a busy machine, or with NumPy, you may see little):
-
-# %% tags=["timing", "long"]
-folded = model.fold()
-runs = {"layer by layer": lambda: model.trace(images), "model.infer": lambda: model.infer(images)}
-runs["folded.infer"] = lambda: folded.infer(images)
-found = {key: float(np.median(t)) for key, t in interleave(runs, rounds=5, min_seconds=0).items()}
-model.release()
-for key, seconds in found.items():
-    print(f"{key:15} {1e3 * seconds:6.1f} ms")
-expected = model.infer(images)
-assert np.allclose(folded.infer(images), expected, atol=1e-3 * np.abs(expected).max())
-
-# %% [markdown]
-# ### The network as one program
-#
-# Between two layers there is still Python: it looks at arguments, finds memory, wakes a thread. For
-# one image that is more than half of the time. But an evaluation forward is the same list of
-# operations each time. So write the list down once: run the network's own forward on *names* of
-# channels in place of numbers. What does the list say about the shuffle?
-
-# %%
-if HAS_NUMBA:
-    program = model.plan().program((3, 224, 224))
-    print("\n".join(str(program).splitlines()[:14]), "\n  ...")
-    kinds = {node.kind for node in program.nodes}
-    assert not kinds & {"channel_split", "channel_concat", "channel_shuffle"}
-
-# %% [markdown]
-# <details>
-# <summary>Where has it gone?</summary>
-#
-# Split, concatenation and shuffle move names, and moving a name costs nothing when the network
-# runs: the next product just reads its channels from other places. The half that passes through a
-# unit never moves at all. What is left are products, each with its ReLU, and most with the
-# depthwise convolution that follows, which finds its input still in the cache.
-#
-# </details>
-#
-# The program is a table of whole numbers, and one compiled loop runs it, on all threads: they meet
-# after each instruction, without asking the operating system. The loop that does nearly all the
-# work is this one: 6 sums of 16 numbers each, in registers until they are complete.
-
-# %%
-if HAS_NUMBA:
-    from numpy_shufflenet.plan import products
-
-    print(text(products.multiply))
-
-# %% tags=["timing", "long"]
-if HAS_NUMBA:
-    plan, image = model.plan(), images[:1]
-    runs = {"folded.infer": lambda: folded.infer(image), "plan": lambda: plan(image)}
-    taken = interleave(runs, rounds=9, min_seconds=0.02)
-    for key, turns in taken.items():
-        print(f"{key:15} {1e3 * np.median(turns):6.2f} ms for one image")
-    print(f"ratio           {median_interval(taken['folded.infer'] / taken['plan'])}")
-    expected = folded.infer(images)
-    assert np.allclose(plan(images), expected, atol=1e-3 * np.abs(expected).max())
-
-# %% [markdown]
 # ## Your own kernel
 #
 # ### Exercise: a depthwise convolution in Numba &#9679;&#9679;&#9679;
@@ -1410,7 +934,7 @@ exercises.check("depthwise_conv2d_backward", solved_depthwise_backward, seconds=
 
 
 # %% tags=["long"]
-fast = FLOORS[list(FLOORS)[-1]]
+fast = IMPLEMENTATIONS[list(IMPLEMENTATIONS)[-1]]
 
 
 def forward(x, w):
@@ -1448,7 +972,7 @@ plots.gradient_map(wrong)
 # %% [markdown]
 # ## What it costs
 #
-# Both floors, with the least time that the roof allows. Write yours into the table:
+# NumPy and the kernel, with the least time that the roof allows. Write yours into the table:
 #
 # ```python
 # "mine": lambda: (my_depthwise(x, w, 1, 1), my_depthwise_backward(dy, x, w, 1, 1)),
@@ -1466,9 +990,9 @@ if HAS_NUMBA:
     dy, _ = ops.depthwise_conv2d_forward(x, w, padding=1)
     major_dy = backend.channel_major(dy)
 
-    def forward_backward(floor):
-        _, cache = floor.depthwise_conv2d_forward(major, w, padding=1)
-        floor.depthwise_conv2d_backward(major_dy, cache)
+    def forward_backward(functions):
+        _, cache = functions.depthwise_conv2d_forward(major, w, padding=1)
+        functions.depthwise_conv2d_backward(major_dy, cache)
 
     found = medians(
         {
@@ -1511,30 +1035,5 @@ else:
 #
 # Let them take turns, many times, and look at the interval of the ratio. The machine's other load
 # may have changed in between.
-#
-# </details>
-#
-# <details>
-# <summary>4. A network gives other results on 8 cores than on 4. Is that a bug?</summary>
-#
-# The results may all be right to rounding: sums in another order. But it is a bug to let the order
-# depend on the number of threads, as nothing can be repeated then.
-#
-# </details>
-#
-# <details>
-# <summary>5. Why is the first training step in a new process slow, even with the code on disk?
-# </summary>
-#
-# Numba has to be imported and the code loaded; and every array that the step makes is new memory,
-# whose pages are touched for the first time.
-#
-# </details>
-#
-# <details>
-# <summary>6. A kernel takes 20 % of the time, and you have a week. What can you win at most?
-# </summary>
-#
-# A factor of 1 / 0.8 = 1.25, and in practice less. See first whether anything takes more.
 #
 # </details>
