@@ -113,10 +113,11 @@ print(text(steps.depthwise_conv2d_forward_steps))
 print(text(ops.depthwise_conv2d_forward))
 
 # %% [markdown]
-# In `kernels/` there are loops again, but [Numba](https://numba.pydata.org) compiles them to machine
-# code. This is the innermost loop. It adds up all nine taps while they are in registers, so each
-# output is written once, not nine times. It has no branch, since the border was copied into a plane
-# of zeros before. So the compiler turns it into instructions that work on 8 or 16 numbers at once.
+# In `kernels/` there are loops again, but [Numba](https://numba.pydata.org) compiles them to
+# machine code. This is the innermost loop. It adds up all nine taps while they are in registers,
+# so each output is written once, not nine times. It has no branch, since the border was copied
+# into a plane of zeros before. So the compiler turns it into instructions that work on 8 or 16
+# numbers at once.
 
 # %%
 if HAS_NUMBA:

@@ -39,6 +39,16 @@ def test_the_title_has_the_number_of_the_file(path):
     assert titles[0].startswith(f"Lesson {number}: ")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda p: p.stem)
+def test_a_lesson_imports_public_names_only(path):
+    code = "\n".join(body for header, body in cells(path) if "[markdown]" not in header)
+    assert not re.findall(
+        r"^.*\bnumpy_shufflenet\S* import .*\b_\w+|^.*numpy_shufflenet\S*\._\w+.*$",
+        code,
+        re.MULTILINE,
+    )
+
+
 @lessons
 def test_a_lesson_has_all_its_parts(path):
     text = prose(path)
