@@ -94,16 +94,16 @@ class _Worker:
             seen = int(self.wake[0])
             if not self.sleepy and self.jobs.empty():
                 # A caller counts when it has entered compiled code and so released the GIL.
-                _sync.watch_jit(self.wake, seen)
+                _sync.watch(self.wake, seen)
             job = self.jobs.get()
-            if _sync.enter_jit(job.state):
+            if _sync.enter(job.state):
                 try:
                     job.work(caller=False)
                 except BaseException as error:
                     job.errors.append(error)
-                    _sync.stop_jit(job.state)
+                    _sync.stop(job.state)
                 finally:
-                    _sync.leave_jit(job.state)
+                    _sync.leave(job.state)
             del job
 
 
@@ -158,10 +158,10 @@ class _Pool:
             job.work(caller=True)
             end, cpu = time.perf_counter(), time.thread_time() - cpu
         finally:
-            # Between the end of the work and that of `close_jit`, one call of compiled code, there
+            # Between the end of the work and that of `close`, one call of compiled code, there
             # is nothing at which Python would raise KeyboardInterrupt.
             _inside.job = False
-            _sync.close_jit(job.state)
+            _sync.close(job.state)
         del job.run  # and what it holds: a worker may look at this job again, to find it closed
         self.pace.note(
             end - start,
@@ -213,9 +213,9 @@ class _Pace:
 
 def _compile() -> None:
     """Compile what `spread` and workers call: within it, an interrupt could come between."""
-    for name in ("enter", "stop", "leave", "close", "take"):
-        getattr(_sync, f"{name}_jit")(counters())
-    _sync.watch_jit(counters(), 1)
+    for name in ("enter", "stop", "leave", "close", "next_turn"):
+        getattr(_sync, name)(counters())
+    _sync.watch(counters(), 1)
 
 
 def _cores() -> int:
@@ -299,7 +299,7 @@ def share(count: int, run: Run, work: int) -> None:
     pieces = min(count, PIECES * threads)
 
     def run_pieces(job: Array) -> None:
-        for piece in _sync.each_turn_outside(job):
+        for piece in _sync.each_turn(job):
             run(count * piece // pieces, count * (piece + 1) // pieces)
 
     _pool.spread(_Job(run_pieces, turns=pieces), threads - 1)
@@ -314,7 +314,7 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
         return
 
     def run_turns(job: Array) -> None:
-        for turn in _sync.each_turn_outside(job):
+        for turn in _sync.each_turn(job):
             run(turn)
 
     _pool.spread(_Job(run_turns, turns=count), threads - 1)

@@ -98,6 +98,7 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
 
 
+@compiled
 def clear_border(plane: Array, border: Border) -> None:
     """Write 0 to a plane where no row of the image lies: before, between and after them."""
     start, end = 0, border.start
@@ -107,9 +108,7 @@ def clear_border(plane: Array, border: Border) -> None:
     plane[start:] = 0
 
 
-clear_border_jit = compiled(clear_border)
-
-
+@compiled
 def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> None:
     """Compute the outputs y (oh, ow n) of a kernel w (9) over a plane.
 
@@ -138,6 +137,7 @@ def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> No
                 store_first(row, k, a, count)
 
 
+@compiled
 def convolve_gradients(
     dy: Array,
     x: Array,
@@ -165,7 +165,7 @@ def convolve_gradients(
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
     pixels, n, pitch, zero = sight.pixels, sight.n, Border(*sight.dy).pitch, fill(0.0)
     minus_mu, shift = fill(-mu), fill(b)
-    total, sum_g, sum_gx = np.zeros(9), 0.0, 0.0
+    total, sum_g, sum_gx = np.zeros(9), np.float64(0), np.float64(0)
     often = 1 + OFTEN // pixels.shape[0]
     reach, fourfold = (2, 0) if sight.stride == 1 else (1, 2)
     x_ahead, dy_ahead, other_ahead = ahead
@@ -245,10 +245,7 @@ def convolve_gradients(
     return sum_g, sum_gx
 
 
-convolve_jit = compiled(convolve)
-convolve_gradients_jit = compiled(convolve_gradients)
-
-
+@compiled
 def channel_gradients(
     dy: Array,
     x: Array,
@@ -266,7 +263,7 @@ def channel_gradients(
     """
     sight, zero = Sight(*sight), x.dtype.type(0)  # it comes without names
     border = Border(*sight.dy)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     for c in range(first, last):
         for p in range(border.rows):
             row, target = dy[c, p], plane[border.start + p * border.pitch :]
@@ -274,7 +271,4 @@ def channel_gradients(
                 target[k] = row[k]
         k = min(c + 1, last - 1)
         ahead, unused = (x[k], dy[k], dy[k]), (zero, zero, zero)
-        convolve_gradients_jit(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
-
-
-channel_gradients_jit = compiled(channel_gradients)
+        convolve_gradients(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)

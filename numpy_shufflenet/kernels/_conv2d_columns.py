@@ -3,16 +3,17 @@
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import each_turn_outside
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
+from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image
 from numpy_shufflenet.kernels._products import blocks, cut, multiply
-from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip_jit
-from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.kernels._strips import Strips, strips_of, write_strip
+from numpy_shufflenet.kernels.pointwise_conv2d import finish
 from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> None:
     """Write the windows of the first output rows of a strip (c, size) as columns.
 
@@ -27,6 +28,7 @@ def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> No
                 row[p * stream : (p + 1) * stream] = strip[c, place : place + stream]
 
 
+@compiled
 def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
     """Add columns (kh kw, rows stream) of one channel back to where they were read from."""
     stream = planes.stream
@@ -37,10 +39,6 @@ def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: A
             source = columns[t, (p - first) * stream : (p - first + 1) * stream]
             for k in range(stream):
                 target[k] += source[k]
-
-
-write_columns_jit = compiled(write_columns)
-add_columns_jit = compiled(add_columns)
 
 
 class _Columns:
@@ -56,8 +54,8 @@ class _Columns:
         """Return the windows of a strip of group g as columns (c kh kw, m), and where these lie."""
         p, planes = number * self.strips.rows, self.planes
         rows = min(self.strips.rows, self.strips.outputs - p)
-        write_strip_jit(self.x[g], self.strips, p, rows, self.strip)
-        write_columns_jit(planes, self.strip, rows, self.columns)
+        write_strip(self.x[g], self.strips, p, rows, self.strip)
+        write_columns(planes, self.strip, rows, self.columns)
         place = slice(p * planes.stream, (p + rows) * planes.stream)
         return self.columns[:, : rows * planes.stream], place
 
@@ -80,13 +78,13 @@ def convolve(
     """Compute what `_conv2d_tiles.convolve` does."""
     strips = Strips(*strips)  # it comes without names
     columns_of, rows = _Columns(x, strips), w.shape[1]
-    for turn in each_turn_outside(turns):
+    for turn in each_turn(turns):
         g, number = divmod(turn, strips.pieces)
         mine = slice(g * rows, (g + 1) * rows)
         columns, place = columns_of(g, number)
         multiply(w[g], columns, y[mine, place])
         if b.size:
-            finish_jit(y[mine], place.start, place.stop, b[mine], relu)
+            finish(y[mine], place.start, place.stop, b[mine], relu)
 
 
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
@@ -94,7 +92,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
     strips = Strips(*strips)  # it comes without names
     _, parts, rows, depth = dw.shape
     columns_of, product = _Columns(x, strips), empty((rows, depth), x.dtype)
-    for turn in each_turn_outside(turns):
+    for turn in each_turn(turns):
         g, part = divmod(turn, parts)
         dw[g, part] = 0
         for number in range(strips.pieces)[cut(strips.pieces, parts)[part]]:
@@ -122,8 +120,8 @@ def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
                 place = slice(p * planes.stream, p_end * planes.stream)
                 columns = scratch[:, : place.stop - place.start]
                 multiply(taps[g, :, k].T, dy[g * o_share : (g + 1) * o_share, place], columns)
-                add_columns_jit(planes, columns, p, p_end, dplane)
-            read_image_jit(dplane, n, planes, dx[c])
+                add_columns(planes, columns, p, p_end, dplane)
+            read_image(dplane, n, planes, dx[c])
 
     share(len(dx), run, work=w[0].size * dy.size // 8)
     return dx.reshape(len(dx), h * width * n)

@@ -8,13 +8,14 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._direct import multiply_pieces, multiply_rows
-from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
-from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
+from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image
+from numpy_shufflenet.kernels._strips import Strips, write_strip
 from numpy_shufflenet.kernels._tiles import BLOCK
-from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import finish
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
@@ -36,15 +37,16 @@ def convolve(
     for turn in each_turn(turns):
         g, p = turn // strips.pieces, turn % strips.pieces * strips.rows
         count, y_g = min(strips.rows, strips.outputs - p), y[g * rows : (g + 1) * rows]
-        write_strip_jit(x[g], strips, p, count, strip)
+        write_strip(x[g], strips, p, count, strip)
         for k in range(count):
             i, place = g * rows * depth, (p + k) * stream
             multiply_rows(kernels, i, depth, 1, rows, runs, starts, k * pitch, stream, y_g, place)
         if b.size > 0:
             b_g = b[g * rows : (g + 1) * rows]
-            finish_jit(y_g, p * stream, (p + count) * stream, b_g, relu)
+            finish(y_g, p * stream, (p + count) * stream, b_g, relu)
 
 
+@compiled
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute dw (groups, parts, o / groups, c / groups kh kw) of dy (o, oh ow n), a part a turn.
 
@@ -63,7 +65,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
         for s in range(strips.pieces * part // parts, strips.pieces * (part + 1) // parts):
             p = s * strips.rows
             count = min(strips.rows, strips.outputs - p)
-            write_strip_jit(x[g], strips, p, count, strip)
+            write_strip(x[g], strips, p, count, strip)
             for k in range(0, count, few):
                 begins = np.arange(k, min(k + few, count)) * planes.pitch
                 place = (p + k) * stream
@@ -73,6 +75,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
                         total[o, t] += product[o, t]
 
 
+@compiled
 def spread_rows(
     planes: Planes, w: Array, dy: Array, delays: Array, first: int, last: int, dplanes: Array
 ) -> None:
@@ -123,16 +126,11 @@ def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
         for g in range(groups):
             dplanes_g = dplanes[g * c_share : (g + 1) * c_share]
             dy_g = dy[g * o_share : (g + 1) * o_share]
-            spread_rows_jit(planes, kernels[g], dy_g, delays, first, last, dplanes_g)
+            spread_rows(planes, kernels[g], dy_g, delays, first, last, dplanes_g)
         rows = slice(max(0, first * stride - top), max(0, last * stride - top))
         part = planes._replace(row_places=planes.row_places[rows])
         for k in range(c):
-            read_image_jit(dplanes[k], n, part, dx[k, rows])
+            read_image(dplanes[k], n, part, dx[k, rows])
 
     share(planes.size // planes.classes // planes.pitch, run, work=w[0].size * dy.size // 8)
     return dx.reshape(c, h * width * n)
-
-
-convolve_jit = compiled(convolve)
-correlate_jit = compiled(correlate)
-spread_rows_jit = compiled(spread_rows)

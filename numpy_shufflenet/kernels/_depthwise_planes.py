@@ -15,14 +15,15 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._planes import (
     Planes,
     planes_of,
-    read_image_jit,
-    read_rows_jit,
-    write_image_jit,
-    write_rows_jit,
+    read_image,
+    read_rows,
+    write_image,
+    write_rows,
 )
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def nine_taps(
     plane: Array, offsets: Array, first: int, w: Array, fresh: bool, b: float, out: Array
 ) -> None:
@@ -57,9 +58,7 @@ def nine_taps(
             out[k] += top + middle + bottom
 
 
-nine_taps_jit = compiled(nine_taps)
-
-
+@compiled
 def convolve_plane(
     plane: Array, planes: Planes, w: Array, b: float, scratch: Array, y: Array
 ) -> None:
@@ -70,7 +69,7 @@ def convolve_plane(
         alone = rows.shape[0] == 1 and planes.step == 1
         out = rows[0] if alone else scratch[:m]
         if w.size == 9:
-            nine_taps_jit(plane, planes.offsets, first, w, True, b, out)
+            nine_taps(plane, planes.offsets, first, w, True, b, out)
         else:
             out[:] = b
             for t in range(w.size):
@@ -79,7 +78,7 @@ def convolve_plane(
                 for k in range(m):
                     out[k] += w_t * x_t[k]
         if not alone:
-            read_rows_jit(out, planes, rows)
+            read_rows(out, planes, rows)
 
 
 PIECE = 4096  # numbers of a run
@@ -96,10 +95,11 @@ def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Arra
     alone = rows.shape[0] == 1 and planes.step == 1
     g = rows[0] if alone else scratch[:m]
     if not alone:
-        write_rows_jit(rows, planes, g)
+        write_rows(rows, planes, g)
     return p * planes.pitch, g
 
 
+@compiled
 def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
     """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
 
@@ -115,6 +115,7 @@ def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: A
                 dx_t[k] += w_t * g[k]
 
 
+@compiled(reorder=True)
 def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw: Array) -> None:
     """Compute dw (kh kw): the inner product of dy and the run of each tap.
 
@@ -154,22 +155,19 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
     dw[:] = total
 
 
-convolve_plane_jit = compiled(convolve_plane)
-scatter_plane_jit = compiled(scatter_plane)
-correlate_plane_jit = compiled(correlate_plane, reorder=True)
-
-
+@compiled
 def forward_channels(
     x: Array, w: Array, b: Array, n: int, planes: Planes, plane: Array, scratch: Array, y: Array
 ) -> None:
     """Compute the outputs y (c m, oh, ow n) of some channels x (c, h, w n)."""
     m = w.shape[0] // x.shape[0]
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         for o in range(c * m, (c + 1) * m):
-            convolve_plane_jit(plane, planes, w[o], b[o], scratch, y[o])
+            convolve_plane(plane, planes, w[o], b[o], scratch, y[o])
 
 
+@compiled
 def backward_channels(
     dy: Array,
     x: Array,
@@ -199,22 +197,18 @@ def backward_channels(
     m = w.shape[0] // x.shape[0]
     zero = w.dtype.type(0)
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         if not gather:
             dplane[:] = zero
         for o in range(c * m, (c + 1) * m):
-            correlate_plane_jit(dy[o], plane, planes, scratch, dw[o])
+            correlate_plane(dy[o], plane, planes, scratch, dw[o])
             if gather:
-                write_image_jit(dy[o], n, turned, dplane)
-                convolve_plane_jit(dplane, turned, w[o, ::-1].copy(), zero, turned_scratch, dx[c])
+                write_image(dy[o], n, turned, dplane)
+                convolve_plane(dplane, turned, w[o, ::-1].copy(), zero, turned_scratch, dx[c])
             else:
-                scatter_plane_jit(dy[o], planes, w[o], scratch, dplane)
+                scatter_plane(dy[o], planes, w[o], scratch, dplane)
         if not gather:
-            read_image_jit(dplane, n, planes, dx[c])
-
-
-forward_channels_jit = compiled(forward_channels)
-backward_channels_jit = compiled(backward_channels)
+            read_image(dplane, n, planes, dx[c])
 
 
 def turned_planes(windows: Windows, n: int, m: int = 1) -> tuple[Planes, bool]:

@@ -41,6 +41,7 @@ def weigh(see: Any, rows: Three, place: int, slide: Slide, kernel: tuple[float, 
     return add(add(top, middle), bottom)
 
 
+@compiled
 def convolve_windows(
     x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
 ) -> None:
@@ -70,6 +71,7 @@ def convolve_windows(
                     store_first(y, out + k, weigh(three, rows, place, slide, kernel), count)
 
 
+@compiled
 def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:
     """Compute dw (c, 9) of channels first to last: inner products of dy and what taps see.
 
@@ -120,13 +122,9 @@ def _through_tap(
     return scale(w[c, tap], dy)
 
 
+@compiled
 def gather_through_taps(
     dy: Array, w: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
     """Compute dx of channels first to last for kernels w (c, 9); dy and dx are flat."""
     gather_windows(_through_tap, dy, w, gather, first, last, dx)
-
-
-convolve_windows_jit = compiled(convolve_windows)
-correlate_windows_jit = compiled(correlate_windows)
-gather_through_taps_jit = compiled(gather_through_taps)

@@ -87,6 +87,7 @@ def _multiply_narrow(
     store(y[o + 5], place, s5)
 
 
+@compiled
 def multiply_six(
     a: Array,
     i: int,
@@ -145,9 +146,6 @@ def multiply_six(
             )
 
 
-multiply_six_jit = compiled(multiply_six)
-
-
 @register_jitable
 def multiply_rows(
     a: Array,
@@ -165,7 +163,7 @@ def multiply_rows(
     """Compute y[:rows], at least 6, as `multiply_six` does; the last six may overlap others."""
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
-        multiply_six_jit(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+        multiply_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
 
 
 @register_jitable

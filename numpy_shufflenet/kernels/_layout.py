@@ -16,6 +16,7 @@ from numpy_shufflenet.kernels._compile import compiled
 BLOCK = 16  # pixels: one cache line of float32
 
 
+@compiled
 def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
     """Copy pixels first to last of images (n, m) to pixels (m, n), a block at a time."""
     for start in range(first, last, BLOCK):
@@ -23,9 +24,6 @@ def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
         for i in range(images.shape[0]):
             for k in range(start, end):
                 pixels[k, i] = images[i, k]
-
-
-transpose_jit = compiled(transpose)
 
 
 def contiguous(x: Array) -> Array:
@@ -61,7 +59,7 @@ def as_rows(x: Array) -> Array:
     if moved.flags.c_contiguous or not x.flags.c_contiguous:
         return contiguous(moved).reshape(c, h * w * n)
     images, pixels = contiguous(x).reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
-    share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
+    share(len(pixels), lambda i, j: transpose(images, i, j, pixels), work=2 * x.size)
     return pixels.reshape(c, h * w * n)
 
 

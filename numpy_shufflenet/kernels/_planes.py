@@ -87,6 +87,7 @@ def empty_plane(planes: Planes, dtype: np.dtype[np.floating], border: float) -> 
     return plane
 
 
+@compiled
 def write_row(source: Array, n: int, planes: Planes, r: int, plane: Array) -> None:
     """Copy row r (w n) of a channel into its plane; the border stays."""
     columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
@@ -116,15 +117,14 @@ def write_row(source: Array, n: int, planes: Planes, r: int, plane: Array) -> No
                 slots_2d[place, t] = pixels[s, t]
 
 
-write_row_jit = compiled(write_row)
-
-
+@compiled
 def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
     """Copy a channel (h, w n) into its plane; the border stays."""
     for r in range(image.shape[0]):
-        write_row_jit(image[r], n, planes, r, plane)
+        write_row(image[r], n, planes, r, plane)
 
 
+@compiled
 def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
     """Copy a channel (h, w n) out of its plane: the transpose of `write_image`."""
     columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
@@ -155,10 +155,7 @@ def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
                     pixels[s, t] = slots_2d[place, t]
 
 
-write_image_jit = compiled(write_image)
-read_image_jit = compiled(read_image)
-
-
+@compiled
 def write_rows(rows: Array, planes: Planes, run: Array) -> None:
     """Spread rows of outputs (r, ow n) over a run; what lies between them stays."""
     for p in range(rows.shape[0]):
@@ -171,6 +168,7 @@ def write_rows(rows: Array, planes: Planes, run: Array) -> None:
                 target[k * planes.step] = row[k]
 
 
+@compiled
 def read_rows(run: Array, planes: Planes, rows: Array) -> None:
     """Collect rows of outputs (r, ow n) from a run."""
     for p in range(rows.shape[0]):
@@ -181,7 +179,3 @@ def read_rows(run: Array, planes: Planes, rows: Array) -> None:
         else:
             for k in range(row.size):
                 row[k] = source[k * planes.step]
-
-
-write_rows_jit = compiled(write_rows)
-read_rows_jit = compiled(read_rows)

@@ -66,6 +66,7 @@ def two_rows(
     return add(s0, a), add(s1, b), a, b
 
 
+@compiled
 def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:
     """Compute y, channels first to last, as `avg_pool_channels`; all arrays are flat."""
     blocks, length, out_length = slide.blocks, slide.length, slide.out_length
@@ -88,6 +89,7 @@ def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int
                 store_first(y, o, scale(weights, add(add(s0, s1), s2)), count)
 
 
+@compiled
 def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, winner: Array) -> None:
     """Compute y and winner, channels first to last, as `max_pool_channels`; all arrays are flat.
 
@@ -121,9 +123,10 @@ def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, win
                     store_first(winner, k, win, count)
                 else:
                     for lane in range(count):
-                        largest_jit(x, slide, c, p, m, lane, y, winner)
+                        largest(x, slide, c, p, m, lane, y, winner)
 
 
+@compiled
 def largest(
     x: Array, slide: Slide, c: int, p: int, m: int, lane: int, y: Array, winner: Array
 ) -> None:
@@ -160,6 +163,7 @@ def _weighed(
     return scale(load_inside(weight, i, place, gather.out_length, 0.0), dy)
 
 
+@compiled
 def gather_from_winners(
     dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
@@ -201,6 +205,7 @@ def _weighed_row(dy: Array, i: int, weight: Array, j: int, place: int, length: i
     return scale(load_inside(weight, j, place, length, 0.0), g)
 
 
+@compiled
 def gather_averages(
     dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
@@ -210,10 +215,3 @@ def gather_averages(
             spread_plane(dy, weight, gather, c, dx)
     else:
         gather_windows(_weighed, dy, weight, gather, first, last, dx)
-
-
-largest_jit = compiled(largest)
-largest_windows_jit = compiled(largest_windows)
-gather_from_winners_jit = compiled(gather_from_winners)
-gather_averages_jit = compiled(gather_averages)
-average_windows_jit = compiled(average_windows)

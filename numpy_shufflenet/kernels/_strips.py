@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._planes import Planes, planes_of, write_row_jit
+from numpy_shufflenet.kernels._planes import Planes, planes_of, write_row
 from numpy_shufflenet.kernels._vectors import WIDTH, evens, load, odds, store
 from numpy_shufflenet.ops.windows import Windows
 
@@ -67,6 +67,7 @@ def _sort_columns(x: Array, i: int, w: int, strip: Array, even: int, odd: int) -
         strip[even + w // 2] = x[i + w - 1]
 
 
+@compiled
 def write_strip(x: Array, strips: Strips, p: int, rows: int, strip: Array) -> None:
     """Copy what output rows p to p + rows see of x (c, h, w n) into planes strip (c, size).
 
@@ -81,13 +82,10 @@ def write_strip(x: Array, strips: Strips, p: int, rows: int, strip: Array) -> No
         for r in range(span):
             row = start + r
             if not 0 <= row < h:
-                write_row_jit(outside, strips.n, planes, r, strip[c])
+                write_row(outside, strips.n, planes, r, strip[c])
             elif by_vectors:
                 place = c * planes.size + planes.row_places[r]
                 even, odd = place + columns[0], place + columns[min(1, width - 1)]
                 _sort_columns(x_flat, (c * h + row) * width, width, strip_flat, even, odd)
             else:
-                write_row_jit(x[c, row], strips.n, planes, r, strip[c])
-
-
-write_strip_jit = compiled(write_strip)
+                write_row(x[c, row], strips.n, planes, r, strip[c])

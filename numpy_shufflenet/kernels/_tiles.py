@@ -69,6 +69,7 @@ def aligned(columns: int) -> Array:
     return ends
 
 
+@compiled
 def pack(a: Array, tiles: Array) -> None:
     """Write tiles (g, ceil(o / 6), c, 6) of matrices a (g, o, c): a pass over c is a stream."""
     for g in range(a.shape[0]):
@@ -79,14 +80,11 @@ def pack(a: Array, tiles: Array) -> None:
                     tiles[g, t, c, r] = a[g, o + r, c]
 
 
-pack_jit = compiled(pack)
-
-
 def packed(a: Array) -> Array:
     """Return matrices (g, o, c) as tiles for `multiply_tiles`."""
     g, o, c = a.shape
     tiles = empty((g, -(-o // TILE), c, TILE), a.dtype)
-    pack_jit(contiguous(a), tiles)
+    pack(contiguous(a), tiles)
     return tiles
 
 
@@ -119,6 +117,7 @@ def _add_up4(row: Array, i: int, sums: Four) -> None:
     store_first(row, i, add(evens(halves, halves), odds(halves, halves)), 4)
 
 
+@compiled
 def multiply_tiles(
     tiles: Array, x: Array, starts: Array, first: int, columns: int, y: Array, place: int
 ) -> None:
@@ -173,9 +172,7 @@ def multiply_tiles(
                 _store2(y5, j, s5)
 
 
-multiply_tiles_jit = compiled(multiply_tiles)
-
-
+@compiled
 def multiply_transposed(
     g: Array, place: int, x: Array, starts: Array, first: int, columns: int, product: Array
 ) -> None:
@@ -221,6 +218,3 @@ def multiply_transposed(
             _add_up4(product[o + 3], c, s3)
             _add_up4(product[o + 4], c, s4)
             _add_up4(product[o + 5], c, s5)
-
-
-multiply_transposed_jit = compiled(multiply_transposed)

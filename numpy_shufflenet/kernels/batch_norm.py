@@ -32,11 +32,12 @@ PIECE = 4096
 Gradients = tuple[Array, Array, Array]
 
 
+@compiled(reorder=True)
 def mean_and_variance(row: Array) -> tuple[float, float]:
     """Return the mean and the biased variance of a row."""
     m = row.size
     zero = row.dtype.type(0)
-    total = 0.0
+    total = np.float64(0)
     for start in range(0, m, PIECE):
         piece, s = row[start : start + PIECE], zero
         for k in range(piece.size):
@@ -44,7 +45,7 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
         total += s
     mean = total / m
     mu = row.dtype.type(mean)
-    total = 0.0
+    total = np.float64(0)
     for start in range(0, m, PIECE):
         piece, s = row[start : start + PIECE], zero
         for k in range(piece.size):
@@ -53,6 +54,7 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
     return mean, total / m
 
 
+@compiled
 def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -> None:
     """Compute y = (x - mu) a + b, and its ReLU if asked for."""
     zero = row.dtype.type(0)
@@ -65,11 +67,12 @@ def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -
             y[k] = (row[k] - mu) * a + b
 
 
+@compiled(reorder=True)
 def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tuple[float, float]:
     """Return sum g and sum g (x - mu), of those g that the ReLU lets through."""
     m = row.size
     zero = row.dtype.type(0)
-    total, total_centred = 0.0, 0.0
+    total, total_centred = np.float64(0), np.float64(0)
     for start in range(0, m, PIECE):
         x_piece, g_piece = row[start : start + PIECE], g[start : start + PIECE]
         s = t = zero
@@ -88,6 +91,7 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
     return total, total_centred
 
 
+@compiled
 def combine(
     g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
 ) -> None:
@@ -103,19 +107,14 @@ def combine(
             dx[k] = (g[k] - p - (row[k] - mu) * q) * a
 
 
+@compiled
 def rescale(g: Array, a: float, dx: Array) -> None:
     """Compute dx = a g: with given statistics, x has no other way to y."""
     for k in range(g.size):
         dx[k] = g[k] * a
 
 
-mean_and_variance_jit = compiled(mean_and_variance, reorder=True)
-normalise_jit = compiled(normalise)
-sums_jit = compiled(sums, reorder=True)
-combine_jit = compiled(combine)
-rescale_jit = compiled(rescale)
-
-
+@compiled
 def forward_rows(
     x: Array,
     gamma: Array,
@@ -135,11 +134,12 @@ def forward_rows(
     """
     for c in each_turn(turns):
         if measure:
-            mean[c], var[c] = mean_and_variance_jit(x[c])
+            mean[c], var[c] = mean_and_variance(x[c])
         scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
-        normalise_jit(x[c], mean[c], scale, beta[c], relu, y[c * step])
+        normalise(x[c], mean[c], scale, beta[c], relu, y[c * step])
 
 
+@compiled
 def backward_rows(
     dy: Array,
     step: int,
@@ -164,19 +164,15 @@ def backward_rows(
     for c in each_turn(turns):
         inv_std = 1 / math.sqrt(var[c] + eps)
         scale = number(gamma[c] / math.sqrt(var[c] + eps))
-        sum_g, sum_gx = sums_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu)
+        sum_g, sum_gx = sums(dy[c * step], x[c], mean[c], scale, beta[c], relu)
         dbeta[c] = sum_g
         dgamma[c] = sum_gx * inv_std
         if measured:
             p = number(sum_g / m)
             q = number(inv_std * inv_std * sum_gx / m)
-            combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+            combine(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
         else:
-            rescale_jit(dy[c * step], scale, dx[c])
-
-
-forward_rows_jit = compiled(forward_rows)
-backward_rows_jit = compiled(backward_rows)
+            rescale(dy[c * step], scale, dx[c])
 
 
 class BatchNormCache(NamedTuple):
@@ -253,7 +249,7 @@ def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
     _, gamma, beta, mean, var, eps, relu, _ = cache
 
     def run(turns: Array) -> None:
-        forward_rows_jit(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
+        forward_rows(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
 
     take_turns(c, run, work=2 * rows.size)
     return as_image(y[::step], n, h, w)
@@ -269,7 +265,7 @@ def _backward(dy: Array, cache: BatchNormCache) -> Gradients:
     operands = gradients, step, rows, gamma, beta, eps, relu, training, mean, var
 
     def run(turns: Array) -> None:
-        backward_rows_jit(*operands, turns, dx, dgamma, dbeta)
+        backward_rows(*operands, turns, dx, dgamma, dbeta)
 
     take_turns(c, run, work=4 * rows.size)
     return as_image(dx, n, h, w), dgamma, dbeta

@@ -17,6 +17,7 @@ from numpy_shufflenet.ops.channels import check_parts, check_sizes
 from numpy_shufflenet.ops.checks import check_divides, check_gradient, check_image, check_part_count
 
 
+@compiled
 def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> None:
     """Copy row k step of x to row places[k] of y, one a turn."""
     for k in each_turn(turns):
@@ -25,16 +26,13 @@ def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> Non
             target[i] = source[i]
 
 
+@compiled
 def gather_rows(x: Array, places: Array, y: Array, turns: Array) -> None:
     """Copy row places[k] of x to row k of y, one a turn."""
     for k in each_turn(turns):
         source, target = x[places[k]], y[k]
         for i in range(source.size):
             target[i] = source[i]
-
-
-copy_rows_jit = compiled(copy_rows)
-gather_rows_jit = compiled(gather_rows)
 
 
 @lru_cache(maxsize=256)
@@ -53,7 +51,7 @@ def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
         start = end
     y, missing = whole((channels, h * w * n), sources)
     for rows, step, targets in missing:
-        copy = partial(copy_rows_jit, rows, step, targets, y)
+        copy = partial(copy_rows, rows, step, targets, y)
         take_turns(len(targets), copy, work=2 * len(targets) * y.shape[1])
     return as_image(y, n, h, w)
 
@@ -65,7 +63,7 @@ def _read(dy: Array, places: Array) -> Array:
         return dy[:, places[0] : places[-1] + 1 : step]
     n, _, h, w = dy.shape
     rows, dx = as_rows(dy), empty_rows(len(places), n, h, w, dy.dtype)
-    take_turns(len(places), partial(gather_rows_jit, rows, places, dx), work=2 * dx.size)
+    take_turns(len(places), partial(gather_rows, rows, places, dx), work=2 * dx.size)
     return as_image(dx, n, h, w)
 
 

@@ -21,9 +21,9 @@ from numpy_shufflenet.kernels._barrier import each_turn, next_turn
 from numpy_shufflenet.kernels._border import (
     Border,
     Sight,
-    clear_border_jit,
-    convolve_gradients_jit,
-    convolve_jit,
+    clear_border,
+    convolve,
+    convolve_gradients,
     is_suited,
     sight_of,
 )
@@ -31,10 +31,10 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels.batch_norm import (
     BatchNormCache,
-    combine_jit,
-    mean_and_variance_jit,
-    normalise_jit,
-    sums_jit,
+    combine,
+    mean_and_variance,
+    normalise,
+    sums,
 )
 from numpy_shufflenet.kernels.channels import shuffled_places
 from numpy_shufflenet.ops.batch_norm import check_batch
@@ -57,6 +57,7 @@ class Norm(NamedTuple):
     relu: bool  # whether one follows
 
 
+@compiled
 def forward_through(
     turns: Array,
     x: Array,
@@ -86,12 +87,12 @@ def forward_through(
     """
     before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
     number, border = x.dtype.type, Border(*sight.x)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     for c in each_turn(turns):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
         if normalised:
-            mean, var = mean_and_variance_jit(x[k])
+            mean, var = mean_and_variance(x[k])
             before.mean[k], before.var[k] = mean, var
             a, b = number(before.gamma[k] / math.sqrt(before.var[k] + before.eps)), before.beta[k]
             mu = before.mean[k]
@@ -99,17 +100,18 @@ def forward_through(
             i, j = r * border.length, border.start + r * border.pitch
             row, target = x[k, i : i + border.length], plane[j : j + border.length]
             if normalised:
-                normalise_jit(row, mu, a, b, before.relu, target)
+                normalise(row, mu, a, b, before.relu, target)
             else:
                 for m in range(row.size):
                     target[m] = row[m]
-        convolve_jit(plane, w[c], sight, z[c], y[c])
+        convolve(plane, w[c], sight, z[c], y[c])
         out = z[c].reshape(y.shape[1])
-        after.mean[c], after.var[c] = mean_and_variance_jit(out)
+        after.mean[c], after.var[c] = mean_and_variance(out)
         a = number(after.gamma[c] / math.sqrt(after.var[c] + after.eps))
-        normalise_jit(out, after.mean[c], a, after.beta[c], after.relu, y[c])
+        normalise(out, after.mean[c], a, after.beta[c], after.relu, y[c])
 
 
+@compiled
 def backward_through(
     turns: Array,
     dy: Array,
@@ -135,19 +137,19 @@ def backward_through(
     """
     before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
     number, border = x.dtype.type, Border(*sight.dy)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     c = next_turn(turns)
     while c >= 0:
         following = next_turn(turns)
         std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
         a, inv_std = number(after.gamma[c] / std), 1 / std
-        sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
+        sum_g, sum_gx = sums(dy[c], z[c], mu, a, b, after.relu)
         dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
         p, q = number(sum_g / dy.shape[1]), number(inv_std * inv_std * sum_gx / dy.shape[1])
         for r in range(border.rows):
             i, j = r * border.length, border.start + r * border.pitch
             dy_row, z_row = dy[c, i : i + border.length], z[c, i : i + border.length]
-            combine_jit(dy_row, z_row, mu, a, b, after.relu, p, q, plane[j : j + border.length])
+            combine(dy_row, z_row, mu, a, b, after.relu, p, q, plane[j : j + border.length])
         k = places[c]
         source, target = x[k], dx[k]
         image, dimage = source.reshape(row.shape), target.reshape(row.shape)
@@ -155,23 +157,19 @@ def backward_through(
         ahead = x[places[soon]], dy[soon], z[soon]
         if not normalised:
             zero = number(0)
-            convolve_gradients_jit(
+            convolve_gradients(
                 plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c], ahead
             )
         else:
             std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
             a, inv_std = number(before.gamma[k] / std), 1 / std
-            sum_g, sum_gx = convolve_gradients_jit(
+            sum_g, sum_gx = convolve_gradients(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
             p, q = number(sum_g / source.size), number(inv_std * inv_std * sum_gx / source.size)
-            combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
+            combine(row.reshape(source.size), source, mu, a, b, False, p, q, target)
         c = following
-
-
-forward_through_jit = compiled(forward_through)
-backward_through_jit = compiled(backward_through)
 
 
 class ChannelwiseCache(NamedTuple):
@@ -256,7 +254,7 @@ def channelwise(
 
     def run(turns: Array) -> None:
         plane = empty((size,), x.dtype)
-        forward_through_jit(turns, *operands, geometry, plane, *results)
+        forward_through(turns, *operands, geometry, plane, *results)
 
     take_turns(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
@@ -278,7 +276,7 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
 
     def run(turns: Array) -> None:
         plane, row = empty((size,), x.dtype), empty((h, width * n), x.dtype)
-        backward_through_jit(turns, *operands, plane, row, *results)
+        backward_through(turns, *operands, plane, row, *results)
 
     take_turns(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(

@@ -122,9 +122,9 @@ Run = Callable[..., Any]
 def _ways_forward(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Strips]:
     """Return what convolves best, and in which strips."""
     if _tiled(w, windows, groups, n):
-        return _conv2d_tiles.convolve_jit, strips_of(windows, n, w.shape[1])
+        return _conv2d_tiles.convolve, strips_of(windows, n, w.shape[1])
     if groups == 1 and w.shape[1] <= FEW and windows.kernel == (3, 3):
-        return _conv2d_taps.convolve_jit, strips_of(windows, n, w.shape[1])
+        return _conv2d_taps.convolve, strips_of(windows, n, w.shape[1])
     return _conv2d_columns.convolve, _conv2d_columns.strips_for(w, windows, groups, n)
 
 
@@ -132,7 +132,7 @@ def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Ru
     """Return what makes dw and dx best, and in which strips of x."""
     if _tiled(w, windows, groups, n) and windows.output[1] * n <= LONG:
         strips = strips_of(windows, n, w.shape[1])
-        return _conv2d_tiles.correlate_jit, _conv2d_tiles.spread, strips
+        return _conv2d_tiles.correlate, _conv2d_tiles.spread, strips
     strips = _conv2d_columns.strips_for(w, windows, groups, n)
     return _conv2d_columns.correlate, _conv2d_columns.spread, strips
 

@@ -14,20 +14,20 @@ from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
     Border,
-    channel_gradients_jit,
+    channel_gradients,
     is_suited,
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import (
-    backward_channels_jit,
-    forward_channels_jit,
+    backward_channels,
+    forward_channels,
     turned_planes,
 )
 from numpy_shufflenet.kernels._depthwise_windows import (
-    convolve_windows_jit,
-    correlate_windows_jit,
-    gather_through_taps_jit,
+    convolve_windows,
+    correlate_windows,
+    gather_through_taps,
 )
 from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
@@ -42,6 +42,7 @@ from numpy_shufflenet.ops.windows import Windows
 LONG = 1024  # blocks of a row whose products are added up in float32
 
 
+@compiled
 def backward_one_by_one(
     dy: Array, x: Array, w: Array, windows: Windows, dx: Array, dw: Array
 ) -> None:
@@ -49,7 +50,7 @@ def backward_one_by_one(
     (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
     (h, width), total_dx = windows.size, np.zeros(dx.shape)
     for o, i, j in np.ndindex(w.shape):
-        total = 0.0
+        total = np.float64(0)
         for p, q, t in np.ndindex(dy.shape[1:]):
             r = p * sh + i * windows.dilation[0] - top
             s = q * sw + j * windows.dilation[1] - left
@@ -60,22 +61,19 @@ def backward_one_by_one(
     dx[:] = total_dx
 
 
+@compiled
 def forward_one_by_one(x: Array, w: Array, b: Array, windows: Windows, y: Array) -> None:
     """Compute y (m, oh, ow, n) of a channel x (h, w, n) and kernels w (m, kh, kw), one by one."""
     (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
     h, width = windows.size
     for o, p, q, t in np.ndindex(y.shape):
-        total = 0.0
+        total = np.float64(0)
         for i, j in np.ndindex(w.shape[1:]):
             r = p * sh + i * windows.dilation[0] - top
             s = q * sw + j * windows.dilation[1] - left
             if 0 <= r < h and 0 <= s < width:
                 total += w[o, i, j] * x[r, s, t]
         y[o, p, q, t] = total + b[o]
-
-
-forward_one_by_one_jit = compiled(forward_one_by_one)
-backward_one_by_one_jit = compiled(backward_one_by_one)
 
 
 class DepthwiseConv2dCache(NamedTuple):
@@ -108,7 +106,7 @@ def depthwise_conv2d_forward(
     cache = DepthwiseConv2dCache(rows, w, b is not None, windows, n)
     if slide := slide_of(windows, n, x.dtype):
         operands, out = (rows.ravel(), kernels, shifts, slide), y.ravel()
-        share(c, lambda i, j: convolve_windows_jit(*operands, i, j, out), work=3 * y.size)
+        share(c, lambda i, j: convolve_windows(*operands, i, j, out), work=3 * y.size)
     else:
         _forward_in_planes(rows, kernels, shifts, windows, n, y)
     if all_finite(kernels):
@@ -116,7 +114,7 @@ def depthwise_conv2d_forward(
     # What lies in the border counts as 0: wrong only times infinity or NaN.
     finite = np.isfinite(kernels).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
-        forward_one_by_one_jit(
+        forward_one_by_one(
             rows.reshape(c, h, width, n)[k],
             kernels.reshape(c, m, *windows.kernel)[k],
             shifts.reshape(c, m)[k],
@@ -134,7 +132,7 @@ def _forward_in_planes(x: Array, w: Array, b: Array, windows: Windows, n: int, y
     outputs = sums.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run(first: int, last: int) -> None:
-        forward_channels_jit(
+        forward_channels(
             images[first:last],
             w[first * m : last * m],
             b[first * m : last * m],
@@ -171,7 +169,7 @@ def depthwise_conv2d_backward(
     # What lies in a border or between outputs counts as 0: wrong only times infinity or NaN.
     finite = np.isfinite(kernels).all(axis=1) & np.isfinite(dw).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
-        backward_one_by_one_jit(
+        backward_one_by_one(
             gradients.reshape(c, m, oh, ow, n)[k],
             rows.reshape(c, h, width, n)[k],
             kernels.reshape(c, m, *windows.kernel)[k],
@@ -202,7 +200,7 @@ def _backward_in_border(
     def run(first: int, last: int) -> None:
         plane = empty((size,), x.dtype)
         for piece, part in zip(pieces, parts, strict=True):
-            channel_gradients_jit(dy, images, w, piece, plane, first, last, dimages, part)
+            channel_gradients(dy, images, w, piece, plane, first, last, dimages, part)
 
     share(len(w), run, work=dy.size + 6 * dx.size)
     if len(parts) > 1:
@@ -226,8 +224,8 @@ def _backward_in_windows(
 
     def run(first: int, last: int) -> None:
         for piece, part in zip(pieces, parts, strict=True):
-            correlate_windows_jit(flat_dy, flat_x, piece, first, last, part)
-        gather_through_taps_jit(flat_dy, w, gather, first, last, flat_dx)
+            correlate_windows(flat_dy, flat_x, piece, first, last, part)
+        gather_through_taps(flat_dy, w, gather, first, last, flat_dx)
 
     share(len(w), run, work=4 * dy.size + 3 * dx.size)
     if len(parts) > 1:
@@ -245,7 +243,7 @@ def _backward_in_planes(
 
     def run(first: int, last: int) -> None:
         outputs = slice(first * m, last * m)
-        backward_channels_jit(
+        backward_channels(
             dy[outputs],
             images[first:last],
             w[outputs],

@@ -15,24 +15,24 @@ from numba.extending import register_jitable
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
+from numpy_shufflenet.kernels._direct import multiply_six, suits_directly
 from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
     contiguous,
     empty_rows,
     output_rows,
-    transpose_jit,
+    transpose,
 )
 from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, sum_of_parts, tiles
 from numpy_shufflenet.kernels._tiles import (
     CHAIN,
     TILE,
     aligned,
-    multiply_tiles_jit,
-    multiply_transposed_jit,
+    multiply_tiles,
+    multiply_transposed,
     packed,
     suits,
 )
@@ -45,6 +45,7 @@ TURNS = 32  # parts of a sum over pixels, at the most
 FEW = 256  # pixels: with more, it pays to add up dw along them instead of transposing them
 
 
+@compiled
 def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
     """Add b to columns first to last of y (o, m), and apply ReLU if asked for."""
     zero = y.dtype.type(0)
@@ -59,6 +60,7 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
                 row[k] += b_o
 
 
+@compiled
 def mix_tiles(
     tiles: Array, x: Array, ends: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
@@ -80,11 +82,12 @@ def mix_tiles(
         first, columns = ends[block], ends[block + 1] - ends[block]
         for g in range(groups):
             y_g, starts_g = y[g * rows : (g + 1) * rows], starts[g * depth : (g + 1) * depth]
-            multiply_tiles_jit(tiles[g], x, starts_g, first, columns, y_g, first)
+            multiply_tiles(tiles[g], x, starts_g, first, columns, y_g, first)
         if b.size > 0:
-            finish_jit(y, first, first + columns, b, relu)
+            finish(y, first, first + columns, b, relu)
 
 
+@compiled
 def mix_tiles_gradients(
     tiles: Array, dy: Array, x: Array, ends: Array, turns: Array, dx: Array, dw: Array
 ) -> None:
@@ -112,8 +115,8 @@ def mix_tiles_gradients(
         total[:] = 0
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
             first, columns = ends[block], ends[block + 1] - ends[block]
-            multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
-            multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
+            multiply_tiles(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
+            multiply_transposed(dy_g, first, x, x_starts, first, columns, product)
             for i in range(o):
                 for k in range(c):
                     total[i, k] += product[i, k]
@@ -145,9 +148,10 @@ def mix_six(
     row, step = (1, rows) if transposed else (depth, 1)
     i = g * rows * depth + r * row
     place = np.int64(0)  # a plain 0 would be compiled for itself
-    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
+    multiply_six(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
 
 
+@compiled
 def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
     """Compute y (o, m) from x (c m,) and w (o c / groups,), a tile of six rows a turn."""
     m, depth = y.shape[1], w.size // y.shape[0]
@@ -156,6 +160,7 @@ def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> Non
         mix_six(w, False, groups, tile, x, starts, depth * m, y)
 
 
+@compiled
 def mix_directly_gradients(
     w: Array, groups: int, dy: Array, pixels: Array, turns: Array, dx: Array, dw: Array
 ) -> None:
@@ -175,13 +180,6 @@ def mix_directly_gradients(
             mix_six(w, True, groups, tile, dy, starts, o_share * m, dx)
         else:
             mix_six(dy, False, groups, tile - tiles, pixels, pixel_starts, c_share, dw)
-
-
-finish_jit = compiled(finish)
-mix_tiles_jit = compiled(mix_tiles)
-mix_directly_jit = compiled(mix_directly)
-mix_directly_gradients_jit = compiled(mix_directly_gradients)
-mix_tiles_gradients_jit = compiled(mix_tiles_gradients)
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -236,25 +234,25 @@ def _forward(
     shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
 
     def run(turns: Array) -> None:
-        for turn in each_turn_outside(turns):
+        for turn in each_turn(turns):
             g, part, block = tasks[turn]
             mine = slice(g * o_share + part.start, g * o_share + part.stop)
             x_g = rows[g * c_share : (g + 1) * c_share, block]
             multiply(matrices[g, part], x_g, y[mine, block])
             if shift.size:
-                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
+                finish(y[mine], block.start, block.stop, shift[mine], relu)
 
     def run_tiles(turns: Array) -> None:
-        mix_tiles_jit(ready, rows.ravel(), ends, shift, relu, turns, y)
+        mix_tiles(ready, rows.ravel(), ends, shift, relu, turns, y)
 
     def run_directly(turns: Array) -> None:
-        mix_directly_jit(w.reshape(w.size), groups, rows.ravel(), turns, y)
+        mix_directly(w.reshape(w.size), groups, rows.ravel(), turns, y)
 
     work = c_share * y.size // 8
     if c_share <= CHAIN and suits_directly(x.dtype, o_share, c_share, m):
         take_turns(groups * -(-o_share // TILE), run_directly, work)
         if shift.size:
-            finish_jit(y, 0, m, shift, relu)
+            finish(y, 0, m, shift, relu)
     elif suits(x.dtype, o_share, c_share, m):
         ready, ends = packed(matrices), aligned(m)
         take_turns(len(ends) - 1, run_tiles, work)
@@ -288,7 +286,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
 
     def run(turns: Array) -> None:
         product = empty(dw.shape[2:], rows.dtype)
-        for turn in each_turn_outside(turns):
+        for turn in each_turn(turns):
             g, part = divmod(turn, shares)
             own, theirs = (
                 slice(g * c_share, (g + 1) * c_share),
@@ -304,16 +302,16 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
                 total += product
 
     def run_tiles(turns: Array) -> None:
-        mix_tiles_gradients_jit(ready, gradients, rows.ravel(), ends, turns, dx, dw)
+        mix_tiles_gradients(ready, gradients, rows.ravel(), ends, turns, dx, dw)
 
     def run_directly(turns: Array) -> None:
         a, dy_flat, dw_rows = w.reshape(w.size), gradients.ravel(), dw.reshape(o, c_share)
-        mix_directly_gradients_jit(a, groups, dy_flat, pixels.ravel(), turns, dx, dw_rows)
+        mix_directly_gradients(a, groups, dy_flat, pixels.ravel(), turns, dx, dw_rows)
 
     work = 2 * o * dx.size // groups // 8
     if directly:
         pixels = empty((m, c), rows.dtype)
-        transpose_jit(rows, 0, m, pixels)
+        transpose(rows, 0, m, pixels)
         take_turns(groups * (-(-c_share // TILE) + -(-o_share // TILE)), run_directly, work)
     elif suitable:
         ready = packed(turned)

@@ -17,23 +17,23 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
+from numpy_shufflenet.kernels._depthwise_planes import convolve_plane, scatter_plane
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose_jit
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose
 from numpy_shufflenet.kernels._planes import (
     Planes,
     empty_plane,
     planes_of,
-    read_image_jit,
-    read_rows_jit,
-    write_image_jit,
-    write_rows_jit,
+    read_image,
+    read_rows,
+    write_image,
+    write_rows,
 )
 from numpy_shufflenet.kernels._pool_windows import (
-    average_windows_jit,
-    gather_averages_jit,
-    gather_from_winners_jit,
-    largest_windows_jit,
+    average_windows,
+    gather_averages,
+    gather_from_winners,
+    largest_windows,
 )
 from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
@@ -48,6 +48,7 @@ from numpy_shufflenet.ops.pooling import (
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def max_pool_channels(
     x: Array,
     first: Array,
@@ -72,12 +73,12 @@ def max_pool_channels(
     """
     offsets, number = planes.offsets, winner.dtype.type
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         for p in range(0, y.shape[1], planes.rows):
             rows = y[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
             best.fill(-np.inf)
-            write_rows_jit(first[p : p + planes.rows], planes, win)
+            write_rows(first[p : p + planes.rows], planes, win)
             t = 0
             while t < offsets.size:
                 x0 = plane[start + offsets[t] : start + offsets[t] + m]
@@ -100,10 +101,11 @@ def max_pool_channels(
                         wins = x0[k] > best[k] or x0[k] != x0[k]
                         best[k], win[k] = (x0[k], n0) if wins else (best[k], win[k])
                     t += 1
-            read_rows_jit(best, planes, rows)
-            read_rows_jit(win, planes, winner[c, p : p + planes.rows])
+            read_rows(best, planes, rows)
+            read_rows(win, planes, winner[c, p : p + planes.rows])
 
 
+@compiled
 def max_pool_backward_channels(
     dy: Array,
     winner: Array,
@@ -121,16 +123,17 @@ def max_pool_backward_channels(
         for p in range(0, dy.shape[1], planes.rows):
             rows = dy[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-            write_rows_jit(rows, planes, g)
-            write_rows_jit(winner[c, p : p + planes.rows], planes, win)
+            write_rows(rows, planes, g)
+            write_rows(winner[c, p : p + planes.rows], planes, win)
             for t in range(planes.offsets.size):
                 place, number = start + planes.offsets[t], win.dtype.type(t)
                 target = dplane[place : place + m]
                 for k in range(m):
                     target[k] += g[k] if win[k] == number else zero
-        read_image_jit(dplane, n, planes, dx[c])
+        read_image(dplane, n, planes, dx[c])
 
 
+@compiled
 def avg_pool_channels(
     x: Array, ones: Array, weight: Array, n: int, planes: Planes, plane: Array, run: Array, y: Array
 ) -> None:
@@ -140,14 +143,15 @@ def avg_pool_channels(
     """
     zero = x.dtype.type(0)
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
-        convolve_plane_jit(plane, planes, ones, zero, run, y[c])
+        write_image(x[c], n, planes, plane)
+        convolve_plane(plane, planes, ones, zero, run, y[c])
         for p in range(y.shape[1]):
             row, weight_p = y[c, p], weight[p]
             for k in range(row.size):
                 row[k] *= weight_p[k]
 
 
+@compiled
 def avg_pool_backward_channels(
     dy: Array,
     ones: Array,
@@ -170,10 +174,11 @@ def avg_pool_backward_channels(
             for k in range(row.size):
                 row[k] = dy_p[k] * weight_p[k]
         plane[:] = zero
-        scatter_plane_jit(weighed, planes, ones, run, plane)
-        read_image_jit(plane, n, planes, dx[c])
+        scatter_plane(weighed, planes, ones, run, plane)
+        read_image(plane, n, planes, dx[c])
 
 
+@compiled
 def add_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n)."""
     for c in range(x.shape[0]):
@@ -188,6 +193,7 @@ def add_pixels(x: Array, sums: Array) -> None:
                     sums[c, i] += x[c, k, i]
 
 
+@compiled
 def add_many_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
     few = np.empty(x.shape[2], x.dtype)
@@ -201,6 +207,7 @@ def add_many_pixels(x: Array, sums: Array) -> None:
                 sums[c, i] += few[i]
 
 
+@compiled
 def average_rows(x: Array, m: int, means: Array) -> None:
     """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
     size = x.dtype.type(m)
@@ -211,22 +218,13 @@ def average_rows(x: Array, m: int, means: Array) -> None:
         means[c] = add_up(total) / size
 
 
+@compiled
 def spread_pixels(dy: Array, dx: Array) -> None:
     """Write dy (c, n) to every pixel of dx (c, h w, n): the transpose of `add_pixels`."""
     for c in range(dx.shape[0]):
         for k in range(dx.shape[1]):
             for i in range(dx.shape[2]):
                 dx[c, k, i] = dy[c, i]
-
-
-add_pixels_jit = compiled(add_pixels)
-add_many_pixels_jit = compiled(add_many_pixels)
-average_rows_jit = compiled(average_rows)
-spread_pixels_jit = compiled(spread_pixels)
-max_pool_channels_jit = compiled(max_pool_channels)
-max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
-avg_pool_channels_jit = compiled(avg_pool_channels)
-avg_pool_backward_channels_jit = compiled(avg_pool_backward_channels)
 
 
 class MaxPool2dCache(NamedTuple):
@@ -252,7 +250,7 @@ def max_pool2d_forward(
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         a, out = rows.ravel(), (y.ravel(), winner.ravel())
-        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=9 * y.size)
+        share(c, lambda i, j: largest_windows(a, slide, i, j, *out), work=9 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n)
     images = rows.reshape(c, h, w * n)
@@ -260,7 +258,7 @@ def max_pool2d_forward(
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        max_pool_channels_jit(
+        max_pool_channels(
             images[part],
             first_winner,
             n,
@@ -284,14 +282,14 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     dx, rows, winners = empty((c, h, w * n), dtype), as_rows(dy), as_rows(winner)
     if gather := gather_of(windows, n, dtype):
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_from_winners_jit(*operands, i, j, out), work=2 * dx.size)
+        share(c, lambda i, j: gather_from_winners(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
     planes, number = planes_of(windows, n), wide(dtype, math.prod(windows.kernel))
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        max_pool_backward_channels_jit(
+        max_pool_backward_channels(
             gradients[part],
             winners[part],
             n,
@@ -330,7 +328,7 @@ def avg_pool2d_forward(
     rows, y = as_rows(x), empty((c, oh, ow * n), x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         operands = rows.ravel(), weight.ravel(), slide
-        share(c, lambda i, j: average_windows_jit(*operands, i, j, y.ravel()), work=2 * y.size)
+        share(c, lambda i, j: average_windows(*operands, i, j, y.ravel()), work=2 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n, sort=n > 1)
     number = wide(x.dtype, math.prod(windows.kernel))
@@ -341,7 +339,7 @@ def avg_pool2d_forward(
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
         plane, run = empty_plane(planes, number, 0), empty((planes.run,), number)
-        avg_pool_channels_jit(
+        avg_pool_channels(
             images[part], ones, weight.astype(number), n, planes, plane, run, sums[part]
         )
 
@@ -364,7 +362,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
     if gather := gather_of(windows, n, weight.dtype):
         operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_averages_jit(*operands, i, j, out), work=dx.size)
+        share(c, lambda i, j: gather_averages(*operands, i, j, out), work=dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)
@@ -374,9 +372,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
         plane, run = empty_plane(planes, number, 0), np.zeros(planes.run, weight.dtype)
-        avg_pool_backward_channels_jit(
-            gradients[part], ones, weight, n, planes, plane, run, dx[part]
-        )
+        avg_pool_backward_channels(gradients[part], ones, weight, n, planes, plane, run, dx[part])
 
     share(c, run_part, work=9 * dy.size)
     return as_image(dx, n, h, w)
@@ -395,10 +391,10 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     n, c, h, w = x.shape
     if n == 1 and x.dtype == np.float32 and h * w <= FEW * WIDTH:
         means = np.empty((n, c), x.dtype)
-        average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
+        average_rows(as_rows(x).reshape(x.size), h * w, means[0])
         return means, GlobalAvgPoolCache(x.shape, x.dtype)
     number = wide(x.dtype, h * w)
-    add_up_pixels = add_pixels_jit if h * w <= FEW else add_many_pixels_jit
+    add_up_pixels = add_pixels if h * w <= FEW else add_many_pixels
     sums, pixels = np.zeros((c, n), number), as_rows(x).reshape(c, h * w, n)
     share(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
     means = np.ascontiguousarray(sums.T)  # n c
@@ -415,9 +411,9 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
 
     def run(first: int, last: int) -> None:
         own = means[first:last]
-        transpose_jit(dy, first, last, means)
+        transpose(dy, first, last, means)
         own /= h * w
-        spread_pixels_jit(own, dx[first:last])
+        spread_pixels(own, dx[first:last])
 
     share(c, run, work=dx.size)
     return as_image(dx, n, h, w)

@@ -23,6 +23,7 @@ from numpy_shufflenet.kernels._layout import contiguous
 CHUNK = 1 << 14  # numbers that a thread updates in one turn
 
 
+@compiled
 def update_flat(
     p: Array, g: Array, v: Array, lr: Any, momentum: Any, nesterov: bool, weight_decay: Any
 ) -> None:
@@ -39,6 +40,7 @@ def numbers_at(address: int, size: int, like: Array) -> Array:
     return np.frombuffer(room, like.dtype)
 
 
+@compiled
 def update_chunks(
     job: Array,
     caller: bool,
@@ -68,7 +70,7 @@ def update_chunks(
         p = numbers_at(chunk[0], size, decays)
         g = numbers_at(chunk[1], size, decays)
         v = numbers_at(chunk[2], size, decays)
-        update_flat_jit(p, g, v, lr, momentum, nesterov, decays[chunk[4]])
+        update_flat(p, g, v, lr, momentum, nesterov, decays[chunk[4]])
 
 
 def _pointer(address: int, like: Array) -> Any:
@@ -87,10 +89,6 @@ def _emit_pointer(builder: Any, address: Any, like: Any) -> Any:
 @overload(numbers_at, strict=False)  # strict about annotations, too, which one of them has
 def _numbers_at(address: Any, size: Any, like: Any) -> Any:
     return lambda address, size, like: carray(_pointer(address, like), (size,))
-
-
-update_flat_jit = compiled(update_flat)
-update_chunks_jit = compiled(update_chunks)
 
 
 def fits(parameters: Sequence[tuple[Array, Array, Array | None]]) -> bool:
@@ -134,6 +132,6 @@ def sgd_update(
     rule = number(learning_rate), number(momentum), bool(nesterov)
 
     def run(job: Array, caller: bool) -> None:
-        update_chunks_jit(job, caller, chunks, decays, *rule)
+        update_chunks(job, caller, chunks, decays, *rule)
 
     together(run, turns=len(rows), work=4 * sum(p.size for p, _, _ in parameters))

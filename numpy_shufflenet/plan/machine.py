@@ -95,7 +95,7 @@ def mean(instruction: Array, arrays: Arrays, share: Share) -> None:
     for channel in range(share.first, share.last):
         for image in range(share.images):
             x = arrays.tables[instruction[TABLE] + channel] + image * size
-            total = 0.0
+            total = np.float64(0)
             for begin in range(0, size, LONG):
                 a = fill(np.float32(0))
                 for j in range(begin, min(begin + LONG, size), WIDTH):
@@ -121,7 +121,7 @@ def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
         w3 = instruction[TABLE] + rows[3] * features
         for image in range(share.images):
             x = instruction[READS] + image * features
-            t0 = t1 = t2 = t3 = 0.0
+            t0 = t1 = t2 = t3 = np.float64(0)
             for begin in range(0, features, LONG):
                 a0 = a1 = a2 = a3 = fill(np.float32(0))
                 for j in range(begin, min(begin + LONG, features), WIDTH):
@@ -157,6 +157,7 @@ def excite(instruction: Array, arrays: Arrays, share: Share) -> None:
                 store(memory, y + j, relu(a) if instruction[CUT] else a)
 
 
+@compiled
 def run(
     program: Array,
     each: int,
@@ -211,6 +212,3 @@ def run(
             excite(instruction, arrays, share)
         if threads > 1:
             meet(job, (turn + 1) * threads)
-
-
-run_jit = compiled(run)

@@ -35,7 +35,7 @@ class _Room:
 
     def run(self, images: Array, job: Array, caller: bool) -> None:
         """Do one thread's part of a run."""
-        machine.run_jit(
+        machine.run(
             self.program.instructions,
             self.program.each,
             self.program.tables,

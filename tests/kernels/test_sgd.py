@@ -83,7 +83,7 @@ def test_plain_functions_do_the_same():
     ours = [a.copy() for a in (p, g, v)]
     starts = [a.ctypes.data for a in ours]
     chunks = np.array([[*starts, 2, 0], [*(s + 16 for s in starts), 3, 1]])
-    kernel.update_chunks(counters(2), True, chunks, np.array([0, 0.1]), 0.5, 0.9, False)
+    kernel.update_chunks.py_func(counters(2), True, chunks, np.array([0, 0.1]), 0.5, 0.9, False)
     sgd_update(p[:2], g[:2], v[:2], learning_rate=0.5, momentum=0.9, nesterov=False, weight_decay=0)
     sgd_update(
         p[2:], g[2:], v[2:], learning_rate=0.5, momentum=0.9, nesterov=False, weight_decay=0.1

@@ -127,7 +127,7 @@ def test_the_machine_runs_as_plain_python():
     program = assemble(fuse(record(model, (2, 9, 8))))
     images = rng.normal(size=(3, 2 * 9 * 8)).astype(np.float32)
     results = []
-    for run in (machine.run, machine.run_jit):
+    for run in (machine.run.py_func, machine.run):
         memory = np.zeros(program.memory, np.float32)
         scratch = np.zeros((1, program.scratch), np.float32)
         run(
