@@ -48,7 +48,6 @@ from numpy_shufflenet import (
 )
 from numpy_shufflenet.bench.networks import with_real_statistics
 from numpy_shufflenet.bench.resources import machine
-from numpy_shufflenet.cost.timing import own_times
 from numpy_shufflenet.operations import find
 from numpy_shufflenet.timing import interleave, median_interval
 
@@ -1077,13 +1076,13 @@ BACKENDS = ("numpy", "numba") if HAS_NUMBA else ("numpy",)
 times = {}
 for turn in range(5):
     for name in BACKENDS:
-        with backend.use(name), backend.own_cores(), own_times() as seconds:
-            model.trace(images)
+        with backend.use(name), backend.own_cores():
+            seconds = model.trace(images).seconds
         model.release()
         if turn == 0:
             continue  # to warm up
-        for layer_name, layer in model.named_layers():
-            times.setdefault((name, layer_name), []).append(seconds.get(id(layer), 0.0))
+        for layer_name, _ in model.named_layers():
+            times.setdefault((name, layer_name), []).append(seconds.get(layer_name, 0.0))
 per_layer = {key: float(np.median(values)) for key, values in times.items()}
 
 shares = {

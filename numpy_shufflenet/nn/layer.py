@@ -105,9 +105,10 @@ class Layer:
         before = _local.run
         run = _local.run = before or _Run()
         try:
-            y = self._forward(x, training)
-            if self._trace is not None:
-                self._trace.record_forward(self, x, y)
+            if self._trace is None:
+                y = self._forward(x, training)
+            else:
+                y = self._trace.forward(self, x, training)
         except BaseException:
             self.release()
             raise
@@ -296,7 +297,7 @@ class Layer:
     # Study
 
     def trace(self, x: Array, *, training: bool = False) -> Trace:
-        """Run forward and return every activation by name; `backward` adds every gradient."""
+        """Run forward and return every activation and time by name; `backward` adds gradients."""
         trace = Trace(self.named_layers())
         for _, layer in self.named_layers():
             layer._trace = trace
