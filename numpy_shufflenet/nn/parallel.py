@@ -1,51 +1,67 @@
-"""Layers side by side, whose outputs are added: parallel branches, and shortcuts."""
+"""Layers side by side on one input: parallel branches, and shortcuts."""
 
 import math
 from typing import Any
 
 from numpy_shufflenet import backend
+from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 
 
-class Sum(Layer):
-    """y = branch_1(x) + branch_2(x) + ...; an empty `Sequential()` is a shortcut.
+class Branches:
+    """Runs each branch on the same x; backward adds up the gradients that the branches return."""
+
+    def __init__(self, *branches: Layer | Chain):
+        if not branches:
+            raise ValueError("there are no branches; at least one is needed")
+        self.branches = branches
+
+    def forward(self, x: Any, *, training: bool) -> tuple[Any, ...]:
+        """Return the output of each branch."""
+        return tuple(branch.forward(x, training=training) for branch in self.branches)
+
+    def backward(self, dy: tuple[Any, ...]) -> Any:
+        """Return the gradient of x for the gradient of each output."""
+        first, *rest = zip(self.branches, dy, strict=True)
+        dx = first[0].backward(first[1])
+        for branch, gradient in rest:
+            dx, _ = backend.forward("add", dx, branch.backward(gradient))
+        return dx
+
+
+class Parallel(Layer):
+    """x -> a tuple of what each branch returns; backward takes such a tuple.
+
+        y = x + branch(x):    Sequential(Parallel(Sequential(), branch), Add())
 
     Parameters
     ----------
     *branches : Layer
-        At least one; all return arrays of one shape. Each is named by its number.
+        At least one. Each is named by its number. An empty `Sequential()` is a shortcut.
+
+    Raises
+    ------
+    ValueError
+        If there is no branch.
 
     Source: He et al., Deep residual learning for image recognition, 2016, section 3.2.
     """
 
     def __init__(self, *branches: Layer):
         super().__init__()
-        if not branches:
-            raise ValueError("a Sum of no branches; at least one is needed")
-        self._branches = branches
+        self._layers = branches
+        self._branches = Branches(*branches)
 
     def _forward(self, x: Any, training: bool) -> Any:
-        first, *rest = self._branches
-        y = first.forward(x, training=training)
-        for branch in rest:
-            part = branch.forward(x, training=training)
-            if part.shape != y.shape:
-                raise ValueError(f"a branch returned shape {part.shape}, but the first {y.shape}")
-            y, _ = backend.forward("add", y, part)
-        return y
+        return self._branches.forward(x, training=training)
 
     def _backward(self, dy: Any) -> Any:
-        first, *rest = self._branches
-        dx = first.backward(dy)
-        for branch in rest:
-            dx, _ = backend.forward("add", dx, branch.backward(dy))
-        return dx
+        return self._branches.backward(dy)
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """One array less than there are branches; backward as well."""
-        times = len(self._branches) - 1
-        return times * math.prod(y), times * math.prod(x)
+        """In backward, the gradients of x: one array less than there are branches."""
+        return 0, (len(self._layers) - 1) * math.prod(x)
 
     def children(self) -> dict[str, Layer]:
         """Return the branches by number: "0", "1", ..."""
-        return {str(number): branch for number, branch in enumerate(self._branches)}
+        return {str(number): layer for number, layer in enumerate(self._layers)}

@@ -50,7 +50,7 @@ def test_blocks_of_g3_and_g4():
     assert len(series) == len(parallel) == 10
     x = np.random.default_rng(0).normal(size=(1, 64, 3, 3)).astype(np.float32)
     assert len(series[0]) == 4
-    parts = [branch.forward(x) for branch in parallel[0].children().values()]
+    parts = [branch.forward(x) for branch in parallel[0][0].children().values()]
     parallel[0].release()
     np.testing.assert_allclose(parallel[0].forward(x), sum(parts), rtol=1e-4, atol=1e-5)
 

@@ -243,7 +243,8 @@ def run_plan():
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, padding=1),
         nn.ShuffleNetV2Unit(6, 8, stride=2, se=True),
-        nn.Sum(nn.Sequential(), nn.Conv2d(8, 8, 1, groups=2)),
+        nn.Parallel(nn.Sequential(), nn.Conv2d(8, 8, 1, groups=2)),
+        nn.Add(),
         nn.GlobalAvgPool(),
         nn.Linear(8, 3),
     )
