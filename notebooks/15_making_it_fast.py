@@ -893,7 +893,7 @@ if HAS_NUMBA:
     for key, seconds in found.items():
         print(f"{key:35} {1e6 * seconds:7.1f} us")
     print()
-    print(text(_threads.share))
+    print(text(_threads.share_range))
 else:
     print("left out: it takes Numba")
 
@@ -1256,7 +1256,7 @@ if HAS_NUMBA:
 if HAS_NUMBA:
     from numpy_shufflenet.plan import products
 
-    print(text(products.multiply))
+    print(text(products.multiply_block))
 
 # %% tags=["timing", "long"]
 if HAS_NUMBA:

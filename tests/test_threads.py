@@ -38,7 +38,7 @@ def test_shares_cover_everything_once(threads, count):
     def run(first, last):
         done[first:last] += 1
 
-    _threads.share(count, run, work=1 << 30)
+    _threads.share_range(count, run, work=1 << 30)
     assert (done == 1).all()
 
 
@@ -62,7 +62,7 @@ def test_turns_are_taken_once_each(threads, count):
 def test_for_each_calls_once_for_each(threads, count):
     _threads.set_num_threads(threads)
     numbers = []
-    _threads.for_each(count, numbers.append)
+    _threads.share_each(count, numbers.append)
     assert sorted(numbers) == list(range(count))
 
 
@@ -100,8 +100,8 @@ def test_what_plain_python_does():
     assert [barrier.next_turn.py_func(job) for _ in range(4)] == [0, 1, 2, -1]
     assert barrier.start_together(job, True) == (0, 1)
     barrier.meet(job, 1)
-    barrier.close.py_func(job)
-    assert not barrier.enter.py_func(job)
+    barrier.close_job.py_func(job)
+    assert not barrier.enter_job.py_func(job)
 
 
 def test_plain_counters_are_atomic_and_wake():
@@ -131,7 +131,7 @@ def test_who_runs_together_can_meet(threads):
         def run(job, caller, found=found):
             found.append(met(job, caller, 50))
 
-        _threads.together(run)
+        _threads.run_together(run)
         there = sorted(pair for pair in found if pair != (0, 0))
         assert there == [(i, len(there)) for i in range(len(there))]
         assert 1 <= len(there) <= threads
@@ -154,8 +154,8 @@ def test_a_worker_that_comes_too_late_is_left_out():
     other.start()
     assert busy.wait(30)
     found, done = [], []
-    _threads.together(lambda job, caller: found.append(met(job, caller, 3)))
-    _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+    _threads.run_together(lambda job, caller: found.append(met(job, caller, 3)))
+    _threads.share_range(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
     assert not go_on.is_set()
     go_on.set()
     other.join(30)
@@ -170,7 +170,7 @@ def test_a_job_within_a_job_has_one_thread():
     def within(job, caller):
         seen.append((caller, *met(job, caller, 1)))
 
-    _threads.share(2, lambda *_: _threads.together(within), work=1 << 30)
+    _threads.share_range(2, lambda *_: _threads.run_together(within), work=1 << 30)
     assert seen == [(True, 0, 1)] * 2
 
 
@@ -188,7 +188,7 @@ def test_whoever_is_interrupted_is_not_waited_for_at_a_barrier(interrupted):
             found.append(met(job, caller, 3))
 
         try:
-            _threads.together(run)
+            _threads.run_together(run)
         except KeyboardInterrupt:
             assert raised
         else:
@@ -225,7 +225,7 @@ def test_an_error_of_a_worker_reaches_the_caller():
 
     with pytest.raises(KeyError, match="of a worker"):
         _threads.take_turns(1000, run, work=1 << 30)
-    _threads.share(2, lambda first, last: None, work=1 << 30)
+    _threads.share_range(2, lambda first, last: None, work=1 << 30)
 
 
 def test_nobody_is_in_a_job_that_is_over():
@@ -281,10 +281,10 @@ def test_one_core_is_enough():
     try:
         os.sched_setaffinity(0, {min(allowed)})
         done = []
-        _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+        _threads.share_range(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
         assert sorted(done) == list(range(9))
         found = []
-        _threads.together(lambda job, caller: found.append(met(job, caller, 20)))
+        _threads.run_together(lambda job, caller: found.append(met(job, caller, 20)))
         assert 0 in [thread for thread, threads in found if threads]
     finally:
         os.sched_setaffinity(0, allowed)
@@ -292,7 +292,7 @@ def test_one_core_is_enough():
 
 def test_whoever_has_nothing_to_do_soon_sleeps():
     _threads.set_num_threads(2)
-    _threads.share(2, lambda first, last: None, work=1 << 30)
+    _threads.share_range(2, lambda first, last: None, work=1 << 30)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.1  # seconds that all threads together have worked
@@ -305,7 +305,7 @@ def test_many_callers_at_once_each_get_their_own_work_done():
     def call(caller):
         for i in range(300):
             done = np.zeros(9, int)
-            _threads.share(9, partial(count, done), work=1 << 30)
+            _threads.share_range(9, partial(count, done), work=1 << 30)
             totals[caller, i] = done.sum()
 
     def count(done, first, last):

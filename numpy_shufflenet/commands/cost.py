@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _papers(arguments: argparse.Namespace) -> None:
-    figures = list(cost.compare())
+    figures = list(cost.compare_figures())
     rows = [
         [
             figure.source,
@@ -167,7 +167,7 @@ def _operation(name: str) -> None:
         if array is not None
     }
     computed = operation.cost(shapes, example.hyperparameters)
-    counted = cost.counting.count(name, *example.arrays, **example.hyperparameters)
+    counted = cost.counting.count_operation(name, *example.arrays, **example.hyperparameters)
     rows = [
         [field.replace("_", "-"), *(f"{getattr(counts, field):,}" for counts in columns)]
         for field in vars(computed.forward)

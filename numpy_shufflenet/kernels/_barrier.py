@@ -72,27 +72,27 @@ def each_turn(job: Array) -> Iterator[int]:
 
 
 @compiled
-def enter(job: Array) -> Any:
+def enter_job(job: Array) -> Any:
     """Enter as a worker, and return True; return False if the job is closed."""
     return fetch_add(job, ENTERED, 1) < CLOSED
 
 
 @compiled
-def leave(job: Array) -> None:
+def leave_job(job: Array) -> None:
     """Tell the caller that this worker is done."""
     fetch_add(job, LEFT, 1)
 
 
 @compiled
-def stop(job: Array) -> None:
+def stop_job(job: Array) -> None:
     """Hand out no more turns."""
     fetch_add(job, TURN, CLOSED)
 
 
 @compiled
-def close(job: Array) -> None:
+def close_job(job: Array) -> None:
     """End a job: hand out no more turns, let nobody enter, and wait until all workers have left."""
-    stop(job)
+    stop_job(job)
     entered = fetch_add(job, ENTERED, CLOSED)
     if atomic_load(job, GO) == 0:
         fetch_add(job, GO, -1)
@@ -103,7 +103,7 @@ def close(job: Array) -> None:
 
 
 @compiled
-def watch(counter: Array, seen: int) -> None:
+def watch_counter(counter: Array, seen: int) -> None:
     """Spin until the counter differs from `seen`, but not for long."""
     for _ in range(IDLE):
         if atomic_load(counter, 0) != seen:

@@ -1,6 +1,6 @@
-"""Convolution of few channels by 3x3 kernels: the runs of nine taps are added up where they lie.
+"""Convolution of few channels by 3x3 filters: the runs of nine taps are added up in place.
 
-This is what BLAS is slow at, as in the stem of a network; no copy of the runs is made for it.
+BLAS is slow for so few channels, as in the stem of a network. No run is copied.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ from numpy_shufflenet.kernels.pointwise_conv2d import finish
 def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
-    """Compute what `_conv2d_tiles.convolve` does; there is one group."""
-    strips = Strips(*strips)  # it comes without names
+    """Compute the same as `_conv2d_tiles.convolve`, for one group."""
+    strips = Strips(*strips)  # it is passed as a plain tuple
     planes, (_, o, _), (_, channels, _, _) = Planes(*strips.planes), w.shape, x.shape
     pitch, stream, zero = planes.pitch, planes.stream, y.dtype.type(0)
     strip = np.zeros((channels, planes.size), x.dtype)

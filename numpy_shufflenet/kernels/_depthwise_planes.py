@@ -1,10 +1,10 @@
-"""Depthwise convolution over planes: any kernel, stride and dilation, in any dtype (see `_planes`).
+"""Depthwise convolution over planes (see `_planes`): any size, stride, dilation and dtype.
 
-Every channel is copied into a plane with its border, where the nine taps of a 3x3 kernel are nine
-runs of numbers; one loop without a branch adds them up, and writes y once. Backward, dw[i, j] is
-the inner product of dy and the run of tap (i, j). dx of stride 1 is a convolution again, of dy with
-the kernel turned by 180 degrees; of other strides, each run of dy is added to where it was read
-from.
+Each channel is copied to a plane with its border. There the nine taps of a 3x3 filter read nine
+runs of numbers; one loop without branches adds them up and writes y once. Backward, dw[i, j] is the
+inner product of dy and the run of tap (i, j). With stride 1, dx is a convolution of dy with the
+filter turned by 180 degrees. With other strides, each run of dy is added to the numbers that its
+tap read.
 """
 
 import numpy as np
@@ -62,7 +62,7 @@ def nine_taps(
 def convolve_plane(
     plane: Array, planes: Planes, w: Array, b: float, scratch: Array, y: Array
 ) -> None:
-    """Compute y (oh, ow n) of one kernel w (kh kw); scratch is for one run."""
+    """Compute y (oh, ow n) for one filter w (kh kw); scratch is for one run."""
     for p in range(0, y.shape[0], planes.rows):
         rows = y[p : p + planes.rows]
         first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
@@ -86,7 +86,7 @@ PIECE = 4096  # numbers of a run
 
 @register_jitable
 def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Array]:
-    """Return where the run of rows p, p + 1, ... starts in a plane, and dy as one.
+    """Return where the run of rows p, p + 1, ... of outputs starts in a plane, and dy as a run.
 
     scratch, for one run, is 0 between the outputs.
     """
@@ -119,8 +119,8 @@ def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: A
 def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw: Array) -> None:
     """Compute dw (kh kw): the inner product of dy and the run of each tap.
 
-    Pieces of a run are added up in the dtype, in any order; pieces in float64. scratch, for one
-    run, is 0 between the outputs.
+    A piece of a run is summed in the dtype, in any order; the sums of pieces are added in float64.
+    scratch, for one run, is 0 between the outputs.
     """
     total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
@@ -130,7 +130,7 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
             g, at = run[begin : begin + PIECE], first + begin
             m = g.size
             if dw.size == 9:
-                for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
+                for t in range(0, 9, 3):  # three at a time, so that dy is read only three times
                     o0, o1, o2 = (
                         planes.offsets[t] + at,
                         planes.offsets[t + 1] + at,
@@ -188,11 +188,11 @@ def backward_channels(
     Parameters
     ----------
     plane, scratch : array
-        For x, with a border of 0, and for one run.
+        A plane for x, with a border of 0, and scratch for one run.
     turned : Planes
-        If `gather`: of the windows through which dx looks at dy; else the same planes.
+        If `gather`, those of the windows through which dx reads dy; else `planes`.
     dplane, turned_scratch : array
-        The same for dy if `gather`; else dplane is for dx.
+        If `gather`, the same for dy; else dplane is a plane for dx.
     """
     m = w.shape[0] // x.shape[0]
     zero = w.dtype.type(0)
@@ -212,14 +212,14 @@ def backward_channels(
 
 
 def turned_planes(windows: Windows, n: int, m: int = 1) -> tuple[Planes, bool]:
-    """Return the planes of dy through which dx is a convolution, and whether there are any."""
+    """Return the planes of dy and True if dx is a convolution of dy, else those of x and False."""
     turned = _turned(windows) if m == 1 else None
     planes = planes_of(turned, n) if turned else planes_of(windows, n, sort=n > 1)
     return planes, turned is not None
 
 
 def _turned(windows: Windows) -> Windows | None:
-    """Return the windows through which dx looks at dy, with the kernel turned; stride 1 only."""
+    """Return the windows through which dx reads dy, with the filter turned; stride 1 only."""
     if windows.stride != (1, 1):
         return None
     spans = [(k - 1) * d for k, d in zip(windows.kernel, windows.dilation, strict=True)]

@@ -1,11 +1,10 @@
-"""Batch normalisation, alone or with the ReLU after it: each channel is a row that stays in cache.
+"""Batch normalisation, alone or followed by ReLU. Each channel is a row that fits in the cache.
 
-Forward passes over a row three times (mean, variance, output), backward twice (sums, dx), while it
-is in the cache: memory sees one read of each input and one write of the output. Backward is the
-recompute form of `ops.batch_norm`: it keeps x and two numbers a channel. Which values the ReLU let
-through is found by computing them again.
+Forward reads a row three times (mean, variance, output), backward twice (sums, dx), but only the
+first time from memory. Backward is the recompute form of `ops.batch_norm`: it keeps x and two
+numbers for each channel, and computes again which values the ReLU set to 0.
 
-Sums are added up in any order in pieces of a few thousand numbers, and these in float64.
+Pieces of a few thousand numbers are summed in any order, and their sums are added in float64.
 """
 
 import math
@@ -56,7 +55,7 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
 
 @compiled
 def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -> None:
-    """Compute y = (x - mu) a + b, and its ReLU if asked for."""
+    """Compute y = (x - mu) a + b, followed by ReLU if `relu`."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
@@ -69,7 +68,7 @@ def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -
 
 @compiled(reorder=True)
 def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tuple[float, float]:
-    """Return sum g and sum g (x - mu), of those g that the ReLU lets through."""
+    """Return sum g and sum g (x - mu), without those g where the ReLU was 0."""
     m = row.size
     zero = row.dtype.type(0)
     total, total_centred = np.float64(0), np.float64(0)
@@ -92,10 +91,10 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
 
 
 @compiled
-def combine(
+def combine_gradient(
     g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
 ) -> None:
-    """Compute dx = a (g - p - q (x - mu)), g being 0 where the ReLU stops it."""
+    """Compute dx = a (g - p - q (x - mu)), with g = 0 where the ReLU was 0."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
@@ -109,7 +108,7 @@ def combine(
 
 @compiled
 def rescale(g: Array, a: float, dx: Array) -> None:
-    """Compute dx = a g: with given statistics, x has no other way to y."""
+    """Compute dx = a g: with given statistics, y depends on x in this way only."""
     for k in range(g.size):
         dx[k] = g[k] * a
 
@@ -128,9 +127,9 @@ def forward_rows(
     y: Array,
     step: int,
 ) -> None:
-    """Normalise rows x (c, m), one a turn, to every step-th row of y.
+    """Normalise rows x (c, m), one in each turn, and write them to every step-th row of y.
 
-    `measure` writes their statistics to mean and var first.
+    If `measure`, write their statistics to mean and var first.
     """
     for c in each_turn(turns):
         if measure:
@@ -156,9 +155,9 @@ def backward_rows(
     dgamma: Array,
     dbeta: Array,
 ) -> None:
-    """Compute the gradients of rows, one a turn, of every step-th row of dy.
+    """Compute the gradients of rows, one in each turn, from every step-th row of dy.
 
-    `measured` if mean and var depend on x; if they don't, there is no ReLU.
+    `measured` says whether mean and var depend on x. If they don't, there is no ReLU.
     """
     m, number = x.shape[1], x.dtype.type
     for c in each_turn(turns):
@@ -170,7 +169,7 @@ def backward_rows(
         if measured:
             p = number(sum_g / m)
             q = number(inv_std * inv_std * sum_gx / m)
-            combine(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+            combine_gradient(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
         else:
             rescale(dy[c * step], scale, dx[c])
 
@@ -189,7 +188,7 @@ class BatchNormCache(NamedTuple):
 
     @property
     def y(self) -> Array:
-        """The output again (n, c, h, w), for whoever asks what the ReLU let through."""
+        """The output (n, c, h, w), computed again, to tell where the ReLU was 0."""
         return _normalised(self, measure=False)
 
 
@@ -243,7 +242,7 @@ def _forward(
 
 
 def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
-    """Return y; `measure` writes the statistics of x to mean and var first."""
+    """Return y. If `measure`, write the statistics of x to mean and var first."""
     n, c, h, w = cache.x.shape
     rows, (y, step) = as_rows(cache.x), output_rows(c, n, h, w, cache.x.dtype, spaced=True)
     _, gamma, beta, mean, var, eps, relu, _ = cache

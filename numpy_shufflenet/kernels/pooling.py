@@ -1,10 +1,11 @@
-"""Pooling: windows of 3x3 slide along rows (see `_pool_windows`).
+"""Pooling: 3x3 windows in float32 read the image itself (see `_pool_windows`).
 
-Any others, and in float64, are taken from planes: for each output row, one pass over the stream of
+Windows of other sizes, and other dtypes, use planes: for each output row, one loop over the run of
 each tap (see `_planes`).
 
-The winner of a max pool is a small number a pixel, kept for backward; there each stream of dy is
-added to where it was read from, masked by the winner or scaled by the average's share.
+Max pooling keeps the number of the tap that won, a small integer for each output. Backward, each
+run of dy is added to the numbers that its tap read, masked by the winner or scaled by the weight of
+the average.
 """
 
 import functools
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import convolve_plane, scatter_plane
@@ -36,7 +37,7 @@ from numpy_shufflenet.kernels._pool_windows import (
     largest_windows,
 )
 from numpy_shufflenet.kernels._slide import slide_of
-from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
+from numpy_shufflenet.kernels._vectors import WIDTH, add, load_inside, sum_lanes
 from numpy_shufflenet.ops._sums import FEW, wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pooling import (
@@ -65,11 +66,11 @@ def max_pool_channels(
     Parameters
     ----------
     first : array, shape (oh, ow n)
-        The winner where all values are -inf. The last NaN of a window wins.
+        The winner where all values are -inf. If a window holds NaN, its last NaN wins.
     plane : array
-        With a border of -inf.
+        A plane with a border of -inf.
     best, win : array
-        For one run.
+        Scratch for one run each.
     """
     offsets, number = planes.offsets, winner.dtype.type
     for c in range(x.shape[0]):
@@ -116,7 +117,7 @@ def max_pool_backward_channels(
     win: Array,
     dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): each dy goes to the pixel that won; g is 0 between outputs."""
+    """Compute dx (c, h, w n): dy is added to the pixel that won; g is 0 between outputs."""
     zero = dy.dtype.type(0)
     for c in range(dx.shape[0]):
         dplane[:] = zero
@@ -137,9 +138,9 @@ def max_pool_backward_channels(
 def avg_pool_channels(
     x: Array, ones: Array, weight: Array, n: int, planes: Planes, plane: Array, run: Array, y: Array
 ) -> None:
-    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), then weighed.
+    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), times the weight.
 
-    plane has a border of 0; weight (oh, ow n) is 1 / k; run is for one.
+    plane has a border of 0; weight (oh, ow n) is 1 / k; run is scratch for one run.
     """
     zero = x.dtype.type(0)
     for c in range(x.shape[0]):
@@ -162,7 +163,7 @@ def avg_pool_backward_channels(
     run: Array,
     dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): dy / k goes to each pixel of its window.
+    """Compute dx (c, h, w n): dy / k is added to each pixel of its window.
 
     plane is for dx; run is 0 between outputs.
     """
@@ -195,7 +196,7 @@ def add_pixels(x: Array, sums: Array) -> None:
 
 @compiled
 def add_many_pixels(x: Array, sums: Array) -> None:
-    """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
+    """Add all pixels of x (c, h w, n) to sums (c, n) of float64: sums of a few in the dtype."""
     few = np.empty(x.shape[2], x.dtype)
     for c in range(x.shape[0]):
         for start in range(0, x.shape[1], FEW):
@@ -209,13 +210,13 @@ def add_many_pixels(x: Array, sums: Array) -> None:
 
 @compiled
 def average_rows(x: Array, m: int, means: Array) -> None:
-    """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
+    """Compute the mean of each m numbers of x (c m,), of float32, by vectors; means is (c,)."""
     size = x.dtype.type(m)
     for c in range(means.size):
         total = load_inside(x, c * m, 0, m, 0.0)
         for k in range(WIDTH, m, WIDTH):
             total = add(total, load_inside(x, c * m + k, k, m, 0.0))
-        means[c] = add_up(total) / size
+        means[c] = sum_lanes(total) / size
 
 
 @compiled
@@ -228,7 +229,7 @@ def spread_pixels(dy: Array, dx: Array) -> None:
 
 
 class MaxPool2dCache(NamedTuple):
-    """What `max_pool2d_backward` needs; winner is also what a check of kinks looks at."""
+    """What `max_pool2d_backward` needs; checks of kinks use the winner, too."""
 
     winner: Array  # n c oh ow: number of the tap that won, i kw + j
     windows: Windows
@@ -250,7 +251,7 @@ def max_pool2d_forward(
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         a, out = rows.ravel(), (y.ravel(), winner.ravel())
-        share(c, lambda i, j: largest_windows(a, slide, i, j, *out), work=9 * y.size)
+        share_range(c, lambda i, j: largest_windows(a, slide, i, j, *out), work=9 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n)
     images = rows.reshape(c, h, w * n)
@@ -270,7 +271,7 @@ def max_pool2d_forward(
             winner[part],
         )
 
-    share(c, run, work=9 * y.size)
+    share_range(c, run, work=9 * y.size)
     return as_image(y, n, oh, ow), cache
 
 
@@ -282,7 +283,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     dx, rows, winners = empty((c, h, w * n), dtype), as_rows(dy), as_rows(winner)
     if gather := gather_of(windows, n, dtype):
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_from_winners(*operands, i, j, out), work=2 * dx.size)
+        share_range(c, lambda i, j: gather_from_winners(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
     planes, number = planes_of(windows, n), wide(dtype, math.prod(windows.kernel))
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
@@ -300,7 +301,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
             dx[part],
         )
 
-    share(c, run, work=dx.size)
+    share_range(c, run, work=dx.size)
     return as_image(dx, n, h, w)
 
 
@@ -328,7 +329,7 @@ def avg_pool2d_forward(
     rows, y = as_rows(x), empty((c, oh, ow * n), x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         operands = rows.ravel(), weight.ravel(), slide
-        share(c, lambda i, j: average_windows(*operands, i, j, y.ravel()), work=2 * y.size)
+        share_range(c, lambda i, j: average_windows(*operands, i, j, y.ravel()), work=2 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n, sort=n > 1)
     number = wide(x.dtype, math.prod(windows.kernel))
@@ -343,14 +344,14 @@ def avg_pool2d_forward(
             images[part], ones, weight.astype(number), n, planes, plane, run, sums[part]
         )
 
-    share(c, run_part, work=9 * y.size)
+    share_range(c, run_part, work=9 * y.size)
     y = sums.astype(x.dtype, copy=False)
     return as_image(y, n, oh, ow), cache
 
 
 @functools.lru_cache(maxsize=256)
 def _weights(windows: Windows, n: int, count_include_pad: bool, dtype: Any) -> Array:
-    """Return 1 / k for each window and image, (oh, ow n): shared, never written to."""
+    """Return 1 / k for each window and image, (oh, ow n). Calls share it, so never write to it."""
     return np.repeat(average_share(windows, count_include_pad, dtype), n, axis=1)
 
 
@@ -362,7 +363,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
     if gather := gather_of(windows, n, weight.dtype):
         operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_averages(*operands, i, j, out), work=dx.size)
+        share_range(c, lambda i, j: gather_averages(*operands, i, j, out), work=dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)
@@ -374,7 +375,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
         plane, run = empty_plane(planes, number, 0), np.zeros(planes.run, weight.dtype)
         avg_pool_backward_channels(gradients[part], ones, weight, n, planes, plane, run, dx[part])
 
-    share(c, run_part, work=9 * dy.size)
+    share_range(c, run_part, work=9 * dy.size)
     return as_image(dx, n, h, w)
 
 
@@ -396,7 +397,7 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     number = wide(x.dtype, h * w)
     add_up_pixels = add_pixels if h * w <= FEW else add_many_pixels
     sums, pixels = np.zeros((c, n), number), as_rows(x).reshape(c, h * w, n)
-    share(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
+    share_range(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
     means = np.ascontiguousarray(sums.T)  # n c
     means /= h * w
     means = means.astype(x.dtype, copy=False)
@@ -415,5 +416,5 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
         own /= h * w
         spread_pixels(own, dx[first:last])
 
-    share(c, run, work=dx.size)
+    share_range(c, run, work=dx.size)
     return as_image(dx, n, h, w)

@@ -1,4 +1,4 @@
-"""The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
+"""The units of ShuffleNet V1 and V2. Each backward is its forward in reverse."""
 
 import math
 
@@ -23,7 +23,7 @@ from numpy_shufflenet.ops.checks import check_positive, is_integer
 
 
 def depthwise3x3(channels: int, *, stride: int = 1) -> Conv2d:
-    """Return the 3x3 depthwise convolution that keeps the size, or halves it."""
+    """Return a 3x3 depthwise convolution that keeps the size, or halves it with stride 2."""
     return Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
 
 
@@ -34,8 +34,8 @@ class ShuffleNetV1Unit(Layer):
         stride 1:   y = ReLU(x + branch(x))
         stride 2:   y = ReLU([average pool(x), branch(x)])
 
-    With stride 2 the branch gives out_channels - in_channels, and concatenation the rest. The
-    bottleneck has a quarter of the output channels, rounded up to a multiple of groups.
+    With stride 2 the branch has out_channels - in_channels outputs; the others are the pooled x.
+    The bottleneck has a quarter of the output channels, rounded up to a multiple of groups.
 
     Parameters
     ----------
@@ -200,8 +200,8 @@ class ShuffleNetV2Unit(Layer):
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(2)
         self._join = Chain(self.concat, self.se, self.shuffle)
-        # Branches compute their outputs where concatenation and shuffle would copy them to, and the
-        # gradient of a half where the backward of split would.
+        # Branches write their outputs where concatenation and shuffle would copy them to, and the
+        # gradient of a half where the backward of the split would copy it to.
         step, second = (1, out_channels - branch_out) if self.se else (2, 1)
         if not self.splits:
             self.branch1.write_to(output=Place(out_channels, 0, step))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._sums import product, sum_over
 from numpy_shufflenet.ops.checks import check_gradient
-from numpy_shufflenet.ops.conv2d import channel_rows, check_kernel
+from numpy_shufflenet.ops.conv2d import channel_rows, check_weight
 
 
 class PointwiseConv2dCache(NamedTuple):
@@ -88,6 +88,6 @@ def _matrices(w: Array, groups: int) -> Array:
 
 def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:
     """Raise ValueError unless x, w, b and groups belong together, and w is 1x1."""
-    check_kernel(x, w, b, groups)
+    check_weight(x, w, b, groups)
     if w.shape[2:] != (1, 1):
         raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")

@@ -78,7 +78,7 @@ def test_the_papers_columns_are_per_multiply_add():
 
 def steps(*claimed):
     return [
-        guidelines.Step(f"row {i}", "first", Interval(1.0, 1.0, 1.0), value)
+        guidelines.RowComparison(f"row {i}", "first", Interval(1.0, 1.0, 1.0), value)
         for i, value in enumerate(claimed)
     ]
 
@@ -94,7 +94,9 @@ def steps(*claimed):
     ],
 )
 def test_verdicts_follow_from_the_steps(claimed, verdict):
-    assert guidelines.judge(cost.EXPERIMENTS["G1"]("x1"), steps(*claimed)).startswith(verdict)
+    assert guidelines.judge_guideline(cost.EXPERIMENTS["G1"]("x1"), steps(*claimed)).startswith(
+        verdict
+    )
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_every_layer_costs_what_a_counting_run_of_it_counts(training):
                 arrays += [layer.running_mean.value, layer.running_var.value]
         else:
             arrays += list(layer.operands().values())
-        forward, backward = counting.count(operation, *arrays, **layer.hyperparameters)
+        forward, backward = counting.count_operation(operation, *arrays, **layer.hyperparameters)
         assert row.cost.forward == forward, row.name
         assert row.cost.backward == backward, row.name
         compared += 1

@@ -59,7 +59,7 @@ def test_it_is_the_operations_of_ops_in_a_row(shape, stride, padding, groups, no
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("n", [3, 17])
 def test_plain_kernels_run_as_python(n, stride, monkeypatch):
-    monkeypatch.setattr(_border, "convolve_gradients", _border.convolve_gradients.py_func)
+    monkeypatch.setattr(_border, "bordered_gradients", _border.bordered_gradients.py_func)
     x, _, w, _ = drawn((n, 1, 5, 4), np.float32)
     expected, cache = ops.depthwise_conv2d_forward(x, w, stride=stride, padding=1)
     dy = np.random.default_rng(1).normal(size=expected.shape).astype(np.float32)
@@ -70,7 +70,7 @@ def test_plain_kernels_run_as_python(n, stride, monkeypatch):
     plane = np.zeros(border.size, np.float32)
     for r, row in enumerate(rows.reshape(5, 4 * n)):
         plane[border.start + r * border.pitch :][: 4 * n] = row
-    _border.convolve.py_func(plane, kernel, sight, y, y)
+    _border.convolve_bordered.py_func(plane, kernel, sight, y, y)
     np.testing.assert_allclose(y.reshape(oh, ow, n).transpose(2, 0, 1), expected[:, 0], atol=1e-5)
 
     dx, dw = np.empty((1, 5, 4 * n), np.float32), np.empty((1, 9), np.float32)

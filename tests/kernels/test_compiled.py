@@ -222,19 +222,19 @@ def run_channelwise():
 def run_sgd():
     parameters = [tuple(normal(*shape, seed=i) for i in range(3)) for shape in ((5,), (3, 4))]
     rule = {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
-    sgd.sgd_update(parameters, **rule)
+    sgd.sgd_update_all(parameters, **rule)
     return parameters
 
 
 def run_job():
     """The counters of a job with one worker, from its start to its end."""
     job = _threads.counters(2)
-    _barrier.watch(job, int(job[0]) + 1)
-    assert _barrier.enter(job)
+    _barrier.watch_counter(job, int(job[0]) + 1)
+    assert _barrier.enter_job(job)
     assert list(_barrier.each_turn(job)) == [0, 1]
-    _barrier.leave(job)
-    _barrier.stop(job)
-    _barrier.close(job)
+    _barrier.leave_job(job)
+    _barrier.stop_job(job)
+    _barrier.close_job(job)
 
 
 def run_plan():

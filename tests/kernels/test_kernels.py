@@ -9,7 +9,7 @@ from machine_code import COMPILED
 from strategies import as_tuple, cotangent_like
 
 from numpy_shufflenet import _threads, backend
-from numpy_shufflenet._threads import num_threads, share
+from numpy_shufflenet._threads import num_threads, share_range
 from numpy_shufflenet.operations import OPERATIONS
 
 
@@ -116,7 +116,7 @@ def test_results_do_not_depend_on_the_number_of_threads(threads, monkeypatch):
 def test_work_is_shared_and_an_exception_comes_back(threads):
     threads(3)
     pieces = []
-    share(10, lambda first, last: pieces.append((first, last)), work=1 << 30)
+    share_range(10, lambda first, last: pieces.append((first, last)), work=1 << 30)
     assert sorted(i for first, last in pieces for i in range(first, last)) == list(range(10))
 
     def fail(first, last):
@@ -124,4 +124,4 @@ def test_work_is_shared_and_an_exception_comes_back(threads):
             raise ArithmeticError("of a piece")
 
     with pytest.raises(ArithmeticError, match="of a piece"):
-        share(10, fail, work=1 << 30)
+        share_range(10, fail, work=1 << 30)

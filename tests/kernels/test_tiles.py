@@ -71,7 +71,7 @@ def test_plain_functions_do_the_same():
     np.testing.assert_allclose(y, a @ x, rtol=0, atol=1e-5)
     np.testing.assert_allclose(product, g @ x.T, rtol=0, atol=1e-4)
     v = np.arange(16, dtype=np.float32)
-    assert _vectors.add_up(v) == 120
+    assert _vectors.sum_lanes(v) == 120
     np.testing.assert_array_equal(_vectors.keep_last(v, 2), [0] * 14 + [14, 15])
 
 

@@ -302,7 +302,7 @@ def test_a_plan_keeps_the_programs_used_last():
         plan(x[:, :, : size + 3])
     plan(x[:, :, :3])  # used again
     plan(x[:, :, : SIZES + 3])
-    kept = [h for _, h, _ in plan._sites]
+    kept = [h for _, h, _ in plan._programs]
     assert sorted(kept) == [3, *range(5, SIZES + 4)]
 
 
