@@ -94,7 +94,7 @@ def main() -> int:
             found += [f"{lesson.name}, {edition}, {p}" for p in problems_of(notebook, blank=blank)]
             if arguments.out and not blank:
                 arguments.out.mkdir(parents=True, exist_ok=True)
-                editions.write(notebook, arguments.out / f"{lesson.name}.ipynb")
+                editions.write_notebook(notebook, arguments.out / f"{lesson.name}.ipynb")
             seconds = [seconds_of(cell) for cell in notebook.cells]
             total += 0 if blank else sum(seconds)
             print(

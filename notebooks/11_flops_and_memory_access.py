@@ -72,7 +72,7 @@ for step in steps:
 # out:
 
 # %%
-forward, backward = cost.counting.count("conv2d", x, w, **settings)
+forward, backward = cost.counting.count_operation("conv2d", x, w, **settings)
 print("forward ", forward)
 print("backward", backward)
 assert forward.multiply_adds == 4
@@ -144,7 +144,9 @@ def check_multiply_adds(attempt: Callable[..., int]) -> bool:
     for c, o, k, g, oh, ow in CASES:
         weights = np.ones((o, c // g, k, k))
         images = np.ones((1, c, oh + k - 1, ow + k - 1))
-        targets.append(cost.counting.count("conv2d", images, weights, groups=g)[0].multiply_adds)
+        targets.append(
+            cost.counting.count_operation("conv2d", images, weights, groups=g)[0].multiply_adds
+        )
         found.append(attempt(c, o, k, g, oh, ow))
     wrong = [i for i in range(len(CASES)) if found[i] != targets[i]]
     if not wrong:
@@ -211,7 +213,7 @@ assert check_multiply_adds(solved_multiply_adds)
 # tables don't. Where a figure doesn't fit, the note says what is known.
 
 # %% tags=["long"]
-for figure in cost.compare():
+for figure in cost.compare_figures():
     mark = "" if figure.fits else f"   <- {figure.note}"
     print(
         f"{figure.source:16} {figure.network:42} {figure.printed:>8} {figure.ours:>10}"

@@ -95,7 +95,7 @@ print(inspect.getsource(median_interval))
 
 
 # %% tags=["hide-input"]
-def show(result: cost.Result) -> None:
+def show(result: cost.GuidelineResult) -> None:
     """Print one table with its verdict, and draw it beside the paper's columns."""
     gpu, arm = guidelines.paper_relative(result.experiment)
     relative = result.relative()
@@ -202,7 +202,7 @@ units = {
     "V1 unit, shuffle": nn.ShuffleNetV1Unit(36, 36, groups=3, stride=1),
     "V2 unit": nn.ShuffleNetV2Unit(36, 36, stride=1),
 }
-found = {name: cost.reach(unit, 36, size=2) for name, unit in units.items()}
+found = {name: cost.channel_reach(unit, 36, size=2) for name, unit in units.items()}
 display(
     plots.reachability(
         {name: reach.connected for name, reach in found.items()},

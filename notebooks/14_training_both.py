@@ -456,7 +456,7 @@ class Bar(training.Observer):
         next(self.bar)
 
     def epoch(self, trainer, record):
-        print(training.progress.describe(record, trainer.epochs).rpartition(";")[0])
+        print(training.progress.describe_epoch(record, trainer.epochs).rpartition(";")[0])
 
 
 def train(model, rate, images, test_images=None, seed=0, observers=()):

@@ -561,7 +561,7 @@ if HAS_NUMBA:
 if HAS_NUMBA:
     from numpy_shufflenet.plan import products
 
-    print(text(products.multiply))
+    print(text(products.multiply_block))
 
 # %% tags=["timing", "long"]
 if HAS_NUMBA:

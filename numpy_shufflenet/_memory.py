@@ -1,10 +1,9 @@
-"""The workspace: memory that is handed out again as soon as nobody looks at it any more.
+"""The workspace: a pool of memory that new arrays reuse once old arrays are gone.
 
-A page that is touched for the first time costs about twenty times one that is there already, and a
-training step makes hundreds of arrays, the same ones as the step before. So `empty` takes memory
-that an earlier array has left behind, if there is any of this size. It is free again when that
-array and all views of it are gone, which Python itself counts: an array that a caller keeps is
-never written to.
+Writing to a page of memory for the first time takes about twenty times as long as later, and each
+training step allocates hundreds of arrays of the same sizes as the step before. So `empty` reuses
+the memory of an earlier array of this size, if one is gone. An array is gone when Python has freed
+it and all views of it, so memory that a caller still uses is never given away.
 """
 
 import contextlib
@@ -18,57 +17,58 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-PAGE = mmap.PAGESIZE  # bytes; what is smaller is made anew each time
-LITTLE = 1 << 28  # bytes that may always wait
-HUGE = 1 << 21  # bytes of a large page
+PAGE = mmap.PAGESIZE  # bytes; smaller arrays are allocated by NumPy
+LITTLE = 1 << 28  # bytes that the pool may always keep
+HUGE = 1 << 21  # bytes of a huge page
 
 
 class _Memory(mmap.mmap):
-    """Memory of the system, of which an array may have `room` bytes, from `start` on."""
+    """Memory of the system; an array may use `room` bytes of it, from `start` on."""
 
     start: int
     room: int
 
 
 class _Loan(weakref.ref[Array]):
-    """Knows when an array is gone, and which memory it had."""
+    """A weak reference that tells when an array is gone, and the memory of that array."""
 
     __slots__ = ("memory",)
     memory: _Memory
 
 
 class Workspace:
-    """Memory that is kept and lent out; any number of threads may use it."""
+    """A pool of memory. Any number of threads may use it."""
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self._loans: dict[int, _Loan] = {}
-        # Loans of arrays that are gone. The last reference to an array may go anywhere, so what
-        # Python calls then is compiled code: it would swallow a KeyboardInterrupt that came there.
+        # Loans of arrays that are gone. Python calls `append` wherever the last reference to an
+        # array disappears. It is built in: in a Python function a KeyboardInterrupt could come,
+        # and Python would ignore it there.
         self._returned: deque[_Loan] = deque()
         self._most_lent = 0
 
     @property
     def lent(self) -> int:
-        """Bytes that arrays live in."""
+        """Bytes that arrays use."""
         self._collect()
         return sum(loan.memory.room for loan in list(self._loans.values()))
 
     @property
     def kept(self) -> int:
-        """Bytes that wait for the next array of their size."""
+        """Bytes that are kept for later arrays of the same sizes."""
         self._collect()
         return sum(size * len(waiting) for size, waiting in list(self._free.items()))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array of any content, C-contiguous."""
+        """Return a C-contiguous array without setting its entries."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         if size < PAGE:
             return np.empty(shape, dtype)
         memory = self._take(-(-size // PAGE) * PAGE)
-        # All views of this array have it as their base, so it is the last to go. (NumPy would look
-        # through another array, or a memoryview, to what these look at.)
+        # Every view has this array as its base, so the array lives as long as any view. (If it were
+        # itself a view of an array or a memoryview, NumPy would make that the base.)
         array: Array = np.ndarray(shape, dtype, memory, memory.start)
         loan = _Loan(array, self._returned.append)
         loan.memory = memory
@@ -76,7 +76,7 @@ class Workspace:
         return array
 
     def clear(self) -> None:
-        """Give all memory that waits back to the system."""
+        """Return all kept memory to the system."""
         self._collect()
         self._free.clear()
 
@@ -89,9 +89,9 @@ class Workspace:
             return _new(size)
 
     def _make_room(self, size: int) -> None:
-        """Give memory back that waits since other shapes were in use, if it is much."""
+        """Return kept memory to the system if there is much: other shapes may no longer be used."""
         for loan in list(self._loans.values()):
-            if loan() is None:  # an interrupt has kept it from being collected
+            if loan() is None:  # an interrupt prevented its collection
                 self._back(loan)
         lent = self.lent + size
         self._most_lent = max(self._most_lent, lent)
@@ -99,7 +99,7 @@ class Workspace:
             self.clear()
 
     def _collect(self) -> None:
-        """Keep the memory of arrays that are gone for others."""
+        """Take back the memory of arrays that are gone."""
         while self._returned:
             try:
                 loan = self._returned.popleft()
@@ -108,17 +108,17 @@ class Workspace:
             self._back(loan)
 
     def _back(self, loan: _Loan) -> None:
-        # Whoever takes the loan out of the dict has its memory, so nobody has it twice.
-        # An interrupt in between only loses memory that waits.
+        # Only one thread can remove the loan from the dict, so memory is never kept twice.
+        # An interrupt in between only loses kept memory.
         if self._loans.pop(id(loan), None) is loan:
             self._free[loan.memory.room].append(loan.memory)
 
 
 def _new(size: int) -> _Memory:
-    """Ask the system for memory that no other process will share, not even a forked one.
+    """Allocate memory that no other process shares, not even a forked one.
 
-    Much memory begins where a large page does, and consists of such pages, but for what would fill
-    less than three quarters of one: the processor has fewer places of pages to look up then.
+    Large blocks start at a huge page and consist of huge pages, except for a rest of less than
+    three quarters of one. The processor then has fewer page addresses to translate.
     """
     large = (size + HUGE // 4) // HUGE * HUGE if hasattr(mmap, "MADV_HUGEPAGE") else 0
     length = size + HUGE if large else size
@@ -129,12 +129,12 @@ def _new(size: int) -> _Memory:
     memory.room, memory.start = size, 0
     if large:
         memory.start = -np.ndarray(1, np.uint8, memory).__array_interface__["data"][0] % HUGE
-        with contextlib.suppress(OSError):  # a system may have none
+        with contextlib.suppress(OSError):  # the system may have no huge pages
             memory.madvise(mmap.MADV_HUGEPAGE, memory.start, large)
     return memory
 
 
 workspace = Workspace()
-"""The one that all kernels take their outputs and their scratch from."""
+"""The pool from which all kernels allocate outputs and scratch."""
 
 empty = workspace.empty

@@ -1,14 +1,14 @@
-"""Parts of an image that are computed where concatenation would else copy them to.
+"""Reserved outputs: layers write into the concatenated image, so concatenation has less to copy.
 
-Whoever knows that an output will be concatenated says where its channels go: in a block of
-`placed`, a kernel that asks `take` for memory gets rows of the whole image. Concatenation asks
-`whole` for its image, and is told which parts don't lie there yet, to be copied. The others are
-views of it from then on, as the parts of a split are of what was split.
+A caller that knows that an output will be concatenated reserves channels for it, with `placed`. In
+that block a kernel calls `take_reserved` for its output, and gets rows of the whole image.
+Concatenation calls `assembled`, which returns the image and the parts that aren't in it yet; these
+it copies. The other parts are views of the image from then on.
 
-No row is given away twice: it belongs to the part that was computed there, or to the concatenation,
-which takes all that are left. So nothing that somebody holds is ever overwritten, whatever is done
-with it and in which order. A thread knows the image that it began last, and only as long as one of
-its parts is alive; where anything doesn't fit, parts get memory of their own, and are copied.
+No row is handed out twice: it belongs to the part that was written there, or to the concatenation,
+which gets all rows that are left. So an array that a caller holds is never overwritten. Each thread
+remembers the image that it began last, while one of its parts is alive. If anything doesn't fit,
+parts get their own memory and are copied.
 """
 
 import threading
@@ -21,11 +21,11 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 
-Part = tuple[Array, int, Array]  # rows, a step, places: row k step is to be row places[k]
+Part = tuple[Array, int, Array]  # rows, a step, places: row k * step belongs in row places[k]
 
 
 class Place(NamedTuple):
-    """Every step-th channel, from `first` on, of an image of so many channels."""
+    """Every step-th channel, from `first` on, of an image with `channels` channels."""
 
     channels: int
     first: int
@@ -33,18 +33,18 @@ class Place(NamedTuple):
 
 
 class _Here(threading.local):
-    """What a thread knows."""
+    """The state of one thread."""
 
-    place: Place | None = None  # of the next output
-    image: Any = None  # a weak reference to the image begun last (channels, m)
-    free: Array  # channels: which of its rows belong to nobody
+    place: Place | None = None  # reserved for the next output
+    image: Any = None  # a weak reference to the image that was begun last (channels, m)
+    free: Array  # channels: which of its rows are not handed out
 
 
 _here = _Here()
 
 
 class placed:  # noqa: N801 - it reads as a verb
-    """In a block and this thread, the next output lies there, if its kernel can do so."""
+    """In a block, on this thread, the next output goes there if its kernel supports it."""
 
     def __init__(self, place: Place | None):
         self.place = place
@@ -56,8 +56,10 @@ class placed:  # noqa: N801 - it reads as a verb
         _here.place = None
 
 
-def take(c: int, m: int, dtype: np.dtype[Any], *, spaced: bool) -> tuple[Array, int] | None:
-    """Return rows (r, m) and a step, if a place was said: every step-th is one of c to be written.
+def take_reserved(
+    c: int, m: int, dtype: np.dtype[Any], *, spaced: bool
+) -> tuple[Array, int] | None:
+    """Return rows (r, m) of the reserved place and the step between its c rows, or None.
 
     Unless `spaced`, the step is 1.
     """
@@ -76,8 +78,8 @@ def take(c: int, m: int, dtype: np.dtype[Any], *, spaced: bool) -> tuple[Array, 
     return image[place.first : end], place.step
 
 
-def whole(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequence[Part]]:
-    """Return rows for all parts, and the parts that are not there yet: they must be copied."""
+def assembled(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequence[Part]]:
+    """Return the rows of the whole image, and the parts that still have to be copied into it."""
     dtype = parts[0][0].dtype
     image = _begun(shape, dtype)
     if image is not None:
@@ -89,14 +91,14 @@ def whole(shape: tuple[int, int], parts: Sequence[Part]) -> tuple[Array, Sequenc
 
 
 def _begun(shape: tuple[int, int], dtype: np.dtype[Any]) -> Array | None:
-    """Return the image begun last, if it is still alive, and such a one."""
+    """Return the image that was begun last, if it is alive and has this shape and dtype."""
     image: Array | None = _here.image and _here.image()
     fits = image is not None and image.shape == shape and image.dtype == dtype
     return image if fits else None
 
 
 def _is_in(image: Array, rows: Array, step: int, places: Array) -> bool:
-    """Whether row k step is row places[k] of the image: while this lives, addresses are its own."""
+    """Whether row k * step is row places[k] of the image; it is alive, so addresses are unique."""
     start, end = (a.__array_interface__["data"][0] for a in (image, rows))
     first, rest = divmod(end - start, image.strides[0])
     return rest == 0 and bool((places == first + step * np.arange(len(places))).all())

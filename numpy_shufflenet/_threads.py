@@ -1,17 +1,17 @@
-"""One owner of the cores: a few worker threads of our own, among which kernels share their work.
+"""The thread pool: worker threads that share the work of kernels.
 
-Two pools of threads that spin while they wait make a network up to 80 times slower, and BLAS brings
-a pool of its own. So within our calls BLAS runs on the thread that calls it, and our workers alone
-spread work over cores.
+If two thread pools spin while they wait, a network becomes up to 80 times slower, and BLAS has a
+pool of its own. So within our calls BLAS runs on the calling thread alone, and only our workers
+spread work over the cores.
 
-A job is one call of `take_turns`, `share`, `for_each` or `together`. It owns its turns, its
-arguments and its end: counters of its own say what is left to do and who takes part (see
-`kernels._barrier`). Its caller does all that nobody else does, so a worker that arrives late is
-simply left out, and whatever ends the call (an error, Ctrl-C at any moment) first closes the job:
-when the call is over, no worker is in it, and none can enter any more.
+A job is one call of `take_turns`, `share_range`, `share_each` or `run_together`. It has its own
+counters, which say what is left to do and which workers take part (see `kernels._barrier`). The
+caller does all work that no worker takes, so it never waits for a worker that arrives late. When
+the call ends, by an error or by Ctrl-C too, it closes the job: then no worker is in it, and none
+can enter.
 
-How work is cut into pieces never depends on the number of threads in a way that could be seen in a
-result: either pieces are independent (channels), or they are cut by shape alone.
+No result depends on the number of threads: pieces of work are either independent (channels), or cut
+by the shapes of the arrays alone.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ from numpy_shufflenet._typing import Array
 Run = Callable[..., Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
-WORTH_SHARING = 1 << 18  # steps of a loop: with less, waking another thread costs what it saves
-PIECES = 4  # for each thread, of what is cut into equal parts
+WORTH_SHARING = 1 << 18  # steps of a loop; with less work, waking a thread costs what it saves
+PIECES = 4  # for each thread, where work is cut into equal pieces
 
-_sync: Any = None  # `kernels._barrier`, where there are kernels; without it there is one thread
+_sync: Any = None  # `kernels._barrier`, once kernels are imported; without it, one thread does all
 
 
 def synchronise_by(module: Any) -> None:
-    """From now on jobs have several threads, which use the counters of this module."""
+    """Let jobs run on several threads, which synchronise by the functions of this module."""
     global _sync
     _sync = module
 
@@ -48,23 +48,23 @@ def synchronise_by(module: Any) -> None:
 class _Inside(threading.local):
     """What a thread knows of itself."""
 
-    job = False  # it works on a job already, so whatever it calls runs on it alone
+    job = False  # whether it works on a job now; then the jobs that it starts run on it alone
 
 
 _inside = _Inside()
 
 
 class _Job:
-    """One call: what to run, and the counters of those who do."""
+    """One call: the function to run, and the counters of the threads that run it."""
 
     def __init__(self, run: Run, *, turns: int = 0, together: bool = False):
         self.run = run
-        self.together = together  # each thread runs once and is told whether it is the caller's
+        self.together = together  # whether each thread runs it once, told whether it is the caller
         self.state = counters(turns)
         self.errors: list[BaseException] = []  # of workers
 
     def work(self, *, caller: bool) -> None:
-        """Do what this thread can."""
+        """Do this thread's part of the work."""
         if self.together:
             self.run(self.state, caller)
         else:
@@ -72,17 +72,17 @@ class _Job:
 
 
 def counters(turns: int = 0) -> Array:
-    """Return the counters of a job for one thread, which says how many turns there are."""
+    """Return the counters of a job of one thread that has so many turns."""
     job = np.zeros(8 if _sync is None else _sync.SIZE, np.int64)
     job[1] = turns
     return job
 
 
 class _Worker:
-    """A thread that takes part in the jobs that it is asked to, one after the other."""
+    """A thread that takes part in jobs, one after the other, when callers ask it to."""
 
     def __init__(self, wake: Array) -> None:
-        self.sleepy = True  # whether it sleeps at once if there is nothing to do
+        self.sleepy = True  # whether it sleeps at once, without spinning first, if there is no job
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.wake = wake
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
@@ -93,36 +93,37 @@ class _Worker:
         while True:
             seen = int(self.wake[0])
             if not self.sleepy and self.jobs.empty():
-                # A caller counts when it has entered compiled code and so released the GIL.
-                _sync.watch_jit(self.wake, seen)
+                # The caller adds to the counter once it is in compiled code and has released the
+                # GIL. So a short spin is enough; to wait for the GIL would be to sleep.
+                _sync.watch_counter(self.wake, seen)
             job = self.jobs.get()
-            if _sync.enter_jit(job.state):
+            if _sync.enter_job(job.state):
                 try:
                     job.work(caller=False)
                 except BaseException as error:
                     job.errors.append(error)
-                    _sync.stop_jit(job.state)
+                    _sync.stop_job(job.state)
                 finally:
-                    _sync.leave_jit(job.state)
+                    _sync.leave_job(job.state)
             del job
 
 
 class _Pool:
-    """Workers, who start when first needed."""
+    """The worker threads, which start when they are first needed."""
 
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
         self.lock = threading.Lock()
-        self.wake = np.zeros(8, np.int64)  # [0] counts jobs; in a cache line of its own
-        self.place = (-1, 0)  # the core that workers leave to their caller, and how many were asked
+        self.wake = np.zeros(8, np.int64)  # [0] is the number of jobs, in a cache line of its own
+        self.place = (-1, 0)  # the core that workers leave to the caller, and their number
         self.pace = _Pace()
 
     def gather(self, count: int) -> list[_Worker]:
         """Return so many workers, none of them on the core of this thread.
 
-        A thread that is woken up would else often wait on the core of the one that wakes it, which
-        goes on working there, while another core is free; it can take the system a tenth of a
-        millisecond to see that.
+        Without this, the system often queues a worker on the core of the caller that wakes it. The
+        caller goes on working there, and it can take the system 0.1 ms to move the worker to a free
+        core.
         """
         place = _this_core(), count
         with self.lock:
@@ -136,7 +137,7 @@ class _Pool:
             return self.workers[:count]
 
     def _settle(self, core: int, count: int) -> None:
-        """Keep workers off a core; so many may spin for work if there is another core for each."""
+        """Keep workers off a core; let them spin for work if each can have another core."""
         others = os.sched_getaffinity(0) - {core} if core >= 0 else set()
         for worker in self.workers:
             worker.sleepy = len(others) < count
@@ -146,7 +147,7 @@ class _Pool:
                     os.sched_setaffinity(worker.thread.native_id, others)
 
     def spread(self, job: _Job, count: int) -> None:
-        """Run a job on this thread and, as far as they arrive in time, on so many workers."""
+        """Run a job on this thread, and on so many workers if they arrive in time."""
         workers = self.gather(count)
         job.state[_sync.WANTED], job.state[_sync.WAKE] = count, self.wake.ctypes.data
         start, cpu = time.perf_counter(), time.thread_time()
@@ -158,11 +159,11 @@ class _Pool:
             job.work(caller=True)
             end, cpu = time.perf_counter(), time.thread_time() - cpu
         finally:
-            # Between the end of the work and that of `close_jit`, one call of compiled code, there
-            # is nothing at which Python would raise KeyboardInterrupt.
+            # `close_job` is one call of compiled code, and nothing between the end of the work and
+            # this call lets Python raise KeyboardInterrupt.
             _inside.job = False
-            _sync.close_jit(job.state)
-        del job.run  # and what it holds: a worker may look at this job again, to find it closed
+            _sync.close_job(job.state)
+        del job.run  # free what it refers to: a late worker may still hold this closed job
         self.pace.note(
             end - start,
             stopped=end - start - cpu,
@@ -174,20 +175,20 @@ class _Pool:
 
 
 class _Pace:
-    """Lets one thread work alone for a while if workers are in its way.
+    """Lets the caller work alone for a while when workers slow it down.
 
-    Where something else keeps a core busy, a worker there is stopped for milliseconds at a time,
-    maybe within a turn or while it holds the GIL, and its caller has to wait for it. Then one
+    If another process keeps a core busy, the system stops a worker there for milliseconds at a
+    time, perhaps within a turn or while it holds the GIL, and the caller has to wait. Then one
     thread alone is faster.
     """
 
-    LATE = 3e-4  # seconds for which a caller is stopped, or waits with nothing else to do
-    MISSED = 3  # times in a row that a worker didn't come to run together; the first wakes it up
-    SHORTEST, LONGEST = 2e-3, 0.3  # seconds alone
-    SOON = 0.05  # seconds: who is disturbed again after less will be alone for longer
+    LATE = 3e-4  # seconds that the caller is stopped, or waits for workers
+    MISSED = 3  # jobs in a row that a worker missed; in the first one it may have been asleep
+    SHORTEST, LONGEST = 2e-3, 0.3  # seconds that the caller works alone
+    SOON = 0.05  # seconds; if workers slow it down again within them, the next pause is longer
 
     def __init__(self) -> None:
-        self.until = 0.0  # when threads may work together again
+        self.until = 0.0  # when the pause ends
         self.pause = self.SHORTEST
         self.missed = 0
 
@@ -198,8 +199,13 @@ class _Pace:
     def note(self, worked: float, *, stopped: float, waited: float, missing: int) -> None:
         """Note how a job went for its caller.
 
-        Of the seconds that it worked, it was stopped for some: it needed the GIL, or another thread
-        had its core. After that it waited for workers. Some may not have come to run together.
+        Parameters
+        ----------
+        worked, stopped, waited : float
+            Seconds of its part of the work; of these, those in which it did not run, because it
+            needed the GIL or its core was busy; seconds that it waited for workers after that.
+        missing : int
+            Workers that did not come in time to run together.
         """
         self.missed = self.missed + 1 if missing else 0
         late = stopped > self.LATE or waited > max(self.LATE, worked)
@@ -212,14 +218,14 @@ class _Pace:
 
 
 def _compile() -> None:
-    """Compile what `spread` and workers call: within it, an interrupt could come between."""
-    for name in ("enter", "stop", "leave", "close", "take"):
-        getattr(_sync, f"{name}_jit")(counters())
-    _sync.watch_jit(counters(), 1)
+    """Compile what `spread` and workers call; later an interrupt could come while it compiles."""
+    for name in ("enter_job", "stop_job", "leave_job", "close_job", "next_turn"):
+        getattr(_sync, name)(counters())
+    _sync.watch_counter(counters(), 1)
 
 
 def _cores() -> int:
-    """How many cores this process may use, or what the environment says."""
+    """Return how many cores this process may use, or the number in the environment."""
     said = os.environ.get(ENVIRONMENT)
     if said is None:
         return (
@@ -251,7 +257,15 @@ _num_threads = _cores()
 
 
 def set_num_threads(n: Any) -> None:
-    """Use n threads from now on, the calling one included."""
+    """Use n threads from now on, the calling one included; the default is one for each core.
+
+    No result depends on it. The environment variable NUMPY_SHUFFLENET_NUM_THREADS does the same.
+
+    Raises
+    ------
+    ValueError
+        If n is not a whole number of at least 1.
+    """
     global _num_threads
     try:
         number = 0 if isinstance(n, bool) else operator.index(n)
@@ -268,17 +282,17 @@ def num_threads() -> int:
 
 
 def take_turns(count: int, run: Run, work: int) -> None:
-    """Call run(job) on several threads: each takes the next of range(count) until none is left.
+    """Call run(job) on several threads; each takes the next of range(count) until none is left.
 
     Parameters
     ----------
     count : int
-        Of what can be done one by one, and takes a microsecond or more: channels, say.
+        Number of turns, such as channels. Each should take a microsecond or more.
     run : callable
-        Hands job, an array of counters, on to `next_turn` of `kernels._barrier`.
+        It passes job, an array of counters, to `next_turn` of `kernels._barrier`.
     work : int
-        About how many steps of a vectorised loop it takes, a product of matrices doing 8
-        multiply-adds in one. Little work is not shared.
+        About how many steps of a vectorised loop all turns take together; a matrix product does 8
+        multiply-adds in one. The caller does little work alone.
     """
     threads = _threads_for(count, work)
     if threads == 1:
@@ -287,8 +301,8 @@ def take_turns(count: int, run: Run, work: int) -> None:
         _pool.spread(_Job(run, turns=count), threads - 1)
 
 
-def share(count: int, run: Run, work: int) -> None:
-    """Call run(first, last) for pieces of range(count) that cover it, on several threads.
+def share_range(count: int, run: Run, work: int) -> None:
+    """Call run(first, last) on several threads, for pieces that together cover range(count).
 
     `count` and `work` are as in `take_turns`.
     """
@@ -299,14 +313,14 @@ def share(count: int, run: Run, work: int) -> None:
     pieces = min(count, PIECES * threads)
 
     def run_pieces(job: Array) -> None:
-        for piece in _sync.each_turn_outside(job):
+        for piece in _sync.each_turn(job):
             run(count * piece // pieces, count * (piece + 1) // pieces)
 
     _pool.spread(_Job(run_pieces, turns=pieces), threads - 1)
 
 
-def for_each(count: int, run: Callable[[int], Any]) -> None:
-    """Call run(0), ..., run(count - 1), whichever thread is free taking the next."""
+def share_each(count: int, run: Callable[[int], Any]) -> None:
+    """Call run(0), ..., run(count - 1); the next thread that is free takes the next call."""
     threads = _threads_for(count, WORTH_SHARING)
     if threads == 1:
         for i in range(count):
@@ -314,18 +328,18 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
         return
 
     def run_turns(job: Array) -> None:
-        for turn in _sync.each_turn_outside(job):
+        for turn in _sync.each_turn(job):
             run(turn)
 
     _pool.spread(_Job(run_turns, turns=count), threads - 1)
 
 
-def together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
-    """Call run(job, caller) on every thread at the same time; caller is True on this one.
+def run_together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
+    """Call run(job, caller) on every thread at the same time; caller is True on this thread.
 
-    Its compiled code begins with `start_together` of `kernels._barrier`, which says how many
-    threads there are; these may `meet`, and take turns. No thread begins if this one is interrupted
-    before that.
+    Its compiled code begins with `start_together` of `kernels._barrier`, which returns how many
+    threads run. After that they may `meet` at barriers and take turns. If this thread is
+    interrupted before it starts them, no thread starts.
     """
     threads = _threads_for(_num_threads, work)
     if threads == 1:
@@ -341,11 +355,11 @@ def _threads_for(count: int, work: int) -> int:
 
 
 class _Blas:
-    """Holds BLAS at one thread while anybody needs it, and then gives it back its own."""
+    """Holds BLAS at one thread while there are users, and then restores its number of threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        # Weak: a block that an interrupt has ended before its `__exit__` is forgotten, too.
+        # Weak, because an interrupt may end a block before its `__exit__`.
         self.users: weakref.WeakSet[single_threaded_blas] = weakref.WeakSet()
         self.libraries: Any = None
         self.before: list[int] | None = None  # threads of each library, while it has one
@@ -372,16 +386,16 @@ class _Blas:
 
 
 def _set_num_threads(library: Any, n: int) -> None:
-    """Set the number of threads of OpenBLAS, say, from whichever thread we are called in.
+    """Set the number of threads of a BLAS library, from any thread.
 
-    Newer versions of threadpoolctl let only the thread do so that did it first; `_Blas` sees to it
-    that no two are at odds.
+    Newer versions of threadpoolctl allow it only to the thread that did it first, so that no two
+    threads are in conflict. Here the lock of `_Blas` prevents that.
     """
     getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
 
 class single_threaded_blas:  # noqa: N801 - it reads as a verb
-    """`with single_threaded_blas():` around products of matrices; blocks may be nested."""
+    """`with single_threaded_blas():` around matrix products; blocks may be nested."""
 
     def __enter__(self) -> None:
         _blas.hold(self)
@@ -394,7 +408,7 @@ _blas = _Blas()
 
 
 def _forget() -> None:
-    """A forked process has none of the threads, and may have copied a lock that was held."""
+    """Start anew in a forked process: it has no worker threads, and locks may have been held."""
     global _pool
     _pool = _Pool()
     _inside.job = False

@@ -1,10 +1,10 @@
-"""Which floor an operation runs on, and on how many threads. Layers call operations here only.
+"""Chooses the implementation of each operation, and the number of threads. Layers use only this.
 
     y, call = backend.forward("conv2d", x, w, None, stride=2)
     dx, dw, db = backend.backward(dy, call)
 
-Two backends: "numpy" runs every operation on the floor `ops`; "numba", which is used where Numba is
-installed, runs on `kernels` those that have a kernel. Another one can be chosen for good, for a
+There are two backends: "numpy" runs every operation by `ops`; "numba", the default if Numba is
+installed, runs those that have a kernel by `kernels`. Choose one for the whole process, for a
 block, or by the environment:
 
     backend.use("numpy")
@@ -27,12 +27,12 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_image
 
 BACKENDS = ("numpy", "numba")
-CHANNELWISE_ROW = 1 << 14  # numbers
+CHANNELWISE_ROW = 1 << 14  # numbers in a row of the batch, at most
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
 class Call(NamedTuple):
-    """One forward that ran: what its backward needs, on the floor that it ran on."""
+    """One forward that ran: its implementation, and what its backward needs."""
 
     operation: operations.Operation
     floor: str
@@ -51,21 +51,21 @@ def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]
 
 
 def backward(dy: Any, call: Call, **options: Any) -> Any:
-    """Run NAME_backward on the floor that the forward ran on; return what it returns."""
+    """Run NAME_backward of the implementation that ran the forward; return what it returns."""
     return call.operation.backward(call.floor)(dy, call.cache, **options)
 
 
 def has_channelwise(x: Any) -> bool:
-    """Whether there is a `channelwise_forward` for x: a kernel, for one array of float32.
+    """Whether `channelwise_forward` can run on x: one array of float32, by the backend "numba".
 
-    It adds up a row of the batch at once, so rows must not be too long for an exact sum.
+    It adds up a row of the whole batch in one sum, so long rows would make the sum inexact.
     """
     fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
     return fits and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
 
 
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
-    """Run BN, ReLU, shuffle, depthwise convolution of 3x3 and BN in one pass."""
+    """Run BN, ReLU, shuffle, 3x3 depthwise convolution and BN in one pass."""
     from numpy_shufflenet.kernels import channelwise
 
     y, cache = channelwise.channelwise(x, *arguments, **settings)
@@ -94,7 +94,7 @@ def current() -> str:
 
 
 class use:  # noqa: N801 - it reads as a verb
-    """Choose the backend, in all threads; in a `with` statement, until the end of its block.
+    """Choose the backend for all threads; in a `with` statement, until the end of its block.
 
     Raises
     ------
@@ -110,7 +110,7 @@ class use:  # noqa: N801 - it reads as a verb
         _chosen = _checked(name)
 
     def __enter__(self) -> None:
-        """It is chosen already."""
+        """Do nothing: `__init__` has chosen it."""
 
     def __exit__(self, *exception: object) -> None:
         global _chosen
@@ -128,40 +128,31 @@ def _checked(name: str) -> str:
 # Threads
 
 num_threads = _threads.num_threads
+"""Return how many threads share the work."""
 
-
-def set_num_threads(n: int) -> None:
-    """Use n threads from now on, the calling one included; the default is one for each core.
-
-    No result depends on it. The environment variable NUMPY_SHUFFLENET_NUM_THREADS does the same.
-
-    Raises
-    ------
-    ValueError
-        If n is not a whole number of at least 1.
-    """
-    _threads.set_num_threads(n)
+set_num_threads = _threads.set_num_threads
+"""Use n threads from now on; the default is one for each core."""
 
 
 def own_cores() -> AbstractContextManager[None]:
-    """Hold BLAS at one thread in a block in which kernels share the cores; nothing with "numpy"."""
+    """Hold BLAS at one thread in a block, because kernels share the cores; not with "numpy"."""
     return _threads.single_threaded_blas() if current() == "numba" else nullcontext()
 
 
 def for_each(count: int, run: Callable[[int], Any]) -> None:
     """Call run(0), ..., run(count - 1), on several threads if the backend has kernels."""
     if current() == "numba":
-        _threads.for_each(count, run)
+        _threads.share_each(count, run)
     else:
         for i in range(count):
             run(i)
 
 
 def bytes_in_use() -> int:
-    """Return the bytes of all arrays that kernels have made and somebody still holds.
+    """Return the bytes of all arrays that kernels have allocated and that still exist.
 
-    Arrays of less than a page are not counted. What a training step keeps for its backward is the
-    difference between before its forward and after it.
+    Arrays smaller than a page are not counted. The bytes that a training step keeps for its
+    backward are the difference between before its forward and after it.
     """
     return workspace.lent
 
@@ -169,19 +160,19 @@ def bytes_in_use() -> int:
 # Inference
 
 
-class _Local(threading.local):
+class _ThreadState(threading.local):
     inferring = False
     recorder: Callable[..., Any] | None = None
 
 
-_local = _Local()
+_local = _ThreadState()
 
 
 def infer(run: Callable[..., Any], *arguments: Any) -> Any:
-    """Return run(*arguments), during which layers keep nothing for backward, in this thread.
+    """Return run(*arguments); meanwhile layers keep nothing for backward, in this thread.
 
-    So arrays in between are gone as soon as the next layer has read them, and several threads may
-    run one model.
+    So each activation is freed after the next layer has read it, and several threads may run one
+    model at the same time.
     """
     before = _local.inferring
     _local.inferring = True
@@ -196,10 +187,10 @@ def inferring() -> bool:
     return _local.inferring
 
 
-def record(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: Any) -> Any:
+def record_calls(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: Any) -> Any:
     """Return run(*arguments); `forward` calls recorder(name, *arrays, **hyperparameters) instead.
 
-    So a network's own forward tells which operations it consists of, and on what; see `plan`.
+    The recorder sees each operation of a network's forward, and its inputs. See `plan`.
     """
     _local.recorder = recorder
     try:
@@ -209,7 +200,7 @@ def record(recorder: Callable[..., Any], run: Callable[..., Any], *arguments: An
 
 
 def is_recording() -> bool:
-    """Return whether this thread is in a block of `recording`: then no array is computed."""
+    """Return whether this thread is in `record_calls`: then no array is computed."""
     return _local.recorder is not None
 
 
@@ -222,10 +213,10 @@ placed = _places.placed
 def channel_major(x: Array) -> Array:
     """Return x (n, c, h, w), copied if need be, as a view of memory laid out as (c, h, w, n).
 
-    So a channel of the whole batch is one contiguous row, which is how 1x1 convolutions, batch
-    normalisation, split, concatenation and shuffle read it; and one pixel of the whole batch is
-    contiguous too, so that what looks through windows (depthwise convolution, pooling) runs along
-    the batch, whatever stride and border. Every operation keeps the layout.
+    A channel of the whole batch is then one contiguous row, as 1x1 convolution, batch norm, split,
+    concatenation and shuffle read it. A pixel of the whole batch is contiguous, too, so that
+    depthwise convolution and pooling run along the batch, for any stride and border. Every
+    operation keeps the layout.
 
     Raises
     ------

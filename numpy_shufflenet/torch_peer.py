@@ -30,8 +30,10 @@ def to_torch(layer: nn.Layer, *, inplace: bool = True) -> tnn.Module:
     convert_all = partial(to_torch, inplace=inplace)
     if isinstance(layer, ImageClassifier | nn.Sequential):
         return tnn.Sequential(*map(convert_all, layer.children().values()))
-    if isinstance(layer, nn.Sum):
-        return _Sum(map(convert_all, layer.children().values()))
+    if isinstance(layer, nn.Parallel):
+        return _Parallel(map(convert_all, layer.children().values()))
+    if isinstance(layer, nn.Add):
+        return _Add()
     if isinstance(layer, nn.ReLU):
         return tnn.ReLU(inplace)
     for kind, convert in CONVERTERS.items():
@@ -133,17 +135,19 @@ class _V2Unit(tnn.Module):
         return _shuffled(torch.cat([left, self.branch2(right)], 1), 2)
 
 
-class _Sum(tnn.Module):
+class _Parallel(tnn.Module):
     def __init__(self, branches: Iterable[tnn.Module]):
         super().__init__()
         self.branches = tnn.ModuleList(branches)
 
     def forward(self, x: Any) -> Any:
-        first, *rest = self.branches
-        y = first(x)
-        for branch in rest:
-            y = y + branch(x)
-        return y
+        return tuple(branch(x) for branch in self.branches)
+
+
+class _Add(tnn.Module):
+    def forward(self, x: Any) -> Any:
+        first, *rest = x
+        return sum(rest, first)
 
 
 class _GlobalPool(tnn.Module):

@@ -162,20 +162,19 @@ def compiling() -> Work:
     threading.Thread(target=forget, daemon=True).start()
 
     def work() -> bytes:
+        @_compile.compiled
         def inner(a: Any) -> None:
             for i in range(a.size):
                 a[i] += i
 
-        inner_jit = _compile.compiled(inner)
-
+        @_compile.compiled
         def outer(a: Any) -> None:
-            inner_jit(a)
-            inner_jit(a)
+            inner(a)
+            inner(a)
 
         a = np.zeros(5)
-        outer_jit = _compile.compiled(outer)
-        old.put((inner_jit, outer_jit))
-        outer_jit(a)
+        old.put((inner, outer))
+        outer(a)
         return bits([a])
 
     return work

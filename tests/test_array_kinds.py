@@ -198,7 +198,7 @@ LAYERS = {
     "squeeze": lambda: nn.SqueezeExcitation(4, reduction=2),
     "dropout": lambda: nn.Dropout(0.5, seed=0),
     "fused": lambda: nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()),
-    "sum": lambda: nn.Sum(nn.Conv2d(4, 4, 1), nn.Sequential()),
+    "sum": lambda: nn.Sequential(nn.Parallel(nn.Conv2d(4, 4, 1), nn.Sequential()), nn.Add()),
     "model": lambda: models.shufflenet_v2(scale=0.5, num_classes=3, stem="small", in_channels=4),
 }
 

@@ -98,12 +98,12 @@ def copied(monkeypatch):
     """Channels that are copied, one number for each call."""
     numbers = []
 
-    def counting(shape, parts, whole=kernels.channels.whole):
-        image, missing = whole(shape, parts)
+    def counting(shape, parts, assembled=kernels.channels.assembled):
+        image, missing = assembled(shape, parts)
         numbers.append(sum(len(places) for _, _, places in missing))
         return image, missing
 
-    monkeypatch.setattr(kernels.channels, "whole", counting)
+    monkeypatch.setattr(kernels.channels, "assembled", counting)
     return numbers
 
 
@@ -112,12 +112,12 @@ def in_place(monkeypatch):
     """The images that outputs are part of."""
     images = []
 
-    def noting(*arguments, take=_places.take, **options):
+    def noting(*arguments, take=_places.take_reserved, **options):
         if taken := take(*arguments, **options):
             images.append(taken[0].base)
         return taken
 
-    monkeypatch.setattr(kernels._layout, "take", noting)
+    monkeypatch.setattr(kernels._layout, "take_reserved", noting)
     return images
 
 

@@ -38,7 +38,7 @@ def test_shares_cover_everything_once(threads, count):
     def run(first, last):
         done[first:last] += 1
 
-    _threads.share(count, run, work=1 << 30)
+    _threads.share_range(count, run, work=1 << 30)
     assert (done == 1).all()
 
 
@@ -46,7 +46,7 @@ def test_shares_cover_everything_once(threads, count):
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 17, 20000])
 def test_turns_are_taken_once_each(threads, count):
     _threads.set_num_threads(threads)
-    for turns_of in (barrier.each_turn_outside, all_turns_jit):
+    for turns_of in (barrier.each_turn, all_turns):
         done = np.zeros(count, int)
 
         def run(job, done=done, turns_of=turns_of):
@@ -62,14 +62,16 @@ def test_turns_are_taken_once_each(threads, count):
 def test_for_each_calls_once_for_each(threads, count):
     _threads.set_num_threads(threads)
     numbers = []
-    _threads.for_each(count, numbers.append)
+    _threads.share_each(count, numbers.append)
     assert sorted(numbers) == list(range(count))
 
 
+@barrier.compiled
 def all_turns(job):
     return list(barrier.each_turn(job))
 
 
+@barrier.compiled
 def met(job, caller, rounds):
     """Return this thread's number and how many are together; all wait for all, again and again."""
     thread, threads = barrier.start_together(job, caller)
@@ -78,15 +80,12 @@ def met(job, caller, rounds):
     return thread, threads
 
 
-all_turns_jit, met_jit = barrier.compiled(all_turns), barrier.compiled(met)
-
-
 def test_turns_go_to_whoever_is_free():
     _threads.set_num_threads(2)
     taken = []
 
     def run(job):
-        for turn in barrier.each_turn_outside(job):
+        for turn in barrier.each_turn(job):
             taken.append((turn, threading.get_ident()))
             time.sleep(0.2 if turn == 0 else 0.001)
 
@@ -98,12 +97,29 @@ def test_turns_go_to_whoever_is_free():
 
 def test_what_plain_python_does():
     job = _threads.counters(3)
-    assert list(barrier.each_turn(job)) == [0, 1, 2]
-    assert barrier.next_turn(job) == -1
+    assert [barrier.next_turn.py_func(job) for _ in range(4)] == [0, 1, 2, -1]
     assert barrier.start_together(job, True) == (0, 1)
     barrier.meet(job, 1)
-    barrier.close(job)
-    assert not barrier.enter(job)
+    barrier.close_job.py_func(job)
+    assert not barrier.enter_job.py_func(job)
+
+
+def test_plain_counters_are_atomic_and_wake():
+    """Without compiled code, too, several threads may share a job."""
+    job, counter = _threads.counters(), np.zeros(1, np.int64)
+
+    def add():
+        for _ in range(2000):
+            barrier.fetch_add(job, barrier.TURN, 1)
+            barrier.wake(counter.ctypes.data)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert job[barrier.TURN] == counter[0] == 8000
+    barrier.wake(0)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -113,9 +129,9 @@ def test_who_runs_together_can_meet(threads):
         found = []
 
         def run(job, caller, found=found):
-            found.append(met_jit(job, caller, 50))
+            found.append(met(job, caller, 50))
 
-        _threads.together(run)
+        _threads.run_together(run)
         there = sorted(pair for pair in found if pair != (0, 0))
         assert there == [(i, len(there)) for i in range(len(there))]
         assert 1 <= len(there) <= threads
@@ -127,7 +143,7 @@ def test_a_worker_that_comes_too_late_is_left_out():
     busy, go_on = threading.Event(), threading.Event()
 
     def long(job):
-        for _ in barrier.each_turn_outside(job):
+        for _ in barrier.each_turn(job):
             if threading.current_thread() is other:
                 assert busy.wait(30)
             else:
@@ -138,8 +154,8 @@ def test_a_worker_that_comes_too_late_is_left_out():
     other.start()
     assert busy.wait(30)
     found, done = [], []
-    _threads.together(lambda job, caller: found.append(met_jit(job, caller, 3)))
-    _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+    _threads.run_together(lambda job, caller: found.append(met(job, caller, 3)))
+    _threads.share_range(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
     assert not go_on.is_set()
     go_on.set()
     other.join(30)
@@ -152,9 +168,9 @@ def test_a_job_within_a_job_has_one_thread():
     seen = []
 
     def within(job, caller):
-        seen.append((caller, *met_jit(job, caller, 1)))
+        seen.append((caller, *met(job, caller, 1)))
 
-    _threads.share(2, lambda *_: _threads.together(within), work=1 << 30)
+    _threads.share_range(2, lambda *_: _threads.run_together(within), work=1 << 30)
     assert seen == [(True, 0, 1)] * 2
 
 
@@ -169,10 +185,10 @@ def test_whoever_is_interrupted_is_not_waited_for_at_a_barrier(interrupted):
             if caller == interrupted:
                 raised.append(caller)
                 raise KeyboardInterrupt
-            found.append(met_jit(job, caller, 3))
+            found.append(met(job, caller, 3))
 
         try:
-            _threads.together(run)
+            _threads.run_together(run)
         except KeyboardInterrupt:
             assert raised
         else:
@@ -185,7 +201,7 @@ def test_an_error_ends_the_turns():
     taken = []
 
     def run(job):
-        for turn in barrier.each_turn_outside(job):
+        for turn in barrier.each_turn(job):
             taken.append(turn)
             if turn == 3:
                 raise KeyError("of turn 3")
@@ -202,14 +218,14 @@ def test_an_error_of_a_worker_reaches_the_caller():
     caller = threading.get_ident()
 
     def run(job):
-        for _ in barrier.each_turn_outside(job):
+        for _ in barrier.each_turn(job):
             if threading.get_ident() != caller:
                 raise KeyError("of a worker")
             time.sleep(0.01)
 
     with pytest.raises(KeyError, match="of a worker"):
         _threads.take_turns(1000, run, work=1 << 30)
-    _threads.share(2, lambda first, last: None, work=1 << 30)
+    _threads.share_range(2, lambda first, last: None, work=1 << 30)
 
 
 def test_nobody_is_in_a_job_that_is_over():
@@ -219,7 +235,7 @@ def test_nobody_is_in_a_job_that_is_over():
     caller = threading.get_ident()
 
     def run(job):
-        for _ in barrier.each_turn_outside(job):
+        for _ in barrier.each_turn(job):
             if threading.get_ident() == caller:
                 inside.wait(30)
                 raise KeyboardInterrupt
@@ -246,7 +262,7 @@ def test_workers_leave_the_callers_core_to_it():
             found = set()
 
             def run(job, found=found):
-                for _ in barrier.each_turn_outside(job):
+                for _ in barrier.each_turn(job):
                     time.sleep(0.01)
                     if threading.get_ident() != caller:
                         found.add(len(os.sched_getaffinity(0)))
@@ -265,10 +281,10 @@ def test_one_core_is_enough():
     try:
         os.sched_setaffinity(0, {min(allowed)})
         done = []
-        _threads.share(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
+        _threads.share_range(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
         assert sorted(done) == list(range(9))
         found = []
-        _threads.together(lambda job, caller: found.append(met_jit(job, caller, 20)))
+        _threads.run_together(lambda job, caller: found.append(met(job, caller, 20)))
         assert 0 in [thread for thread, threads in found if threads]
     finally:
         os.sched_setaffinity(0, allowed)
@@ -276,7 +292,7 @@ def test_one_core_is_enough():
 
 def test_whoever_has_nothing_to_do_soon_sleeps():
     _threads.set_num_threads(2)
-    _threads.share(2, lambda first, last: None, work=1 << 30)
+    _threads.share_range(2, lambda first, last: None, work=1 << 30)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.1  # seconds that all threads together have worked
@@ -289,7 +305,7 @@ def test_many_callers_at_once_each_get_their_own_work_done():
     def call(caller):
         for i in range(300):
             done = np.zeros(9, int)
-            _threads.share(9, partial(count, done), work=1 << 30)
+            _threads.share_range(9, partial(count, done), work=1 << 30)
             totals[caller, i] = done.sum()
 
     def count(done, first, last):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from peers import need
 
-from numpy_shufflenet.bench import Comparison, compare
-from numpy_shufflenet.bench.operations import Case, comparisons_of
+from numpy_shufflenet.bench import Comparison, time_against
+from numpy_shufflenet.bench.operations import Workload, comparisons_of
 from numpy_shufflenet.timing import interleave, median_interval
 
 
@@ -88,7 +88,7 @@ def test_a_comparison_is_the_ratio_of_its_turns(monkeypatch):
     comparison = Comparison(
         "operation", "nothing", 1, "them", taking(0.25), taking(0.5), lambda: (same, same), 1.0
     )
-    row = compare(comparison, pairs=3)
+    row = time_against(comparison, pairs=3)
     assert (row.ours, row.theirs, row.ratio, row.low, row.high) == (0.25, 0.5, 2, 2, 2)
     assert (row.pairs, row.difference, row.goal) == (3, 0, 1)
 
@@ -102,12 +102,12 @@ def test_contenders_that_differ_are_not_timed():
     with pytest.raises(
         ValueError, match=r"it, batch 2: our result and that of them differ by 4\.8"
     ):
-        compare(comparison, pairs=3)
+        time_against(comparison, pairs=3)
 
 
 def test_a_relu_that_is_at_0_for_one_only_takes_no_part_in_the_comparison():
     need("torch")
-    case = Case("ReLU", "relu", ((2, 60, 60),), (), {}, lambda f, x, w: f.relu(x[0] - 5e-4))
+    case = Workload("ReLU", "relu", ((2, 60, 60),), (), {}, lambda f, x, w: f.relu(x[0] - 5e-4))
     forward, both = comparisons_of(case, 2)
     (ours,), (theirs,) = forward.results()
     assert ((ours > 0) != (theirs > 0)).any()

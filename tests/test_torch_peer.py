@@ -15,7 +15,9 @@ NETWORKS = {
     ),
     "V2": lambda: shufflenet_v2(scale=0.5, num_classes=5, classifier_bias=False, seed=0),
     "MobileNet": lambda: mobilenet_v1(scale=0.25, num_classes=5, seed=0),
-    "sum": lambda: nn.Sequential(nn.Sum(nn.Sequential(nn.ReLU()), nn.Conv2d(3, 3, 1, bias=True))),
+    "sum": lambda: nn.Sequential(
+        nn.Parallel(nn.Sequential(nn.ReLU()), nn.Conv2d(3, 3, 1, bias=True)), nn.Add()
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from numpy_shufflenet.bench.timing import Comparison
 from numpy_shufflenet.operations import find
 
 
-class Case(NamedTuple):
+class Workload(NamedTuple):
     """An operation at one shape, and how PyTorch says it."""
 
     work: str
@@ -52,16 +52,22 @@ def _split_concat_shuffle(f: Any, x: Any, w: Any) -> Any:
 
 
 CASES = (
-    Case("stem 3x3, stride 2", "conv2d", ((3, 224, 224),), ((24, 3, 3, 3),), HALF, _conv(**HALF)),
-    Case("pointwise, stage 2", "pointwise_conv2d", ((58, 28, 28),), ((58, 58, 1, 1),), {}, _conv()),
-    Case(
+    Workload(
+        "stem 3x3, stride 2", "conv2d", ((3, 224, 224),), ((24, 3, 3, 3),), HALF, _conv(**HALF)
+    ),
+    Workload(
+        "pointwise, stage 2", "pointwise_conv2d", ((58, 28, 28),), ((58, 58, 1, 1),), {}, _conv()
+    ),
+    Workload(
         "pointwise, stage 3", "pointwise_conv2d", ((116, 14, 14),), ((116, 116, 1, 1),), {}, _conv()
     ),
-    Case(
+    Workload(
         "pointwise, stage 4", "pointwise_conv2d", ((232, 7, 7),), ((232, 232, 1, 1),), {}, _conv()
     ),
-    Case("pointwise, conv5", "pointwise_conv2d", ((464, 7, 7),), ((1024, 464, 1, 1),), {}, _conv()),
-    Case(
+    Workload(
+        "pointwise, conv5", "pointwise_conv2d", ((464, 7, 7),), ((1024, 464, 1, 1),), {}, _conv()
+    ),
+    Workload(
         "group pointwise, g=3, stage 2",
         "pointwise_conv2d",
         ((240, 28, 28),),
@@ -69,7 +75,7 @@ CASES = (
         {"groups": 3},
         _conv(groups=3),
     ),
-    Case(
+    Workload(
         "group pointwise, g=8, stage 3",
         "pointwise_conv2d",
         ((768, 14, 14),),
@@ -77,7 +83,7 @@ CASES = (
         {"groups": 8},
         _conv(groups=8),
     ),
-    Case(
+    Workload(
         "depthwise, stride 1, stage 2",
         "depthwise_conv2d",
         ((58, 28, 28),),
@@ -85,7 +91,7 @@ CASES = (
         {"padding": 1},
         _conv(padding=1, groups=58),
     ),
-    Case(
+    Workload(
         "depthwise, stride 1, stage 4",
         "depthwise_conv2d",
         ((232, 7, 7),),
@@ -93,7 +99,7 @@ CASES = (
         {"padding": 1},
         _conv(padding=1, groups=232),
     ),
-    Case(
+    Workload(
         "depthwise, stride 2, stage 2",
         "depthwise_conv2d",
         ((58, 56, 56),),
@@ -101,7 +107,7 @@ CASES = (
         HALF,
         _conv(**HALF, groups=58),
     ),
-    Case(
+    Workload(
         "BN + ReLU, training, stem",
         "batch_norm_relu",
         ((24, 112, 112),),
@@ -109,7 +115,7 @@ CASES = (
         {},
         _batch_norm_relu,
     ),
-    Case(
+    Workload(
         "BN + ReLU, training, stage 3",
         "batch_norm_relu",
         ((116, 14, 14),),
@@ -117,7 +123,7 @@ CASES = (
         {},
         _batch_norm_relu,
     ),
-    Case(
+    Workload(
         "split + concat + shuffle, stage 2",
         "split_concat_shuffle",
         ((116, 28, 28), (58, 28, 28)),
@@ -125,7 +131,7 @@ CASES = (
         {"groups": 2},
         _split_concat_shuffle,
     ),
-    Case(
+    Workload(
         "max pool 3x3, stride 2",
         "max_pool2d",
         ((24, 112, 112),),
@@ -133,7 +139,7 @@ CASES = (
         {"kernel_size": 3, **HALF},
         lambda f, x, w: f.max_pool2d(x[0], 3, **HALF),
     ),
-    Case(
+    Workload(
         "average pool 3x3, stride 2",
         "avg_pool2d",
         ((240, 28, 28),),
@@ -151,7 +157,7 @@ def comparisons(batches: tuple[int, ...]) -> Iterator[Callable[[], list[Comparis
             yield lambda case=case, batch=batch: comparisons_of(case, batch)  # type: ignore[misc]
 
 
-def comparisons_of(case: Case, batch: int) -> list[Comparison]:
+def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
     """Forward and backward beside PyTorch, in the better of its two memory formats."""
     import torch
     import torch.nn.functional as F  # noqa: N812
@@ -243,7 +249,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 
 def _ours(
-    case: Case, inputs: list[Array], weights: list[Array]
+    case: Workload, inputs: list[Array], weights: list[Array]
 ) -> tuple[Callable[[], Any], Callable[..., tuple[Any, ...]]]:
     """Return forward() -> (y, cache) and backward(dy, cache) -> gradients."""
     if case.operation == "split_concat_shuffle":

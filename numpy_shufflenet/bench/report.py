@@ -10,7 +10,7 @@ import numpy as np
 from numpy_shufflenet import __version__, backend, plots
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
-from numpy_shufflenet.bench.timing import Row
+from numpy_shufflenet.bench.timing import TimedRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,10 +19,10 @@ BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
 
 
 @dataclass
-class Report:
+class BenchReport:
     """All that a run of the bench found; parts that were not measured are empty."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TimedRow] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
@@ -116,13 +116,13 @@ class Report:
         if any(row.group == "operation" for row in self.rows):
             figures["operations"] = bars(self.rows)
             if self.machine:
-                figures["roofline"] = roofline(self.rows, self.machine)
+                figures["roofline"] = roofline_chart(self.rows, self.machine)
         if self.growth:
             figures["growth"] = growth_curves(self.growth)
         return figures
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: TimedRow) -> list[str]:
     return [
         row.work,
         str(row.batch),
@@ -135,7 +135,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def bars(rows: Sequence[Row]) -> "Figure":
+def bars(rows: Sequence[TimedRow]) -> "Figure":
     """Draw the ratio of each operation: one bar for each batch."""
     rows = [row for row in rows if row.group == "operation"]
     works = list(dict.fromkeys(row.work for row in rows))
@@ -172,7 +172,7 @@ def bars(rows: Sequence[Row]) -> "Figure":
     return figure
 
 
-def roofline(rows: Sequence[Row], machine: Machine) -> "Figure":
+def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
     """Draw the speed of each convolution below what memory and arithmetic allow."""
     cases = {f"{case.work}: forward": case for case in CASES}
     batch = max(row.batch for row in rows if row.group == "operation")

@@ -203,7 +203,7 @@ class Machine(NamedTuple):
 
 def machine() -> Machine:
     """Measure products of matrices that stay in cache, and copies that don't."""
-    from numpy_shufflenet._threads import share, single_threaded_blas
+    from numpy_shufflenet._threads import share_range, single_threaded_blas
 
     threads = backend.num_threads()
     a, b = (np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32) for _ in range(2))
@@ -224,8 +224,8 @@ def machine() -> Machine:
         flops = 2 * 256**3 * PRODUCTS * threads
         seconds = interleave(
             {
-                "multiply": lambda: share(threads, multiply, 1 << 30),
-                "copy": lambda: share(threads, copy, 1 << 30),
+                "multiply": lambda: share_range(threads, multiply, 1 << 30),
+                "copy": lambda: share_range(threads, copy, 1 << 30),
             },
             rounds=21,  # short ones: some are not interrupted
             min_seconds=0,

@@ -68,7 +68,7 @@ def _bits(*arrays: Array) -> Array:
     return np.asarray(math.prod(wide)).ravel()
 
 
-def batch_norm(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
+def batch_norm_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     """Mean, variance, dbeta or dgamma of a channel."""
     x, one = draw.images(m, 2), np.ones(2, np.float32)
     if what in ("mean", "var"):
@@ -89,7 +89,7 @@ def global_mean(f: ModuleType, draw: Numbers, m: int) -> Found:
     return f.global_avg_pool_forward(x)[0][0, 1], _bits(x[0, 1]) / m
 
 
-def window(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
+def window_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     """Windows of m pixels: their average, and what a pixel gets back from m of them."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, k, k)
@@ -105,7 +105,7 @@ def window(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     return dx[0, 0, k - 1, k - 1], _bits(dy[0, 0])
 
 
-def depthwise(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
+def depthwise_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     """Depthwise convolution: y over m taps, dx from m outputs, dw and db over m pixels."""
     if what in ("y", "dx"):
         k = math.isqrt(m)
@@ -124,7 +124,7 @@ def depthwise(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     return (dw[1, 0, 1, 1], _bits(x[:, 1], dy[:, 1])) if what == "dw" else (db[1], _bits(dy[:, 1]))
 
 
-def pointwise(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
+def pointwise_sums(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
     """Pointwise convolution: y and dx over m channels, dw and db over m pixels."""
     if what == "y":
         x, w = draw(draw.batch, m, 4, 4), draw(channels, m, 1, 1)
@@ -145,7 +145,7 @@ def pointwise(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) ->
     return db[-1], _bits(dy[:, -1])
 
 
-def conv2d(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
+def conv2d_sums(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
     """Convolution, 3x3: y over 9 m / 9 terms, dx likewise, dw and db over m pixels."""
     deep = max(1, m // 9)
     if what == "y":
@@ -167,7 +167,7 @@ def conv2d(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Fo
     return db[-1], _bits(dy[:, -1])
 
 
-def linear(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
+def linear_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     """Linear layer: y over m inputs, dx over m outputs, dw and db over m rows."""
     rows, inputs, outputs = {"y": (2, m, 2), "dx": (2, 2, m)}.get(what, (m, 2, 2))
     x, w = draw(rows, inputs), draw(outputs, inputs)
@@ -182,7 +182,7 @@ def linear(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
     }[what]
 
 
-def upsample(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
+def upsample_sums(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
     """What a pixel gets back from the m it became."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, 1, 1)
@@ -191,7 +191,7 @@ def upsample(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
     return getattr(f, f"upsample_{kind}_backward")(dy, cache)[0, 0, 0, 0], _bits(dy[0, 0])
 
 
-def squeeze_excitation(f: ModuleType, draw: Numbers, m: int) -> Found:
+def squeeze_excitation_sums(f: ModuleType, draw: Numbers, m: int) -> Found:
     """The gradient of a channel's scale: over m pixels; the scale is 1/2, its slope 1/4."""
     x, zero = draw.images(m * draw.batch, 2), np.zeros((2, 2), np.float32)
     y, cache = f.squeeze_excitation_forward(x, zero, zero[0], zero, zero[0])
@@ -250,11 +250,11 @@ class Reduction(NamedTuple):
 
 def reductions() -> list[Reduction]:
     """Return all of them."""
-    table = [Reduction(f"batch norm: {what}", partial(batch_norm, what=what)) for what in
+    table = [Reduction(f"batch norm: {what}", partial(batch_norm_sums, what=what)) for what in
              ("mean", "var", "beta", "gamma")]  # fmt: skip
     table.append(Reduction("global average pool: y", global_mean))
     table += [
-        Reduction(f"{name}", partial(window, what=what), most=10**4)
+        Reduction(f"{name}", partial(window_sums, what=what), most=10**4)
         for name, what in (
             ("average pool: y", "average"),
             ("average pool: dx", "averages"),
@@ -262,12 +262,15 @@ def reductions() -> list[Reduction]:
         )
     ]
     for what in ("y", "dx"):
-        run = partial(depthwise, what=what)
+        run = partial(depthwise_sums, what=what)
         table.append(Reduction(f"depthwise convolution: {what}", run, most=10**4))
     for what in ("dw", "db"):
-        run = partial(depthwise, what=what)
+        run = partial(depthwise_sums, what=what)
         table.append(Reduction(f"depthwise convolution: {what}", run))
-    for name, convolution, kinds in (("pointwise", pointwise, (1, 16)), ("3x3", conv2d, (1, 8))):
+    for name, convolution, kinds in (
+        ("pointwise", pointwise_sums, (1, 16)),
+        ("3x3", conv2d_sums, (1, 8)),
+    ):
         for what in ("y", "dx", "dw", "db"):
             for channels in kinds:
                 run = partial(convolution, what=what, channels=channels)
@@ -275,12 +278,12 @@ def reductions() -> list[Reduction]:
                 label = f"{name} convolution, {channels} channels: {what}"
                 table.append(Reduction(label, run, most=most if channels == 1 else most // 10))
     for what in ("y", "dx", "dw", "db"):
-        table.append(Reduction(f"linear: {what}", partial(linear, what=what), ("ops",)))
+        table.append(Reduction(f"linear: {what}", partial(linear_sums, what=what), ("ops",)))
     for kind, most in (("nearest", 10**7), ("bilinear", 10**6)):
         table.append(
-            Reduction(f"upsample {kind}: dx", partial(upsample, kind=kind), ("ops",), most)
+            Reduction(f"upsample {kind}: dx", partial(upsample_sums, kind=kind), ("ops",), most)
         )
-    table.append(Reduction("squeeze-and-excitation: db2", squeeze_excitation, ("ops",)))
+    table.append(Reduction("squeeze-and-excitation: db2", squeeze_excitation_sums, ("ops",)))
     for what in ("rows", "classes"):
         run = partial(loss, what=what)
         table.append(Reduction(f"cross-entropy, over {what}", run, ("ops",), 10**6))

@@ -12,7 +12,7 @@ SAMPLE_SECONDS = 4e-3
 
 
 @dataclass(frozen=True)
-class Row:
+class TimedRow:
     """One contender beside ours on one piece of work.
 
     Attributes
@@ -82,7 +82,7 @@ class Comparison:
     warm_seconds: float = 10e-3
 
 
-def compare(comparison: Comparison, pairs: int) -> Row:
+def time_against(comparison: Comparison, pairs: int) -> TimedRow:
     """Verify that both compute the same, then time them in turns.
 
     Raises
@@ -104,7 +104,7 @@ def compare(comparison: Comparison, pairs: int) -> Row:
         warm_seconds=comparison.warm_seconds,
     ).values()
     ratios = theirs / ours
-    return Row(
+    return TimedRow(
         comparison.group,
         comparison.work,
         comparison.batch,

@@ -81,14 +81,14 @@ def make_folder(path: Path) -> Path:
 def observers() -> list[Any]:
     """Return what shows a training's progress: a bar in a terminal, else a line an epoch."""
     from numpy_shufflenet.training import Observer, ProgressBar
-    from numpy_shufflenet.training.progress import describe
+    from numpy_shufflenet.training.progress import describe_epoch
 
     class EpochLines(Observer):
         """One line for each epoch."""
 
         def epoch(self, trainer: Any, record: Any) -> None:
             """Print it."""
-            print(describe(record, trainer.epochs), flush=True)
+            print(describe_epoch(record, trainer.epochs), flush=True)
 
     return [ProgressBar() if sys.stdout.isatty() else EpochLines()]
 

@@ -22,7 +22,7 @@ summary { cursor: pointer; font-weight: 600; }
 """
 
 
-class Report:
+class HtmlReport:
     """Collects what is to be shown, in order; `html` returns the page."""
 
     def __init__(self, title: str):

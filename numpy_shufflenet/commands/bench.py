@@ -48,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     need("torch", "the comparison")
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from numpy_shufflenet.bench.report import Report
+    from numpy_shufflenet.bench.report import BenchReport
     from numpy_shufflenet.bench.resources import machine
 
     _set_threads(arguments.threads)
     out = make_folder(arguments.out)
     missing = [m for m in ("onnx", "onnxruntime") if not importlib.util.find_spec(m)]
-    report = Report(missing=missing)
+    report = BenchReport(missing=missing)
     jobs = list(_jobs(arguments))
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True
@@ -92,7 +92,7 @@ def _set_threads(threads: int | None) -> None:
 
 def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Yield name and function of each measurement; a function adds what it finds to the report."""
-    from numpy_shufflenet.bench import compare, networks, operations, resources
+    from numpy_shufflenet.bench import networks, operations, resources, time_against
 
     parts = arguments.only or (PARTS if arguments.full else SHORT_PARTS)
     pairs = arguments.pairs or (11 if arguments.full else 5)
@@ -101,7 +101,7 @@ def _jobs(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     def timed(prepare: Any) -> Any:
         def job(report: Any) -> None:
             for comparison in prepare():
-                report.rows.append(compare(comparison, pairs))
+                report.rows.append(time_against(comparison, pairs))
 
         return job
 

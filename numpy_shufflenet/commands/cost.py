@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _papers(arguments: argparse.Namespace) -> None:
-    figures = list(cost.compare())
+    figures = list(cost.compare_figures())
     rows = [
         [
             figure.source,
@@ -161,7 +161,7 @@ def _operation(name: str) -> None:
     arrays = operation.named(example.arrays)
     shapes = {key: array.shape for key, array in arrays.items() if array is not None}
     computed = operation.cost(shapes, example.hyperparameters)
-    counted = cost.counting.count(name, *example.arrays, **example.hyperparameters)
+    counted = cost.counting.count_operation(name, *example.arrays, **example.hyperparameters)
     rows = [
         [field.replace("_", "-"), *(f"{getattr(counts, field):,}" for counts in columns)]
         for field in vars(computed.forward)

@@ -134,7 +134,7 @@ def _start(arguments: argparse.Namespace) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-    written, kept = start.place(folder, overwrite=overwrite)
+    written, kept = start.write_student_edition(folder, overwrite=overwrite)
     print(f"{len(written)} lessons written to {folder}")
     if kept:
         print(f"{len(kept)} kept as they are; --overwrite writes them anew")
@@ -150,14 +150,14 @@ def _build(arguments: argparse.Namespace) -> int:
 
         with progress(len(chosen)) as done:
             arguments.out.mkdir(parents=True, exist_ok=True)
-            nbgrader.build(arguments.out, chosen, done)
+            nbgrader.build_nbgrader(arguments.out, chosen, done)
         print(f"nbgrader: {len(chosen)} lessons in {arguments.out}")
         return 0
     names = editions.EDITIONS if arguments.edition == "all" else [arguments.edition]
     with progress(len(names) * len(chosen)) as done:
         for name in names:
             out = arguments.out / name
-            editions.build(name, out, chosen, done, **_options(arguments, name))
+            editions.build_edition(name, out, chosen, done, **_options(arguments, name))
     for name in names:
         print(f"{name}: {len(chosen)} lessons in {arguments.out / name}")
     return 0

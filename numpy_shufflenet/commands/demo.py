@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run all steps."""
     from numpy_shufflenet import gradcheck, plots
-    from numpy_shufflenet.commands._report import Report
+    from numpy_shufflenet.commands._report import HtmlReport
     from numpy_shufflenet.data import Dataset, load_embedded
     from numpy_shufflenet.training import evaluate
 
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
             test_set.labels[shown],
         ),
     }
-    report = Report(f"{arguments.model} on {len(train_set):,} images of Fashion-MNIST")
+    report = HtmlReport(f"{arguments.model} on {len(train_set):,} images of Fashion-MNIST")
     result = f"test accuracy {found.accuracy:.2%} on {len(test_set):,} images"
     report.paragraph(f"{result}. {said}.")
     for name, figure in pictures.items():

@@ -107,7 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(key: str, size: str, implementations: list[str], rounds: int) -> list[cost.Result]:
+def _measure(
+    key: str, size: str, implementations: list[str], rounds: int
+) -> list[cost.GuidelineResult]:
     experiment = cost.EXPERIMENTS[key](size)
     turns = (rounds + 1) * len(experiment.variants) * len(implementations)
     with _progress(f"{key} {size}", turns) as advance:
@@ -122,7 +124,7 @@ def _measure(key: str, size: str, implementations: list[str], rounds: int) -> li
         ]
 
 
-def _show(results: list[cost.Result]) -> None:
+def _show(results: list[cost.GuidelineResult]) -> None:
     experiment = results[0].experiment
     gpu, arm = guidelines.paper_relative(experiment)
     first = results[0]
@@ -156,7 +158,7 @@ def _show(results: list[cost.Result]) -> None:
     print()
 
 
-def _draw(results: list[cost.Result], out: Path) -> None:
+def _draw(results: list[cost.GuidelineResult], out: Path) -> None:
     from numpy_shufflenet import plots
 
     experiment = results[0].experiment

@@ -3,11 +3,11 @@
 from numpy_shufflenet.cost import closed_forms, counting
 from numpy_shufflenet.cost.ablation import Ablation, shuffle_ablation
 from numpy_shufflenet.cost.audit import Audit, AuditRow, audit
-from numpy_shufflenet.cost.guidelines import EXPERIMENTS, Experiment, Result, measure
+from numpy_shufflenet.cost.guidelines import EXPERIMENTS, Experiment, GuidelineResult, measure
 from numpy_shufflenet.cost.kinds import ORDER
 from numpy_shufflenet.cost.network import CONVENTIONS, LayerCost, NetworkCost, count
-from numpy_shufflenet.cost.published import Figure, compare
-from numpy_shufflenet.cost.reachability import Reach, feature_reuse, reach
+from numpy_shufflenet.cost.published import Figure, compare_figures
+from numpy_shufflenet.cost.reachability import Reach, channel_reach, feature_reuse
 from numpy_shufflenet.cost.timing import shares_by_kind
 from numpy_shufflenet.registry.formula import Cost, Counts, Formula
 
@@ -23,18 +23,18 @@ __all__ = [
     "Experiment",
     "Figure",
     "Formula",
+    "GuidelineResult",
     "LayerCost",
     "NetworkCost",
     "Reach",
-    "Result",
     "audit",
+    "channel_reach",
     "closed_forms",
-    "compare",
+    "compare_figures",
     "count",
     "counting",
     "feature_reuse",
     "measure",
-    "reach",
     "shares_by_kind",
     "shuffle_ablation",
 ]

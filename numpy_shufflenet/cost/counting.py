@@ -18,7 +18,7 @@ from numpy_shufflenet.registry.formula import Counts
 from numpy_shufflenet.steps import Output, thrifty
 
 
-class Tally:
+class WorkDone:
     """What has been done so far."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Number:
     """
 
     __slots__ = ("value", "weight")
-    tally = Tally()
+    tally = WorkDone()
 
     def __init__(self, value: Any, *, weight: bool = False):
         self.value = float(value)
@@ -106,7 +106,9 @@ class Number:
         return self._function(np.sqrt)
 
 
-def count(name: str, *arrays: Array | None, **hyperparameters: Any) -> tuple[Counts, Counts]:
+def count_operation(
+    name: str, *arrays: Array | None, **hyperparameters: Any
+) -> tuple[Counts, Counts]:
     """Run an operation's forward and backward step by step, and count.
 
     Parameters
@@ -170,8 +172,8 @@ def _counted(
 
 
 @contextlib.contextmanager
-def _fresh_tally() -> Iterator[Tally]:
-    before, Number.tally = Number.tally, Tally()
+def _fresh_tally() -> Iterator[WorkDone]:
+    before, Number.tally = Number.tally, WorkDone()
     try:
         yield Number.tally
     finally:

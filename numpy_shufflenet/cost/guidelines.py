@@ -26,7 +26,7 @@ NO_DIFFERENCE = 0.02  # a median this close to 1 is none, however sure
 
 
 @dataclass(frozen=True)
-class Variant:
+class TableRow:
     """One row of a table: a network, and what the paper measured.
 
     Attributes
@@ -76,12 +76,12 @@ class Experiment:
     claim: str
     slower: bool
     size: str
-    variants: tuple[Variant, ...]
+    variants: tuple[TableRow, ...]
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Step:
+class RowComparison:
     """How a row compares with the row before it, per multiply-add; above 1 is slower."""
 
     label: str
@@ -91,7 +91,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Result:
+class GuidelineResult:
     """What was measured for one guideline, by one implementation.
 
     Attributes
@@ -114,12 +114,12 @@ class Result:
     multiply_adds: dict[str, int]
     memory_access: dict[str, int]
     bound: dict[str, float]
-    steps: tuple[Step, ...]
-    whole: tuple[Step, ...]
+    steps: tuple[RowComparison, ...]
+    whole: tuple[RowComparison, ...]
     verdict: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "verdict", judge(self.experiment, self.whole))
+        object.__setattr__(self, "verdict", judge_guideline(self.experiment, self.whole))
 
     def relative(self) -> dict[str, float]:
         """Return speed per multiply-add, relative to the first row: below 1 is slower."""
@@ -181,7 +181,7 @@ def paper_relative(experiment: Experiment) -> tuple[list[float], list[float]]:
     return columns[0], columns[1]
 
 
-def judge(experiment: Experiment, whole: Sequence[Step]) -> str:
+def judge_guideline(experiment: Experiment, whole: Sequence[RowComparison]) -> str:
     """Say whether the guideline holds on this machine, from each row against the first."""
     against = [step.label for step in whole if step.as_claimed is False]
     untold = [step.label for step in whole if step.as_claimed is None]
@@ -210,7 +210,7 @@ def g1(size: str = "x1") -> Experiment:
         arm_c = stacks.at_ratio(32, ratio)
         c1, c2 = (factor * c for c in arm_c)
         variants.append(
-            Variant(
+            TableRow(
                 f"1:{ratio}",
                 number - 1 if number else None,
                 c1,
@@ -241,7 +241,7 @@ def g2(size: str = "x1") -> Experiment:
         (8, 360, (634, 445, 230), 184, (27.8, 7.5, 1.8)),
     )
     variants = [
-        Variant(
+        TableRow(
             f"g={groups}",
             number - 1 if number else None,
             factor * arm_c,
@@ -280,7 +280,7 @@ def g3(size: str = "x1") -> Experiment:
         c = stacks.narrowed(64 * factor, fragments)
         gpu_c, arm_c = (stacks.narrowed(width * factor, fragments) for width in (128, 64))
         variants.append(
-            Variant(
+            TableRow(
                 label,
                 before,
                 c,
@@ -312,7 +312,7 @@ def g4(size: str = "x1") -> Experiment:
     )
     c = 32 * factor
     variants = [
-        Variant(
+        TableRow(
             label,
             before,
             c,
@@ -349,7 +349,7 @@ def measure(
     batch: int = 1,
     min_seconds: float = 0.01,
     on_run: Callable[[str], object] = lambda label: None,
-) -> Result:
+) -> GuidelineResult:
     """Measure one table on this machine.
 
     Parameters
@@ -397,7 +397,7 @@ def measure(
         if variant.before is not None
     ]
     first, *others = experiment.variants
-    return Result(
+    return GuidelineResult(
         experiment,
         implementation,
         {label: (values / batch).tolist() for label, values in seconds.items()},
@@ -410,14 +410,14 @@ def measure(
 
 
 def _step(
-    experiment: Experiment, per_flop: Mapping[str, Any], row: Variant, before: Variant
-) -> Step:
+    experiment: Experiment, per_flop: Mapping[str, Any], row: TableRow, before: TableRow
+) -> RowComparison:
     ratio = median_interval(per_flop[row.label] / per_flop[before.label])
     if ratio.low <= 1 <= ratio.high or abs(ratio.median - 1) < NO_DIFFERENCE:
         as_claimed = None
     else:
         as_claimed = (ratio.median > 1) == experiment.slower
-    return Step(row.label, before.label, ratio, as_claimed)
+    return RowComparison(row.label, before.label, ratio, as_claimed)
 
 
 def _bound(cost: Any) -> float:

@@ -153,11 +153,10 @@ def count(
                 f"layer {name!r} is a {type(layer).__name__}, which is neither an operation nor "
                 "composed of layers; what it costs is unknown"
             )
-        else:
-            forward, backward = layer.own_additions(x_shape, y_shape)
-            if forward or backward:
-                cost = Cost(_sum_of_two(forward), _sum_of_two(backward), 0, 0)
-                layers.append(LayerCost(name, ADDITION, "x + y", x_shape, y_shape, cost))
+        forward, backward = layer.own_additions(x_shape, y_shape)
+        if forward or backward:
+            cost = Cost(_sum_of_two(forward), _sum_of_two(backward), 0, 0)
+            layers.append(LayerCost(name, ADDITION, "x + y", x_shape, y_shape, cost))
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer that computes anything")
     return NetworkCost(

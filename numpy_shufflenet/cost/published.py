@@ -91,9 +91,9 @@ def _mobilenet(scale: float) -> tuple[str, Build]:
 
 TORCHVISION = {0.5: 1_366_792, 1.0: 2_278_604, 1.5: 3_503_624, 2.0: 7_393_996}
 
-Row = tuple[str, tuple[str, Build], str, str, dict[str, Any]]
+PrintedFigure = tuple[str, tuple[str, Build], str, str, dict[str, Any]]
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[PrintedFigure, ...] = (
     *(
         ("V1, table 1", _v1(groups), QUANTITIES[1], f"{printed} M", {})
         for groups, printed in ((1, 143), (2, 140), (3, 137), (4, 133), (8, 137))
@@ -167,7 +167,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def compare() -> Iterator[Figure]:
+def compare_figures() -> Iterator[Figure]:
     """Build each network that a paper prints a figure of, count, and yield both."""
     counted: dict[str, NetworkCost] = {}
     for source, (name, build), quantity, printed, settings in ROWS:

@@ -54,7 +54,7 @@ class Reach:
         return int((~self.connected).sum(axis=1).max())
 
 
-def reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
+def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
     """Find the ways through a stack of units, or any other network.
 
     The scale of squeeze-and-excitation looks at all channels at once; it is held constant here,
@@ -108,7 +108,9 @@ def feature_reuse(channels: int, units: int) -> list[float]:
     """
     check_positive("units", units)
     rows = [ShuffleNetV2Unit(channels, channels, stride=1) for _ in range(units)]
-    return [reach(Sequential(*rows[:j]), channels, size=1).reused for j in range(1, units + 1)]
+    return [
+        channel_reach(Sequential(*rows[:j]), channels, size=1).reused for j in range(1, units + 1)
+    ]
 
 
 def _run(layers: Layer, x: Array, *, open_convolutions: bool) -> Array:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpy_shufflenet.nn import Conv2d, Layer, ReLU, Sequential, Sum
+from numpy_shufflenet.nn import Add, Conv2d, Layer, Parallel, ReLU, Sequential
 from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 BLOCKS = 10
@@ -34,8 +34,9 @@ def in_series(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
 
 def in_parallel(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
     """Return blocks of so many 1x1 convolutions side by side, added up (table 3)."""
-    check_positive("fragments", fragments)
-    return _stack(blocks, lambda: Sum(*(Conv2d(c, c, 1) for _ in range(fragments))))
+    if check_positive("fragments", fragments) == 1:
+        return in_series(c, 1, blocks=blocks)
+    return _stack(blocks, lambda: _sum(*(Conv2d(c, c, 1) for _ in range(fragments))))
 
 
 def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> Sequential:
@@ -58,7 +59,7 @@ def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> 
             *activation(),
             Conv2d(m, c, 1),
         )
-        inner = Sum(Sequential(), branch) if shortcut else branch
+        inner = _sum(Sequential(), branch) if shortcut else branch
         return Sequential(inner, *activation())
 
     return _stack(blocks, block)
@@ -78,7 +79,7 @@ def one_fault_each() -> dict[str, tuple[Sequential, int]]:
     c1, c2 = at_ratio(c, 6)
 
     def with_shortcut() -> Layer:
-        return Sequential(Sum(Sequential(), Sequential(Conv2d(c, c, 1))), ReLU())
+        return Sequential(Parallel(Sequential(), Conv2d(c, c, 1)), Add(), ReLU())
 
     return {
         "none": (in_series(c, 1), c),
@@ -115,6 +116,10 @@ def narrowed(c: int, fragments: int) -> int:
     if round(c / math.sqrt(check_positive("fragments", fragments))) < 1:
         raise ValueError(f"fragments={fragments} leaves 0 channels of c={c}; use fewer")
     return round(c / math.sqrt(fragments))
+
+
+def _sum(*branches: Layer) -> Sequential:
+    return Sequential(Parallel(*branches), Add())
 
 
 def _stack(blocks: int, block: Callable[[], Layer]) -> Sequential:

@@ -24,12 +24,12 @@ Done = Callable[[str], None]
 EDITIONS = {
     "student": "numpy_shufflenet.course.editions:build_student",
     "solution": "numpy_shufflenet.course.editions:build_solution",
-    "site": "numpy_shufflenet.course.site.build:build",
+    "site": "numpy_shufflenet.course.site.build:build_site",
 }
 """Name -> function that builds it: `module:function`, imported when it is needed."""
 
 
-def build(
+def build_edition(
     edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print, **options: Any
 ) -> None:
     """Write one edition of some lessons into a folder, which is made if need be.
@@ -64,7 +64,7 @@ def build_student(
 ) -> None:
     """Write the student edition."""
     for lesson in lessons:
-        write(student(lesson, solutions=solutions), out / f"{lesson.name}.ipynb")
+        write_notebook(student(lesson, solutions=solutions), out / f"{lesson.name}.ipynb")
         done(lesson.name)
 
 
@@ -73,7 +73,7 @@ def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
     for lesson in lessons:
         notebook = solution(lesson)
         execute(notebook, lesson.name)
-        write(notebook, out / f"{lesson.name}.ipynb")
+        write_notebook(notebook, out / f"{lesson.name}.ipynb")
         done(lesson.name)
 
 
@@ -129,7 +129,7 @@ def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", ()))
 
 
-def write(notebook: Any, path: str | os.PathLike[str]) -> None:
+def write_notebook(notebook: Any, path: str | os.PathLike[str]) -> None:
     """Write a notebook in one go."""
     text = need("nbformat", "a notebook").writes(notebook)
     write_bytes(path, (text + "\n").encode())

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._optional import need
-from numpy_shufflenet.course.editions import Done, student, write
+from numpy_shufflenet.course.editions import Done, student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.tasks import Task, tasks
 
@@ -28,7 +28,7 @@ c.ExecutePreprocessor.timeout = 120
 '''
 
 
-def build(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
+def build_nbgrader(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
     """Write the course folder of nbgrader; settings that are there stay."""
     config = out / "nbgrader_config.py"
     if not config.exists():
@@ -36,7 +36,7 @@ def build(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
     for lesson in lessons:
         folder = out / "source" / lesson.name
         folder.mkdir(parents=True, exist_ok=True)
-        write(assignment(lesson), folder / f"{lesson.name}.ipynb")
+        write_notebook(assignment(lesson), folder / f"{lesson.name}.ipynb")
         done(lesson.name)
 
 

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 from numpy_shufflenet._optional import need
-from numpy_shufflenet.course.editions import student, write
+from numpy_shufflenet.course.editions import student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson, lessons
 
 
-def place(folder: Path, *, overwrite: bool = False) -> tuple[list[Lesson], list[Lesson]]:
+def write_student_edition(
+    folder: Path, *, overwrite: bool = False
+) -> tuple[list[Lesson], list[Lesson]]:
     """Write the student edition into a folder; return the lessons written, and those kept.
 
     Parameters
@@ -34,7 +36,7 @@ def place(folder: Path, *, overwrite: bool = False) -> tuple[list[Lesson], list[
         if path.exists() and not overwrite:
             kept.append(lesson)
         else:
-            write(student(lesson), path)
+            write_notebook(student(lesson), path)
             written.append(lesson)
     return written, kept
 

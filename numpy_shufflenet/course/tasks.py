@@ -80,7 +80,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
         if not titles or solution is None:
             raise ValueError(f"{lesson.name}: exercise {number} lacks a title or a solution")
         title, dots = titles[-1]
-        blank, checks = split(cells[place].source)
+        blank, checks = split_cell(cells[place].source)
         functions = tuple(_defined(blank, "my_"))
         yield Task(
             lesson,
@@ -103,7 +103,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
         )
 
 
-def split(source: str) -> tuple[str, tuple[str, ...]]:
+def split_cell(source: str) -> tuple[str, tuple[str, ...]]:
     """Return what a cell defines, and the statements below the last definition."""
     statements = ast.parse(source).body
     last = max(i for i, s in enumerate(statements) if isinstance(s, ast.FunctionDef))
@@ -135,7 +135,7 @@ def _defined(source: str, prefix: str) -> list[str]:
 
 def _answer(lesson: Lesson, functions: tuple[str, ...], solution: str) -> str:
     """Return the solution under the names that the exercise gives its functions."""
-    answer, _ = split(solution)
+    answer, _ = split_cell(solution)
     for name in functions:
         solved = name.replace("my_", "solved_", 1)
         if solved not in _defined(answer, "solved_"):

@@ -27,7 +27,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 MARK = object()
 
 
-def load(data: bytes) -> Any:
+def load_pickle(data: bytes) -> Any:
     """Return what a pickle holds.
 
     Strings of Python 2 are bytes. A NumPy scalar is an int.

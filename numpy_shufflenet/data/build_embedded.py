@@ -32,7 +32,7 @@ def first_of_each_class(dataset: Dataset, count: int) -> Array:
     return np.sort(np.concatenate(chosen))  # classes * count
 
 
-def build(
+def build_file(
     directory: PathLike,
     out: PathLike,
     *,
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-per-class", type=int, default=200, metavar="N")
     chosen = parser.parse_args(arguments)
     try:
-        build(
+        build_file(
             chosen.directory,
             chosen.out,
             train_per_class=chosen.train_per_class,

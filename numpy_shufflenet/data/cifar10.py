@@ -192,7 +192,7 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
     try:
-        batch = _pickles.load(pickled)
+        batch = _pickles.load_pickle(pickled)
     except ValueError as error:
         raise ValueError(f"{where} is not a batch of CIFAR-10: {error}") from error
     # Python 2 wrote its keys as bytes; whoever pickled a batch again may have strings.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.cases import NEUTRAL, Case
 from numpy_shufflenet.exercises.judge import Problem, differs
-from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import asset
 
 MOST_DRAWN = 300  # entries of an array
@@ -216,7 +216,7 @@ def _cell(r: int, s: int, value: float, bad: bool, largest: float) -> str:
         f'<g class="c{" bad" if bad else ""}"><rect x="{s * CELL_WIDTH + 2}" '
         f'y="{r * CELL_HEIGHT + 2}" width="{CELL_WIDTH - 4}" height="{CELL_HEIGHT - 4}" rx="3" '
         f'class="{sign}" fill-opacity="{shade:.2f}"/><text x="{(s + 0.5) * CELL_WIDTH}" '
-        f'y="{(r + 0.5) * CELL_HEIGHT}">{"✗ " if bad else ""}{number(value)}</text></g>'
+        f'y="{(r + 0.5) * CELL_HEIGHT}">{"✗ " if bad else ""}{short_number(value)}</text></g>'
     )
 
 

@@ -1,16 +1,18 @@
 """How the threads of a job synchronise in compiled code: atomic counters, spin-waits, a barrier.
 
-A job (see `_threads`) has an array of counters of its own, int64, and all that its threads have to
-agree on stands there: the next turn, who entered, who left. Nothing outlives the job, so a thread
-that comes too late to one job can never take part in another.
+Each job (see `_threads`) has its own array of int64 counters. They hold everything that its threads
+share: the next turn, how many workers entered, how many left. The counters end with the job, so a
+worker that arrives late can't take part in another job by mistake.
 
-To wait through the operating system costs more than most pieces of a network take. A spin-wait is
-over in a moment if the other thread is running. If it isn't, because its core is busy with
-something else, the waiting thread yields its own core, and after a while it sleeps.
+Waiting through the operating system takes longer than most instructions of a network, so threads
+spin. If the other thread isn't running, because its core is busy with something else, the waiting
+thread first yields its own core, and later sleeps.
 """
 
+import ctypes
 import platform
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,23 +26,23 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._emit import call, emits
 
-# Where in a job's array a counter is. Those that several threads write have a cache line each.
+# Index of each counter. Those that several threads write have a cache line each.
 TURN = 0  # the next turn
-TURNS = 1  # how many turns there are
-WANTED = 2  # how many workers were asked
+TURNS = 1  # the number of turns
+WANTED = 2  # the number of workers that were asked to come
 WAKE = 3  # the address of a counter that idle workers watch, or 0
-MISSING = 4  # how many workers didn't come to `start_together` in time
-ENTERED = 8  # how many workers entered; CLOSED is added when no other may
-LEFT = 16  # how many of them left
-READY = 24  # how many workers wait to run together; CLOSED is added when no other may
-GO = 32  # how many threads run together; 0 before that is known, -1 if they never will
-ARRIVED = 40  # arrivals at barriers
+MISSING = 4  # the number of workers that did not reach `start_together` in time
+ENTERED = 8  # the number of workers that entered; plus CLOSED when no other may enter
+LEFT = 16  # the number of workers that left again
+READY = 24  # the number of workers waiting to run together; plus CLOSED when no other may join
+GO = 32  # the number of threads that run together; 0 while it isn't known, -1 if the job ended
+ARRIVED = 40  # the number of arrivals at barriers
 SIZE = 48
 
 CLOSED = 1 << 40
 IN_TIME = 1000  # spins, about 25 us
 SPINS = 2000
-YIELDING = 5000  # times; then a waiting thread sleeps
+YIELDING = 5000  # yields; after them a waiting thread sleeps
 NAP = 50  # us
 IDLE = 1 << 13  # spins of an idle worker, about 0.2 ms: a training step has a job every 0.1 ms
 
@@ -48,7 +50,7 @@ IDLE = 1 << 13  # spins of an idle worker, about 0.2 ms: a training step has a j
 # Turns
 
 
-@register_jitable
+@compiled
 def next_turn(job: Array) -> Any:
     """Take the next of range(job[TURNS]), which no other thread gets; return -1 if none is left."""
     turn = fetch_add(job, TURN, 1)
@@ -66,55 +68,45 @@ def each_turn(job: Array) -> Iterator[int]:
         turn = next_turn(job)
 
 
-def take(job: Array) -> Any:
-    """Call `next_turn`, compiled."""
-    return next_turn(job)
-
-
-take_jit = compiled(take)
-
-
-def each_turn_outside(job: Array) -> Iterator[int]:
-    """Yield the turns that this thread gets, for loops outside of compiled code."""
-    while (turn := take_jit(job)) >= 0:
-        yield turn
-
-
 # The life of a job
 
 
-def enter(job: Array) -> Any:
-    """Let this worker take part, and return True; False if the job is closed already."""
+@compiled
+def enter_job(job: Array) -> Any:
+    """Enter as a worker, and return True; return False if the job is closed."""
     return fetch_add(job, ENTERED, 1) < CLOSED
 
 
-def leave(job: Array) -> None:
+@compiled
+def leave_job(job: Array) -> None:
     """Tell the caller that this worker is done."""
     fetch_add(job, LEFT, 1)
 
 
-@register_jitable
-def stop(job: Array) -> None:
-    """Leave no turns."""
+@compiled
+def stop_job(job: Array) -> None:
+    """Hand out no more turns."""
     fetch_add(job, TURN, CLOSED)
 
 
-def close(job: Array) -> None:
-    """End a job: no turn is left, nobody enters, and all who entered have left."""
-    stop(job)
+@compiled
+def close_job(job: Array) -> None:
+    """End a job: hand out no more turns, let nobody enter, and wait until all workers have left."""
+    stop_job(job)
     entered = fetch_add(job, ENTERED, CLOSED)
-    if load(job, GO) == 0:
+    if atomic_load(job, GO) == 0:
         fetch_add(job, GO, -1)
     waited = 0
-    while load(job, LEFT) < entered:
+    while atomic_load(job, LEFT) < entered:
         waited += 1
         pause(waited)
 
 
-def watch(counter: Array, seen: int) -> None:
-    """Wait until the counter isn't what it was, but not for long."""
+@compiled
+def watch_counter(counter: Array, seen: int) -> None:
+    """Spin until the counter differs from `seen`, but not for long."""
     for _ in range(IDLE):
-        if load(counter, 0) != seen:
+        if atomic_load(counter, 0) != seen:
             return
         relax()
 
@@ -124,15 +116,15 @@ def watch(counter: Array, seen: int) -> None:
 
 @register_jitable
 def start_together(job: Array, caller: bool) -> Any:
-    """Return the number of this thread and how many run together; 0, 0 if it isn't needed.
+    """Return the number of this thread and how many run together; 0, 0 if it came too late.
 
     The caller is number 0. It waits a moment for the workers that were asked, and starts with those
-    that are there. From here on all must stay in compiled code until the last barrier.
+    that came. From here on all of them must stay in compiled code until the last barrier.
     """
     waited = 0
     if caller:
         wake(job[WAKE])
-        while load(job, READY) < job[WANTED] and waited < IN_TIME:
+        while atomic_load(job, READY) < job[WANTED] and waited < IN_TIME:
             waited += 1
             relax()
         threads = fetch_add(job, READY, CLOSED) + 1
@@ -142,62 +134,61 @@ def start_together(job: Array, caller: bool) -> Any:
     number = fetch_add(job, READY, 1) + 1
     if number > CLOSED:
         return 0, 0
-    while load(job, GO) == 0:
+    while atomic_load(job, GO) == 0:
         waited += 1
         pause(waited)
-    threads = load(job, GO)
+    threads = atomic_load(job, GO)
     return (number, threads) if threads > 0 else (0, 0)
 
 
 @register_jitable
 def meet(job: Array, arrivals: int) -> None:
-    """Arrive, and wait until there are so many arrivals."""
+    """Arrive at a barrier, and wait until the number of arrivals is `arrivals`."""
     fetch_add(job, ARRIVED, 1)
     waited = 0
-    while load(job, ARRIVED) < arrivals:
+    while atomic_load(job, ARRIVED) < arrivals:
         waited += 1
         pause(waited)
 
 
 @register_jitable
 def pause(waited: int) -> None:
-    """Wait for the waited-th time in a row: spin, then yield this core, then sleep."""
+    """Wait once more, `waited` times so far: first spin, then yield the core, then sleep."""
     if waited < SPINS:
         relax()
     elif waited < SPINS + YIELDING:
-        make_room()
+        yield_core()
     else:
         nap(NAP)
 
 
-enter_jit = compiled(enter)
-stop_jit = compiled(stop)
-leave_jit = compiled(leave)
-close_jit = compiled(close)
-watch_jit = compiled(watch)
+# Instructions of the processor and calls of the system: in Python, and as LLVM instructions
+
+_atomic = threading.Lock()  # what makes them atomic in Python
 
 
-# What is written in instructions of the compiler; beside it what it does, in Python
-
-
-def fetch_add(counters: Array, place: int, amount: int) -> Any:
-    """Add to a counter atomically; return what it was. Memory written before is visible after."""
-    before = counters[place]
-    counters[place] = before + amount
+def fetch_add(counters: Array, index: int, amount: int) -> Any:
+    """Add to a counter atomically, and return its value before; earlier writes become visible."""
+    with _atomic:
+        before = counters[index]
+        counters[index] = before + amount
     return before
 
 
-def load(counters: Array, place: int) -> Any:
-    """Return a counter as it is now, and see what its writers have written before."""
-    return counters[place]
+def atomic_load(counters: Array, index: int) -> Any:
+    """Return the value of a counter, and see everything that its writers wrote before it."""
+    return counters[index]
 
 
 def wake(address: int) -> None:
-    """Add 1 to the counter that idle workers watch, if there is one."""
+    """Add 1 to the counter at this address, which idle workers watch; do nothing if it is 0."""
+    if address:
+        with _atomic:
+            ctypes.c_int64.from_address(int(address)).value += 1
 
 
-def make_room() -> None:
-    """Let another thread have this core, if one waits for it."""
+def yield_core() -> None:
+    """Let another thread that is ready run on this core."""
     time.sleep(0)
 
 
@@ -207,17 +198,18 @@ def nap(microseconds: int) -> None:
 
 
 def relax() -> None:
-    """Tell the processor that this thread is in a spin-wait."""
+    """Tell the processor that this thread spins; in Python, let another thread have the GIL."""
+    time.sleep(0)
 
 
 @emits(fetch_add, types.int64, types.Array, types.Integer, types.Integer)
-def _emit_fetch_add(builder: Any, counters: Any, place: Any, amount: Any) -> Any:
-    return builder.atomic_rmw("add", builder.gep(counters, [place]), amount, "seq_cst")
+def _emit_fetch_add(builder: Any, counters: Any, index: Any, amount: Any) -> Any:
+    return builder.atomic_rmw("add", builder.gep(counters, [index]), amount, "seq_cst")
 
 
-@emits(load, types.int64, types.Array, types.Integer)
-def _emit_load(builder: Any, counters: Any, place: Any) -> Any:
-    return builder.load_atomic(builder.gep(counters, [place]), "seq_cst", 8)
+@emits(atomic_load, types.int64, types.Array, types.Integer)
+def _emit_atomic_load(builder: Any, counters: Any, index: Any) -> Any:
+    return builder.load_atomic(builder.gep(counters, [index]), "seq_cst", 8)
 
 
 @emits(wake, types.none, types.Integer)
@@ -227,8 +219,8 @@ def _emit_wake(builder: Any, address: Any) -> None:
         builder.atomic_rmw("add", counter, address.type(1), "seq_cst")
 
 
-@emits(make_room, types.none)
-def _emit_make_room(builder: Any) -> None:
+@emits(yield_core, types.none)
+def _emit_yield_core(builder: Any) -> None:
     name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
     call(builder, name, ir.FunctionType(ir.IntType(32), []), [])
 

@@ -1,10 +1,10 @@
-"""A channel with a border around it, and windows of 3x3 that look at it, 16 numbers at a time.
+"""3x3 windows over a channel that has a border of zeros in memory, 16 numbers at a time.
 
-Where a kernel writes what windows will look at, it can as well write it into the middle of a border
-of 0. Then no window looks beyond an end, and each of its taps is a load, whatever row and column.
+A kernel that writes the input of a convolution can write it into the middle of a border of zeros.
+Then no window reaches beyond the memory, and each tap is a plain load, in every row and column.
 
-Forward, a block of 16 outputs is nine multiply-adds. Backward, what surrounds a pixel of dx in dy
-is loaded once and used twice: times w[i, j] it adds up to dx, and times x, to dw[i, j].
+Forward, 16 outputs take nine multiply-adds. Backward, the neighbours of a pixel in dy are loaded
+once and used twice: times w[i, j] they add up to dx, and times x they add up to dw[i, j].
 """
 
 import functools
@@ -17,7 +17,6 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
-    add_up,
     fill,
     fma,
     keep_first,
@@ -29,52 +28,53 @@ from numpy_shufflenet.kernels._vectors import (
     scale,
     store,
     store_first,
+    sum_lanes,
 )
 from numpy_shufflenet.ops.windows import Windows
 
-OFTEN = 128  # blocks are added up in float32, their sums in float64
+OFTEN = 128  # blocks that are added in float32; their sums are added in float64
 
 
 class Border(NamedTuple):
-    """Where the rows of an image lie in a plane that has a border."""
+    """The positions of an image's rows in a plane that has a border."""
 
     rows: int
-    length: int  # numbers in each
-    start: int  # of the first one
-    pitch: int  # numbers from one to the next
-    size: int  # numbers in the plane; a vector may begin at the last one of use
+    length: int  # numbers in a row
+    start: int  # of the first row
+    pitch: int  # numbers from one row to the next
+    size: int  # numbers in the plane; a vector may start at the last one that is used
 
 
 class Sight(NamedTuple):
-    """What windows look at, and what looks back at a pixel, in planes of a batch of n images.
+    """The positions of taps and outputs, in planes of a batch of n images.
 
-    Kernels that are called from Python are given it as a plain tuple, and so are the borders in it:
-    at each call Numba takes many times as long to find out what a tuple with names holds.
+    Python passes it to kernels as a plain tuple, and so the borders in it, because at each call
+    Numba takes many times as long to determine the type of a named tuple.
     """
 
     n: int  # numbers from one tap to the next
     stride: int
     x: tuple[int, ...]  # a Border
-    blocks: Array  # m 3: the first output in its row, where its first tap is, how many outputs
+    blocks: Array  # m 3: first output in its row, position of its first tap, number of outputs
     dy: tuple[int, ...]  # a Border
-    top: int  # rows of border of x
-    pixels: Array  # m 4: the first one, where the nearest output is, whether in between, how many
+    top: int  # rows of border above x
+    pixels: Array  # m 4: first pixel, position of its nearest output, whether in between, number
 
 
 def is_suited(windows: Windows, dtype: np.dtype[np.floating]) -> bool:
-    """Whether windows are 3x3, with stride 1 or 2 both ways, over float32."""
+    """Whether windows are 3x3, both strides are 1 or both 2, and the dtype is float32."""
     dense = windows.kernel == (3, 3) and windows.dilation == (1, 1)
     return dense and windows.stride in ((1, 1), (2, 2)) and dtype == np.float32
 
 
 @functools.lru_cache(maxsize=256)
 def sight_of(windows: Windows, n: int) -> Sight:
-    """Work out where things lie, for stride 1 or 2; arrays are shared, so never written to."""
+    """Return the positions for stride 1 or 2. Calls share the arrays, so never write to them."""
     (h, w), (oh, ow), (stride, _) = windows.size, windows.output, windows.stride
     (top, bottom), (left, right) = windows.padding
     height, width = windows.padded_size
     x = _border(h, w, (top, bottom), (left, right), n)
-    reach = 2 // stride  # outputs before the nearest one that look at a pixel too
+    reach = 2 // stride  # outputs before the nearest one whose windows contain a pixel, too
     after = [-(-size // stride) - out for size, out in ((height, oh), (width, ow))]
     dy = _border(oh, ow, (reach, after[0]), (reach, after[1]), n)
     if stride == 1:
@@ -98,8 +98,9 @@ def _border(h: int, w: int, rows: tuple[int, int], columns: tuple[int, int], n: 
     return Border(h, w * n, start, pitch, (rows[0] + h + rows[1]) * pitch + WIDTH)
 
 
+@compiled
 def clear_border(plane: Array, border: Border) -> None:
-    """Write 0 to a plane where no row of the image lies: before, between and after them."""
+    """Write zeros to the plane before, between and after the rows of the image."""
     start, end = 0, border.start
     for _ in range(border.rows):
         plane[start:end] = 0
@@ -107,13 +108,11 @@ def clear_border(plane: Array, border: Border) -> None:
     plane[start:] = 0
 
 
-clear_border_jit = compiled(clear_border)
+@compiled
+def convolve_bordered(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> None:
+    """Compute the outputs y (oh, ow n) of a filter w (9) over a plane.
 
-
-def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> None:
-    """Compute the outputs y (oh, ow n) of a kernel w (9) over a plane.
-
-    Meanwhile memory has nothing to do, and `ahead`, of the size of y, is fetched into the cache.
+    Meanwhile it prefetches `ahead`, an array of the size of y, because memory is idle.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
     blocks, n, pitch = sight.blocks, sight.n, Border(*sight.x).pitch
@@ -138,7 +137,8 @@ def convolve(plane: Array, w: Array, sight: Sight, y: Array, ahead: Array) -> No
                 store_first(row, k, a, count)
 
 
-def convolve_gradients(
+@compiled
+def bordered_gradients(
     dy: Array,
     x: Array,
     normalised: bool,
@@ -151,21 +151,22 @@ def convolve_gradients(
     dw: Array,
     ahead: tuple[Array, Array, Array],
 ) -> tuple[float, float]:
-    """Compute dx (h, w n) and dw (9) for a plane dy, where the kernel w (9) saw x (h, w n).
+    """Compute dx (h, w n) and dw (9) from a plane dy, for a filter w (9) and its input x (h, w n).
 
-    If `normalised`, it saw ReLU((x - mu) a + b), dx is the gradient of what the ReLU was given, and
-    sum dx and sum dx (x - mu) are returned.
+    If `normalised`, its input was ReLU((x - mu) a + b) instead. Then dx is the gradient of the
+    ReLU's input, and sum dx and sum dx (x - mu) are returned.
 
-    With stride 1, outputs of three rows and three columns look at a pixel, through nine taps. With
-    stride 2 there are four kinds of pixels: those in between two outputs, both ways, are seen
-    through the middle tap alone; in between one way, through two; the others through the corners.
+    With stride 1, a pixel belongs to the windows of nine outputs, through nine taps. With stride 2
+    there are four kinds of pixels. In a row and a column between outputs, a pixel belongs to one
+    window, through the middle tap; in such a row or such a column, to two; the other pixels belong
+    to four, through the corner taps.
 
-    Meanwhile `ahead` is fetched into the cache: one like x, and two like dy without its border.
+    Meanwhile it prefetches `ahead`: an array like x, and two like dy without its border.
     """
     w0, w1, w2, w3, w4, w5, w6, w7, w8 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8]
     pixels, n, pitch, zero = sight.pixels, sight.n, Border(*sight.dy).pitch, fill(0.0)
     minus_mu, shift = fill(-mu), fill(b)
-    total, sum_g, sum_gx = np.zeros(9), 0.0, 0.0
+    total, sum_g, sum_gx = np.zeros(9), np.float64(0), np.float64(0)
     often = 1 + OFTEN // pixels.shape[0]
     reach, fourfold = (2, 0) if sight.stride == 1 else (1, 2)
     x_ahead, dy_ahead, other_ahead = ahead
@@ -230,25 +231,22 @@ def convolve_gradients(
                     store_first(target, k, d, count)
                 if normalised:
                     t, u = add(t, d), fma(centred, d, u)
-        total[0] += add_up(s0)
-        total[1] += add_up(s1)
-        total[2] += add_up(s2)
-        total[3] += add_up(s3)
-        total[4] += add_up(s4)
-        total[5] += add_up(s5)
-        total[6] += add_up(s6)
-        total[7] += add_up(s7)
-        total[8] += add_up(s8)
-        sum_g += add_up(t)
-        sum_gx += add_up(u)
+        total[0] += sum_lanes(s0)
+        total[1] += sum_lanes(s1)
+        total[2] += sum_lanes(s2)
+        total[3] += sum_lanes(s3)
+        total[4] += sum_lanes(s4)
+        total[5] += sum_lanes(s5)
+        total[6] += sum_lanes(s6)
+        total[7] += sum_lanes(s7)
+        total[8] += sum_lanes(s8)
+        sum_g += sum_lanes(t)
+        sum_gx += sum_lanes(u)
     dw[:] = total
     return sum_g, sum_gx
 
 
-convolve_jit = compiled(convolve)
-convolve_gradients_jit = compiled(convolve_gradients)
-
-
+@compiled
 def channel_gradients(
     dy: Array,
     x: Array,
@@ -262,11 +260,11 @@ def channel_gradients(
 ) -> None:
     """Compute dx (c, h, w n) and dw (c, 9) of channels first to last, for dy (c, oh, ow n).
 
-    plane is for a channel of dy and its border.
+    plane is scratch for a channel of dy with its border.
     """
-    sight, zero = Sight(*sight), x.dtype.type(0)  # it comes without names
+    sight, zero = Sight(*sight), x.dtype.type(0)  # it is passed as a plain tuple
     border = Border(*sight.dy)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     for c in range(first, last):
         for p in range(border.rows):
             row, target = dy[c, p], plane[border.start + p * border.pitch :]
@@ -274,7 +272,4 @@ def channel_gradients(
                 target[k] = row[k]
         k = min(c + 1, last - 1)
         ahead, unused = (x[k], dy[k], dy[k]), (zero, zero, zero)
-        convolve_gradients_jit(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)
-
-
-channel_gradients_jit = compiled(channel_gradients)
+        bordered_gradients(plane, x[c], False, *unused, w[c], sight, dx[c], dw[c], ahead)

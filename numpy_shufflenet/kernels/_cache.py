@@ -1,8 +1,9 @@
-"""Where compiled kernels are kept on disk, and how they are known to be those of this source.
+"""The cache of compiled kernels on disk, and how it notices that kernels have changed.
 
-Numba compares the file of a function only. Machine code contains what a function calls, too, from
-other files and from NumPy. So the names of our files in the cache contain a hash of all sources
-that kernels are made of, and of the versions of the libraries that compile them.
+Numba compiles a function again if the function's own file has changed. But machine code also
+contains the functions that it calls, from other files and from NumPy. So the names of our cache
+files contain a hash of the sources of all kernels, and of the versions of the libraries that
+compile them.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @functools.cache
 def stamp() -> str:
-    """Return a hash of all that compiled kernels depend on."""
+    """Return a hash of everything that compiled kernels depend on."""
     versions = (__version__, numba.__version__, llvmlite.__version__, np.__version__)
     found = hashlib.sha256(repr(versions).encode())
     for folder in ("kernels", "plan"):
@@ -40,15 +41,15 @@ def stamp() -> str:
 
 @functools.cache
 def say(what: str) -> None:
-    """Print it on stderr, once."""
+    """Print a message on stderr, once."""
     print(f"numpy_shufflenet: {what}", file=sys.stderr, flush=True)
 
 
 def keep(dispatcher: Any, function: Callable[..., Any]) -> None:
-    """Let a dispatcher of Numba load and save what it compiles, if a folder can be written."""
+    """Let a Numba dispatcher load and save its machine code, if there is a writable folder."""
     try:
         dispatcher._cache = _Cache(function)
-    except RuntimeError:  # Numba has found no such folder
+    except RuntimeError:  # Numba has found no writable folder
         say(
             "compiled kernels can't be kept, since no folder for them can be written; every "
             "process compiles them again, unless NUMBA_CACHE_DIR names such a folder"
@@ -56,7 +57,7 @@ def keep(dispatcher: Any, function: Callable[..., Any]) -> None:
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's two files of a function, with a checksum behind what is pickled."""
+    """Numba's two files of a function, with a checksum after the pickled data."""
 
     def _dump(self, obj: Any) -> bytes:
         data: bytes = super()._dump(obj)  # type: ignore[no-untyped-call]
@@ -71,7 +72,7 @@ class _Files(IndexDataCacheFile):
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of one function, that no damage or full disk turns into an error."""
+    """Numba's cache of one function. Damaged files and full disks are no errors here."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
@@ -83,9 +84,9 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except OSError:  # what can't be read can't be written either, which is said then
+        except OSError:  # then it can't be written either, and `save_overload` says so
             return None
-        except Exception:  # whatever pickle makes of damaged bytes
+        except Exception:  # damaged bytes may make pickle raise any error
             say(f"compiled kernels in {self._cache_path} are damaged, and are compiled again")
             _remove(Path(self._cache_file._index_path))  # Numba reads it again before it saves
             return None
@@ -101,7 +102,7 @@ class _Cache(FunctionCache):
 
 @functools.cache
 def _remove_old(folder: str) -> None:
-    """Remove files that this version of Python has made from other sources."""
+    """Remove the files of this version of Python that belong to other sources."""
     python = f".py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}."
     for path in Path(folder).glob("*.nb[ic]*"):
         if python in path.name and f"{python}{stamp()}." not in path.name:

@@ -1,12 +1,17 @@
-"""How the loops of this floor become machine code: when they are first called, once for a machine.
+"""How kernels, plain Python functions with loops, become machine code at their first call.
 
-A kernel is a plain function with loops, `rows`; beside it stands `rows_jit = compiled(rows)`. The
-plain one runs as well, slowly, and can be stepped through with a debugger.
+    @compiled
+    def copy(x, y):
+        for k in range(x.size):
+            y[k] = x[k]
 
-`_cache` keeps the result on disk beside the source, or in Numba's cache folder, where that can't be
-written. No kernel holds the interpreter's lock. Arithmetic follows IEEE 754, and NaN and infinity
-behave as in `ops`, for all kernels but those compiled with `reorder=True`: there sums may be added
-up in another order, which is what lets a processor add 16 numbers at once.
+`copy` is the compiled function, and `copy.py_func` the Python function that it was made of. If the
+environment has NUMBA_DISABLE_JIT=1, nothing is compiled: `copy` runs as Python, and so does every
+kernel that it calls, down to the vector instructions of `_vectors`. A debugger can step through it.
+
+Numba saves the machine code on disk (see `_cache`). Kernels release the GIL. Their arithmetic
+follows IEEE 754, so NaN and infinity behave as in `ops`. `reorder=True` relaxes one rule: sums may
+be added in any order, so the processor can add 16 numbers at once.
 """
 
 import _thread
@@ -14,9 +19,10 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numba
+import numpy as np
 from numba.core import event as events
 from numba.core.compiler_lock import global_compiler_lock
 
@@ -25,22 +31,42 @@ from numpy_shufflenet.kernels._cache import keep, say
 PACKAGE = "numpy_shufflenet.kernels"
 
 
-def compiled(function: Callable[..., Any], *, reorder: bool = False) -> Callable[..., Any]:
-    """Return the function compiled; `reorder` lets sums be added up in any order."""
+Kernel = Callable[..., Any]
+
+
+@overload
+def compiled(function: Kernel) -> Kernel: ...
+@overload
+def compiled(*, reorder: bool) -> Callable[[Kernel], Kernel]: ...
+def compiled(function: Kernel | None = None, *, reorder: bool = False) -> Any:
+    """Return the function compiled; its `py_func` is the function itself.
+
+    Parameters
+    ----------
+    function : callable
+        Without it, return a decorator: `@compiled(reorder=True)`.
+    reorder : bool
+        Whether sums may be added in any order.
+    """
+    if function is None:
+        return functools.partial(compiled, reorder=reorder)
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        plain: Any = np.errstate(all="ignore")(function)  # machine code doesn't warn either
+        plain.py_func = function
+        return plain
     fastmath: Any = {"reassoc"} if reorder else False
     dispatcher: Any = numba.njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
     keep(dispatcher, function)
-    compile_for = dispatcher._compile_for_args  # what machine code calls for arguments that are new
+    compile_for = dispatcher._compile_for_args  # machine code calls it for new argument types
     dispatcher._compile_for_args = functools.partial(_uninterrupted, compile_for)
-    result: Callable[..., Any] = dispatcher
-    return result
+    return dispatcher
 
 
 def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call run on another thread, since Python interrupts the main thread only.
+    """Call run on another thread, because Python raises KeyboardInterrupt in the main thread only.
 
-    Numba may be left in a state that it doesn't expect, were it interrupted itself. An interrupt
-    ends the waiting; the other thread goes on, and whoever needs the result later waits for it.
+    An interrupt inside Numba could leave Numba in an inconsistent state. Here it only ends the
+    wait: the other thread finishes, and the next caller that needs the result waits for it.
     """
     if threading.current_thread() is not threading.main_thread():
         return run(*arguments, **options)
@@ -65,7 +91,8 @@ def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> 
 
 
 if hasattr(os, "register_at_fork"):
-    # Another thread may be compiling. A forked process would wait for it, and it isn't there.
+    # A forked process has no other threads. If one of them held the lock at the fork, the new
+    # process would wait for it forever.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
@@ -74,7 +101,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Announcement(events.Listener):
-    """Says, once, what the first call is waiting for."""
+    """Prints once why the first call takes long."""
 
     def on_start(self, event: Any) -> None:
         if event.data["dispatcher"].py_func.__module__.startswith(PACKAGE):
@@ -82,7 +109,7 @@ class _Announcement(events.Listener):
             events.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
 
     def on_end(self, event: Any) -> None:
-        """Nothing to say: the next kernel may follow at once."""
+        """Do nothing: another kernel may follow."""
 
 
 events.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Convolution of few channels by 3x3 kernels: the runs of nine taps are added up where they lie.
+"""Convolution of few channels by 3x3 filters: the runs of nine taps are added up in place.
 
-This is what BLAS is slow at, as in the stem of a network; no copy of the runs is made for it.
+BLAS is slow for so few channels, as in the stem of a network. No run is copied.
 """
 
 import numpy as np
@@ -8,17 +8,18 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import nine_taps_jit
-from numpy_shufflenet.kernels._planes import Planes, read_rows_jit
-from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
-from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.kernels._depthwise_planes import nine_taps
+from numpy_shufflenet.kernels._planes import Planes, read_rows
+from numpy_shufflenet.kernels._strips import Strips, write_strip
+from numpy_shufflenet.kernels.pointwise_conv2d import finish
 
 
+@compiled
 def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
-    """Compute what `_conv2d_tiles.convolve` does; there is one group."""
-    strips = Strips(*strips)  # it comes without names
+    """Compute the same as `_conv2d_tiles.convolve`, for one group."""
+    strips = Strips(*strips)  # it is passed as a plain tuple
     planes, (_, o, _), (_, channels, _, _) = Planes(*strips.planes), w.shape, x.shape
     pitch, stream, zero = planes.pitch, planes.stream, y.dtype.type(0)
     strip = np.zeros((channels, planes.size), x.dtype)
@@ -27,7 +28,7 @@ def convolve(
     for turn in each_turn(turns):
         p = turn * strips.rows
         count = min(strips.rows, strips.outputs - p)
-        write_strip_jit(x[0], strips, p, count, strip)
+        write_strip(x[0], strips, p, count, strip)
         for k in range(o):
             for r in range(0, count, planes.rows):
                 rows = images[k, p + r : p + min(r + planes.rows, count)]
@@ -35,11 +36,8 @@ def convolve(
                 out = rows[0] if rows.shape[0] == 1 else scratch[:m]
                 for c in range(channels):
                     taps = w[0, k, 9 * c : 9 * c + 9]
-                    nine_taps_jit(strip[c], planes.offsets, r * pitch, taps, c == 0, zero, out)
+                    nine_taps(strip[c], planes.offsets, r * pitch, taps, c == 0, zero, out)
                 if rows.shape[0] > 1:
-                    read_rows_jit(out, planes, rows)
+                    read_rows(out, planes, rows)
         if b.size > 0:
-            finish_jit(y, p * stream, (p + count) * stream, b, relu)
-
-
-convolve_jit = compiled(convolve)
+            finish(y, p * stream, (p + count) * stream, b, relu)

@@ -1,56 +1,58 @@
-"""Convolution in tiles: products that read what each tap sees where it lies (see `_direct`)."""
+"""Convolution in register tiles that read the runs of all taps in place (see `_direct`)."""
 
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._direct import multiply_pieces, multiply_rows
-from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image_jit
-from numpy_shufflenet.kernels._strips import Strips, write_strip_jit
+from numpy_shufflenet.kernels._planes import Planes, planes_of, read_image
+from numpy_shufflenet.kernels._strips import Strips, write_strip
 from numpy_shufflenet.kernels._tiles import BLOCK
-from numpy_shufflenet.kernels.pointwise_conv2d import finish_jit
+from numpy_shufflenet.kernels.pointwise_conv2d import finish
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
-    """Compute y (o, oh ow n), a strip of one group a turn.
+    """Compute y (o, oh ow n), one strip of one group in each turn.
 
     Parameters
     ----------
     x : array, shape (groups, c / groups, h, w n)
     w : array, shape (groups, o / groups, c / groups kh kw)
-    b : array, shape (o,), or (0,) if there is nothing to add and no ReLU
+    b : array, shape (o,), or (0,) if there is no bias and no ReLU
     turns : array
-        Says which strips are this thread's: see `_barrier`.
+        The counters from which this thread takes turns: see `_barrier`.
     """
-    strips = Strips(*strips)  # it comes without names
+    strips = Strips(*strips)  # it is passed as a plain tuple
     planes, (_, rows, depth) = Planes(*strips.planes), w.shape
-    pitch, stream, kernels = planes.pitch, planes.stream, w.reshape(w.size)
+    pitch, stream, weights = planes.pitch, planes.stream, w.reshape(w.size)
     strip = np.zeros((x.shape[1], planes.size), x.dtype)
     runs, starts = strip.reshape(strip.size), strips.starts
     for turn in each_turn(turns):
         g, p = turn // strips.pieces, turn % strips.pieces * strips.rows
         count, y_g = min(strips.rows, strips.outputs - p), y[g * rows : (g + 1) * rows]
-        write_strip_jit(x[g], strips, p, count, strip)
+        write_strip(x[g], strips, p, count, strip)
         for k in range(count):
             i, place = g * rows * depth, (p + k) * stream
-            multiply_rows(kernels, i, depth, 1, rows, runs, starts, k * pitch, stream, y_g, place)
+            multiply_rows(weights, i, depth, 1, rows, runs, starts, k * pitch, stream, y_g, place)
         if b.size > 0:
             b_g = b[g * rows : (g + 1) * rows]
-            finish_jit(y_g, p * stream, (p + count) * stream, b_g, relu)
+            finish(y_g, p * stream, (p + count) * stream, b_g, relu)
 
 
+@compiled
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
-    """Compute dw (groups, parts, o / groups, c / groups kh kw) of dy (o, oh ow n), a part a turn.
+    """Compute dw (groups, parts, o / groups, c / groups kh kw) from dy (o, oh ow n).
 
-    A part is the sum over some of the strips of x; x and turns are those of `convolve`.
+    Each turn computes one part: the sum over some strips of x. x and turns are as in `convolve`.
     """
-    strips = Strips(*strips)  # it comes without names
+    strips = Strips(*strips)  # it is passed as a plain tuple
     planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape
     stream, few = planes.stream, max(1, BLOCK // planes.stream)
     product = np.empty((rows, depth), x.dtype)
@@ -63,7 +65,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
         for s in range(strips.pieces * part // parts, strips.pieces * (part + 1) // parts):
             p = s * strips.rows
             count = min(strips.rows, strips.outputs - p)
-            write_strip_jit(x[g], strips, p, count, strip)
+            write_strip(x[g], strips, p, count, strip)
             for k in range(0, count, few):
                 begins = np.arange(k, min(k + few, count)) * planes.pitch
                 place = (p + k) * stream
@@ -73,6 +75,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
                         total[o, t] += product[o, t]
 
 
+@compiled
 def spread_rows(
     planes: Planes, w: Array, dy: Array, delays: Array, first: int, last: int, dplanes: Array
 ) -> None:
@@ -83,7 +86,7 @@ def spread_rows(
     w : array, shape (o c kh kw,)
     dy : array, shape (o, oh ow n)
     delays : array, shape (kh kw,)
-        To which row of a small plane a tap takes the first row of dy.
+        For each tap, the row of a small plane to which it adds the first row of dy.
     """
     pitch, stream, taps = planes.pitch, planes.stream, delays.size
     o, oh, rows = dy.shape[0], dy.shape[1] // stream, taps * dplanes.shape[0]
@@ -111,11 +114,11 @@ def spread_rows(
 
 
 def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
-    """Return dx (c, h w n) = w^T @ dy (o, oh ow n), each column added back to its window."""
+    """Return dx (c, h w n): w^T @ dy (o, oh ow n), with each column added to its window."""
     planes, (kh, kw), (h, width) = planes_of(windows, n), windows.kernel, windows.size
     stride, top = windows.stride[0], windows.padding[0][0]
     o_share, c_share = len(w) // groups, w.shape[1]
-    c, kernels = groups * c_share, w.reshape(groups, o_share * w[0].size)
+    c, weights = groups * c_share, w.reshape(groups, o_share * w[0].size)
     delays = np.repeat(np.arange(kh) * windows.dilation[0] // stride, kw)
     dx, dplanes = empty((c, h, width * n), dy.dtype), empty((c, planes.size), dy.dtype)
 
@@ -123,16 +126,11 @@ def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
         for g in range(groups):
             dplanes_g = dplanes[g * c_share : (g + 1) * c_share]
             dy_g = dy[g * o_share : (g + 1) * o_share]
-            spread_rows_jit(planes, kernels[g], dy_g, delays, first, last, dplanes_g)
+            spread_rows(planes, weights[g], dy_g, delays, first, last, dplanes_g)
         rows = slice(max(0, first * stride - top), max(0, last * stride - top))
         part = planes._replace(row_places=planes.row_places[rows])
         for k in range(c):
-            read_image_jit(dplanes[k], n, part, dx[k, rows])
+            read_image(dplanes[k], n, part, dx[k, rows])
 
-    share(planes.size // planes.classes // planes.pitch, run, work=w[0].size * dy.size // 8)
+    share_range(planes.size // planes.classes // planes.pitch, run, work=w[0].size * dy.size // 8)
     return dx.reshape(c, h * width * n)
-
-
-convolve_jit = compiled(convolve)
-correlate_jit = compiled(correlate)
-spread_rows_jit = compiled(spread_rows)

@@ -1,10 +1,10 @@
-"""Depthwise convolution over planes: any kernel, stride and dilation, in any dtype (see `_planes`).
+"""Depthwise convolution over planes (see `_planes`): any size, stride, dilation and dtype.
 
-Every channel is copied into a plane with its border, where the nine taps of a 3x3 kernel are nine
-runs of numbers; one loop without a branch adds them up, and writes y once. Backward, dw[i, j] is
-the inner product of dy and the run of tap (i, j). dx of stride 1 is a convolution again, of dy with
-the kernel turned by 180 degrees; of other strides, each run of dy is added to where it was read
-from.
+Each channel is copied to a plane with its border. There the nine taps of a 3x3 filter read nine
+runs of numbers; one loop without branches adds them up and writes y once. Backward, dw[i, j] is the
+inner product of dy and the run of tap (i, j). With stride 1, dx is a convolution of dy with the
+filter turned by 180 degrees. With other strides, each run of dy is added to the numbers that its
+tap read.
 """
 
 import numpy as np
@@ -15,14 +15,15 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._planes import (
     Planes,
     planes_of,
-    read_image_jit,
-    read_rows_jit,
-    write_image_jit,
-    write_rows_jit,
+    read_image,
+    read_rows,
+    write_image,
+    write_rows,
 )
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def nine_taps(
     plane: Array, offsets: Array, first: int, w: Array, fresh: bool, b: float, out: Array
 ) -> None:
@@ -57,20 +58,18 @@ def nine_taps(
             out[k] += top + middle + bottom
 
 
-nine_taps_jit = compiled(nine_taps)
-
-
+@compiled
 def convolve_plane(
     plane: Array, planes: Planes, w: Array, b: float, scratch: Array, y: Array
 ) -> None:
-    """Compute y (oh, ow n) of one kernel w (kh kw); scratch is for one run."""
+    """Compute y (oh, ow n) for one filter w (kh kw); scratch is for one run."""
     for p in range(0, y.shape[0], planes.rows):
         rows = y[p : p + planes.rows]
         first, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
         alone = rows.shape[0] == 1 and planes.step == 1
         out = rows[0] if alone else scratch[:m]
         if w.size == 9:
-            nine_taps_jit(plane, planes.offsets, first, w, True, b, out)
+            nine_taps(plane, planes.offsets, first, w, True, b, out)
         else:
             out[:] = b
             for t in range(w.size):
@@ -79,7 +78,7 @@ def convolve_plane(
                 for k in range(m):
                     out[k] += w_t * x_t[k]
         if not alone:
-            read_rows_jit(out, planes, rows)
+            read_rows(out, planes, rows)
 
 
 PIECE = 4096  # numbers of a run
@@ -87,7 +86,7 @@ PIECE = 4096  # numbers of a run
 
 @register_jitable
 def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Array]:
-    """Return where the run of rows p, p + 1, ... starts in a plane, and dy as one.
+    """Return where the run of rows p, p + 1, ... of outputs starts in a plane, and dy as a run.
 
     scratch, for one run, is 0 between the outputs.
     """
@@ -96,10 +95,11 @@ def run_of(dy: Array, p: int, planes: Planes, scratch: Array) -> tuple[int, Arra
     alone = rows.shape[0] == 1 and planes.step == 1
     g = rows[0] if alone else scratch[:m]
     if not alone:
-        write_rows_jit(rows, planes, g)
+        write_rows(rows, planes, g)
     return p * planes.pitch, g
 
 
+@compiled
 def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: Array) -> None:
     """Add w[t] dy to the run of each tap: the transpose of `convolve_plane`.
 
@@ -115,11 +115,12 @@ def scatter_plane(dy: Array, planes: Planes, w: Array, scratch: Array, dplane: A
                 dx_t[k] += w_t * g[k]
 
 
+@compiled(reorder=True)
 def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw: Array) -> None:
     """Compute dw (kh kw): the inner product of dy and the run of each tap.
 
-    Pieces of a run are added up in the dtype, in any order; pieces in float64. scratch, for one
-    run, is 0 between the outputs.
+    A piece of a run is summed in the dtype, in any order; the sums of pieces are added in float64.
+    scratch, for one run, is 0 between the outputs.
     """
     total = np.zeros(dw.size)
     zero = dy.dtype.type(0)
@@ -129,7 +130,7 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
             g, at = run[begin : begin + PIECE], first + begin
             m = g.size
             if dw.size == 9:
-                for t in range(0, 9, 3):  # three at a time, so that dy is read three times only
+                for t in range(0, 9, 3):  # three at a time, so that dy is read only three times
                     o0, o1, o2 = (
                         planes.offsets[t] + at,
                         planes.offsets[t + 1] + at,
@@ -154,22 +155,19 @@ def correlate_plane(dy: Array, plane: Array, planes: Planes, scratch: Array, dw:
     dw[:] = total
 
 
-convolve_plane_jit = compiled(convolve_plane)
-scatter_plane_jit = compiled(scatter_plane)
-correlate_plane_jit = compiled(correlate_plane, reorder=True)
-
-
+@compiled
 def forward_channels(
     x: Array, w: Array, b: Array, n: int, planes: Planes, plane: Array, scratch: Array, y: Array
 ) -> None:
     """Compute the outputs y (c m, oh, ow n) of some channels x (c, h, w n)."""
     m = w.shape[0] // x.shape[0]
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         for o in range(c * m, (c + 1) * m):
-            convolve_plane_jit(plane, planes, w[o], b[o], scratch, y[o])
+            convolve_plane(plane, planes, w[o], b[o], scratch, y[o])
 
 
+@compiled
 def backward_channels(
     dy: Array,
     x: Array,
@@ -190,42 +188,38 @@ def backward_channels(
     Parameters
     ----------
     plane, scratch : array
-        For x, with a border of 0, and for one run.
+        A plane for x, with a border of 0, and scratch for one run.
     turned : Planes
-        If `gather`: of the windows through which dx looks at dy; else the same planes.
+        If `gather`, those of the windows through which dx reads dy; else `planes`.
     dplane, turned_scratch : array
-        The same for dy if `gather`; else dplane is for dx.
+        If `gather`, the same for dy; else dplane is a plane for dx.
     """
     m = w.shape[0] // x.shape[0]
     zero = w.dtype.type(0)
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         if not gather:
             dplane[:] = zero
         for o in range(c * m, (c + 1) * m):
-            correlate_plane_jit(dy[o], plane, planes, scratch, dw[o])
+            correlate_plane(dy[o], plane, planes, scratch, dw[o])
             if gather:
-                write_image_jit(dy[o], n, turned, dplane)
-                convolve_plane_jit(dplane, turned, w[o, ::-1].copy(), zero, turned_scratch, dx[c])
+                write_image(dy[o], n, turned, dplane)
+                convolve_plane(dplane, turned, w[o, ::-1].copy(), zero, turned_scratch, dx[c])
             else:
-                scatter_plane_jit(dy[o], planes, w[o], scratch, dplane)
+                scatter_plane(dy[o], planes, w[o], scratch, dplane)
         if not gather:
-            read_image_jit(dplane, n, planes, dx[c])
-
-
-forward_channels_jit = compiled(forward_channels)
-backward_channels_jit = compiled(backward_channels)
+            read_image(dplane, n, planes, dx[c])
 
 
 def turned_planes(windows: Windows, n: int, m: int = 1) -> tuple[Planes, bool]:
-    """Return the planes of dy through which dx is a convolution, and whether there are any."""
+    """Return the planes of dy and True if dx is a convolution of dy, else those of x and False."""
     turned = _turned(windows) if m == 1 else None
     planes = planes_of(turned, n) if turned else planes_of(windows, n, sort=n > 1)
     return planes, turned is not None
 
 
 def _turned(windows: Windows) -> Windows | None:
-    """Return the windows through which dx looks at dy, with the kernel turned; stride 1 only."""
+    """Return the windows through which dx reads dy, with the filter turned; stride 1 only."""
     if windows.stride != (1, 1):
         return None
     spans = [(k - 1) * d for k, d in zip(windows.kernel, windows.dilation, strict=True)]

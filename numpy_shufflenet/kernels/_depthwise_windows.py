@@ -1,7 +1,7 @@
-"""Depthwise convolution of 3x3 whose windows slide along rows (see `_slide`, `_gather`).
+"""3x3 depthwise convolution whose windows read the image itself (see `_slide`, `_gather`).
 
-Forward, a block of 16 outputs is nine multiply-adds of what it sees. Backward, dw[i, j] adds up dy
-times what its tap sees, and dx is gathered through the taps.
+Forward, 16 outputs take nine multiply-adds. Backward, dw[i, j] is the sum of dy times what its tap
+reads, and each pixel of dx adds up its gradients.
 """
 
 from typing import Any
@@ -12,11 +12,10 @@ from numba.extending import register_jitable
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._gather import Gather, gather_windows
-from numpy_shufflenet.kernels._slide import Slide, Three, rows_of, three, three_whole
+from numpy_shufflenet.kernels._slide import Slide, Three, input_rows, three, three_whole
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
-    add_up,
     fill,
     fma,
     keep_first,
@@ -24,14 +23,17 @@ from numpy_shufflenet.kernels._vectors import (
     scale,
     store,
     store_first,
+    sum_lanes,
 )
 
 
 @register_jitable
-def weigh(see: Any, rows: Three, place: int, slide: Slide, kernel: tuple[float, ...]) -> Array:
-    """Return the weighted sums of a block; kernel is nine weights and the bias."""
+def weighted_block(
+    see: Any, rows: Three, place: int, slide: Slide, weights: tuple[float, ...]
+) -> Array:
+    """Return the weighted sums of a block; `weights` are nine and the bias."""
     r0, r1, r2 = rows
-    w0, w1, w2, w3, w4, w5, w6, w7, w8, b = kernel
+    w0, w1, w2, w3, w4, w5, w6, w7, w8, b = weights
     x0, x1, x2 = see(r0, place, place, slide.length, slide, 0.0)
     top = fma(w2, x2, fma(w1, x1, fma(w0, x0, fill(b))))
     x0, x1, x2 = see(r1, place, place, slide.length, slide, 0.0)
@@ -41,17 +43,18 @@ def weigh(see: Any, rows: Three, place: int, slide: Slide, kernel: tuple[float, 
     return add(add(top, middle), bottom)
 
 
+@compiled
 def convolve_windows(
     x: Array, w: Array, b: Array, slide: Slide, first: int, last: int, y: Array
 ) -> None:
-    """Compute the outputs y of channels first to last: 3x3 kernels w (c m, 9); x and y are flat."""
+    """Compute the outputs y of channels first to last: 3x3 filters w (c m, 9); x and y are flat."""
     blocks, h, length, n = slide.blocks, slide.height, slide.length, slide.n
     m = w.shape[0] * h * length // x.size
     border = np.zeros(length, x.dtype)  # a row of it
     within = -1 if slide.even else length - 2 * n - WIDTH
     for o in range(first * m, last * m):
         w_o = w[o]
-        kernel = (
+        weights = (
             w_o[0], w_o[1], w_o[2], w_o[3], w_o[4], w_o[5], w_o[6], w_o[7], w_o[8], b[o],
         )  # fmt: skip
         for p in range(slide.out_height):
@@ -65,15 +68,18 @@ def convolve_windows(
             for block in range(blocks.shape[0]):
                 k, place, count = blocks[block, 0], blocks[block, 1], blocks[block, 2]
                 if 0 <= place <= within and count == WIDTH:
-                    store(y, out + k, weigh(three_whole, rows, place, slide, kernel))
+                    store(y, out + k, weighted_block(three_whole, rows, place, slide, weights))
                 else:
-                    store_first(y, out + k, weigh(three, rows, place, slide, kernel), count)
+                    store_first(
+                        y, out + k, weighted_block(three, rows, place, slide, weights), count
+                    )
 
 
+@compiled
 def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:
-    """Compute dw (c, 9) of channels first to last: inner products of dy and what taps see.
+    """Compute dw (c, 9) of channels first to last: inner products of dy and what taps read.
 
-    About 64 blocks are added up in float32, their sums in float64. dy and x are flat.
+    About 64 blocks are added in float32, and their sums in float64. dy and x are flat.
     """
     blocks, length, zero = slide.blocks, slide.length, fill(0.0)
     often = 1 + 64 // blocks.shape[0]  # rows
@@ -83,7 +89,7 @@ def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, 
         for begin in range(0, slide.out_height, often):
             s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = zero
             for p in range(begin, min(begin + often, slide.out_height)):
-                start, (l0, l1, l2) = rows_of(slide, c, p)
+                start, (l0, l1, l2) = input_rows(slide, c, p)
                 out = (c * slide.out_height + p) * slide.out_length
                 for m in range(blocks.shape[0]):
                     k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
@@ -94,21 +100,21 @@ def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, 
                     s3, s4, s5 = fma(g, x0, s3), fma(g, x1, s4), fma(g, x2, s5)
                     x0, x1, x2 = three_first(x, i + 2 * length, place, l2, slide, count)
                     s6, s7, s8 = fma(g, x0, s6), fma(g, x1, s7), fma(g, x2, s8)
-            total[0] += add_up(s0)
-            total[1] += add_up(s1)
-            total[2] += add_up(s2)
-            total[3] += add_up(s3)
-            total[4] += add_up(s4)
-            total[5] += add_up(s5)
-            total[6] += add_up(s6)
-            total[7] += add_up(s7)
-            total[8] += add_up(s8)
+            total[0] += sum_lanes(s0)
+            total[1] += sum_lanes(s1)
+            total[2] += sum_lanes(s2)
+            total[3] += sum_lanes(s3)
+            total[4] += sum_lanes(s4)
+            total[5] += sum_lanes(s5)
+            total[6] += sum_lanes(s6)
+            total[7] += sum_lanes(s7)
+            total[8] += sum_lanes(s8)
         dw[c] = total
 
 
 @register_jitable
 def three_first(x: Array, i: int, place: int, length: int, slide: Slide, count: int) -> Three:
-    """Return `three`, and 0 beyond the first `count`: 0 times what lies there could be NaN."""
+    """Return `three` with 0 after the first `count`: a NaN there, times 0, would be NaN."""
     a, b, c = three(x, i, place, length, slide, 0.0)
     return keep_first(a, count), keep_first(b, count), keep_first(c, count)
 
@@ -120,13 +126,9 @@ def _through_tap(
     return scale(w[c, tap], dy)
 
 
+@compiled
 def gather_through_taps(
     dy: Array, w: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
-    """Compute dx of channels first to last for kernels w (c, 9); dy and dx are flat."""
+    """Compute dx of channels first to last for filters w (c, 9); dy and dx are flat."""
     gather_windows(_through_tap, dy, w, gather, first, last, dx)
-
-
-convolve_windows_jit = compiled(convolve_windows)
-correlate_windows_jit = compiled(correlate_windows)
-gather_through_taps_jit = compiled(gather_through_taps)

@@ -1,8 +1,8 @@
-"""Products of matrices in the processor's registers, of operands that are read where they lie.
+"""Matrix products in register tiles that read their operands in place.
 
-`_tiles` packs both operands, which pays where rows are long. Rows that fit in the cache need none
-of it: a tile is 6 rows of y, 48 numbers wide, and its 18 sums stay in registers over one pass over
-the depth. Of what remains, 16 numbers are computed at a time, or 8.
+`_tiles` packs both operands, which pays if rows are long. If rows fit in the cache, packing isn't
+needed: a tile is 6 rows of y and 48 columns, and its 18 vectors of sums stay in registers in one
+loop over the depth. The remaining columns are computed 16 or 8 at a time.
 """
 
 from typing import Any
@@ -34,14 +34,14 @@ Three = tuple[Array, Array, Array]
 def suits_directly(
     dtype: np.dtype[np.floating], a: int, b: int, columns: int, below: int = LONG
 ) -> bool:
-    """Whether a product (a, b) @ (b, columns), of fewer than `below`, is best done here."""
+    """Whether a product (a, b) @ (b, columns), with columns < below, is fastest here."""
     fits = min(a, b, columns) >= 16 and columns < below
     return bool(_tiles._HAS_REGISTERS and dtype == np.float32 and fits)
 
 
 @register_jitable
 def _fma3(number: float, x0: Array, x1: Array, x2: Array, sums: Three) -> Three:
-    """Add number times three vectors to three sums."""
+    """Add number times three vectors to three vectors of sums."""
     return fma(number, x0, sums[0]), fma(number, x1, sums[1]), fma(number, x2, sums[2])
 
 
@@ -68,7 +68,7 @@ def _multiply_narrow(
     load: Any,
     fill: Any,
 ) -> None:
-    """Compute as many columns of six rows as `load` loads."""
+    """Compute six rows of as many columns as `load` loads."""
     s0 = s1 = s2 = s3 = s4 = s5 = fill(0.0)
     for c in range(starts.size):
         v = load(x, starts[c] + first)
@@ -87,6 +87,7 @@ def _multiply_narrow(
     store(y[o + 5], place, s5)
 
 
+@compiled
 def multiply_six(
     a: Array,
     i: int,
@@ -105,9 +106,9 @@ def multiply_six(
     Parameters
     ----------
     a : array, one-dimensional
-        Row r of the six is a[i + r row], and every `step`-th after it.
+        Row r of the six is a[i + r * row] and every `step`-th number after it.
     x : array, one-dimensional
-        Row c is x[starts[c] + first], and those after it.
+        Row c is x[starts[c] + first] and the numbers after it.
     columns : int
         At least 16.
     y : array, shape (at least o + 6, m)
@@ -145,9 +146,6 @@ def multiply_six(
             )
 
 
-multiply_six_jit = compiled(multiply_six)
-
-
 @register_jitable
 def multiply_rows(
     a: Array,
@@ -162,20 +160,20 @@ def multiply_rows(
     y: Array,
     place: int,
 ) -> None:
-    """Compute y[:rows], at least 6, as `multiply_six` does; the last six may overlap others."""
+    """Compute y[:rows], at least 6 rows, by `multiply_six`; the last six may overlap others."""
     for r_start in range(0, rows, TILE):
         r = min(r_start, rows - TILE)
-        multiply_six_jit(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
+        multiply_six(a, i + r * row, row, step, x, starts, first, columns, y, r, place)
 
 
 @register_jitable
 def multiply_pieces(
     g: Array, place: int, x: Array, starts: Array, begins: Array, columns: int, product: Array
 ) -> None:
-    """Compute product (o, c) = g @ x^T, as `multiply_transposed` does, of several pieces of both.
+    """Compute product (o, c) = g @ x^T, like `multiply_transposed`, for several pieces of columns.
 
-    The pieces have `columns` columns each. They lie side by side in g (o, m), from `place` on; of
-    row c of x, each starts at x[starts[c] + begins[piece]].
+    Each piece has `columns` columns. In g (o, m) they are side by side, from `place` on. In row c
+    of x a piece starts at x[starts[c] + begins[piece]].
     """
     rows, depth = product.shape
     zero = fill(0.0)

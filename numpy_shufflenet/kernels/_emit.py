@@ -1,7 +1,7 @@
-"""Functions whose compiled form is written in instructions of the compiler, not in Python.
+"""Functions whose machine code comes from LLVM instructions that we write, not from their Python.
 
-Such a function is plain Python, for reading and for the debugger; beside it stands what writes its
-instructions into compiled code, through a builder of LLVM.
+Such a function is a plain Python function, which runs where nothing is compiled. A second function,
+decorated by `emits`, writes the LLVM instructions that compiled code uses in its place.
 """
 
 import inspect
@@ -16,17 +16,17 @@ Emit = Callable[..., Any]
 
 
 def emits(function: Callable[..., Any], result: Any, *arguments: Any) -> Callable[[Emit], Emit]:
-    """Return a decorator: the decorated one writes the instructions of `function`.
+    """Return a decorator for the function that writes the instructions of `function`.
 
     Parameters
     ----------
     function : callable
     result : a Numba type, or a function of the types of the arguments that returns one
     *arguments : Numba types, or classes of them
-        Several may write for one function, each for arguments of its own.
+        One function may have several writers, each for other argument types.
 
-    The decorated one is called with the builder and a value for each argument: of an array, where
-    its numbers are; integers in 64 bits, floating-point numbers in 32.
+    The decorated function gets the LLVM builder and a value for each argument: the address of the
+    first entry of an array, an integer of 64 bits, or a floating-point number of 32.
     """
 
     def typer(*given: Any) -> Any:
@@ -63,6 +63,6 @@ def _plain(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 def call(
     builder: Any, name: str, kind: Any, values: list[Any], fastmath: tuple[str, ...] = ()
 ) -> Any:
-    """Write a call of a function of the system, or of an intrinsic of LLVM, with its flags."""
+    """Write a call of a system function or of an LLVM intrinsic, with its flags."""
     function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
     return builder.call(function, values, fastmath=fastmath)

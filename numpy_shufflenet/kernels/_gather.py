@@ -1,9 +1,9 @@
-"""The transpose of windows that slide (see `_slide`): what each pixel of dx gets back from dy.
+"""The transpose of the windows of `_slide`: each pixel of dx adds up its gradients from dy.
 
-Row r of the image was seen by output row p through tap row i = r + top - stride p, so by one to
-three of them; columns likewise. A block of 16 pixels adds up what it was part of, and dx is written
-once. Of a single image, with stride 2, the pixels of even and of odd columns take turns: they have
-other taps, and are worked out apart.
+Output row p read row r of the image through tap row i = r + top - stride p, so up to three output
+rows read it; the same holds for columns. For a block of 16 pixels, a kernel adds up the gradients
+of all outputs that read them, so it writes dx once. If there is one image and the stride is 2,
+pixels in even and in odd columns belong to different taps, so they are computed separately.
 """
 
 import functools
@@ -28,23 +28,23 @@ from numpy_shufflenet.ops.windows import Windows
 
 
 class Gather(NamedTuple):
-    """Where the pixels of a channel find their gradients, for a batch of n images."""
+    """For each pixel of a channel, the positions of its gradients, for a batch of n images."""
 
-    blocks: Array  # m 5: the first pixel, the place in dy, its tap column, and how many of each
+    blocks: Array  # m 5: first pixel, place in dy, its tap column, number of taps and of pixels
     n: int  # numbers from one output to the next
-    even: bool  # blocks are 32 pixels, and even ones look elsewhere than odd ones
+    even: bool  # whether blocks have 32 pixels, even and odd ones with their own taps
     height: int  # rows of dx
-    length: int  # numbers in each
-    stride: int  # rows and
+    length: int  # numbers in a row
+    stride: int  # rows from one output to the next
     step: int  # columns from one output to the next
-    top: int
+    top: int  # rows of border above
     out_height: int
     out_length: int
 
 
 @functools.lru_cache(maxsize=256)
 def gather_of(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> Gather | None:
-    """Work out where gradients lie; None where `slide_of` has no place for windows either."""
+    """Return the positions of gradients, or None where `slide_of` returns None."""
     slide = slide_of(windows, n, dtype)
     if slide is None:
         return None
@@ -74,8 +74,8 @@ def gather_windows(
 ) -> None:
     """Compute dx of channels first to last; all arrays are flat.
 
-    Each pixel is the sum of term(tap, g, other, c, i, place, gather): g is a block of dy, which
-    starts in channel c at dy[i], as `load_inside` reads it from place on.
+    Each pixel is the sum of term(tap, g, other, c, i, place, gather) over its taps. g is the block
+    of dy that starts at dy[i], in channel c, at this place in its row.
     """
     blocks, length, out_length, n = gather.blocks, gather.length, gather.out_length, gather.n
     for c in range(first, last):

@@ -1,23 +1,24 @@
-"""Channel-major memory: an image (n, c, h, w) lies as (c, h, w, n), one row a channel.
+"""Channel-major layout: an image (n, c, h, w) is stored as (c, h, w, n), so a channel is one row.
 
-Then a pointwise convolution is one product of matrices, batch normalisation runs along a row, a
-shuffle copies rows, and a window that moves by one pixel moves by n numbers.
+Then a pointwise convolution is one matrix product, batch normalisation runs along rows, a shuffle
+copies rows, and a window that moves by one pixel moves by n numbers.
 """
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._places import take
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._places import take_reserved
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 
 BLOCK = 16  # pixels: one cache line of float32
 
 
+@compiled
 def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
-    """Copy pixels first to last of images (n, m) to pixels (m, n), a block at a time."""
+    """Copy pixels first to last of images (n, m) to pixels (m, n), block by block."""
     for start in range(first, last, BLOCK):
         end = min(start + BLOCK, last)
         for i in range(images.shape[0]):
@@ -25,14 +26,11 @@ def transpose(images: Array, first: int, last: int, pixels: Array) -> None:
                 pixels[k, i] = images[i, k]
 
 
-transpose_jit = compiled(transpose)
-
-
 def contiguous(x: Array) -> Array:
     """Return x in the layout that kernels are compiled for: row-major, aligned, and writable.
 
-    Numba compiles once more for arrays that are read-only, and not at all where a kernel would mix
-    both. No kernel writes to what it is given, so a read-only array is passed as writable.
+    For read-only arrays Numba would compile each kernel again, and it can't compile a kernel that
+    mixes both. No kernel writes to its inputs, so a read-only array is passed as a writable one.
     """
     if type(x) is np.ndarray and x.flags.carray:
         return x
@@ -41,7 +39,7 @@ def contiguous(x: Array) -> Array:
 
 
 class _Interface:
-    """The same memory, said to be writable; whoever has a view of it keeps x alive."""
+    """The memory of x, declared writable; a view of it keeps x alive."""
 
     def __init__(self, x: Array) -> None:
         self.x = x
@@ -54,21 +52,21 @@ def _writable(x: Array) -> Array:
 
 
 def as_rows(x: Array) -> Array:
-    """Return the channels of x (n, c, h, w) as rows (c, h w n); a view, if x is channel-major."""
+    """Return the channels of x (n, c, h, w) as rows (c, h w n): a view if x is channel-major."""
     _check_real(x)
     n, c, h, w = x.shape
     moved = x.transpose(1, 2, 3, 0)
     if moved.flags.c_contiguous or not x.flags.c_contiguous:
         return contiguous(moved).reshape(c, h * w * n)
     images, pixels = contiguous(x).reshape(n, c * h * w), empty((c * h * w, n), x.dtype)
-    share(len(pixels), lambda i, j: transpose_jit(images, i, j, pixels), work=2 * x.size)
+    share_range(len(pixels), lambda i, j: transpose(images, i, j, pixels), work=2 * x.size)
     return pixels.reshape(c, h * w * n)
 
 
 def as_spaced_rows(x: Array) -> tuple[Array, int]:
     """Return rows (r, h w n) and a step: every step-th row is a channel of x (n, c, h, w).
 
-    It is a view too if x has every second channel, say, of a channel-major image.
+    It is also a view if x is, for example, every second channel of a channel-major image.
     """
     n, c, h, w = x.shape
     moved, row = x.transpose(1, 2, 3, 0), h * w * n * x.itemsize
@@ -85,18 +83,19 @@ def as_image(rows: Array, n: int, h: int, w: int) -> Array:
 
 
 def empty_rows(c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating]) -> Array:
-    """Return rows (c, h w n) of any content."""
+    """Return rows (c, h w n) without setting their entries."""
     return empty((c, h * w * n), dtype)
 
 
 def output_rows(
     c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating], *, spaced: bool
 ) -> tuple[Array, int]:
-    """Return rows (r, h w n) and a step, of any content: every step-th row is one of c to write.
+    """Return rows (r, h w n) for an output of c channels, and the step from one to the next.
 
-    They lie where the output was said to be wanted; unless `spaced`, the step is 1.
+    If the caller reserved rows of a larger image (see `_places`), they are returned. Unless
+    `spaced`, the step is 1.
     """
-    return take(c, h * w * n, dtype, spaced=spaced) or (empty_rows(c, n, h, w, dtype), 1)
+    return take_reserved(c, h * w * n, dtype, spaced=spaced) or (empty_rows(c, n, h, w, dtype), 1)
 
 
 def memory_order(x: Array) -> tuple[int, ...]:
@@ -105,13 +104,13 @@ def memory_order(x: Array) -> tuple[int, ...]:
 
 
 def as_flat(x: Array, order: tuple[int, ...]) -> Array:
-    """Return all numbers of x in a row, its axes in this order; a view, if they lie like this."""
+    """Return x with its axes in this order, flat: a view if its memory has this order."""
     _check_real(x)
     return contiguous(x.transpose(order)).reshape(x.size)
 
 
 def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return new memory as a row, and the view of it that has the shape of x."""
+    """Return new flat memory, and the view of it that has the shape of x."""
     flat = empty((x.size,), x.dtype)
     shape = tuple(x.shape[axis] for axis in order)
     inverse = np.argsort(order)
@@ -119,6 +118,6 @@ def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def _check_real(x: Array) -> None:
-    """Raise ValueError for complex numbers, which `ops` takes and compiled loops don't."""
+    """Raise ValueError for complex numbers, which `ops` supports and compiled loops don't."""
     if x.dtype.kind == "c":
         raise ValueError(f"x has dtype {x.dtype}; kernels take float32 or float64, `ops` takes it")

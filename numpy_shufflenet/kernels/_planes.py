@@ -1,18 +1,18 @@
-"""Planes: a channel with its border, laid out so that every tap of a window is one plain stream.
+"""Planes: a channel with its border, stored so that each tap reads one contiguous run of numbers.
 
-With stride s, output (p, q) looks through tap (i, j) at row p s + i d and column q s + j d of the
-bordered image (d: dilation). So rows and columns are sorted into s classes each, by remainder:
+With stride s and dilation d, output (p, q) reads, through tap (i, j), row p s + i d and column
+q s + j d of the bordered image. So rows and columns are sorted into s classes, by their remainder:
 
     stride 2:   0 1 2 3 4 5 6   ->   0 2 4 6 | 1 3 5
 
-and the plane of a channel is s x s small planes, one for each pair of classes. In a small plane,
-neighbouring outputs look at neighbouring pixels, whatever the stride, and the next row of outputs
-at the next row. So all that the outputs see through one tap is a single run of numbers, which
-starts at `offsets[tap]`; it holds a few more columns than there are outputs, to be skipped. What a
-kernel does is to add up kh kw runs; it knows neither stride nor border nor dilation.
+The plane of a channel consists of s x s small planes, one for each pair of classes. In a small
+plane, neighbouring outputs read neighbouring pixels, and the next row of outputs reads the next
+row, for every stride. So what all outputs read through one tap is a single run of numbers, which
+starts at `offsets[tap]`. It holds a few more columns than there are outputs; those are skipped. A
+kernel only adds up kh kw runs, whatever stride, border and dilation are.
 
-Sorting columns pays if they are as wide as a batch. Of a single image they may stay as they are
-(`sort=False`): then outputs are computed at every column, and only every `step`-th is kept.
+Sorting columns pays if a column is as wide as a batch. The columns of a single image may stay in
+their order (`sort=False`): then outputs are computed at every column, and every `step`-th is used.
 """
 
 import functools
@@ -25,22 +25,22 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.ops.windows import Windows
 
-RUN = 512  # numbers: several short rows make a run of about this length, one long row by itself
+RUN = 512  # numbers: short rows are joined to runs of about this length; a long row is one run
 
 
 class Planes(NamedTuple):
-    """Where things lie in a plane, for a batch of n images."""
+    """The layout of a plane, for a batch of n images."""
 
     size: int  # numbers in a plane
     offsets: Array  # kh kw: where the run of each tap starts
     pitch: int  # numbers from one row of a small plane to the next
-    stream: int  # numbers in a row of outputs, as it lies in a run
-    step: int  # from one output to the next in there; 1 if columns are sorted
+    stream: int  # numbers in a row of outputs within a run
+    step: int  # from one output to the next within a run; 1 if columns are sorted
     rows: int  # rows of outputs in a run
     stride: int  # of columns: the number of their classes
-    classes: int  # of rows and columns: the number of small planes
-    row_places: Array  # h: where each row of the image starts, in pixels
-    column_places: Array  # w: and each column from there
+    classes: int  # the number of small planes
+    row_places: Array  # h: the position of each row of the image, in pixels
+    column_places: Array  # w: the position of each column within a row
 
     @property
     def run(self) -> int:
@@ -81,14 +81,15 @@ def planes_of(windows: Windows, n: int, sort: bool = True) -> Planes:
 
 
 def empty_plane(planes: Planes, dtype: np.dtype[np.floating], border: float) -> Array:
-    """Return a plane that is all border."""
+    """Return a plane that holds the border value everywhere."""
     plane = empty((planes.size,), dtype)
     plane.fill(border)
     return plane
 
 
+@compiled
 def write_row(source: Array, n: int, planes: Planes, r: int, plane: Array) -> None:
-    """Copy row r (w n) of a channel into its plane; the border stays."""
+    """Copy row r (w n) of a channel into its plane; the border keeps its values."""
     columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
     target = plane[planes.row_places[r] * n :]
     if stride == 1:
@@ -116,15 +117,14 @@ def write_row(source: Array, n: int, planes: Planes, r: int, plane: Array) -> No
                 slots_2d[place, t] = pixels[s, t]
 
 
-write_row_jit = compiled(write_row)
-
-
+@compiled
 def write_image(image: Array, n: int, planes: Planes, plane: Array) -> None:
-    """Copy a channel (h, w n) into its plane; the border stays."""
+    """Copy a channel (h, w n) into its plane; the border keeps its values."""
     for r in range(image.shape[0]):
-        write_row_jit(image[r], n, planes, r, plane)
+        write_row(image[r], n, planes, r, plane)
 
 
+@compiled
 def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
     """Copy a channel (h, w n) out of its plane: the transpose of `write_image`."""
     columns, stride, w = planes.column_places, planes.stride, planes.column_places.size
@@ -155,12 +155,9 @@ def read_image(plane: Array, n: int, planes: Planes, image: Array) -> None:
                     pixels[s, t] = slots_2d[place, t]
 
 
-write_image_jit = compiled(write_image)
-read_image_jit = compiled(read_image)
-
-
+@compiled
 def write_rows(rows: Array, planes: Planes, run: Array) -> None:
-    """Spread rows of outputs (r, ow n) over a run; what lies between them stays."""
+    """Copy rows of outputs (r, ow n) to their positions in a run; others keep their values."""
     for p in range(rows.shape[0]):
         row, target = rows[p], run[p * planes.pitch :]
         if planes.step == 1:
@@ -171,8 +168,9 @@ def write_rows(rows: Array, planes: Planes, run: Array) -> None:
                 target[k * planes.step] = row[k]
 
 
+@compiled
 def read_rows(run: Array, planes: Planes, rows: Array) -> None:
-    """Collect rows of outputs (r, ow n) from a run."""
+    """Copy rows of outputs (r, ow n) out of a run: the transpose of `write_rows`."""
     for p in range(rows.shape[0]):
         row, source = rows[p], run[p * planes.pitch :]
         if planes.step == 1:
@@ -181,7 +179,3 @@ def read_rows(run: Array, planes: Planes, rows: Array) -> None:
         else:
             for k in range(row.size):
                 row[k] = source[k * planes.step]
-
-
-write_rows_jit = compiled(write_rows)
-read_rows_jit = compiled(read_rows)

@@ -1,7 +1,7 @@
-"""Pools of 3x3 whose windows slide along rows, and gather gradients (see `_slide`, `_gather`).
+"""3x3 pooling whose windows read the image itself (see `_slide`, `_gather`).
 
-The maximum of 16 windows comes first, and then the tap that it came from: of those that are equal
-to it, the first. All arrays are flat, but for tables.
+Max pooling first computes the maximum of 16 windows, and then the first tap that is equal to it.
+All arrays are flat, except the tables.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numba.extending import register_jitable
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._gather import Gather, gather_windows
-from numpy_shufflenet.kernels._slide import Slide, apart, rows_of, three
+from numpy_shufflenet.kernels._slide import Slide, apart, input_rows, three
 from numpy_shufflenet.kernels._vectors import (
     add,
     choose_equal,
@@ -28,20 +28,20 @@ from numpy_shufflenet.kernels._vectors import (
 
 @register_jitable
 def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> None:
-    """Compute a channel of a single image with stride 2, from top to bottom, block by block.
+    """Compute a channel of a single image with stride 2, block by block, each from top to bottom.
 
-    Rows are added up before columns are taken apart. The last row of a window is the first one of
-    the next. Where all rows are inside, masks are the same from row to row.
+    Rows are added before even and odd columns are separated. The last row of a window is also the
+    first row of the next one. Where all rows are inside, they have the same masks.
     """
     length, out_length = slide.length, slide.out_length
     for m in range(slide.blocks.shape[0]):
         k, place, count = slide.blocks[m, 0], slide.blocks[m, 1], slide.blocks[m, 2]
-        start, (l0, _, _) = rows_of(slide, c, 0)
+        start, (l0, _, _) = input_rows(slide, c, 0)
         i, o = start + place, c * slide.out_height * out_length + k
         a = load_inside(x, i, place, l0, 0.0)
         b = load_inside(x, i + 16, place + 16, l0, 0.0)
         for p in range(slide.out_height):
-            _, (_, l1, l2) = rows_of(slide, c, p)
+            _, (_, l1, l2) = input_rows(slide, c, p)
             if l1 == length and l2 == length:
                 s0, s1, a, b = two_rows(x, i + length, place, length, length, length, a, b)
             else:
@@ -57,7 +57,7 @@ def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> No
 def two_rows(
     x: Array, i: int, place: int, length: int, l1: int, l2: int, a: Array, b: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Add two rows to a and b, which hold the one above; return the sums, and the last row."""
+    """Add two rows to a and b, the row above; return the sums, and the last row."""
     s0 = add(a, load_inside(x, i, place, l1, 0.0))
     s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
     i += length
@@ -66,15 +66,16 @@ def two_rows(
     return add(s0, a), add(s1, b), a, b
 
 
+@compiled
 def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int, y: Array) -> None:
-    """Compute y, channels first to last, as `avg_pool_channels`; all arrays are flat."""
+    """Compute y of channels first to last, like `avg_pool_channels`; all arrays are flat."""
     blocks, length, out_length = slide.blocks, slide.length, slide.out_length
     for c in range(first, last):
         if slide.even and slide.stride == 2:
             average_plane(x, weight, slide, c, y)
             continue
         for p in range(slide.out_height):
-            start, lengths = rows_of(slide, c, p)
+            start, lengths = input_rows(slide, c, p)
             for m in range(blocks.shape[0]):
                 k, place, count = blocks[m, 0], blocks[m, 1], blocks[m, 2]
                 i = start + place
@@ -88,15 +89,16 @@ def average_windows(x: Array, weight: Array, slide: Slide, first: int, last: int
                 store_first(y, o, scale(weights, add(add(s0, s1), s2)), count)
 
 
+@compiled
 def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, winner: Array) -> None:
-    """Compute y and winner, channels first to last, as `max_pool_channels`; all arrays are flat.
+    """Compute y and winner of channels first to last, like `max_pool_channels`.
 
-    Where a window has a NaN, or -inf only, its numbers are looked at one by one.
+    If a window of a block holds NaN, or only -inf, its outputs are computed one by one.
     """
     blocks, length = slide.blocks, slide.length
     for c in range(first, last):
         for p in range(slide.out_height):
-            start, (l0, l1, l2) = rows_of(slide, c, p)
+            start, (l0, l1, l2) = input_rows(slide, c, p)
             out = (c * slide.out_height + p) * slide.out_length
             for m in range(blocks.shape[0]):
                 k, place, count = out + blocks[m, 0], blocks[m, 1], blocks[m, 2]
@@ -107,7 +109,9 @@ def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, win
                 top, any_top = larger(x2, larger(x1, x0)), add(add(x0, x1), x2)
                 middle, any_middle = larger(x5, larger(x4, x3)), add(add(x3, x4), x5)
                 bottom, any_bottom = larger(x8, larger(x7, x6)), add(add(x6, x7), x8)
-                best = larger(bottom, larger(middle, top))  # of equals, the first: -0.0 and 0.0 are
+                best = larger(
+                    bottom, larger(middle, top)
+                )  # the first of equals, as -0.0 and 0.0 are
                 if in_order(best, add(add(any_top, any_middle), any_bottom), count):
                     win = choose_equal(x7, best, fill(7.0), fill(8.0))
                     win = choose_equal(x6, best, fill(6.0), win)
@@ -121,14 +125,15 @@ def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, win
                     store_first(winner, k, win, count)
                 else:
                     for lane in range(count):
-                        largest_jit(x, slide, c, p, m, lane, y, winner)
+                        largest_in_window(x, slide, c, p, m, lane, y, winner)
 
 
-def largest(
+@compiled
+def largest_in_window(
     x: Array, slide: Slide, c: int, p: int, m: int, lane: int, y: Array, winner: Array
 ) -> None:
-    """Compute one output, of block m of row p: the first tap inside wins, or whatever beats it."""
-    start, lengths = rows_of(slide, c, p)
+    """Compute one output of block m in row p: the largest tap inside, or the last NaN."""
+    start, lengths = input_rows(slide, c, p)
     k = (c * slide.out_height + p) * slide.out_length + slide.blocks[m, 0] + lane
     left = slide.blocks[m, 1] + (2 * lane if slide.even else lane)
     tap, best, win = 0, x.dtype.type(-np.inf), -1
@@ -156,14 +161,15 @@ def _if_it_won(
 def _weighed(
     tap: int, dy: Array, weight: Array, c: int, i: int, place: int, gather: Gather
 ) -> Array:
-    i -= c * gather.out_height * gather.out_length  # the weights are those of one channel
+    i -= c * gather.out_height * gather.out_length  # `weight` has one channel only
     return scale(load_inside(weight, i, place, gather.out_length, 0.0), dy)
 
 
+@compiled
 def gather_from_winners(
     dy: Array, winner: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
-    """Compute dx, channels first to last, as `max_pool_backward_channels`."""
+    """Compute dx of channels first to last, like `max_pool_backward_channels`."""
     gather_windows(_if_it_won, dy, winner, gather, first, last, dx)
 
 
@@ -171,8 +177,8 @@ def gather_from_winners(
 def spread_plane(dy: Array, weight: Array, gather: Gather, c: int, dx: Array) -> None:
     """Compute dx of a channel of a single image with stride 2: the transpose of `average_plane`.
 
-    Output row p gives the same to rows 2 p, 2 p + 1 and 2 p + 2 of the bordered image; the last
-    one is also the first of the next.
+    The gradient of output row p goes to rows 2 p, 2 p + 1 and 2 p + 2 of the bordered image; the
+    last of them also belongs to output row p + 1.
     """
     length, out_length, top = gather.length, gather.out_length, gather.top
     for m in range(gather.blocks.shape[0]):
@@ -181,7 +187,7 @@ def spread_plane(dy: Array, weight: Array, gather: Gather, c: int, dx: Array) ->
         out = (c * gather.height - top) * length + k
         last_a = last_b = fill(0.0)
         for p in range(gather.out_height + 1):
-            a = b = fill(0.0)  # what pixels of even and of odd columns get
+            a = b = fill(0.0)  # the gradients of pixels in even and odd columns
             if p < gather.out_height:
                 b = _weighed_row(dy, i, weight, j, place, out_length)
                 a = add(b, _weighed_row(dy, i - 1, weight, j - 1, place - 1, out_length))
@@ -201,19 +207,13 @@ def _weighed_row(dy: Array, i: int, weight: Array, j: int, place: int, length: i
     return scale(load_inside(weight, j, place, length, 0.0), g)
 
 
+@compiled
 def gather_averages(
     dy: Array, weight: Array, gather: Gather, first: int, last: int, dx: Array
 ) -> None:
-    """Compute dx, channels first to last, as `avg_pool_backward_channels`."""
+    """Compute dx of channels first to last, like `avg_pool_backward_channels`."""
     if gather.even and gather.stride == 2:
         for c in range(first, last):
             spread_plane(dy, weight, gather, c, dx)
     else:
         gather_windows(_weighed, dy, weight, gather, first, last, dx)
-
-
-largest_jit = compiled(largest)
-largest_windows_jit = compiled(largest_windows)
-gather_from_winners_jit = compiled(gather_from_winners)
-gather_averages_jit = compiled(gather_averages)
-average_windows_jit = compiled(average_windows)

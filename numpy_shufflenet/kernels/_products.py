@@ -1,6 +1,6 @@
-"""Products of matrices by BLAS, cut into blocks of columns that stay in cache.
+"""Matrix products by BLAS, in blocks of columns that fit in the cache.
 
-The cut depends on shapes alone, so results don't depend on the number of threads.
+The blocks depend on the shapes alone, so results don't depend on the number of threads.
 """
 
 import math
@@ -10,18 +10,18 @@ import numpy as np
 from numpy_shufflenet._threads import single_threaded_blas
 from numpy_shufflenet._typing import Array
 
-CACHED = 1 << 18  # numbers that stay in a core's own cache: 1 MB of float32
-THIN = 20  # multiply-adds for each number read or written, below which memory is what counts
-WORTH_TWO = 1 << 24  # multiply-adds that two threads do faster than one
-DEEP = 2048  # terms of a sum that BLAS adds up in the dtype: it takes a few hundred at a time
-SHARES = 4  # sums over columns are made in so many parts, one thread each at the most
+CACHED = 1 << 18  # numbers that fit in a core's own cache: 1 MB of float32
+THIN = 20  # multiply-adds for each number read or written; below, memory limits the speed
+WORTH_TWO = 1 << 24  # multiply-adds from which on two threads are faster than one
+DEEP = 2048  # terms of a sum that BLAS adds in the dtype, a few hundred at a time
+SHARES = 4  # parts of a sum over columns; each is computed by one thread
 
 
 def blocks(columns: int, a: int, b: int) -> list[slice]:
-    """Cut the columns of a product (a, b) @ (b, columns) into blocks that stay in cache.
+    """Cut the columns of a product (a, b) @ (b, columns) into blocks that fit in the cache.
 
-    They are so long that work on a block outweighs adding up a sum over it, a matrix (a, b), and
-    can be dealt out evenly.
+    Blocks are long enough that the product of a block takes longer than adding a matrix (a, b), and
+    their number can be divided evenly among threads.
     """
     room = CACHED if a * b >= THIN * (a + b) else CACHED // 4
     shortest = max(256, a * b // 512)
@@ -30,7 +30,7 @@ def blocks(columns: int, a: int, b: int) -> list[slice]:
 
 
 def cut(size: int, count: int) -> list[slice]:
-    """Cut range(size) into so many parts, or one."""
+    """Cut range(size) into `count` slices, or one if count is 0."""
     ends = [size * (i + 1) // max(1, count) for i in range(max(1, count))]
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
@@ -38,7 +38,7 @@ def cut(size: int, count: int) -> list[slice]:
 def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
     """Cut a product (a, b) @ (b, columns) into tiles of rows and columns, each for one thread.
 
-    There are blocks of columns or, where one block is all there is but much work, parts of rows.
+    They are blocks of columns. If there is one block only, but much work, it is cut by rows.
     """
     if a * b * columns < WORTH_TWO:
         return [(slice(0, a), slice(0, columns))]
@@ -48,21 +48,24 @@ def tiles(columns: int, a: int, b: int) -> list[tuple[slice, slice]]:
 
 
 def all_finite(x: Array) -> bool:
-    """Whether no number of x is infinite or NaN; no, too, if their squares are too large."""
+    """Whether all numbers of x are finite; False, too, if their squares overflow."""
     flat = x.reshape(x.size)
     return math.isfinite(flat.dot(flat))
 
 
 def sum_of_parts(dw: Array, w: Array) -> Array:
-    """Return dw like w, of its parts (groups, parts, o / groups, depth): they are few."""
+    """Return dw, shaped like w: the sum of its parts (groups, parts, o / groups, depth)."""
     total = dw[:, 0] if dw.shape[1] == 1 else dw.sum(axis=1)
     return total.astype(w.dtype, copy=False).reshape(w.shape)
 
 
-def multiply(a: Array, b: Array, out: Array) -> None:
-    """Compute out = a @ b on this thread; the sums of long products are added in float64."""
+def multiply_by_blas(a: Array, b: Array, out: Array) -> None:
+    """Compute out = a @ b on this thread; the parts of long sums are added in float64."""
     depth = a.shape[1]
-    with single_threaded_blas(), np.errstate(invalid="ignore", over="ignore"):  # as compiled code
+    with (
+        single_threaded_blas(),
+        np.errstate(invalid="ignore", over="ignore"),
+    ):  # as in compiled code
         if depth <= DEEP:
             np.matmul(a, b, out=out)
             return

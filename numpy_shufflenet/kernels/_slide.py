@@ -1,13 +1,13 @@
-"""Windows of 3x3 that slide along rows, 16 outputs at a time, straight from the image.
+"""3x3 windows that read the image itself, 16 outputs at a time.
 
-A channel is rows of w n numbers, image next to image. From one tap of a window to the next it is n
-numbers, so 16 neighbouring outputs look through a tap at 16 neighbouring numbers: with stride 1
-wherever they lie, with other strides among the images of one pixel. Of a single image, with stride
-2, they look at every second number. What lies in the border is never read: `load_inside` knows
-where a row begins and ends.
+A channel consists of rows of w n numbers: pixel by pixel, and for each pixel all n images. The next
+tap of a window is n numbers further. So 16 neighbouring outputs read 16 neighbouring numbers
+through a tap: with stride 1 for all pixels, with other strides for the images of one pixel. If
+there is one image and the stride is 2, they read every second number. The border is not in memory,
+and `load_inside` doesn't read beyond either end of a row.
 
-All this is worked out once for a shape (`slide_of`), as a table of blocks and one of rows; a kernel
-goes through both, and gets three vectors from `three` for each of the three rows.
+`slide_of` computes the positions once for a shape, as a table of blocks. A kernel goes through the
+blocks, and calls `three` for each of three rows, which returns three vectors.
 """
 
 import functools
@@ -22,28 +22,28 @@ from numpy_shufflenet.kernels._vectors import WIDTH, evens, later, load, load_in
 from numpy_shufflenet.ops.windows import Windows
 
 Three = tuple[Array, Array, Array]
-FEW = 8  # images of one pixel that are worth a vector of their own
-PAIRS = WIDTH - 1  # outputs that look at every second number: two vectors hold 31 of what they see
+FEW = 8  # images for which a vector for each pixel pays
+PAIRS = WIDTH - 1  # outputs that read every second number: two vectors hold the 31 they need
 _HAS_MASKS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 
 class Slide(NamedTuple):
-    """Where windows lie in the memory of a channel, for a batch of n images."""
+    """The positions of windows in the memory of a channel, for a batch of n images."""
 
-    blocks: Array  # m 3: the first output in its row, the place of its first tap, how many outputs
+    blocks: Array  # m 3: first output in its row, position of its first tap, number of outputs
     n: int  # numbers from one tap to the next
-    even: bool  # outputs look at every second number
+    even: bool  # whether outputs read every second number
     height: int  # rows of x
-    length: int  # numbers in each
+    length: int  # numbers in a row
     stride: int  # rows from one output to the next
-    top: int  # rows of border
+    top: int  # rows of border above x
     out_height: int
     out_length: int
 
 
 @functools.lru_cache(maxsize=256)
 def slide_of(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> Slide | None:
-    """Work out where windows lie; None if other kernels do it as well or better."""
+    """Return the positions of windows, or None if other kernels are as fast or faster."""
     (h, w), (oh, ow), (stride, step) = windows.size, windows.output, windows.stride
     (top, _), (left, _) = windows.padding
     if not (_HAS_MASKS and dtype == np.float32 and 0 < n * (w + 2 * WIDTH) < 1 << 31):
@@ -67,10 +67,10 @@ def slide_of(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> Slide | 
 
 
 @register_jitable
-def rows_of(slide: Slide, c: int, p: int) -> tuple[int, tuple[int, int, int]]:
-    """Return where the rows of x lie that output row p of channel c sees.
+def input_rows(slide: Slide, c: int, p: int) -> tuple[int, tuple[int, int, int]]:
+    """Return the rows of x that output row p of channel c reads.
 
-    That is where the first one starts, and the length of all three: 0 in the border.
+    They are the start of the first row, and the lengths of all three: 0 for a row of the border.
     """
     r, h, length = slide.stride * p - slide.top, slide.height, slide.length
     lengths = (
@@ -83,14 +83,14 @@ def rows_of(slide: Slide, c: int, p: int) -> tuple[int, tuple[int, int, int]]:
 
 @register_jitable
 def apart(a: Array, b: Array) -> Three:
-    """Return what outputs see through three taps that look at every second number of a and b."""
+    """Return the three vectors of a row for outputs that read every second number of a and b."""
     left = evens(a, b)
     return left, odds(a, b), later(left)
 
 
 @register_jitable
 def three(x: Array, i: int, place: int, length: int, slide: Slide, outside: float) -> Three:
-    """Return what a block, whose first tap is x[i], sees of a row through its three taps."""
+    """Return what a block of outputs reads of a row through three taps, the first at x[i]."""
     n = slide.n
     if slide.even:
         a = load_inside(x, i, place, length, outside)
@@ -104,5 +104,5 @@ def three(x: Array, i: int, place: int, length: int, slide: Slide, outside: floa
 
 @register_jitable
 def three_whole(x: Array, i: int, place: int, length: int, slide: Slide, outside: float) -> Three:
-    """Return the same where everything is inside, and lies side by side."""
+    """Return the same as `three` if the outputs read neighbouring numbers, all of them inside."""
     return load(x, i), load(x, i + slide.n), load(x, i + 2 * slide.n)

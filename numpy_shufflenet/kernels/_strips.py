@@ -1,9 +1,9 @@
-"""Strips: the planes of a few output rows at a time, small enough to stay in a core's own cache.
+"""Strips: the input of a few output rows at a time, small enough for a core's own cache.
 
-What a few rows of outputs see of the image is a strip of its rows. It is copied, with its border,
-into planes (see `_planes`), read by whatever is computed of it, and the next strip takes its place:
-memory sees the image once, and no thread waits for another. Rows that two strips share are copied
-for both.
+A few rows of outputs depend on a strip of rows of the image. A thread copies the strip, with its
+border, into planes (see `_planes`), computes the outputs, and reuses the planes for its next strip.
+So the image is read from memory once, and no thread waits for another. Rows that two strips share
+are copied twice.
 """
 
 import functools
@@ -14,35 +14,35 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._planes import Planes, planes_of, write_row_jit
+from numpy_shufflenet.kernels._planes import Planes, planes_of, write_row
 from numpy_shufflenet.kernels._vectors import WIDTH, evens, load, odds, store
 from numpy_shufflenet.ops.windows import Windows
 
 CACHED = 3 << 16  # numbers in a strip: three quarters of a core's own cache, 1 MB of float32
-PIECES = 16  # strips of an image at the least, to be shared by threads
+PIECES = 16  # strips of an image, at least, for threads to share
 
 
 class Strips(NamedTuple):
     """How images are cut into strips of output rows, and the planes of one strip.
 
-    Kernels that are called from Python are given it, and the planes in it, as a plain tuple: what a
-    tuple with names holds takes Numba many times as long to find out, at each call.
+    Python passes it to kernels as a plain tuple, and so the planes in it, because at each call
+    Numba takes many times as long to determine the type of a named tuple.
     """
 
     planes: tuple[Any, ...]  # Planes
     n: int
     pieces: int  # strips of the images
     outputs: int  # rows of outputs in all strips
-    rows: int  # and in one of them
+    rows: int  # rows of outputs in one strip
     stride: int  # rows of the image from one output row to the next
-    reach: int  # rows of the image from the first to the last that one output row sees
+    reach: int  # rows of the image from the first to the last that one output row reads
     top: int  # rows of border above the image
-    starts: Array  # c kh kw: where the run of each tap starts, in planes one after the other
+    starts: Array  # c kh kw: the start of each tap's run, in planes that follow one another
 
 
 @functools.lru_cache(maxsize=256)
 def strips_of(windows: Windows, n: int, channels: int, rows: int = 0) -> Strips:
-    """Work out strips of so many output rows, or, if 0, of as many as stay in the cache."""
+    """Return strips of so many output rows; if 0, of as many as fit in the cache."""
     (_, w), (oh, ow), ((top, _), sides) = windows.size, windows.output, windows.padding
     stride, reach = windows.stride[0], (windows.kernel[0] - 1) * windows.dilation[0] + 1
     if not rows:
@@ -56,7 +56,7 @@ def strips_of(windows: Windows, n: int, channels: int, rows: int = 0) -> Strips:
 
 @register_jitable
 def _sort_columns(x: Array, i: int, w: int, strip: Array, even: int, odd: int) -> None:
-    """Write columns 0, 2, ... of the row of float32 at x[i] to strip[even], and the others."""
+    """Copy columns 0, 2, ... of the row of float32 at x[i] to strip[even], the others to odd."""
     for k in range(0, w - 2 * WIDTH + 1, 2 * WIDTH):
         first, second = load(x, i + k), load(x, i + k + WIDTH)
         store(strip, even + k // 2, evens(first, second))
@@ -67,10 +67,11 @@ def _sort_columns(x: Array, i: int, w: int, strip: Array, even: int, odd: int) -
         strip[even + w // 2] = x[i + w - 1]
 
 
+@compiled
 def write_strip(x: Array, strips: Strips, p: int, rows: int, strip: Array) -> None:
-    """Copy what output rows p to p + rows see of x (c, h, w n) into planes strip (c, size).
+    """Copy the rows of x (c, h, w n) that output rows p to p + rows read to planes strip (c, size).
 
-    The border at its sides is 0 already.
+    The border on both sides is 0 already.
     """
     planes, (channels, h, width) = Planes(*strips.planes), x.shape
     start, span = p * strips.stride - strips.top, (rows - 1) * strips.stride + strips.reach
@@ -81,13 +82,10 @@ def write_strip(x: Array, strips: Strips, p: int, rows: int, strip: Array) -> No
         for r in range(span):
             row = start + r
             if not 0 <= row < h:
-                write_row_jit(outside, strips.n, planes, r, strip[c])
+                write_row(outside, strips.n, planes, r, strip[c])
             elif by_vectors:
                 place = c * planes.size + planes.row_places[r]
                 even, odd = place + columns[0], place + columns[min(1, width - 1)]
                 _sort_columns(x_flat, (c * h + row) * width, width, strip_flat, even, odd)
             else:
-                write_row_jit(x[c, row], strips.n, planes, r, strip[c])
-
-
-write_strip_jit = compiled(write_strip)
+                write_row(x[c, row], strips.n, planes, r, strip[c])

@@ -1,19 +1,18 @@
-"""Products of matrices with few rows and many columns, tile by tile in the processor's registers.
+"""Matrix products with few rows and many columns, computed in register tiles.
 
-In these networks a convolution multiplies a small matrix, (o, c), with rows of tens of thousands of
+In these networks a convolution multiplies a small matrix (o, c) by rows of tens of thousands of
 numbers. BLAS is made for large matrices: it copies both operands, and adds to an output that it
-has cleared before, which with 20 to 200 channels costs as much as a third to half of the product.
-Here,
+first sets to 0. With 20 to 200 channels, that takes a third to half as long as the product. Here,
 
-    y = a @ x       a tile is 6 rows of y, 32 numbers wide: one pass over c adds it up, and it is
-                    written once; a few hundred columns of x, packed in panels, serve all rows
-    a = y @ x^T     a tile is 6 rows of y by 4 rows of x: 24 sums of 16 numbers each, which one
-                    pass over the columns adds up
+    y = a @ x       a tile is 6 rows of y and 32 columns: one loop over c computes it in registers,
+                    and it is written once; all rows use a few hundred columns of x, packed
+    a = y @ x^T     a tile is 6 rows of y by 4 rows of x: 24 vectors of 16 partial sums, which one
+                    loop over the columns computes
 
-The last tile of a row of tiles overlaps the one before it: it finds the same numbers again.
+The last tile of a row of tiles overlaps the tile before it, and computes the same numbers again.
 
-It takes 32 registers of 16 numbers, as AVX-512 has them; elsewhere, in float64, and where a matrix
-is large, BLAS is as fast or faster (`suits`).
+This needs 32 registers of 16 numbers, as AVX-512 has. Without them, in float64, and for large
+matrices, BLAS is as fast or faster (see `suits`).
 """
 
 import functools
@@ -42,16 +41,16 @@ from numpy_shufflenet.kernels._vectors import (
 TILE = 6  # rows
 PANEL = 32  # columns of a tile
 PACKED = 512  # columns that are packed at once: 64 rows of them take 128 KB
-BLOCK = 1024  # columns of both operands that stay in a core's own cache
+BLOCK = 1024  # columns of both operands that fit in a core's own cache
 CHAIN = 1024  # terms of a sum that are added one after the other
-LARGE = 1 << 16  # numbers in a matrix that BLAS multiplies as fast
+LARGE = 1 << 16  # numbers in a matrix from which on BLAS is as fast
 Two = tuple[Array, Array]
 Four = tuple[Array, Array, Array, Array]
 _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 
 
 def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: int = 256) -> bool:
-    """Whether a product (a, b) @ (b, columns), and with (columns, b), is best done here."""
+    """Whether products (a, b) @ (b, columns) and (a, columns) @ (columns, b) are fastest here."""
     small = a * b <= LARGE and max(a, b) <= CHAIN
     fits = min(a, b) >= TILE and columns >= at_least and small
     return bool(_HAS_REGISTERS and dtype == np.float32 and fits)
@@ -59,9 +58,9 @@ def suits(dtype: np.dtype[np.floating], a: int, b: int, columns: int, at_least: 
 
 @functools.lru_cache(maxsize=256)
 def aligned(columns: int) -> Array:
-    """Return where blocks of columns start and end: where vectors do, and none is short.
+    """Return the ends of blocks of columns: multiples of 16, and no block is short.
 
-    The array is shared, and never written to.
+    Calls share the array, so never write to it.
     """
     count = max(1, round(columns / BLOCK))
     ends = np.arange(count + 1) * columns // count // 16 * 16
@@ -69,8 +68,9 @@ def aligned(columns: int) -> Array:
     return ends
 
 
+@compiled
 def pack(a: Array, tiles: Array) -> None:
-    """Write tiles (g, ceil(o / 6), c, 6) of matrices a (g, o, c): a pass over c is a stream."""
+    """Write tiles (g, ceil(o / 6), c, 6) of matrices a (g, o, c), contiguous in a loop over c."""
     for g in range(a.shape[0]):
         for t in range(tiles.shape[1]):
             o = min(TILE * t, a.shape[1] - TILE)
@@ -79,26 +79,23 @@ def pack(a: Array, tiles: Array) -> None:
                     tiles[g, t, c, r] = a[g, o + r, c]
 
 
-pack_jit = compiled(pack)
-
-
 def packed(a: Array) -> Array:
     """Return matrices (g, o, c) as tiles for `multiply_tiles`."""
     g, o, c = a.shape
     tiles = empty((g, -(-o // TILE), c, TILE), a.dtype)
-    pack_jit(contiguous(a), tiles)
+    pack(contiguous(a), tiles)
     return tiles
 
 
 @register_jitable
 def _fma2(number: float, x0: Array, x1: Array, sums: Two) -> Two:
-    """Add number times two vectors to two sums."""
+    """Add number times two vectors to two vectors of sums."""
     return fma(number, x0, sums[0]), fma(number, x1, sums[1])
 
 
 @register_jitable
 def _fma4(g: Array, x0: Array, x1: Array, x2: Array, x3: Array, sums: Four) -> Four:
-    """Add g times four vectors to four sums."""
+    """Add g times four vectors to four vectors of sums."""
     return fma(g, x0, sums[0]), fma(g, x1, sums[1]), fma(g, x2, sums[2]), fma(g, x3, sums[3])
 
 
@@ -111,24 +108,25 @@ def _store2(row: Array, i: int, sums: Two) -> None:
 
 @register_jitable
 def _add_up4(row: Array, i: int, sums: Four) -> None:
-    """Write what four vectors add up to."""
-    a = add(evens(sums[0], sums[1]), odds(sums[0], sums[1]))  # neighbours, added up
+    """Write the sum of each of four vectors."""
+    a = add(evens(sums[0], sums[1]), odds(sums[0], sums[1]))  # sums of neighbours
     b = add(evens(sums[2], sums[3]), odds(sums[2], sums[3]))
-    quarters = add(evens(a, b), odds(a, b))  # of each vector, four numbers are left
+    quarters = add(evens(a, b), odds(a, b))  # four numbers are left of each vector
     halves = add(evens(quarters, quarters), odds(quarters, quarters))
     store_first(row, i, add(evens(halves, halves), odds(halves, halves)), 4)
 
 
+@compiled
 def multiply_tiles(
     tiles: Array, x: Array, starts: Array, first: int, columns: int, y: Array, place: int
 ) -> None:
-    """Compute y[:, place : place + columns] = a @ x, the matrix as `packed` made it.
+    """Compute y[:, place : place + columns] = a @ x, for a matrix that `packed` has packed.
 
     Parameters
     ----------
     tiles : array, shape (ceil(o / 6), c, 6)
     x : array, one-dimensional
-        Row c is x[starts[c] + first], and those after it.
+        Row c is x[starts[c] + first] and the numbers after it.
     columns : int
         At least 32.
     y : array, shape (o, m)
@@ -145,7 +143,7 @@ def multiply_tiles(
                 store(scratch, p, load(x, j))
                 store(scratch, p + 16, load(x, j + 16))
                 p += PANEL * depth
-        ahead = 0  # meanwhile the next columns are fetched, a few lines of the cache at a time
+        ahead = 0  # the next columns are prefetched, a few cache lines at a time
         lines = -(-32 * depth // (tiles.shape[0] * 16))
         for t in range(tiles.shape[0]):
             o, a, p = min(TILE * t, rows - TILE), tiles[t], 0
@@ -173,15 +171,13 @@ def multiply_tiles(
                 _store2(y5, j, s5)
 
 
-multiply_tiles_jit = compiled(multiply_tiles)
-
-
+@compiled
 def multiply_transposed(
     g: Array, place: int, x: Array, starts: Array, first: int, columns: int, product: Array
 ) -> None:
-    """Compute product (o, c) = g[:, place : place + columns] @ x^T, of at least 16 columns.
+    """Compute product (o, c) = g[:, place : place + columns] @ x^T, for at least 16 columns.
 
-    The rows of x are those of `multiply_tiles`. Sums are added up in the dtype, in any order.
+    The rows of x are as in `multiply_tiles`. Sums are added in the dtype, in any order.
     """
     rows, depth = product.shape
     zero = fill(0.0)
@@ -221,6 +217,3 @@ def multiply_transposed(
             _add_up4(product[o + 3], c, s3)
             _add_up4(product[o + 4], c, s4)
             _add_up4(product[o + 5], c, s5)
-
-
-multiply_transposed_jit = compiled(multiply_transposed)

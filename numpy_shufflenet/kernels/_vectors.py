@@ -1,16 +1,16 @@
-"""16 numbers at once: the few instructions that fast loops over rows of numbers are made of.
+"""Vector instructions: functions on 16 numbers at once, of which fast loops are made.
 
     x = load(row, i)             # row[i], ..., row[i + 15]
-    a = fma(w, x, a)             # a + w * x, w being one number, or 16 as well
+    a = fma(w, x, a)             # a + w * x, where w is one number or a vector
     store(row, i, relu(a))
 
-A compiler turns a plain loop into such instructions by itself where it can prove that no array
-overlaps another, and keeps sums in registers where it can prove more. A product of matrices asks
-too much of it; written in vectors it runs at the processor's full speed, and reads as it did.
+A compiler turns a plain loop into vector instructions if it can prove that arrays don't overlap. To
+keep sums in registers it must prove more, and for a matrix product it can't. Written with these
+functions, a matrix product runs at the processor's full speed.
 
-Every function here is plain NumPy, for reading and for the debugger. In compiled code it becomes
-one or a few instructions of the processor, on 16 numbers of float32: two registers or four, where
-a register holds less. Indices are not checked, and may not be negative.
+Each function here is plain NumPy, which runs where nothing is compiled. In compiled code it becomes
+one or a few instructions of the processor on 16 numbers of float32, in two or four registers where
+one register is too small. Indices are not checked, and must not be negative.
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def load_half(row: Array, i: int) -> Array:
 
 
 def at(row: Array, i: int) -> Any:
-    """Return row[i]; compiled, i counts from the front even where it isn't known to be positive."""
+    """Return row[i]; i must not be negative, which saves the test that Numba would add."""
     return row[i]
 
 
@@ -48,17 +48,18 @@ def load_even(row: Array, i: int) -> Array:
 
 
 def load_kept(row: Array, i: int, mask: int, outside: float) -> Array:
-    """Return row[i], ..., row[i + 15]; where a bit of the mask is 0, from the lowest on, outside.
+    """Return row[i], ..., row[i + 15], with `outside` where the bit of the mask is 0.
 
-    All of them are read.
+    The lowest bit belongs to row[i]. All 16 numbers are read.
     """
     return np.where(mask >> np.arange(WIDTH) & 1, load(row, i), np.float32(outside))
 
 
 def load_inside(row: Array, i: int, place: int, length: int, outside: float) -> Array:
-    """Return row[i], row[i + 1], ..., but only those whose place is inside, the others not read.
+    """Return row[i], ..., row[i + 15], with `outside` for those whose place isn't inside.
 
-    The places are place, place + 1, ...; inside are 0 to length - 1. row may hold uint8 too.
+    Their places are place, ..., place + 15; inside are 0 to length - 1. Numbers outside are not
+    read. row may also be of uint8.
     """
     inside = _is_inside(place, length)
     v = fill(outside)
@@ -98,18 +99,18 @@ def later(v: Array) -> Array:
 
 
 def store_first(row: Array, i: int, v: Array, count: int) -> None:
-    """Write the first `count` of the 16 numbers, as the dtype of row: float32 or uint8."""
+    """Write the first `count` of the 16 numbers to row, of float32 or uint8."""
     row[i : i + min(count, WIDTH)] = v[:count]
 
 
 def store_inside(row: Array, i: int, v: Array, place: int, length: int) -> None:
-    """Write the numbers whose place is inside, as `load_inside` reads them."""
+    """Write the numbers whose place is inside: the counterpart of `load_inside`."""
     inside = _is_inside(place, length)
     row[i + np.flatnonzero(inside)] = v[inside]
 
 
 def store(row: Array, i: int, v: Array) -> None:
-    """Write the 16 numbers to row[i], ..., row[i + 15], or as many as there are."""
+    """Write the numbers of a vector, 16 or 8, to row[i], row[i + 1], ..."""
     row[i : i + len(v)] = v
 
 
@@ -124,7 +125,7 @@ def fill_half(number: Any) -> Array:
 
 
 def fma(a: Any, b: Array, c: Array) -> Array:
-    """Return a * b + c, rounded once if the processor can; a is a vector or one number."""
+    """Return a * b + c, rounded once if the processor can do so; a is a vector or a number."""
     return a * b + c
 
 
@@ -134,68 +135,68 @@ def add(a: Array, b: Array) -> Array:
 
 
 def scale(number: Any, v: Array) -> Array:
-    """Return number * v; number is a vector or one number."""
+    """Return number * v, where number is a vector or a number."""
     return number * v
 
 
 def maximum(a: Array, b: Array) -> Array:
-    """Return the larger one, and NaN if either is."""
+    """Return the larger of a and b, and NaN if either is NaN."""
     return np.maximum(a, b)
 
 
 def larger(a: Array, b: Array) -> Array:
-    """Return a where it is larger, and b elsewhere, so also where either is NaN."""
+    """Return a where it is larger, else b; so b where either is NaN."""
     return np.where(a > b, a, b)
 
 
 def choose_equal(a: Array, b: Array, yes: Array, no: Array) -> Array:
-    """Return the numbers of yes where a and b are equal, and those of no elsewhere."""
+    """Return yes where a equals b, else no."""
     return np.where(a == b, yes, no)
 
 
 def in_order(a: Array, b: Array, count: int) -> bool:
-    """Whether the first `count` numbers of a are above -inf, and none of those of b is NaN."""
+    """Whether of the first `count` numbers, all of a are above -inf and none of b is NaN."""
     return bool(np.all((a > -np.inf) & (b == b) | (np.arange(WIDTH) >= count)))
 
 
 def relu(v: Array) -> Array:
-    """Return the numbers, and 0 for those below."""
+    """Return the numbers, with 0 for those below 0."""
     return np.where(v < 0, np.float32(0), v)
 
 
-def total(v: Array, count: int) -> Any:
-    """Return the sum of the first `count` numbers, added one after the other."""
+def sum_first(v: Array, count: int) -> Any:
+    """Return the sum of the first `count` numbers, added from the first to the last."""
     result = np.float32(0)
     for number in v[:count]:
         result += number
     return result
 
 
-def add_up(v: Array) -> Any:
+def sum_lanes(v: Array) -> Any:
     """Return the sum of the 16 numbers, in any order."""
     return v.sum()
 
 
 def keep_last(v: Array, count: int) -> Array:
-    """Return the numbers, and 0 for all but the last `count`."""
+    """Return the last `count` numbers, with 0 for all before them."""
     return np.where(np.arange(WIDTH) < WIDTH - count, np.float32(0), v)
 
 
 def keep_first(v: Array, count: int) -> Array:
-    """Return the numbers, and 0 for all but the first `count`."""
+    """Return the first `count` numbers, with 0 for all after them."""
     return np.where(np.arange(WIDTH) < count, v, np.float32(0))
 
 
 def keep_positive(v: Array, sign: Array) -> Array:
-    """Return the numbers of v where those of sign are above 0, and 0 elsewhere."""
+    """Return v where `sign` is above 0, else 0."""
     return np.where(sign > 0, v, np.float32(0))
 
 
 def prefetch(row: Array, i: int) -> None:
-    """Begin to fetch row[i] and its neighbours into the cache; i may lie beyond the end."""
+    """Prefetch the cache line of row[i]; i may lie beyond the end."""
 
 
-# What they become in compiled code
+# The LLVM instructions of each function
 
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
@@ -204,7 +205,7 @@ _INDEX = ir.IntType(32)
 
 
 class VectorType(types.Type):
-    """Numbers of float32, 16 or 8."""
+    """A vector of 16 or 8 numbers of float32."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -278,14 +279,14 @@ def _emit_load_kept(builder: Any, data: Any, i: Any, mask: Any, outside: Any) ->
 
 
 def _inside(builder: Any, place: Any, length: Any) -> Any:
-    """Which of place, place + 1, ... are inside 0 to length - 1; as unsigned, below 0 is large."""
+    """Which of place, place + 1, ... are in range(length); unsigned, negative ones are large."""
     kind = ir.VectorType(_INDEX, WIDTH)
     place, length = (_fill(builder, builder.trunc(v, _INDEX), kind) for v in (place, length))
     return builder.icmp_unsigned("<", builder.add(place, _lanes(range(WIDTH))), length)
 
 
 def _kind_in_memory(data: Any) -> tuple[Any, str]:
-    """Return the vector of what an array holds, float32 or uint8, and its name in LLVM."""
+    """Return the vector type of an array's numbers, float32 or uint8, and its name in LLVM."""
     number = data.type.pointee
     name = "f32" if number == _FLOAT else f"i{number.width}"
     return ir.VectorType(number, WIDTH), f"v{WIDTH}{name}"
@@ -421,7 +422,7 @@ def _emit_relu(builder: Any, v: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", v, _zero(v.type)), _zero(v.type), v)
 
 
-@emits(total, types.float32, VectorType, types.Integer)
+@emits(sum_first, types.float32, VectorType, types.Integer)
 def _emit_total(builder: Any, v: Any, count: Any) -> Any:
     result = _FLOAT(0.0)
     for lane in range(WIDTH):
@@ -431,7 +432,7 @@ def _emit_total(builder: Any, v: Any, count: Any) -> Any:
     return result
 
 
-@emits(add_up, types.float32, VectorType)
+@emits(sum_lanes, types.float32, VectorType)
 def _emit_add_up(builder: Any, v: Any) -> Any:
     kind = ir.FunctionType(_FLOAT, [_FLOAT, _VECTOR])
     name = f"llvm.vector.reduce.fadd.v{WIDTH}f32"

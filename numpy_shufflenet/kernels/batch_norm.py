@@ -1,11 +1,10 @@
-"""Batch normalisation, alone or with the ReLU after it: each channel is a row that stays in cache.
+"""Batch normalisation, alone or followed by ReLU. Each channel is a row that fits in the cache.
 
-Forward passes over a row three times (mean, variance, output), backward twice (sums, dx), while it
-is in the cache: memory sees one read of each input and one write of the output. Backward is the
-recompute form of `ops.batch_norm`: it keeps x and two numbers a channel. Which values the ReLU let
-through is found by computing them again.
+Forward reads a row three times (mean, variance, output), backward twice (sums, dx), but only the
+first time from memory. Backward is the recompute form of `ops.batch_norm`: it keeps x and two
+numbers for each channel, and computes again which values the ReLU set to 0.
 
-Sums are added up in any order in pieces of a few thousand numbers, and these in float64.
+Pieces of a few thousand numbers are summed in any order, and their sums are added in float64.
 """
 
 import math
@@ -32,11 +31,12 @@ PIECE = 4096
 Gradients = tuple[Array, Array, Array]
 
 
+@compiled(reorder=True)
 def mean_and_variance(row: Array) -> tuple[float, float]:
     """Return the mean and the biased variance of a row."""
     m = row.size
     zero = row.dtype.type(0)
-    total = 0.0
+    total = np.float64(0)
     for start in range(0, m, PIECE):
         piece, s = row[start : start + PIECE], zero
         for k in range(piece.size):
@@ -44,7 +44,7 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
         total += s
     mean = total / m
     mu = row.dtype.type(mean)
-    total = 0.0
+    total = np.float64(0)
     for start in range(0, m, PIECE):
         piece, s = row[start : start + PIECE], zero
         for k in range(piece.size):
@@ -53,8 +53,9 @@ def mean_and_variance(row: Array) -> tuple[float, float]:
     return mean, total / m
 
 
+@compiled
 def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -> None:
-    """Compute y = (x - mu) a + b, and its ReLU if asked for."""
+    """Compute y = (x - mu) a + b, followed by ReLU if `relu`."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
@@ -65,11 +66,12 @@ def normalise(row: Array, mu: float, a: float, b: float, relu: bool, y: Array) -
             y[k] = (row[k] - mu) * a + b
 
 
+@compiled(reorder=True)
 def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tuple[float, float]:
-    """Return sum g and sum g (x - mu), of those g that the ReLU lets through."""
+    """Return sum g and sum g (x - mu), without those g where the ReLU was 0."""
     m = row.size
     zero = row.dtype.type(0)
-    total, total_centred = 0.0, 0.0
+    total, total_centred = np.float64(0), np.float64(0)
     for start in range(0, m, PIECE):
         x_piece, g_piece = row[start : start + PIECE], g[start : start + PIECE]
         s = t = zero
@@ -88,10 +90,11 @@ def sums(g: Array, row: Array, mu: float, a: float, b: float, relu: bool) -> tup
     return total, total_centred
 
 
-def combine(
+@compiled
+def combine_gradient(
     g: Array, row: Array, mu: float, a: float, b: float, relu: bool, p: float, q: float, dx: Array
 ) -> None:
-    """Compute dx = a (g - p - q (x - mu)), g being 0 where the ReLU stops it."""
+    """Compute dx = a (g - p - q (x - mu)), with g = 0 where the ReLU was 0."""
     zero = row.dtype.type(0)
     if relu:
         for k in range(row.size):
@@ -103,19 +106,14 @@ def combine(
             dx[k] = (g[k] - p - (row[k] - mu) * q) * a
 
 
+@compiled
 def rescale(g: Array, a: float, dx: Array) -> None:
-    """Compute dx = a g: with given statistics, x has no other way to y."""
+    """Compute dx = a g: with given statistics, y depends on x in this way only."""
     for k in range(g.size):
         dx[k] = g[k] * a
 
 
-mean_and_variance_jit = compiled(mean_and_variance, reorder=True)
-normalise_jit = compiled(normalise)
-sums_jit = compiled(sums, reorder=True)
-combine_jit = compiled(combine)
-rescale_jit = compiled(rescale)
-
-
+@compiled
 def forward_rows(
     x: Array,
     gamma: Array,
@@ -129,17 +127,18 @@ def forward_rows(
     y: Array,
     step: int,
 ) -> None:
-    """Normalise rows x (c, m), one a turn, to every step-th row of y.
+    """Normalise rows x (c, m), one in each turn, and write them to every step-th row of y.
 
-    `measure` writes their statistics to mean and var first.
+    If `measure`, write their statistics to mean and var first.
     """
     for c in each_turn(turns):
         if measure:
-            mean[c], var[c] = mean_and_variance_jit(x[c])
+            mean[c], var[c] = mean_and_variance(x[c])
         scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
-        normalise_jit(x[c], mean[c], scale, beta[c], relu, y[c * step])
+        normalise(x[c], mean[c], scale, beta[c], relu, y[c * step])
 
 
+@compiled
 def backward_rows(
     dy: Array,
     step: int,
@@ -156,27 +155,23 @@ def backward_rows(
     dgamma: Array,
     dbeta: Array,
 ) -> None:
-    """Compute the gradients of rows, one a turn, of every step-th row of dy.
+    """Compute the gradients of rows, one in each turn, from every step-th row of dy.
 
-    `measured` if mean and var depend on x; if they don't, there is no ReLU.
+    `measured` says whether mean and var depend on x. If they don't, there is no ReLU.
     """
     m, number = x.shape[1], x.dtype.type
     for c in each_turn(turns):
         inv_std = 1 / math.sqrt(var[c] + eps)
         scale = number(gamma[c] / math.sqrt(var[c] + eps))
-        sum_g, sum_gx = sums_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu)
+        sum_g, sum_gx = sums(dy[c * step], x[c], mean[c], scale, beta[c], relu)
         dbeta[c] = sum_g
         dgamma[c] = sum_gx * inv_std
         if measured:
             p = number(sum_g / m)
             q = number(inv_std * inv_std * sum_gx / m)
-            combine_jit(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
+            combine_gradient(dy[c * step], x[c], mean[c], scale, beta[c], relu, p, q, dx[c])
         else:
-            rescale_jit(dy[c * step], scale, dx[c])
-
-
-forward_rows_jit = compiled(forward_rows)
-backward_rows_jit = compiled(backward_rows)
+            rescale(dy[c * step], scale, dx[c])
 
 
 class BatchNormCache(NamedTuple):
@@ -193,7 +188,7 @@ class BatchNormCache(NamedTuple):
 
     @property
     def y(self) -> Array:
-        """The output again (n, c, h, w), for whoever asks what the ReLU let through."""
+        """The output (n, c, h, w), computed again, to tell where the ReLU was 0."""
         return _normalised(self, measure=False)
 
 
@@ -247,13 +242,13 @@ def _forward(
 
 
 def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
-    """Return y; `measure` writes the statistics of x to mean and var first."""
+    """Return y. If `measure`, write the statistics of x to mean and var first."""
     n, c, h, w = cache.x.shape
     rows, (y, step) = as_rows(cache.x), output_rows(c, n, h, w, cache.x.dtype, spaced=True)
     _, gamma, beta, mean, var, eps, relu, _ = cache
 
     def run(turns: Array) -> None:
-        forward_rows_jit(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
+        forward_rows(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
 
     take_turns(c, run, work=2 * rows.size)
     return as_image(y[::step], n, h, w)
@@ -269,7 +264,7 @@ def _backward(dy: Array, cache: BatchNormCache) -> Gradients:
     operands = gradients, step, rows, gamma, beta, eps, relu, training, mean, var
 
     def run(turns: Array) -> None:
-        backward_rows_jit(*operands, turns, dx, dgamma, dbeta)
+        backward_rows(*operands, turns, dx, dgamma, dbeta)
 
     take_turns(c, run, work=4 * rows.size)
     return as_image(dx, n, h, w), dgamma, dbeta

@@ -1,4 +1,4 @@
-"""Split, concatenation and shuffle: in channel-major memory they copy whole rows."""
+"""Split, concatenation and shuffle, which copy whole rows of channel-major memory."""
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._places import whole
+from numpy_shufflenet._places import assembled
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
@@ -17,62 +17,63 @@ from numpy_shufflenet.ops.channels import check_parts, check_sizes
 from numpy_shufflenet.ops.checks import check_divides, check_gradient, check_image, check_part_count
 
 
+@compiled
 def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> None:
-    """Copy row k step of x to row places[k] of y, one a turn."""
+    """Copy row k * step of x to row places[k] of y, one in each turn."""
     for k in each_turn(turns):
         source, target = x[k * step], y[places[k]]
         for i in range(source.size):
             target[i] = source[i]
 
 
+@compiled
 def gather_rows(x: Array, places: Array, y: Array, turns: Array) -> None:
-    """Copy row places[k] of x to row k of y, one a turn."""
+    """Copy row places[k] of x to row k of y, one in each turn."""
     for k in each_turn(turns):
         source, target = x[places[k]], y[k]
         for i in range(source.size):
             target[i] = source[i]
 
 
-copy_rows_jit = compiled(copy_rows)
-gather_rows_jit = compiled(gather_rows)
-
-
 @lru_cache(maxsize=256)
 def shuffled_places(channels: int, groups: int) -> Array:
-    """Return where the shuffle sends each channel, i n + j to j g + i: shared, never written to."""
+    """Return the place of each channel after the shuffle: i n + j goes to j g + i.
+
+    Calls share the array, so never write to it.
+    """
     return np.arange(channels).reshape(channels // groups, groups).T.ravel()
 
 
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
-    """Return an image whose channel places[k] is channel k of all parts in a row."""
+    """Return an image whose channel places[k] is channel k of the concatenated parts."""
     n, _, h, w = parts[0].shape
     sources, start = [], 0
     for part in parts:
         end = start + part.shape[1]
         sources.append((*as_spaced_rows(part), places[start:end]))
         start = end
-    y, missing = whole((channels, h * w * n), sources)
+    y, missing = assembled((channels, h * w * n), sources)
     for rows, step, targets in missing:
-        copy = partial(copy_rows_jit, rows, step, targets, y)
+        copy = partial(copy_rows, rows, step, targets, y)
         take_turns(len(targets), copy, work=2 * len(targets) * y.shape[1])
     return as_image(y, n, h, w)
 
 
 def _read(dy: Array, places: Array) -> Array:
-    """Return an image whose channel k is channel places[k] of dy: a view if these are spaced."""
+    """Return an image whose channel k is channel places[k] of dy: a view if places are spaced."""
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     if step > 0 and np.all(np.diff(places) == step):
         return dy[:, places[0] : places[-1] + 1 : step]
     n, _, h, w = dy.shape
     rows, dx = as_rows(dy), empty_rows(len(places), n, h, w, dy.dtype)
-    take_turns(len(places), partial(gather_rows_jit, rows, places, dx), work=2 * dx.size)
+    take_turns(len(places), partial(gather_rows, rows, places, dx), work=2 * dx.size)
     return as_image(dx, n, h, w)
 
 
 class ChannelShuffleCache(NamedTuple):
     """What the backwards of shuffle and unshuffle need."""
 
-    places: Array  # c: where each channel went
+    places: Array  # c: the place of each channel in y
     shape: tuple[int, ...]
     dtype: np.dtype[np.floating]
 
@@ -114,7 +115,7 @@ class ChannelSplitCache(NamedTuple):
 def channel_split_forward(
     x: Array, sizes: Sequence[int]
 ) -> tuple[tuple[Array, ...], ChannelSplitCache]:
-    """`ops.channel_split_forward`: views, nothing is copied."""
+    """`ops.channel_split_forward`: the parts are views."""
     check_sizes(x, sizes)
     parts = _parts(x, sizes)
     return parts, ChannelSplitCache(tuple(part.shape for part in parts), x.dtype)
@@ -135,7 +136,7 @@ class ChannelConcatCache(NamedTuple):
     sizes: tuple[int, ...]
     shape: tuple[int, ...]  # of y
     dtype: np.dtype[np.floating]
-    places: Array  # c: where each channel went
+    places: Array  # c: the place of each channel in y
 
 
 def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
@@ -144,18 +145,18 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
 
 
 def channel_concat_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """`ops.channel_concat_backward`: views, nothing is copied."""
+    """`ops.channel_concat_backward`: the parts are views."""
     check_gradient(dy, cache.shape, cache.dtype)
     return _parts(dy, cache.sizes)
 
 
 def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, ChannelConcatCache]:
-    """`ops.channel_concat_shuffle_forward`, on rows: each is copied once, to its last place."""
+    """`ops.channel_concat_shuffle_forward`, on rows: each row is copied once."""
     return _concat(arrays, groups)
 
 
 def channel_concat_shuffle_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """`ops.channel_concat_shuffle_backward`, on rows: views, if each part went to spaced places."""
+    """`ops.channel_concat_shuffle_backward`, on rows: views if the places of a part are spaced."""
     check_gradient(dy, cache.shape, cache.dtype)
     ends = accumulate(cache.sizes)
     return tuple(

@@ -1,11 +1,11 @@
-"""BN, ReLU, shuffle, depthwise convolution, BN: a row of operations that leave channels apart.
+"""BN, ReLU, shuffle, depthwise convolution and BN in one pass over each channel.
 
-None of them looks at more than one channel, so a channel can go through all of them while it is in
-the cache. Memory sees x and the outputs of the convolution and of the whole; the batch normalised
-in between is written into a border that windows of 3x3 look at (see `_border`), and made again in
-backward. Everything else is done by the kernels of `batch_norm`, one channel after the other.
+None of these operations combines channels, so all of them can run on a channel while it is in the
+cache. Only x and the outputs of the convolution and of the last BN go through memory. The
+normalised input of the convolution is written into a plane with a border (see `_border`), and
+backward computes it again. The rest is done by the kernels of `batch_norm`.
 
-This is no operation of its own, but a way to run several: `nn.fusion` finds them in a row.
+This is not an operation of its own: `nn.fusion` uses it where these layers follow one another.
 """
 
 import functools
@@ -21,9 +21,9 @@ from numpy_shufflenet.kernels._barrier import each_turn, next_turn
 from numpy_shufflenet.kernels._border import (
     Border,
     Sight,
-    clear_border_jit,
-    convolve_gradients_jit,
-    convolve_jit,
+    bordered_gradients,
+    clear_border,
+    convolve_bordered,
     is_suited,
     sight_of,
 )
@@ -31,10 +31,10 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels.batch_norm import (
     BatchNormCache,
-    combine_jit,
-    mean_and_variance_jit,
-    normalise_jit,
-    sums_jit,
+    combine_gradient,
+    mean_and_variance,
+    normalise,
+    sums,
 )
 from numpy_shufflenet.kernels.channels import shuffled_places
 from numpy_shufflenet.ops.batch_norm import check_batch
@@ -44,9 +44,9 @@ from numpy_shufflenet.ops.windows import Windows
 
 
 class Norm(NamedTuple):
-    """A batch normalisation: its parameters, and what it finds. The end of a `BatchNormCache`.
+    """Parameters and statistics of a batch normalisation: the middle of a `BatchNormCache`.
 
-    Kernels are given it as a plain tuple, as they are a `Sight`.
+    Python passes it to kernels as a plain tuple, like a `Sight`.
     """
 
     gamma: Array  # c
@@ -54,9 +54,10 @@ class Norm(NamedTuple):
     mean: Array  # c
     var: Array  # c
     eps: float
-    relu: bool  # whether one follows
+    relu: bool  # whether ReLU follows
 
 
+@compiled
 def forward_through(
     turns: Array,
     x: Array,
@@ -75,23 +76,23 @@ def forward_through(
     Parameters
     ----------
     turns : array
-        Says which channels are this thread's: see `_barrier`.
+        The counters from which this thread takes turns, one for each channel: see `_barrier`.
     places : array, shape (c,)
-        Which channel of x the convolution reads for each of its own.
+        For each channel of the convolution, the channel of x that it reads.
     normalised : bool
-        Whether it reads it through `before`.
+        Whether it is normalised by `before` first.
     w : array, shape (c, 9)
     plane : array
-        For a channel of x and its border.
+        Scratch for a channel of x with its border.
     """
-    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # passed as plain tuples
     number, border = x.dtype.type, Border(*sight.x)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     for c in each_turn(turns):
         k = places[c]
         mu, a, b = number(0), number(1), number(0)
         if normalised:
-            mean, var = mean_and_variance_jit(x[k])
+            mean, var = mean_and_variance(x[k])
             before.mean[k], before.var[k] = mean, var
             a, b = number(before.gamma[k] / math.sqrt(before.var[k] + before.eps)), before.beta[k]
             mu = before.mean[k]
@@ -99,17 +100,18 @@ def forward_through(
             i, j = r * border.length, border.start + r * border.pitch
             row, target = x[k, i : i + border.length], plane[j : j + border.length]
             if normalised:
-                normalise_jit(row, mu, a, b, before.relu, target)
+                normalise(row, mu, a, b, before.relu, target)
             else:
                 for m in range(row.size):
                     target[m] = row[m]
-        convolve_jit(plane, w[c], sight, z[c], y[c])
+        convolve_bordered(plane, w[c], sight, z[c], y[c])
         out = z[c].reshape(y.shape[1])
-        after.mean[c], after.var[c] = mean_and_variance_jit(out)
+        after.mean[c], after.var[c] = mean_and_variance(out)
         a = number(after.gamma[c] / math.sqrt(after.var[c] + after.eps))
-        normalise_jit(out, after.mean[c], a, after.beta[c], after.relu, y[c])
+        normalise(out, after.mean[c], a, after.beta[c], after.relu, y[c])
 
 
+@compiled
 def backward_through(
     turns: Array,
     dy: Array,
@@ -130,24 +132,26 @@ def backward_through(
 ) -> None:
     """Compute the gradients of channels; dbefore and dafter (2, c) are dgamma and dbeta.
 
-    turns are as in `forward_through`; plane is for the gradient of a channel of z and its border,
-    and row (h, w n) for that of what the first normalisation gives.
+    turns are as in `forward_through`. plane is scratch for the gradient of a channel of z with its
+    border, and row (h, w n) for the gradient of the output of the first normalisation.
     """
-    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # they come without names
+    before, after, sight = Norm(*before), Norm(*after), Sight(*sight)  # passed as plain tuples
     number, border = x.dtype.type, Border(*sight.dy)
-    clear_border_jit(plane, border)
+    clear_border(plane, border)
     c = next_turn(turns)
     while c >= 0:
         following = next_turn(turns)
         std, b, mu = math.sqrt(after.var[c] + after.eps), after.beta[c], after.mean[c]
         a, inv_std = number(after.gamma[c] / std), 1 / std
-        sum_g, sum_gx = sums_jit(dy[c], z[c], mu, a, b, after.relu)
+        sum_g, sum_gx = sums(dy[c], z[c], mu, a, b, after.relu)
         dafter[0, c], dafter[1, c] = sum_gx * inv_std, sum_g
         p, q = number(sum_g / dy.shape[1]), number(inv_std * inv_std * sum_gx / dy.shape[1])
         for r in range(border.rows):
             i, j = r * border.length, border.start + r * border.pitch
             dy_row, z_row = dy[c, i : i + border.length], z[c, i : i + border.length]
-            combine_jit(dy_row, z_row, mu, a, b, after.relu, p, q, plane[j : j + border.length])
+            combine_gradient(
+                dy_row, z_row, mu, a, b, after.relu, p, q, plane[j : j + border.length]
+            )
         k = places[c]
         source, target = x[k], dx[k]
         image, dimage = source.reshape(row.shape), target.reshape(row.shape)
@@ -155,23 +159,19 @@ def backward_through(
         ahead = x[places[soon]], dy[soon], z[soon]
         if not normalised:
             zero = number(0)
-            convolve_gradients_jit(
+            bordered_gradients(
                 plane, image, False, zero, zero, zero, w[c], sight, dimage, dw[c], ahead
             )
         else:
             std, b, mu = math.sqrt(before.var[k] + before.eps), before.beta[k], before.mean[k]
             a, inv_std = number(before.gamma[k] / std), 1 / std
-            sum_g, sum_gx = convolve_gradients_jit(
+            sum_g, sum_gx = bordered_gradients(
                 plane, image, True, mu, a, b, w[c], sight, row, dw[c], ahead
             )
             dbefore[0, k], dbefore[1, k] = sum_gx * inv_std, sum_g
             p, q = number(sum_g / source.size), number(inv_std * inv_std * sum_gx / source.size)
-            combine_jit(row.reshape(source.size), source, mu, a, b, False, p, q, target)
+            combine_gradient(row.reshape(source.size), source, mu, a, b, False, p, q, target)
         c = following
-
-
-forward_through_jit = compiled(forward_through)
-backward_through_jit = compiled(backward_through)
 
 
 class ChannelwiseCache(NamedTuple):
@@ -181,12 +181,12 @@ class ChannelwiseCache(NamedTuple):
     before: BatchNormCache | None  # of x
     places: Array  # c
     w: Array  # c 1 3 3
-    after: BatchNormCache  # of the output of the convolution
+    after: BatchNormCache  # of the convolution's output
     windows: Windows
 
 
 class ChannelwiseGradients(NamedTuple):
-    """The gradient of the input, and those of every operation's parameters."""
+    """The gradients of the input and of all parameters."""
 
     dx: Array  # n c h w
     before: tuple[Array, Array] | None  # dgamma, dbeta
@@ -206,21 +206,21 @@ def channelwise(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> tuple[Array, ChannelwiseCache]:
-    """Run batch_norm_relu and channel_shuffle, if asked for, depthwise_conv2d and batch_norm.
+    """Run batch_norm_relu (optional), channel_shuffle, depthwise_conv2d and batch_norm.
 
     Parameters
     ----------
     x : array, shape (n, c, h, w), float32
     before : (gamma, beta) of the first normalisation, or None
-        Without it, x is what the shuffle reads.
+        If None, the shuffle reads x itself.
     w : array, shape (c, 1, 3, 3)
     after : (gamma, beta) of the last normalisation
     eps : pair of float
-        Of both.
+        Of both normalisations.
     groups : int
         Of the shuffle; 1 if there is none.
     stride : int or pair
-        1 or 2, both ways.
+        1 or 2, the same in both directions.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def channelwise(
     Raises
     ------
     ValueError
-        As the operations by themselves do, and for another dtype, kernel, stride or dilation.
+        As the operations themselves, and for any other dtype, filter size, stride or dilation.
     """
     if before is not None:
         check_batch(x, *before, eps[0])
@@ -249,14 +249,21 @@ def channelwise(
     check_batch(between, *after, eps[1])
     first = None if before is None else _norm(image, *before, eps[0], relu=True)
     last = _norm(between, *after, eps[1], relu=False)
-    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
+    weights, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
 
-    operands = rows, places, _kernel(first or last), first is not None, kernels, _kernel(last)
+    operands = (
+        rows,
+        places,
+        _norm_fields(first or last),
+        first is not None,
+        weights,
+        _norm_fields(last),
+    )
     geometry, size, results = tuple(sight), Border(*sight.x).size, (z.reshape(c, oh, ow * n), y)
 
     def run(turns: Array) -> None:
         plane = empty((size,), x.dtype)
-        forward_through_jit(turns, *operands, geometry, plane, *results)
+        forward_through(turns, *operands, geometry, plane, *results)
 
     take_turns(c, run, work=6 * y.size + 4 * rows.size)
     return as_image(y, n, oh, ow), ChannelwiseCache(image, first, places, w, last, windows)
@@ -268,17 +275,17 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
     (n, c, h, width), (oh, ow) = x.shape, windows.output
     check_gradient(dy, (n, c, oh, ow), x.dtype)
     rows, gradients, dx = as_rows(x), as_rows(dy), empty_rows(c, n, h, width, x.dtype)
-    kernels, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
-    dw = np.empty_like(kernels)
+    weights, sight = contiguous(w).reshape(c, 9), sight_of(windows, n)
+    dw = np.empty_like(weights)
     dbefore, dafter = np.empty((2, 2, c), x.dtype)
-    outer, normalised = _kernel(before or after), before is not None
-    z, inner = as_rows(after.x), _kernel(after)
-    operands = gradients, rows, places, outer, normalised, kernels, z, inner, tuple(sight)
+    outer, normalised = _norm_fields(before or after), before is not None
+    z, inner = as_rows(after.x), _norm_fields(after)
+    operands = gradients, rows, places, outer, normalised, weights, z, inner, tuple(sight)
     size, results = Border(*sight.dy).size, (dx, dbefore, dw, dafter)
 
     def run(turns: Array) -> None:
         plane, row = empty((size,), x.dtype), empty((h, width * n), x.dtype)
-        backward_through_jit(turns, *operands, plane, row, *results)
+        backward_through(turns, *operands, plane, row, *results)
 
     take_turns(c, run, work=6 * gradients.size + 12 * rows.size)
     return ChannelwiseGradients(
@@ -291,7 +298,7 @@ def channelwise_gradients(dy: Array, cache: ChannelwiseCache) -> ChannelwiseGrad
 
 @functools.lru_cache(maxsize=256)
 def _read_places(channels: int, groups: int) -> Array:
-    """Return which channel each one after the shuffle was: shared, never written to."""
+    """Return the channel that each place holds after the shuffle: shared, so never write to it."""
     return np.argsort(shuffled_places(channels, groups))
 
 
@@ -301,6 +308,6 @@ def _norm(x: Array, gamma: Array, beta: Array, eps: float, *, relu: bool) -> Bat
     return BatchNormCache(x, gamma, beta, mean, var, float(eps), relu, True)
 
 
-def _kernel(cache: BatchNormCache) -> tuple[Any, ...]:
+def _norm_fields(cache: BatchNormCache) -> tuple[Any, ...]:
     """Return the fields of a `Norm`."""
     return cache[1:7]

@@ -1,13 +1,12 @@
-"""Convolution: all taps of all channels, a run of numbers each, times a matrix.
+"""Convolution: a matrix of weights times the runs of all taps of all channels.
 
-In planes (see `_planes`) what an output row sees through one tap is a run of numbers. The kernels
-(o, c kh kw) multiply these, a strip of the image at a time (see `_strips`). Where products are made
-in tiles of our own, they read the runs where they are (see `_conv2d_tiles`); for BLAS, the runs
-are copied, as columns, that stay in the cache (see `_conv2d_columns`; `ops` writes all columns at
-once, kh kw times the image).
+In planes (see `_planes`) what an output row reads through one tap is a run of numbers. The weights
+(o, c kh kw) multiply these runs, strip by strip of the image (see `_strips`). Register tiles read
+the runs in place (see `_conv2d_tiles`). For BLAS the runs of a strip are copied to columns, which
+fit in the cache (see `_conv2d_columns`); `ops` writes all columns at once, kh kw times the image.
 
-Backward, dw adds up the products of such strips; dx is cut by rows or channels of the image, so
-that no two threads add to one place.
+Backward, dw is the sum of the products of all strips. dx is cut by rows or channels of the image,
+so that no two threads add to the same number.
 """
 
 import math
@@ -24,25 +23,25 @@ from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empt
 from numpy_shufflenet.kernels._products import all_finite, sum_of_parts
 from numpy_shufflenet.kernels._strips import Strips, strips_of
 from numpy_shufflenet.kernels._tiles import BLOCK, CHAIN, PANEL, suits
-from numpy_shufflenet.kernels.relu import let_through
+from numpy_shufflenet.kernels.relu import masked_by_relu
 from numpy_shufflenet.ops._sums import FEW as FEW_TERMS
 from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.conv2d import (
-    check_kernel,
+    check_weight,
     convolve_by_taps,
     correlate_by_taps,
 )
 from numpy_shufflenet.ops.windows import Windows, windows_over
 
-FEW = 4  # channels that a convolution sees
-LONG = 16 * CHAIN  # numbers in a row that dw adds up 16 at a time
+FEW = 4  # input channels
+LONG = 16 * CHAIN  # numbers in a row whose products are added 16 at a time
 NO_BORDER = ((0, 0), (0, 0))
-PARTS = 16  # of the sum over strips that is dw
+PARTS = 16  # partial sums of dw, each over some strips
 
 
 class Conv2dCache(NamedTuple):
-    """What the backwards need; y only after a ReLU, to tell what it let through."""
+    """What the backwards need; y only after a ReLU, to tell which outputs were positive."""
 
     x: Array  # c, h w n
     w: Array  # o c/g kh kw
@@ -120,19 +119,19 @@ Run = Callable[..., Any]
 
 
 def _ways_forward(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Strips]:
-    """Return what convolves best, and in which strips."""
+    """Return the fastest function for the forward, and its strips."""
     if _tiled(w, windows, groups, n):
-        return _conv2d_tiles.convolve_jit, strips_of(windows, n, w.shape[1])
+        return _conv2d_tiles.convolve, strips_of(windows, n, w.shape[1])
     if groups == 1 and w.shape[1] <= FEW and windows.kernel == (3, 3):
-        return _conv2d_taps.convolve_jit, strips_of(windows, n, w.shape[1])
+        return _conv2d_taps.convolve, strips_of(windows, n, w.shape[1])
     return _conv2d_columns.convolve, _conv2d_columns.strips_for(w, windows, groups, n)
 
 
 def _ways_back(w: Array, windows: Windows, groups: int, n: int) -> tuple[Run, Run, Strips]:
-    """Return what makes dw and dx best, and in which strips of x."""
+    """Return the fastest functions for dw and dx, and the strips of x."""
     if _tiled(w, windows, groups, n) and windows.output[1] * n <= LONG:
         strips = strips_of(windows, n, w.shape[1])
-        return _conv2d_tiles.correlate_jit, _conv2d_tiles.spread, strips
+        return _conv2d_tiles.correlate, _conv2d_tiles.spread, strips
     strips = _conv2d_columns.strips_for(w, windows, groups, n)
     return _conv2d_columns.correlate, _conv2d_columns.spread, strips
 
@@ -145,20 +144,20 @@ def _tiled(w: Array, windows: Windows, groups: int, n: int) -> bool:
 def _forward(
     x: Array, w: Array, b: Array | None, groups: int, *, relu: bool, geometry: dict[str, Any]
 ) -> tuple[Array, Conv2dCache]:
-    check_kernel(x, w, b, groups)
+    check_weight(x, w, b, groups)
     windows = windows_over(x, w.shape[2:], **geometry)
     w = contiguous(w)
     n, o, (h, width), (oh, ow), depth = len(x), len(w), windows.size, windows.output, w[0].size
     convolve, strips = _ways_forward(w, windows, groups, n)
     rows, y = as_rows(x), empty_rows(o, n, oh, ow, x.dtype)
     images = rows.reshape(groups, w.shape[1], h, width * n)
-    kernels = w.reshape(groups, o // groups, depth)
+    weights = w.reshape(groups, o // groups, depth)
     shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
-    operands = images, tuple(strips), kernels, shift, relu
+    operands = images, tuple(strips), weights, shift, relu
     turns = groups * strips.pieces
     image = as_image(y, n, oh, ow)
     take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
-    # 0 of the border times infinity is NaN; whichever is smaller tells whether there is any.
+    # 0 of the border times infinity is NaN. Check w or y for it, whichever is smaller.
     if windows.padding != NO_BORDER and not all_finite(w if w.size <= y.size else y):
         whole = convolve_by_taps(as_image(rows, n, h, width), w, b, windows, groups)
         image[...] = np.where(whole < 0, 0, whole) if relu else whole
@@ -171,7 +170,7 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     check_gradient(dy, (n, len(w), *windows.output), rows.dtype)
     gradients = as_rows(dy)
     if y is not None:
-        gradients = let_through(gradients, y)
+        gradients = masked_by_relu(gradients, y)
     correlate, spread, strips = _ways_back(w, windows, groups, n)
     (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
     operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients

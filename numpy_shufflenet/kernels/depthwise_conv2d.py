@@ -1,8 +1,7 @@
-"""Depthwise convolution: windows of 3x3 slide along rows (see `_depthwise_windows`).
+"""Depthwise convolution: 3x3 windows in float32 read the image itself (see `_depthwise_windows`).
 
-Backward they look at dy, which is copied into a border first, channel by channel (see `_border`).
-
-Any others, and those of float64, are runs of numbers in planes (see `_depthwise_planes`).
+Backward, dy is first copied into a border, channel by channel, where that is faster (see
+`_border`). Windows of other sizes, and other dtypes, use planes (see `_depthwise_planes`).
 """
 
 from typing import NamedTuple
@@ -10,24 +9,24 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._border import (
     Border,
-    channel_gradients_jit,
+    channel_gradients,
     is_suited,
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_planes import (
-    backward_channels_jit,
-    forward_channels_jit,
+    backward_channels,
+    forward_channels,
     turned_planes,
 )
 from numpy_shufflenet.kernels._depthwise_windows import (
-    convolve_windows_jit,
-    correlate_windows_jit,
-    gather_through_taps_jit,
+    convolve_windows,
+    correlate_windows,
+    gather_through_taps,
 )
 from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
@@ -39,17 +38,18 @@ from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 from numpy_shufflenet.ops.windows import Windows
 
-LONG = 1024  # blocks of a row whose products are added up in float32
+LONG = 1024  # blocks of a row whose products are added in float32
 
 
+@compiled
 def backward_one_by_one(
     dy: Array, x: Array, w: Array, windows: Windows, dx: Array, dw: Array
 ) -> None:
-    """Compute dx (h, w, n) and dw (m, kh, kw) of a channel from dy (m, oh, ow, n), one by one."""
+    """Compute dx (h, w, n) and dw (m, kh, kw) of a channel, from dy (m, oh, ow, n), by loops."""
     (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
     (h, width), total_dx = windows.size, np.zeros(dx.shape)
     for o, i, j in np.ndindex(w.shape):
-        total = 0.0
+        total = np.float64(0)
         for p, q, t in np.ndindex(dy.shape[1:]):
             r = p * sh + i * windows.dilation[0] - top
             s = q * sw + j * windows.dilation[1] - left
@@ -60,22 +60,19 @@ def backward_one_by_one(
     dx[:] = total_dx
 
 
+@compiled
 def forward_one_by_one(x: Array, w: Array, b: Array, windows: Windows, y: Array) -> None:
-    """Compute y (m, oh, ow, n) of a channel x (h, w, n) and kernels w (m, kh, kw), one by one."""
+    """Compute y (m, oh, ow, n) of a channel x (h, w, n) and filters w (m, kh, kw), by loops."""
     (sh, sw), (top, left) = windows.stride, (windows.padding[0][0], windows.padding[1][0])
     h, width = windows.size
     for o, p, q, t in np.ndindex(y.shape):
-        total = 0.0
+        total = np.float64(0)
         for i, j in np.ndindex(w.shape[1:]):
             r = p * sh + i * windows.dilation[0] - top
             s = q * sw + j * windows.dilation[1] - left
             if 0 <= r < h and 0 <= s < width:
                 total += w[o, i, j] * x[r, s, t]
         y[o, p, q, t] = total + b[o]
-
-
-forward_one_by_one_jit = compiled(forward_one_by_one)
-backward_one_by_one_jit = compiled(backward_one_by_one)
 
 
 class DepthwiseConv2dCache(NamedTuple):
@@ -102,23 +99,23 @@ def depthwise_conv2d_forward(
     n, c, h, width = x.shape
     m = len(w) // c
     rows = as_rows(x)  # c, h w n
-    kernels = contiguous(w).reshape(c * m, w[0].size)
+    weights = contiguous(w).reshape(c * m, w[0].size)
     shifts = np.zeros(c * m, x.dtype) if b is None else contiguous(b)
     y = empty_rows(c * m, n, *windows.output, x.dtype)
     cache = DepthwiseConv2dCache(rows, w, b is not None, windows, n)
     if slide := slide_of(windows, n, x.dtype):
-        operands, out = (rows.ravel(), kernels, shifts, slide), y.ravel()
-        share(c, lambda i, j: convolve_windows_jit(*operands, i, j, out), work=3 * y.size)
+        operands, out = (rows.ravel(), weights, shifts, slide), y.ravel()
+        share_range(c, lambda i, j: convolve_windows(*operands, i, j, out), work=3 * y.size)
     else:
-        _forward_in_planes(rows, kernels, shifts, windows, n, y)
-    if all_finite(kernels):
+        _forward_in_planes(rows, weights, shifts, windows, n, y)
+    if all_finite(weights):
         return as_image(y, n, *windows.output), cache
-    # What lies in the border counts as 0: wrong only times infinity or NaN.
-    finite = np.isfinite(kernels).all(axis=1)
+    # The kernels above multiply zeros of the border, too: wrong if a weight is infinite or NaN.
+    finite = np.isfinite(weights).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
-        forward_one_by_one_jit(
+        forward_one_by_one(
             rows.reshape(c, h, width, n)[k],
-            kernels.reshape(c, m, *windows.kernel)[k],
+            weights.reshape(c, m, *windows.kernel)[k],
             shifts.reshape(c, m)[k],
             windows,
             y.reshape(c, m, *windows.output, n)[k],
@@ -134,7 +131,7 @@ def _forward_in_planes(x: Array, w: Array, b: Array, windows: Windows, n: int, y
     outputs = sums.reshape(c * m, windows.output[0], windows.output[1] * n)
 
     def run(first: int, last: int) -> None:
-        forward_channels_jit(
+        forward_channels(
             images[first:last],
             w[first * m : last * m],
             b[first * m : last * m],
@@ -145,7 +142,7 @@ def _forward_in_planes(x: Array, w: Array, b: Array, windows: Windows, n: int, y
             outputs[first * m : last * m],
         )
 
-    share(c, run, work=w.shape[1] * y.size)
+    share_range(c, run, work=w.shape[1] * y.size)
     if sums is not y:
         y[...] = sums
 
@@ -158,23 +155,23 @@ def depthwise_conv2d_backward(
     c, (h, width), (oh, ow) = len(rows), windows.size, windows.output
     m = len(w) // c
     check_gradient(dy, (n, len(w), oh, ow), rows.dtype)
-    kernels = contiguous(w).reshape(c * m, w[0].size)
+    weights = contiguous(w).reshape(c * m, w[0].size)
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
-    dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(kernels)
-    operands = gradients, rows, kernels, windows, n, dx, dw
+    dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(weights)
+    operands = gradients, rows, weights, windows, n, dx, dw
     if m == 1 and _is_bordered(windows, n, rows.dtype):
         _backward_in_border(*operands)
     elif m == 1 and slide_of(windows, n, rows.dtype):
         _backward_in_windows(*operands)
     else:
         _backward_in_planes(*operands)
-    # What lies in a border or between outputs counts as 0: wrong only times infinity or NaN.
-    finite = np.isfinite(kernels).all(axis=1) & np.isfinite(dw).all(axis=1)
+    # They multiply zeros in a border or between outputs, too: wrong times infinity or NaN.
+    finite = np.isfinite(weights).all(axis=1) & np.isfinite(dw).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
-        backward_one_by_one_jit(
+        backward_one_by_one(
             gradients.reshape(c, m, oh, ow, n)[k],
             rows.reshape(c, h, width, n)[k],
-            kernels.reshape(c, m, *windows.kernel)[k],
+            weights.reshape(c, m, *windows.kernel)[k],
             windows,
             dx.reshape(c, h, width, n)[k],
             dw.reshape(c, m, *windows.kernel)[k],
@@ -184,7 +181,7 @@ def depthwise_conv2d_backward(
 
 
 def _is_bordered(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> bool:
-    """Whether a border is worth it, and every output sees a pixel, so that dw shows its NaN."""
+    """Whether a border is faster, and each output reads a pixel, so that its NaN shows in dw."""
     wide = windows.stride == (1, 1) or n >= FEW
     return n > 0 and is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
 
@@ -202,15 +199,15 @@ def _backward_in_border(
     def run(first: int, last: int) -> None:
         plane = empty((size,), x.dtype)
         for piece, part in zip(pieces, parts, strict=True):
-            channel_gradients_jit(dy, images, w, piece, plane, first, last, dimages, part)
+            channel_gradients(dy, images, w, piece, plane, first, last, dimages, part)
 
-    share(len(w), run, work=dy.size + 6 * dx.size)
+    share_range(len(w), run, work=dy.size + 6 * dx.size)
     if len(parts) > 1:
         dw[...] = np.sum(parts, axis=0, dtype=np.float64)
 
 
 def _pieces(blocks: Array) -> list[Array]:
-    """Cut a table of blocks where a row has so many that their sums are to be made apart."""
+    """Cut a table of more than `LONG` blocks into pieces, which are summed separately."""
     return [blocks[k : k + LONG] for k in range(0, len(blocks), LONG)]
 
 
@@ -226,10 +223,10 @@ def _backward_in_windows(
 
     def run(first: int, last: int) -> None:
         for piece, part in zip(pieces, parts, strict=True):
-            correlate_windows_jit(flat_dy, flat_x, piece, first, last, part)
-        gather_through_taps_jit(flat_dy, w, gather, first, last, flat_dx)
+            correlate_windows(flat_dy, flat_x, piece, first, last, part)
+        gather_through_taps(flat_dy, w, gather, first, last, flat_dx)
 
-    share(len(w), run, work=4 * dy.size + 3 * dx.size)
+    share_range(len(w), run, work=4 * dy.size + 3 * dx.size)
     if len(parts) > 1:
         dw[...] = np.sum(parts, axis=0, dtype=np.float64)
 
@@ -245,7 +242,7 @@ def _backward_in_planes(
 
     def run(first: int, last: int) -> None:
         outputs = slice(first * m, last * m)
-        backward_channels_jit(
+        backward_channels(
             dy[outputs],
             images[first:last],
             w[outputs],
@@ -261,4 +258,4 @@ def _backward_in_planes(
             dw[outputs],
         )
 
-    share(c, run, work=4 * w[0].size * x.size)
+    share_range(c, run, work=4 * w[0].size * x.size)

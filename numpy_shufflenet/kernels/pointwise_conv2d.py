@@ -1,9 +1,9 @@
-"""Pointwise convolution: matrix products, block of columns by block of columns.
+"""Pointwise convolution: matrix products, one block of columns after the other.
 
-A block of pixels is read by the product and, while it is still in the cache, by what follows: bias
-and ReLU forward; backward, both products with dy. Memory sees each array once. Small matrices are
-multiplied in tiles of our own (see `_tiles`), large ones by BLAS. Where pixels are few, as those of
-one image are, all stays in the cache: products read their operands in place (see `_direct`).
+While a block of pixels is in the cache, all operations on it run: forward the product, bias and
+ReLU; backward both products with dy. So each array is read from memory once. Small matrices are
+multiplied in register tiles (see `_tiles`), large ones by BLAS. If there are few pixels, as in a
+single image, everything fits in the cache, and products read their operands in place (`_direct`).
 """
 
 from itertools import pairwise
@@ -15,36 +15,44 @@ from numba.extending import register_jitable
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.kernels._barrier import each_turn, each_turn_outside
+from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._direct import multiply_six_jit, suits_directly
+from numpy_shufflenet.kernels._direct import multiply_six, suits_directly
 from numpy_shufflenet.kernels._layout import (
     as_image,
     as_rows,
     contiguous,
     empty_rows,
     output_rows,
-    transpose_jit,
+    transpose,
 )
-from numpy_shufflenet.kernels._products import SHARES, blocks, cut, multiply, sum_of_parts, tiles
+from numpy_shufflenet.kernels._products import (
+    SHARES,
+    blocks,
+    cut,
+    multiply_by_blas,
+    sum_of_parts,
+    tiles,
+)
 from numpy_shufflenet.kernels._tiles import (
     CHAIN,
     TILE,
     aligned,
-    multiply_tiles_jit,
-    multiply_transposed_jit,
+    multiply_tiles,
+    multiply_transposed,
     packed,
     suits,
 )
-from numpy_shufflenet.kernels.relu import let_through
+from numpy_shufflenet.kernels.relu import masked_by_relu
 from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
-TURNS = 32  # parts of a sum over pixels, at the most
-FEW = 256  # pixels: with more, it pays to add up dw along them instead of transposing them
+TURNS = 32  # partial sums over pixels, at most
+FEW = 256  # pixels up to which transposing them is faster than adding dw along them
 
 
+@compiled
 def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
     """Add b to columns first to last of y (o, m), and apply ReLU if asked for."""
     zero = y.dtype.type(0)
@@ -59,19 +67,20 @@ def finish(y: Array, first: int, last: int, b: Array, relu: bool) -> None:
                 row[k] += b_o
 
 
+@compiled
 def mix_tiles(
     tiles: Array, x: Array, ends: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
-    """Compute y (o, m), a block of columns a turn, group by group.
+    """Compute y (o, m): one block of columns in each turn, group by group.
 
     Parameters
     ----------
     tiles : array, shape (groups, ceil(o / groups / 6), c / groups, 6)
-        The matrices as `packed` made them.
+        The matrices, packed by `packed`.
     x : array, shape (c m,)
     ends : array
-        Columns at which a block ends and the next starts.
-    b : array, shape (o,), or (0,) if there is nothing to add and no ReLU
+        Columns at which a block ends and the next one starts.
+    b : array, shape (o,), or (0,) if there is no bias and no ReLU
     """
     groups, depth = tiles.shape[0], tiles.shape[2]
     rows, m = y.shape[0] // groups, y.shape[1]
@@ -80,28 +89,29 @@ def mix_tiles(
         first, columns = ends[block], ends[block + 1] - ends[block]
         for g in range(groups):
             y_g, starts_g = y[g * rows : (g + 1) * rows], starts[g * depth : (g + 1) * depth]
-            multiply_tiles_jit(tiles[g], x, starts_g, first, columns, y_g, first)
+            multiply_tiles(tiles[g], x, starts_g, first, columns, y_g, first)
         if b.size > 0:
-            finish_jit(y, first, first + columns, b, relu)
+            finish(y, first, first + columns, b, relu)
 
 
+@compiled
 def mix_tiles_gradients(
     tiles: Array, dy: Array, x: Array, ends: Array, turns: Array, dx: Array, dw: Array
 ) -> None:
-    """Compute the gradients, a part of the columns of a group a turn, block by block.
+    """Compute the gradients: some columns of one group in each turn, block by block.
 
     Both products read a block of dy from the cache.
 
     Parameters
     ----------
     tiles : array, shape (groups, ceil(c / groups / 6), o / groups, 6)
-        The matrices, transposed, as `packed` made them.
+        The transposed matrices, packed by `packed`.
     dy, dx : array, shapes (o, m) and (c, m)
     x : array, shape (c m,)
     ends : array
         Columns at which a block ends and the next starts.
     dw : array, shape (groups, parts, o / groups, c / groups)
-        Of float64, if a part has many blocks.
+        In float64 if a part has many blocks.
     """
     (_, parts, o, c), m, blocks = dw.shape, dy.shape[1], ends.size - 1
     product, dy_flat = np.empty((o, c), x.dtype), dy.reshape(dy.size)
@@ -112,8 +122,8 @@ def mix_tiles_gradients(
         total[:] = 0
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
             first, columns = ends[block], ends[block + 1] - ends[block]
-            multiply_tiles_jit(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
-            multiply_transposed_jit(dy_g, first, x, x_starts, first, columns, product)
+            multiply_tiles(tiles[g], dy_flat, dy_starts, first, columns, dx_g, first)
+            multiply_transposed(dy_g, first, x, x_starts, first, columns, product)
             for i in range(o):
                 for k in range(c):
                     total[i, k] += product[i, k]
@@ -130,13 +140,13 @@ def mix_six(
     skip: int,
     y: Array,
 ) -> None:
-    """Compute a tile of products y = a @ x of some groups: six rows of one of them.
+    """Compute one tile, six rows of one group, of the products y = a @ x.
 
     Parameters
     ----------
     a : array, shape (groups rows depth,), or (groups depth rows,) if transposed
     x : array, one-dimensional
-        Its groups start every `skip` numbers, and their rows at `starts`.
+        A group starts every `skip` numbers, and its rows at `starts` from there.
     y : array, shape (groups rows, m)
     """
     rows, m, depth = y.shape[0] // groups, y.shape[1], starts.size
@@ -144,22 +154,24 @@ def mix_six(
     g, r = tile // tiles, min(tile % tiles * TILE, rows - TILE)
     row, step = (1, rows) if transposed else (depth, 1)
     i = g * rows * depth + r * row
-    place = np.int64(0)  # a plain 0 would be compiled for itself
-    multiply_six_jit(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
+    place = np.int64(0)  # Numba would compile another version for the constant 0
+    multiply_six(a, i, row, step, x, starts, g * skip, m, y, g * rows + r, place)
 
 
+@compiled
 def mix_directly(w: Array, groups: int, x: Array, turns: Array, y: Array) -> None:
-    """Compute y (o, m) from x (c m,) and w (o c / groups,), a tile of six rows a turn."""
+    """Compute y (o, m) from x (c m,) and w (o c / groups,), one tile of six rows in each turn."""
     m, depth = y.shape[1], w.size // y.shape[0]
     starts = np.arange(depth) * m
     for tile in each_turn(turns):
         mix_six(w, False, groups, tile, x, starts, depth * m, y)
 
 
+@compiled
 def mix_directly_gradients(
     w: Array, groups: int, dy: Array, pixels: Array, turns: Array, dx: Array, dw: Array
 ) -> None:
-    """Compute dx (c, m) and dw (o, c / groups) for dy (o m,), a tile of six rows a turn.
+    """Compute dx (c, m) and dw (o, c / groups) from dy (o m,), one tile of six rows in each turn.
 
     Parameters
     ----------
@@ -177,15 +189,8 @@ def mix_directly_gradients(
             mix_six(dy, False, groups, tile - tiles, pixels, pixel_starts, c_share, dw)
 
 
-finish_jit = compiled(finish)
-mix_tiles_jit = compiled(mix_tiles)
-mix_directly_jit = compiled(mix_directly)
-mix_directly_gradients_jit = compiled(mix_directly_gradients)
-mix_tiles_gradients_jit = compiled(mix_tiles_gradients)
-
-
 class PointwiseConv2dCache(NamedTuple):
-    """What the backwards need; y only after a ReLU, to tell what it let through."""
+    """What the backwards need; y only after a ReLU, to tell which outputs were positive."""
 
     x: Array  # c, h w n
     w: Array  # o c/g 1 1
@@ -236,25 +241,25 @@ def _forward(
     shift = np.zeros(o if relu else 0, x.dtype) if b is None else contiguous(b)
 
     def run(turns: Array) -> None:
-        for turn in each_turn_outside(turns):
+        for turn in each_turn(turns):
             g, part, block = tasks[turn]
             mine = slice(g * o_share + part.start, g * o_share + part.stop)
             x_g = rows[g * c_share : (g + 1) * c_share, block]
-            multiply(matrices[g, part], x_g, y[mine, block])
+            multiply_by_blas(matrices[g, part], x_g, y[mine, block])
             if shift.size:
-                finish_jit(y[mine], block.start, block.stop, shift[mine], relu)
+                finish(y[mine], block.start, block.stop, shift[mine], relu)
 
     def run_tiles(turns: Array) -> None:
-        mix_tiles_jit(ready, rows.ravel(), ends, shift, relu, turns, y)
+        mix_tiles(ready, rows.ravel(), ends, shift, relu, turns, y)
 
     def run_directly(turns: Array) -> None:
-        mix_directly_jit(w.reshape(w.size), groups, rows.ravel(), turns, y)
+        mix_directly(w.reshape(w.size), groups, rows.ravel(), turns, y)
 
     work = c_share * y.size // 8
     if c_share <= CHAIN and suits_directly(x.dtype, o_share, c_share, m):
         take_turns(groups * -(-o_share // TILE), run_directly, work)
         if shift.size:
-            finish_jit(y, 0, m, shift, relu)
+            finish(y, 0, m, shift, relu)
     elif suits(x.dtype, o_share, c_share, m):
         ready, ends = packed(matrices), aligned(m)
         take_turns(len(ends) - 1, run_tiles, work)
@@ -275,7 +280,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     check_gradient(dy, (n, o, h, width), rows.dtype)
     gradients = as_rows(dy)
     if y is not None:
-        gradients = let_through(gradients, y)
+        gradients = masked_by_relu(gradients, y)
     dx, _ = output_rows(c, n, h, width, rows.dtype, spaced=False)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
@@ -288,7 +293,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
 
     def run(turns: Array) -> None:
         product = empty(dw.shape[2:], rows.dtype)
-        for turn in each_turn_outside(turns):
+        for turn in each_turn(turns):
             g, part = divmod(turn, shares)
             own, theirs = (
                 slice(g * c_share, (g + 1) * c_share),
@@ -299,21 +304,21 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
             total[...] = 0
             for start, stop in pairwise(ends[mine.start : mine.stop + 1]):
                 dy_block, x_block = gradients[theirs, start:stop], rows[own, start:stop]
-                multiply(turned[g], dy_block, dx[own, start:stop])
-                multiply(dy_block, x_block.T, product)
+                multiply_by_blas(turned[g], dy_block, dx[own, start:stop])
+                multiply_by_blas(dy_block, x_block.T, product)
                 total += product
 
     def run_tiles(turns: Array) -> None:
-        mix_tiles_gradients_jit(ready, gradients, rows.ravel(), ends, turns, dx, dw)
+        mix_tiles_gradients(ready, gradients, rows.ravel(), ends, turns, dx, dw)
 
     def run_directly(turns: Array) -> None:
         a, dy_flat, dw_rows = w.reshape(w.size), gradients.ravel(), dw.reshape(o, c_share)
-        mix_directly_gradients_jit(a, groups, dy_flat, pixels.ravel(), turns, dx, dw_rows)
+        mix_directly_gradients(a, groups, dy_flat, pixels.ravel(), turns, dx, dw_rows)
 
     work = 2 * o * dx.size // groups // 8
     if directly:
         pixels = empty((m, c), rows.dtype)
-        transpose_jit(rows, 0, m, pixels)
+        transpose(rows, 0, m, pixels)
         take_turns(groups * (-(-c_share // TILE) + -(-o_share // TILE)), run_directly, work)
     elif suitable:
         ready = packed(turned)

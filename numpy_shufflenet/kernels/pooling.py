@@ -1,10 +1,11 @@
-"""Pooling: windows of 3x3 slide along rows (see `_pool_windows`).
+"""Pooling: 3x3 windows in float32 read the image itself (see `_pool_windows`).
 
-Any others, and in float64, are taken from planes: for each output row, one pass over the stream of
+Windows of other sizes, and other dtypes, use planes: for each output row, one loop over the run of
 each tap (see `_planes`).
 
-The winner of a max pool is a small number a pixel, kept for backward; there each stream of dy is
-added to where it was read from, masked by the winner or scaled by the average's share.
+Max pooling keeps the number of the tap that won, a small integer for each output. Backward, each
+run of dy is added to the numbers that its tap read, masked by the winner or scaled by the weight of
+the average.
 """
 
 import functools
@@ -14,29 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import convolve_plane_jit, scatter_plane_jit
+from numpy_shufflenet.kernels._depthwise_planes import convolve_plane, scatter_plane
 from numpy_shufflenet.kernels._gather import gather_of
-from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose_jit
+from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose
 from numpy_shufflenet.kernels._planes import (
     Planes,
     empty_plane,
     planes_of,
-    read_image_jit,
-    read_rows_jit,
-    write_image_jit,
-    write_rows_jit,
+    read_image,
+    read_rows,
+    write_image,
+    write_rows,
 )
 from numpy_shufflenet.kernels._pool_windows import (
-    average_windows_jit,
-    gather_averages_jit,
-    gather_from_winners_jit,
-    largest_windows_jit,
+    average_windows,
+    gather_averages,
+    gather_from_winners,
+    largest_windows,
 )
 from numpy_shufflenet.kernels._slide import slide_of
-from numpy_shufflenet.kernels._vectors import WIDTH, add, add_up, load_inside
+from numpy_shufflenet.kernels._vectors import WIDTH, add, load_inside, sum_lanes
 from numpy_shufflenet.ops._sums import FEW, wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pooling import (
@@ -48,6 +49,7 @@ from numpy_shufflenet.ops.pooling import (
 from numpy_shufflenet.ops.windows import Windows
 
 
+@compiled
 def max_pool_channels(
     x: Array,
     first: Array,
@@ -64,20 +66,20 @@ def max_pool_channels(
     Parameters
     ----------
     first : array, shape (oh, ow n)
-        The winner where all values are -inf. The last NaN of a window wins.
+        The winner where all values are -inf. If a window holds NaN, its last NaN wins.
     plane : array
-        With a border of -inf.
+        A plane with a border of -inf.
     best, win : array
-        For one run.
+        Scratch for one run each.
     """
     offsets, number = planes.offsets, winner.dtype.type
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
+        write_image(x[c], n, planes, plane)
         for p in range(0, y.shape[1], planes.rows):
             rows = y[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
             best.fill(-np.inf)
-            write_rows_jit(first[p : p + planes.rows], planes, win)
+            write_rows(first[p : p + planes.rows], planes, win)
             t = 0
             while t < offsets.size:
                 x0 = plane[start + offsets[t] : start + offsets[t] + m]
@@ -100,10 +102,11 @@ def max_pool_channels(
                         wins = x0[k] > best[k] or x0[k] != x0[k]
                         best[k], win[k] = (x0[k], n0) if wins else (best[k], win[k])
                     t += 1
-            read_rows_jit(best, planes, rows)
-            read_rows_jit(win, planes, winner[c, p : p + planes.rows])
+            read_rows(best, planes, rows)
+            read_rows(win, planes, winner[c, p : p + planes.rows])
 
 
+@compiled
 def max_pool_backward_channels(
     dy: Array,
     winner: Array,
@@ -114,40 +117,42 @@ def max_pool_backward_channels(
     win: Array,
     dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): each dy goes to the pixel that won; g is 0 between outputs."""
+    """Compute dx (c, h, w n): dy is added to the pixel that won; g is 0 between outputs."""
     zero = dy.dtype.type(0)
     for c in range(dx.shape[0]):
         dplane[:] = zero
         for p in range(0, dy.shape[1], planes.rows):
             rows = dy[c, p : p + planes.rows]
             start, m = p * planes.pitch, (rows.shape[0] - 1) * planes.pitch + planes.stream
-            write_rows_jit(rows, planes, g)
-            write_rows_jit(winner[c, p : p + planes.rows], planes, win)
+            write_rows(rows, planes, g)
+            write_rows(winner[c, p : p + planes.rows], planes, win)
             for t in range(planes.offsets.size):
                 place, number = start + planes.offsets[t], win.dtype.type(t)
                 target = dplane[place : place + m]
                 for k in range(m):
                     target[k] += g[k] if win[k] == number else zero
-        read_image_jit(dplane, n, planes, dx[c])
+        read_image(dplane, n, planes, dx[c])
 
 
+@compiled
 def avg_pool_channels(
     x: Array, ones: Array, weight: Array, n: int, planes: Planes, plane: Array, run: Array, y: Array
 ) -> None:
-    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), then weighed.
+    """Compute y (c, oh, ow n) of some channels: a convolution with ones (kh kw), times the weight.
 
-    plane has a border of 0; weight (oh, ow n) is 1 / k; run is for one.
+    plane has a border of 0; weight (oh, ow n) is 1 / k; run is scratch for one run.
     """
     zero = x.dtype.type(0)
     for c in range(x.shape[0]):
-        write_image_jit(x[c], n, planes, plane)
-        convolve_plane_jit(plane, planes, ones, zero, run, y[c])
+        write_image(x[c], n, planes, plane)
+        convolve_plane(plane, planes, ones, zero, run, y[c])
         for p in range(y.shape[1]):
             row, weight_p = y[c, p], weight[p]
             for k in range(row.size):
                 row[k] *= weight_p[k]
 
 
+@compiled
 def avg_pool_backward_channels(
     dy: Array,
     ones: Array,
@@ -158,7 +163,7 @@ def avg_pool_backward_channels(
     run: Array,
     dx: Array,
 ) -> None:
-    """Compute dx (c, h, w n): dy / k goes to each pixel of its window.
+    """Compute dx (c, h, w n): dy / k is added to each pixel of its window.
 
     plane is for dx; run is 0 between outputs.
     """
@@ -170,10 +175,11 @@ def avg_pool_backward_channels(
             for k in range(row.size):
                 row[k] = dy_p[k] * weight_p[k]
         plane[:] = zero
-        scatter_plane_jit(weighed, planes, ones, run, plane)
-        read_image_jit(plane, n, planes, dx[c])
+        scatter_plane(weighed, planes, ones, run, plane)
+        read_image(plane, n, planes, dx[c])
 
 
+@compiled
 def add_pixels(x: Array, sums: Array) -> None:
     """Add all pixels of x (c, h w, n) to sums (c, n)."""
     for c in range(x.shape[0]):
@@ -188,8 +194,9 @@ def add_pixels(x: Array, sums: Array) -> None:
                     sums[c, i] += x[c, k, i]
 
 
+@compiled
 def add_many_pixels(x: Array, sums: Array) -> None:
-    """Add all pixels of x (c, h w, n) to sums (c, n) of float64, a few at a time in the dtype."""
+    """Add all pixels of x (c, h w, n) to sums (c, n) of float64: sums of a few in the dtype."""
     few = np.empty(x.shape[2], x.dtype)
     for c in range(x.shape[0]):
         for start in range(0, x.shape[1], FEW):
@@ -201,16 +208,18 @@ def add_many_pixels(x: Array, sums: Array) -> None:
                 sums[c, i] += few[i]
 
 
+@compiled
 def average_rows(x: Array, m: int, means: Array) -> None:
-    """Compute the mean of each m numbers of x (c m,), float32, by vectors; means is (c,)."""
+    """Compute the mean of each m numbers of x (c m,), of float32, by vectors; means is (c,)."""
     size = x.dtype.type(m)
     for c in range(means.size):
         total = load_inside(x, c * m, 0, m, 0.0)
         for k in range(WIDTH, m, WIDTH):
             total = add(total, load_inside(x, c * m + k, k, m, 0.0))
-        means[c] = add_up(total) / size
+        means[c] = sum_lanes(total) / size
 
 
+@compiled
 def spread_pixels(dy: Array, dx: Array) -> None:
     """Write dy (c, n) to every pixel of dx (c, h w, n): the transpose of `add_pixels`."""
     for c in range(dx.shape[0]):
@@ -219,18 +228,8 @@ def spread_pixels(dy: Array, dx: Array) -> None:
                 dx[c, k, i] = dy[c, i]
 
 
-add_pixels_jit = compiled(add_pixels)
-add_many_pixels_jit = compiled(add_many_pixels)
-average_rows_jit = compiled(average_rows)
-spread_pixels_jit = compiled(spread_pixels)
-max_pool_channels_jit = compiled(max_pool_channels)
-max_pool_backward_channels_jit = compiled(max_pool_backward_channels)
-avg_pool_channels_jit = compiled(avg_pool_channels)
-avg_pool_backward_channels_jit = compiled(avg_pool_backward_channels)
-
-
 class MaxPool2dCache(NamedTuple):
-    """What `max_pool2d_backward` needs; winner is also what a check of kinks looks at."""
+    """What `max_pool2d_backward` needs; checks of kinks use the winner, too."""
 
     winner: Array  # n c oh ow: number of the tap that won, i kw + j
     windows: Windows
@@ -252,7 +251,7 @@ def max_pool2d_forward(
     cache = MaxPool2dCache(as_image(winner, n, oh, ow), windows, x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         a, out = rows.ravel(), (y.ravel(), winner.ravel())
-        share(c, lambda i, j: largest_windows_jit(a, slide, i, j, *out), work=9 * y.size)
+        share_range(c, lambda i, j: largest_windows(a, slide, i, j, *out), work=9 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n)
     images = rows.reshape(c, h, w * n)
@@ -260,7 +259,7 @@ def max_pool2d_forward(
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        max_pool_channels_jit(
+        max_pool_channels(
             images[part],
             first_winner,
             n,
@@ -272,7 +271,7 @@ def max_pool2d_forward(
             winner[part],
         )
 
-    share(c, run, work=9 * y.size)
+    share_range(c, run, work=9 * y.size)
     return as_image(y, n, oh, ow), cache
 
 
@@ -284,14 +283,14 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
     dx, rows, winners = empty((c, h, w * n), dtype), as_rows(dy), as_rows(winner)
     if gather := gather_of(windows, n, dtype):
         operands, out = (rows.ravel(), winners.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_from_winners_jit(*operands, i, j, out), work=2 * dx.size)
+        share_range(c, lambda i, j: gather_from_winners(*operands, i, j, out), work=2 * dx.size)
         return as_image(dx, n, h, w)
     planes, number = planes_of(windows, n), wide(dtype, math.prod(windows.kernel))
     gradients, winners = (a.reshape(c, oh, ow * n) for a in (rows, winners))
 
     def run(first: int, last: int) -> None:
         part = slice(first, last)
-        max_pool_backward_channels_jit(
+        max_pool_backward_channels(
             gradients[part],
             winners[part],
             n,
@@ -302,7 +301,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
             dx[part],
         )
 
-    share(c, run, work=dx.size)
+    share_range(c, run, work=dx.size)
     return as_image(dx, n, h, w)
 
 
@@ -330,7 +329,7 @@ def avg_pool2d_forward(
     rows, y = as_rows(x), empty((c, oh, ow * n), x.dtype)
     if slide := slide_of(windows, n, x.dtype):
         operands = rows.ravel(), weight.ravel(), slide
-        share(c, lambda i, j: average_windows_jit(*operands, i, j, y.ravel()), work=2 * y.size)
+        share_range(c, lambda i, j: average_windows(*operands, i, j, y.ravel()), work=2 * y.size)
         return as_image(y, n, oh, ow), cache
     planes = planes_of(windows, n, sort=n > 1)
     number = wide(x.dtype, math.prod(windows.kernel))
@@ -341,18 +340,18 @@ def avg_pool2d_forward(
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
         plane, run = empty_plane(planes, number, 0), empty((planes.run,), number)
-        avg_pool_channels_jit(
+        avg_pool_channels(
             images[part], ones, weight.astype(number), n, planes, plane, run, sums[part]
         )
 
-    share(c, run_part, work=9 * y.size)
+    share_range(c, run_part, work=9 * y.size)
     y = sums.astype(x.dtype, copy=False)
     return as_image(y, n, oh, ow), cache
 
 
 @functools.lru_cache(maxsize=256)
 def _weights(windows: Windows, n: int, count_include_pad: bool, dtype: Any) -> Array:
-    """Return 1 / k for each window and image, (oh, ow n): shared, never written to."""
+    """Return 1 / k for each window and image, (oh, ow n). Calls share it, so never write to it."""
     return np.repeat(average_share(windows, count_include_pad, dtype), n, axis=1)
 
 
@@ -364,7 +363,7 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     rows, dx = as_rows(dy), empty((c, h, w * n), weight.dtype)
     if gather := gather_of(windows, n, weight.dtype):
         operands, out = (rows.ravel(), weight.ravel(), gather), dx.ravel()
-        share(c, lambda i, j: gather_averages_jit(*operands, i, j, out), work=dx.size)
+        share_range(c, lambda i, j: gather_averages(*operands, i, j, out), work=dx.size)
         return as_image(dx, n, h, w)
     planes = planes_of(windows, n, sort=n > 1)
     gradients = rows.reshape(c, oh, ow * n)
@@ -374,11 +373,9 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2dCache) -> Array:
     def run_part(first: int, last: int) -> None:
         part = slice(first, last)
         plane, run = empty_plane(planes, number, 0), np.zeros(planes.run, weight.dtype)
-        avg_pool_backward_channels_jit(
-            gradients[part], ones, weight, n, planes, plane, run, dx[part]
-        )
+        avg_pool_backward_channels(gradients[part], ones, weight, n, planes, plane, run, dx[part])
 
-    share(c, run_part, work=9 * dy.size)
+    share_range(c, run_part, work=9 * dy.size)
     return as_image(dx, n, h, w)
 
 
@@ -395,12 +392,12 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     n, c, h, w = x.shape
     if n == 1 and x.dtype == np.float32 and h * w <= FEW * WIDTH:
         means = np.empty((n, c), x.dtype)
-        average_rows_jit(as_rows(x).reshape(x.size), h * w, means[0])
+        average_rows(as_rows(x).reshape(x.size), h * w, means[0])
         return means, GlobalAvgPoolCache(x.shape, x.dtype)
     number = wide(x.dtype, h * w)
-    add_up_pixels = add_pixels_jit if h * w <= FEW else add_many_pixels_jit
+    add_up_pixels = add_pixels if h * w <= FEW else add_many_pixels
     sums, pixels = np.zeros((c, n), number), as_rows(x).reshape(c, h * w, n)
-    share(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
+    share_range(c, lambda i, j: add_up_pixels(pixels[i:j], sums[i:j]), work=x.size)
     means = np.ascontiguousarray(sums.T)  # n c
     means /= h * w
     means = means.astype(x.dtype, copy=False)
@@ -415,9 +412,9 @@ def global_avg_pool_backward(dy: Array, cache: GlobalAvgPoolCache) -> Array:
 
     def run(first: int, last: int) -> None:
         own = means[first:last]
-        transpose_jit(dy, first, last, means)
+        transpose(dy, first, last, means)
         own /= h * w
-        spread_pixels_jit(own, dx[first:last])
+        spread_pixels(own, dx[first:last])
 
-    share(c, run, work=dx.size)
+    share_range(c, run, work=dx.size)
     return as_image(dx, n, h, w)

@@ -1,11 +1,11 @@
-"""ReLU, alone or after an addition, and the addition itself: one pass over memory."""
+"""ReLU, addition, and addition followed by ReLU: each in one pass over memory."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._threads import share
+from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_flat, as_rows, empty_like_flat, memory_order
@@ -13,6 +13,7 @@ from numpy_shufflenet.ops.add import check_summands
 from numpy_shufflenet.ops.checks import check_floating, check_gradient
 
 
+@compiled
 def relu_flat(x: Array, y: Array) -> None:
     """Compute y = max(x, 0); NaN stays NaN."""
     zero = x.dtype.type(0)
@@ -20,6 +21,7 @@ def relu_flat(x: Array, y: Array) -> None:
         y[k] = zero if x[k] < zero else x[k]
 
 
+@compiled
 def relu_backward_flat(dy: Array, y: Array, dx: Array) -> None:
     """Compute dx = dy where y is positive, else 0."""
     zero = dy.dtype.type(0)
@@ -27,6 +29,7 @@ def relu_backward_flat(dy: Array, y: Array, dx: Array) -> None:
         dx[k] = dy[k] if y[k] > zero else zero
 
 
+@compiled
 def add_flat(x1: Array, x2: Array, relu: bool, y: Array) -> None:
     """Compute y = x1 + x2, and its ReLU if asked for."""
     zero = x1.dtype.type(0)
@@ -39,13 +42,8 @@ def add_flat(x1: Array, x2: Array, relu: bool, y: Array) -> None:
             y[k] = x1[k] + x2[k]
 
 
-relu_flat_jit = compiled(relu_flat)
-relu_backward_flat_jit = compiled(relu_backward_flat)
-add_flat_jit = compiled(add_flat)
-
-
 class ReluCache(NamedTuple):
-    """What `relu_backward` and `add_relu_backward` need: y tells where x was positive."""
+    """What `relu_backward` and `add_relu_backward` need: x was positive where y is."""
 
     y: Array
 
@@ -56,7 +54,7 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     order = memory_order(x)
     flat = as_flat(x, order)
     out, y = empty_like_flat(x, order)
-    share(x.size, lambda i, j: relu_flat_jit(flat[i:j], out[i:j]), work=2 * x.size)
+    share_range(x.size, lambda i, j: relu_flat(flat[i:j], out[i:j]), work=2 * x.size)
     return y, ReluCache(y)
 
 
@@ -67,14 +65,16 @@ def relu_backward(dy: Array, cache: ReluCache) -> Array:
     order = memory_order(y)
     g, flat = as_flat(np.asarray(dy), order), as_flat(y, order)
     out, dx = empty_like_flat(y, order)
-    share(y.size, lambda i, j: relu_backward_flat_jit(g[i:j], flat[i:j], out[i:j]), work=3 * y.size)
+    share_range(
+        y.size, lambda i, j: relu_backward_flat(g[i:j], flat[i:j], out[i:j]), work=3 * y.size
+    )
     return dx
 
 
-def let_through(gradients: Array, y: Array) -> Array:
-    """Return rows of dy (c, h w n) with 0 where y (n, c, h, w), after a ReLU, is not positive."""
+def masked_by_relu(gradients: Array, y: Array) -> Array:
+    """Return rows of dy (c, h w n), with 0 where the output y (n, c, h, w) of a ReLU is 0."""
     passed = empty(gradients.shape, gradients.dtype)
-    relu_backward_flat_jit(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
+    relu_backward_flat(gradients.ravel(), as_rows(y).ravel(), passed.ravel())
     return passed
 
 
@@ -113,9 +113,9 @@ def _add(x1: Array, x2: Array, *, relu: bool) -> Array:
     order = memory_order(x1)
     first, second = as_flat(x1, order), as_flat(x2, order)
     out, y = empty_like_flat(x1, order)
-    share(
+    share_range(
         y.size,
-        lambda i, j: add_flat_jit(first[i:j], second[i:j], relu, out[i:j]),
+        lambda i, j: add_flat(first[i:j], second[i:j], relu, out[i:j]),
         work=3 * y.size,
     )
     return y

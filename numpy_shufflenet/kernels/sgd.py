@@ -1,8 +1,8 @@
-"""The step of stochastic gradient descent in one pass: parameter, gradient and velocity meet once.
+"""The step of stochastic gradient descent, in one pass over parameters, gradients and velocities.
 
-NumPy needs six passes, and for a large matrix every one of them goes through memory. The arithmetic
-is the same, and so are the bits. All parameters are updated in one call of compiled code: an
-interrupt comes before a step or after it, and never leaves half of the parameters behind.
+NumPy needs six passes, and each of them reads a large matrix from memory. The arithmetic is the
+same, to the last bit. One call of compiled code updates all parameters, so an interrupt comes
+before a step or after it, and never in the middle.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import numpy as np
 from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import overload
 
-from numpy_shufflenet._threads import together
+from numpy_shufflenet._threads import run_together
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn, start_together
 from numpy_shufflenet.kernels._compile import compiled
@@ -23,10 +23,11 @@ from numpy_shufflenet.kernels._layout import contiguous
 CHUNK = 1 << 14  # numbers that a thread updates in one turn
 
 
+@compiled
 def update_flat(
     p: Array, g: Array, v: Array, lr: Any, momentum: Any, nesterov: bool, weight_decay: Any
 ) -> None:
-    """Move v and p."""
+    """Update the velocity v and the parameter p by the gradient g."""
     for k in range(p.size):
         slope = g[k] + weight_decay * p[k] if weight_decay else g[k]
         v[k] = momentum * v[k] + slope
@@ -34,11 +35,12 @@ def update_flat(
 
 
 def numbers_at(address: int, size: int, like: Array) -> Array:
-    """Return the array of so many numbers that begins at an address, of the dtype of `like`."""
+    """Return the array of `size` numbers at an address, of the dtype of `like`."""
     room: Any = (ctypes.c_char * int(size * like.itemsize)).from_address(int(address))
     return np.frombuffer(room, like.dtype)
 
 
+@compiled
 def update_chunks(
     job: Array,
     caller: bool,
@@ -48,14 +50,14 @@ def update_chunks(
     momentum: Any,
     nesterov: bool,
 ) -> None:
-    """Move all parameters and their velocities, a chunk a turn; the caller's thread begins.
+    """Update all parameters and velocities, one chunk in each turn.
 
     Parameters
     ----------
     job, caller
-        As in `_threads.together`.
+        As in `_threads.run_together`.
     chunks : array, shape (k, 5), int64
-        Addresses in p, g and v, how many numbers, and which of `decays`.
+        Addresses in p, g and v, the count of numbers, and an index of `decays`.
     decays : array
         Strengths of weight decay, of the dtype of p, g and v.
     """
@@ -68,11 +70,11 @@ def update_chunks(
         p = numbers_at(chunk[0], size, decays)
         g = numbers_at(chunk[1], size, decays)
         v = numbers_at(chunk[2], size, decays)
-        update_flat_jit(p, g, v, lr, momentum, nesterov, decays[chunk[4]])
+        update_flat(p, g, v, lr, momentum, nesterov, decays[chunk[4]])
 
 
 def _pointer(address: int, like: Array) -> Any:
-    """Return a pointer to numbers of the dtype of `like`; there are none outside compiled code."""
+    """Return a pointer to numbers of the dtype of `like`, for compiled code only."""
 
 
 def _pointer_type(address: Any, like: Any) -> Any:
@@ -84,24 +86,20 @@ def _emit_pointer(builder: Any, address: Any, like: Any) -> Any:
     return builder.inttoptr(address, like.type)
 
 
-@overload(numbers_at, strict=False)  # strict about annotations, too, which one of them has
+@overload(numbers_at, strict=False)  # strict also compares annotations, which only one of them has
 def _numbers_at(address: Any, size: Any, like: Any) -> Any:
     return lambda address, size, like: carray(_pointer(address, like), (size,))
 
 
-update_flat_jit = compiled(update_flat)
-update_chunks_jit = compiled(update_chunks)
-
-
 def fits(parameters: Sequence[tuple[Array, Array, Array | None]]) -> bool:
-    """Whether `sgd_update` can move them: of one dtype, each p and v in one writable piece."""
+    """Whether `sgd_update_all` supports them: one dtype, each p and v contiguous and writable."""
     dtypes = {array.dtype for arrays in parameters for array in arrays if array is not None}
     return dtypes in ({np.dtype(np.float32)}, {np.dtype(np.float64)}) and all(
         v is not None and all(a.flags.carray for a in (p, v)) for p, _, v in parameters
     )
 
 
-def sgd_update(
+def sgd_update_all(
     parameters: Sequence[tuple[Array, Array, Array]],
     *,
     learning_rate: float,
@@ -109,22 +107,22 @@ def sgd_update(
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """Move each parameter p and its velocity v by its gradient g, whole or not at all.
+    """Update each parameter p and its velocity v by its gradient g: all of them or none.
 
-    What is done is `training.optimiser.sgd_update`, compiled.
+    Each update is that of `training.optimiser.sgd_update`.
 
     Parameters
     ----------
     parameters : sequence of (p, g, v)
-        Such as `fits` accepts, all of one dtype.
+        For which `fits` returns True.
     weight_decay : float
-        For those p that have more than one dimension.
+        For each p that has more than one dimension.
     """
     number = parameters[0][0].dtype.type
     rows, kept = [], []
     for p, g, v in parameters:
         g = contiguous(g)
-        kept.append(g)  # until the work is done
+        kept.append(g)  # the kernel gets addresses only, so keep it alive
         starts = [array.__array_interface__["data"][0] for array in (p, g, v)]
         for k in range(0, p.size, CHUNK):
             first = (start + k * p.itemsize for start in starts)
@@ -134,6 +132,6 @@ def sgd_update(
     rule = number(learning_rate), number(momentum), bool(nesterov)
 
     def run(job: Array, caller: bool) -> None:
-        update_chunks_jit(job, caller, chunks, decays, *rule)
+        update_chunks(job, caller, chunks, decays, *rule)
 
-    together(run, turns=len(rows), work=4 * sum(p.size for p, _, _ in parameters))
+    run_together(run, turns=len(rows), work=4 * sum(p.size for p, _, _ in parameters))

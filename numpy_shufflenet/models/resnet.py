@@ -9,12 +9,13 @@ from numpy_shufflenet.models.classifier import (
     conv_bn_relu,
 )
 from numpy_shufflenet.nn import (
+    Add,
     BatchNorm2d,
     Conv2d,
     Layer,
+    Parallel,
     ReLU,
     Sequential,
-    Sum,
     initialise,
 )
 from numpy_shufflenet.ops.checks import check_positive
@@ -92,4 +93,4 @@ def bottleneck(in_channels: int, width: int, *, stride: int = 1) -> Sequential:
         Conv2d(width, out, 1),
         BatchNorm2d(out),
     )
-    return Sequential(Sum(Sequential(*shortcut), branch), ReLU())
+    return Sequential(Parallel(Sequential(*shortcut), branch), Add(), ReLU())

@@ -19,8 +19,8 @@ from numpy_shufflenet.nn.layers import (
     ReLU,
     SqueezeExcitation,
 )
+from numpy_shufflenet.nn.parallel import Parallel
 from numpy_shufflenet.nn.sequential import Sequential
-from numpy_shufflenet.nn.sum import Sum
 from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
 
@@ -39,13 +39,13 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "OperationLayer",
+    "Parallel",
     "Parameter",
     "ReLU",
     "Sequential",
     "ShuffleNetV1Unit",
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
-    "Sum",
     "Trace",
     "fold",
     "initialise",

@@ -1,10 +1,10 @@
-"""Rows of layers, in which some that follow each other run as one.
+"""Chains of layers, some of which run together as one fused operation.
 
-The layers stay what they are, with their names and parameters; only the arrays between them are
-never made. Where somebody wants to see these, in a trace, the layers run one by one.
+The layers keep their names and parameters; only the arrays between them are not computed. A trace
+needs those arrays, so in a trace the layers run one by one.
 
-Two layers run as one fused operation, of `ops.fused`. In training, BN, ReLU, shuffle, depthwise
-convolution of 3x3 and BN leave channels apart, and run in one pass where there are kernels for it.
+Pairs of layers run as one operation of `ops.fused`. In training, BN, ReLU, shuffle, 3x3 depthwise
+convolution and BN run in one pass over each channel, if the backend has kernels for it.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ FUSED = {
 }
 
 
-class Pair:
-    """Two layers that run as one operation; its call is kept by the second."""
+class FusedPair:
+    """Two layers that run as one operation. The second one keeps its call."""
 
     def __init__(self, first: OperationLayer, second: OperationLayer, operation: str):
         self.first = first
@@ -47,9 +47,9 @@ class Pair:
 
 
 class Channelwise:
-    """Layers that leave channels apart, and run in one pass over each; training only.
+    """Layers that don't combine channels, and run in one pass over each channel; training only.
 
-    The convolution keeps the call, and the ReLU what tells which values it let through.
+    The convolution keeps the call. The ReLU keeps what tells which values were positive.
     """
 
     def __init__(
@@ -98,21 +98,21 @@ class Channelwise:
         return dx
 
 
-Step = Layer | Pair | Channelwise
+ChainStep = Layer | FusedPair | Channelwise
 
 
 class Chain:
-    """Runs layers one after the other, several at once where it can.
+    """Runs layers one after the other, and fuses those that it can.
 
     Parameters
     ----------
     *layers : Layer or None
-        None is left out.
+        None is skipped.
 
     Attributes
     ----------
     output_place, gradient_place : backend.Place or None
-        Where the output of the last layer is wanted, and the gradient of x: see `_places`.
+        The places reserved for the output of the last layer, and the gradient of x: see `_places`.
     """
 
     def __init__(self, *layers: Layer | None):
@@ -122,7 +122,7 @@ class Chain:
             for training in (True, False)
             for channelwise in (True, False)
         }
-        self._ran: tuple[Step, ...] = self.layers
+        self._ran: tuple[ChainStep, ...] = self.layers
         self.output_place: backend.Place | None = None
         self.gradient_place: backend.Place | None = None
 
@@ -138,15 +138,15 @@ class Chain:
         return x
 
     def backward(self, dy: Any) -> Any:
-        """Run all backwards, in the other order."""
+        """Run all backwards, in reverse order."""
         for step in reversed(self._ran):
             with backend.placed(self.gradient_place if step is self._ran[0] else None):
                 dy = step.backward(dy)
         return dy
 
 
-def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iterator[Step]:
-    """Yield the layers, those that can run as one together."""
+def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iterator[ChainStep]:
+    """Yield what runs: single layers, and layers that run as one."""
     while layers:
         run, length = _channelwise(layers) if training and channelwise else (None, 0)
         if run is None:
@@ -155,18 +155,18 @@ def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iter
         layers = layers[length or 1 :]
 
 
-def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[Step | None, int]:
-    """Return the first two layers as a pair, if there is such an operation, and their number."""
+def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[ChainStep | None, int]:
+    """Return the first two layers as a pair, if there is a fused operation, and their number."""
     match layers:
         case (OperationLayer() as first, OperationLayer() as second, *_):
             names = first.operation_in(training), second.operation_in(training)
             if names in FUSED:
-                return Pair(first, second, FUSED[names]), 2
+                return FusedPair(first, second, FUSED[names]), 2
     return None, 0
 
 
-def _channelwise(layers: tuple[Layer, ...]) -> tuple[Step | None, int]:
-    """Return those of the first layers that run channel by channel, and their number."""
+def _channelwise(layers: tuple[Layer, ...]) -> tuple[ChainStep | None, int]:
+    """Return the first layers as a `Channelwise`, if they fit, and their number."""
     before: BatchNorm2d | None = None
     relu: ReLU | None = None
     shuffle: ChannelShuffle | None = None

@@ -1,4 +1,4 @@
-"""What all layers have in common: parameters with names, and one forward for one backward."""
+"""The base class of layers: named parameters, and one forward for each backward."""
 
 import copy
 import threading
@@ -18,7 +18,7 @@ class NonFiniteWeightsWarning(UserWarning):
 
 
 class Parameter:
-    """An array that is learned, and the gradient that has accumulated for it."""
+    """A learned array, and its accumulated gradient."""
 
     def __init__(self, value: Array):
         self.value = value
@@ -41,7 +41,7 @@ class Parameter:
 
 
 class Buffer:
-    """An array that is kept with the parameters, and not learned."""
+    """An array that is saved with the parameters, but not learned."""
 
     def __init__(self, value: Array):
         self.value = value
@@ -50,35 +50,35 @@ class Buffer:
 Self = TypeVar("Self", bound="Layer")
 
 
-class _Run:
-    """One forward of a whole network, or of whichever layer was called from outside."""
+class _ForwardRun:
+    """One forward of a whole network, or of a layer that is called directly."""
 
-    whole = False  # whether it came to its end, and no backward has begun
-
-
-class _Local(threading.local):
-    run: _Run | None = None  # which this thread is in
+    whole = False  # whether it has ended, and no backward has begun
 
 
-_local = _Local()
+class _CurrentRun(threading.local):
+    run: _ForwardRun | None = None  # which this thread is in
+
+
+_local = _CurrentRun()
 
 
 class Layer:
-    """A piece of network that runs forward and then backward.
+    """A part of a network that runs forward and then backward.
 
-    A layer with parameters, or one composed of layers, simply stores them as attributes; names and
+    A layer stores its parameters, and the layers that it is composed of, as attributes. Names and
     the order in all dicts follow from the attributes (`stage2.0.branch1.0.weight`). A subclass
-    writes `_forward(x, training)` and `_backward(dy)`; what they need between the two they keep on
-    themselves, and drop in `_release`.
+    defines `_forward(x, training)` and `_backward(dy)`. It stores what the backward needs on
+    itself, and drops it in `_release`.
 
-    One backward belongs to one forward. Evaluation forwards may come before it, as many as you
-    like, but after the training forward that is meant there must be no other.
+    Each backward belongs to one forward. Any number of evaluation forwards may come before a
+    training forward, but none may come between it and its backward.
     """
 
     def __init__(self) -> None:
-        self._pending = 0  # forwards that a backward could belong to
+        self._pending = 0  # forwards that the next backward could belong to
         self._pending_training = False
-        self._run = _Run()  # that of the last of these
+        self._run = _ForwardRun()  # of the last of these forwards
         self._trace: Trace | None = None
 
     # Forward and backward
@@ -103,17 +103,18 @@ class Layer:
         if not self.is_traced():
             self._trace = None
         before = _local.run
-        run = _local.run = before or _Run()
+        run = _local.run = before or _ForwardRun()
         try:
-            y = self._forward(x, training)
-            if self._trace is not None:
-                self._trace.record_forward(self, x, y)
+            if self._trace is None:
+                y = self._forward(x, training)
+            else:
+                y = self._trace.forward(self, x, training)
         except BaseException:
             self.release()
             raise
         finally:
             _local.run = before
-        # An interrupt may have ended `release`, too: forget forwards of a run that didn't end.
+        # Forget forwards of a run that didn't end: an interrupt may have ended `release`, too.
         left = self._run is not run and not self._run.whole
         if left or (training and not self._pending_training):
             self._pending, self._pending_training = 0, False
@@ -143,7 +144,7 @@ class Layer:
         try:
             dx = self._backward(dy)
         except Exception:
-            self._run.whole = True  # dy may have been wrong; another one can follow
+            self._run.whole = True  # dy may have been wrong; the caller may try another
             raise
         except BaseException:
             self.release()  # an interrupted backward can't be repeated
@@ -163,7 +164,7 @@ class Layer:
             return backend.infer(self._forward, x, False)
 
     def release(self) -> None:
-        """Drop what forward kept, here and in all layers within: the memory, and the claim."""
+        """Drop what forward kept, here and in all layers within: no backward can follow."""
         for _, layer in self.named_layers():
             layer._pending, layer._pending_training = 0, False
             layer._trace = None
@@ -176,12 +177,12 @@ class Layer:
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Drop what this layer itself kept."""
+        """Drop what this layer itself has kept."""
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
         """Return how many numbers the layer itself adds, not through a layer within.
 
-        A shortcut is added in forward; in backward, the gradients of an input that goes two ways.
+        For example, in backward, the two gradients of an input that two branches read.
 
         Parameters
         ----------
@@ -235,7 +236,7 @@ class Layer:
         return {name: parameter.gradient for name, parameter in self.named_parameters()}
 
     def zero_gradients(self) -> None:
-        """Start to accumulate anew; arrays from `gradients` stay as they are."""
+        """Drop the accumulated gradients; arrays that `gradients` has returned stay as they are."""
         for _, parameter in self.named_parameters():
             parameter.zero_gradient()
 
@@ -244,20 +245,20 @@ class Layer:
         return {name: stored.value.copy() for name, stored in self._named(Parameter, Buffer)}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over the arrays of a `state_dict`, converted to this model's dtype.
+        """Copy the arrays of a `state_dict`, converted to this model's dtype.
 
         Where `num_batches_tracked` is missing, as in older files of PyTorch, it becomes 0.
 
         Raises
         ------
         ValueError
-            If an entry is missing, unknown, of another shape, or holds no numbers that fit.
-            Nothing is changed then.
+            If an entry is missing, unknown, of another shape, or its numbers don't fit. Then
+            nothing is changed.
 
         Warns
         -----
         NonFiniteWeightsWarning
-            If weights are NaN or infinite. They are taken over.
+            If weights are NaN or infinite. They are copied.
         """
         own = dict(self._named(Parameter, Buffer))
         counters = (name for name in own if name.endswith("num_batches_tracked"))
@@ -296,7 +297,7 @@ class Layer:
     # Study
 
     def trace(self, x: Array, *, training: bool = False) -> Trace:
-        """Run forward and return every activation by name; `backward` adds every gradient."""
+        """Run forward and return every activation and time by name; `backward` adds gradients."""
         trace = Trace(self.named_layers())
         for _, layer in self.named_layers():
             layer._trace = trace
@@ -312,10 +313,10 @@ class Layer:
         return self._trace is not None and self._trace.recording
 
     def activation_pattern(self) -> list[Array]:
-        """Return which way every ReLU and every max pool went in the last forward.
+        """Return the choices of every ReLU and every max pool in the last forward.
 
-        Two inputs with the same pattern lie on the same smooth piece of the network's function;
-        a finite difference between them crosses no kink.
+        For two inputs with the same pattern, the network's function is smooth between them: a
+        finite difference crosses no kink.
         """
         return [pattern for _, layer in self.named_layers() for pattern in layer._pattern()]
 

@@ -1,5 +1,6 @@
 """Layers that are one operation each: they own its parameters and remember its call."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -357,13 +358,34 @@ class ChannelConcat(OperationLayer):
 
 
 class Add(OperationLayer):
-    """A tuple of two arrays -> their sum; backward returns a tuple."""
+    """A tuple of two or more arrays of one shape -> their sum; backward returns a tuple."""
 
     operation = "add"
+    count = 2  # arrays in the last forward
 
     def arrays(self, x: Sequence[Array]) -> tuple[Array, ...]:
-        """Return the arrays of the tuple."""
-        return tuple(x)
+        """Return two arrays: the sum of all but the last one, and the last one."""
+        if len(x) < 2:
+            raise ValueError(f"x holds {len(x)} arrays; at least two are needed")
+        if not backend.inferring():
+            self.count = len(x)
+        first, *middle, last = x
+        for array in middle:
+            first, _ = backend.forward(self.operation, first, array)
+        return first, last
+
+    def accumulate(self, gradients: Any) -> Any:
+        """Return the gradient of each array that was added."""
+        first, last = gradients
+        return (first,) * (self.count - 1) + (last,)
+
+    def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
+        """In forward, one more for each array after the second."""
+        return (x[1] // y[1] - 2) * math.prod(y), 0
+
+    def shapes(self, x: Any, batch: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the two arrays of the last addition."""
+        return super().shapes(tuple(x[-2:]), batch)
 
 
 class Dropout(OperationLayer):

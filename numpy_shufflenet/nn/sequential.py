@@ -1,4 +1,4 @@
-"""One layer after the other."""
+"""Layers that run one after the other."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,18 +9,18 @@ from numpy_shufflenet.nn.layer import Layer
 
 
 class Sequential(Layer):
-    """Run layers in a row; each is named by its number."""
+    """Runs layers one after the other. Each is named by its number."""
 
     def __init__(self, *layers: Layer):
         super().__init__()
         self.replace(layers)
 
     def replace(self, layers: Sequence[Layer]) -> None:
-        """Run these layers from now on."""
+        """Replace the layers."""
         self._chain = Chain(*layers)
 
     def write_to(self, *, output: Place | None = None, gradient: Place | None = None) -> None:
-        """Say of which image the output will be a part, and the gradient of x: see `_places`."""
+        """Reserve places in larger images for the output and the gradient of x: see `_places`."""
         self._chain.output_place, self._chain.gradient_place = output, gradient
 
     def _forward(self, x: Any, training: bool) -> Any:

@@ -1,8 +1,7 @@
-"""The units of ShuffleNet V1 and V2: each backward reads as its forward, upwards."""
+"""The units of ShuffleNet V1 and V2. Each backward is its forward in reverse."""
 
 import math
 
-from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.backend import Place
 from numpy_shufflenet.nn.fusion import Chain
@@ -18,18 +17,13 @@ from numpy_shufflenet.nn.layers import (
     ReLU,
     SqueezeExcitation,
 )
+from numpy_shufflenet.nn.parallel import Branches
 from numpy_shufflenet.nn.sequential import Sequential
 from numpy_shufflenet.ops.checks import check_positive, is_integer
 
 
-def add(dx1: Array, dx2: Array) -> Array:
-    """Add the two gradients of a tensor that was used twice."""
-    dx, _ = backend.forward("add", dx1, dx2)
-    return dx
-
-
 def depthwise3x3(channels: int, *, stride: int = 1) -> Conv2d:
-    """Return the 3x3 depthwise convolution that keeps the size, or halves it."""
+    """Return a 3x3 depthwise convolution that keeps the size, or halves it with stride 2."""
     return Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels)
 
 
@@ -40,8 +34,8 @@ class ShuffleNetV1Unit(Layer):
         stride 1:   y = ReLU(x + branch(x))
         stride 2:   y = ReLU([average pool(x), branch(x)])
 
-    With stride 2 the branch gives out_channels - in_channels, and concatenation the rest. The
-    bottleneck has a quarter of the output channels, rounded up to a multiple of groups.
+    With stride 2 the branch has out_channels - in_channels outputs; the others are the pooled x.
+    The bottleneck has a quarter of the output channels, rounded up to a multiple of groups.
 
     Parameters
     ----------
@@ -93,35 +87,25 @@ class ShuffleNetV1Unit(Layer):
         self.relu = ReLU()
         if stride == 1:
             self.add = Add()
+            self._branches = Branches(Chain(), Chain(self.branch, self.se))
             self._join = Chain(self.add, self.relu)
         else:
             self.pool = AvgPool2d(3, stride=2, padding=1)
             self.concat = ChannelConcat()
+            self._branches = Branches(self.pool, self.branch)
             self._join = Chain(self.concat, self.se, self.relu)
-            # The branch computes its output where concatenation would copy it to.
+            # The branch writes its output where concatenation would copy it to.
             self.branch.write_to(output=Place(out_channels, in_channels))
 
     def _forward(self, x: Array, training: bool) -> Array:
-        y = self.branch.forward(x, training=training)
-        if self.stride == 1:
-            if self.se:
-                y = self.se.forward(y, training=training)
-            shortcut = x
-        else:
-            shortcut = self.pool.forward(x, training=training)
-        return self._join.forward((shortcut, y), training=training)
+        parts = self._branches.forward(x, training=training)
+        return self._join.forward(parts, training=training)
 
     def _backward(self, dy: Array) -> Array:
-        dshortcut, dy = self._join.backward(dy)
-        if self.stride == 1:
-            if self.se:
-                dy = self.se.backward(dy)
-        else:
-            dshortcut = self.pool.backward(dshortcut)
-        return add(dshortcut, self.branch.backward(dy))
+        return self._branches.backward(self._join.backward(dy))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """Backward, both ways of x."""
+        """In backward, the two gradients of x."""
         return 0, math.prod(x)
 
 
@@ -208,13 +192,16 @@ class ShuffleNetV2Unit(Layer):
         if self.residual:
             self.add = Add()
             self.relu = ReLU()
+            self._branches = Branches(Chain(), self.branch2)
             self._add_relu = Chain(self.add, self.relu)
+        elif not self.splits:
+            self._branches = Branches(self.branch1, self.branch2)
         self.concat = ChannelConcat()
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(2)
         self._join = Chain(self.concat, self.se, self.shuffle)
-        # Branches compute their outputs where concatenation and shuffle would copy them to, and the
-        # gradient of a half where the backward of split would.
+        # Branches write their outputs where concatenation and shuffle would copy them to, and the
+        # gradient of a half where the backward of the split would copy it to.
         step, second = (1, out_channels - branch_out) if self.se else (2, 1)
         if not self.splits:
             self.branch1.write_to(output=Place(out_channels, 0, step))
@@ -225,29 +212,30 @@ class ShuffleNetV2Unit(Layer):
             )
 
     def _forward(self, x: Array, training: bool) -> Array:
-        if self.splits:
-            left, right = self.split.forward(x, training=training)
-            y = self.branch2.forward(right, training=training)
-            if self.residual:
-                y = self._add_relu.forward((right, y), training=training)
+        if not self.splits:
+            parts = self._branches.forward(x, training=training)
+            return self._join.forward(parts, training=training)
+        left, right = self.split.forward(x, training=training)
+        if self.residual:
+            parts = self._branches.forward(right, training=training)
+            y = self._add_relu.forward(parts, training=training)
         else:
-            left = self.branch1.forward(x, training=training)
-            y = self.branch2.forward(x, training=training)
+            y = self.branch2.forward(right, training=training)
         return self._join.forward((left, y), training=training)
 
     def _backward(self, dy: Array) -> Array:
-        dleft, dy = self._join.backward(dy)
+        dparts = self._join.backward(dy)
         if not self.splits:
-            return add(self.branch1.backward(dleft), self.branch2.backward(dy))
+            return self._branches.backward(dparts)
+        dleft, dy = dparts
         if self.residual:
-            dright, dy = self._add_relu.backward(dy)
-            dright = add(dright, self.branch2.backward(dy))
+            dright = self._branches.backward(self._add_relu.backward(dy))
         else:
             dright = self.branch2.backward(dy)
         return self.split.backward((dleft, dright))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """Backward, both ways of x; with a residual, both ways of its half."""
+        """In backward, the two gradients of x; with a residual, those of its half."""
         if not self.splits:
             return 0, math.prod(x)
         return 0, math.prod(x) // 2 if self.residual else 0

@@ -90,15 +90,15 @@ def conv2d_forward(
     II; as a matrix product: Chellapilla, Puri, Simard, 2006. Groups: Krizhevsky, Sutskever,
     Hinton, 2012, section 3.5.
     """
-    check_kernel(x, w, b, groups)
+    check_weight(x, w, b, groups)
     n, o = len(x), len(w)
     windows = windows_over(x, w.shape[2:], stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, w, b is not None, windows, groups)
     if not finite_at_border(w, windows):
         return convolve_by_taps(x, w, b, windows, groups), cache
     columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
-    kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
-    y = product(kernels, columns).reshape(o, *windows.output, n)
+    filters = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
+    y = product(filters, columns).reshape(o, *windows.output, n)
     if b is not None:
         y += b[:, None, None, None]
     return y.transpose(3, 0, 1, 2), cache  # n o oh ow
@@ -115,7 +115,7 @@ def conv2d_backward(
     n, o = len(x), len(w)
     check_gradient(dy, (n, o, *windows.output), x.dtype)
     columns = im2col(x, windows, groups)  # g, c/g kh kw, oh ow n
-    kernels = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
+    filters = w.reshape(groups, o // groups, columns.shape[1])  # g, o/g, c/g kh kw
     dy_rows = dy.transpose(1, 2, 3, 0).reshape(groups, o // groups, columns.shape[2])
 
     if finite_at_border(dy, windows):
@@ -124,7 +124,7 @@ def conv2d_backward(
         dw = correlate_by_taps(dy, x, w, windows, groups)
     dx = None
     if input_gradient:
-        dx = col2im(product(kernels.transpose(0, 2, 1), dy_rows), x, windows)
+        dx = col2im(product(filters.transpose(0, 2, 1), dy_rows), x, windows)
     db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx, dw, db
 
@@ -188,7 +188,7 @@ def channel_rows(x: Array, groups: int) -> Array:
     return x.transpose(1, 2, 3, 0).reshape(groups, c // groups, h * width * n)
 
 
-def check_kernel(x: Array, w: Array, b: Array | None, groups: int) -> None:
+def check_weight(x: Array, w: Array, b: Array | None, groups: int) -> None:
     """Raise ValueError unless x, w, b and groups belong together."""
     check_image("x", x)
     check_floating("w", w, like=x)

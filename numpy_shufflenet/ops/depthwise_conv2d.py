@@ -21,7 +21,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._sums import sum_over
 from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_image
-from numpy_shufflenet.ops.conv2d import CONVOLUTION, check_kernel
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, check_weight
 from numpy_shufflenet.ops.windows import Windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, register
 
@@ -117,7 +117,7 @@ def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Win
         raise ValueError(
             f"w has shape {w.shape}, but x has {c} channels; ({c} m, 1, kh, kw) is needed"
         )
-    check_kernel(x, w, b, groups=c)
+    check_weight(x, w, b, groups=c)
     return windows_over(x, w.shape[2:], **geometry)
 
 

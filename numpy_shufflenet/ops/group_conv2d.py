@@ -27,7 +27,7 @@ from numpy_shufflenet.ops.channels import (
 from numpy_shufflenet.ops.conv2d import (
     CONVOLUTION,
     Conv2dCache,
-    check_kernel,
+    check_weight,
     conv2d_backward,
     conv2d_forward,
 )
@@ -80,7 +80,7 @@ def group_conv2d_forward(
     Source: Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural
     networks, 2012, section 3.5; ShuffleNet V1, section 3.1.
     """
-    check_kernel(x, w, b, groups)
+    check_weight(x, w, b, groups)
     xs, split = channel_split_forward(x, [x.shape[1] // groups] * groups)  # each n c/g h w
     ws = np.split(w, groups)  # each o/g c/g kh kw
     bs = np.split(b, groups) if b is not None else [None] * groups

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._sums import product, sum_over
 from numpy_shufflenet.ops.checks import check_gradient
-from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_kernel
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_weight
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["pointwise_conv2d_backward", "pointwise_conv2d_forward"]
@@ -91,7 +91,7 @@ def _matrices(w: Array, groups: int) -> Array:
 
 def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:
     """Raise ValueError unless x, w, b and groups belong together, and w is 1x1."""
-    check_kernel(x, w, b, groups)
+    check_weight(x, w, b, groups)
     if w.shape[2:] != (1, 1):
         raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")
 

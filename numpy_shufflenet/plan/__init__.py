@@ -1,16 +1,16 @@
-"""Plans: a network compiled to a program, which runs from image to logits without Python.
+"""Inference plans: a network compiled to a program that runs from images to logits without Python.
 
     plan = shufflenet_v2(seed=0).plan()
     logits = plan(images)                       # n classes
     print(plan.program((3, 224, 224)))          # what it runs, instruction by instruction
 
-A plan is made in four steps, each in a file of its own that can be read alone:
+A plan is made in four steps. Each is one file, which can be read alone:
 
-    record      the network's own forward runs on names of rows; split, concatenation and channel
-                shuffle turn out to be nothing but other orders of names
-    fuse        ReLU, additions and depthwise convolutions join the operation before them
-    program     every row gets a place in memory, and every operation becomes an instruction
-    machine     a compiled loop runs the instructions, on all threads at once
+    record      runs the network's forward on channels without numbers, and records the operations;
+                split, concatenation and channel shuffle only reorder channels
+    fuse        fuses ReLU, additions and depthwise convolutions with the operation before them
+    program     allocates memory for every channel, and turns operations into instructions
+    machine     runs the instructions in one compiled loop, on all threads
 
 It needs Numba.
 """

@@ -1,31 +1,31 @@
-"""Fusing: what follows an operation at once is done while its output is in registers or cache.
+"""Fusion: an operation is done while the output of the one before it is in registers or cache.
 
-    relu        a number is cut off at 0 before it is stored
-    add         a product starts from the shortcut in place of 0
-    depthwise   a product hands over 6 channels at a time, which stay in the first-level cache
+    relu        negative numbers become 0 before they are stored
+    add         the sums of a product start from the shortcut instead of 0
+    depthwise   a product computes 6 channels at a time, which stay in the first-level cache
 
-Each is possible only where nobody else reads the rows in between.
+Each is possible only if no other operation reads the channels in between.
 """
 
 from collections import Counter
 
-from numpy_shufflenet.plan.record import Node, Row
+from numpy_shufflenet.plan.record import Channel, Node
 
 CAN_END_IN_RELU = ("convolution", "product", "depthwise", "pool", "add", "linear", "scale")
 
 
 def fuse(nodes: list[Node]) -> list[Node]:
-    """Return the nodes that remain, in order; the recorded ones are changed in place."""
+    """Return the nodes that remain, in order. The recorded nodes are changed in place."""
     for absorb in (_additions, _relus, _depthwise):
         nodes = absorb(nodes)
     return nodes
 
 
 def _additions(nodes: list[Node]) -> list[Node]:
-    """Let products add the shortcut, where one of an addition's sides is a product's output."""
+    """Fuse an addition with a product if the product computes one of its two operands."""
     readers = _readers(nodes)
     place = {node: i for i, node in enumerate(nodes)}
-    renamed: dict[Row, Row] = {}
+    renamed: dict[Channel, Channel] = {}
     kept = []
     for node in nodes:
         halves = node.inputs[: node.channels], node.inputs[node.channels :]
@@ -39,7 +39,7 @@ def _additions(nodes: list[Node]) -> list[Node]:
                 and all(place[row.node] < place[maker] for row in shortcut)
             ):
                 maker.shortcut = shortcut
-                renamed |= {Row(node, i): row for i, row in enumerate(rows)}
+                renamed |= {Channel(node, i): row for i, row in enumerate(rows)}
                 break
         else:
             kept.append(node)
@@ -47,9 +47,9 @@ def _additions(nodes: list[Node]) -> list[Node]:
 
 
 def _relus(nodes: list[Node]) -> list[Node]:
-    """Let the operations before a ReLU end in it, where nobody else reads them."""
+    """Fuse a ReLU with the operations before it if no other operation reads their outputs."""
     readers = _readers(nodes)
-    renamed: dict[Row, Row] = {}
+    renamed: dict[Channel, Channel] = {}
     kept = []
     for node in nodes:
         makers = {row.node for row in node.inputs}
@@ -62,14 +62,14 @@ def _relus(nodes: list[Node]) -> list[Node]:
         ):
             for maker in makers:
                 maker.relu = True
-            renamed |= {Row(node, i): row for i, row in enumerate(node.inputs)}
+            renamed |= {Channel(node, i): row for i, row in enumerate(node.inputs)}
         else:
             kept.append(node)
     return _rename(kept, renamed)
 
 
 def _depthwise(nodes: list[Node]) -> list[Node]:
-    """Let depthwise convolutions follow at once on the product that they alone read."""
+    """Fuse a depthwise convolution with a product if it alone reads the product's output."""
     readers = _readers(nodes)
     gone = set()
     for node in nodes:
@@ -87,12 +87,12 @@ def _depthwise(nodes: list[Node]) -> list[Node]:
     return [node for node in nodes if node not in gone]
 
 
-def _readers(nodes: list[Node]) -> Counter[Row]:
-    """Count how often each row is read."""
+def _readers(nodes: list[Node]) -> Counter[Channel]:
+    """Count how often each channel is read."""
     return Counter(row for node in nodes for row in node.reads())
 
 
-def _rename(nodes: list[Node], renamed: dict[Row, Row]) -> list[Node]:
+def _rename(nodes: list[Node], renamed: dict[Channel, Channel]) -> list[Node]:
     for node in nodes:
         node.inputs = tuple(renamed.get(row, row) for row in node.inputs)
         node.shortcut = tuple(renamed.get(row, row) for row in node.shortcut)

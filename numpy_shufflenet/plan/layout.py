@@ -1,11 +1,11 @@
-"""Where things are: what columns of a program and its tables mean, and how planes lie in memory.
+"""The layout of programs: the columns of instructions and tables, and of planes in memory.
 
-    a plane     one channel: its pixels row by row, without a gap. Small planes hold several images,
-                one after the other, so that what multiplies them reads weights once for all.
-    features    one number a channel; image after image, each in whole vectors
-    scratch     what a thread alone works on, small enough for its first-level cache
+    a plane     one channel: its pixels row by row, contiguous. Small planes hold several images,
+                one after the other, so that a product reads its weights once for all of them.
+    features    one number for each channel; each image starts at a multiple of 16 numbers
+    scratch     memory of one thread, small enough for the first-level cache
 
-Vectors may write beyond the last pixel of an image or a row: what comes there is written later.
+Vectors may write beyond the last pixel of an image or a row: those numbers are written later.
 """
 
 from typing import NamedTuple
@@ -15,23 +15,23 @@ from numba.extending import register_jitable
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 
-# What an instruction does
+# Operations of instructions
 INPUT, CONVOLUTION, PRODUCT, PRODUCT_DEPTHWISE, DEPTHWISE, POOL = range(6)
 ADD, RELU, MEAN, LINEAR, SCALE = range(6, 11)
 
-# Where it says what: columns of the program. CUT is 1 if it ends in a ReLU, STEP is how far the
-# output of the next image is, if planes that it writes hold several.
+# Columns of an instruction. CUT is 1 if it ends in a ReLU. STEP is the distance to the output of
+# the next image, if the planes that it writes hold several images.
 OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, STEP, CUT, OPTION = range(10)
 SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, TOP = range(10, 18)
-READS, MAKES = 18, 19  # places of features
-BORDERS, SPANS = 20, 21  # tables of which neighbours pixels have, and of what taps meet in a row
+READS, MAKES = 18, 19  # positions of features
+BORDERS, SPANS = 20, 21  # tables: which neighbours pixels have; which columns a tap reads
 COLUMNS = 22
 
 BLOCK = 6  # planes of a product that are computed at once: their sums stay in registers
-# Where a block of a product says what: weights, bias, a list of the planes that it reads (taps) and
-# how long it is, how many planes it makes, 6 places to write to, then 6 shortcuts to start from, or
-# 6 places for weights of the depthwise convolution that follows and 6 for its outputs. What fills
-# up a block goes where its first plane goes, before that one is written.
+# Columns of a product's block: weights, bias, the list of planes that it reads (taps) and its
+# length, the number of planes that it writes, 6 positions to write to; then 6 shortcuts to start
+# from, or 6 positions of the weights of a fused depthwise convolution, and 6 of its outputs. Unused
+# lanes of the last block write to the block's first plane, which is overwritten afterwards.
 WEIGHTS, BIAS, TAPS, DEPTH, ROWS, OUTPUTS, SHORTCUTS = 0, 1, 2, 3, 4, 5, 11
 FILTERS, FILTERED = 11, 17
 BLOCK_COLUMNS = 23
@@ -39,12 +39,12 @@ BLOCK_COLUMNS = 23
 AVERAGE, MAXIMUM = 0, 1  # OPTION of a pool
 SIGMOID = 1  # OPTION of a linear layer
 
-IMAGES = 8  # that small planes hold, at the most
-SMALL = 64  # pixels of such a plane, at the most
+IMAGES = 8  # in a small plane, at most
+SMALL = 64  # pixels of an image in a small plane, at most
 
 
 class Arrays(NamedTuple):
-    """What instructions read and write."""
+    """The arrays that instructions read and write."""
 
     tables: Array
     parameters: Array
@@ -52,22 +52,22 @@ class Arrays(NamedTuple):
     scratch: Array
 
 
-class Share(NamedTuple):
-    """What one thread does of an instruction, and of which images."""
+class Portion(NamedTuple):
+    """The part of an instruction that one thread runs, and for which images."""
 
-    first: int  # of the pieces that are its own: planes, blocks of planes, rows or numbers
+    first: int  # of its pieces: planes, blocks of planes, rows or numbers
     last: int
     images: int  # in each plane that it reads
-    image: int  # where it writes the first of them, in planes that hold several
+    image: int  # the index, in planes that hold several images, at which it writes the first one
 
 
 @register_jitable
 def round_up(count: int) -> int:
-    """Return the next multiple of 16."""
+    """Return count, rounded up to a multiple of 16."""
     return (count + WIDTH - 1) // WIDTH * WIDTH
 
 
 @register_jitable
-def reach(w: int) -> int:
-    """Return how far from its centre a window of 3x3 sees, in rows of w numbers."""
+def window_reach(w: int) -> int:
+    """Return how far from its centre a 3x3 window reads, for rows of w numbers."""
     return round_up(w + 1)

@@ -1,11 +1,12 @@
-"""The machine that runs a program: one compiled loop over instructions, the same on every thread.
+"""The machine: one compiled loop over the instructions of a program, the same on every thread.
 
-All numbers live in one array, `memory`, all weights in another, `parameters`, and an instruction is
-a row of whole numbers that says where. So a network runs from images to logits without Python, and
-threads that share it meet after each instruction without the operating system.
+All activations are in one array, `memory`, all weights in another, `parameters`. An instruction is
+a row of integers: what to do, and positions in these arrays. So a network runs from images to
+logits without Python. After each instruction, the threads meet at a barrier, without the operating
+system.
 
-The first instructions, on large planes, run for one image after the other; when all have arrived in
-small planes side by side, each of the rest runs once for all.
+The first instructions, on large planes, run for one image after the other. When all images are side
+by side in small planes, each of the other instructions runs once for all of them.
 """
 
 import numpy as np
@@ -17,7 +18,6 @@ from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
-    add_up,
     fill,
     fma,
     keep_first,
@@ -25,6 +25,7 @@ from numpy_shufflenet.kernels._vectors import (
     relu,
     scale,
     store,
+    sum_lanes,
 )
 from numpy_shufflenet.plan.layout import (
     ADD,
@@ -52,18 +53,18 @@ from numpy_shufflenet.plan.layout import (
     STEP,
     TABLE,
     Arrays,
-    Share,
+    Portion,
     round_up,
 )
-from numpy_shufflenet.plan.products import convolution, product, product_depthwise
-from numpy_shufflenet.plan.windows import depthwise, pool
+from numpy_shufflenet.plan.products import run_convolution, run_product, run_product_depthwise
+from numpy_shufflenet.plan.windows import run_depthwise, run_pool
 
-LONG = 2048  # numbers that are added up in float32; their sums are in float64
+LONG = 2048  # numbers that are added in float32; their sums are added in float64
 
 
 @register_jitable
-def read_image(instruction: Array, arrays: Arrays, share: Share, image: Array) -> None:
-    """Copy channels of the image into planes."""
+def run_input(instruction: Array, arrays: Arrays, share: Portion, image: Array) -> None:
+    """Copy the channels of an image to planes."""
     size = instruction[IN_H] * instruction[IN_W]
     for channel in range(share.first, share.last):
         x = channel * size
@@ -75,11 +76,11 @@ def read_image(instruction: Array, arrays: Arrays, share: Share, image: Array) -
 
 
 @register_jitable
-def combine(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Add two planes, or take one; cut off what is negative if asked to."""
+def run_addition(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Add two planes, or copy one; then apply ReLU if CUT is set."""
     tables, memory = arrays.tables, arrays.memory
     for number in range(share.first, share.last):
-        plane = instruction[TABLE] + 3 * number  # one plane, the other, and where the result goes
+        plane = instruction[TABLE] + 3 * number  # positions of both planes, and of the result
         y = tables[plane + 2] + share.image * instruction[STEP]
         for j in range(0, share.images * instruction[IN_H] * instruction[IN_W], WIDTH):
             a = load(memory, tables[plane] + j)
@@ -89,27 +90,27 @@ def combine(instruction: Array, arrays: Arrays, share: Share) -> None:
 
 
 @register_jitable
-def mean(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Write the mean of every channel as a feature."""
+def run_mean(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Write the mean of each channel as a feature."""
     size, memory = instruction[IN_H] * instruction[IN_W], arrays.memory
     for channel in range(share.first, share.last):
         for image in range(share.images):
             x = arrays.tables[instruction[TABLE] + channel] + image * size
-            total = 0.0
+            total = np.float64(0)
             for begin in range(0, size, LONG):
                 a = fill(np.float32(0))
                 for j in range(begin, min(begin + LONG, size), WIDTH):
                     a = add(a, keep_first(load(memory, x + j), size - j))
-                total += add_up(a)
+                total += sum_lanes(a)
             y = instruction[MAKES] + (share.image + image) * instruction[STEP] + channel
             memory[y] = total / size
 
 
 @register_jitable
-def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Multiply features by the rows of a matrix, four at a time; then a ReLU, a sigmoid or nothing.
+def run_linear(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Multiply features by the rows of a matrix, four at a time; then apply ReLU or a sigmoid.
 
-    Where fewer than four are left, the last one is done again.
+    If fewer than four rows are left, the last one is computed several times.
     """
     features = round_up(instruction[CHANNELS])
     parameters, memory, last = arrays.parameters, arrays.memory, share.last - 1
@@ -121,7 +122,7 @@ def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
         w3 = instruction[TABLE] + rows[3] * features
         for image in range(share.images):
             x = instruction[READS] + image * features
-            t0 = t1 = t2 = t3 = 0.0
+            t0 = t1 = t2 = t3 = np.float64(0)
             for begin in range(0, features, LONG):
                 a0 = a1 = a2 = a3 = fill(np.float32(0))
                 for j in range(begin, min(begin + LONG, features), WIDTH):
@@ -130,7 +131,12 @@ def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
                     a1 = fma(load(parameters, w1 + j), v, a1)
                     a2 = fma(load(parameters, w2 + j), v, a2)
                     a3 = fma(load(parameters, w3 + j), v, a3)
-                t0, t1, t2, t3 = t0 + add_up(a0), t1 + add_up(a1), t2 + add_up(a2), t3 + add_up(a3)
+                t0, t1, t2, t3 = (
+                    t0 + sum_lanes(a0),
+                    t1 + sum_lanes(a1),
+                    t2 + sum_lanes(a2),
+                    t3 + sum_lanes(a3),
+                )
             sums = np.float32(t0), np.float32(t1), np.float32(t2), np.float32(t3)
             to = instruction[MAKES] + (share.image + image) * instruction[STEP]
             for i in range(4):
@@ -143,11 +149,11 @@ def linear(instruction: Array, arrays: Arrays, share: Share) -> None:
 
 
 @register_jitable
-def excite(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Scale every plane by its feature."""
+def run_scale(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Multiply each plane by its feature."""
     size, memory = instruction[IN_H] * instruction[IN_W], arrays.memory
     for channel in range(share.first, share.last):
-        plane = instruction[TABLE] + 2 * channel  # where it is, and where its result goes
+        plane = instruction[TABLE] + 2 * channel  # its position, and that of the result
         x = arrays.tables[plane]
         y = arrays.tables[plane + 1] + share.image * instruction[STEP]
         for image in range(share.images):
@@ -157,7 +163,8 @@ def excite(instruction: Array, arrays: Arrays, share: Share) -> None:
                 store(memory, y + j, relu(a) if instruction[CUT] else a)
 
 
-def run(
+@compiled
+def run_program(
     program: Array,
     each: int,
     tables: Array,
@@ -168,9 +175,9 @@ def run(
     job: Array,
     caller: bool,
 ) -> None:
-    """Run all instructions: each thread of a job does its share of each.
+    """Run all instructions. Each thread of a job runs its part of each instruction.
 
-    The first `each` instructions are run for every row of images, those after them for all at once.
+    The first `each` instructions run for one row of images after the other, the rest for all.
 
     scratch : array, shape (threads, at least program.scratch)
     """
@@ -188,29 +195,26 @@ def run(
         operation = instruction[OPERATION]
         count = instruction[COUNT]
         first, last = count * thread // threads, count * (thread + 1) // threads
-        share = Share(first, last, together, image)
+        share = Portion(first, last, together, image)
         if operation == PRODUCT_DEPTHWISE:
-            product_depthwise(instruction, arrays, share)
+            run_product_depthwise(instruction, arrays, share)
         elif operation == PRODUCT:
-            product(instruction, arrays, share)
+            run_product(instruction, arrays, share)
         elif operation == DEPTHWISE:
-            depthwise(instruction, arrays, share)
+            run_depthwise(instruction, arrays, share)
         elif operation == CONVOLUTION:
-            convolution(instruction, arrays, share, thread, threads)
+            run_convolution(instruction, arrays, share, thread, threads)
         elif operation == POOL:
-            pool(instruction, arrays, share)
+            run_pool(instruction, arrays, share)
         elif operation in (ADD, RELU):
-            combine(instruction, arrays, share)
+            run_addition(instruction, arrays, share)
         elif operation == INPUT:
-            read_image(instruction, arrays, share, images[image])
+            run_input(instruction, arrays, share, images[image])
         elif operation == MEAN:
-            mean(instruction, arrays, share)
+            run_mean(instruction, arrays, share)
         elif operation == LINEAR:
-            linear(instruction, arrays, share)
+            run_linear(instruction, arrays, share)
         elif operation == SCALE:
-            excite(instruction, arrays, share)
+            run_scale(instruction, arrays, share)
         if threads > 1:
             meet(job, (turn + 1) * threads)
-
-
-run_jit = compiled(run)

@@ -1,4 +1,4 @@
-"""The plan: a network ready to run, on images of any size."""
+"""The plan: a network that is ready to run, on images of any size."""
 
 import itertools
 import math
@@ -21,11 +21,11 @@ from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
-SIZES = 8  # of images: programs that a plan keeps
+SIZES = 8  # of images for which a plan keeps its program
 
 
-class _Room:
-    """Where one run of a program works."""
+class _RunMemory:
+    """The memory for one run of a program."""
 
     def __init__(self, program: Program, threads: int):
         self.program = program
@@ -34,8 +34,8 @@ class _Room:
         self.scratch = aligned_zeros(threads * size).reshape(threads, size)
 
     def run(self, images: Array, job: Array, caller: bool) -> None:
-        """Do one thread's part of a run."""
-        machine.run_jit(
+        """Run one thread's part of the program."""
+        machine.run_program(
             self.program.instructions,
             self.program.each,
             self.program.tables,
@@ -48,84 +48,84 @@ class _Room:
         )
 
     def logits(self, images: int) -> Array:
-        """Return what the last run has computed, (images, classes)."""
+        """Return the logits of the last run, (images, classes)."""
         start, pitch = self.program.logits, self.program.pitch
         rows = self.memory[start : start + images * pitch].reshape(images, pitch)
         return rows[:, : self.program.outputs]
 
 
-class _Site:
-    """A program, and the rooms where it runs, for images of one size."""
+class _SizedProgram:
+    """The program for images of one size, and memory for its runs."""
 
     def __init__(self, program: Program):
         self.program = program
-        self.used = 0  # when, as `InferencePlan` counts
-        self.rooms: list[_Room] = []  # where nobody works
+        self.used = 0  # the number of the last call that used it
+        self.free: list[_RunMemory] = []  # memory that no run uses now
 
     def run(self, images: Array, *, together: bool) -> Array:
-        """Return the logits of these images, computed on this thread or on all of them."""
+        """Return the logits of these images, computed on this thread or on all threads."""
         threads = _threads.num_threads() if together else 1
         try:
-            room = self.rooms.pop()  # atomic, so no two threads get the same one
+            memory = self.free.pop()  # atomic, so no two threads get the same one
         except IndexError:
-            room = _Room(self.program, threads)
-        if len(room.scratch) < threads:
-            room = _Room(self.program, threads)
+            memory = _RunMemory(self.program, threads)
+        if len(memory.scratch) < threads:
+            memory = _RunMemory(self.program, threads)
         if together:
-            _threads.together(partial(room.run, images))
+            _threads.run_together(partial(memory.run, images))
         else:
-            room.run(images, _threads.counters(), True)
-        logits = room.logits(len(images)).copy()
-        self.rooms.append(room)  # not after an interrupt: nobody knows what it left there
+            memory.run(images, _threads.counters(), True)
+        logits = memory.logits(len(images)).copy()
+        self.free.append(memory)  # not after an interrupt, which leaves its state unknown
         return logits
 
 
 class InferencePlan:
-    """A network in evaluation mode, with its weights as they are now, that runs at full speed.
+    """A network in evaluation mode, compiled for speed, with the weights that it has now.
 
-    `plan(x)` returns the logits, to rounding those of the model; there is no backward. Several
-    threads may call it at once.
+    `plan(x)` returns the logits of the model, up to rounding. There is no backward. Several threads
+    may call it at once.
 
     Parameters
     ----------
     model : Layer
-        Its convolutions may be standard, group, depthwise (3x3) and pointwise, each followed by
-        batch normalisation or not; besides, 3x3 pooling of stride 2, global pooling, linear, ReLU,
-        additions, squeeze-and-excitation, and what moves channels. All networks of `models` are
-        such. Later changes of its weights change nothing here.
+        It may have standard, group, depthwise (3x3) and pointwise convolutions, with or without
+        batch normalisation after them; 3x3 pooling of stride 2, global pooling, linear layers,
+        ReLU, additions, squeeze-and-excitation; and layers that split, concatenate or shuffle
+        channels. All networks of `models` fit. Later changes of its weights have no effect here.
 
     Raises
     ------
     ValueError
-        If a weight, batch normalisation folded in, is NaN or infinite.
+        If a weight is NaN or infinite after batch normalisation is folded into it.
     """
 
     def __init__(self, model: Layer):
         self._model = fold(model)
         if names := not_finite(self._model.parameters()):
             raise ValueError(f"{names} holds NaN or infinity; a plan needs finite weights")
-        self._sites: dict[Shape, _Site] = {}
+        self._programs: dict[Shape, _SizedProgram] = {}
         self._clock = itertools.count(1)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle and copy the network alone; programs are made anew."""
+        """Pickle and copy only the network; programs are assembled again."""
         return {"_model": self._model}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
-        self._sites, self._clock = {}, itertools.count(1)
+        self._programs, self._clock = {}, itertools.count(1)
 
     def __call__(self, x: Array) -> Array:
         """Return the logits (n, classes) of images x (n, c, h, w), float32.
 
-        Each thread takes images of its own, a few at once, as long as there are enough; the rest
-        goes through the network one by one, on all threads together. No result depends on their
-        number.
+        While there are enough images, each thread runs the network on its own images, a few at
+        once. The remaining images run one by one, on all threads together. No result depends on the
+        number of threads.
 
         Raises
         ------
         ValueError
-            If x is not such an array, or the network has an operation that a plan can't run.
+            If x is not such an array, or a plan can't run an operation of the network.
         """
         check_plain("x", x)
         if not isinstance(x, np.ndarray) or x.ndim != 4 or x.dtype != np.float32:
@@ -133,8 +133,8 @@ class InferencePlan:
             if isinstance(x, np.ndarray):
                 found = f"has shape {x.shape} and dtype {x.dtype}"
             raise ValueError(f"x {found}; an array (n, c, h, w) of float32 is needed")
-        site = self._site(x.shape[1:])
-        program = site.program
+        sized = self._sized(x.shape[1:])
+        program = sized.program
         images = contiguous(x).reshape(len(x), math.prod(x.shape[1:]))
         logits = np.empty((len(x), program.outputs), np.float32)
 
@@ -143,27 +143,27 @@ class InferencePlan:
         turns = threads * math.ceil(taken / threads / program.images)
         ends = [taken * i // max(1, turns) for i in range(turns + 1)]
 
-        def take(turn: int) -> None:
+        def run_turn(turn: int) -> None:
             mine = slice(ends[turn], ends[turn + 1])
-            logits[mine] = site.run(images[mine], together=False)
+            logits[mine] = sized.run(images[mine], together=False)
 
-        _threads.for_each(turns, take)
+        _threads.share_each(turns, run_turn)
         for i in range(taken, len(x)):
-            logits[i : i + 1] = site.run(images[i : i + 1], together=True)
+            logits[i : i + 1] = sized.run(images[i : i + 1], together=True)
         return logits
 
     def program(self, shape: Shape) -> Program:
         """Return the program for images of shape (c, h, w)."""
-        return self._site(shape).program
+        return self._sized(shape).program
 
-    def _site(self, shape: Shape) -> _Site:
-        # No lock, which a fork might copy while it is held; each of these steps is atomic.
-        site = self._sites.get(shape)
-        if site is None:
+    def _sized(self, shape: Shape) -> _SizedProgram:
+        # Each step is atomic. There is no lock, because a fork might copy it while it is held.
+        sized = self._programs.get(shape)
+        if sized is None:
             program = assemble(fuse(record(self._model, shape)))
-            site = self._sites.setdefault(shape, _Site(program))
-        site.used = next(self._clock)
-        while len(self._sites) > SIZES:
-            oldest = min(list(self._sites.items()), key=lambda item: item[1].used)
-            self._sites.pop(oldest[0], None)
-        return site
+            sized = self._programs.setdefault(shape, _SizedProgram(program))
+        sized.used = next(self._clock)
+        while len(self._programs) > SIZES:
+            oldest = min(list(self._programs.items()), key=lambda item: item[1].used)
+            self._programs.pop(oldest[0], None)
+        return sized

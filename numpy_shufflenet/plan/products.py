@@ -1,4 +1,4 @@
-"""Instructions that multiply: convolutions of 1x1, of any size, and 1x1 with 3x3 after it."""
+"""Instructions that multiply: 1x1 convolutions, 1x1 fused with 3x3, and any other size."""
 
 from typing import Any
 
@@ -51,16 +51,16 @@ from numpy_shufflenet.plan.layout import (
     TOP,
     WEIGHTS,
     Arrays,
-    Share,
+    Portion,
     round_up,
 )
-from numpy_shufflenet.plan.windows import window
+from numpy_shufflenet.plan.windows import slide_window
 
-DEEP = 512  # terms that are added one by one; the sums of so many are added up after that
+DEEP = 512  # terms that are added one by one; the sums of 512 terms are added after that
 
 
 @register_jitable
-def multiply(
+def multiply_block(
     tables: Array,
     block: int,
     parameters: Array,
@@ -75,9 +75,8 @@ def multiply(
 ) -> None:
     """Compute columns from `start` on of the 6 planes of a block, and write them to `to`.
 
-    As many as a vector has numbers: 16, or 8 with the functions load and fill for half vectors.
-
-    The sums over the planes that the block reads stay in registers until they are complete.
+    It computes as many columns as a vector has numbers: 16, or 8 if `load` and `fill` are those of
+    half vectors. The sums over the planes that the block reads stay in registers.
     """
     bias = at(tables, block + BIAS)
     a0 = fill(at(parameters, bias))
@@ -96,7 +95,7 @@ def multiply(
     w = at(tables, block + WEIGHTS)
     tap = at(tables, block + TAPS)
     last = tap + at(tables, block + DEPTH)
-    t0 = t1 = t2 = t3 = t4 = t5 = fill(np.float32(0))  # of parts that are complete
+    t0 = t1 = t2 = t3 = t4 = t5 = fill(np.float32(0))  # the sums of earlier terms
     while True:
         for _ in range(min(DEEP, last - tap)):
             v = load(x, at(tables, tap) + start)
@@ -136,20 +135,20 @@ def multiply(
 def multiply_planes(
     arrays: Arrays, block: int, y: Array, to: int, columns: int, cut: Any, shortcut: Any
 ) -> None:
-    """Compute so many columns of the 6 planes of a block; the last 8 need half a vector only."""
+    """Compute the columns of the 6 planes of a block; for the last 8, by half vectors."""
     tables, parameters, x = arrays.tables, arrays.parameters, arrays.memory
     for j in range(0, columns, WIDTH):
         if columns - j > HALF:
-            multiply(tables, block, parameters, x, j, y, to + j, cut, shortcut, load, fill)
+            multiply_block(tables, block, parameters, x, j, y, to + j, cut, shortcut, load, fill)
         else:
-            multiply(
+            multiply_block(
                 tables, block, parameters, x, j, y, to + j, cut, shortcut, load_half, fill_half
             )
 
 
 @register_jitable
-def product(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Convolve 1x1: every plane of the output is a weighted sum of planes of its group."""
+def run_product(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Run a 1x1 convolution: each output plane is a weighted sum of the planes of its group."""
     columns = share.images * instruction[IN_H] * instruction[IN_W]
     to = share.image * instruction[STEP]
     cut, shortcut = instruction[CUT], instruction[OPTION]
@@ -159,8 +158,8 @@ def product(instruction: Array, arrays: Arrays, share: Share) -> None:
 
 
 @register_jitable
-def product_depthwise(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Convolve 1x1, and each block of the output 3x3 while it is in scratch."""
+def run_product_depthwise(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Run a 1x1 convolution, and on each block of its output, in scratch, a 3x3 depthwise one."""
     columns = share.images * instruction[IN_H] * instruction[IN_W]
     tables, scratch = arrays.tables, arrays.scratch
     for number in range(share.first, share.last):
@@ -168,17 +167,17 @@ def product_depthwise(instruction: Array, arrays: Arrays, share: Share) -> None:
         multiply_planes(arrays, block, scratch, 0, columns, instruction[OPTION], False)
         for i in range(tables[block + ROWS]):
             x, y = tables[block + OUTPUTS + i], tables[block + FILTERED + i]
-            window(instruction, arrays, share, tables[block + FILTERS + i], scratch, x, y)
+            slide_window(instruction, arrays, share, tables[block + FILTERS + i], scratch, x, y)
 
 
 @register_jitable
-def convolution(
-    instruction: Array, arrays: Arrays, share: Share, thread: int, threads: int
+def run_convolution(
+    instruction: Array, arrays: Arrays, share: Portion, thread: int, threads: int
 ) -> None:
-    """Convolve: what the windows of one row of the output see is copied, and multiplied (im2col).
+    """Run a convolution by im2col, one row of the output after the other.
 
-    Threads share the rows; where a row is shorter than a vector, which then writes into the next
-    one, the first thread does all.
+    Threads share the rows. If rows are shorter than a vector, a vector also writes to the next row,
+    so the first thread computes all of them.
     """
     oh, ow = instruction[OUT_H], instruction[OUT_W]
     if ow < WIDTH:
@@ -191,7 +190,7 @@ def convolution(
         for block in range(instruction[COUNT]):
             for column in range(0, ow, WIDTH):
                 j = max(0, min(column, ow - WIDTH))
-                multiply(
+                multiply_block(
                     arrays.tables,
                     instruction[TABLE] + block * BLOCK_COLUMNS,
                     arrays.parameters,
@@ -208,7 +207,7 @@ def convolution(
 
 @register_jitable
 def gather(instruction: Array, arrays: Arrays, image: int, row: int) -> None:
-    """Copy what each tap of the window meets along one row of the output; zeros in the border."""
+    """Copy the pixels that each tap reads for one row of the output, with zeros in the border."""
     h, w, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_W]
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     stride = instruction[STRIDE_W]
@@ -218,7 +217,9 @@ def gather(instruction: Array, arrays: Arrays, image: int, row: int) -> None:
         for i in range(instruction[KH]):
             y = row * instruction[STRIDE_H] + i * instruction[DILATION_H] - instruction[TOP]
             for j in range(instruction[KW]):
-                span = instruction[SPANS] + 3 * j  # what column 0 meets, and the columns inside
+                span = (
+                    instruction[SPANS] + 3 * j
+                )  # the pixel that column 0 reads, and which columns are inside
                 x, first, last = tables[span], tables[span + 1], tables[span + 2]
                 if y < 0 or y >= h:
                     first, last = ow, ow

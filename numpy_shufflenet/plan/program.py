@@ -1,6 +1,6 @@
-"""Assembling: nodes become rows of whole numbers that the machine runs; weights are laid out.
+"""The assembler: turns nodes into instructions, which are rows of integers, and packs weights.
 
-Where rows of the network lie in memory is said by `planes`.
+`planes` allocates the memory of the network's channels.
 """
 
 from dataclasses import dataclass
@@ -10,33 +10,34 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 from numpy_shufflenet.plan import layout
-from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, reach, round_up
-from numpy_shufflenet.plan.planes import FEATURES, Planes, aligned_zeros, together
-from numpy_shufflenet.plan.record import Node, Row
+from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, round_up, window_reach
+from numpy_shufflenet.plan.planes import FEATURES, PlaneAllocator, aligned_zeros, batched_nodes
+from numpy_shufflenet.plan.record import Channel, Node
 
-SLACK = 4 * WIDTH  # numbers before the first plane and after the last that a vector may look at,
-# besides those that a window sees
+SLACK = 4 * WIDTH  # numbers before the first plane and after the last one that a vector may read,
+# besides those that a window reads
 
 
 @dataclass(frozen=True)
 class Program:
-    """What the machine needs to run a network on a few images.
+    """A program, which the machine runs on a few images.
 
     Attributes
     ----------
     instructions : array of int64, shape (instructions, layout.COLUMNS)
     each : int
-        So many of them run for one image after the other, the rest for all at once.
+        The first `each` instructions run for one image after the other, the rest for all at once.
     images : int
-        For how many there is room.
+        How many images fit at once.
     tables : array of int64
     parameters : array of float32
     nodes : tuple of Node
-        What each instruction does.
+        The operation of each instruction.
     logits, pitch, outputs : int
-        Where in memory they are after a run, how far those of the next image, and how many.
+        Their position in memory after a run, the distance to those of the next image, and their
+        number.
     memory, scratch : int
-        How many numbers of float32 they hold.
+        Sizes, in numbers of float32.
     """
 
     instructions: Array
@@ -52,7 +53,7 @@ class Program:
     scratch: int
 
     def __str__(self) -> str:
-        """List the instructions: what each reads, what it makes, and what joined it."""
+        """List the instructions: what each reads, what it makes, and what is fused with it."""
         lines = [f"{'':>3}  {'instruction':<28}{'reads':>6}  makes"]
         for number, node in enumerate(self.nodes):
             joined = ["product", *["ReLU"] * node.before.relu] if node.before else []
@@ -68,14 +69,14 @@ class Program:
 
 
 def assemble(nodes: list[Node]) -> Program:
-    """Return the program that runs these nodes; the last one makes the logits."""
+    """Return the program that runs these nodes; the last node computes the logits."""
     return _Assembler(nodes).program()
 
 
 class _Assembler:
     def __init__(self, nodes: list[Node]):
         self.last = nodes[-1]
-        self.together = together(nodes)
+        self.together = batched_nodes(nodes)
         rest = [node for node in nodes if node.inputs and self._makers(node) <= self.together]
         self.nodes = [node for node in nodes if node not in rest] + rest
         self.each = len(nodes) - len(rest)
@@ -84,8 +85,8 @@ class _Assembler:
         self.parameters: list[Array] = []
         self.parameter_count = 0
         self.borders: dict[tuple[int, int], int] = {}
-        self.margin = SLACK + max(reach(node.w) for node in nodes)
-        self.memory = Planes(self.nodes, self.together, self.margin)
+        self.margin = SLACK + max(window_reach(node.w) for node in nodes)
+        self.memory = PlaneAllocator(self.nodes, self.together, self.margin)
         self.scratch = 0
 
     def program(self) -> Program:
@@ -110,14 +111,14 @@ class _Assembler:
         )
 
     def _packed(self) -> Array:
-        """Return all parameters, each where `_keep` has said."""
+        """Return all parameters in one array, at the positions that `_keep` returned."""
         packed, place = aligned_zeros(self.parameter_count), 0
         for weights in self.parameters:
             packed[place : place + weights.size] = weights.ravel()
             place += round_up(weights.size)
         return packed
 
-    # One method for each kind of node: the instruction by columns
+    # One method for each kind of node. It returns the columns of the instruction.
 
     def _input(self, node: Node) -> dict[int, int]:
         return self._columns(layout.INPUT, node, node, self._planes(node.rows().rows))
@@ -165,8 +166,8 @@ class _Assembler:
             }
         images = self.images if self._makers(node) <= self.together else 1
         size = self.memory.size(product, images)
-        self.scratch = max(self.scratch, reach(product.w) + BLOCK * size)
-        outputs = [reach(product.w) + i % BLOCK * size for i in range(product.channels)]
+        self.scratch = max(self.scratch, window_reach(product.w) + BLOCK * size)
+        outputs = [window_reach(product.w) + i % BLOCK * size for i in range(product.channels)]
         reader = {row.channel: i for i, row in enumerate(node.inputs)}
         planes = self._planes_of(node)
         more = [[filters[reader[i]], planes[reader[i]]] for i in range(product.channels)]
@@ -199,7 +200,7 @@ class _Assembler:
             layout.CUT: node.relu or node.kind == "relu",
         }
 
-    _relu = _add  # its two sides are the same
+    _relu = _add  # with the same operand twice
 
     def _mean(self, node: Node) -> dict[int, int]:
         columns = self._columns(layout.MEAN, node, node, self._planes(node.inputs))
@@ -249,7 +250,7 @@ class _Assembler:
     def _blocks(
         self, node: Node, taps: Array, outputs: list[int], more: list[list[int]] | None = None
     ) -> tuple[list[int], int]:
-        """Return the table of a product's blocks, and how many there are."""
+        """Return the table of a product's blocks, and their number."""
         groups = len(taps)
         width = node.channels // groups
         table: list[int] = []
@@ -270,12 +271,12 @@ class _Assembler:
         return table, len(table) // layout.BLOCK_COLUMNS
 
     def _filters(self, node: Node) -> list[int]:
-        """Keep the 9 weights of each channel and its bias, and return where they are."""
+        """Keep the 9 weights and the bias of each channel, and return their positions."""
         rows = np.column_stack([node.weights.reshape(node.channels, 9), node.bias])
         start = self._keep(rows)
         return [start + 10 * channel for channel in range(node.channels)]
 
-    def _planes(self, rows: tuple[Row, ...]) -> list[int]:
+    def _planes(self, rows: tuple[Channel, ...]) -> list[int]:
         return [self.memory.place[row] for row in rows]
 
     def _planes_of(self, node: Node) -> list[int]:
@@ -285,13 +286,13 @@ class _Assembler:
         return {row.node for row in node.reads()}
 
     def _step(self, node: Node) -> int:
-        """Return how far the output of the next image is."""
+        """Return the distance from the output of one image to that of the next."""
         if node not in self.together:
             return 0
         return round_up(node.channels) if node.kind in FEATURES else node.h * node.w
 
     def _spans(self, node: Node) -> int:
-        """Note for each tap in a row what column 0 of the output meets, and which meet pixels."""
+        """Note, for each tap of a row, what column 0 reads, and which columns are inside."""
         table = []
         stride, w = node.settings["stride"][1], node.inputs[0].node.w
         for j in range(node.weights.shape[3]):
@@ -301,7 +302,7 @@ class _Assembler:
         return self._note(table)
 
     def _borders(self, node: Node) -> int:
-        """Note masks of 16 pixels each: which have a neighbour above, below, on both sides."""
+        """Note masks for 16 pixels each: which have a neighbour above, below, left and right."""
         if (node.h, node.w) not in self.borders:
             pixels = self.images if node.h * node.w <= SMALL else 1
             y, x = np.indices((node.h, node.w)).reshape(2, -1)

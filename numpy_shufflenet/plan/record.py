@@ -1,8 +1,8 @@
-"""Recording: a network's own forward, run on names of rows in place of numbers.
+"""The recorder: runs the network's forward on channels without numbers, and notes each operation.
 
-A row is one channel of an activation. `Rows` goes through the layers as an array would, and every
-operation that meets it becomes a `Node`. Split, concatenation and shuffle only hand on names, in
-another order: they are done with when the recording is, and cost nothing when the network runs.
+`Rows` is an activation without numbers: a list of channels. It goes through the layers like an
+array, and each operation on it becomes a `Node`. Split, concatenation and shuffle only reorder the
+channels, so they cost nothing when the network runs.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from numpy_shufflenet.nn import Layer
 from numpy_shufflenet.ops.checks import as_padding, as_pair
 
 
-class Row(NamedTuple):
-    """One channel of what a node returns."""
+class Channel(NamedTuple):
+    """One channel of a node's output."""
 
     node: "Node"
     channel: int
@@ -33,7 +33,7 @@ class Node:
     kind : str
         "input", "convolution", "product", "depthwise", "pool", "add", "relu", "mean", "linear" or
         "scale".
-    inputs : tuple of Row
+    inputs : tuple of Channel
     channels, h, w : int
         Of its output.
     weights, bias : array
@@ -42,14 +42,14 @@ class Node:
         Hyperparameters.
     relu : bool
         Whether negative values of its output become 0.
-    shortcut : tuple of Row
-        What a product adds to its output before the ReLU; one row for each channel, or none.
+    shortcut : tuple of Channel
+        What a product adds to its output before the ReLU: one for each output channel, or none.
     before : Node or None
-        A product whose output is the input of a depthwise convolution, and of nothing else.
+        The product that is fused with a depthwise convolution: only this node reads its output.
     """
 
     kind: str
-    inputs: tuple[Row, ...]
+    inputs: tuple[Channel, ...]
     channels: int
     h: int
     w: int
@@ -57,15 +57,15 @@ class Node:
     bias: Array = field(default_factory=lambda: np.empty(0))
     settings: dict[str, Any] = field(default_factory=dict)
     relu: bool = False
-    shortcut: tuple[Row, ...] = ()
+    shortcut: tuple[Channel, ...] = ()
     before: "Node | None" = None
 
     def rows(self) -> "Rows":
-        """Return its whole output."""
-        return Rows(tuple(Row(self, i) for i in range(self.channels)), self.h, self.w)
+        """Return its output."""
+        return Rows(tuple(Channel(self, i) for i in range(self.channels)), self.h, self.w)
 
-    def reads(self) -> tuple[Row, ...]:
-        """Return all rows that it reads from memory."""
+    def reads(self) -> tuple[Channel, ...]:
+        """Return all channels that it reads from memory."""
         return (self.before.inputs if self.before else self.inputs) + self.shortcut
 
     def __repr__(self) -> str:
@@ -73,12 +73,12 @@ class Node:
 
 
 class Rows:
-    """An activation of one image without its numbers: rows by name, and their height and width."""
+    """An activation of one image without its numbers: channels, and their height and width."""
 
     ndim = 4
     dtype = np.dtype(np.float32)
 
-    def __init__(self, rows: tuple[Row, ...], h: int, w: int):
+    def __init__(self, rows: tuple[Channel, ...], h: int, w: int):
         self.rows = rows
         self.h = h
         self.w = w
@@ -89,30 +89,30 @@ class Rows:
         return 1, len(self.rows), self.h, self.w
 
     def take(self, order: Any) -> "Rows":
-        """Return these rows in another order."""
+        """Return these channels in another order."""
         return Rows(tuple(self.rows[i] for i in order), self.h, self.w)
 
 
 def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
-    """Return the operations of a network in inference, in order; the last one is its output.
+    """Return the operations of a network's inference, in order; the last one is its output.
 
     Parameters
     ----------
     model : Layer
-        With batch normalisation folded.
+        Its batch normalisations are folded.
     shape : (c, h, w)
         Of one image.
 
     Raises
     ------
     ValueError
-        If the network has an operation that a plan can't run.
+        If a plan can't run an operation of the network.
     """
     recorder = _Recorder()
     c, h, w = shape
     image = recorder.note(Node("input", (), c, h, w))
     try:
-        logits = backend.record(recorder, model.forward, image)
+        logits = backend.record_calls(recorder, model.forward, image)
     except (TypeError, AttributeError) as error:
         message = f"a plan can only run operations, but a layer computes by itself: {error}"
         raise ValueError(message) from error
@@ -122,7 +122,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
 
 
 class _Recorder:
-    """Writes down every operation that `backend.forward` is asked for."""
+    """Records every call of `backend.forward`."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -142,7 +142,7 @@ class _Recorder:
         self.nodes.append(node)
         return node.rows()
 
-    # What computes
+    # Operations that compute
 
     def conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
         return self._convolution("convolution", x, w, b, settings)
@@ -206,7 +206,7 @@ class _Recorder:
         excitation.rows[0].node.settings["sigmoid"] = True
         return self.note(Node("scale", x.rows + excitation.rows, len(x.rows), x.h, x.w))
 
-    # What only moves channels
+    # Operations that only move channels
 
     def channel_split(self, x: Rows, *, sizes: tuple[int, ...]) -> tuple[Rows, ...]:
         ends = np.cumsum(sizes)
@@ -225,7 +225,7 @@ class _Recorder:
 def _check_window(
     what: str, window: tuple[int, ...], settings: dict[str, Any], *, strides: tuple[int, ...]
 ) -> None:
-    """Depthwise convolution and pooling look through the window that ShuffleNets use."""
+    """Raise ValueError unless it is the 3x3 window that ShuffleNets use."""
     stride = as_pair("stride", settings.get("stride", 1))
     fits = (
         tuple(window) == (3, 3)

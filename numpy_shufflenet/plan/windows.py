@@ -1,8 +1,8 @@
-"""Instructions that look at one plane through a window of 3x3: depthwise convolution, pooling.
+"""Instructions with a 3x3 window over each plane: depthwise convolution and pooling.
 
-A vector of outputs looks through each of nine taps at a vector of pixels. A plane is one long row
-of pixels, so a tap sees a neighbour even where there is none, in another row or another image: then
-its bit in a mask is 0, and it counts as what lies outside.
+For a vector of outputs, each of nine taps reads a vector of pixels. A plane is one long row of
+pixels, so beyond a border a tap reads a pixel of another row or image. The bit of that pixel in a
+mask is 0, and the border value takes its place.
 """
 
 from typing import Any
@@ -35,26 +35,28 @@ from numpy_shufflenet.plan.layout import (
     STEP,
     TABLE,
     Arrays,
-    Share,
+    Portion,
 )
 
-ALL = (1 << WIDTH) - 1  # a mask of ones
+ALL = (1 << WIDTH) - 1  # a mask of 16 ones
 
 
 @register_jitable
-def depthwise(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Convolve every plane 3x3 by itself."""
+def run_depthwise(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Run a 3x3 depthwise convolution on each plane."""
     for number in range(share.first, share.last):
-        plane = instruction[TABLE] + 3 * number  # where it is, where its result goes, its weights
+        plane = (
+            instruction[TABLE] + 3 * number
+        )  # positions of the plane, the result and the weights
         x, y, weights = arrays.tables[plane], arrays.tables[plane + 1], arrays.tables[plane + 2]
-        window(instruction, arrays, share, weights, arrays.memory, x, y)
+        slide_window(instruction, arrays, share, weights, arrays.memory, x, y)
 
 
 @register_jitable
-def window(
-    instruction: Array, arrays: Arrays, share: Share, weights: int, source: Array, x: int, y: int
+def slide_window(
+    instruction: Array, arrays: Arrays, share: Portion, weights: int, source: Array, x: int, y: int
 ) -> None:
-    """Slide a 3x3 window over a plane, in steps of 1 or 2."""
+    """Convolve one plane with a 3x3 filter, with stride 1 or 2."""
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
     y += share.image * instruction[STEP]
     cut, p, k = instruction[CUT], arrays.parameters, weights
@@ -67,29 +69,29 @@ def window(
         for j in range(0, share.images * h * w, WIDTH):
             above, below = arrays.tables[borders], arrays.tables[borders + 1]
             sides = arrays.tables[borders + 2], arrays.tables[borders + 3]
-            a = weigh(source, x + j - w - 1, w, taps, above, below, sides, neighbours)
+            a = weighted_windows(source, x + j - w - 1, w, taps, above, below, sides, neighbours)
             store(arrays.memory, y + j, relu(a) if cut else a)
             borders += 4
         return
     for row in range(share.images * oh):
         r = row % oh
         i = x + (row // oh * h + 2 * r - 1) * w - 1
-        above, below = rows_of(r, h)
+        above, below = row_masks(r, h)
         for column in range(0, ow, PAIRS):
-            sides = pixels_of(2 * column - 1, w)
-            a = weigh(source, i + 2 * column, w, taps, above, below, sides, every_second)
+            sides = column_masks(2 * column - 1, w)
+            a = weighted_windows(source, i + 2 * column, w, taps, above, below, sides, every_second)
             store(arrays.memory, y + row * ow + column, relu(a) if cut else a)
 
 
 @register_jitable
-def rows_of(row: int, h: int) -> tuple[int, int]:
-    """Return masks of the rows above and below those that an output in this row is made of."""
+def row_masks(row: int, h: int) -> tuple[int, int]:
+    """Return the masks of the upper and the lower row of a window in this row of outputs."""
     return ALL if row > 0 else 0, ALL if 2 * row + 1 < h else 0
 
 
 @register_jitable
-def pixels_of(column: int, w: int) -> tuple[int, int]:
-    """Return masks of those that are inside, among the 32 pixels from this column of a row on."""
+def column_masks(column: int, w: int) -> tuple[int, int]:
+    """Return two masks of the 32 pixels from this column on: which are inside the row."""
     inside = (1 << min(2 * WIDTH, w - column)) - 1
     inside -= 1 if column < 0 else 0
     return inside & ALL, inside >> WIDTH
@@ -97,7 +99,7 @@ def pixels_of(column: int, w: int) -> tuple[int, int]:
 
 @register_jitable
 def neighbours(x: Array, i: int, row: int, sides: tuple[int, int], outside: float) -> Three:
-    """Return what 16 outputs side by side see of a row through its three taps."""
+    """Return what 16 neighbouring outputs read of a row through three taps."""
     left, right = sides
     return (
         load_kept(x, i, row & left, outside),
@@ -108,7 +110,7 @@ def neighbours(x: Array, i: int, row: int, sides: tuple[int, int], outside: floa
 
 @register_jitable
 def every_second(x: Array, i: int, row: int, sides: tuple[int, int], outside: float) -> Three:
-    """Return the same for 15 outputs that are made of every second pixel."""
+    """Return the same for 15 outputs that read every second pixel."""
     first, last = sides
     return apart(
         load_kept(x, i, row & first, outside), load_kept(x, i + WIDTH, row & last, outside)
@@ -116,12 +118,12 @@ def every_second(x: Array, i: int, row: int, sides: tuple[int, int], outside: fl
 
 
 @register_jitable
-def weigh(
+def weighted_windows(
     x: Array, i: int, pitch: int, w: Any, above: int, below: int, sides: tuple[int, int], see: Any
 ) -> Any:
-    """Return the weighted sums of windows whose upper left corners start at i, and the bias.
+    """Return the weighted sums of windows whose upper left corners start at i, plus the bias.
 
-    w holds 9 weights and the bias; see is `neighbours` or `every_second`.
+    w holds 9 weights and the bias. `see` is `neighbours` or `every_second`.
     """
     x0, x1, x2 = see(x, i, above, sides, 0.0)
     a = fma(w[2], x2, fma(w[1], x1, fma(w[0], x0, fill(w[9]))))
@@ -132,20 +134,20 @@ def weigh(
 
 
 @register_jitable
-def pool(instruction: Array, arrays: Arrays, share: Share) -> None:
-    """Take the mean or the maximum of windows of 3x3, in steps of 2."""
+def run_pool(instruction: Array, arrays: Arrays, share: Portion) -> None:
+    """Compute the mean or the maximum of 3x3 windows, with stride 2."""
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
     memory, largest = arrays.memory, instruction[OPTION] == MAXIMUM
     for number in range(share.first, share.last):
-        plane = instruction[TABLE] + 2 * number  # where it is, and where its result goes
+        plane = instruction[TABLE] + 2 * number  # its position, and that of the result
         x = arrays.tables[plane]
         y = arrays.tables[plane + 1] + share.image * instruction[STEP]
         for row in range(share.images * oh):
             r = row % oh
             i = x + (row // oh * h + 2 * r - 1) * w - 1
-            above, below = rows_of(r, h)
+            above, below = row_masks(r, h)
             for column in range(0, ow, PAIRS):
-                sides = pixels_of(2 * column - 1, w)
+                sides = column_masks(2 * column - 1, w)
                 j = i + 2 * column
                 if largest:
                     a = join(memory, j, w, above, below, sides, -np.inf, maximum)
@@ -168,7 +170,7 @@ def join(
 ) -> Any:
     """Return the sums or the maxima of windows whose upper left corners start at i, 2 apart.
 
-    Those of the three rows come first, then those of the three taps.
+    It first combines the three rows, and then the three taps.
     """
     first, last = sides
     a = load_kept(x, i, above & first, outside)

@@ -18,7 +18,9 @@ FLOATS = "F64", "F32", "F16", "BF16"
 READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
-def write(path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]) -> None:
+def write_safetensors(
+    path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]
+) -> None:
     """Write arrays and metadata; path is as it was if that fails.
 
     Raises

@@ -27,7 +27,7 @@ def refuse(field: str, value: Any, needed: str) -> None:
     raise ValueError(f"its field {field} holds {held}; {needed} is needed")
 
 
-def whole(low: int = 0, high: int | None = None) -> Kind:
+def whole_number(low: int = 0, high: int | None = None) -> Kind:
     """A whole number, from low to high, or below 2^63."""
 
     def check(value: Any, field: str) -> None:
@@ -38,7 +38,7 @@ def whole(low: int = 0, high: int | None = None) -> Kind:
     return check
 
 
-def number(
+def finite_number(
     low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
 ) -> Kind:
     """A finite number from low to high; `above` low, `below` high."""
@@ -103,7 +103,7 @@ def list_of(kind: Kind, length: int | None = None) -> Kind:
     return check
 
 
-def record(fields: Mapping[str, Kind], *, optional: bool = False) -> Kind:
+def object_with(fields: Mapping[str, Kind], *, optional: bool = False) -> Kind:
     """An object with these fields, each of its kind, all of them unless they are optional."""
 
     def check(value: Any, field: str) -> None:
@@ -124,20 +124,20 @@ def record(fields: Mapping[str, Kind], *, optional: bool = False) -> Kind:
 
 def bits(count: int) -> Kind:
     """A whole number of so many bits."""
-    return whole(0, 2**count - 1)
+    return whole_number(0, 2**count - 1)
 
 
-_BUFFERED = {"has_uint32": whole(0, 1), "uinteger": bits(32)}
-_PCG64 = {"state": record({"state": bits(128), "inc": bits(128)}), **_BUFFERED}
+_BUFFERED = {"has_uint32": whole_number(0, 1), "uinteger": bits(32)}
+_PCG64 = {"state": object_with({"state": bits(128), "inc": bits(128)}), **_BUFFERED}
 GENERATORS: dict[str, dict[str, Kind]] = {
     "PCG64": _PCG64,
     "PCG64DXSM": _PCG64,
-    "MT19937": {"state": record({"key": list_of(bits(32), 624), "pos": whole(0, 624)})},
-    "SFC64": {"state": record({"state": list_of(bits(64), 4)}), **_BUFFERED},
+    "MT19937": {"state": object_with({"key": list_of(bits(32), 624), "pos": whole_number(0, 624)})},
+    "SFC64": {"state": object_with({"state": list_of(bits(64), 4)}), **_BUFFERED},
     "Philox": {
-        "state": record({"counter": list_of(bits(64), 4), "key": list_of(bits(64), 2)}),
+        "state": object_with({"counter": list_of(bits(64), 4), "key": list_of(bits(64), 2)}),
         "buffer": list_of(bits(64), 4),
-        "buffer_pos": whole(0, 4),
+        "buffer_pos": whole_number(0, 4),
         **_BUFFERED,
     },
 }
@@ -149,7 +149,7 @@ def generator(value: Any, field: str) -> None:
         refuse(field, value, "the state of a random generator")
     one_of(*GENERATORS)(value.get("bit_generator"), f"{field}.bit_generator")
     name = value["bit_generator"]
-    record({"bit_generator": text, **GENERATORS[name]})(value, field)
+    object_with({"bit_generator": text, **GENERATORS[name]})(value, field)
 
 
 def generators(value: Any, field: str) -> None:
@@ -165,12 +165,12 @@ def generators(value: Any, field: str) -> None:
 
 ARGUMENTS: dict[str, Kind] = {
     "groups": one_of(1, 2, 3, 4, 8),
-    "scale": number(0, 2, above=True),
-    "num_classes": whole(1),
-    "in_channels": whole(1, MOST_CHANNELS),
+    "scale": finite_number(0, 2, above=True),
+    "num_classes": whole_number(1),
+    "in_channels": whole_number(1, MOST_CHANNELS),
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
-    "dropout": number(0, 1, below=True),
+    "dropout": finite_number(0, 1, below=True),
     "seed": maybe(bits(1024)),
 }  # of the functions that build a network; all others are true or false
 
@@ -182,68 +182,72 @@ def architecture(value: Any, field: str) -> None:
     one_of(*models.MODELS)(value.get("name"), f"{field}.name")
     arguments = inspect.signature(models.MODELS[value["name"]]).parameters
     fields = {name: ARGUMENTS.get(name, flag) for name in arguments}
-    record({"name": text, **fields}, optional=True)(value, field)
+    object_with({"name": text, **fields}, optional=True)(value, field)
 
 
-count = whole()
-rate = number(0)
-share = number(0, 1)
+count = whole_number()
+rate = finite_number(0)
+fraction = finite_number(0, 1)
 EPOCH = {
-    "epoch": whole(1),
-    "steps": whole(1),
+    "epoch": whole_number(1),
+    "steps": whole_number(1),
     "train_loss": rate,
-    "train_accuracy": share,
+    "train_accuracy": fraction,
     "test_loss": maybe(rate),
-    "test_accuracy": maybe(share),
+    "test_accuracy": maybe(fraction),
     "seconds": rate,
 }
 FIELDS: dict[str, Kind] = {
     "architecture": maybe(architecture),
-    "optimiser": record(
+    "optimiser": object_with(
         {
             "learning_rate": rate,
-            "momentum": number(0, 1, below=True),
+            "momentum": finite_number(0, 1, below=True),
             "nesterov": flag,
             "weight_decay": rate,
         }
     ),
     "schedule": maybe(
-        record(
+        object_with(
             {
                 "shape": one_of(*SHAPES),
-                "peak": number(0, above=True),
-                "steps": whole(1),
+                "peak": finite_number(0, above=True),
+                "steps": whole_number(1),
                 "warmup": count,
             }
         )
     ),
-    "settings": record(
+    "settings": object_with(
         {
-            "epochs": whole(1),
-            "batch_size": whole(1),
-            "label_smoothing": share,
-            "accumulation": whole(1),
-            "augmentation": maybe(record({"flip": flag, "crop_padding": count}, optional=True)),
+            "epochs": whole_number(1),
+            "batch_size": whole_number(1),
+            "label_smoothing": fraction,
+            "accumulation": whole_number(1),
+            "augmentation": maybe(
+                object_with({"flip": flag, "crop_padding": count}, optional=True)
+            ),
         }
     ),
-    "standardise": list_of(list_of(number()), 2),
+    "standardise": list_of(list_of(finite_number()), 2),
     "fingerprint": bits(32),
-    "image_shape": list_of(whole(1, LARGEST_SIDE), 3),
+    "image_shape": list_of(whole_number(1, LARGEST_SIDE), 3),
     "classes": list_of(text),
     "epoch": count,
     "step": count,
-    "history": record(
+    "history": object_with(
         {
-            "loss": list_of(number()),
+            "loss": list_of(finite_number()),
             "learning_rate": list_of(rate),
-            "epochs": list_of(record(EPOCH)),
+            "epochs": list_of(object_with(EPOCH)),
         }
     ),
     "rng": generators,
 }
 
 
-def check(description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]) -> None:
+def check_description(
+    description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]
+) -> None:
     """Raise unless a description fits the table, itself, and the arrays beside it.
 
     Raises
@@ -251,7 +255,7 @@ def check(description: Any, weights: Mapping[str, Array], velocity: Mapping[str,
     ValueError
         Naming the field, what it holds, and what would fit.
     """
-    record(FIELDS)(description, "")
+    object_with(FIELDS)(description, "")
     _check_progress(description)
     _check_images(description)
     _check_arrays(description, weights, velocity)
@@ -286,12 +290,14 @@ def _check_progress(description: dict[str, Any]) -> None:
 
 def _check_images(description: dict[str, Any]) -> None:
     channels, *sides = description["image_shape"]
-    whole(1, MOST_CHANNELS)(channels, "image_shape[0]")
+    whole_number(1, MOST_CHANNELS)(channels, "image_shape[0]")
     mean, std = description["standardise"]
     for index, values in enumerate((mean, std)):
-        list_of(number(0, above=index == 1), channels)(values, f"standardise[{index}]")
+        list_of(finite_number(0, above=index == 1), channels)(values, f"standardise[{index}]")
     augmentation = description["settings"]["augmentation"] or {}
-    whole(0, max(sides))(augmentation.get("crop_padding", 0), "settings.augmentation.crop_padding")
+    whole_number(0, max(sides))(
+        augmentation.get("crop_padding", 0), "settings.augmentation.crop_padding"
+    )
     config = description["architecture"]
     if config and "num_classes" in config:
         classes = len(description["classes"])

@@ -127,7 +127,7 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
-    _safetensors.write(path, arrays, {"format": FORMAT, "checkpoint": text})
+    _safetensors.write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -155,7 +155,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         if odd:
             raise ValueError(f"it has the tensor {odd[0]}; only model.* and velocity.* are known")
         weights, velocity = _within(arrays, "model."), _within(arrays, "velocity.")
-        _schema.check(rest, weights, velocity)
+        _schema.check_description(rest, weights, velocity)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
     rest["optimiser"]["velocity"] = {name: np.array(v) for name, v in velocity.items()}
@@ -175,7 +175,7 @@ def save_weights(model: Layer, path: PathLike) -> None:
     OSError
         If the file can't be written; path is then as it was.
     """
-    _safetensors.write(path, model.state_dict(), {})
+    _safetensors.write_safetensors(path, model.state_dict(), {})
 
 
 def load_weights(model: Layer, path: PathLike) -> None:

@@ -114,7 +114,7 @@ class SGD:
         ]
         compiled = _kernel()
         if compiled is not None and compiled.fits(parameters):
-            compiled.sgd_update(parameters, **rule)
+            compiled.sgd_update_all(parameters, **rule)
             return
         for p, g, v in parameters:
             sgd_update(p, g, v, **{**rule, "weight_decay": self.weight_decay * (p.ndim > 1)})

@@ -82,7 +82,7 @@ class ProgressBar(Observer):
         """Leave a line above the bar."""
         self._images, self._start = 0, time.perf_counter()
         if self._bar is not None:
-            line = describe(record, trainer.epochs)
+            line = describe_epoch(record, trainer.epochs)
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def end(self, trainer: Trainer) -> None:
@@ -92,7 +92,7 @@ class ProgressBar(Observer):
             self._bar = None
 
 
-def describe(record: EpochRecord, epochs: int) -> str:
+def describe_epoch(record: EpochRecord, epochs: int) -> str:
     """Say in one line how an epoch went."""
     line = (
         f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}: "

@@ -25,7 +25,7 @@ def test_counted_is_computed(name, data):
     operation = OPERATIONS[name]
     case = data.draw(cases(name, np.float64, max_size=4))
     cost = operation.cost(shapes_of(operation, case), case.hyperparameters)
-    forward, backward = counting.count(name, *case.arrays, **hyperparameters(case))
+    forward, backward = counting.count_operation(name, *case.arrays, **hyperparameters(case))
     assert cost.forward == forward
     assert cost.backward == backward
 

@@ -50,7 +50,7 @@ def test_blocks_of_g3_and_g4():
     assert len(series) == len(parallel) == 10
     x = np.random.default_rng(0).normal(size=(1, 64, 3, 3)).astype(np.float32)
     assert len(series[0]) == 4
-    parts = [branch.forward(x) for branch in parallel[0].children().values()]
+    parts = [branch.forward(x) for branch in parallel[0][0].children().values()]
     parallel[0].release()
     np.testing.assert_allclose(parallel[0].forward(x), sum(parts), rtol=1e-4, atol=1e-5)
 
@@ -78,7 +78,7 @@ def test_the_papers_columns_are_per_multiply_add():
 
 def steps(*claimed):
     return [
-        guidelines.Step(f"row {i}", "first", Interval(1.0, 1.0, 1.0), value)
+        guidelines.RowComparison(f"row {i}", "first", Interval(1.0, 1.0, 1.0), value)
         for i, value in enumerate(claimed)
     ]
 
@@ -94,7 +94,9 @@ def steps(*claimed):
     ],
 )
 def test_verdicts_follow_from_the_steps(claimed, verdict):
-    assert guidelines.judge(cost.EXPERIMENTS["G1"]("x1"), steps(*claimed)).startswith(verdict)
+    assert guidelines.judge_guideline(cost.EXPERIMENTS["G1"]("x1"), steps(*claimed)).startswith(
+        verdict
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from numpy_shufflenet.models.resnet import bottleneck
 
 @pytest.fixture(scope="module")
 def figures():
-    return list(cost.compare())
+    return list(cost.compare_figures())
 
 
 def of(figures, source, network):

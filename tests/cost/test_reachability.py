@@ -28,7 +28,7 @@ def test_group_convolutions(channels, groups, layers, shuffle):
         if number and shuffle:
             stack.append(nn.ChannelShuffle(groups))
         stack += [nn.Conv2d(channels, channels, 1, groups=groups), nn.BatchNorm2d(channels)]
-    found = cost.reach(nn.Sequential(*stack), channels, size=1)
+    found = cost.channel_reach(nn.Sequential(*stack), channels, size=1)
     np.testing.assert_array_equal(
         found.connected, walked(channels, groups, layers, shuffle=shuffle)
     )
@@ -41,7 +41,7 @@ def test_v1_reaches_all_with_the_shuffle_and_its_own_group_without(groups):
     channels = 4 * groups * groups  # groups of the bottleneck hold a channel of each group
     for units in (1, 3):
         with_shuffle, without = (
-            cost.reach(
+            cost.channel_reach(
                 nn.Sequential(
                     *(
                         nn.ShuffleNetV1Unit(
@@ -69,8 +69,8 @@ def test_a_whole_network_lets_every_input_reach_every_class():
         models.shufflenet_v2(scale=0.5, num_classes=7, stem="small", se=True),
         models.mobilenet_v1(scale=0.25, num_classes=7, stem="small"),
     ):
-        assert cost.reach(model, 3, size=8).connected.shape == (7, 3)
-        assert cost.reach(model, 3, size=8).share == 1
+        assert cost.channel_reach(model, 3, size=8).connected.shape == (7, 3)
+        assert cost.channel_reach(model, 3, size=8).share == 1
 
 
 def test_v2_hands_half_to_the_neighbour_a_quarter_to_the_next():
@@ -82,7 +82,7 @@ def test_v2_hands_half_to_the_neighbour_a_quarter_to_the_next():
 
 def test_what_passes_unchanged_is_known_by_its_place():
     """Half of a split, shuffled with the other: channels 0 1 2 3 of 8 come out at 0 2 4 6."""
-    found = cost.reach(nn.ShuffleNetV2Unit(8, 8, stride=1), 8, size=3)
+    found = cost.channel_reach(nn.ShuffleNetV2Unit(8, 8, stride=1), 8, size=3)
     assert np.argwhere(found.unchanged).tolist() == [[0, 0], [2, 1], [4, 2], [6, 3]]
     assert found.connected[1::2, 4:].all()
     assert not found.connected[1::2, :4].any()
@@ -90,21 +90,21 @@ def test_what_passes_unchanged_is_known_by_its_place():
 
 def test_a_shortcut_that_is_added_to_is_not_unchanged():
     unit = nn.ShuffleNetV1Unit(12, 12, groups=3, stride=1)
-    assert not cost.reach(unit, 12, size=2).unchanged.any()
+    assert not cost.channel_reach(unit, 12, size=2).unchanged.any()
 
 
 def test_the_network_stays_as_it_is():
     unit = nn.ShuffleNetV2Unit(8, 8, stride=1, se=True)
     before = unit.state_dict()
-    cost.reach(unit, 8)
+    cost.channel_reach(unit, 8)
     for name, value in unit.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
 
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="channels=0 is not a whole number"):
-        cost.reach(nn.Conv2d(3, 4, 1), 0)
+        cost.channel_reach(nn.Conv2d(3, 4, 1), 0)
     with pytest.raises(ValueError, match="but x has 5 channels"):
-        cost.reach(nn.Conv2d(3, 4, 1), 5)
+        cost.channel_reach(nn.Conv2d(3, 4, 1), 5)
     with pytest.raises(ValueError, match="units=0 is not a whole number"):
         cost.feature_reuse(8, 0)

@@ -1,14 +1,15 @@
-"""The clock of a network adds up, and shares of its time are named."""
+"""The times of a trace add up, and shares of it are named."""
 
 import itertools
 import math
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from numpy_shufflenet import cost, nn
-from numpy_shufflenet.cost.timing import OTHER, own_times
+from numpy_shufflenet.cost.timing import OTHER
 
 
 class Sleeper(nn.Layer):
@@ -29,24 +30,43 @@ def test_time_belongs_to_the_innermost_layer(monkeypatch):
     nn.ReLU().forward(np.ones((1, 1)))  # a kernel that is loaded reads the clock, too
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(CLOCK)))
     outer = Sleeper(Sleeper(nn.ReLU()), nn.ReLU())
-    before = nn.Layer.forward
-    with own_times() as seconds:
-        outer.forward(np.ones((1, 1)))
-    assert nn.Layer.forward is before
-    layers = dict(outer.named_layers())
-    assert seconds[id(layers["inner.1"])] == 1  # read before and after
+    seconds = outer.trace(np.ones((1, 1))).seconds
+    assert seconds["inner.1"] == 1  # read before and after
     # start, tick, start and end of the Sequential: its own are all ticks but those within
     total = sum(seconds.values())
     assert total == 14 - 1 - 0  # all ticks between the first and the last reading
-    assert seconds[id(outer)] == 3
-    assert seconds[id(layers["inner.0"])] == 3
+    assert seconds["output"] == 3
+    assert seconds["inner.0"] == 3
 
 
-def test_the_clock_is_put_back_after_an_error():
-    before = nn.Layer.forward
-    with pytest.raises(ValueError, match="x has 2 channels"), own_times():
-        nn.Conv2d(3, 4, 1).forward(np.ones((1, 2, 3, 3), np.float32))
-    assert nn.Layer.forward is before
+def test_each_trace_has_a_clock_of_its_own():
+    """Two networks at once, in two threads, and a third one that nobody traces."""
+    networks = [nn.Sequential(*(nn.ReLU() for _ in range(n))) for n in (2, 3)]
+    x = np.ones((2, 3, 4, 5), np.float32)
+    found, barrier = [None, None], threading.Barrier(2)
+
+    def trace(number):
+        barrier.wait(30)
+        for _ in range(50):
+            found[number] = networks[number].trace(x).seconds
+            nn.ReLU().forward(x)
+
+    threads = [threading.Thread(target=trace, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for seconds, network in zip(found, networks, strict=True):
+        assert list(seconds) == [*map(str, range(len(network))), "output"]
+        assert all(value > 0 for value in seconds.values())
+
+
+def test_a_trace_after_an_error_measures_as_before():
+    layer = nn.Sequential(nn.Conv2d(3, 4, 1))
+    with pytest.raises(ValueError, match="x has 2 channels"):
+        layer.trace(np.ones((1, 2, 3, 3), np.float32))
+    seconds = layer.trace(np.ones((1, 3, 3, 3), np.float32)).seconds
+    assert list(seconds) == ["0", "output"]
 
 
 def test_shares_sum_to_one_and_name_what_is_there():

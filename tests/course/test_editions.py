@@ -126,7 +126,7 @@ def test_a_cell_that_fails_is_named():
 
 def test_bad_input_is_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="edition='x' is not one of student, solution"):
-        editions.build("x", tmp_path, LESSONS[:1])
+        editions.build_edition("x", tmp_path, LESSONS[:1])
     assert run("build", "--lessons", "77", "--out", tmp_path) == 2
     assert "there is no lesson 77" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -4,7 +4,7 @@ import re
 
 from numpy_shufflenet.course.lessons import lessons
 from numpy_shufflenet.course.site.docstrings import inline
-from numpy_shufflenet.course.site.glossary import page, terms
+from numpy_shufflenet.course.site.glossary import glossary_page, terms
 
 TERMS = terms()
 # What the course grew from: the subjects of a note on light networks, in Chinese.
@@ -45,7 +45,7 @@ def test_a_term_leads_to_its_lesson_which_speaks_of_it():
             stems = {word[:5] for word in re.findall(r"\w+", name.lower())}
             text = there[term.lesson].source.read_text("utf-8").lower()
             assert any(stem in text for stem in stems), term.english
-    text = page(lessons(), lambda name: None)
+    text = glossary_page(lessons(), lambda name: None)
     assert text.count(":doc:`Lesson ") == sum(term.lesson in there for term in TERMS)
 
 

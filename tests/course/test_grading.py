@@ -23,7 +23,7 @@ def answered(path, number, answers, *, before=""):
     if before:
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
         first.source += f"\n{before}"
-    editions.write(notebook, path)
+    editions.write_notebook(notebook, path)
     return path
 
 

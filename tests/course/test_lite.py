@@ -17,7 +17,7 @@ from numpy_shufflenet.course.lessons import lessons
 need("jupyterlite_core")
 need("jupyterlite_pyodide_kernel")
 
-from numpy_shufflenet.course.editions import student, write  # noqa: E402
+from numpy_shufflenet.course.editions import student, write_notebook  # noqa: E402
 from numpy_shufflenet.course.site import lesson_page, lite  # noqa: E402
 
 
@@ -47,10 +47,10 @@ def test_the_wheel_is_whole_and_works_where_nothing_is_installed(tmp_path):
 
 def test_the_application_holds_the_lesson_and_the_wheel(tmp_path, monkeypatch):
     lesson = lessons()[0]
-    write(student(lesson), tmp_path / f"{lesson.name}.ipynb")
+    write_notebook(student(lesson), tmp_path / f"{lesson.name}.ipynb")
     monkeypatch.chdir(tmp_path)
     out = Path("lite")  # relative, as on the command line
-    lite.build([tmp_path / f"{lesson.name}.ipynb"], out)
+    lite.build_lite([tmp_path / f"{lesson.name}.ipynb"], out)
     notebook = json.loads((out / f"files/{lesson.name}.ipynb").read_text("utf-8"))
     assert notebook["cells"][0]["source"] == lite.SETUP
     assert notebook["metadata"]["kernelspec"]["name"] == "python"
@@ -63,5 +63,5 @@ def test_the_application_holds_the_lesson_and_the_wheel(tmp_path, monkeypatch):
 @pytest.mark.parametrize("wanted", [False, True])
 def test_a_lesson_offers_it_only_if_it_is_there(wanted):
     lesson = lessons()[0]
-    page = lesson_page.page(lesson, lesson.read(), runs_in_browser=wanted)
+    page = lesson_page.lesson_page(lesson, lesson.read(), runs_in_browser=wanted)
     assert ("lite/lab/index.html?path=00_start_here.ipynb" in page.cells[0].source) == wanted

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet.data import FASHION_MNIST_CLASSES, embedded, load_embedded
-from numpy_shufflenet.data.build_embedded import build, main
+from numpy_shufflenet.data.build_embedded import build_file, main
 
 # Of the images' bytes, as NumPy lays them out; the file's own bytes depend on the zlib that wrote.
 SHA256 = {
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_named(tmp_path, monkeypatch):
 
 def test_build_takes_the_first_of_each_class_in_file_order(tmp_path):
     full = write_small_set(tmp_path)
-    build(tmp_path, tmp_path / "out.npz", train_per_class=3, test_per_class=2)
+    build_file(tmp_path, tmp_path / "out.npz", train_per_class=3, test_per_class=2)
     with np.load(tmp_path / "out.npz") as built:
         for part, source, count in (("train", "train", 3), ("test", "t10k", 2)):
             seen = [0] * 10
@@ -101,7 +101,7 @@ def test_build_writes_the_same_bytes_again(tmp_path):
     write_small_set(tmp_path)
     outs = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for out in outs:
-        build(tmp_path, out, train_per_class=3, test_per_class=2)
+        build_file(tmp_path, out, train_per_class=3, test_per_class=2)
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
@@ -110,7 +110,7 @@ def test_build_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     out = tmp_path / "out.npz"
     out.write_bytes(b"old")
     with pytest.raises(ValueError, match=r"class 'T-shirt/top' has 6 images; 7 are needed"):
-        build(tmp_path, out, train_per_class=7, test_per_class=2)
+        build_file(tmp_path, out, train_per_class=7, test_per_class=2)
 
     def full_disk(file, **_):
         file.write(b"half")
@@ -118,7 +118,7 @@ def test_build_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez_compressed", full_disk)
     with pytest.raises(OSError, match="no space left"):
-        build(tmp_path, out, train_per_class=3, test_per_class=2)
+        build_file(tmp_path, out, train_per_class=3, test_per_class=2)
     assert out.read_bytes() == b"old"
     assert not list(tmp_path.glob("*.partial")) + list(tmp_path.glob(".*"))
 

@@ -12,24 +12,22 @@ import numpy_shufflenet
 SOURCE = Path(numpy_shufflenet.__file__).parent
 FIRST = """
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels.inner import inner_jit
+from numpy_shufflenet.kernels.inner import inner
 
+@compiled
 def outer(a):
-    return inner_jit(a) + 1.0
-
-outer_jit = compiled(outer)
+    return inner(a) + 1.0
 """
 SECOND = """
 from numpy_shufflenet.kernels._compile import compiled
 
+@compiled
 def inner(a):
     return 2.0 * a
-
-inner_jit = compiled(inner)
 """
 CALL = """
-from numpy_shufflenet.kernels.outer import outer_jit
-print(outer_jit(1.0), sum(outer_jit.stats.cache_hits.values()))
+from numpy_shufflenet.kernels.outer import outer
+print(outer(1.0), sum(outer.stats.cache_hits.values()))
 """
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from machine_code import COMPILED
 
 from numpy_shufflenet import backend, kernels, ops
 from numpy_shufflenet.kernels import _conv2d_columns, _conv2d_taps, _conv2d_tiles, _tiles, conv2d
 from numpy_shufflenet.kernels._planes import Planes
-from numpy_shufflenet.kernels._strips import strips_of, write_strip_jit
+from numpy_shufflenet.kernels._strips import strips_of, write_strip
 from numpy_shufflenet.ops.windows import windows_over
 
 
@@ -14,6 +15,8 @@ def normal(*shape, dtype=np.float32, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
+HEIGHT = 41 if COMPILED else 9
+WIDTHS = [(1, 97), (1, 128), (2, 71)] if COMPILED else [(1, 67), (2, 35)]  # n, width
 GEOMETRIES = [
     {"stride": 2, "padding": 1},
     {"stride": 2, "padding": ((0, 2), (2, 1))},
@@ -27,13 +30,13 @@ GEOMETRIES = [
 def test_every_way_gives_what_ops_gives(groups, channels, registers, monkeypatch):
     monkeypatch.setattr(_tiles, "_HAS_REGISTERS", registers)
     monkeypatch.setattr(conv2d, "PARTS", 3)  # of several strips each
-    forward = {_conv2d_tiles.convolve_jit} if registers else set()
+    forward = {_conv2d_tiles.convolve} if registers else set()
     if not registers:
-        forward = {_conv2d_taps.convolve_jit if groups == 1 else _conv2d_columns.convolve}
+        forward = {_conv2d_taps.convolve if groups == 1 else _conv2d_columns.convolve}
     seen = set()
     w, b = normal(24, channels // groups, 3, 3), normal(24)
-    for n, width in [(1, 97), (1, 128), (2, 71)]:
-        x = backend.channel_major(normal(n, channels, 41, width))
+    for n, width in WIDTHS:
+        x = backend.channel_major(normal(n, channels, HEIGHT, width))
         for geometry in GEOMETRIES:
             y, cache = ops.conv2d_relu_forward(x, w, b, groups=groups, **geometry)
             fast_y, fast_cache = kernels.conv2d_relu_forward(x, w, b, groups=groups, **geometry)
@@ -67,7 +70,7 @@ def test_runs_of_a_strip_are_what_its_outputs_see(n, width, geometry, dtype):
     seen = []
     for p in range(0, oh, strips.rows):
         count = min(strips.rows, oh - p)
-        write_strip_jit(rows.reshape(2, 13, width * n), strips, p, count, strip)
+        write_strip(rows.reshape(2, 13, width * n), strips, p, count, strip)
         for k in range(count):
             starts = strips.starts + k * planes.pitch
             runs = np.stack([strip.ravel()[s : s + planes.stream] for s in starts])

@@ -10,13 +10,12 @@ from numpy_shufflenet.kernels._direct import (
     multiply_pieces,
     multiply_rows,
     multiply_six,
-    multiply_six_jit,
     suits_directly,
 )
 from numpy_shufflenet.kernels.pointwise_conv2d import mix_six
 
-multiply_rows_jit, multiply_pieces_jit = compiled(multiply_rows), compiled(multiply_pieces)
-mix_six_jit = compiled(mix_six)
+multiply_rows_alone, multiply_pieces_alone = compiled(multiply_rows), compiled(multiply_pieces)
+mix_six_alone = compiled(mix_six)
 
 
 def normal(*shape, seed=0):
@@ -29,7 +28,7 @@ def test_rows_of_a_product(rows, depth, columns, place):
     y = np.full((rows + 1, columns + 2 * place), np.nan, np.float32)
     starts = np.arange(depth) * (columns + place)
     where = (x.ravel(), starts, place, columns, y, 2 * place)
-    multiply_rows_jit(a.ravel(), 0, depth, 1, rows, *where)
+    multiply_rows_alone(a.ravel(), 0, depth, 1, rows, *where)
     expected = a.astype(np.float64) @ x[:, place:]
     np.testing.assert_allclose(y[:rows, 2 * place :], expected, rtol=0, atol=1e-4)
     assert np.isnan(y[:, : 2 * place]).all()
@@ -40,7 +39,7 @@ def test_rows_of_a_product(rows, depth, columns, place):
 def test_six_rows_as_plain_python(columns):
     a, x = normal(8, 5), normal(5, columns)
     results = []
-    for multiply in (multiply_six, multiply_six_jit):
+    for multiply in (multiply_six.py_func, multiply_six):
         y = np.zeros((7, columns), np.float32)
         multiply(a.ravel(), 5, 5, 1, x.ravel(), np.arange(5) * columns, 0, columns, y, 1, 0)
         results.append(y)
@@ -60,7 +59,7 @@ def test_products_of_groups(groups, rows, depth, columns, transposed):
     starts = np.arange(depth) * columns
     for tile in range(groups * -(-rows // 6)):
         where = (groups, tile, x.ravel(), starts, depth * columns)
-        mix_six_jit(np.ravel(given), transposed, *where, y)
+        mix_six_alone(np.ravel(given), transposed, *where, y)
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-4)
 
 
@@ -70,7 +69,7 @@ def test_a_sum_over_pieces(rows, depth, columns, pieces):
     starts = np.arange(depth) * pieces * (columns + 5)
     begins = np.arange(pieces) * (columns + 5) + 2
     product = np.empty((rows, depth), np.float32)
-    multiply_pieces_jit(g, 3, x.ravel(), starts, begins, columns, product)
+    multiply_pieces_alone(g, 3, x.ravel(), starts, begins, columns, product)
     seen = x[:, :, 2 : 2 + columns].reshape(depth, pieces * columns)
     np.testing.assert_allclose(product, g[:, 3:].astype(np.float64) @ seen.T, rtol=0, atol=1e-4)
 
@@ -80,7 +79,7 @@ def test_infinity_and_nan_stay_in_their_columns():
     x[2, 5], x[3, 74] = np.nan, np.inf
     y = np.empty((7, 75), np.float32)
     where = (x.ravel(), np.arange(6) * 75, 0, 75, y, 0)
-    multiply_rows_jit(a.ravel(), 0, 6, 1, 7, *where)
+    multiply_rows_alone(a.ravel(), 0, 6, 1, 7, *where)
     with np.errstate(invalid="ignore"):  # some processors' BLAS says so, others' doesn't
         expected = a @ x
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))

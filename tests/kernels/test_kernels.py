@@ -3,14 +3,13 @@
 Small images of every shape are in tests/steps/test_floors_agree.py.
 """
 
-import inspect
-
 import numpy as np
 import pytest
+from machine_code import COMPILED
 from strategies import as_tuple, cotangent_like
 
-from numpy_shufflenet import backend, kernels
-from numpy_shufflenet._threads import counters, num_threads, share
+from numpy_shufflenet import _threads, backend
+from numpy_shufflenet._threads import num_threads, share_range
 from numpy_shufflenet.operations import OPERATIONS
 
 
@@ -22,35 +21,36 @@ def image(n, c, h, w, dtype):
     return backend.channel_major(normal(n, c, h, w, dtype=dtype))
 
 
+LARGE = (37, 43) if COMPILED else (9, 11)  # height and width
 WIDE = {"stride": 1, "padding": 1}
 HALF = {"stride": 2, "padding": 1}
 ODD = {"stride": (2, 3), "padding": ((0, 1), (2, 1)), "dilation": (2, 1)}
-LARGE = [
-    ("conv2d", (3, 37, 43), (24, 3, 3, 3), HALF),
-    ("conv2d", (3, 37, 43), (24, 3, 3, 3), ODD),
-    ("conv2d", (8, 37, 43), (12, 4, 3, 2), {**ODD, "groups": 2}),
-    ("conv2d_relu", (3, 37, 43), (24, 3, 3, 3), HALF),
-    ("conv2d_relu", (12, 31, 29), (24, 12, 3, 3), WIDE),
-    ("group_conv2d", (12, 37, 43), (24, 4, 3, 3), {**HALF, "groups": 3}),
-    ("depthwise_conv2d", (20, 37, 43), (20, 1, 3, 3), WIDE),
-    ("depthwise_conv2d", (20, 37, 43), (20, 1, 3, 3), HALF),
-    ("depthwise_conv2d", (20, 37, 43), (40, 1, 3, 3), ODD),
-    ("depthwise_conv2d", (20, 37, 43), (20, 1, 5, 2), {"stride": 1, "padding": (2, 1)}),
-    ("pointwise_conv2d", (40, 37, 43), (60, 40, 1, 1), {}),
-    ("pointwise_conv2d", (60, 37, 43), (120, 20, 1, 1), {"groups": 3}),
-    ("pointwise_conv2d_relu", (60, 37, 43), (30, 20, 1, 1), {"groups": 3}),
+CONVOLUTIONS = [
+    ("conv2d", (3, *LARGE), (24, 3, 3, 3), HALF),
+    ("conv2d", (3, *LARGE), (24, 3, 3, 3), ODD),
+    ("conv2d", (8, *LARGE), (12, 4, 3, 2), {**ODD, "groups": 2}),
+    ("conv2d_relu", (3, *LARGE), (24, 3, 3, 3), HALF),
+    ("conv2d_relu", (12, *LARGE), (24, 12, 3, 3), WIDE),
+    ("group_conv2d", (12, *LARGE), (24, 4, 3, 3), {**HALF, "groups": 3}),
+    ("depthwise_conv2d", (20, *LARGE), (20, 1, 3, 3), WIDE),
+    ("depthwise_conv2d", (20, *LARGE), (20, 1, 3, 3), HALF),
+    ("depthwise_conv2d", (20, *LARGE), (40, 1, 3, 3), ODD),
+    ("depthwise_conv2d", (20, *LARGE), (20, 1, 5, 2), {"stride": 1, "padding": (2, 1)}),
+    ("pointwise_conv2d", (40, *LARGE), (60, 40, 1, 1), {}),
+    ("pointwise_conv2d", (60, *LARGE), (120, 20, 1, 1), {"groups": 3}),
+    ("pointwise_conv2d_relu", (60, *LARGE), (30, 20, 1, 1), {"groups": 3}),
     ("pointwise_conv2d_relu", (300, 5, 4), (320, 300, 1, 1), {}),
 ]
 
 
 def cases(dtype, n):
-    for name, x, w, hyperparameters in LARGE:
+    for name, x, w, hyperparameters in CONVOLUTIONS:
         yield (
             name,
             (image(n, *x, dtype), normal(*w, dtype=dtype), normal(w[0], dtype=dtype)),
             (hyperparameters),
         )
-    x, gamma, beta = image(n, 20, 37, 43, dtype), normal(20, dtype=dtype), normal(20, dtype=dtype)
+    x, gamma, beta = image(n, 20, *LARGE, dtype), normal(20, dtype=dtype), normal(20, dtype=dtype)
     yield "batch_norm", (3 + 2 * x, gamma, beta), {}
     yield "batch_norm_relu", (3 + 2 * x, gamma, beta), {}
     yield "batch_norm_inference", (x, gamma, beta, beta, 1 + gamma * gamma), {}
@@ -66,7 +66,7 @@ def cases(dtype, n):
     yield "channel_concat_shuffle", (x, 2 * x), {"groups": 2}
     yield "relu", (x,), {}
     yield "add", (x, 2 * x), {}
-    yield "add_relu", (x, image(n, 20, 37, 43, dtype) * -3), {}
+    yield "add_relu", (x, image(n, 20, *LARGE, dtype) * -3), {}
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -99,7 +99,8 @@ def threads():
     backend.set_num_threads(before)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(threads):
+def test_results_do_not_depend_on_the_number_of_threads(threads, monkeypatch):
+    monkeypatch.setattr(_threads, "WORTH_SHARING", 1)  # small images, too
     found = {}
     for n in (1, 2, 3):
         threads(n)
@@ -115,7 +116,7 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
 def test_work_is_shared_and_an_exception_comes_back(threads):
     threads(3)
     pieces = []
-    share(10, lambda first, last: pieces.append((first, last)), work=1 << 30)
+    share_range(10, lambda first, last: pieces.append((first, last)), work=1 << 30)
     assert sorted(i for first, last in pieces for i in range(first, last)) == list(range(10))
 
     def fail(first, last):
@@ -123,27 +124,4 @@ def test_work_is_shared_and_an_exception_comes_back(threads):
             raise ArithmeticError("of a piece")
 
     with pytest.raises(ArithmeticError, match="of a piece"):
-        share(10, fail, work=1 << 30)
-
-
-def test_every_kernel_has_its_plain_function():
-    """`rows_jit` is `rows`, compiled: the plain one can be read, run and stepped through."""
-    compiled = 0
-    names = ["_planes", "_tiles", "_pool_windows", "_depthwise_windows", "_border"]
-    names += ["_depthwise_planes", "pooling", "_strips"]
-    names += ["_conv2d_tiles", "_conv2d_taps", "_conv2d_columns"]
-    for name in (*names, "channelwise", "batch_norm", "channels", "depthwise_conv2d"):
-        module = __import__(f"numpy_shufflenet.kernels.{name}", fromlist=["*"])
-        for key, value in vars(module).items():
-            if key.endswith("_jit") and value.py_func.__module__ == module.__name__:
-                assert getattr(module, key.removesuffix("_jit")) is value.py_func
-                assert inspect.getdoc(value.py_func)
-                compiled += 1
-    assert compiled > 15
-
-
-def test_a_plain_kernel_runs_as_python():
-    x = normal(2, 10, dtype=np.float64)
-    y = np.empty_like(x)
-    kernels.channels.copy_rows(x, 1, np.array([1, 0]), y, counters(2))
-    np.testing.assert_array_equal(y, x[::-1])
+        share_range(10, fail, work=1 << 30)

@@ -40,7 +40,7 @@ def test_the_same_bits(rule, shape, dtype, seed, special):
     ours, theirs = [p.copy(), v.copy()], [p.copy(), v.copy()]
     before = g.copy()
     with np.errstate(invalid="ignore"):
-        kernel.sgd_update([(ours[0], g, ours[1])], **rule)
+        kernel.sgd_update_all([(ours[0], g, ours[1])], **rule)
         decay = rule["weight_decay"] * (p.ndim > 1)
         sgd_update(theirs[0], g, theirs[1], **{**rule, "weight_decay": decay})
     np.testing.assert_array_equal(ours, theirs)
@@ -53,7 +53,7 @@ def test_gradients_may_lie_in_any_order():
     p, v, g = rng.normal(size=(4, 6)), np.zeros((4, 6)), rng.normal(size=(6, 4)).T
     expected = p - 0.5 * g
     rule = {"learning_rate": 0.5, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
-    kernel.sgd_update([(p, g, v)], **rule)
+    kernel.sgd_update_all([(p, g, v)], **rule)
     np.testing.assert_array_equal(p, expected)
 
 
@@ -68,7 +68,7 @@ def test_many_parameters_in_one_call(dtype, threads):
     before = backend.num_threads()
     try:
         backend.set_num_threads(threads)
-        kernel.sgd_update(given, **rule)
+        kernel.sgd_update_all(given, **rule)
     finally:
         backend.set_num_threads(before)
     for p, g, v in expected:
@@ -83,7 +83,7 @@ def test_plain_functions_do_the_same():
     ours = [a.copy() for a in (p, g, v)]
     starts = [a.ctypes.data for a in ours]
     chunks = np.array([[*starts, 2, 0], [*(s + 16 for s in starts), 3, 1]])
-    kernel.update_chunks(counters(2), True, chunks, np.array([0, 0.1]), 0.5, 0.9, False)
+    kernel.update_chunks.py_func(counters(2), True, chunks, np.array([0, 0.1]), 0.5, 0.9, False)
     sgd_update(p[:2], g[:2], v[:2], learning_rate=0.5, momentum=0.9, nesterov=False, weight_decay=0)
     sgd_update(
         p[2:], g[2:], v[2:], learning_rate=0.5, momentum=0.9, nesterov=False, weight_decay=0.1
@@ -115,7 +115,7 @@ def test_the_backend_decides(floor, monkeypatch):
             yield "w", self.w
 
     calls = []
-    monkeypatch.setattr(kernel, "sgd_update", lambda *a, **k: calls.append("numba"))
+    monkeypatch.setattr(kernel, "sgd_update_all", lambda *a, **k: calls.append("numba"))
     with backend.use(floor):
         SGD(Model(), learning_rate=0.1, momentum=0.9).step()
     assert calls == (["numba"] if floor == "numba" else [])

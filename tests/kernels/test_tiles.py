@@ -11,9 +11,7 @@ from numpy_shufflenet.kernels import pointwise_conv2d_forward as forward
 from numpy_shufflenet.kernels._tiles import (
     aligned,
     multiply_tiles,
-    multiply_tiles_jit,
     multiply_transposed,
-    multiply_transposed_jit,
     packed,
     suits,
 )
@@ -32,7 +30,7 @@ def test_a_product_in_tiles(sizes, place):
     a, x = normal(o, c), normal(c, columns + place)
     starts = np.arange(c) * (columns + place)
     y = np.full((o, columns + 2 * place), np.nan, np.float32)
-    multiply_tiles_jit(packed(a[None])[0], x.ravel(), starts, place, columns, y, 2 * place)
+    multiply_tiles(packed(a[None])[0], x.ravel(), starts, place, columns, y, 2 * place)
     expected = a.astype(np.float64) @ x[:, place:]
     np.testing.assert_allclose(y[:, 2 * place :], expected, rtol=0, atol=1e-4)
     assert np.isnan(y[:, : 2 * place]).all()
@@ -44,7 +42,7 @@ def test_a_product_with_rows_transposed(sizes, place):
     g, x = normal(o, columns + 2 * place), normal(c, columns + place, seed=1)
     starts = np.arange(c) * (columns + place)
     product = np.empty((o, c), np.float32)
-    multiply_transposed_jit(g, 2 * place, x.ravel(), starts, place, columns, product)
+    multiply_transposed(g, 2 * place, x.ravel(), starts, place, columns, product)
     expected = g[:, 2 * place :].astype(np.float64) @ x[:, place:].T
     np.testing.assert_allclose(product, expected, rtol=0, atol=1e-3)
 
@@ -53,12 +51,12 @@ def test_infinity_and_nan_stay_in_their_columns_and_sums():
     a, x = normal(7, 6), normal(6, 45)
     x[2, 5], x[3, 44] = np.nan, np.inf
     y = np.empty((7, 45), np.float32)
-    multiply_tiles_jit(packed(a[None])[0], x.ravel(), np.arange(6) * 45, 0, 45, y, 0)
+    multiply_tiles(packed(a[None])[0], x.ravel(), np.arange(6) * 45, 0, 45, y, 0)
     with np.errstate(invalid="ignore"):  # some processors' BLAS says so, others' doesn't
         expected = a @ x
     np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
     product = np.empty((7, 6), np.float32)
-    multiply_transposed_jit(normal(7, 45), 0, x.ravel(), np.arange(6) * 45, 0, 45, product)
+    multiply_transposed(normal(7, 45), 0, x.ravel(), np.arange(6) * 45, 0, 45, product)
     assert np.isnan(product[:, 2]).all()
     assert np.isinf(product[:, 3]).all()
     assert np.isfinite(product[:, [0, 1, 4, 5]]).all()
@@ -68,12 +66,12 @@ def test_plain_functions_do_the_same():
     a, x, g = normal(8, 6), normal(6, 70), normal(8, 70)
     tiles, starts = packed(a[None])[0], np.arange(6) * 70
     y, product = np.empty((8, 70), np.float32), np.empty((8, 6), np.float32)
-    multiply_tiles(tiles, x.ravel(), starts, 0, 70, y, 0)
-    multiply_transposed(g, 0, x.ravel(), starts, 0, 70, product)
+    multiply_tiles.py_func(tiles, x.ravel(), starts, 0, 70, y, 0)
+    multiply_transposed.py_func(g, 0, x.ravel(), starts, 0, 70, product)
     np.testing.assert_allclose(y, a @ x, rtol=0, atol=1e-5)
     np.testing.assert_allclose(product, g @ x.T, rtol=0, atol=1e-4)
     v = np.arange(16, dtype=np.float32)
-    assert _vectors.add_up(v) == 120
+    assert _vectors.sum_lanes(v) == 120
     np.testing.assert_array_equal(_vectors.keep_last(v, 2), [0] * 14 + [14, 15])
 
 

@@ -22,10 +22,10 @@ from numpy_shufflenet.nn import (
     Layer,
     Linear,
     MaxPool2d,
+    Parallel,
     ReLU,
     Sequential,
     SqueezeExcitation,
-    Sum,
 )
 from numpy_shufflenet.plan import InferencePlan
 from numpy_shufflenet.plan.layout import IMAGES
@@ -126,7 +126,8 @@ def shortcut(draw, channels):
     width = branches[1][0].weight.value.shape[0]
     if width != channels:
         branches[0] = Sequential(Conv2d(channels, width, 1))
-    return Sum(*(branches if draw(st.booleans()) else branches[::-1])), width
+    parallel = Parallel(*(branches if draw(st.booleans()) else branches[::-1]))
+    return Sequential(parallel, Add()), width
 
 
 KINDS = {
@@ -301,7 +302,7 @@ def test_a_plan_keeps_the_programs_used_last():
         plan(x[:, :, : size + 3])
     plan(x[:, :, :3])  # used again
     plan(x[:, :, : SIZES + 3])
-    kept = [h for _, h, _ in plan._sites]
+    kept = [h for _, h, _ in plan._programs]
     assert sorted(kept) == [3, *range(5, SIZES + 4)]
 
 

@@ -13,7 +13,7 @@ from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import ChannelShuffle, Conv2d, GlobalAvgPool, Linear, ReLU, Sequential
 from numpy_shufflenet.plan import layout, machine, record
 from numpy_shufflenet.plan.fuse import fuse
-from numpy_shufflenet.plan.planes import Planes, together
+from numpy_shufflenet.plan.planes import PlaneAllocator, batched_nodes
 from numpy_shufflenet.plan.program import assemble
 
 
@@ -92,7 +92,7 @@ def test_small_planes_at_the_end_hold_several_images():
 def test_an_excitation_of_a_large_plane_runs_for_each_image():
     model = shufflenet_v2(scale=0.5, se=True, seed=0)
     nodes = fuse(recorded(model, (3, 224, 224)))
-    waiting = together(nodes)
+    waiting = batched_nodes(nodes)
     for node in nodes:
         makers = {row.node for row in node.reads()}
         assert not makers & waiting or makers | {node} <= waiting
@@ -102,7 +102,7 @@ def test_an_excitation_of_a_large_plane_runs_for_each_image():
 
 def _places(program):
     """Where each instruction reads and writes, in the order of the node's rows."""
-    memory = Planes(list(program.nodes), together(list(program.nodes)), 0)
+    memory = PlaneAllocator(list(program.nodes), batched_nodes(list(program.nodes)), 0)
     found = []
     for i, node in enumerate(program.nodes):
         reads = [memory.place.get(row, row) for row in node.reads()]
@@ -127,7 +127,7 @@ def test_the_machine_runs_as_plain_python():
     program = assemble(fuse(record(model, (2, 9, 8))))
     images = rng.normal(size=(3, 2 * 9 * 8)).astype(np.float32)
     results = []
-    for run in (machine.run, machine.run_jit):
+    for run in (machine.run_program.py_func, machine.run_program):
         memory = np.zeros(program.memory, np.float32)
         scratch = np.zeros((1, program.scratch), np.float32)
         run(

@@ -10,9 +10,9 @@ from matplotlib.text import Text
 from numpy_shufflenet import plots
 from numpy_shufflenet.bench import resources
 from numpy_shufflenet.bench.operations import CASES
-from numpy_shufflenet.bench.report import Report
+from numpy_shufflenet.bench.report import BenchReport
 from numpy_shufflenet.bench.resources import Machine
-from numpy_shufflenet.bench.timing import Row
+from numpy_shufflenet.bench.timing import TimedRow
 
 
 def drawn(axes):
@@ -62,11 +62,11 @@ def test_the_limits_of_the_machine_are_those_of_its_best_run(monkeypatch):
 
 def test_the_bench_draws_its_convolutions_for_both_contenders():
     rows = [
-        Row("operation", f"{case.work}: forward", batch, "PyTorch", 1e-3, 2e-3, 2, 2, 2, 5, 0)
+        TimedRow("operation", f"{case.work}: forward", batch, "PyTorch", 1e-3, 2e-3, 2, 2, 2, 5, 0)
         for case in CASES
         for batch in (1, 4)
     ]
-    report = Report(rows=rows, machine=Machine(100, 10))
+    report = BenchReport(rows=rows, machine=Machine(100, 10))
     (axes,) = report.figures()["roofline"].axes
     points = drawn(axes)
     np.testing.assert_allclose(points["ours"][1], 2 * points["PyTorch"][1])

@@ -5,7 +5,7 @@ import pytest
 import rich.console
 
 from numpy_shufflenet.training import SGD, EpochRecord, ProgressBar, Trainer
-from numpy_shufflenet.training.progress import describe
+from numpy_shufflenet.training.progress import describe_epoch
 
 
 def run(model, train_set, *, terminal):
@@ -22,7 +22,7 @@ def run(model, train_set, *, terminal):
 def test_a_terminal_shows_what_happens(small_network, small_set):
     history, shown = run(small_network(), small_set(20), terminal=True)
     for record in history.epochs:
-        assert describe(record, 2) in shown
+        assert describe_epoch(record, 2) in shown
     for part in ("epoch 2/2", "100 %", "loss", "accuracy", "images/s", "left"):
         assert part in shown
     last = history.epochs[-1]
@@ -36,11 +36,11 @@ def test_anything_else_shows_nothing(small_network, small_set):
 
 def test_one_line_says_how_an_epoch_went():
     record = EpochRecord(3, 30, 1.23456, 0.5, 0.98765, 0.875, 12.34)
-    assert describe(record, 10) == (
+    assert describe_epoch(record, 10) == (
         "epoch  3/10: loss 1.235, accuracy 50.0%; test loss 0.988, accuracy 87.5%; 12.3 s"
     )
     alone = EpochRecord(3, 30, 1.23456, 0.5, None, None, 12.34)
-    assert describe(alone, 5) == "epoch 3/5: loss 1.235, accuracy 50.0%; 12.3 s"
+    assert describe_epoch(alone, 5) == "epoch 3/5: loss 1.235, accuracy 50.0%; 12.3 s"
 
 
 def test_without_rich_the_error_says_what_to_install(monkeypatch):

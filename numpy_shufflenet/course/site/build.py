@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 GUIDE = "teachers_guide.md"
 
 
-def build(
+def build_site(
     out: str | os.PathLike[str],
     lessons: Sequence[Lesson] | None = None,
     done: Callable[[str], None] = lambda name: None,
@@ -67,13 +67,13 @@ def build(
         source, site = Path(folder, "source"), Path(folder, "site")
         guide = source_folder() / GUIDE
         reference = api.Reference(rooms or api.ROOMS)
-        pages.write(
+        pages.write_sources(
             source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
         )
         _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
         if lite:
             names = [lesson.name for lesson in lessons if in_browser.runs(lesson)]
-            in_browser.build(
+            in_browser.build_lite(
                 [source / "notebooks" / f"{name}.ipynb" for name in names], site / "lite"
             )
         problems = checks.problems_of(site)

@@ -42,7 +42,7 @@ def terms() -> list[Term]:
     return [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in found]
 
 
-def page(lessons: Sequence[Lesson], link: Link) -> str:
+def glossary_page(lessons: Sequence[Lesson], link: Link) -> str:
     """Return the page, as reStructuredText; terms link to those lessons that are there."""
     there = {lesson.number: lesson for lesson in lessons}
     lines = [

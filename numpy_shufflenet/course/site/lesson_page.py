@@ -35,7 +35,7 @@ def executed(lesson: Lesson, folder: Path | None) -> Any:
     return notebook
 
 
-def page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
+def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
     """Return the notebook that is shown: all cells of the source, outputs where something ran."""
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     shown = lesson.read()

@@ -31,7 +31,7 @@ def runs(lesson: Lesson) -> bool:
     return lesson.number not in LEFT_OUT
 
 
-def build(notebooks: Sequence[Path], out: Path) -> None:
+def build_lite(notebooks: Sequence[Path], out: Path) -> None:
     """Write the application, with notebooks in it, into a folder.
 
     Raises

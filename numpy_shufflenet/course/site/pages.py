@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from numpy_shufflenet.course.editions import student
-from numpy_shufflenet.course.editions import write as write_notebook
+from numpy_shufflenet.course.editions import write_notebook as write_notebook
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.site import glossary, lesson_page
 from numpy_shufflenet.course.site.api import Reference
@@ -21,7 +21,7 @@ PARTS = (
 """Parts of the course: title, numbers of lessons, what they are about."""
 
 
-def write(
+def write_sources(
     folder: Path,
     lessons: Sequence[Lesson],
     done: Callable[[str], None],
@@ -37,11 +37,11 @@ def write(
         (folder / name).mkdir()
     for lesson in lessons:
         notebook = lesson_page.executed(lesson, executed)
-        page = lesson_page.page(lesson, notebook, runs_in_browser=lite and runs(lesson))
+        page = lesson_page.lesson_page(lesson, notebook, runs_in_browser=lite and runs(lesson))
         write_notebook(page, folder / "lessons" / f"{lesson.name}.ipynb")
         write_notebook(student(lesson), folder / "notebooks" / f"{lesson.name}.ipynb")
         done(lesson.name)
-    (folder / "glossary.rst").write_text(glossary.page(lessons, reference.link), "utf-8")
+    (folder / "glossary.rst").write_text(glossary.glossary_page(lessons, reference.link), "utf-8")
     shutil.copy(Path(__file__).with_name("numbers.md"), folder / "numbers.md")
     if guide.exists():
         shutil.copy(guide, folder / guide.name)

@@ -14,10 +14,10 @@ import numpy as np
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import BatchNorm2d, Layer, OperationLayer
-from numpy_shufflenet.plots.moving.dataflow import Node, dataflow
-from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.dataflow import FlowNode, dataflow
+from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, Part, PictureStep, Scene
-from numpy_shufflenet.plots.moving.unit import LEFT, RIGHT, place
+from numpy_shufflenet.plots.moving.unit import LEFT, RIGHT, place_boxes
 from numpy_shufflenet.plots.moving.wires import dot
 from numpy_shufflenet.steps import Step
 
@@ -83,7 +83,7 @@ def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = ""
     )
 
 
-def links_of(nodes: list[Node]) -> Links:
+def links_of(nodes: list[FlowNode]) -> Links:
     """Return what each channel reads, and by what factor."""
     links: Links = {
         Spot(i, part, k): []
@@ -139,9 +139,9 @@ def _part(name: str) -> int:
 class _Drawing:
     """The rows of dots of one unit."""
 
-    def __init__(self, nodes: list[Node], widest: int):
+    def __init__(self, nodes: list[FlowNode], widest: int):
         self.nodes = nodes
-        self.boxes, _ = place(nodes)
+        self.boxes, _ = place_boxes(nodes)
         self.links = links_of(nodes)
         self.two_branches = any(box.x == LEFT for box in self.boxes)
         self.width = LABEL + widest * PITCH + (LABEL if self.two_branches else 24)
@@ -159,7 +159,7 @@ class _Drawing:
         elements = {
             spot: scene.add(
                 f"{before}{self.nodes[spot.node].kind} [{self._column(spot)}]",
-                number(self._value(spot, backwards)),
+                short_number(self._value(spot, backwards)),
                 self.colours[spot],
             )
             for spot in self.links
@@ -194,11 +194,11 @@ class _Drawing:
         terms: list[list[Part]] = []
         rest = self._value(spot, backwards)
         for other, slope in links[spot]:
-            factor = [] if slope == 1 else [f" × {number(slope)}"]
+            factor = [] if slope == 1 else [f" × {short_number(slope)}"]
             terms.append([elements[other], *factor])
             rest -= slope * self._value(other, backwards)
         if abs(rest) > 1e-9:  # a shift, or what comes from outside
-            terms.append([number(rest)])
+            terms.append([short_number(rest)])
         return terms
 
     def _value(self, spot: Spot, backwards: bool) -> float:

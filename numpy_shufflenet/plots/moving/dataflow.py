@@ -15,12 +15,12 @@ from numpy_shufflenet import operations
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer, OperationLayer, initialise
 
-Place: TypeAlias = tuple[int, int]
+ImagePixel: TypeAlias = tuple[int, int]
 """The number of a node, and of one of its outputs."""
 
 
 @dataclass
-class Node:
+class FlowNode:
     """The input, a layer, or an addition.
 
     Attributes
@@ -42,7 +42,7 @@ class Node:
     name: str
     kind: str
     layer: OperationLayer | None
-    sources: list[Place] = field(default_factory=list)
+    sources: list[ImagePixel] = field(default_factory=list)
     outputs: tuple[Array, ...] = ()
     gradients: tuple[Array, ...] = ()
     inputs: Any = ()
@@ -71,7 +71,7 @@ class Node:
 
 def dataflow(
     layer: Layer, x: Array, dy: Array | None = None, *, training: bool = True
-) -> list[Node]:
+) -> list[FlowNode]:
     """Run a copy of a layer forward and backward, and return its nodes in the order of forward.
 
     Parameters
@@ -97,7 +97,7 @@ def dataflow(
         dy = np.random.default_rng(2).normal(size=trace.activations["output"].shape)
     run.backward(dy)
     layers = dict(run.named_layers())
-    nodes = [Node("input", "input", None, outputs=(x,), gradients=(trace.gradients["input"],))]
+    nodes = [FlowNode("input", "input", None, outputs=(x,), gradients=(trace.gradients["input"],))]
     for name, given in trace.inputs.items():
         own = layers.get(name)
         if not isinstance(own, OperationLayer):
@@ -108,9 +108,9 @@ def dataflow(
         dinput = partial(_gradient_of_input, own, taken[0], gradients)
         sources = [_source(nodes, array, name, dinput) for array in taken]
         nodes.append(
-            Node(
+            FlowNode(
                 name,
-                describe(own),
+                describe_layer(own),
                 own,
                 sources,
                 made if isinstance(made, tuple) else (made,),
@@ -121,7 +121,7 @@ def dataflow(
     return nodes
 
 
-def describe(layer: OperationLayer) -> str:
+def describe_layer(layer: OperationLayer) -> str:
     """Say in a few words what a layer is, as the papers' figures do."""
     operation, settings = layer.operation, layer.hyperparameters
     stride = f", stride {settings['stride']}" if settings.get("stride", 1) != 1 else ""
@@ -149,14 +149,16 @@ def describe(layer: OperationLayer) -> str:
     return names.get(operation, operation.replace("_", " "))
 
 
-def arrays_of(nodes: list[Node]) -> Iterator[tuple[Place, Array]]:
+def arrays_of(nodes: list[FlowNode]) -> Iterator[tuple[ImagePixel, Array]]:
     """Yield every array with the number of the node that made it, and of the part."""
     for number, node in enumerate(nodes):
         for part, array in enumerate(node.outputs):
             yield (number, part), array
 
 
-def _source(nodes: list[Node], array: Array, name: str, dinput: Callable[[], Array]) -> Place:
+def _source(
+    nodes: list[FlowNode], array: Array, name: str, dinput: Callable[[], Array]
+) -> ImagePixel:
     """Find what made an array; add a node if it is a sum."""
     known = list(arrays_of(nodes))
     for place, candidate in reversed(known):
@@ -165,7 +167,7 @@ def _source(nodes: list[Node], array: Array, name: str, dinput: Callable[[], Arr
     for i, (first, a) in enumerate(known):
         for second, b in known[i + 1 :]:
             if a.shape == b.shape == array.shape and np.array_equal(a + b, array):
-                nodes.append(Node("add", "add", None, [first, second], (array,), (dinput(),)))
+                nodes.append(FlowNode("add", "add", None, [first, second], (array,), (dinput(),)))
                 return len(nodes) - 1, 0
     raise ValueError(f"the input of layer {name!r} is no output of another, nor a sum of two")
 

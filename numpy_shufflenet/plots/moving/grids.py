@@ -12,8 +12,8 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.plots.moving.picture import Scene
 
 WIDTH, HEIGHT = 38, 28  # of a cell
-Sides = tuple[tuple[int, int], tuple[int, int]]
-NO_BORDER: Sides = ((0, 0), (0, 0))
+Margins = tuple[tuple[int, int], tuple[int, int]]
+NO_BORDER: Margins = ((0, 0), (0, 0))
 LEADING = {"x": ("image", "channel"), "w": ("kernel", "channel"), "y": ("image", "channel")}
 
 
@@ -39,7 +39,7 @@ class Grid:
     array: Array
     kind: str
     first: int
-    border: Sides = NO_BORDER
+    border: Margins = NO_BORDER
     border_text: str = "0"
 
     @classmethod
@@ -52,7 +52,7 @@ class Grid:
             array = np.where(np.abs(array) < noise * np.abs(array).max(initial=0.0), 0, array)
         for index in np.ndindex(array.shape):
             place = f"[{','.join(map(str, index))}]" if index else ""
-            scene.add(name + place, number(array[index]), kind)
+            scene.add(name + place, short_number(array[index]), kind)
         return cls(name, array, kind, first, **settings)
 
     def element(self, index: Sequence[int]) -> int:
@@ -122,7 +122,7 @@ class Grid:
         )
 
 
-def number(value: Any) -> str:
+def short_number(value: Any) -> str:
     """Write a number in at most about five characters, with a true minus sign."""
     if isinstance(value, np.integer | np.bool_ | int):
         return str(int(value)).replace("-", "−")

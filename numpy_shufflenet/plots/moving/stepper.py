@@ -8,7 +8,7 @@ import numpy as np
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import as_padding
-from numpy_shufflenet.plots.moving.grids import Grid, number
+from numpy_shufflenet.plots.moving.grids import Grid, short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
 from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out
 from numpy_shufflenet.steps import Output, Step
@@ -165,7 +165,7 @@ class _Run:
     ) -> PictureStep:
         output = element((step.output, step.index))
         reads = list(dict.fromkeys(element(read) for read in step.reads))
-        value = number(step.value)
+        value = short_number(step.value)
         original = step.output.removeprefix("d")
         also = [element((original, step.index))] if step.output != original else []
         if original not in grids:

@@ -8,7 +8,7 @@ slope is that term with dy = 1; likewise for forwards that are linear in x.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import Part
 from numpy_shufflenet.steps import Step
 from numpy_shufflenet.steps.batch_norm import mean_and_std
@@ -16,10 +16,10 @@ from numpy_shufflenet.steps.pooling import winner
 
 PRODUCTS = ("conv2d", "group_conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear")
 ElementOf = Callable[[tuple[str, Any]], int]
-Terms = list[list[Part]]
+SumTerms = list[list[Part]]
 
 
-def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> Terms:
+def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> SumTerms:
     """Return the terms of a step as parts.
 
     Parameters
@@ -43,12 +43,12 @@ def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> T
         ]
     if name == "relu":
         return [[element(("x", step.index))] for _ in step.terms]
-    return [[number(term)] for term in step.terms]
+    return [[short_number(term)] for term in step.terms]
 
 
 def batch_norm_terms(
     step: Step, arrays: Mapping[str, Any], eps: float, element: ElementOf
-) -> tuple[Terms, str]:
+) -> tuple[SumTerms, str]:
     """Return gamma (x - mean) / std + beta, and a sentence on mean and std."""
     c = step.index[1]
     if "mean" in arrays:
@@ -59,10 +59,13 @@ def batch_norm_terms(
     x, gamma, beta = (
         element((n, i)) for n, i in (("x", step.index), ("gamma", (c,)), ("beta", (c,)))
     )
-    centred = f" − {number(mean)}" if mean >= 0 else f" + {number(-mean)}"
-    scaled: list[Part] = [gamma, " × (", x, f"{centred}) / {number(std)}"]
+    centred = f" − {short_number(mean)}" if mean >= 0 else f" + {short_number(-mean)}"
+    scaled: list[Part] = [gamma, " × (", x, f"{centred}) / {short_number(std)}"]
     source = "given" if "mean" in arrays else "of this channel, over all images and pixels"
-    return [scaled, [beta]], f"mean {number(mean)} and standard deviation {number(std)}, {source}"
+    return [
+        scaled,
+        [beta],
+    ], f"mean {short_number(mean)} and standard deviation {short_number(std)}, {source}"
 
 
 def largest(step: Step, x: Any) -> tuple[str, Any]:
@@ -70,14 +73,14 @@ def largest(step: Step, x: Any) -> tuple[str, Any]:
     return "x", winner(x, [index for _, index in step.reads])
 
 
-def _products(step: Step, element: ElementOf) -> Terms:
+def _products(step: Step, element: ElementOf) -> SumTerms:
     """Pairs of reads, and single ones of another array after or without them (a bias)."""
     if all(name == step.reads[0][0] for name, _ in step.reads):  # db
         return [[element(read)] for read in step.reads]
-    pairs: Terms = [
+    pairs: SumTerms = [
         [element(a), element(b)] for a, b in zip(step.reads[0::2], step.reads[1::2], strict=False)
     ]
-    bias: Terms = [[element(step.reads[-1])]] if len(step.reads) % 2 else []
+    bias: SumTerms = [[element(step.reads[-1])]] if len(step.reads) % 2 else []
     return [*pairs, *bias]
 
 
@@ -87,4 +90,4 @@ def _times(slope: float) -> Sequence[Part]:
         return []
     if 0 < slope < 1 and abs(1 / slope - round(1 / slope)) < 1e-9:
         return [f" / {round(1 / slope)}"]
-    return [f" × {number(slope)}"]
+    return [f" × {short_number(slope)}"]

@@ -11,8 +11,8 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer
-from numpy_shufflenet.plots.moving.dataflow import Node, dataflow
-from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.dataflow import FlowNode, dataflow
+from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
 
 WIDTH, MIDDLE, LEFT, RIGHT = 440, 220, 108, 326
@@ -91,7 +91,7 @@ def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") ->
     """
     x = np.random.default_rng(0).normal(size=(2, *image_shape))
     nodes = dataflow(layer, x)
-    boxes, skips = place(nodes)
+    boxes, skips = place_boxes(nodes)
     cost = sum(node.multiply_adds for node in nodes)
     said = f"{type(layer).__name__}, {short(cost)} multiply-adds"
     return MovingPicture(
@@ -99,7 +99,7 @@ def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") ->
     )
 
 
-def place(nodes: list[Node]) -> tuple[list[Box], set[tuple[int, int]]]:
+def place_boxes(nodes: list[FlowNode]) -> tuple[list[Box], set[tuple[int, int]]]:
     """Return a box for each node, and the edges that go past others, on the left.
 
     Nodes that every path passes stand in the middle; what lies between two of them, side by side.
@@ -130,7 +130,7 @@ def place(nodes: list[Node]) -> tuple[list[Box], set[tuple[int, int]]]:
     return [boxes[i] for i in range(len(nodes))], skips
 
 
-def _on_every_path(nodes: list[Node]) -> list[int]:
+def _on_every_path(nodes: list[FlowNode]) -> list[int]:
     """Return the nodes that all paths from the first to the last one pass."""
     ways_to = [1.0] + [0.0] * (len(nodes) - 1)
     for i, node in enumerate(nodes):
@@ -143,7 +143,7 @@ def _on_every_path(nodes: list[Node]) -> list[int]:
     return [i for i in range(len(nodes)) if ways_to[i] * ways_on[i] == ways_to[-1]]
 
 
-def _chains(nodes: list[Node], start: int, end: int) -> list[list[int]]:
+def _chains(nodes: list[FlowNode], start: int, end: int) -> list[list[int]]:
     """Return the rows of nodes that lead from one node to another, side by side."""
     chains: list[list[int]] = []
     for i in range(start + 1, end):
@@ -155,16 +155,16 @@ def _chains(nodes: list[Node], start: int, end: int) -> list[list[int]]:
     return chains
 
 
-def _box_height(node: Node) -> float:
+def _box_height(node: FlowNode) -> float:
     return TALL if node.multiply_adds or node.name == "input" else LOW
 
 
-def _height(nodes: list[Node], chain: list[int]) -> float:
+def _height(nodes: list[FlowNode], chain: list[int]) -> float:
     return sum(_box_height(nodes[i]) + GAP for i in chain)
 
 
 def _scene(
-    nodes: list[Node], boxes: list[Box], skips: set[tuple[int, int]], *, backwards: bool
+    nodes: list[FlowNode], boxes: list[Box], skips: set[tuple[int, int]], *, backwards: bool
 ) -> Scene:
     scene = Scene(
         "Backward" if backwards else "Forward", "feeds" if not backwards else "flows into"
@@ -206,7 +206,7 @@ def _scene(
     return scene
 
 
-def _say(node: Node, arrivals: int, *, backwards: bool) -> tuple[str, str]:
+def _say(node: FlowNode, arrivals: int, *, backwards: bool) -> tuple[str, str]:
     """Return a sentence for a node, and its law."""
     name = node.layer.operation if node.layer else node.name
     law = LAWS.get(name, ("", ""))[backwards]
@@ -228,7 +228,7 @@ def _say(node: Node, arrivals: int, *, backwards: bool) -> tuple[str, str]:
 def _size(arrays: tuple[Array, ...]) -> str:
     """Root mean square of all entries."""
     flat = np.concatenate([array.ravel() for array in arrays])
-    return number(float(np.sqrt(np.mean(flat * flat))))
+    return short_number(float(np.sqrt(np.mean(flat * flat))))
 
 
 def short(count: int) -> str:
@@ -236,7 +236,7 @@ def short(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
 
 
-def _colour(node: Node) -> str:
+def _colour(node: FlowNode) -> str:
     operation = node.layer.operation if node.layer else ""
     if operation == "depthwise_conv2d":
         return "k1"
@@ -247,7 +247,7 @@ def _colour(node: Node) -> str:
     return "k3" if operation else "k5"
 
 
-def _box(scene: Scene, element: int, node: Node, box: Box, *, backwards: bool) -> str:
+def _box(scene: Scene, element: int, node: FlowNode, box: Box, *, backwards: bool) -> str:
     shape = "×".join(map(str, node.shape))
     title = f"d {node.kind}" if backwards else node.kind
     width = BOX if box.height == TALL else (SUM if node.kind == "add" else SLIM)

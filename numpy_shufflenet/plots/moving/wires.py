@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import operations, steps
-from numpy_shufflenet.plots.moving.grids import number
+from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
 from numpy_shufflenet.steps import Step
 
@@ -82,9 +82,10 @@ def _scene(
     backwards = name == "Backward"
     above, below = (computed, given.ravel()) if backwards else (given.ravel(), computed)
     colour = [f"k{k // size % COLOURS}" for k in range(channels)]
-    upper = [scene.add(f"{rows[0]}[{k}]", number(v), colour[k]) for k, v in enumerate(above)]
+    upper = [scene.add(f"{rows[0]}[{k}]", short_number(v), colour[k]) for k, v in enumerate(above)]
     lower = [
-        scene.add(f"{rows[1]}[{k}]", number(v), colour[source[k]]) for k, v in enumerate(below)
+        scene.add(f"{rows[1]}[{k}]", short_number(v), colour[source[k]])
+        for k, v in enumerate(below)
     ]
     wires = [scene.add(f"wire {k}") for k in range(channels)]
     for step in found:
@@ -94,7 +95,7 @@ def _scene(
         )
         wire = wires[read if backwards else written]
         scene.steps.append(
-            PictureStep(output, [origin], [[origin]], number(step.value), extra=[wire])
+            PictureStep(output, [origin], [[origin]], short_number(step.value), extra=[wire])
         )
     scene.still = channels // 2
 
