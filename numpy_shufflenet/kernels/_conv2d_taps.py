@@ -8,9 +8,9 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import nine_taps
 from numpy_shufflenet.kernels._planes import Planes, read_rows
 from numpy_shufflenet.kernels._strips import Strips, write_strip
+from numpy_shufflenet.kernels.depthwise_planes import nine_taps
 from numpy_shufflenet.kernels.pointwise_conv2d import finish
 
 

@@ -27,6 +27,15 @@ from numpy_shufflenet.kernels._layout import (
 from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
 from numpy_shufflenet.ops.checks import check_gradient
 
+__all__ = [
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference_backward",
+    "batch_norm_inference_forward",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_forward",
+]
+
 PIECE = 4096
 Gradients = tuple[Array, Array, Array]
 

@@ -16,6 +16,19 @@ from numpy_shufflenet.kernels._layout import as_image, as_rows, as_spaced_rows, 
 from numpy_shufflenet.ops.channels import check_parts, check_sizes
 from numpy_shufflenet.ops.checks import check_divides, check_gradient, check_image, check_part_count
 
+__all__ = [
+    "channel_concat_backward",
+    "channel_concat_forward",
+    "channel_concat_shuffle_backward",
+    "channel_concat_shuffle_forward",
+    "channel_shuffle_backward",
+    "channel_shuffle_forward",
+    "channel_split_backward",
+    "channel_split_forward",
+    "channel_unshuffle_backward",
+    "channel_unshuffle_forward",
+]
+
 
 @compiled
 def copy_rows(x: Array, step: int, places: Array, y: Array, turns: Array) -> None:

@@ -34,6 +34,15 @@ from numpy_shufflenet.ops.conv2d import (
 )
 from numpy_shufflenet.ops.windows import Windows, windows_over
 
+__all__ = [
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
+    "group_conv2d_backward",
+    "group_conv2d_forward",
+]
+
 FEW = 4  # input channels
 LONG = 16 * CHAIN  # numbers in a row whose products are added 16 at a time
 NO_BORDER = ((0, 0), (0, 0))

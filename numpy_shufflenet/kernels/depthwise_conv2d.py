@@ -1,7 +1,7 @@
 """Depthwise convolution: 3x3 windows in float32 read the image itself (see `_depthwise_windows`).
 
 Backward, dy is first copied into a border, channel by channel, where that is faster (see
-`_border`). Windows of other sizes, and other dtypes, use planes (see `_depthwise_planes`).
+`_border`). Windows of other sizes, and other dtypes, use planes (see `depthwise_planes`).
 """
 
 from typing import NamedTuple
@@ -18,11 +18,6 @@ from numpy_shufflenet.kernels._border import (
     sight_of,
 )
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import (
-    backward_channels,
-    forward_channels,
-    turned_planes,
-)
 from numpy_shufflenet.kernels._depthwise_windows import (
     convolve_windows,
     correlate_windows,
@@ -33,10 +28,17 @@ from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empt
 from numpy_shufflenet.kernels._planes import empty_plane, planes_of
 from numpy_shufflenet.kernels._products import all_finite
 from numpy_shufflenet.kernels._slide import FEW, slide_of
+from numpy_shufflenet.kernels.depthwise_planes import (
+    backward_channels,
+    forward_channels,
+    turned_planes,
+)
 from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.depthwise_conv2d import check_depthwise
 from numpy_shufflenet.ops.windows import Windows
+
+__all__ = ["depthwise_conv2d_backward", "depthwise_conv2d_forward"]
 
 LONG = 1024  # blocks of a row whose products are added in float32
 

@@ -48,6 +48,13 @@ from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pointwise_conv2d import check_pointwise
 
+__all__ = [
+    "pointwise_conv2d_backward",
+    "pointwise_conv2d_forward",
+    "pointwise_conv2d_relu_backward",
+    "pointwise_conv2d_relu_forward",
+]
+
 TURNS = 32  # partial sums over pixels, at most
 FEW = 256  # pixels up to which transposing them is faster than adding dw along them
 

@@ -18,7 +18,6 @@ from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.kernels._compile import compiled
-from numpy_shufflenet.kernels._depthwise_planes import convolve_plane, scatter_plane
 from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, transpose
 from numpy_shufflenet.kernels._planes import (
@@ -38,6 +37,7 @@ from numpy_shufflenet.kernels._pool_windows import (
 )
 from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels._vectors import WIDTH, add, load_inside, sum_lanes
+from numpy_shufflenet.kernels.depthwise_planes import convolve_plane, scatter_plane
 from numpy_shufflenet.ops._sums import FEW, wide
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.pooling import (
@@ -47,6 +47,15 @@ from numpy_shufflenet.ops.pooling import (
     pool_windows,
 )
 from numpy_shufflenet.ops.windows import Windows
+
+__all__ = [
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "global_avg_pool_backward",
+    "global_avg_pool_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
 
 
 @compiled

@@ -12,6 +12,15 @@ from numpy_shufflenet.kernels._layout import as_flat, as_rows, empty_like_flat, 
 from numpy_shufflenet.ops.add import check_summands
 from numpy_shufflenet.ops.checks import check_floating, check_gradient
 
+__all__ = [
+    "add_backward",
+    "add_forward",
+    "add_relu_backward",
+    "add_relu_forward",
+    "relu_backward",
+    "relu_forward",
+]
+
 
 @compiled
 def relu_flat(x: Array, y: Array) -> None:
