@@ -22,7 +22,7 @@ from typing import Any
 
 from numpy_shufflenet.cost.kinds import ADDITION
 from numpy_shufflenet.cost.network import LayerCost, NetworkCost, count
-from numpy_shufflenet.nn import Conv2d, Layer, OperationLayer, Sequential
+from numpy_shufflenet.nn import Conv2d, Layer, OperationLayer, Parallel, Sequential
 
 LIMITS = {"G1": 1.05, "G2": 1.05, "G3": 3.5, "G4": 0.25}
 """The means beyond which a network departs from a guideline: 5 % more memory access than needed;
@@ -214,10 +214,12 @@ def _excesses(cost: LayerCost, layer: Layer) -> tuple[float | None, float | None
 def _blocks(layer: Layer, name: str = "", block: str = "") -> Iterator[tuple[str, str]]:
     """Yield the building block of every layer.
 
-    A block is what a network repeats: a unit, or a row of layers. Rows of blocks are none.
+    A block is what a network repeats: a unit, or layers one after the other, with parallel branches
+    or without. A sequence of blocks is not a block.
     """
     children = layer.children()
-    row_of_blocks = any(child.children() for child in children.values()) and (
+    composed = [child for child in children.values() if child.children()]
+    row_of_blocks = any(not isinstance(child, Parallel) for child in composed) and (
         isinstance(layer, Sequential) or not name
     )
     own = block or ("" if row_of_blocks else name)
