@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from numpy_shufflenet.operations import Example, Operation
-from numpy_shufflenet.registry.draw import as_pair
+from numpy_shufflenet.registry.draw import both_axes as as_pair
 from numpy_shufflenet.strategies import LAYOUTS, DrawWithHypothesis, arrange, cases, seeds
 
 __all__ = [

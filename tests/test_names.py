@@ -17,10 +17,6 @@ PROTOCOLS = {
     "its backward": ("*_backward", "ops/* kernels/* steps/*"),
     "and what it keeps": ("*Cache", "ops/* kernels/* steps/*"),
     "steps that keep less for backward": ("*_backward_steps", "steps/*"),
-    "the steps of an operation with its ReLU, and their cost": (
-        "with_relu",
-        "steps/thrifty.py cost/formulas.py",
-    ),
     "convolution by columns, taps or tiles": (
         "convolve correlate spread",
         "kernels/_conv2d_columns.py kernels/_conv2d_taps.py kernels/_conv2d_tiles.py",
@@ -35,10 +31,7 @@ PROTOCOLS = {
         "channels_at_budget confusion_matrix",
         "cost/closed_forms.py training/evaluation.py plots/*",
     ),
-    "two names that still have several meanings": (
-        "run evaluate",
-        "commands/* exercises/sandbox.py steps/_driver.py cost/formulas.py training/evaluation.py",
-    ),
+    "a name that still has two meanings": ("run", "commands/* exercises/sandbox.py"),
     "what a package is for: exercises, gradients, a zoo of mistakes": (
         "check",
         "exercises/check.py gradcheck/check.py zoo/score.py",

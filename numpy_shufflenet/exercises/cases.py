@@ -37,7 +37,7 @@ def case_of(operation: str, draw: DrawForStudents) -> Case:
     return known.named(arrays), hyperparameters
 
 
-def cases(operation: str, takes: Collection[str] | None = None) -> SearchStrategy[Case]:
+def named_cases(operation: str, takes: Collection[str] | None = None) -> SearchStrategy[Case]:
     """Return cases of an operation for a function that takes these arguments."""
 
     @st.composite

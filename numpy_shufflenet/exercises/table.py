@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from numpy_shufflenet import operations
-from numpy_shufflenet.exercises.cases import Case, case_of, cases
+from numpy_shufflenet.exercises.cases import Case, case_of, named_cases
 from numpy_shufflenet.exercises.exercise import Exercise, strategy
 from numpy_shufflenet.exercises.learning import LEARNING
 from numpy_shufflenet.ops.conv2d import col2im, im2col
@@ -52,7 +52,7 @@ def _forward(name: str) -> Exercise:
         operation.required,
         ("*y",) if name == "channel_split" else ("y",),
         target,
-        lambda takes: cases(name, takes),
+        lambda takes: named_cases(name, takes),
     )
 
 
@@ -62,7 +62,7 @@ def _backward(name: str) -> Exercise:
     def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
         @st.composite
         def with_dy(draw: DrawFn) -> Case:
-            arrays, settings = draw(cases(name, takes))
+            arrays, settings = draw(named_cases(name, takes))
             y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
             rng = np.random.default_rng(draw(st.integers(0, 999)))
 

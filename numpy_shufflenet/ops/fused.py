@@ -36,7 +36,7 @@ from numpy_shufflenet.ops.pointwise_conv2d import (
 )
 from numpy_shufflenet.ops.relu import relu_backward, relu_forward
 from numpy_shufflenet.registry import Case, Draw, register
-from numpy_shufflenet.registry.formula import movement, of_all, with_relu
+from numpy_shufflenet.registry.formula import followed_by_relu, movement, of_all
 
 __all__ = [
     "add_relu_backward",
@@ -223,28 +223,28 @@ register(
     kind="addition",
     kernel=True,
     cases=add_cases,
-    formula=with_relu(ADD, "size"),
+    formula=followed_by_relu(ADD, "size"),
 )
 register(
     batch_norm_relu_forward,
     kind="batch norm",
     kernel=True,
     cases=batch_norm_cases,
-    formula=with_relu(BATCH_NORM, "c*m"),
+    formula=followed_by_relu(BATCH_NORM, "c*m"),
 )
 register(
     conv2d_relu_forward,
     kind="convolution",
     kernel=True,
     cases=_conv2d_cases,
-    formula=with_relu(CONVOLUTION, "n*o*oh*ow"),
+    formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(
     pointwise_conv2d_relu_forward,
     kind="1x1 convolution",
     kernel=True,
     cases=_pointwise_conv2d_cases,
-    formula=with_relu(CONVOLUTION, "n*o*oh*ow"),
+    formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(
     channel_concat_shuffle_forward,

@@ -143,7 +143,7 @@ class Draw:
         ), hyperparameters
 
 
-def as_pair(value: Any) -> Pair:
+def both_axes(value: Any) -> Pair:
     """Return (value, value) for a number, and a pair as it is."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
@@ -152,7 +152,9 @@ def smallest_image(kernel: Pair, padding: Any, dilation: Any = 1) -> Pair:
     """Return the smallest (height, width) into which the kernel fits."""
     vertical, horizontal = (padding, padding) if isinstance(padding, int) else padding
     low = []
-    axes = zip(kernel, (as_pair(vertical), as_pair(horizontal)), as_pair(dilation), strict=True)
+    axes = zip(
+        kernel, (both_axes(vertical), both_axes(horizontal)), both_axes(dilation), strict=True
+    )
     for k, sides, d in axes:
         low.append(max(1, (k - 1) * d + 1 - sum(sides)))
     return low[0], low[1]

@@ -101,7 +101,7 @@ class Terms:
 
     def evaluate(self, values: Mapping[str, int]) -> Counts:
         """Return the counts for these dimensions."""
-        return Counts(**{name: evaluate(text, values) for name, text in asdict(self).items()})
+        return Counts(**{name: value_of(text, values) for name, text in asdict(self).items()})
 
     def plus(self, **added: str) -> "Terms":
         """Return these terms with others added to them."""
@@ -148,11 +148,11 @@ class Formula:
             self.forward.evaluate(values),
             self.backward.evaluate(values),
             sum(math.prod(shapes[name]) for name in shapes if name in PARAMETERS),
-            evaluate(self.kept, {**values, "s": itemsize}),
+            value_of(self.kept, {**values, "s": itemsize}),
         )
 
 
-def evaluate(text: str, values: Mapping[str, int]) -> int:
+def value_of(text: str, values: Mapping[str, int]) -> int:
     """Return the value of a formula's text: whole numbers and + - * // only."""
     return int(eval(text, {"__builtins__": {}}, dict(values)))
 
@@ -195,7 +195,7 @@ def entrywise(forward: Terms, backward: Terms) -> Formula:
     return Formula(of_first, times_size(forward), times_size(backward), "s * size")
 
 
-def with_relu(formula: Formula, size: str) -> Formula:
+def followed_by_relu(formula: Formula, size: str) -> Formula:
     """Return the formula of an operation whose `size` outputs go through a ReLU at once.
 
     Its backward reads each output again, to see whether the ReLU let the gradient through.

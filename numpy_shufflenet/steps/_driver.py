@@ -84,14 +84,14 @@ def functions(
         _check(name, arguments)
         dtype = _common_dtype(arguments)
         kept = _with_own_rng(arguments)
-        outputs, arrays = run(forward_steps(*arguments.args, **arguments.kwargs), dtype)
+        outputs, arrays = run_steps(forward_steps(*arguments.args, **arguments.kwargs), dtype)
         return _pack(outputs, arrays), StepsCache(kept, outputs, dtype)
 
     def backward(dy: Any, cache: StepsCache) -> Any:
         dy = _checked_gradient(dy, cache)
         arguments = _with_own_rng(cache.arguments)
         steps = backward_steps(dy, *arguments.args, **arguments.kwargs)
-        return _pack(*run(steps, cache.dtype))
+        return _pack(*run_steps(steps, cache.dtype))
 
     for function, direction in ((forward, "forward"), (backward, "backward")):
         function.__name__ = function.__qualname__ = f"{name}_{direction}"
@@ -100,7 +100,7 @@ def functions(
     return forward, backward
 
 
-def run(
+def run_steps(
     steps: Iterable[Output | Step], dtype: np.dtype[Any]
 ) -> tuple[tuple[Output, ...], list[Array | None]]:
     """Write the value of each step to its place; every place must be written exactly once."""

@@ -78,7 +78,7 @@ def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward)
             yield item
 
 
-def with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Forward, Forward]:
+def steps_with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Forward, Forward]:
     """Return the steps of an operation that is followed by a ReLU."""
     name = forward_steps.__name__.removesuffix("_forward_steps")
 
@@ -126,14 +126,16 @@ def channel_concat_shuffle_backward_steps(dy: Array, *arrays: Array, groups: int
             yield add_up(f"darrays[{t}]", (n, c, h, w), [("dy", target)], [dy[target]])
 
 
-batch_norm_relu_forward_steps, batch_norm_relu_backward_steps = with_relu(
+batch_norm_relu_forward_steps, batch_norm_relu_backward_steps = steps_with_relu(
     batch_norm_forward_steps, batch_norm_backward_steps
 )
-add_relu_forward_steps, add_relu_backward_steps = with_relu(add_forward_steps, add_backward_steps)
-conv2d_relu_forward_steps, conv2d_relu_backward_steps = with_relu(
+add_relu_forward_steps, add_relu_backward_steps = steps_with_relu(
+    add_forward_steps, add_backward_steps
+)
+conv2d_relu_forward_steps, conv2d_relu_backward_steps = steps_with_relu(
     conv2d_forward_steps, conv2d_backward_steps
 )
-pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps = with_relu(
+pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps = steps_with_relu(
     pointwise_conv2d_forward_steps, pointwise_conv2d_backward_steps
 )
 

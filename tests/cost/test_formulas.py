@@ -112,7 +112,7 @@ def test_the_formulas_of_1x1_convolutions_are_those_of_the_paper():
 def test_the_text_shown_is_the_text_evaluated():
     text = str(OPERATIONS["linear"].formula)
     assert "forward   multiply-adds    n*o*i" in text
-    assert formula.evaluate("n*o*i", {"n": 2, "o": 3, "i": 5}) == 30
+    assert formula.value_of("n*o*i", {"n": 2, "o": 3, "i": 5}) == 30
 
 
 def arrays_within(cache):

@@ -11,7 +11,7 @@ from strategies import argument_names, cases, cotangent_like, hyperparameters, r
 from numpy_shufflenet import steps
 from numpy_shufflenet.operations import OPERATIONS, Example
 from numpy_shufflenet.steps import Output, Step
-from numpy_shufflenet.steps._driver import run as run_steps
+from numpy_shufflenet.steps._driver import run_steps
 
 names = pytest.mark.parametrize("name", OPERATIONS)
 
