@@ -1,10 +1,13 @@
 """Reads the likely cause of a wrong answer from how it is wrong.
 
-First the well-known mistakes (`variants`); then, for a backward, the gradient checker, whose
-verdict reads the pattern of the error; at last the pattern of the difference itself.
+First it compares the answer with the results of the mistakes in the catalogue (`zoo`). Then, for a
+backward, it asks the gradient checker, whose verdict reads the pattern of the error. At last it
+looks at the pattern of the difference itself.
 """
 
+import contextlib
 import copy
+import functools
 import itertools
 import math
 from collections import Counter
@@ -13,15 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet import gradcheck, operations
+from numpy_shufflenet import gradcheck, operations, zoo
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.exercises.cases import NEUTRAL, Case
 from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.judge import Problem, differs
-from numpy_shufflenet.exercises.variants import variants_of
+from numpy_shufflenet.exercises.table import find
 
 TELLING = 4  # entries: in fewer, any pattern can be found
 Failure = tuple[Case, Problem]
+Answer = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 
 def find_cause(exercise: Exercise, failures: Sequence[Failure]) -> str:
@@ -34,7 +38,7 @@ def find_cause(exercise: Exercise, failures: Sequence[Failure]) -> str:
         The larger they are, the more they tell: of a single number everything is a multiple.
     """
     return _vote(
-        _matching_variants(exercise, case, problem)
+        _hints(exercise, case, problem)
         for case, problem in failures
         if problem.yours is not None and problem.target is not None
     )
@@ -75,13 +79,47 @@ def _vote(said: Iterable[list[str]]) -> str:
     return best if 2 * counts[best] > len(sentences) else ""
 
 
-def _matching_variants(exercise: Exercise, case: Case, problem: Problem) -> list[str]:
+def _hints(exercise: Exercise, case: Case, problem: Problem) -> list[str]:
+    """Return the hint of each mistake that gives the very numbers of this wrong answer."""
     index = _position(exercise, problem.name)
-    return [
-        sentence
-        for sentence, results in variants_of(exercise, case)
-        if index < len(results) and _equal(problem.yours, results[index])
-    ]
+    found = []
+    for hint, answer in _mistakes(exercise, case):
+        # A mistake from the catalogue may not be possible in every case.
+        with np.errstate(all="ignore"), contextlib.suppress(Exception):
+            results = answer(*copy.deepcopy(case))
+            listed = results if isinstance(results, tuple) else (results,)
+            if _equal(problem.yours, listed[index]):
+                found.append(hint)
+    return found
+
+
+def _mistakes(exercise: Exercise, case: Case) -> Iterator[tuple[str, Answer]]:
+    """Yield mistakes that can be made in an exercise: a hint, and the results that it has.
+
+    Where the exercise asks for one gradient alone, the results are all of them nevertheless.
+    """
+    name = exercise.name.partition(",")[0]
+    for mistake in zoo.mistakes_in(name):
+        yield mistake.hint, functools.partial(_answer, mistake)
+    for key, value in case[1].items():
+        if key in ("count_include_pad", "align_corners"):
+            other, hint = not value, f"this is the result for {key}={not value}"
+        elif key in NEUTRAL and value != NEUTRAL[key]:
+            other = NEUTRAL[key]
+            hint = f"this is what {key}={other} would give: does your code use {key}?"
+        else:
+            continue
+        yield hint, functools.partial(_with_setting, find(name), key, other)
+
+
+def _answer(mistake: zoo.Mistake, arrays: dict[str, Any], settings: dict[str, Any]) -> Any:
+    return mistake.answer(*arrays.values(), **settings)
+
+
+def _with_setting(
+    exercise: Exercise, key: str, value: Any, arrays: dict[str, Any], settings: dict[str, Any]
+) -> Any:
+    return exercise.target((arrays, {**settings, key: value}))
 
 
 def explain_gradient(

@@ -80,13 +80,23 @@ def search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note) 
     printed = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
     # The smallest case is good to look at; large ones tell more about the cause.
     profile(given(strategy)(collect))()
-    telling = [failure for failure in failures if _has_numbers(failure[1])]
-    large = sorted(telling, key=_size, reverse=True)[:TELLING_CASES]
-    cause = find_cause(exercise, large)
-    if not cause and large:
-        cause = name_factor(large) or _explained(attempt, large[0][0]) or read_pattern(large)
+    cause = cause_of(attempt, failures)
     _print_anew(printed)
     return Result(exercise.name, False, problem.sentence, cause, case, problem)
+
+
+def cause_of(attempt: Attempt, failures: list[Failure]) -> str:
+    """Return the likely cause of failures, in a sentence; "" if the largest of them show none."""
+    telling = [failure for failure in failures if _has_numbers(failure[1])]
+    large = sorted(telling, key=_size, reverse=True)[:TELLING_CASES]
+    if not large:
+        return ""
+    return (
+        find_cause(attempt.exercise, large)
+        or name_factor(large)
+        or _explained(attempt, large[0][0])
+        or read_pattern(large)
+    )
 
 
 def _print_anew(text: str = "") -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.zoo._bug import Bug
+from numpy_shufflenet.zoo.catalogue import Bug
 
 Run = Callable[["Case", np.random.Generator], bool]
 

@@ -1,4 +1,4 @@
-"""Wrong backwards of what moves numbers: shuffle, split, concatenation, pooling, up-sampling."""
+"""Mistakes in what moves numbers: shuffle, split, concatenation, pooling, up-sampling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,50 +8,88 @@ import numpy as np
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw
-from numpy_shufflenet.ops.pooling import MaxPool2dCache
 from numpy_shufflenet.ops.upsample import interpolation_matrix
-from numpy_shufflenet.zoo._bug import wrong_backward
+from numpy_shufflenet.zoo.catalogue import (
+    wrong_answer,
+    wrong_backward,
+    wrong_forward,
+    wrong_gradient,
+)
+
+# Channels
 
 SHUFFLES = "published shuffles whose backward shuffles onwards, as C = 4, g = 2 can't tell"
+FORWARDS = (
+    "you moved the gradients as the numbers were moved; they must go back instead, by the inverse "
+    "permutation"
+)
 
 
-@wrong_backward("channel_shuffle", cause="permutation", found_in=SHUFFLES)
-def shuffled_onwards(dy: Array, cache: Any) -> Array:
+@wrong_forward("channel_shuffle", backward=ops.channel_unshuffle_backward, cause="permutation")
+def shuffled_in_the_other_order(x: Array, groups: int) -> tuple[Array, Any]:
+    """Shuffle in the order of the authors' V1 code where the paper's is meant.
+
+    Found in: the two orders in the wild: the paper's, and the authors' V1 code's.
+    Hint: this is the inverse permutation, the order of the authors' V1 code.
+    """
+    return ops.channel_unshuffle_forward(x, groups)
+
+
+@wrong_answer("channel_shuffle_forward", cause="permutation")
+def not_moved(x: Array, groups: int) -> Array:
+    """Leave every channel where it is.
+
+    Hint: nothing has moved.
+    """
+    return x
+
+
+@wrong_answer("channel_unshuffle_forward", cause="permutation")
+def shuffled(x: Array, groups: int) -> Array:
+    """Shuffle in place of unshuffling.
+
+    Hint: this is the other permutation, that of channel_shuffle.
+    """
+    return ops.channel_shuffle_forward(x, groups)[0]
+
+
+@wrong_gradient("channel_shuffle", "x", cause="permutation", found_in=SHUFFLES, hint=FORWARDS)
+def shuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
     """Shuffle dy once more, as x was, in place of back."""
     return ops.channel_shuffle_forward(dy, cache.groups)[0]
 
 
-@wrong_backward(
-    "channel_shuffle", cause="permutation", found_in="units that forget it; see unit_v2"
-)
-def not_shuffled(dy: Array, cache: Any) -> Array:
-    """Leave every gradient where it is."""
-    return dy.copy()
+@wrong_gradient("channel_shuffle", "x", cause="permutation")
+def not_shuffled(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave every gradient where it is.
+
+    Found in: units that forget it; see unit_v2.
+    Hint: every gradient stayed where it was, but the forward moved the channels.
+    """
+    return dy
 
 
-@wrong_backward("channel_unshuffle", cause="permutation", found_in=SHUFFLES)
-def unshuffled_onwards(dy: Array, cache: Any) -> Array:
+@wrong_gradient("channel_unshuffle", "x", cause="permutation", found_in=SHUFFLES, hint=FORWARDS)
+def unshuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
     """Unshuffle dy once more in place of shuffling."""
     return ops.channel_unshuffle_forward(dy, cache.groups)[0]
 
 
-@wrong_backward(
-    "channel_split",
-    cause="permutation",
-    found_in="V2 units with the two branches exchanged on the way back",
-)
-def parts_in_reverse(dparts: Sequence[Array], cache: Any) -> Array:
-    """Concatenate the parts from the last to the first."""
-    return np.concatenate(list(dparts)[::-1], axis=1)
+@wrong_gradient("channel_split", "x", cause="permutation")
+def parts_in_reverse(dx: Array, dparts: Sequence[Array], cache: Any) -> Array:
+    """Concatenate the parts from the last to the first.
+
+    Found in: V2 units with the two branches exchanged on the way back.
+    """
+    return np.concatenate(dparts[::-1], axis=1)
 
 
-@wrong_backward(
-    "channel_split",
-    cause="dropped",
-    found_in="V2 units that forget the branch through which channels just pass",
-)
-def first_part_forgotten(dparts: Sequence[Array], cache: Any) -> Array:
-    """Leave the gradient of the first part 0."""
+@wrong_gradient("channel_split", "x", cause="dropped")
+def first_part_forgotten(dx: Array, dparts: Sequence[Array], cache: Any) -> Array:
+    """Leave the gradient of the first part 0.
+
+    Found in: V2 units that forget the branch through which channels just pass.
+    """
     first, *others = dparts
     return np.concatenate([np.zeros_like(first), *others], axis=1)
 
@@ -59,12 +97,17 @@ def first_part_forgotten(dparts: Sequence[Array], cache: Any) -> Array:
 @wrong_backward(
     "channel_concat",
     cause="swapped",
-    found_in="V2 units with the two branches exchanged on the way back",
     example=lambda draw: ((draw(2, 2, 3, 2), draw(2, 2, 3, 2)), {}),
 )
 def parts_swapped(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Hand the second part's gradient to the first array, and the first part's to the second."""
+    """Hand the second part's gradient to the first array, and the first part's to the second.
+
+    Found in: V2 units with the two branches exchanged on the way back.
+    """
     return ops.channel_concat_backward(dy, cache)[::-1]
+
+
+# Pools
 
 
 def overlapping(draw: Draw) -> Any:
@@ -72,172 +115,195 @@ def overlapping(draw: Draw) -> Any:
     return (draw(2, 2, 5, 4),), {"kernel_size": 3, "stride": 1, "padding": 1}
 
 
-def _spread(cache: MaxPool2dCache, dtype: Any) -> Array:
-    shape = (*cache.x.shape[:2], *cache.windows.padded_size)
-    return np.zeros(shape, dtype)
+def _padded_zeros(cache: Any, dtype: Any) -> Array:
+    return np.zeros((*cache.x.shape[:2], *cache.windows.padded_size), dtype)
 
 
-@wrong_backward(
+def _crop_forgotten(dpadded: Array, cache: Any) -> Array:
+    h, w = cache.x.shape[2:]
+    return dpadded[:, :, :h, :w]
+
+
+def _crop_zeros(dy: Array, cache: Any) -> Array:
+    pool, (top, left) = cache
+    dpadded = ops.max_pool2d_backward(dy, pool)
+    h, w = dpadded.shape[2:]
+    return dpadded[:, :, top : h - top, left : w - left].copy()
+
+
+@wrong_forward(
     "max_pool2d",
-    cause="sum",
-    found_in="0809zheng/CS231n-assignment2019, issue 19; FluxML/NNlib.jl, issue 205",
-    example=overlapping,
+    backward=_crop_zeros,
+    cause="padding",
+    example=lambda draw: ((draw(2, 3, 6, 5) - 2,), {"kernel_size": 3, "stride": 2, "padding": 1}),
 )
-def winners_assigned(dy: Array, cache: MaxPool2dCache) -> Array:
-    """Write with `=` in place of `+=`: of windows that share their winner, the last one counts."""
-    dpadded = _spread(cache, dy.dtype)
-    for number, (i, j) in enumerate(cache.windows.taps()):
-        tap = cache.windows.tap(dpadded, i, j)
-        tap[...] = np.where(cache.winner == number, dy, tap)
-    return cache.windows.crop(dpadded).copy()
+def border_of_zeros(x: Array, kernel_size: Any, **windows: Any) -> tuple[Array, Any]:
+    """Fill the border of a max pool with 0, which wins over negative values.
+
+    Found in: published NumPy max pools that pad with 0.
+    Hint: your border of zeros wins over negative numbers; it must never win: fill it with -inf, or
+    leave it out.
+    """
+    (top, bottom), (left, right) = ((windows.get("padding", 0),) * 2,) * 2
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    y, cache = ops.max_pool2d_forward(padded, kernel_size, stride=windows.get("stride"))
+    return y, (cache, (top, left))
 
 
-@wrong_backward(
-    "max_pool2d",
-    cause="mask",
-    found_in="pools that double the gradient's size and forget who won",
-)
-def everyone_wins(dy: Array, cache: MaxPool2dCache) -> Array:
-    """Give dy to every pixel of the window."""
-    dpadded = _spread(cache, dy.dtype)
+@wrong_gradient("max_pool2d", "x", cause="sum", example=overlapping)
+def winners_assigned(dx: Array, dy: Array, cache: Any) -> Array:
+    """Write with `=` in place of `+=`: of windows that share their winner, the last one counts.
+
+    Found in: 0809zheng/CS231n-assignment2019, issue 19; FluxML/NNlib.jl, issue 205.
+    Hint: a pixel that wins in several windows keeps the gradient of the last one only: add them up
+    (+=, not =).
+    """
+    windows, dpadded = cache.windows, _padded_zeros(cache, dy.dtype)
+    row, column = np.divmod(cache.winner, windows.kernel[1])
+    for p, q in np.ndindex(*windows.output):
+        at = p * windows.stride[0] + row[..., p, q], q * windows.stride[1] + column[..., p, q]
+        dpadded[(*np.indices(row.shape[:2]), *at)] = dy[..., p, q]
+    return windows.crop(dpadded)
+
+
+@wrong_gradient("max_pool2d", "x", cause="mask")
+def everyone_wins(dx: Array, dy: Array, cache: Any) -> Array:
+    """Give dy to every pixel of the window.
+
+    Found in: pools that double the gradient's size and forget who won.
+    """
+    dpadded = _padded_zeros(cache, dy.dtype)
     for i, j in cache.windows.taps():
         cache.windows.tap(dpadded, i, j)[...] += dy
-    return cache.windows.crop(dpadded).copy()
+    return cache.windows.crop(dpadded)
 
 
-@wrong_backward(
-    "max_pool2d",
-    cause="padding",
-    found_in="published max pools whose backward reads the unpadded input",
-)
-def border_not_cut_off(dy: Array, cache: MaxPool2dCache) -> Array:
-    """Take the top left of the padded gradient, border and all, as that of x."""
-    dpadded = _spread(cache, dy.dtype)
+@wrong_gradient("max_pool2d", "x", cause="padding")
+def border_not_cut_off(dx: Array, dy: Array, cache: Any) -> Array:
+    """Take the top left of the padded gradient, border and all, as that of x.
+
+    Found in: published max pools whose backward reads the unpadded input.
+    """
+    dpadded = _padded_zeros(cache, dy.dtype)
     for number, (i, j) in enumerate(cache.windows.taps()):
         cache.windows.tap(dpadded, i, j)[...] += dy * (cache.winner == number)
-    h, w = cache.x.shape[2:]
-    return dpadded[:, :, :h, :w].copy()
+    return _crop_forgotten(dpadded, cache)
 
 
-@wrong_backward(
-    "max_pool2d",
-    cause="dropped",
-    found_in="riccardoandreoni0/CNN-from-scratch, issue 1: the return stands inside of the loop",
-)
-def returned_too_early(dy: Array, cache: MaxPool2dCache) -> Array:
-    """Return after the first image: the others' gradients stay 0."""
-    dx = ops.max_pool2d_backward(dy, cache).copy()
-    dx[1:] = 0
-    return dx
+@wrong_gradient("max_pool2d", "x", cause="dropped")
+def returned_too_early(dx: Array, dy: Array, cache: Any) -> Array:
+    """Return after the first image: the others' gradients stay 0.
+
+    Found in: riccardoandreoni0/CNN-from-scratch, issue 1: the return stands inside of the loop.
+    """
+    wrong = dx.copy()
+    wrong[1:] = 0
+    return wrong
 
 
-@wrong_backward("avg_pool2d", cause="factor", found_in="pools that copy dy to every pixel")
-def not_divided(dy: Array, cache: Any) -> Array:
-    """Give every pixel of the window the whole of dy."""
+@wrong_gradient("avg_pool2d", "x", cause="factor")
+def not_divided(dx: Array, dy: Array, cache: Any) -> Array:
+    """Give every pixel of the window the whole of dy.
+
+    Found in: pools that copy dy to every pixel.
+    Hint: every entry is too large by a factor: divide by the pixels of the window.
+    """
     return ops.avg_pool2d_backward(dy, cache._replace(share=np.ones_like(cache.share)))
 
 
-@wrong_backward(
-    "avg_pool2d",
-    cause="padding",
-    found_in="tracel-ai/burn, issue 5604; pytorch, issue 198119: the full kernel as divisor",
-)
-def border_counted(dy: Array, cache: Any) -> Array:
-    """Divide by the whole kernel at the border too, where the forward had left padding out."""
+@wrong_gradient("avg_pool2d", "x", cause="padding")
+def border_counted(dx: Array, dy: Array, cache: Any) -> Array:
+    """Divide by the whole kernel at the border too, where the forward had left padding out.
+
+    Found in: tracel-ai/burn, issue 5604; pytorch, issue 198119: the full kernel as divisor.
+    """
     full = np.full_like(cache.share, 1 / np.prod(cache.windows.kernel))
     return ops.avg_pool2d_backward(dy, cache._replace(share=full))
 
 
-@wrong_backward(
-    "avg_pool2d",
-    cause="sum",
-    found_in="ghosert/cmd-editor, issue 2058: `=` for `+=` where windows overlap",
-)
-def shares_assigned(dy: Array, cache: Any) -> Array:
-    """Write with `=` in place of `+=`."""
-    windows = cache.windows
-    dpadded = np.zeros((*cache.x.shape[:2], *windows.padded_size), dy.dtype)
-    for i, j in windows.taps():
-        windows.tap(dpadded, i, j)[...] = dy * cache.share
-    return windows.crop(dpadded).copy()
+@wrong_gradient("avg_pool2d", "x", cause="sum")
+def shares_assigned(dx: Array, dy: Array, cache: Any) -> Array:
+    """Write with `=` in place of `+=`.
+
+    Found in: ghosert/cmd-editor, issue 2058: `=` for `+=` where windows overlap.
+    """
+    dpadded = _padded_zeros(cache, dy.dtype)
+    for i, j in cache.windows.taps():
+        cache.windows.tap(dpadded, i, j)[...] = dy * cache.share
+    return cache.windows.crop(dpadded)
 
 
-@wrong_backward(
-    "avg_pool2d",
-    cause="padding",
-    found_in="pytorch, pull request 188345: no offset by the padding, tests had ignored padding",
-)
-def padding_not_subtracted(dy: Array, cache: Any) -> Array:
-    """Look for the windows of a pixel as if there were no border: all is moved by it."""
-    windows = cache.windows
-    dpadded = np.zeros((*cache.x.shape[:2], *windows.padded_size), dy.dtype)
-    for i, j in windows.taps():
-        windows.tap(dpadded, i, j)[...] += dy * cache.share
-    h, w = cache.x.shape[2:]
-    return dpadded[:, :, :h, :w].copy()
+@wrong_gradient("avg_pool2d", "x", cause="padding")
+def padding_not_subtracted(dx: Array, dy: Array, cache: Any) -> Array:
+    """Look for the windows of a pixel as if there were no border: all is moved by it.
+
+    Found in: pytorch, pull request 188345: no offset by the padding, tests had ignored padding.
+    """
+    dpadded = _padded_zeros(cache, dy.dtype)
+    for i, j in cache.windows.taps():
+        cache.windows.tap(dpadded, i, j)[...] += dy * cache.share
+    return _crop_forgotten(dpadded, cache)
 
 
-@wrong_backward("global_avg_pool", cause="factor", found_in="pools that copy dy to every pixel")
-def mean_not_divided(dy: Array, cache: Any) -> Array:
-    """Give every pixel the whole of dy."""
-    h, w = cache.x.shape[2:]
-    return ops.global_avg_pool_backward(dy, cache) * dy.dtype.type(h * w)
+@wrong_gradient("global_avg_pool", "x", cause="factor")
+def mean_not_divided(dx: Array, dy: Array, cache: Any) -> Array:
+    """Give every pixel the whole of dy.
+
+    Found in: pools that copy dy to every pixel.
+    Hint: every entry is too large by a factor: divide by the h w pixels.
+    """
+    return dx * dx[0, 0].size
 
 
-@wrong_backward(
-    "global_avg_pool",
-    cause="factor",
-    found_in="Maratyszcza/NNPACK, issue 15: right for square images only",
-)
-def height_squared(dy: Array, cache: Any) -> Array:
-    """Divide by h h in place of h w."""
-    h, w = cache.x.shape[2:]
-    return ops.global_avg_pool_backward(dy, cache) * dy.dtype.type(w / h)
+@wrong_gradient("global_avg_pool", "x", cause="factor")
+def height_squared(dx: Array, dy: Array, cache: Any) -> Array:
+    """Divide by h h in place of h w.
+
+    Found in: Maratyszcza/NNPACK, issue 15: right for square images only.
+    """
+    h, w = dx.shape[2:]
+    return dx * (w / h)
 
 
-@wrong_backward(
-    "upsample_nearest",
-    cause="sum",
-    found_in="davisking/dlib, pull request 336, where it is discussed and done right",
-)
-def first_pixel_of_each_block(dy: Array, cache: Any) -> Array:
-    """Take one pixel of each block in place of their sum."""
+# Up-sampling
+
+
+@wrong_gradient("upsample_nearest", "x", cause="sum")
+def first_pixel_of_each_block(dx: Array, dy: Array, cache: Any) -> Array:
+    """Take one pixel of each block in place of their sum.
+
+    Found in: davisking/dlib, pull request 336, where it is discussed and done right.
+    """
     sh, sw = cache.scale
-    return dy[:, :, ::sh, ::sw].copy()
+    return dy[:, :, ::sh, ::sw]
 
 
-@wrong_backward(
-    "upsample_nearest",
-    cause="factor",
-    found_in="up-samplings whose backward is an average pool",
-)
-def blocks_averaged(dy: Array, cache: Any) -> Array:
-    """Average over each block."""
-    return ops.upsample_nearest_backward(dy, cache) / dy.dtype.type(np.prod(cache.scale))
+@wrong_gradient("upsample_nearest", "x", cause="factor")
+def blocks_averaged(dx: Array, dy: Array, cache: Any) -> Array:
+    """Average over each block.
+
+    Found in: up-samplings whose backward is an average pool.
+    """
+    return dx / np.prod(cache.scale)
 
 
-@wrong_backward(
-    "upsample_bilinear",
-    cause="weights",
-    found_in="pytorch, pull request 5927: two conventions of the corners",
-)
-def corners_aligned(dy: Array, cache: Any) -> Array:
-    """Use the weights of the other convention on the way back."""
+@wrong_gradient("upsample_bilinear", "x", cause="weights")
+def corners_aligned(dx: Array, dy: Array, cache: Any) -> Array:
+    """Use the weights of the other convention on the way back.
+
+    Found in: pytorch, pull request 5927: two conventions of the corners.
+    """
     (_, _, h, w), rows, columns = cache
-    other = [
-        interpolation_matrix(size, len(m) // size, True).astype(dy.dtype)
-        for size, m in ((h, rows), (w, columns))
-    ]
+    other = [interpolation_matrix(s, len(m) // s, True) for s, m in ((h, rows), (w, columns))]
     return other[0].T @ dy @ other[1]
 
 
-@wrong_backward(
-    "upsample_bilinear",
-    cause="weights",
-    found_in="flagos-ai/FlagGems, issue 5218: outputs that a pixel also reaches are left out",
-)
-def nearest_weights(dy: Array, cache: Any) -> Array:
-    """Send each gradient to the nearest pixel alone."""
+@wrong_gradient("upsample_bilinear", "x", cause="weights")
+def nearest_weights(dx: Array, dy: Array, cache: Any) -> Array:
+    """Send each gradient to the nearest pixel alone.
+
+    Found in: flagos-ai/FlagGems, issue 5218: outputs that a pixel also reaches are left out.
+    """
     _, rows, columns = cache
-    hard = [(m == m.max(axis=1, keepdims=True)).astype(dy.dtype) for m in (rows, columns)]
+    hard = [m == m.max(axis=1, keepdims=True) for m in (rows, columns)]
     return hard[0].T @ dy @ hard[1]

@@ -1,6 +1,7 @@
 """How many bugs a checker catches, how many right gradients it blames, how many causes it names."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy_shufflenet import gradcheck
 from numpy_shufflenet.gradcheck import Verdict
 from numpy_shufflenet.operations import OPERATIONS
-from numpy_shufflenet.zoo._bug import BUGS, Bug, differentiable_first
+from numpy_shufflenet.zoo import BUGS
+from numpy_shufflenet.zoo.catalogue import Bug, differentiable_first, without_mistake
 from numpy_shufflenet.zoo.checkers import CHECKERS, Case, Checker
 from numpy_shufflenet.zoo.units import UNITS, draw_unit, unit_pair
 
@@ -103,18 +105,14 @@ def rights() -> Iterator[Bug]:
     """
     for name, operation in OPERATIONS.items():
         pair = operation.forward(), operation.backward()
-        yield _right(name, pair, differentiable_first(operation, operation.draw))
+        yield without_mistake(name, pair, differentiable_first(operation, operation.draw))
     for name in UNITS:
-        yield _right(name, unit_pair(name), lambda draw, name=name: draw_unit(name, draw))
+        yield without_mistake(name, unit_pair(name), functools.partial(draw_unit, name))
     seen: set[object] = set()
     for bug in BUGS.values():
         if bug.own_example is not None and bug.own_example not in seen:
             seen.add(bug.own_example)
-            yield _right(f"{bug.operation}, as in {bug.name}", bug.right, bug.draw)
-
-
-def _right(name: str, pair: tuple[Any, Any], draw: Callable[..., Any]) -> Bug:
-    return Bug(name, "right", name, *pair, pair, draw, "", "", "what is right")
+            yield without_mistake(f"{bug.operation}, as in {bug.name}", bug.right, bug.draw)
 
 
 def passes(right: Bug, seeds: int) -> Tally:
