@@ -2,21 +2,19 @@
 
 import copy
 import inspect
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import operations
+from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.cases import Case
 from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.judge import Problem, judge
 
 UNWRITTEN = "nothing is written yet"
-LIBRARY = str(Path(operations.__file__).parent)
 
 
 @dataclass
@@ -33,6 +31,9 @@ class Attempt:
         Whether it takes (dy, cache).
     complaint : str
         Why it can't be called at all; empty if it can.
+    run : callable
+        What is called: the function, or for one of (dy, cache) a function of dy and the arguments
+        of the forward, which makes the cache first. `check` puts it into a sandbox.
     """
 
     exercise: Exercise
@@ -42,8 +43,10 @@ class Attempt:
     by_position: bool = False
     cached: bool = False
     complaint: str = ""
+    run: Callable[..., Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.run = self.function
         if not callable(self.function):
             kind = type(self.function).__name__
             self.complaint = f"this is of type {kind}; a function is needed"
@@ -59,7 +62,7 @@ class Attempt:
         given = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
         required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         if "cache" in given and self.exercise.operation:
-            self.cached = True
+            self.cached, self.run = True, self._with_cache
         elif any(argument.startswith("*") for argument in wanted):
             self.by_position = True
         elif all(name in wanted for name in required):
@@ -79,35 +82,40 @@ class Attempt:
             f"It may take {self.exercise.signature}, or as many of these as it uses"
         )
 
+    def _with_cache(self, dy: Any, *arrays: Any, **settings: Any) -> Any:
+        forward = self.forward or operations.find(self.exercise.operation).forward()
+        _, cache = forward(*arrays, **settings)
+        return self.function(dy, cache)
+
     def __call__(self, case: Case) -> Any:
         """Call the function with its own copies of what it takes."""
         arrays, settings = copy.deepcopy(case)
-        if self.cached:
-            dy, *others = arrays.values()
-            operation = operations.find(self.exercise.operation)
-            _, cache = (self.forward or operation.forward())(*others, **settings)
-            returned = self.function(dy, cache)
-            _refuse_writing(case[0], arrays)
-            return returned
-        if self.by_position:
-            returned = self.function(*arrays.values(), **settings)
+        if self.cached or self.by_position:
+            returned = self.run(*arrays.values(), **settings)
         else:
             named = {**arrays, **settings}
             used = named if self.takes is None else {k: named[k] for k in named if k in self.takes}
-            returned = self.function(**used)
+            returned = self.run(**used)
         _refuse_writing(case[0], arrays)
         return returned
 
     def problem(self, case: Case) -> Problem | None:
-        """Call the function, and return what is wrong with what comes back."""
+        """Call the function, and return what is wrong with what comes back.
+
+        Raises
+        ------
+        sandbox.EndedError
+            If the process of the function has ended.
+        """
         targets = self.exercise.target(case)
         names = self.exercise.returns
         if names[0].startswith("*"):
             names = tuple(f"{names[0][1:]}[{i}]" for i in range(len(targets)))
         try:
             with np.errstate(all="ignore"):
-                returned = self(case)
-                return judge(returned, targets, names)
+                return judge(self(case), targets, names)
+        except sandbox.EndedError:
+            raise
         except MemoryError:
             return Problem("your function ran out of memory: does something grow and grow?")
         except RecursionError:
@@ -116,8 +124,10 @@ class Attempt:
             return Problem(str(error))
         except NotImplementedError:
             return Problem(UNWRITTEN)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            return Problem(_raised(error))
+        except Exception as error:
+            kind, line = type(error).__name__, getattr(error, "line", "")
+            said = str(error) or "no message"
+            return Problem(f"your function raised {kind}{line}. It says: {said}")
 
 
 class _WroteError(Exception):
@@ -131,13 +141,3 @@ def _refuse_writing(before: dict[str, Any], after: dict[str, Any]) -> None:
                 f"your function writes into {name}, which others may still need; "
                 "write into a new array"
             )
-
-
-def _raised(error: BaseException) -> str:
-    """Say what was raised, and in which line of the student's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
-    inner = [frame for frame in own if "site-packages" not in frame.filename] or own
-    where = f', in line {inner[-1].lineno}: "{inner[-1].line}"' if inner and inner[-1].line else ""
-    text = str(error) or "no message"
-    return f"your function raised {type(error).__name__}{where}. It says: {text}"

@@ -1,11 +1,6 @@
-"""The search for the smallest case in which a function is wrong, and for what explains all of them.
-
-Runs in the sandbox: the student's function is called here.
-"""
+"""Looks for the smallest case in which a function is wrong, and for what explains all of them."""
 
 import contextlib
-import io
-import sys
 import time
 from typing import Any
 
@@ -31,7 +26,7 @@ COLLECTING = 0.7  # of the time: after it there are large cases enough
 TELLING_CASES = 6
 
 
-def search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note) -> Result:
+def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     """Draw cases until one fails, shrink it, and look for the cause."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import HypothesisException
@@ -39,24 +34,31 @@ def search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note) 
     exercise = attempt.exercise
     started = time.monotonic()
     failures: list[Failure] = []
+    printed: list[str] = []  # in each of them
+    ended: list[Result] = []
     coverage = Coverage()
 
-    def examine(case: Case) -> None:
-        if failures and time.monotonic() - started > SHRINKING * seconds:
-            return
-        note(case)
-        coverage.add(case)
-        _print_anew()  # keep what the last call prints
-        problem = attempt.problem(case)
+    def fails(case: Case) -> bool:
+        try:
+            problem = attempt.problem(case)
+        except sandbox.EndedError as error:
+            ended.append(Result(exercise.name, False, str(error), case=case))
+            return False
         if problem is not None:
             failures.append((case, problem))
+            printed.append(getattr(attempt.run, "printed", ""))
+        return problem is not None
+
+    def examine(case: Case) -> None:
+        if ended or (failures and time.monotonic() - started > SHRINKING * seconds):
+            return
+        coverage.add(case)
+        if fails(case):
             raise AssertionError
 
     def collect(case: Case) -> None:
-        if time.monotonic() - started < COLLECTING * seconds:
-            problem = attempt.problem(case)
-            if problem is not None:
-                failures.append((case, problem))
+        if not ended and time.monotonic() - started < COLLECTING * seconds:
+            fails(case)
 
     profile = settings(
         max_examples=examples,
@@ -72,17 +74,20 @@ def search(attempt: Attempt, examples: int, seconds: float, note: sandbox.Note) 
     # The latter is raised where a case failed once, and not again.
     with contextlib.suppress(AssertionError, HypothesisException):
         profile(given(strategy)(examine))()
+    if ended:
+        return ended[0]
     if not failures:
         return Result(exercise.name, True, coverage.sentence(attempt))
-    case, problem = min(failures, key=_size)
+    smallest = min(range(len(failures)), key=lambda number: _size(failures[number]))
+    case, problem = failures[smallest]
     if problem.sentence == UNWRITTEN:
         return Result(exercise.name, False, UNWRITTEN)
-    printed = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
     # The smallest case is good to look at; large ones tell more about the cause.
     profile(given(strategy)(collect))()
     cause = cause_of(attempt, failures)
-    _print_anew(printed)
-    return Result(exercise.name, False, problem.sentence, cause, case, problem)
+    return Result(
+        exercise.name, False, problem.sentence, cause, case, problem, printed=printed[smallest]
+    )
 
 
 def cause_of(attempt: Attempt, failures: list[Failure]) -> str:
@@ -97,14 +102,6 @@ def cause_of(attempt: Attempt, failures: list[Failure]) -> str:
         or _explained(attempt, large[0][0])
         or read_pattern(large)
     )
-
-
-def _print_anew(text: str = "") -> None:
-    """Forget what has been printed in the sandbox, and print this."""
-    if isinstance(sys.stdout, io.StringIO):
-        sys.stdout.seek(0)
-        sys.stdout.truncate()
-        sys.stdout.write(text)
 
 
 def _explained(attempt: Attempt, case: Case) -> str:

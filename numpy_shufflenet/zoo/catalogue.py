@@ -69,6 +69,10 @@ class Mistake:
     summary: str
     hint: str
 
+    def __reduce__(self) -> Any:
+        """Go by name to another process, which has the same catalogue."""
+        return _named, (self.name,)
+
     @property
     def exercise(self) -> str:
         """The exercise to which it is a wrong answer: "conv2d_backward"."""
@@ -115,6 +119,10 @@ class Bug(Mistake):
 
 MISTAKES: dict[str, Mistake] = {}
 """Every entry by name."""
+
+
+def _named(name: str) -> Mistake:
+    return MISTAKES[name]
 
 
 def mistakes_in(exercise: str) -> list[Mistake]:

@@ -49,10 +49,9 @@ class Case:
     """A bug, or what is right, on one example: y and gradients of its floating-point arrays."""
 
     def __init__(self, bug: Bug, seed: int, *, right: bool = False) -> None:
-        self._forward, self._backward = bug.right if right else (bug.forward, bug.backward)
-        example = bug.example(seed)
-        self.arrays: list[Array] = [a for a in example.arrays if a is not None]
-        self._seed, self._bug = seed, bug
+        self._bug, self._seed, self._right = bug, seed, right
+        arrays = bug.example(seed).arrays
+        self.arrays: list[Array] = [a for a in arrays if a is not None]
         self.differentiable = [i for i, a in enumerate(self.arrays) if a.dtype.kind == "f"]
 
     def y(self, arrays: Sequence[Array] | None = None) -> list[Array]:
@@ -64,7 +63,8 @@ class Case:
         """Return what the backward gives for these cotangents."""
         y, cache = self._call(self.arrays)
         dy = tuple(dys) if isinstance(y, tuple) else dys[0]
-        found = self._backward(dy, cache)
+        backward = self._bug.right[1] if self._right else self._bug.backward
+        found = backward(dy, cache)
         return list(found) if isinstance(found, tuple) else [found]
 
     def loss(self, dys: Sequence[Array], position: int, array: Array) -> float:
@@ -83,7 +83,8 @@ class Case:
 
     def _call(self, arrays: Sequence[Array]) -> Any:
         hyperparameters = self._bug.example(self._seed, arrays[0].dtype).hyperparameters
-        return self._forward(*(a.copy() for a in arrays), **hyperparameters)
+        forward = self._bug.right[0] if self._right else self._bug.forward
+        return forward(*(a.copy() for a in arrays), **hyperparameters)
 
 
 def _checker(slips: str, *, weak: bool = False) -> Callable[[Run], Run]:
