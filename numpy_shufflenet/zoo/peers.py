@@ -6,6 +6,7 @@ of one vector, <dy, y> with a random dy, beside its gradient. All run in float64
 defaults. SciPy returns an error and no verdict; its users compare it with 1e-5, say, and so do we.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -76,30 +77,13 @@ class Row:
         )
 
 
-def ours(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """gradcheck.check, defaults."""
-    verdict = gradcheck.check(f, vjp, *arrays)
+def _ours(
+    f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array], *, per_entry: bool
+) -> Report:
+    verdict = gradcheck.check(f, vjp, *arrays, per_entry=per_entry)
     if verdict.kinks and verdict.status in ("pass", "kink"):
         return "kink", str(verdict)
     return ("right" if verdict.passed else "wrong"), str(verdict)
-
-
-def ours_per_entry(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """gradcheck.check, every entry."""
-    verdict = gradcheck.check(f, vjp, *arrays, per_entry=True)
-    if verdict.kinks and verdict.status in ("pass", "kink"):
-        return "kink", str(verdict)
-    return ("right" if verdict.passed else "wrong"), str(verdict)
-
-
-def torch_full(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """torch.autograd.gradcheck."""
-    return _torch(f, vjp, arrays, fast_mode=False)
-
-
-def torch_fast(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """torch.autograd.gradcheck, fast_mode."""
-    return _torch(f, vjp, arrays, fast_mode=True)
 
 
 def _torch(
@@ -132,8 +116,7 @@ def _torch(
     return "right", ""
 
 
-def jax_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """jax.test_util.check_grads, first order, reverse."""
+def _jax(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
     import jax
     from jax.test_util import check_grads  # type: ignore[attr-defined,unused-ignore]
 
@@ -170,8 +153,7 @@ def jax_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array
     return "right", ""
 
 
-def scipy_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """scipy.optimize.check_grad."""
+def _scipy(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
     from scipy.optimize import check_grad
 
     rng = np.random.default_rng(0)
@@ -205,12 +187,12 @@ def scipy_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Arr
 
 
 CHECKERS: dict[str, Run] = {
-    "ours": ours,
-    "ours, every entry": ours_per_entry,
-    "torch gradcheck": torch_full,
-    "torch gradcheck, fast": torch_fast,
-    "jax check_grads": jax_check,
-    "scipy check_grad": scipy_check,
+    "ours": functools.partial(_ours, per_entry=False),
+    "ours, every entry": functools.partial(_ours, per_entry=True),
+    "torch gradcheck": functools.partial(_torch, fast_mode=False),
+    "torch gradcheck, fast": functools.partial(_torch, fast_mode=True),
+    "jax check_grads": _jax,
+    "scipy check_grad": _scipy,
 }
 ONE_ENTRY = {"conv2d/one_weight_too_large": "[1, 2, 0, 1]", "pointwise_conv2d/off_by_one": "[0, 0"}
 
