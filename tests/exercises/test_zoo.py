@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from numpy_shufflenet import exercises, zoo
 from numpy_shufflenet.exercises import table
 from numpy_shufflenet.exercises.attempt import Attempt
-from numpy_shufflenet.exercises.search import cause_of
+from numpy_shufflenet.exercises.causes import cause_of
 
 BUGS = [
     bug
