@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet import exercises
-from numpy_shufflenet.exercises import sandbox
+from numpy_shufflenet.exercises import sandbox, worker
 
 START_SECONDS = 300  # of computing, for the whole notebook
 START_PATIENCE = 3
@@ -85,13 +85,13 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # what the notebook prints goes nowhere
         os.dup2(null, descriptor)
-    sandbox.limit_memory(MEGABYTES)
-    sandbox.limit_computing(START_SECONDS)
+    worker.limit_memory(MEGABYTES)
+    worker.limit_computing(START_SECONDS)
     warnings.simplefilter("ignore")
     namespace = run_cells(Path(sys.argv[1]))
-    sandbox.limit_computing(0)
-    sandbox.send(replies, dict(parameters_in(namespace)))
-    sandbox.serve(namespace, requests, replies)
+    worker.limit_computing(0)
+    worker.send(replies, dict(parameters_in(namespace)))
+    worker.serve(namespace, requests, replies)
 
 
 def run_cells(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
 
 The functions run in a process of their own, which only computes: it gets arguments and returns
-results. What is right is decided on this side of the pipe. A message is its length in 8 bytes, and
-that many bytes. Requests are pickled; replies are JSON, which can't run anything here.
+results. What is right is decided on this side of the pipe. Requests are pickled; replies are JSON,
+which can't run anything here.
 
 The process limits by itself how long it computes, so that nobody is blamed for a busy machine. One
 that sleeps or waits is ended from here, after `PATIENCE` times as long.
@@ -11,36 +11,27 @@ Where processes can't fork (Windows) a function runs in this very thread, and an
 interrupts it when its time is over: that ends endless loops of Python, though not of C.
 """
 
-import base64
-import builtins
 import contextlib
-import copy
 import ctypes
 import faulthandler
 import functools
 import inspect
-import io
 import json
 import os
 import pickle
-import select
 import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet import operations
+from numpy_shufflenet.exercises import messages, worker
 
-MOST_PRINTED = 2000  # characters of what a function prints
 PATIENCE = 10  # seconds by the clock on the wall, for each that a process may compute
-LIBRARY = str(Path(operations.__file__).parent)
 Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
 
 
@@ -54,7 +45,7 @@ class Function:
     Parameters
     ----------
     run : callable
-        (positional, named, seconds of computing, seconds by the clock) -> reply; see `answer`.
+        (positional, named, seconds of computing, seconds by the clock) -> a reply of `worker`.
     seconds : float
         That all calls together may compute.
     signature : inspect.Signature, optional
@@ -88,10 +79,10 @@ class Function:
         self.printed = str(reply["printed"])
         for key, array in reply["changed"]:
             argument = named[key] if isinstance(key, str) else positional[key]
-            np.copyto(argument, decode(array), casting="unsafe")
+            np.copyto(argument, messages.decode(array), casting="unsafe")
         if "error" in reply:
-            raise _error(*map(str, reply["error"]))
-        return decode(reply["value"])
+            raise messages.error(*map(str, reply["error"]))
+        return messages.decode(reply["value"])
 
     def _said(self, end: str) -> str:
         seconds = self._seconds
@@ -148,7 +139,7 @@ class Process:
         seconds: float,
         patience: float,
     ) -> dict[str, Any]:
-        """Have a function called, and return the reply; see `answer`.
+        """Have a function called, and return the reply; see `worker.answer`.
 
         Raises
         ------
@@ -158,7 +149,7 @@ class Process:
         if self.ended:
             raise EndedError("crash")
         try:
-            _write(self._requests, pickle.dumps((name, positional, named, seconds)))
+            messages.write(self._requests, pickle.dumps((name, positional, named, seconds)))
             reply: dict[str, Any] = self.receive(patience)
         except TimeoutError:
             self.stop()
@@ -174,8 +165,7 @@ class Process:
 
     def receive(self, patience: float) -> Any:
         """Return one message; TimeoutError after so many seconds, EOFError if there is none."""
-        end = time.monotonic() + patience
-        return json.loads(self._read(int.from_bytes(self._read(8, end), "little"), end))
+        return json.loads(messages.read(self._replies, patience))
 
     def stop(self) -> int:
         """End the process, and return the status of `os.waitpid`; 0 if it was stopped before."""
@@ -187,18 +177,6 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         return os.waitpid(self.pid, 0)[1]
-
-    def _read(self, size: int, end: float) -> bytes:
-        data = b""
-        while len(data) < size:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self._replies], [], [], left)[0]:
-                raise TimeoutError
-            part = os.read(self._replies, min(size - len(data), 1 << 20))
-            if not part:
-                raise EOFError
-            data += part
-        return data
 
 
 def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process:
@@ -213,8 +191,8 @@ def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process
             os.close(ask)
             os.close(hear)
             faulthandler.disable()  # where Python itself ends here, the parent says so
-            limit_memory(megabytes)
-            serve(functions, requests, replies)
+            worker.limit_memory(megabytes)
+            worker.serve(functions, requests, replies)
         finally:
             os._exit(0)  # without any clean-up of the parent's things
     os.close(requests)
@@ -237,105 +215,6 @@ def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
     return Process(pid, ask, hear)
 
 
-# In the process of a student
-
-
-def serve(functions: Mapping[str, Callable[..., Any]], requests: int, replies: int) -> None:
-    """Answer calls until there are no more."""
-    with open(requests, "rb") as messages:
-        while size := messages.read(8):
-            request = pickle.loads(messages.read(int.from_bytes(size, "little")))
-            name, positional, named, seconds = request
-            limit_computing(seconds)
-            reply = answer(functions[name], positional, named)
-            limit_computing(0)
-            send(replies, reply)
-
-
-def answer(
-    function: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any]
-) -> dict[str, Any]:
-    """Call a function, and return a reply.
-
-    Returns
-    -------
-    dict
-        "value", or "error" (its type, its text, the line that raised it), "seconds" of computing,
-        "printed", and "changed": the arrays into which it wrote, each with its position or name.
-    """
-    before = copy.deepcopy((positional, named))
-    printed, begin = io.StringIO(), time.process_time()
-    with (
-        np.errstate(all="ignore"),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-    ):
-        try:
-            reply: dict[str, Any] = {"value": encode(function(*positional, **named))}
-        except _TimeIsOver:
-            raise
-        except BaseException as error:
-            reply = {"error": [type(error).__name__, str(error), _line_of(error)]}
-    reply["seconds"] = time.process_time() - begin
-    reply["printed"] = printed.getvalue()[-MOST_PRINTED:]
-    arguments = [*enumerate(positional), *named.items()]
-    old_values = [*before[0], *before[1].values()]
-    reply["changed"] = [
-        [key, encode(new)]
-        for (key, new), old in zip(arguments, old_values, strict=True)
-        if isinstance(new, np.ndarray) and not np.array_equal(old, new, equal_nan=True)
-    ]
-    return reply
-
-
-def send(replies: int, message: Any) -> None:
-    """Write one message."""
-    _write(replies, json.dumps(message).encode())
-
-
-def limit_computing(seconds: float) -> None:
-    """End this process by SIGPROF, where there is such a thing, after seconds of computing.
-
-    0 lifts the limit.
-    """
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def limit_memory(megabytes: int) -> None:
-    """Limit memory on top of what this process has; where that can't be done, there is no limit."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
-
-
-def _write(pipe: int, data: bytes) -> None:
-    view = memoryview(len(data).to_bytes(8, "little") + data)
-    while view:
-        view = view[os.write(pipe, view) :]
-
-
-def _line_of(error: BaseException) -> str:
-    """Return which line of the student's raised an error; "" if that is not known."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
-    inner = [frame for frame in own if "site-packages" not in frame.filename] or own
-    return f', in line {inner[-1].lineno}: "{inner[-1].line}"' if inner and inner[-1].line else ""
-
-
-# Where processes can't fork
-
-
-class _TimeIsOver(BaseException):
-    """Raised from outside; not an Exception, so that a bare `except Exception` lets it pass."""
-
-
 def _call_here(
     function: Callable[..., Any],
     positional: tuple[Any, ...],
@@ -356,7 +235,7 @@ def _call_here(
         if over.wait(seconds):
             return
         while not over.wait(0.02):
-            interrupt(me, ctypes.py_object(_TimeIsOver))
+            interrupt(me, ctypes.py_object(worker.TimeIsOver))
 
     begin = time.monotonic()
     watcher = threading.Thread(target=watch, daemon=True)
@@ -364,59 +243,12 @@ def _call_here(
         watcher.start()
     try:
         try:
-            reply = answer(function, positional, named)
+            reply = worker.answer(function, positional, named)
         finally:
             over.set()
             if watcher.ident is not None:
                 watcher.join()
             interrupt(me, None)  # one that is on its way
-    except _TimeIsOver:
+    except worker.TimeIsOver:
         raise EndedError("time") from None
     return {**reply, "seconds": time.monotonic() - begin}
-
-
-# Results as JSON
-
-
-def encode(value: Any) -> Any:
-    """Return what a function returned as JSON."""
-    if value is None or isinstance(value, bool | str | int | float):
-        return {"plain": value}
-    if isinstance(value, tuple | list):
-        return {"tuple" if isinstance(value, tuple) else "list": [*map(encode, value)]}
-    if isinstance(value, np.generic | np.ndarray):
-        array = np.asarray(value)
-        if array.dtype.hasobject:
-            return {"objects": array.shape}
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        return {"array" if isinstance(value, np.ndarray) else "number": data}
-    return {"strange": type(value).__name__}
-
-
-def decode(value: Any) -> Any:
-    """Return what `encode` was given; an object of a type of the same name if it is strange."""
-    ((kind, content),) = value.items()
-    if kind == "plain":
-        return content
-    if kind in ("tuple", "list"):
-        return (tuple if kind == "tuple" else list)(map(decode, content))
-    if kind in ("array", "number"):
-        array = np.load(io.BytesIO(base64.b64decode(content)), allow_pickle=False)
-        return array if kind == "array" else array[()]
-    if kind == "objects":
-        return np.empty(content, object)
-    return type(str(content), (), {})()
-
-
-def _error(kind: str, text: str, line: str) -> Exception:
-    """Return an error of the built-in type of this name, or else of a new one."""
-    base = getattr(builtins, kind, None)
-    if not isinstance(base, type) or not issubclass(base, Exception):
-        base = Exception
-    if issubclass(base, BaseExceptionGroup):
-        base = Exception  # a group wants errors, and we have none
-    made: Any = type(kind, (base,), {"__str__": lambda self: text, "line": line})
-    error: Exception = made.__new__(made)  # some types want other arguments than a text
-    return error

@@ -1,6 +1,6 @@
-"""Every wrong backward of the zoo, handed in as a student would: is its cause named?
+"""Every mistake of the zoo, handed in as a student would: is its cause named?
 
-The answer is a backward with the cache of its own forward. Bugs of whole units are no exercises.
+Bugs of whole units are no exercises. Beside a side effect the results are right.
 """
 
 import pytest
@@ -11,11 +11,12 @@ from numpy_shufflenet.exercises import table
 from numpy_shufflenet.exercises.attempt import Attempt
 from numpy_shufflenet.exercises.causes import cause_of
 
-BUGS = [
-    bug
-    for bug in zoo.BUGS.values()
-    if bug.part in ("a", "held out") and bug.exercise in exercises.names()
+MISTAKES = [
+    mistake
+    for mistake in zoo.MISTAKES.values()
+    if mistake.part != "c" and mistake.exercise in exercises.names()
 ]
+BACKWARDS = [mistake for mistake in MISTAKES if mistake.direction == "backward"]
 # Words of the sentences that no mistake of the zoo has, for the families that they belong to.
 OWN_WORDS = {
     "transpose": ("reverse", "axes"),
@@ -50,28 +51,33 @@ def failures_of(attempt):
     return found
 
 
-def fits(hint, bug):
-    """Whether a hint names the cause of a bug."""
-    causes = {mistake.cause for mistake in zoo.MISTAKES.values() if mistake.hint == hint}
-    words = (f"{bug.cause} in the gradient", *OWN_WORDS.get(bug.cause, ()))
-    return bug.cause in causes or any(word in hint for word in words)
+def fits(hint, mistake):
+    """Whether a hint names the cause of a mistake."""
+    causes = {other.cause for other in zoo.MISTAKES.values() if other.hint == hint}
+    words = (f"{mistake.cause} in the gradient", *OWN_WORDS.get(mistake.cause, ()))
+    return mistake.cause in causes or any(word in hint for word in words)
+
+
+def attempt_at(mistake):
+    exercise = table.find(mistake.exercise)
+    if mistake.direction == "backward":
+        return Attempt(exercise, mistake.backward, mistake.forward)
+    attempt = Attempt(exercise, mistake.answer, None)
+    attempt.by_position = True
+    return attempt
 
 
 @pytest.fixture(scope="module")
 def attempts():
-    made = {bug.name: Attempt(table.find(bug.exercise), bug.backward, bug.forward) for bug in BUGS}
+    made = {mistake.name: attempt_at(mistake) for mistake in MISTAKES}
     return {name: (attempt, failures_of(attempt)) for name, attempt in made.items()}
 
 
-def missed(attempts, monkeypatch=None):
-    """Return the bugs whose hint doesn't fit, with it; each without its own entry, if wished."""
-    hints = {}
-    for bug in BUGS:
-        others = {name: m for name, m in zoo.MISTAKES.items() if name != bug.name}
-        if monkeypatch:
-            monkeypatch.setattr(zoo.catalogue, "MISTAKES", others)
-        hints[bug.name] = cause_of(*attempts[bug.name])
-    return {bug.name: hints[bug.name] for bug in BUGS if not fits(hints[bug.name], bug)}
+def unfit(hints):
+    """Return the hints that don't fit, by mistake."""
+    found = {name: h for name, h in hints.items() if not fits(h, zoo.MISTAKES[name])}
+    print(f"{len(hints) - len(found)} of {len(hints)} hints fit; not those of {found}")
+    return found
 
 
 def test_nearly_all_fail(attempts):
@@ -82,17 +88,20 @@ def test_nearly_all_fail(attempts):
 
 
 def test_mistakes_of_the_catalogue_get_a_hint_that_fits(attempts):
-    found = missed(attempts)
-    print(f"{len(BUGS) - len(found)} of {len(BUGS)} hints fit; not those of {found}")
-    assert len(found) <= 0.04 * len(BUGS), found
-    assert all(zoo.find(name).part == "held out" for name in found)
+    found = unfit({mistake.name: cause_of(*attempts[mistake.name]) for mistake in MISTAKES})
+    assert len(found) <= 0.03 * len(MISTAKES)
+    assert all(zoo.MISTAKES[name].part == "held out" for name in found)
 
 
 def test_four_in_five_of_those_that_it_does_not_know_do_too(attempts, monkeypatch):
-    """None of the bugs is in the catalogue while its own hint is looked for."""
-    found = missed(attempts, monkeypatch)
-    print(f"{len(BUGS) - len(found)} of {len(BUGS)} hints fit; not those of {found}")
-    assert len(found) <= 0.2 * len(BUGS), found
-    held_out = [bug for bug in BUGS if bug.part == "held out"]
+    """None of the wrong backwards is in the catalogue while its own hint is looked for."""
+    everything, hints = dict(zoo.MISTAKES), {}
+    for mistake in BACKWARDS:
+        others = {name: other for name, other in everything.items() if other is not mistake}
+        monkeypatch.setattr(zoo.catalogue, "MISTAKES", others)
+        hints[mistake.name] = cause_of(*attempts[mistake.name])
+    found = unfit(hints)
+    assert len(found) <= 0.15 * len(BACKWARDS)
+    held_out = [mistake.name for mistake in BACKWARDS if mistake.part == "held out"]
     assert len(held_out) >= 10
-    assert sum(bug.name in found for bug in held_out) <= 0.2 * len(held_out)
+    assert sum(name in found for name in held_out) <= 0.15 * len(held_out)
