@@ -1,4 +1,4 @@
-"""Mistakes in convolutions."""
+"""Mistakes in convolutions; two of them are those of a dense layer, too."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw, find
-from numpy_shufflenet.zoo.catalogue import wrong_answer, wrong_backward, wrong_gradient
+from numpy_shufflenet.zoo.catalogue import Drawing, wrong_answer, wrong_backward, wrong_gradient
 
 
 def square(draw: Draw) -> Any:
@@ -30,16 +30,21 @@ def lopsided(draw: Draw) -> Any:
     return (draw(2, 3, 5, 4), draw(2, 3, 3, 3), draw(2)), {"padding": ((2, 0), (2, 0))}
 
 
-def turned(w: Array) -> Array:
-    """Return the kernels turned by 180 degrees."""
+# The kernel is turned by 180 degrees, or isn't
+
+
+def _turned(w: Array) -> Array:
     return w[:, :, ::-1, ::-1].copy()
 
 
-# Forward
+def _with_turned_kernels(cache: Any) -> Any:
+    if hasattr(cache, "convolutions"):  # one for each group
+        return cache._replace(convolutions=tuple(map(_with_turned_kernels, cache.convolutions)))
+    return cache._replace(w=_turned(cache.w))
 
 
-def _add_flipped(operation: str) -> None:
-    forward = find(operation).forward()
+def _add_turned(operation: str, example: Drawing | None) -> None:
+    forward, backward = find(operation).forward(), find(operation).backward()
 
     @wrong_answer(f"{operation}_forward", cause="transpose")
     def kernel_flipped(x: Array, w: Array, b: Array | None, **settings: Any) -> Any:
@@ -47,38 +52,34 @@ def _add_flipped(operation: str) -> None:
 
         Hint: your kernel is flipped: a true convolution, but networks correlate.
         """
-        return forward(x, turned(w), b, **settings)[0]
+        return forward(x, _turned(w), b, **settings)[0]
+
+    @wrong_gradient(operation, "x", cause="transpose", example=example)
+    def kernel_not_flipped(dx: Array, dy: Array, cache: Any) -> Any:
+        """Compute dx as a convolution of dy with the kernel as it is, not turned by 180 degrees.
+
+        Found in: wuziheng/CNN-Numpy, issue 2: whether, and along which axes, to turn the kernel.
+        Hint: your dx takes the kernel the wrong way round: tap (i, j) of an output meets the pixel
+        at p * stride + i - padding, so going back the kernel is flipped.
+        """
+        return backward(dy, _with_turned_kernels(cache))[0]
 
 
-for name in ("conv2d", "group_conv2d", "depthwise_conv2d"):
-    _add_flipped(name)
+_add_turned("conv2d", square)
+_add_turned("group_conv2d", None)
+_add_turned("depthwise_conv2d", None)
+
+
+@wrong_gradient("conv2d", "w", cause="transpose", example=square)
+def weights_flipped(dw: Array, dy: Array, cache: Any) -> Array:
+    """Turn dw by 180 degrees.
+
+    Found in: FluxML/NNlib.jl, issue 518: the filter's gradient with a flipped kernel.
+    """
+    return _turned(dw)
+
 
 # The gradient of x
-
-KERNEL = (
-    "your dx takes the kernel the wrong way round: tap (i, j) of an output meets the pixel at "
-    "p * stride + i - padding, so going back the kernel is flipped"
-)
-TURN = "wuziheng/CNN-Numpy, issue 2: whether, and along which axes, to turn the kernel"
-
-
-@wrong_gradient("conv2d", "x", cause="transpose", found_in=TURN, hint=KERNEL, example=square)
-def kernel_not_flipped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Compute dx as a convolution of dy with the kernel as it is, not turned by 180 degrees."""
-    return ops.conv2d_backward(dy, cache._replace(w=turned(cache.w)))[0]
-
-
-@wrong_gradient("group_conv2d", "x", cause="transpose", found_in=TURN, hint=KERNEL)
-def kernels_not_flipped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Compute dx as convolutions of dy with the kernels as they are, not turned by 180 degrees."""
-    groups = [c._replace(w=turned(c.w)) for c in cache.convolutions]
-    return ops.group_conv2d_backward(dy, cache._replace(convolutions=groups))[0]
-
-
-@wrong_gradient("depthwise_conv2d", "x", cause="transpose", found_in=TURN, hint=KERNEL)
-def each_kernel_not_flipped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Compute dx as a convolution of dy with each kernel as it is, not turned by 180 degrees."""
-    return ops.depthwise_conv2d_backward(dy, cache._replace(w=turned(cache.w)))[0]
 
 
 @wrong_gradient("conv2d", "x", cause="transpose", example=square)
@@ -206,15 +207,6 @@ def matrix_not_transposed(dx: Array, dy: Array, cache: Any) -> Array:
 # The gradients of w and b
 
 
-@wrong_gradient("conv2d", "w", cause="transpose", example=square)
-def weights_flipped(dw: Array, dy: Array, cache: Any) -> Array:
-    """Turn dw by 180 degrees.
-
-    Found in: FluxML/NNlib.jl, issue 518: the filter's gradient with a flipped kernel.
-    """
-    return turned(dw)
-
-
 def _of_one_image(dy: Array, cache: Any, image: int) -> tuple[Array, Array, Array | None]:
     """Return right gradients, but for w and b those of one image."""
     one = np.zeros_like(dy)
@@ -243,6 +235,7 @@ def last_image_alone(dy: Array, cache: Any) -> tuple[Array, Array, Array | None]
     return _of_one_image(dy, cache, -1)
 
 
+@wrong_gradient("linear", "w", cause="factor")
 @wrong_gradient("conv2d", "w", cause="factor")
 def weights_divided_by_the_batch(dw: Array, dy: Array, cache: Any) -> Array:
     """Divide dw by the batch size, which the loss had done already.
@@ -301,6 +294,7 @@ def weights_of_the_last_image(dw: Array, dy: Array, cache: Any) -> Array:
     return ops.pointwise_conv2d_backward(dy[-1:], cache._replace(x=cache.x[-1:]))[1]
 
 
+@wrong_gradient("linear", "b", cause="sum")
 @wrong_gradient("conv2d", "b", cause="sum", example=square)
 def one_sum_for_all_biases(db: Array, dy: Array, cache: Any) -> Array:
     """Add up dy over channels too, so that every bias gets the same.

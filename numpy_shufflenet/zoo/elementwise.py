@@ -112,24 +112,6 @@ def product_with_the_transpose(dx: Array, dy: Array, cache: Any) -> Array:
     return dy @ cache.w.T
 
 
-@wrong_gradient("linear", "b", cause="sum")
-def one_sum_for_all(db: Array, dy: Array, cache: Any) -> Array:
-    """Add up dy over the outputs too, so that every bias gets the same.
-
-    Found in: rasbt/stat453-deep-learning-ss21, issue 5: torch.sum without a dimension.
-    """
-    return np.full_like(db, dy.sum())
-
-
-@wrong_gradient("linear", "w", cause="factor")
-def averaged_over_the_batch(dw: Array, dy: Array, cache: Any) -> Array:
-    """Divide dw by the batch size.
-
-    Found in: deeplearning4j, pull request 366: biases divided by the batch size twice.
-    """
-    return dw / len(dy)
-
-
 @wrong_gradient("squeeze_excitation", "x", cause="term")
 def straight_way_only(dx: Array, dy: Array, cache: Any) -> Array:
     """Leave out the way through the means: dx is dy times the gate, and no more.
