@@ -7,6 +7,7 @@ function takes: see `cases`.
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from numpy_shufflenet._files import write_bytes
@@ -123,11 +124,11 @@ def _check(
     seconds: float,
     megabytes: int,
 ) -> Result:
-    attempt = Attempt(exercise, function, forward)
-    if attempt.complaint:
-        return Result(exercise.name, False, attempt.complaint)
-
+    try:
+        attempt = Attempt.of(exercise, function, forward)
+    except TypeError as error:
+        return Result(exercise.name, False, str(error))
     if isinstance(function, sandbox.Function):  # of a notebook that is graded: it has limits
         return search(attempt, examples, seconds)
-    with sandbox.enter(attempt.run, seconds=seconds, megabytes=megabytes) as attempt.run:
-        return search(attempt, examples, seconds)
+    with sandbox.enter(attempt.run, seconds=seconds, megabytes=megabytes) as run:
+        return search(replace(attempt, run=run), examples, seconds)

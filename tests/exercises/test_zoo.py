@@ -61,10 +61,8 @@ def fits(hint, mistake):
 def attempt_at(mistake):
     exercise = table.find(mistake.exercise)
     if mistake.direction == "backward":
-        return Attempt(exercise, mistake.backward, mistake.forward)
-    attempt = Attempt(exercise, mistake.answer, None)
-    attempt.by_position = True
-    return attempt
+        return Attempt.of(exercise, mistake.backward, mistake.forward)
+    return Attempt(exercise, mistake.answer, by_position=True)
 
 
 @pytest.fixture(scope="module")
