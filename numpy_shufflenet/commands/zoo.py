@@ -1,4 +1,4 @@
-"""Let the gradient checker loose on a zoo of wrong gradients, and print the score.
+"""Run the gradient checker on a zoo of wrong gradients, and print how many it catches.
 
 examples:
   numpy-shufflenet zoo --list
@@ -105,7 +105,7 @@ def _score_right(seeds: int, style_seeds: int) -> bool:
 
 
 def _for_styles(bug: Bug) -> bool:
-    """Whole units have too many entries for styles that try each of them."""
+    """Whether weaker styles can check it: units have too many entries to try each of them."""
     return not bug.operation.startswith("unit")
 
 

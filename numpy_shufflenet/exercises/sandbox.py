@@ -1,14 +1,14 @@
-"""Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
+"""Runs what a student wrote so that it can harm neither the notebook nor the machine.
 
-The functions run in a process of their own, which only computes: it gets arguments and returns
-results. What is right is decided on this side of the pipe. Requests are pickled; replies are JSON,
-which can't run anything here.
+The functions run in another process (`worker`), which gets arguments and returns results. This
+process compares them with what is right. Requests are pickled; replies are JSON, which can't run
+anything here.
 
-The process limits by itself how long it computes, so that nobody is blamed for a busy machine. One
-that sleeps or waits is ended from here, after `PATIENCE` times as long.
+The worker limits the time that it computes, so that no student is blamed for a busy machine. If it
+sleeps or waits, this process ends it after `PATIENCE` times as long.
 
-Where processes can't fork (Windows) a function runs in this very thread, and another thread
-interrupts it when its time is over: that ends endless loops of Python, though not of C.
+Where processes can't fork (Windows), the function runs in this thread, and another thread
+interrupts it when its time is over. That ends endless loops of Python, but not of C.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class EndedError(TimeoutError):
 
 
 class Function:
-    """What a student wrote, called as if it were here; an error that it raises is raised here.
+    """A student's function: call it as if it ran here. An error that it raises is raised here.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Function:
             self.__signature__ = signature
 
     def __call__(self, *positional: Any, **named: Any) -> Any:
-        """Return its value; what it writes into arguments is written here, too."""
+        """Return the value. What the function writes into arguments appears here, too."""
         begin = time.monotonic()
         try:
             reply = self._run(positional, named, self._left, self._patience)
@@ -139,7 +139,7 @@ class Process:
         seconds: float,
         patience: float,
     ) -> dict[str, Any]:
-        """Have a function called, and return the reply; see `worker.answer`.
+        """Have the process call a function, and return its reply; see `worker.answer`.
 
         Raises
         ------
@@ -201,7 +201,7 @@ def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process
 
 
 def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
-    """Return a new Python, which has requests as its standard input and replies as its output."""
+    """Start a new Python: requests are its standard input, and replies its standard output."""
     (requests, ask), (hear, replies) = os.pipe(), os.pipe()
     actions = [
         (os.POSIX_SPAWN_DUP2, requests, 0),

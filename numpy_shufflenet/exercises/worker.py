@@ -1,4 +1,4 @@
-"""What runs in the process of a student: it answers calls, and limits itself."""
+"""The process that runs a student's functions: it answers calls, and limits its time and memory."""
 
 import contextlib
 import copy

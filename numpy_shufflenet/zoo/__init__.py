@@ -1,9 +1,9 @@
-"""The catalogue of mistakes: each is a small diff of what is right, and has its like elsewhere.
+"""The catalogue of mistakes, most from published code: each is a small diff of what is right.
 
 `MISTAKES` holds them by name. An entry says which operation is wrong and in which direction, what
-its cause is, where its like was found, and what a student reads whose answer has it. The exercises
-compare a wrong answer with them (`mistakes_in`). Those that are a forward with a backward are in
-`BUGS`; on them the gradient checker is measured:
+the cause is, where its like was found, and what a student reads who makes it. Exercises compare a
+wrong answer with the entries (`mistakes_in`). `BUGS` has those that are a forward with a backward;
+they measure the gradient checker:
 
     part a    wrong backward of a right forward: `gradcheck` catches every one
     part b    wrong forward, and a backward that agrees with it: no gradient check can see it

@@ -8,8 +8,8 @@ Each decorator stands above a wrong function:
     wrong_answer     the results of an exercise, without a cache
 
 The docstring of the function says what it does wrong ("Average db over the batch."). Below, lines
-that begin with "Found in:" and "Hint:" give these two; a mistake without a hint of its own gets one
-that is made of the first sentence.
+that begin with "Found in:" and "Hint:" say where its like was found, and what a student reads who
+makes it. Without a "Hint:" the hint is made of the first sentence.
 """
 
 import functools
@@ -70,7 +70,7 @@ class Mistake:
     hint: str
 
     def __reduce__(self) -> Any:
-        """Go by name to another process, which has the same catalogue."""
+        """Pickle by name: another process has the same catalogue."""
         return _named, (self.name,)
 
     @property
@@ -268,7 +268,7 @@ def described(
 
 
 def enter(mistake: Mistake) -> None:
-    """Put a mistake into the catalogue; no two have the same name."""
+    """Add a mistake to the catalogue; ValueError if there is one of this name already."""
     if mistake.name in MISTAKES:
         raise ValueError(f"there are two mistakes {mistake.name!r}")
     MISTAKES[mistake.name] = mistake

@@ -1,7 +1,7 @@
-"""More wrong backwards, written after `explain` was finished, and not looked at to mend it.
+"""More wrong backwards, written after `explain` was finished; nobody used them to improve it.
 
 They measure how often it names the right family for mistakes that it was not made for. For the
-same reason no hint of an exercise comes from them.
+same reason no exercise takes a hint from them.
 """
 
 import functools
@@ -15,7 +15,7 @@ from numpy_shufflenet.zoo import catalogue
 from numpy_shufflenet.zoo.convolutions import square, strided
 from numpy_shufflenet.zoo.units import wrong_unit
 
-SLIPS = "slips of the pen, of the kind that the zoo's published ones are"
+SLIPS = "nowhere: written for this measurement, in the manner of the published ones"
 wrong_gradient = functools.partial(catalogue.wrong_gradient, part="held out", found_in=SLIPS)
 wrong_backward = functools.partial(catalogue.wrong_backward, part="held out", found_in=SLIPS)
 

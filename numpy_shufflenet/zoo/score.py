@@ -82,7 +82,7 @@ def names_cause(bug: Bug, seeds: int) -> Tally:
 
 
 def style_catches(checker: Checker, bug: Bug, seeds: int, *, right: bool = False) -> Tally:
-    """Let a weaker style look at a bug, or at what is right."""
+    """Run a weaker checker on a bug, or on what is right in its place."""
 
     def says(seed: int) -> str:
         passed = checker.run(Case(bug, seed, right=right), np.random.default_rng(seed))

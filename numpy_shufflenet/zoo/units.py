@@ -1,4 +1,4 @@
-"""Wrong backwards of whole units: every operation is right, and put together wrongly."""
+"""Wrong backwards of whole units: each operation is right, but the unit combines them wrongly."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from numpy_shufflenet.zoo.catalogue import Bug, described, enter
 
 RESIDUAL = "residual units, as karpathy/micrograd 2"
 NOT_UNDONE = "units whose shuffle is not undone"
-# Widths where no shuffle is its own inverse: 1 < g < c, c / g != g.
+# With these widths no shuffle is its own inverse: 1 < g < c, c / g != g.
 UNITS: dict[str, tuple[int, Callable[[], Any]]] = {
     "unit_v1": (24, lambda: nn.ShuffleNetV1Unit(24, 24, groups=3, stride=1)),
     "unit_v1_stride2": (8, lambda: nn.ShuffleNetV1Unit(8, 24, groups=2, stride=2)),
