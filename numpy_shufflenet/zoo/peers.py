@@ -9,7 +9,7 @@ defaults. SciPy returns an error and no verdict; its users compare it with 1e-5,
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ Run = Callable[[Callable[..., Any], Callable[..., Any], list[Array]], Report]
 SCIPY_TOLERANCE = 1e-5
 
 
-@dataclass
+@dataclass(frozen=True)
 class Row:
     """What one checker achieves.
 
@@ -40,20 +40,20 @@ class Row:
         How often it names the one entry that is wrong.
     kinks, kinked : int
         How often a right function at a kink is said to have one.
-    seconds : list of float
+    seconds : sequence of float
         For each right gradient: the whole check.
     """
 
     name: str
-    caught: int = 0
-    bugs: int = 0
-    blamed: int = 0
-    right: int = 0
-    named: int = 0
-    located: int = 0
-    kinks: int = 0
-    kinked: int = 0
-    seconds: list[float] = field(default_factory=list)
+    caught: int
+    bugs: int
+    blamed: int
+    right: int
+    named: int
+    located: int
+    kinks: int
+    kinked: int
+    seconds: Sequence[float] = ()
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -210,28 +210,37 @@ def compare(seeds: int, *, every: int = 1) -> list[Row]:
     bugs = [b for b in part("a", "held out") if not b.operation.startswith("unit")]
     right = [b for b in rights() if not b.operation.startswith("unit")][::every]
     bugs = [b for n, b in enumerate(bugs) if n % every == 0 or b.name in ONE_ENTRY]
-    rows = [Row(name) for name in CHECKERS]
-    for row, run in zip(rows, CHECKERS.values(), strict=True):
-        for warm_up in right[:2]:  # imports, and what is compiled once
-            run(*_case(warm_up, 0))
-        for seed in range(seeds):
-            for bug in bugs:
-                says, text = run(*_case(bug, seed))
-                row.bugs, row.caught = row.bugs + 1, row.caught + (says == "wrong")
-                if bug.name in ONE_ENTRY:
-                    row.located += 1
-                    row.named += ONE_ENTRY[bug.name] in text
-            for bug in right:
-                case = _case(bug, seed)
-                start = time.perf_counter()
-                says, _ = run(*case)
-                row.seconds.append(time.perf_counter() - start)
-                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
-            for name in ("relu", "max_pool2d"):
-                says, _ = run(*_case(_kinked(name), seed))
-                row.kinked, row.kinks = row.kinked + 1, row.kinks + (says == "kink")
-                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
-    return rows
+    return [_row(name, run, bugs, right, seeds) for name, run in CHECKERS.items()]
+
+
+def _row(name: str, run: Run, bugs: list[Bug], right: list[Bug], seeds: int) -> Row:
+    for warm_up in right[:2]:  # imports, and what is compiled once
+        run(*_case(warm_up, 0))
+    wrong = [(bug, *run(*_case(bug, seed))) for seed in range(seeds) for bug in bugs]
+    found = [ONE_ENTRY[bug.name] in text for bug, _, text in wrong if bug.name in ONE_ENTRY]
+    timed = [_timed(run, bug, seed) for seed in range(seeds) for bug in right]
+    kinks = [_kinked(operation) for operation in ("relu", "max_pool2d")]
+    kinked = [run(*_case(bug, seed))[0] for seed in range(seeds) for bug in kinks]
+    of_right = [says for says, _ in timed] + kinked
+    return Row(
+        name,
+        caught=[says for _, says, _ in wrong].count("wrong"),
+        bugs=len(wrong),
+        blamed=of_right.count("wrong"),
+        right=len(of_right),
+        named=sum(found),
+        located=len(found),
+        kinks=kinked.count("kink"),
+        kinked=len(kinked),
+        seconds=[seconds for _, seconds in timed],
+    )
+
+
+def _timed(run: Run, bug: Bug, seed: int) -> tuple[str, float]:
+    case = _case(bug, seed)
+    start = time.perf_counter()
+    says, _ = run(*case)
+    return says, time.perf_counter() - start
 
 
 def _case(bug: Bug, seed: int) -> tuple[Callable[..., Any], Callable[..., Any], list[Array]]:
