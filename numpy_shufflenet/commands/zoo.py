@@ -1,4 +1,4 @@
-"""Let the gradient checker loose on a zoo of wrong gradients, and print the score.
+"""Run the gradient checker on a zoo of wrong gradients, and print how many it catches.
 
 examples:
   numpy-shufflenet zoo --list
@@ -74,10 +74,9 @@ def _score_wrong(seeds: int, style_seeds: int) -> bool:
         tallies = [score.catches(bug, seeds), score.names_cause(bug, 1)]
         if _for_styles(bug) and bug.part != "c":
             tallies += [score.style_catches(style, bug, style_seeds) for style in styles]
-        for total, tally in zip(totals, tallies, strict=False):
-            total.include(tally)
+        totals[: len(tallies)] = [a + b for a, b in zip(totals, tallies, strict=False)]
         if bug.part == "held out":
-            held_out.include(tallies[1])
+            held_out += tallies[1]
         rows.append([bug.name, *map(str, tallies), *[""] * (len(totals) - len(tallies))])
     rows.append(["all", *(total.percent for total in totals)])
     show_table("Wrong gradients: how many are caught", header, rows)
@@ -93,7 +92,7 @@ def _score_right(seeds: int, style_seeds: int) -> bool:
     total, rows = Tally(), []
     for right in score.rights():
         tally = score.passes(right, seeds)
-        total.include(tally)
+        total += tally
         row = [right.name, str(tally), *[""] * len(styles)]
         if _for_styles(right):
             seen = [score.style_catches(s, right, style_seeds, right=True) for s in styles]
@@ -106,7 +105,7 @@ def _score_right(seeds: int, style_seeds: int) -> bool:
 
 
 def _for_styles(bug: Bug) -> bool:
-    """Whole units have too many entries for styles that try each of them."""
+    """Whether weaker styles can check it: units have too many entries to try each of them."""
     return not bug.operation.startswith("unit")
 
 

@@ -2,112 +2,120 @@
 
 import copy
 import inspect
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import operations
+from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.cases import Case
 from numpy_shufflenet.exercises.exercise import Exercise
 from numpy_shufflenet.exercises.judge import Problem, judge
 
 UNWRITTEN = "nothing is written yet"
-LIBRARY = str(Path(operations.__file__).parent)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Attempt:
     """A student's function, and how it wants to be called.
 
     Attributes
     ----------
+    exercise : Exercise
+    run : callable
+        Takes the arguments of the exercise, and returns its results.
     takes : set of str or None
-        Names of arguments that it takes; None for all.
+        Names of the arguments that it takes; None for all.
     by_position : bool
-        Whether its names are its own, so that arguments go by their order.
-    cached : bool
-        Whether it takes (dy, cache).
-    complaint : str
-        Why it can't be called at all; empty if it can.
+        Whether arrays go by their order, since the function has names of its own.
     """
 
     exercise: Exercise
-    function: Any
-    forward: Callable[..., Any] | None
+    run: Callable[..., Any]
     takes: set[str] | None = None
     by_position: bool = False
-    cached: bool = False
-    complaint: str = ""
 
-    def __post_init__(self) -> None:
-        if not callable(self.function):
-            kind = type(self.function).__name__
-            self.complaint = f"this is of type {kind}; a function is needed"
-            return
+    @classmethod
+    def of(
+        cls, exercise: Exercise, function: Any, forward: Callable[..., Any] | None = None
+    ) -> "Attempt":
+        """Read from the signature of a function how it wants to be called.
+
+        Parameters
+        ----------
+        exercise : Exercise
+        function : object
+            What the student handed in.
+        forward : callable, optional
+            For a function of (dy, cache): makes y and the cache; the library's if not given.
+
+        Raises
+        ------
+        TypeError
+            If it can't be called with the arguments of the exercise; the message is for students.
+        """
+        if not callable(function):
+            kind = type(function).__name__
+            raise TypeError(f"this is of type {kind}; a function is needed")
         try:
-            parameters = list(inspect.signature(self.function).parameters.values())
+            parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
-            return
-        kinds = [parameter.kind for parameter in parameters]
-        if inspect.Parameter.VAR_KEYWORD in kinds:
-            return
-        wanted = self.exercise.arguments
+            return cls(exercise, function)
+        if inspect.Parameter.VAR_KEYWORD in [parameter.kind for parameter in parameters]:
+            return cls(exercise, function)
+        wanted = exercise.arguments
         given = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
-        required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
-        if "cache" in given and self.exercise.operation:
-            self.cached = True
-        elif any(argument.startswith("*") for argument in wanted):
-            self.by_position = True
-        elif all(name in wanted for name in required):
-            self.takes = {name for name in given if name in wanted}
-            missing = [name for name in wanted if name in self.exercise.needed - self.takes]
-            if missing:
-                self.complaint = self._says(given, f"it needs {', '.join(missing)}, too")
-        elif len(given) == len(wanted):
-            self.by_position = True
-        else:
-            strange = ", ".join(name for name in required if name not in wanted)
-            self.complaint = self._says(given, f"nothing is known of {strange}")
-
-    def _says(self, given: list[str], what: str) -> str:
-        return (
-            f"your function takes ({', '.join(given)}); {what}. "
-            f"It may take {self.exercise.signature}, or as many of these as it uses"
+        strange = [p.name for p in parameters if p.default is p.empty and p.name not in wanted]
+        if "cache" in given and exercise.operation:
+            make = forward or operations.find(exercise.operation).forward()
+            return cls(exercise, _with_cache(function, make), by_position=True)
+        if any(argument.startswith("*") for argument in wanted):
+            return cls(exercise, function, by_position=True)
+        if strange and len(given) == len(wanted):
+            return cls(exercise, function, by_position=True)
+        takes = {name for name in given if name in wanted}
+        missing = [name for name in wanted if name in exercise.needed - takes]
+        if not strange and not missing:
+            return cls(exercise, function, takes)
+        said = f"it needs {', '.join(missing)}, too"
+        if strange:
+            said = f"nothing is known of {', '.join(strange)}"
+        raise TypeError(
+            f"your function takes ({', '.join(given)}); {said}. "
+            f"It may take {exercise.signature}, or as many of these as it uses"
         )
 
     def __call__(self, case: Case) -> Any:
         """Call the function with its own copies of what it takes."""
         arrays, settings = copy.deepcopy(case)
-        if self.cached:
-            dy, *others = arrays.values()
-            operation = operations.find(self.exercise.operation)
-            _, cache = (self.forward or operation.forward())(*others, **settings)
-            returned = self.function(dy, cache)
-            _refuse_writing(case[0], arrays)
-            return returned
         if self.by_position:
-            returned = self.function(*arrays.values(), **settings)
+            returned = self.run(*arrays.values(), **settings)
         else:
             named = {**arrays, **settings}
             used = named if self.takes is None else {k: named[k] for k in named if k in self.takes}
-            returned = self.function(**used)
+            returned = self.run(**used)
         _refuse_writing(case[0], arrays)
         return returned
 
     def problem(self, case: Case) -> Problem | None:
-        """Call the function, and return what is wrong with what comes back."""
+        """Call the function, and return what is wrong with what comes back.
+
+        Raises
+        ------
+        sandbox.EndedError
+            If the process of the function has ended.
+        """
         targets = self.exercise.target(case)
         names = self.exercise.returns
         if names[0].startswith("*"):
             names = tuple(f"{names[0][1:]}[{i}]" for i in range(len(targets)))
         try:
             with np.errstate(all="ignore"):
-                returned = self(case)
-                return judge(returned, targets, names)
+                return judge(self(case), targets, names)
+        except sandbox.EndedError:
+            raise
         except MemoryError:
             return Problem("your function ran out of memory: does something grow and grow?")
         except RecursionError:
@@ -116,8 +124,20 @@ class Attempt:
             return Problem(str(error))
         except NotImplementedError:
             return Problem(UNWRITTEN)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            return Problem(_raised(error))
+        except Exception as error:
+            kind, line = type(error).__name__, getattr(error, "line", "")
+            said = str(error) or "no message"
+            return Problem(f"your function raised {kind}{line}. It says: {said}")
+
+
+def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of (dy, cache) as one of dy and the arguments of the forward."""
+
+    def run(dy: Any, *arrays: Any, **settings: Any) -> Any:
+        _, cache = forward(*arrays, **settings)
+        return function(dy, cache)
+
+    return run
 
 
 class _WroteError(Exception):
@@ -131,13 +151,3 @@ def _refuse_writing(before: dict[str, Any], after: dict[str, Any]) -> None:
                 f"your function writes into {name}, which others may still need; "
                 "write into a new array"
             )
-
-
-def _raised(error: BaseException) -> str:
-    """Say what was raised, and in which line of the student's."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
-    inner = [frame for frame in own if "site-packages" not in frame.filename] or own
-    where = f', in line {inner[-1].lineno}: "{inner[-1].line}"' if inner and inner[-1].line else ""
-    text = str(error) or "no message"
-    return f"your function raised {type(error).__name__}{where}. It says: {text}"

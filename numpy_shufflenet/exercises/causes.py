@@ -1,105 +1,137 @@
-"""Reads the likely cause of a wrong answer from how it is wrong.
+"""Names the likely cause of a wrong answer.
 
-First the well-known mistakes (`variants`); then, for a backward, the gradient checker, whose
-verdict reads the pattern of the error; at last the pattern of the difference itself.
+First it compares the answer with the results of the mistakes in the catalogue (`zoo`). Then, for a
+backward, it asks the gradient checker, whose verdict reads the pattern of the error. At last it
+looks at the pattern of the difference itself.
 """
 
+import contextlib
 import copy
-import itertools
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet import gradcheck, operations
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet import gradcheck, operations, zoo
+from numpy_shufflenet.exercises.attempt import Attempt
+from numpy_shufflenet.exercises.cases import NEUTRAL, Case
 from numpy_shufflenet.exercises.exercise import Exercise
-from numpy_shufflenet.exercises.judge import Problem, differs
-from numpy_shufflenet.exercises.variants import variants_of
+from numpy_shufflenet.exercises.judge import Problem
+from numpy_shufflenet.exercises.patterns import Wrong, equal, named_factors, patterns
+from numpy_shufflenet.exercises.table import find
 
-TELLING = 4  # entries: in fewer, any pattern can be found
+TELLING_CASES = 6
 Failure = tuple[Case, Problem]
 
 
-def find_cause(exercise: Exercise, failures: Sequence[Failure]) -> str:
-    """Return a sentence on a mistake that explains all failures, or nothing.
+def cause_of(attempt: Attempt, failures: Sequence[Failure]) -> str:
+    """Return the likely cause of failures, in a sentence; "" if the largest of them show none.
 
-    Parameters
-    ----------
-    exercise : Exercise
-    failures : sequence of (case, problem)
-        The larger they are, the more they tell: of a single number everything is a multiple.
+    Large cases tell more: if there is a single number, everything is a multiple of it.
     """
-    return _vote(
-        _matching_variants(exercise, case, problem)
-        for case, problem in failures
-        if problem.yours is not None and problem.target is not None
+    telling = [
+        Wrong(case, problem.name, problem.yours, problem.target)
+        for case, problem in sorted(failures, key=size_of, reverse=True)
+        if problem.yours is not None and problem.target is not None and problem.yours.size
+    ][:TELLING_CASES]
+    if not telling:
+        return ""
+    comparable = [wrong for wrong in telling if wrong.comparable]
+    other_shapes = [wrong for wrong in telling if wrong.yours.shape != wrong.target.shape]
+    return (
+        _vote([_hints(attempt.exercise, wrong) for wrong in telling])
+        or _vote([named_factors(wrong) for wrong in comparable])
+        or _explained(attempt, telling[0].case)
+        or _vote([patterns(wrong) for wrong in (*other_shapes, *comparable)])
     )
 
 
-def name_factor(failures: Sequence[Failure]) -> str:
-    """Return which number the result must be divided by, or must not, if that is all."""
-    return _vote(_named_factors(y, t, case) for y, t, case in _comparable(failures))
+def size_of(failure: Failure) -> int:
+    """Return how large the case of a failure is: its entries, then its unusual settings."""
+    arrays, settings = failure[0]
+    parts = [p for a in arrays.values() for p in (a if isinstance(a, tuple) else (a,))]
+    entries = sum(int(np.size(part)) for part in parts if part is not None)
+    unusual = sum(1 for name, value in settings.items() if value != NEUTRAL.get(name, value))
+    return 10 * entries + unusual
 
 
-def read_pattern(failures: Sequence[Failure]) -> str:
-    """Return what the difference itself looks like, in most of the failures, or nothing."""
-    shapes = [
-        [_of_shapes(problem.yours, problem.target)]
-        for _, problem in failures
-        if problem.yours is not None
-        and problem.target is not None
-        and problem.yours.shape != problem.target.shape
-    ]
-    return _vote([*shapes, *(_of_numbers(y, t, case) for y, t, case in _comparable(failures))])
-
-
-def _comparable(failures: Sequence[Failure]) -> Iterator[tuple[Array, Array, Case]]:
-    """Yield yours and the target where both have one shape, and numbers enough to see a pattern."""
-    for case, problem in failures:
-        yours, target = problem.yours, problem.target
-        if yours is None or target is None or yours.shape != target.shape:
-            continue
-        if np.isfinite(yours).all() and target.size >= TELLING:
-            yield yours, target, case
-
-
-def _vote(said: Iterable[list[str]]) -> str:
-    """Return the sentence that more than half of the failures agree on, or nothing."""
-    sentences = list(said)
-    counts = Counter(sentence for several in sentences for sentence in dict.fromkeys(several))
+def _vote(said: list[list[str]]) -> str:
+    """Return the sentence that is said of more than half of the failures, or nothing."""
+    counts = Counter(sentence for several in said for sentence in dict.fromkeys(several))
     best = max(counts, key=counts.__getitem__, default="")
-    return best if 2 * counts[best] > len(sentences) else ""
+    return best if 2 * counts[best] > len(said) else ""
 
 
-def _matching_variants(exercise: Exercise, case: Case, problem: Problem) -> list[str]:
-    index = _position(exercise, problem.name)
-    return [
-        sentence
-        for sentence, results in variants_of(exercise, case)
-        if index < len(results) and _equal(problem.yours, results[index])
-    ]
+def _hints(exercise: Exercise, wrong: Wrong) -> list[str]:
+    """Return the hint of each mistake that gives the very numbers of this wrong answer."""
+    index = _position(exercise, wrong.name)
+    found = []
+    for hint, function, settings in _mistakes(exercise, wrong.case):
+        arrays, settings = copy.deepcopy((wrong.case[0], settings))
+        # Not every mistake of the catalogue can be made in every case.
+        with np.errstate(all="ignore"), contextlib.suppress(Exception):
+            results = function(*arrays.values(), **settings)
+            listed = results if isinstance(results, tuple) else (results,)
+            if equal(wrong.yours, np.asarray(listed[index], float)):
+                found.append(hint)
+    return found
 
 
-def explain_gradient(
-    exercise: Exercise, case: Case, gradients: Callable[[Case], tuple[Any, ...]]
-) -> str:
-    """Let the gradient checker look at a wrong backward, and return what it makes of it.
+def _mistakes(
+    exercise: Exercise, case: Case
+) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """Yield mistakes that can be made in an exercise: a hint, a function, and its settings.
 
-    Parameters
-    ----------
-    exercise : Exercise
-        Of a backward.
-    case : Case
-    gradients : callable
-        The student's gradients of a case, as a tuple in the order of `exercise.returns`.
+    Where the exercise asks for one gradient alone, the function returns all of them nevertheless.
     """
+    name = exercise.name.partition(",")[0]
+    arrays, settings = case
+
+    def right(*values: Any, **settings: Any) -> Any:
+        return find(name).target((dict(zip(arrays, values, strict=True)), settings))
+
+    for mistake in zoo.mistakes_in(name):
+        yield mistake.hint, mistake.answer, settings
+    for key, value in settings.items():
+        if key in ("count_include_pad", "align_corners"):
+            yield f"this is the result for {key}={not value}", right, {**settings, key: not value}
+        elif key in NEUTRAL and value != NEUTRAL[key]:
+            hint = f"this is what {key}={NEUTRAL[key]} would give: does your code use {key}?"
+            yield hint, right, {**settings, key: NEUTRAL[key]}
+
+
+def _position(exercise: Exercise, name: str) -> int:
+    """Return the place of a result among all that the target has."""
+    if not exercise.operation:
+        return 0
+    every = operations.find(exercise.operation).differentiable
+    return every.index(name[1:]) if name[1:] in every else 0
+
+
+def _explained(attempt: Attempt, case: Case) -> str:
+    """Ask the gradient checker; whatever goes wrong in that, there is no explanation then."""
+    exercise = attempt.exercise
     if not exercise.operation:
         return ""
     operation = operations.find(exercise.operation)
+    if len(exercise.returns) != len(operation.differentiable):
+        return ""  # the checker wants all gradients
+    cases = [case]
+    if attempt.takes is None and not operation.arrays[0].startswith("*"):
+        # The example of the table shows all that the operation can do.
+        own = operation.example()
+        named = dict(zip(operation.arrays, own.arrays, strict=True))
+        cases.insert(0, (named, own.hyperparameters))
+    for example in cases:
+        with np.errstate(all="ignore"), contextlib.suppress(Exception):
+            if said := _checked(attempt, operation, example):
+                return said
+    return ""
+
+
+def _checked(attempt: Attempt, operation: operations.Operation, case: Case) -> str:
+    """Let the gradient checker look at a wrong backward, and return what it makes of it."""
     arrays, settings = case
     inputs = {name: array for name, array in arrays.items() if name != "dy"}
     varied = [n for n in inputs if n in operation.differentiable or n.startswith("arrays[")]
@@ -112,129 +144,11 @@ def explain_gradient(
         return y
 
     def vjp(dy: Any, *point: Any) -> Any:
-        return gradients(({"dy": dy, **with_inputs(point)}, settings))
+        found = attempt(({"dy": dy, **with_inputs(point)}, settings))
+        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
     verdict = gradcheck.check(f, vjp, *(inputs[n] for n in varied), names=varied, per_entry=True)
-    explain = getattr(verdict, "explain", None)  # what the checker reads from the pattern
-    if explain is None or verdict.passed:
-        return ""
-    explanation = explain()
+    explanation = verdict.explain()
     # A wrong shape, or an exception: that has been said already.
-    return "" if getattr(explanation, "family", "") == "not a gradient" else str(explanation)
-
-
-def _position(exercise: Exercise, name: str) -> int:
-    """Return the place of a result among all that the target has."""
-    if exercise.operation:
-        every = operations.find(exercise.operation).differentiable
-        return every.index(name[1:]) if name[1:] in every else 0
-    return 0
-
-
-def _equal(yours: Array | None, other: Any) -> bool:
-    if yours is None or not np.isfinite(yours).all():
-        return False
-    other = np.asarray(other, float)
-    return yours.shape == other.shape and not differs(yours, other).any()
-
-
-def _of_shapes(yours: Array, target: Array) -> str:
-    if sorted(yours.shape) == sorted(target.shape):
-        return "the axes are in another order"
-    if yours.size == target.size:
-        return "there are as many numbers as there should be: a reshape is missing or wrong"
-    if yours.ndim == target.ndim == 4 and yours.shape[2:] != target.shape[2:]:
-        return "height and width: (size + 2 padding - dilation (kernel - 1) - 1) // stride + 1"
-    return ""
-
-
-def _of_numbers(yours: Array, target: Array, case: Case) -> list[str]:
-    """Return all that can be said of a wrong result, the most telling first."""
-    wrong: Any = differs(yours, target)
-    if not yours.any():
-        return ["every entry is 0: is the result ever written to?"]
-    if found := [*_scaled(yours, target, case), *_moved(yours, target)]:
-        return found
-    if _equal(yours - yours.ravel()[0], target - target.ravel()[0]):
-        return ["every entry is too large by one and the same number: a bias or a mean?"]
-    found = []
-    if yours.ndim == 4:
-        images, channels = list(wrong.any(axis=(1, 2, 3))), list(wrong.any(axis=(0, 2, 3)))
-        if len(images) > 1 and not images[0] and all(images[1:]):
-            found.append("right for the first image, wrong for all others: is the batch left out?")
-        if len(channels) > 1 and not channels[0] and all(channels[1:]):
-            found.append("right for the first channel, wrong for all others")
-        inside = wrong[:, :, 1:-1, 1:-1]
-        if inside.size and not inside.any():
-            found.append("only entries at the border are wrong: look at the padding")
-    if not yours[wrong].any():
-        found.append("the wrong entries are all 0: something never reaches them")
-    if not target[wrong].any():
-        found.append("the wrong entries should all be 0")
-    return found
-
-
-def _scaled(yours: Array, target: Array, case: Case) -> list[str]:
-    """A constant factor, and where it may come from."""
-    factor = _factor(yours, target)
-    if factor is None:
-        return []
-    if math.isclose(factor, -1):
-        return ["every entry has the wrong sign"]
-    named = _named_factors(yours, target, case)
-    return [*named, f"every entry is {factor:.4g} times what it should be"]
-
-
-def _named_factors(yours: Array, target: Array, case: Case) -> list[str]:
-    factor = _factor(yours, target)
-    found = []
-    for size, name in _numbers(case) if factor is not None else []:
-        if size > 1 and math.isclose(factor or 0, size):
-            found.append(f"every entry is too large by a factor: divide by {name}")
-        if size > 1 and math.isclose(factor or 0, 1 / size):
-            found.append(f"every entry is too small by a factor: don't divide by {name}")
-    return found
-
-
-def _factor(yours: Array, target: Array) -> float | None:
-    """Return the constant that yours is of the target, if there is one."""
-    if not np.any(target):
-        return None
-    factor = float((yours * target).sum() / (target * target).sum())
-    if not math.isfinite(factor) or factor == 0 or differs(yours, factor * target).any():
-        return None
-    return factor
-
-
-def _numbers(case: Case) -> list[tuple[int, str]]:
-    arrays, settings = case
-    found = []
-    x = arrays.get("x")
-    if x is not None and x.ndim == 4:
-        n, c, h, w = x.shape
-        found += [(n * h * w, "the n h w values of a channel"), (h * w, "the h w pixels")]
-        found += [(n, "the batch size"), (c, "the number of channels")]
-    kernel = settings.get("kernel_size")
-    if isinstance(kernel, int):
-        found.insert(0, (kernel * kernel, "the pixels of the window"))
-    logits = arrays.get("logits")
-    if logits is not None:
-        found.append((len(logits), "the batch size"))
-    return found
-
-
-def _moved(yours: Array, target: Array) -> list[str]:
-    """The right numbers at wrong places."""
-    found = []
-    for axes in itertools.chain.from_iterable(
-        itertools.combinations(range(target.ndim), count) for count in (1, 2)
-    ):
-        if _equal(yours, np.flip(target, axes)):
-            names = " and ".join(f"axis {axis}" for axis in axes)
-            found.append(f"the right numbers, but in reverse order along {names}")
-    for a, b in itertools.combinations(range(target.ndim), 2):
-        if target.shape[a] == target.shape[b] > 1 and _equal(yours, target.swapaxes(a, b)):
-            found.append(f"axes {a} and {b} are swapped")
-    if _equal(np.sort(yours, axis=None), np.sort(target, axis=None)):
-        found.append("the right numbers at wrong places: a permutation, or its inverse, is missing")
-    return found
+    said = not verdict.passed and explanation.family != "not a gradient"
+    return str(explanation) if said else ""

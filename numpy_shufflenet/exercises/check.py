@@ -1,12 +1,13 @@
 """Check a student's function: draw cases, compare, shrink what fails, and say what is wrong.
 
-All of it happens in a sandbox with limits of time and memory. What is drawn depends on what the
+The function runs in a sandbox with limits of time and memory. What is drawn depends on what the
 function takes: see `cases`.
 """
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from numpy_shufflenet._files import write_bytes
@@ -123,23 +124,11 @@ def _check(
     seconds: float,
     megabytes: int,
 ) -> Result:
-    attempt = Attempt(exercise, function, forward)
-    if attempt.complaint:
-        return Result(exercise.name, False, attempt.complaint)
-
-    def task(note: sandbox.Note) -> Result:
-        return search(attempt, examples, seconds, note)
-
-    finished = sandbox.run(task, seconds=seconds, megabytes=megabytes)
-    if finished.end == "done":
-        result: Result = finished.value
-        result.printed = "" if result.passed else finished.printed
-        return result
-    said = {
-        "time": f"your function was not done after {seconds:g} s: does a loop never end?",
-        "wait": f"your function was not done after {sandbox.PATIENCE * seconds:g} s, and computed "
-        f"for less than {seconds:g} s of them: does it sleep, or wait for something?",
-        "memory": f"your function took more than {megabytes} MB: does something grow and grow?",
-        "crash": "Python itself ended while your function ran",
-    }[finished.end]
-    return Result(exercise.name, False, said, case=finished.note, printed=finished.printed)
+    try:
+        attempt = Attempt.of(exercise, function, forward)
+    except TypeError as error:
+        return Result(exercise.name, False, str(error))
+    if isinstance(function, sandbox.Function):  # of a notebook that is graded: it has limits
+        return search(attempt, examples, seconds)
+    with sandbox.enter(attempt.run, seconds=seconds, megabytes=megabytes) as run:
+        return search(replace(attempt, run=run), examples, seconds)

@@ -1,215 +1,232 @@
-"""Runs what a student wrote so that nothing it does can hurt: not the notebook, not the machine.
+"""Runs what a student wrote so that it can harm neither the notebook nor the machine.
 
-Where processes can fork, everything runs in a child that has a time limit and a memory limit, and
-sends back what it found. Only the time counts in which the child computes, so that nobody is blamed
-for a busy machine; one that sleeps or waits is ended, too, after `PATIENCE` times as long.
-Elsewhere (Windows) it runs here, and another thread interrupts it when its time is over: that ends
-endless loops of Python, though not of C.
+The functions run in another process (`worker`), which gets arguments and returns results. This
+process compares them with what is right. Requests are pickled; replies are JSON, which can't run
+anything here.
+
+The worker limits the time that it computes, so that no student is blamed for a busy machine. If it
+sleeps or waits, this process ends it after `PATIENCE` times as long.
+
+Where processes can't fork (Windows), the function runs in this thread, and another thread
+interrupts it when its time is over. That ends endless loops of Python, but not of C.
 """
 
 import contextlib
 import ctypes
 import faulthandler
-import io
+import functools
+import inspect
+import json
 import os
 import pickle
-import select
 import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-MOST_PRINTED = 2000  # characters of what a function prints
-BEFORE = 10  # seconds more until the first note: to draw a case isn't the student's time
-PATIENCE = 10  # seconds by the clock on the wall, for each that a child may compute
+import numpy as np
 
+from numpy_shufflenet.exercises import messages, worker
 
-@dataclass
-class Finished:
-    """What came of a run.
-
-    Attributes
-    ----------
-    end : str
-        "done", "time", "wait" (it hardly computed, and yet did not end), "memory", or "crash".
-    value : object
-        What was returned, if done.
-    note : object
-        The last thing that was noted before the end.
-    printed : str
-        What was printed, its end if it was long.
-    """
-
-    end: str
-    value: Any = None
-    note: Any = None
-    printed: str = ""
+PATIENCE = 10  # seconds by the clock on the wall, for each that a process may compute
+Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
 
 
-Note = Callable[[Any], None]
-_without = False
+class EndedError(TimeoutError):
+    """The process of a function has ended, or was ended when its time was over."""
 
 
-def run(task: Callable[[Note], Any], *, seconds: float, megabytes: int) -> Finished:
-    """Run a task to its end, or to the end of its time or memory.
+class Function:
+    """A student's function: call it as if it ran here. An error that it raises is raised here.
 
     Parameters
     ----------
-    task : callable
-        Takes a function by which it can leave a note of what it is doing; notes and the value
-        that it returns must be picklable.
+    run : callable
+        (positional, named, seconds of computing, seconds by the clock) -> a reply of `worker`.
     seconds : float
-        That it may compute after its first note, or take where no processor's clock can be read.
-    megabytes : int
-        That it may take on top of what is in use.
+        That all calls together may compute.
+    signature : inspect.Signature, optional
+
+    Attributes
+    ----------
+    printed : str
+        What the last call printed, its end if it was long.
+
+    Raises
+    ------
+    EndedError
+        When it is called, if its time is over or its process has ended.
     """
-    if _without:
-        return Finished("done", task(lambda note: None))
-    if hasattr(os, "fork") and sys.platform != "emscripten":
-        return _in_a_child(task, seconds, megabytes)
-    return _here(task, seconds)
 
+    def __init__(self, run: Run, seconds: float, signature: inspect.Signature | None = None):
+        self._run, self._seconds, self.printed = run, seconds, ""
+        self._left, self._patience = seconds, PATIENCE * seconds
+        if signature is not None:
+            self.__signature__ = signature
 
-def limit_computing(seconds: float) -> None:
-    """End this process by SIGPROF, where there is such a thing, after seconds of computing.
+    def __call__(self, *positional: Any, **named: Any) -> Any:
+        """Return the value. What the function writes into arguments appears here, too."""
+        begin = time.monotonic()
+        try:
+            reply = self._run(positional, named, self._left, self._patience)
+        except EndedError as end:
+            raise EndedError(self._said(str(end))) from None
+        self._left = max(self._left - max(float(reply["seconds"]), 0.0), 1e-3)
+        self._patience -= time.monotonic() - begin
+        self.printed = str(reply["printed"])
+        for key, array in reply["changed"]:
+            argument = named[key] if isinstance(key, str) else positional[key]
+            np.copyto(argument, messages.decode(array), casting="unsafe")
+        if "error" in reply:
+            raise messages.error(*map(str, reply["error"]))
+        return messages.decode(reply["value"])
 
-    0 lifts the limit.
-    """
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+    def _said(self, end: str) -> str:
+        seconds = self._seconds
+        return {
+            "time": f"your function was not done after {seconds:g} s: does a loop never end?",
+            "wait": f"your function was not done after {PATIENCE * seconds:g} s, and computed for "
+            f"less than {seconds:g} s of them: does it sleep, or wait for something?",
+            "crash": "Python itself ended while your function ran",
+        }[end]
 
 
 @contextlib.contextmanager
-def without() -> Iterator[None]:
-    """Run tasks as they are in this block, where what a student wrote runs elsewhere anyway."""
-    global _without
-    before, _without = _without, True
+def enter(function: Callable[..., Any], *, seconds: float, megabytes: int) -> Iterator[Function]:
+    """Return the function with limits, which hold until the `with` block ends.
+
+    Parameters
+    ----------
+    function : callable
+        Takes arguments that can be pickled.
+    seconds : float
+        That all calls together may compute.
+    megabytes : int
+        That they may take on top of what is in use; no limit where processes can't fork.
+    """
+    if not hasattr(os, "fork") or sys.platform == "emscripten":
+        yield Function(functools.partial(_call_here, function), seconds)
+        return
+    process = fork({"": function}, megabytes)
     try:
-        yield
+        yield Function(functools.partial(process.call, ""), seconds)
     finally:
-        _without = before
+        process.stop()
 
 
-def _in_a_child(task: Callable[[Note], Any], seconds: float, megabytes: int) -> Finished:
-    reader, writer = os.pipe()
+class Process:
+    """A process that answers requests.
+
+    Parameters
+    ----------
+    pid : int
+    requests, replies : int
+        Ends of pipes, to write to and to read from.
+    """
+
+    def __init__(self, pid: int, requests: int, replies: int):
+        self.pid, self._requests, self._replies = pid, requests, replies
+        self.ended = False
+
+    def call(
+        self,
+        name: str,
+        positional: tuple[Any, ...],
+        named: dict[str, Any],
+        seconds: float,
+        patience: float,
+    ) -> dict[str, Any]:
+        """Have the process call a function, and return its reply; see `worker.answer`.
+
+        Raises
+        ------
+        EndedError
+            "time", "wait" or "crash".
+        """
+        if self.ended:
+            raise EndedError("crash")
+        try:
+            messages.write(self._requests, pickle.dumps((name, positional, named, seconds)))
+            reply: dict[str, Any] = self.receive(patience)
+        except TimeoutError:
+            self.stop()
+            raise EndedError("wait") from None
+        except (EOFError, BrokenPipeError):
+            status = self.stop()
+            over = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
+            raise EndedError("time" if over else "crash") from None
+        except BaseException:  # an interrupt: the reply must not be taken for that of a later call
+            self.stop()
+            raise
+        return reply
+
+    def receive(self, patience: float) -> Any:
+        """Return one message; TimeoutError after so many seconds, EOFError if there is none."""
+        return json.loads(messages.read(self._replies, patience))
+
+    def stop(self) -> int:
+        """End the process, and return the status of `os.waitpid`; 0 if it was stopped before."""
+        if self.ended:
+            return 0
+        self.ended = True
+        os.close(self._requests)
+        os.close(self._replies)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        return os.waitpid(self.pid, 0)[1]
+
+
+def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process:
+    """Return a copy of this process that answers calls of these functions."""
+    (requests, ask), (hear, replies) = os.pipe(), os.pipe()
     sys.stdout.flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of threads in this process: the child uses none of them
         pid = os.fork()
     if pid == 0:
-        os.close(reader)
-        _be_the_child(task, writer, seconds, megabytes)
-    os.close(writer)
-    finished = Finished("crash")
-    try:
-        _listen(reader, finished, time.monotonic() + PATIENCE * seconds)
-    finally:
-        os.close(reader)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    if finished.end == "crash" and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
-        finished.end = "time"
-    if finished.end == "broken":
-        raise RuntimeError(f"the sandbox itself failed:\n{finished.value}")
-    return finished
+        try:
+            os.close(ask)
+            os.close(hear)
+            faulthandler.disable()  # where Python itself ends here, the parent says so
+            worker.limit_memory(megabytes)
+            worker.serve(functions, requests, replies)
+        finally:
+            os._exit(0)  # without any clean-up of the parent's things
+    os.close(requests)
+    os.close(replies)
+    return Process(pid, ask, hear)
 
 
-def _be_the_child(
-    task: Callable[[Note], Any], writer: int, seconds: float, megabytes: int
-) -> NoReturn:
-    """Run the task, write what comes of it, and end without any clean-up of the parent's things."""
-    try:
-        faulthandler.disable()  # where Python itself ends here, the parent says so
-        printed = io.StringIO()
-
-        def send(kind: str, value: Any) -> None:
-            data = pickle.dumps((kind, value))
-            os.write(writer, len(data).to_bytes(8, "little"))
-            view = memoryview(data)
-            while view:
-                view = view[os.write(writer, view) :]
-
-        noted = False
-
-        def note(value: Any) -> None:
-            nonlocal noted
-            if not noted:
-                limit_computing(seconds)
-            noted = True
-            send("note", value)
-
-        _limit_memory(megabytes)
-        limit_computing(seconds + BEFORE)
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            try:
-                value = task(note)
-                kind = "done"
-            except MemoryError:
-                kind, value = "memory", None
-            except BaseException:
-                kind, value = "broken", traceback.format_exc()
-        limit_computing(0)
-        send("printed", printed.getvalue()[-MOST_PRINTED:])
-        send(kind, value)
-    finally:
-        os._exit(0)
+def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
+    """Start a new Python: requests are its standard input, and replies its standard output."""
+    (requests, ask), (hear, replies) = os.pipe(), os.pipe()
+    actions = [
+        (os.POSIX_SPAWN_DUP2, requests, 0),
+        (os.POSIX_SPAWN_DUP2, replies, 1),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
+    command = [sys.executable, *arguments]
+    pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions)
+    os.close(requests)
+    os.close(replies)
+    return Process(pid, ask, hear)
 
 
-def _limit_memory(megabytes: int) -> None:
-    """Set the limit on top of what this process has; where that can't be set, there is none."""
-    try:
-        import resource
-
-        with open("/proc/self/statm") as file:
-            pages = int(file.read().split()[0])
-        limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
-    except (ImportError, OSError, ValueError):
-        pass
-
-
-def _listen(reader: int, finished: Finished, end: float) -> None:
-    """Read messages until the last one, the end of the time, or the death of the child."""
-    buffer = b""
-    while True:
-        left = end - time.monotonic()
-        if left <= 0 or not select.select([reader], [], [], left)[0]:
-            finished.end = "wait"
-            return
-        data = os.read(reader, 1 << 16)
-        if not data:
-            return
-        buffer += data
-        while len(buffer) >= 8 and len(buffer) >= 8 + int.from_bytes(buffer[:8], "little"):
-            size = int.from_bytes(buffer[:8], "little")
-            kind, value = pickle.loads(buffer[8 : 8 + size])
-            buffer = buffer[8 + size :]
-            if kind in ("note", "printed"):
-                setattr(finished, kind, value)
-            else:
-                finished.end, finished.value = kind, value
-                return
-
-
-class _TimeIsOver(BaseException):
-    """Raised from outside; not an Exception, so that a bare `except Exception` lets it pass."""
-
-
-def _here(task: Callable[[Note], Any], seconds: float) -> Finished:
-    """Run the task in this very thread, and another one that interrupts it.
+def _call_here(
+    function: Callable[..., Any],
+    positional: tuple[Any, ...],
+    named: dict[str, Any],
+    seconds: float,
+    patience: float,
+) -> dict[str, Any]:
+    """Call a function in this very thread, with another thread that interrupts it.
 
     Only what is written in Python can be interrupted. It is tried again and again: an exception
     that comes while an object is being cleaned up is lost.
     """
-    finished = Finished("done")
     over = threading.Event()
     me = ctypes.c_ulong(threading.get_ident())
     interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -218,24 +235,20 @@ def _here(task: Callable[[Note], Any], seconds: float) -> Finished:
         if over.wait(seconds):
             return
         while not over.wait(0.02):
-            interrupt(me, ctypes.py_object(_TimeIsOver))
+            interrupt(me, ctypes.py_object(worker.TimeIsOver))
 
-    printed = io.StringIO()
+    begin = time.monotonic()
     watcher = threading.Thread(target=watch, daemon=True)
     with contextlib.suppress(RuntimeError):  # in a browser there are no threads, and no limit
         watcher.start()
     try:
         try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-                finished.value = task(lambda note: setattr(finished, "note", note))
-        except MemoryError:
-            finished.end = "memory"
+            reply = worker.answer(function, positional, named)
         finally:
             over.set()
             if watcher.ident is not None:
                 watcher.join()
             interrupt(me, None)  # one that is on its way
-    except _TimeIsOver:
-        finished.end = "time"
-    finished.printed = printed.getvalue()[-MOST_PRINTED:]
-    return finished
+    except worker.TimeIsOver:
+        raise EndedError("time") from None
+    return {**reply, "seconds": time.monotonic() - begin}

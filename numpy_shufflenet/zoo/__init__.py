@@ -1,10 +1,13 @@
-"""A zoo of wrong gradients: mistakes from published code, each a small diff of what is right.
+"""The catalogue of mistakes, most from published code: each is a small diff of what is right.
 
-`BUGS` holds them by name, in four parts:
+`MISTAKES` holds them by name. An entry says which operation is wrong and in which direction, what
+the cause is, where its like was found, and what a student reads who makes it. Exercises compare a
+wrong answer with the entries (`mistakes_in`). `BUGS` has those that are a forward with a backward;
+they measure the gradient checker:
 
-    a         wrong backward of a right forward: `gradcheck` catches every one
-    b         wrong forward, and a backward that agrees with it: no gradient check can see it
-    c         side effects: only side checks see them
+    part a    wrong backward of a right forward: `gradcheck` catches every one
+    part b    wrong forward, and a backward that agrees with it: no gradient check can see it
+    part c    side effects: only side checks see them
     held out  more of part a, written after `explain` was finished, so that it is measured fairly
 
 and `checkers` holds wrong and weak gradient checkers, each with a bug that slips through it.
@@ -15,8 +18,8 @@ and `checkers` holds wrong and weak gradient checkers, each with a bug that slip
         bug.forward, bug.backward, *example.arrays, **example.hyperparameters
     )
 
-The checker knows nothing of the zoo. To add a bug, write a wrong backward below the decorator
-`wrong_backward("operation", cause=..., found_in=...)`.
+The checker knows nothing of the zoo. To add a mistake in a gradient, write the wrong gradient below
+a decorator of `catalogue`: `@wrong_gradient("conv2d", "b", cause=..., found_in=...)`.
 """
 
 from numpy_shufflenet.zoo import (
@@ -26,25 +29,47 @@ from numpy_shufflenet.zoo import (
     held_out,
     movement,
     normalisation,
+    pooling,
+    side_effects,
+    training,
     units,
-    unseen,
 )
-from numpy_shufflenet.zoo._bug import BUGS, Bug, wrong_backward
+from numpy_shufflenet.zoo.catalogue import (
+    MISTAKES,
+    Bug,
+    Mistake,
+    mistakes_in,
+    wrong_answer,
+    wrong_backward,
+    wrong_forward,
+    wrong_gradient,
+)
 
 __all__ = [
     "BUGS",
+    "MISTAKES",
     "Bug",
+    "Mistake",
     "convolutions",
     "elementwise",
     "find",
     "fused",
     "held_out",
+    "mistakes_in",
     "movement",
     "normalisation",
+    "pooling",
+    "side_effects",
+    "training",
     "units",
-    "unseen",
+    "wrong_answer",
     "wrong_backward",
+    "wrong_forward",
+    "wrong_gradient",
 ]
+
+BUGS = {name: mistake for name, mistake in MISTAKES.items() if isinstance(mistake, Bug)}
+"""Every mistake that is a forward with a backward, by name."""
 
 
 def find(name: str) -> Bug:

@@ -1,64 +1,104 @@
-"""Wrong backwards of the addition and of fused operations: one of the two steps goes wrong."""
+"""Mistakes in the addition and in fused operations: one of the two steps goes wrong."""
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops.fused import FusedCache
-from numpy_shufflenet.zoo._bug import wrong_backward
+from numpy_shufflenet.zoo import normalisation  # noqa: F401 - whose mistakes are repeated here
+from numpy_shufflenet.zoo.catalogue import (
+    Mistake,
+    mistakes_in,
+    wrong_answer,
+    wrong_backward,
+    wrong_gradient,
+)
 
 ACTIVATION = "fused layers that were written for the forward alone, and differentiated in part"
 
 
-@wrong_backward("add", cause="dropped", found_in="residual units, as karpathy/micrograd 2")
-def second_summand_forgotten(dy: Array, cache: Any) -> tuple[Array, Array]:
-    """Hand dy to the first summand only: the shortcut's gradient is 0."""
-    first, second = ops.add_backward(dy, cache)
-    return first, np.zeros_like(second)
+@wrong_gradient("add", "x2", cause="dropped")
+def second_summand_forgotten(dx2: Array, dy: Array, cache: Any) -> Array:
+    """Hand dy to the first summand only: the shortcut's gradient is 0.
+
+    Found in: residual units, as karpathy/micrograd 2.
+    """
+    return np.zeros_like(dx2)
+
+
+@wrong_answer("batch_norm_relu_forward", cause="dropped")
+def relu_forgotten(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
+    """Normalise, and leave the ReLU out.
+
+    Hint: the ReLU is missing.
+    """
+    return ops.batch_norm_forward(x, gamma, beta, **eps)[0]
+
+
+@wrong_answer("batch_norm_relu_forward", cause="swapped")
+def relu_first(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
+    """Apply the ReLU first, and normalise what it gives.
+
+    Hint: the ReLU comes after batch normalisation, not before it.
+    """
+    return ops.batch_norm_forward(np.maximum(x, 0), gamma, beta, **eps)[0]
+
+
+def _enter_before_relu(mistake: Mistake) -> None:
+    @wrong_answer(
+        "batch_norm_relu_forward",
+        cause=mistake.cause,
+        hint=mistake.hint,
+        found_in=mistake.found_in,
+    )
+    @functools.wraps(mistake.function)
+    def wrong(*arrays: Array, **eps: float) -> Any:
+        return np.maximum(mistake.answer(*arrays, **eps), 0)
+
+
+for mistake in mistakes_in("batch_norm_forward"):
+    _enter_before_relu(mistake)
 
 
 @wrong_backward("batch_norm_relu", cause="mask", found_in=ACTIVATION)
-def activation_forgotten(dy: Array, cache: FusedCache) -> tuple[Array, ...]:
+def activation_forgotten(dy: Array, cache: Any) -> tuple[Array, ...]:
     """Go back through the normalisation alone, as if there were no ReLU behind it."""
     return ops.batch_norm_backward(dy, cache.first)
 
 
-@wrong_backward(
-    "batch_norm_relu",
-    cause="mask",
-    found_in="PaddlePaddle, pull request 18678: deciding by the wrong one of input and output",
-)
-def mask_from_the_input(dy: Array, cache: FusedCache) -> tuple[Array, ...]:
-    """Cut off where x is negative, and not where the normalised value is."""
+@wrong_backward("batch_norm_relu", cause="mask")
+def mask_from_the_input(dy: Array, cache: Any) -> tuple[Array, ...]:
+    """Cut off where x is negative, and not where the normalised value is.
+
+    Found in: PaddlePaddle, pull request 18678: deciding by the wrong one of input and output.
+    """
     return ops.batch_norm_backward(dy * (cache.x > 0), cache.first)
 
 
-@wrong_backward("add_relu", cause="mask", found_in=ACTIVATION)
-def shortcut_unmasked(dy: Array, cache: FusedCache) -> tuple[Array, Array]:
+@wrong_gradient("add_relu", "x2", cause="mask", found_in=ACTIVATION)
+def shortcut_unmasked(dx2: Array, dy: Array, cache: Any) -> Array:
     """Cut off the gradient of the first summand only."""
-    first, _ = ops.add_relu_backward(dy, cache)
-    return first, dy.copy()
+    return dy
 
 
-@wrong_backward("conv2d_relu", cause="mask", found_in=ACTIVATION)
-def bias_unmasked(dy: Array, cache: FusedCache) -> tuple[Any, ...]:
+@wrong_gradient("conv2d_relu", "b", cause="mask", found_in=ACTIVATION)
+def bias_unmasked(db: Array, dy: Array, cache: Any) -> Array:
     """Add up dy for the bias, before the ReLU has cut it off."""
-    dx, dw, db = ops.conv2d_relu_backward(dy, cache)
-    return dx, dw, None if db is None else dy.sum(axis=(0, 2, 3))
+    return dy.sum(axis=(0, 2, 3))
 
 
-@wrong_backward("pointwise_conv2d_relu", cause="mask", found_in=ACTIVATION)
-def input_unmasked(dy: Array, cache: FusedCache) -> tuple[Any, ...]:
+@wrong_gradient("pointwise_conv2d_relu", "x", cause="mask", found_in=ACTIVATION)
+def input_unmasked(dx: Array, dy: Array, cache: Any) -> Array:
     """Cut off what goes to the weights, and not what goes to x."""
-    _, dw, db = ops.pointwise_conv2d_relu_backward(dy, cache)
-    return ops.pointwise_conv2d_backward(dy, cache.first)[0], dw, db
+    return ops.pointwise_conv2d_backward(dy, cache.first)[0]
 
 
-@wrong_backward(
-    "channel_concat_shuffle", cause="permutation", found_in="units whose shuffle is not undone"
-)
-def shuffle_skipped(dy: Array, cache: FusedCache) -> tuple[Array, ...]:
-    """Cut dy into its parts without undoing the shuffle first."""
+@wrong_backward("channel_concat_shuffle", cause="permutation")
+def shuffle_skipped(dy: Array, cache: Any) -> tuple[Array, ...]:
+    """Cut dy into its parts without undoing the shuffle first.
+
+    Found in: units whose shuffle is not undone.
+    """
     return ops.channel_concat_backward(dy, cache.first)

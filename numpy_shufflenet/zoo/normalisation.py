@@ -1,144 +1,221 @@
-"""Wrong backwards of batch normalisation."""
+"""Mistakes in batch normalisation."""
 
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops.batch_norm import CHANNEL_SUM, BatchNormCache
-from numpy_shufflenet.zoo._bug import wrong_backward
+from numpy_shufflenet.ops.batch_norm import CHANNEL_SUM
+from numpy_shufflenet.zoo.catalogue import wrong_answer, wrong_forward, wrong_gradient
 
-Gradients = tuple[Array, Array, Array]
 COURSES = "solutions of cs231n's second assignment, which derive dx by hand"
 
 
-def _parts(dy: Array, cache: BatchNormCache) -> tuple[Array, Array, Array, Array, int]:
-    """inv_std and x_hat (both broadcast over the image), dgamma, dbeta, and values a channel."""
-    inv_std = _wide(1 / np.sqrt(cache.var + cache.eps))
-    x_hat = (cache.x - _wide(cache.mean)) * inv_std
-    dgamma, dbeta = (dy * x_hat).sum(axis=CHANNEL_SUM), dy.sum(axis=CHANNEL_SUM)
-    return inv_std, x_hat, dgamma, dbeta, dy.size // dy.shape[1]
-
-
 def _wide(v: Array) -> Array:
+    """Return one number for each channel so that it fits an image."""
     return v[:, None, None]
 
 
-@wrong_backward(
-    "batch_norm",
-    cause="factor",
-    found_in="mlpack, issue 1923: no layer stood before the one tested",
-)
-def gamma_dropped(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Leave gamma out of dx."""
-    dx, dgamma, dbeta = ops.batch_norm_backward(dy, cache)
-    return dx / _wide(cache.gamma), dgamma, dbeta
+def _mean(a: Array) -> Array:
+    return a.mean(axis=CHANNEL_SUM, keepdims=True)
 
 
-@wrong_backward("batch_norm", cause="factor", found_in=COURSES)
-def divided_by_the_variance(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Divide dx by the variance in place of the standard deviation."""
-    dx, dgamma, dbeta = ops.batch_norm_backward(dy, cache)
-    return dx / _wide(np.sqrt(cache.var + cache.eps)), dgamma, dbeta
+# Forward
 
 
-@wrong_backward(
-    "batch_norm",
-    cause="factor",
-    found_in="pytorch, issue 4253: a mismatch of 1e-4 that breaks tests of correctness",
-)
-def eps_forgotten(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Leave eps out of the last division by the standard deviation: wrong by parts in a million."""
-    dx, dgamma, dbeta = ops.batch_norm_backward(dy, cache)
-    return dx * _wide(np.sqrt(1 + cache.eps / cache.var)), dgamma, dbeta
+def _x_hat(x: Array, eps: float, axis: tuple[int, ...] = CHANNEL_SUM) -> Array:
+    """Normalise by statistics over these axes."""
+    mean, var = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True)
+    return (x - mean) / np.sqrt(var + eps)
 
 
-@wrong_backward("batch_norm", cause="term", found_in="np.var(ddof=1) in NumPy normalisations")
-def unbiased_variance(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Divide by m - 1 in the term of the variance, where the forward divided by m."""
-    inv_std, x_hat, dgamma, dbeta, m = _parts(dy, cache)
+def _unbiased_backward(dy: Array, cache: Any) -> tuple[Array, Array, Array]:
+    x_hat, inv_std, gamma, m = cache
+    dgamma, dbeta = (dy * x_hat).sum(axis=CHANNEL_SUM), dy.sum(axis=CHANNEL_SUM)
     dx = dy - _wide(dbeta / m) - x_hat * _wide(dgamma / (m - 1))
-    return dx * _wide(cache.gamma) * inv_std, dgamma, dbeta
+    return dx * _wide(gamma) * inv_std, dgamma, dbeta
 
 
-@wrong_backward("batch_norm", cause="term", found_in=COURSES)
-def mean_term_dropped(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Leave out the way through the mean."""
-    inv_std, x_hat, dgamma, dbeta, m = _parts(dy, cache)
-    return (dy - x_hat * _wide(dgamma / m)) * _wide(cache.gamma) * inv_std, dgamma, dbeta
+@wrong_forward("batch_norm", backward=_unbiased_backward, cause="factor")
+def normalised_by_the_unbiased_variance(
+    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
+) -> tuple[Array, Any]:
+    """Normalise by the variance with m - 1, forward and backward.
+
+    Found in: np.var(ddof=1) in NumPy normalisations.
+    Hint: you divide the variance by m - 1 (ddof=1); batch normalisation divides by m.
+    """
+    m = x.size // x.shape[1]
+    centred = x - _mean(x)
+    inv_std = 1 / np.sqrt(_mean(centred * centred) * (m / (m - 1)) + eps)
+    x_hat = centred * inv_std
+    return _wide(gamma) * x_hat + _wide(beta), (x_hat, inv_std, gamma, m)
 
 
-@wrong_backward("batch_norm", cause="term", found_in=COURSES)
-def variance_term_dropped(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Leave out the way through the variance."""
-    inv_std, _, dgamma, dbeta, m = _parts(dy, cache)
-    return (dy - _wide(dbeta / m)) * _wide(cache.gamma) * inv_std, dgamma, dbeta
+@wrong_answer("batch_norm_forward", cause="sum")
+def statistics_over_the_batch(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
+    """Take mean and variance of each entry over the batch.
+
+    Hint: your statistics are of each entry over the batch; a channel's are over the batch, the rows
+    and the columns: axis=(0, 2, 3).
+    """
+    return _wide(gamma) * _x_hat(x, eps, axis=(0,)) + _wide(beta)
 
 
-@wrong_backward(
-    "batch_norm",
-    cause="term",
-    found_in="apache/mxnet, issue 9580; torch/nn, pull request 768: the two modes mixed up",
-)
-def inference_formula_in_training(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Treat the statistics of the batch as constants."""
-    inv_std, _, dgamma, dbeta, _ = _parts(dy, cache)
-    return dy * _wide(cache.gamma) * inv_std, dgamma, dbeta
+@wrong_answer("batch_norm_forward", cause="sum")
+def statistics_of_each_image(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
+    """Take mean and variance of each channel of each image.
+
+    Hint: your statistics are of each image alone; the batch belongs to it: axis=(0, 2, 3).
+    """
+    return _wide(gamma) * _x_hat(x, eps, axis=(2, 3)) + _wide(beta)
 
 
-@wrong_backward(
-    "batch_norm",
-    cause="term",
-    found_in="published NumPy normalisations that normalise each element over the batch",
-)
-def means_over_the_batch_only(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Take the two means for every pixel over the batch, not for every channel over all pixels."""
-    inv_std, x_hat, dgamma, dbeta, _ = _parts(dy, cache)
-    dx = dy - dy.mean(axis=0) - x_hat * (dy * x_hat).mean(axis=0)
-    return dx * _wide(cache.gamma) * inv_std, dgamma, dbeta
+@wrong_answer("batch_norm_forward", cause="sum")
+def statistics_of_each_pixel(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
+    """Take mean and variance over the channels of each pixel.
+
+    Hint: your statistics are of the channels of each pixel (layer normalisation).
+    """
+    return _wide(gamma) * _x_hat(x, eps, axis=(1,)) + _wide(beta)
 
 
-@wrong_backward(
-    "batch_norm",
-    cause="sum",
-    found_in="deeplearning4j, pull request 364: the mean of a bias over the wrong dimension",
-)
-def shift_of_one_image(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Add up dbeta over the pixels of the first image only."""
-    dx, dgamma, _ = ops.batch_norm_backward(dy, cache)
-    return dx, dgamma, dy[0].sum(axis=(1, 2))
+@wrong_answer("batch_norm_forward", cause="dropped")
+def not_scaled(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
+    """Normalise, and leave out gamma and beta.
+
+    Hint: this is x_hat: gamma and beta are missing.
+    """
+    return _x_hat(x, eps)
 
 
-@wrong_backward("batch_norm", cause="term", found_in=COURSES)
-def scale_without_centring(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Compute dgamma from x / std in place of x_hat: the mean is not subtracted."""
-    dx, dgamma, dbeta = ops.batch_norm_backward(dy, cache)
+# Backward
+
+
+def _parts(cache: Any) -> tuple[Array, Array]:
+    """Return x_hat, and gamma / standard deviation so that it fits an image."""
     inv_std = 1 / np.sqrt(cache.var + cache.eps)
-    return dx, dgamma + cache.mean * inv_std * dbeta, dbeta
+    return (cache.x - _wide(cache.mean)) * _wide(inv_std), _wide(cache.gamma * inv_std)
 
 
-@wrong_backward(
-    "batch_norm_inference",
-    cause="term",
-    found_in="pytorch/xla, issue 913; pytorch, issue 586: evaluation with the training's backward",
-)
-def training_formula_in_inference(dy: Array, cache: Any) -> Gradients:
-    """Let the gradient flow through mean and variance, which are constants here."""
-    dx, dgamma, dbeta = ops.batch_norm_inference_backward(dy, cache)
+@wrong_gradient("batch_norm", "x", cause="factor")
+def gamma_dropped(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave gamma out of dx.
+
+    Found in: mlpack, issue 1923: no layer stood before the one tested.
+    Hint: gamma is missing in dx: y = gamma x_hat + beta, so dx_hat = gamma dy.
+    """
+    return dx / _wide(cache.gamma)
+
+
+@wrong_gradient("batch_norm", "x", cause="factor", found_in=COURSES)
+def divided_by_the_variance(dx: Array, dy: Array, cache: Any) -> Array:
+    """Divide dx by the variance in place of the standard deviation."""
+    return dx / _wide(np.sqrt(cache.var + cache.eps))
+
+
+@wrong_gradient("batch_norm", "x", cause="factor")
+def eps_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave eps out of the last division by the standard deviation: wrong by parts in a million.
+
+    Found in: pytorch, issue 4253: a mismatch of 1e-4 that breaks tests of correctness.
+    """
+    return dx * _wide(np.sqrt(1 + cache.eps / cache.var))
+
+
+@wrong_gradient("batch_norm", "x", cause="term")
+def unbiased_variance(dx: Array, dy: Array, cache: Any) -> Array:
+    """Divide by m - 1 in the term of the variance, where the forward divided by m.
+
+    Found in: np.var(ddof=1) in NumPy normalisations.
+    """
+    x_hat, scale = _parts(cache)
     m = dy.size // dy.shape[1]
-    inv_std = 1 / np.sqrt(cache.var + cache.eps)
-    x_hat = (cache.x - _wide(cache.mean)) * _wide(inv_std)
-    through = _wide(dbeta / m) + x_hat * _wide(dgamma / m)
-    return dx - through * _wide(cache.gamma * inv_std), dgamma, dbeta
+    return scale * (dy - _mean(dy) - x_hat * _mean(dy * x_hat) * (m / (m - 1)))
 
 
-@wrong_backward(
-    "batch_norm_inference",
-    cause="factor",
-    found_in="torch/nn, pull request 615: the order of scaling in the evaluation's backward",
-)
-def standard_deviation_multiplied(dy: Array, cache: Any) -> Gradients:
-    """Multiply by the standard deviation in place of dividing."""
-    dx, dgamma, dbeta = ops.batch_norm_inference_backward(dy, cache)
-    return dx * _wide(cache.var + dx.dtype.type(cache.eps)), dgamma, dbeta
+@wrong_gradient("batch_norm", "x", cause="term", found_in=COURSES)
+def mean_term_dropped(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave out the way through the mean.
+
+    Hint: the way through the mean is missing in dx: subtract the mean of gamma dy.
+    """
+    x_hat, scale = _parts(cache)
+    return scale * (dy - x_hat * _mean(dy * x_hat))
+
+
+@wrong_gradient("batch_norm", "x", cause="term", found_in=COURSES)
+def variance_term_dropped(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave out the way through the variance.
+
+    Hint: the way through the variance is missing in dx: subtract x_hat mean(g x_hat).
+    """
+    _, scale = _parts(cache)
+    return scale * (dy - _mean(dy))
+
+
+@wrong_gradient("batch_norm", "x", cause="term")
+def inference_formula_in_training(dx: Array, dy: Array, cache: Any) -> Array:
+    """Treat the statistics of the batch as constants.
+
+    Found in: apache/mxnet, issue 9580; torch/nn, pull request 768: the two modes mixed up.
+    Hint: your dx takes mean and variance for constants (the formula of inference); in training x
+    moves them, too.
+    """
+    _, scale = _parts(cache)
+    return scale * dy
+
+
+@wrong_gradient("batch_norm", "x", cause="term")
+def sums_for_means(dx: Array, dy: Array, cache: Any) -> Array:
+    """Add up over the channel in place of averaging, in both terms.
+
+    Hint: your dx adds where it must average: both sums over the channel are divided by m.
+    """
+    x_hat, scale = _parts(cache)
+    m = dy.size // dy.shape[1]
+    return scale * (dy - m * _mean(dy) - x_hat * m * _mean(dy * x_hat))
+
+
+@wrong_gradient("batch_norm", "x", cause="term")
+def means_over_the_batch_only(dx: Array, dy: Array, cache: Any) -> Array:
+    """Take the two means for every pixel over the batch, not for every channel over all pixels.
+
+    Found in: published NumPy normalisations that normalise each element over the batch.
+    """
+    x_hat, scale = _parts(cache)
+    return scale * (dy - dy.mean(axis=0) - x_hat * (dy * x_hat).mean(axis=0))
+
+
+@wrong_gradient("batch_norm", "beta", cause="sum")
+def shift_of_one_image(dbeta: Array, dy: Array, cache: Any) -> Array:
+    """Add up dbeta over the pixels of the first image only.
+
+    Found in: deeplearning4j, pull request 364: the mean of a bias over the wrong dimension.
+    """
+    return dy[0].sum(axis=(1, 2))
+
+
+@wrong_gradient("batch_norm", "gamma", cause="term", found_in=COURSES)
+def scale_without_centring(dgamma: Array, dy: Array, cache: Any) -> Array:
+    """Compute dgamma from x / std in place of x_hat: the mean is not subtracted."""
+    return dgamma + cache.mean / np.sqrt(cache.var + cache.eps) * dy.sum(axis=CHANNEL_SUM)
+
+
+@wrong_gradient("batch_norm_inference", "x", cause="term")
+def training_formula_in_inference(dx: Array, dy: Array, cache: Any) -> Array:
+    """Let the gradient flow through mean and variance, which are constants here.
+
+    Found in: pytorch/xla, issue 913; pytorch, issue 586: evaluation with the training's backward.
+    """
+    x_hat, scale = _parts(cache)
+    return scale * (dy - _mean(dy) - x_hat * _mean(dy * x_hat))
+
+
+@wrong_gradient("batch_norm_inference", "x", cause="factor")
+def standard_deviation_multiplied(dx: Array, dy: Array, cache: Any) -> Array:
+    """Multiply by the standard deviation in place of dividing.
+
+    Found in: torch/nn, pull request 615: the order of scaling in the evaluation's backward.
+    """
+    return dx * _wide(cache.var + cache.eps)

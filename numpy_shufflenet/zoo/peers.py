@@ -6,9 +6,10 @@ of one vector, <dy, y> with a random dy, beside its gradient. All run in float64
 defaults. SciPy returns an error and no verdict; its users compare it with 1e-5, say, and so do we.
 """
 
+import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy_shufflenet import gradcheck
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck.pair import functions_of
 from numpy_shufflenet.operations import Draw, Example
-from numpy_shufflenet.zoo._bug import Bug
+from numpy_shufflenet.zoo.catalogue import Bug, without_mistake
 from numpy_shufflenet.zoo.score import part, rights
 
 Report = tuple[str, str]  # "right", "wrong" or "kink", and all that the checker says
@@ -25,7 +26,7 @@ Run = Callable[[Callable[..., Any], Callable[..., Any], list[Array]], Report]
 SCIPY_TOLERANCE = 1e-5
 
 
-@dataclass
+@dataclass(frozen=True)
 class Row:
     """What one checker achieves.
 
@@ -39,20 +40,20 @@ class Row:
         How often it names the one entry that is wrong.
     kinks, kinked : int
         How often a right function at a kink is said to have one.
-    seconds : list of float
+    seconds : sequence of float
         For each right gradient: the whole check.
     """
 
     name: str
-    caught: int = 0
-    bugs: int = 0
-    blamed: int = 0
-    right: int = 0
-    named: int = 0
-    located: int = 0
-    kinks: int = 0
-    kinked: int = 0
-    seconds: list[float] = field(default_factory=list)
+    caught: int
+    bugs: int
+    blamed: int
+    right: int
+    named: int
+    located: int
+    kinks: int
+    kinked: int
+    seconds: Sequence[float] = ()
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -76,30 +77,13 @@ class Row:
         )
 
 
-def ours(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """gradcheck.check, defaults."""
-    verdict = gradcheck.check(f, vjp, *arrays)
+def _ours(
+    f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array], *, per_entry: bool
+) -> Report:
+    verdict = gradcheck.check(f, vjp, *arrays, per_entry=per_entry)
     if verdict.kinks and verdict.status in ("pass", "kink"):
         return "kink", str(verdict)
     return ("right" if verdict.passed else "wrong"), str(verdict)
-
-
-def ours_per_entry(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """gradcheck.check, every entry."""
-    verdict = gradcheck.check(f, vjp, *arrays, per_entry=True)
-    if verdict.kinks and verdict.status in ("pass", "kink"):
-        return "kink", str(verdict)
-    return ("right" if verdict.passed else "wrong"), str(verdict)
-
-
-def torch_full(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """torch.autograd.gradcheck."""
-    return _torch(f, vjp, arrays, fast_mode=False)
-
-
-def torch_fast(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """torch.autograd.gradcheck, fast_mode."""
-    return _torch(f, vjp, arrays, fast_mode=True)
 
 
 def _torch(
@@ -132,8 +116,7 @@ def _torch(
     return "right", ""
 
 
-def jax_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """jax.test_util.check_grads, first order, reverse."""
+def _jax(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
     import jax
     from jax.test_util import check_grads  # type: ignore[attr-defined,unused-ignore]
 
@@ -170,8 +153,7 @@ def jax_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array
     return "right", ""
 
 
-def scipy_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    """scipy.optimize.check_grad."""
+def _scipy(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
     from scipy.optimize import check_grad
 
     rng = np.random.default_rng(0)
@@ -205,12 +187,12 @@ def scipy_check(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Arr
 
 
 CHECKERS: dict[str, Run] = {
-    "ours": ours,
-    "ours, every entry": ours_per_entry,
-    "torch gradcheck": torch_full,
-    "torch gradcheck, fast": torch_fast,
-    "jax check_grads": jax_check,
-    "scipy check_grad": scipy_check,
+    "ours": functools.partial(_ours, per_entry=False),
+    "ours, every entry": functools.partial(_ours, per_entry=True),
+    "torch gradcheck": functools.partial(_torch, fast_mode=False),
+    "torch gradcheck, fast": functools.partial(_torch, fast_mode=True),
+    "jax check_grads": _jax,
+    "scipy check_grad": _scipy,
 }
 ONE_ENTRY = {"conv2d/one_weight_too_large": "[1, 2, 0, 1]", "pointwise_conv2d/off_by_one": "[0, 0"}
 
@@ -228,28 +210,37 @@ def compare(seeds: int, *, every: int = 1) -> list[Row]:
     bugs = [b for b in part("a", "held out") if not b.operation.startswith("unit")]
     right = [b for b in rights() if not b.operation.startswith("unit")][::every]
     bugs = [b for n, b in enumerate(bugs) if n % every == 0 or b.name in ONE_ENTRY]
-    rows = [Row(name) for name in CHECKERS]
-    for row, run in zip(rows, CHECKERS.values(), strict=True):
-        for warm_up in right[:2]:  # imports, and what is compiled once
-            run(*_case(warm_up, 0))
-        for seed in range(seeds):
-            for bug in bugs:
-                says, text = run(*_case(bug, seed))
-                row.bugs, row.caught = row.bugs + 1, row.caught + (says == "wrong")
-                if bug.name in ONE_ENTRY:
-                    row.located += 1
-                    row.named += ONE_ENTRY[bug.name] in text
-            for bug in right:
-                case = _case(bug, seed)
-                start = time.perf_counter()
-                says, _ = run(*case)
-                row.seconds.append(time.perf_counter() - start)
-                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
-            for name in ("relu", "max_pool2d"):
-                says, _ = run(*_case(_kinked(name), seed))
-                row.kinked, row.kinks = row.kinked + 1, row.kinks + (says == "kink")
-                row.right, row.blamed = row.right + 1, row.blamed + (says == "wrong")
-    return rows
+    return [_row(name, run, bugs, right, seeds) for name, run in CHECKERS.items()]
+
+
+def _row(name: str, run: Run, bugs: list[Bug], right: list[Bug], seeds: int) -> Row:
+    for warm_up in right[:2]:  # imports, and what is compiled once
+        run(*_case(warm_up, 0))
+    wrong = [(bug, *run(*_case(bug, seed))) for seed in range(seeds) for bug in bugs]
+    found = [ONE_ENTRY[bug.name] in text for bug, _, text in wrong if bug.name in ONE_ENTRY]
+    timed = [_timed(run, bug, seed) for seed in range(seeds) for bug in right]
+    kinks = [_kinked(operation) for operation in ("relu", "max_pool2d")]
+    kinked = [run(*_case(bug, seed))[0] for seed in range(seeds) for bug in kinks]
+    of_right = [says for says, _ in timed] + kinked
+    return Row(
+        name,
+        caught=[says for _, says, _ in wrong].count("wrong"),
+        bugs=len(wrong),
+        blamed=of_right.count("wrong"),
+        right=len(of_right),
+        named=sum(found),
+        located=len(found),
+        kinks=kinked.count("kink"),
+        kinked=len(kinked),
+        seconds=[seconds for _, seconds in timed],
+    )
+
+
+def _timed(run: Run, bug: Bug, seed: int) -> tuple[str, float]:
+    case = _case(bug, seed)
+    start = time.perf_counter()
+    says, _ = run(*case)
+    return says, time.perf_counter() - start
 
 
 def _case(bug: Bug, seed: int) -> tuple[Callable[..., Any], Callable[..., Any], list[Array]]:
@@ -272,4 +263,4 @@ def _kinked(name: str) -> Bug:
             x[0, 0, 2, 2] = x[0, 0, 2, 3] = x.max() + 1
         return (x,), hyperparameters
 
-    return Bug(name, "right", name, *right.right, right.right, draw, "", "", "right, on a kink")
+    return without_mistake(name, right.right, draw)

@@ -1,5 +1,6 @@
 """How many bugs a checker catches, how many right gradients it blames, how many causes it names."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,37 +10,35 @@ import numpy as np
 from numpy_shufflenet import gradcheck
 from numpy_shufflenet.gradcheck import Verdict
 from numpy_shufflenet.operations import OPERATIONS
-from numpy_shufflenet.zoo._bug import BUGS, Bug, differentiable_first
+from numpy_shufflenet.zoo import BUGS
+from numpy_shufflenet.zoo.catalogue import Bug, differentiable_first, without_mistake
 from numpy_shufflenet.zoo.checkers import CHECKERS, Case, Checker
 from numpy_shufflenet.zoo.units import UNITS, draw_unit, unit_pair
 
-CAUGHT = ("fail", "nondeterministic")
 
-
-@dataclass
+@dataclass(frozen=True)
 class Tally:
     """Of so many tries, how many went as they should; and which did not.
 
     Attributes
     ----------
-    tries, good : int
-    others : list of (seed, outcome)
+    tries : int
+    others : tuple of (seed, outcome)
     """
 
     tries: int = 0
-    good: int = 0
-    others: list[tuple[int, str]] | None = None
+    others: tuple[tuple[int, str], ...] = ()
 
-    def add(self, seed: int, good: bool, outcome: str) -> None:
-        """Count one try."""
-        self.tries += 1
-        self.good += good
-        if not good:
-            self.others = [*(self.others or []), (seed, outcome)]
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.tries + other.tries, self.others + other.others)
 
-    def include(self, other: "Tally") -> None:
-        """Add the counts of another tally."""
-        self.tries, self.good = self.tries + other.tries, self.good + other.good
+    def __str__(self) -> str:
+        return f"{self.good} of {self.tries}"
+
+    @property
+    def good(self) -> int:
+        """How many went as they should."""
+        return self.tries - len(self.others)
 
     @property
     def percent(self) -> str:
@@ -49,10 +48,13 @@ class Tally:
     @property
     def all_good(self) -> bool:
         """Whether every try went as it should."""
-        return self.good == self.tries
+        return not self.others
 
-    def __str__(self) -> str:
-        return f"{self.good} of {self.tries}"
+
+def _tally(seeds: int, outcome: Callable[[int], str], wanted: str) -> Tally:
+    """Count for how many seeds the outcome is the one that is wanted."""
+    outcomes = [(seed, outcome(seed)) for seed in range(seeds)]
+    return Tally(seeds, tuple(pair for pair in outcomes if pair[1] != wanted))
 
 
 def check(bug: Bug, seed: int, *, right: bool = False, **options: Any) -> Verdict:
@@ -70,30 +72,28 @@ def catches(bug: Bug, seeds: int) -> Tally:
 
     "nondeterministic" counts where that is the bug; "kink" and "imprecise" never do.
     """
-    tally = Tally()
     wanted = "nondeterministic" if bug.cause == "not repeatable" else "fail"
-    for seed in range(seeds):
-        status = check(bug, seed).status
-        tally.add(seed, status == wanted, status)
-    return tally
+    return _tally(seeds, lambda seed: check(bug, seed).status, wanted)
 
 
 def names_cause(bug: Bug, seeds: int) -> Tally:
     """Ask `explain` for the family of a bug's cause on so many seeds."""
-    tally = Tally()
-    for seed in range(seeds):
-        family = check(bug, seed).explain().family
-        tally.add(seed, family == bug.cause, family or "nothing")
-    return tally
+    return _tally(seeds, lambda seed: check(bug, seed).explain().family or "nothing", bug.cause)
 
 
 def style_catches(checker: Checker, bug: Bug, seeds: int, *, right: bool = False) -> Tally:
-    """Let a weaker style look at a bug, or at what is right."""
-    tally = Tally()
-    for seed in range(seeds):
-        calls_right = checker.run(Case(bug, seed, right=right), np.random.default_rng(seed))
-        tally.add(seed, calls_right == right, "right" if calls_right else "wrong")
-    return tally
+    """Run a weaker checker on a bug, or on what is right in its place."""
+
+    def says(seed: int) -> str:
+        passed = checker.run(Case(bug, seed, right=right), np.random.default_rng(seed))
+        return "right" if passed else "wrong"
+
+    return _tally(seeds, says, "right" if right else "wrong")
+
+
+def passes(right: Bug, seeds: int) -> Tally:
+    """Check what is right on so many seeds."""
+    return _tally(seeds, lambda seed: check(right, seed).status, "pass")
 
 
 def rights() -> Iterator[Bug]:
@@ -103,27 +103,14 @@ def rights() -> Iterator[Bug]:
     """
     for name, operation in OPERATIONS.items():
         pair = operation.forward(), operation.backward()
-        yield _right(name, pair, differentiable_first(operation, operation.draw))
+        yield without_mistake(name, pair, differentiable_first(operation, operation.draw))
     for name in UNITS:
-        yield _right(name, unit_pair(name), lambda draw, name=name: draw_unit(name, draw))
+        yield without_mistake(name, unit_pair(name), functools.partial(draw_unit, name))
     seen: set[object] = set()
     for bug in BUGS.values():
         if bug.own_example is not None and bug.own_example not in seen:
             seen.add(bug.own_example)
-            yield _right(f"{bug.operation}, as in {bug.name}", bug.right, bug.draw)
-
-
-def _right(name: str, pair: tuple[Any, Any], draw: Callable[..., Any]) -> Bug:
-    return Bug(name, "right", name, *pair, pair, draw, "", "", "what is right")
-
-
-def passes(right: Bug, seeds: int) -> Tally:
-    """Check what is right on so many seeds."""
-    tally = Tally()
-    for seed in range(seeds):
-        status = check(right, seed).status
-        tally.add(seed, status == "pass", status)
-    return tally
+            yield without_mistake(f"{bug.operation}, as in {bug.name}", bug.right, bug.draw)
 
 
 def part(*names: str) -> list[Bug]:

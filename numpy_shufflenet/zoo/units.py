@@ -1,5 +1,6 @@
-"""Wrong backwards of whole units: every operation is right, and put together wrongly."""
+"""Wrong backwards of whole units: each operation is right, but the unit combines them wrongly."""
 
+import functools
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -9,9 +10,11 @@ import numpy as np
 from numpy_shufflenet import nn
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw
-from numpy_shufflenet.zoo._bug import Bug, enter, summary_of
+from numpy_shufflenet.zoo.catalogue import Bug, described, enter
 
-# Widths where no shuffle is its own inverse: 1 < g < c, c / g != g.
+RESIDUAL = "residual units, as karpathy/micrograd 2"
+NOT_UNDONE = "units whose shuffle is not undone"
+# With these widths no shuffle is its own inverse: 1 < g < c, c / g != g.
 UNITS: dict[str, tuple[int, Callable[[], Any]]] = {
     "unit_v1": (24, lambda: nn.ShuffleNetV1Unit(24, 24, groups=3, stride=1)),
     "unit_v1_stride2": (8, lambda: nn.ShuffleNetV1Unit(8, 24, groups=2, stride=2)),
@@ -23,7 +26,7 @@ Backward = Callable[[Any, Array], Array]
 
 
 def wrong_unit(
-    unit: str, *, cause: str, found_in: str, part: str = "a"
+    unit: str, *, cause: str, part: str = "a", **given: str
 ) -> Callable[[Backward], Backward]:
     """Put the decorated `_backward(unit, dy)` of a unit into the zoo."""
 
@@ -31,16 +34,11 @@ def wrong_unit(
         forward, backward = unit_pair(unit, function)
         enter(
             Bug(
-                name=f"{unit}/{function.__name__}",
-                part=part,
-                operation=unit,
+                **described(unit, "backward", function, part, cause, **given),
                 forward=forward,
                 backward=backward,
                 right=unit_pair(unit),
-                draw=lambda draw: draw_unit(unit, draw),
-                cause=cause,
-                found_in=found_in,
-                summary=summary_of(function),
+                draw=functools.partial(draw_unit, unit),
             )
         )
         return function
@@ -102,79 +100,84 @@ def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (draw(2, channels, 3, 2), *parameters), {}
 
 
-@wrong_unit("unit_v2", cause="permutation", found_in="units whose shuffle is not undone")
+@wrong_unit("unit_v2", cause="permutation", found_in=NOT_UNDONE)
 def shuffle_forgotten(unit: Any, dy: Array) -> Array:
     """Forget the shuffle on the way back."""
     dleft, dright = unit.concat.backward(dy)
     return unit.split.backward((dleft, unit.branch2.backward(dright)))
 
 
-@wrong_unit("unit_v2", cause="permutation", found_in="units whose shuffle is not undone")
+@wrong_unit("unit_v2", cause="permutation", found_in=NOT_UNDONE)
 def shuffle_repeated(unit: Any, dy: Array) -> Array:
     """Shuffle the gradient onwards in place of back."""
     dleft, dright = unit.concat.backward(nn.ChannelShuffle(2).forward(dy))
     return unit.split.backward((dleft, unit.branch2.backward(dright)))
 
 
-@wrong_unit("unit_v2", cause="permutation", found_in="units that exchange what a split returns")
+@wrong_unit("unit_v2", cause="permutation")
 def branches_swapped(unit: Any, dy: Array) -> Array:
-    """Hand the gradient of the branch to the channels that just pass, and theirs to the branch."""
+    """Hand the gradient of the branch to the channels that just pass, and theirs to the branch.
+
+    Found in: units that exchange what a split returns.
+    """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((unit.branch2.backward(dright), dleft))
 
 
-@wrong_unit("unit_v2", cause="dropped", found_in="units that keep the computed branch alone")
+@wrong_unit("unit_v2", cause="dropped")
 def passing_channels_dropped(unit: Any, dy: Array) -> Array:
-    """Forget the channels that just pass: their gradient is 0."""
+    """Forget the channels that just pass: their gradient is 0.
+
+    Found in: units that keep the computed branch alone.
+    """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((np.zeros_like(dleft), unit.branch2.backward(dright)))
 
 
-@wrong_unit(
-    "unit_v2_stride2",
-    cause="sum",
-    found_in="karpathy/micrograd, issue 2; sony/nnabla, pull request 532: what is used twice",
-)
+@wrong_unit("unit_v2_stride2", cause="sum")
 def second_use_overwrites_the_first(unit: Any, dy: Array) -> Array:
-    """Assign dx of the second branch over that of the first, though x is used by both."""
+    """Assign dx of the second branch over that of the first, though x is used by both.
+
+    Found in: karpathy/micrograd, issue 2; sony/nnabla, pull request 532: what is used twice.
+    """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     unit.branch1.backward(dleft)
     return unit.branch2.backward(dright)
 
 
-@wrong_unit(
-    "unit_v2_stride2",
-    cause="factor",
-    found_in="sebgao/cTensor, issue 5; zou-group/textgrad, pull request 200: counted twice",
-)
+@wrong_unit("unit_v2_stride2", cause="factor")
 def first_use_counted_twice(unit: Any, dy: Array) -> Array:
-    """Scale the sum of both branches by their number, as a mean would not."""
+    """Scale the sum of both branches by their number, as a mean would not.
+
+    Found in: sebgao/cTensor, issue 5; zou-group/textgrad, pull request 200: counted twice.
+    """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return 2 * (unit.branch1.backward(dleft) + unit.branch2.backward(dright))
 
 
-@wrong_unit("unit_v2_residual", cause="term", found_in="residual units, as karpathy/micrograd 2")
+@wrong_unit("unit_v2_residual", cause="term", found_in=RESIDUAL)
 def residual_dropped(unit: Any, dy: Array) -> Array:
     """Forget the way around the branch."""
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((dleft, unit.branch2.backward(unit.relu.backward(dright))))
 
 
-@wrong_unit("unit_v1", cause="term", found_in="residual units, as karpathy/micrograd 2")
+@wrong_unit("unit_v1", cause="term", found_in=RESIDUAL)
 def shortcut_dropped(unit: Any, dy: Array) -> Array:
     """Forget the gradient that comes through the addition's other summand."""
     return unit.branch.backward(unit.relu.backward(dy))
 
 
-@wrong_unit(
-    "unit_v1", cause="mask", found_in="units whose last activation is added in the forward only"
-)
+@wrong_unit("unit_v1", cause="mask")
 def last_relu_forgotten(unit: Any, dy: Array) -> Array:
-    """Forget the ReLU after the addition."""
+    """Forget the ReLU after the addition.
+
+    Found in: units whose last activation is added in the forward only.
+    """
     return dy + unit.branch.backward(dy)
 
 
-@wrong_unit("unit_v1_stride2", cause="sum", found_in="residual units, as karpathy/micrograd 2")
+@wrong_unit("unit_v1_stride2", cause="sum", found_in=RESIDUAL)
 def pooled_shortcut_dropped(unit: Any, dy: Array) -> Array:
     """Forget the gradient that comes through the average pool."""
     _, dy = unit.concat.backward(unit.relu.backward(dy))

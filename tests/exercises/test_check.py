@@ -376,28 +376,67 @@ def test_without_processes_a_loop_is_stopped_too(monkeypatch):
     check("relu_backward", lambda dy, x: dy * (x > 0))
 
 
-def test_a_sandbox_returns_notes_and_values():
-    def task(note):
-        note("on my way")
-        return 42
+def test_a_sandbox_returns_values_and_what_is_printed():
+    def add(a, b):
+        print("a is", a)
+        a += b
+        return a.sum(), {"a": 1}, 1 + 2j, np.float32(0.1), "text", None, [True, 2**70]
 
-    finished = sandbox.run(task, seconds=5, megabytes=100)
-    assert (finished.end, finished.value, finished.note) == ("done", 42, "on my way")
+    a = np.zeros(3)
+    with sandbox.enter(add, seconds=5, megabytes=100) as run:
+        total, strange, number, single, *others = run(a, b=np.ones(3))
+    np.testing.assert_array_equal(a, 1)  # what is written there is written here
+    assert (total, single, others) == (3, np.float32(0.1), ["text", None, [True, 2**70]])
+    assert (type(strange).__name__, type(number).__name__) == ("dict", "complex")
+    assert run.printed == "a is [0. 0. 0.]\n"
+    with pytest.raises(sandbox.EndedError, match="ended"):
+        run(a, a)
 
 
-def endless(note):
-    note(None)
+@pytest.mark.parametrize(
+    "error", [KeyError("k"), NotImplementedError(), UnicodeDecodeError("a", b"", 0, 1, "b"),
+              ExceptionGroup("g", [ValueError()]), SystemExit(3), NotYet.__mro__[1]("c")]
+)  # fmt: skip
+def test_an_error_is_raised_here_by_its_name_and_text(error):
+    def fail():
+        raise error
+
+    with sandbox.enter(fail, seconds=5, megabytes=100) as run, pytest.raises(Exception) as caught:  # noqa: PT011
+        run()
+    assert type(caught.value).__name__ == type(error).__name__
+    assert str(caught.value) == str(error)
+    assert 'raise error"' in caught.value.line
+
+
+def endless():
     while True:
         pass
 
 
 @pytest.mark.parametrize(
-    ("task", "end"), [(endless, "time"), (lambda note: time.sleep(600), "wait")]
+    ("task", "said"), [(endless, "a loop never end"), (lambda: time.sleep(600), "does it sleep")]
 )
-def test_computing_counts_and_waiting_hardly(task, end):
+def test_computing_counts_and_waiting_hardly(task, said):
     begin = time.monotonic()
-    assert sandbox.run(task, seconds=0.2, megabytes=100).end == end
-    assert time.monotonic() - begin > (0.2 if end == "time" else 2)
+    with (
+        sandbox.enter(task, seconds=0.2, megabytes=100) as run,
+        pytest.raises(sandbox.EndedError, match=said),
+    ):
+        run()
+    assert time.monotonic() - begin > (0.2 if task is endless else 2)
+
+
+def test_all_calls_together_have_the_time():
+    def busy():
+        begin = time.process_time()
+        while time.process_time() - begin < 0.1:
+            pass
+
+    with sandbox.enter(busy, seconds=0.35, megabytes=100) as run:
+        for _ in range(3):
+            run()
+        with pytest.raises(sandbox.EndedError, match=r"not done after 0\.35 s"):
+            run()
 
 
 def test_nobody_is_blamed_for_a_busy_machine():
@@ -409,7 +448,7 @@ def test_nobody_is_blamed_for_a_busy_machine():
         time.sleep(1)
         os.kill(pid, signal.SIGCONT)
 
-    def task(note):
+    def task():
         begin = time.monotonic()
         os.write(writer, str(os.getpid()).encode())
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -417,12 +456,28 @@ def test_nobody_is_blamed_for_a_busy_machine():
 
     waker = threading.Thread(target=wake)
     waker.start()
-    finished = sandbox.run(task, seconds=0.5, megabytes=100)
+    with sandbox.enter(task, seconds=0.5, megabytes=100) as run:
+        assert run() > 0.9
     waker.join()
     os.close(reader)
     os.close(writer)
-    assert finished.end == "done"
-    assert finished.value > 0.9
+
+
+def test_an_interrupt_ends_the_process():
+    """As by Ctrl-C: nothing goes on in the background, and no late reply is taken for another."""
+
+    def interrupt():
+        time.sleep(0.3)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with sandbox.enter(lambda: time.sleep(60), seconds=60, megabytes=100) as run:
+        waker = threading.Thread(target=interrupt)
+        waker.start()
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        waker.join()
+        with pytest.raises(sandbox.EndedError):
+            run()
 
 
 # Points and pictures

@@ -141,13 +141,19 @@ def test_there_are_bugs_for_every_operation_and_unit():
     assert {bug.operation for bug in A} == {*OPERATIONS, *UNITS}
 
 
+@pytest.mark.parametrize("mistake", names(zoo.MISTAKES.values()))
+def test_every_mistake_says_what_it_is(mistake):
+    assert zoo.MISTAKES[mistake.name] is mistake
+    assert mistake.name.startswith(f"{mistake.operation}/")
+    assert len(mistake.summary) > 20
+    assert len(mistake.found_in) > 20
+    assert mistake.cause in FAMILIES
+    assert len(mistake.hint) > 15
+    assert not mistake.hint.endswith(".")
+
+
 @pytest.mark.parametrize("bug", names(zoo.BUGS.values()))
-def test_every_bug_says_what_it_is(bug):
-    assert zoo.BUGS[bug.name] is bug
-    assert bug.name.startswith(f"{bug.operation}/")
-    assert len(bug.summary) > 20
-    assert len(bug.found_in) > 20
-    assert bug.cause in FAMILIES or bug.part == "b"
+def test_every_bug_draws_the_same_example_for_the_same_seed(bug):
     for dtype in (np.float64, np.float32):
         example = bug.example(7, dtype)
         assert isinstance(example, Example)
@@ -157,13 +163,45 @@ def test_every_bug_says_what_it_is(bug):
             assert a.dtype in (dtype, np.int64)
 
 
+def test_a_docstring_says_where_a_mistake_was_found_and_hints_at_it():
+    averaged, dropped = zoo.find("conv2d/bias_averaged"), zoo.find("batch_norm/gamma_dropped")
+    assert averaged.summary == "Average db over the batch."
+    assert averaged.found_in.startswith("kvfrans/notes, issue 5: a mean over the batch where")
+    assert averaged.hint == "this is what you get if you average db over the batch"
+    assert dropped.hint == "gamma is missing in dx: y = gamma x_hat + beta, so dx_hat = gamma dy"
+
+
+def test_a_wrong_gradient_leaves_the_others_right_and_a_missing_one_missing():
+    bug, rng = zoo.find("conv2d/bias_averaged"), np.random.default_rng(0)
+    x, w, b = (rng.normal(size=shape) for shape in ((2, 3, 5, 4), (4, 3, 2, 2), (4,)))
+    for bias in (b, None):
+        y, cache = bug.right[0](x, w, bias)
+        dy = rng.normal(size=y.shape)
+        dx, dw, db = bug.backward(dy, cache)
+        for wrong, right in zip((dx, dw), bug.right[1](dy, cache)[:2], strict=True):
+            np.testing.assert_array_equal(wrong, right)
+        if bias is None:
+            assert db is None
+        else:
+            np.testing.assert_allclose(2 * db, dy.sum(axis=(0, 2, 3)))
+            np.testing.assert_array_equal(bug.answer(dy, x, w, bias)[2], db)
+
+
+def test_exercises_compare_with_all_but_what_is_held_out_and_side_effects():
+    names = {mistake.exercise for mistake in zoo.MISTAKES.values()}
+    compared = {mistake.name for name in names for mistake in zoo.mistakes_in(name)}
+    assert compared == {m.name for m in zoo.MISTAKES.values() if m.part not in ("c", "held out")}
+    assert {m.part for m in zoo.mistakes_in("batch_norm_forward")} == {"b", "answer"}
+    assert {m.part for m in zoo.mistakes_in("relu_backward")} == {"a"}
+
+
 def test_an_unknown_bug_is_refused_with_all_names():
     with pytest.raises(ValueError, match=r"there is no bug 'x'; there are conv2d/kernel_not_flip"):
         zoo.find("x")
 
 
 def test_names_are_unique():
-    with pytest.raises(ValueError, match="two bugs 'relu/slope_one'"):
+    with pytest.raises(ValueError, match="two mistakes 'relu/slope_one'"):
 
         @zoo.wrong_backward("relu", cause="mask", found_in="here")
         def slope_one(dy, cache):

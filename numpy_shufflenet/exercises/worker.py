@@ -1,0 +1,111 @@
+"""The process that runs a student's functions: it answers calls, and limits its time and memory."""
+
+import contextlib
+import copy
+import io
+import json
+import os
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import operations
+from numpy_shufflenet.exercises import messages
+
+MOST_PRINTED = 2000  # characters of what a function prints
+LIBRARY = str(Path(operations.__file__).parent)
+
+
+class TimeIsOver(BaseException):
+    """Raised from outside; not an Exception, so that a bare `except Exception` lets it pass."""
+
+
+def serve(functions: Mapping[str, Callable[..., Any]], requests: int, replies: int) -> None:
+    """Answer calls until there are no more."""
+    while True:
+        try:
+            request = messages.read(requests)
+        except EOFError:
+            return
+        name, positional, named, seconds = pickle.loads(request)
+        limit_computing(seconds)
+        reply = answer(functions[name], positional, named)
+        limit_computing(0)
+        send(replies, reply)
+
+
+def answer(
+    function: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any]
+) -> dict[str, Any]:
+    """Call a function, and return a reply.
+
+    Returns
+    -------
+    dict
+        "value", or "error" (its type, its text, the line that raised it), "seconds" of computing,
+        "printed", and "changed": the arrays into which it wrote, each with its position or name.
+    """
+    before = copy.deepcopy((positional, named))
+    printed, begin = io.StringIO(), time.process_time()
+    with (
+        np.errstate(all="ignore"),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        try:
+            reply: dict[str, Any] = {"value": messages.encode(function(*positional, **named))}
+        except TimeIsOver:
+            raise
+        except BaseException as error:
+            reply = {"error": [type(error).__name__, str(error), _line_of(error)]}
+    reply["seconds"] = time.process_time() - begin
+    reply["printed"] = printed.getvalue()[-MOST_PRINTED:]
+    arguments = [*enumerate(positional), *named.items()]
+    old_values = [*before[0], *before[1].values()]
+    reply["changed"] = [
+        [key, messages.encode(new)]
+        for (key, new), old in zip(arguments, old_values, strict=True)
+        if isinstance(new, np.ndarray) and not np.array_equal(old, new, equal_nan=True)
+    ]
+    return reply
+
+
+def send(replies: int, message: Any) -> None:
+    """Write one message."""
+    messages.write(replies, json.dumps(message).encode())
+
+
+def limit_computing(seconds: float) -> None:
+    """End this process by SIGPROF, where there is such a thing, after seconds of computing.
+
+    0 lifts the limit.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def limit_memory(megabytes: int) -> None:
+    """Limit memory on top of what this process has; where that can't be done, there is no limit."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _line_of(error: BaseException) -> str:
+    """Return which line of the student's raised an error; "" if that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
+    inner = [frame for frame in own if "site-packages" not in frame.filename] or own
+    return f', in line {inner[-1].lineno}: "{inner[-1].line}"' if inner and inner[-1].line else ""
