@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._scales import own_scales, signed
-from numpy_shufflenet.gradcheck._ties import tied
-from numpy_shufflenet.gradcheck.differences import Line
-from numpy_shufflenet.gradcheck.report import ArrayReport, Entry
+from ._arrays import Array, own_scales, signed
+from ._ties import tied
+from .differences import Line
+from .report import ArrayReport, Entry
 
 if TYPE_CHECKING:
-    from numpy_shufflenet.gradcheck._judge import Judge, Tried
+    from ._judge import Judge, Tried
 
 MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be missed
 LOCATED = 2000  # evaluations to look for the wrong entries of a gradient that is known to be wrong

@@ -6,7 +6,7 @@ steps that are far larger than its own rounding.
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 BITS = 8  # at the end of all values that are 0: no chance
 ENOUGH = 4  # values

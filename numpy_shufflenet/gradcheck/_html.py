@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck.report import ArrayReport
+from ._arrays import Array
+from .report import ArrayReport
 
 CELL = 12
 MOST_TILES = 64

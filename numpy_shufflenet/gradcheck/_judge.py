@@ -18,21 +18,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._array import MARGIN, ZERO, ArrayCheck
-from numpy_shufflenet.gradcheck._budget import Budget
-from numpy_shufflenet.gradcheck._grain import Grain
-from numpy_shufflenet.gradcheck._trial import Trial
-from numpy_shufflenet.gradcheck.complex_step import ComplexStep
-from numpy_shufflenet.gradcheck.differences import (
+from ._array import MARGIN, ZERO, ArrayCheck
+from ._arrays import Array, norm
+from ._budget import Budget
+from ._grain import Grain
+from ._trial import Trial
+from .complex_step import ComplexStep
+from .differences import (
     NOISE,
     Line,
     Slope,
     find_slope,
     measured_noise,
-    norm,
 )
-from numpy_shufflenet.gradcheck.report import ArrayReport
+from .report import ArrayReport
+from .settings import DIFFERENCES
 
 SAFETY = 5  # times the estimated error may analytic and numeric be apart
 ROUNDINGS = 1e3  # of y's size may the backward's rounding be
@@ -42,15 +42,6 @@ BESIDE = (
     0.625  # of a jump: how far from the mean a value between both slopes may be; half, and room
 )
 
-# method of `check` -> how differences are taken
-DIFFERENCES = {
-    "auto": "five-point",
-    "adjoint": "five-point",
-    "complex": "five-point",
-    "central": "central",
-    "five-point": "five-point",
-    "richardson": "richardson",
-}
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
 
 
@@ -125,7 +116,7 @@ class Judge:
         Draws the directions.
     method : str
         See `check`.
-    budget : Budget, optional
+    budget : Budget
     """
 
     def __init__(
@@ -135,8 +126,8 @@ class Judge:
         gradients: Sequence[Sequence[Array | None]],
         precision: Precision,
         rng: np.random.Generator,
-        method: str = "auto",
-        budget: Budget | None = None,
+        method: str,
+        budget: Budget,
     ) -> None:
         self.trial = trial
         self.dys = dys
@@ -144,7 +135,7 @@ class Judge:
         self.precision = precision
         self.rng = rng
         self.method = method
-        self.budget = budget or Budget(trial)
+        self.budget = budget
         self.located = 0  # evaluations so far, in search of wrong entries
         self._live = np.zeros(trial.y.size, bool)  # outputs that have moved by more than noise
         self.moves = 0.0  # what y does along directions
@@ -299,9 +290,10 @@ class Judge:
         grain = self._grains.setdefault(position, Grain(self.trial.y, self.precision.eps))
 
         def change(direction: Array, t: float) -> tuple[Array, bool]:
-            found = self._change(position, number, direction, t)
-            grain.add(self.trial.last)
-            return found
+            y, same = self.trial.moved(position, t * direction)
+            grain.add(y)
+            with np.errstate(all="ignore"):
+                return self.dys[number] * (y - self.trial.y), same
 
         line = self.line(position, number, direction, lambda t: change(direction, t))
         if position in self._noise or position in self._affine:
@@ -350,17 +342,9 @@ class Judge:
         )
 
     def _change(self, position: int, number: int, direction: Array, t: float) -> tuple[Array, bool]:
-        trial, dy = self.trial, self.dys[number]
-        array = trial.arrays[position]
+        y, same = self.trial.moved(position, t * direction)
         with np.errstate(all="ignore"):
-            # Of the layout of the array: f adds up in the same order as at the point itself.
-            moved = np.empty_like(array)
-            np.add(array, (t * direction).astype(array.dtype), out=moved)
-            try:
-                y = trial.evaluate({position: moved})
-            except (ValueError, ArithmeticError):  # f isn't defined there
-                return np.full(dy.shape, np.nan), False
-            return dy * (y - trial.y), trial.same_choices()
+            return self.dys[number] * (y - self.trial.y), same
 
     def all_live(self, line: Line) -> bool:
         """Whether every output moves with something; one that never does may hide a slope."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._random import generators_of, keep_random
+from ._arrays import Array
+from ._random import generators_of, keep_random
 
 ROUNDINGS = 8
 Loss = Callable[[Array], tuple[float, Array]]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 Found = tuple[str, str]
 NOTHING: Found = ("", "")

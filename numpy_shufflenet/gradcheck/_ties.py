@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 
 def tied(

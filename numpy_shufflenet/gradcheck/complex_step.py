@@ -21,9 +21,9 @@ import warnings
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._trial import Trial, is_floating
-from numpy_shufflenet.gradcheck.differences import Line, Slope, norm
+from ._arrays import Array, is_floating, norm
+from ._trial import Trial
+from .differences import Line, Slope
 
 TINY = 2.0**-100
 LEVEL = 8  # of the real differences that it is compared with: h = 2^-8 and its halves

@@ -30,7 +30,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array, norm
 
 MUCH = 100  # times the rounding that y must have
 AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
@@ -285,15 +285,6 @@ def _stays(left_over: Sequence[Array], noise: Array, least: float) -> Array:
     """Whether what a parabola leaves over at h is still there at h/2: truncation shrinks by 4."""
     larger, smaller = np.abs(left_over[0]), np.abs(left_over[1])
     return np.asarray(smaller > np.maximum(np.maximum(noise, least), larger / 2))
-
-
-def norm(values: Array) -> float:
-    """Return the root of the sum of squares, without overflow or underflow in the squares."""
-    largest = float(np.abs(values).max(initial=0.0))
-    if not 0 < largest < np.inf:
-        return largest
-    with np.errstate(under="ignore"):
-        return largest * float(np.sqrt(np.square(values / largest).sum()))
 
 
 def measured_noise(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck import _jacobian, _patterns
-from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
-from numpy_shufflenet.gradcheck.report import ArrayReport
+from . import _jacobian, _patterns
+from ._arrays import Array
+from ._trial import Trial, WrongGradientError
+from .report import ArrayReport
 
 FAMILIES: dict[str, str] = {
     "not a gradient": "count, shape, dtype or values are none that a gradient can have",

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._random import generators_of, keep_random
-from numpy_shufflenet.gradcheck.check import check
-from numpy_shufflenet.gradcheck.verdict import Verdict
+from ._arrays import Array
+from ._random import generators_of, keep_random
+from .check import check
+from .settings import DEFAULTS
+from .verdict import Verdict
 
 
 def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any) -> Verdict:
@@ -24,7 +25,7 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
         Whether batch normalisation uses the statistics of the batch, and dropout drops: the same
         mask each time.
     **options
-        Of `check`; per_entry is costly for a unit.
+        The keywords of `check`; per_entry is costly for a unit.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
         return dx, *(gradients[name] for name in names)
 
     options.setdefault("names", ["x", *names])
-    options.setdefault("keeps_dtype", True)
+    options["settings"] = options.get("settings", DEFAULTS).for_operations()
     if hasattr(layer, "activation_pattern"):
         options.setdefault("pattern", lambda *_: last[0].activation_pattern())
     values = copies[np.dtype(np.float64)].parameters().values()

@@ -30,11 +30,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._network import Loss, Network, cross_entropy, problem_of
-from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
+from ._arrays import Array
+from ._network import Loss, Network, cross_entropy, problem_of
+from .model_verdict import ModelVerdict, TensorRow
+from .settings import DEFAULTS, Settings
 
 STEPS = tuple(1e-4 * 4.0**-k for k in range(8))
+TOLERANCE = 1e-6
 SMALLEST_SCALE = 1e-2
 SPARE = 3  # entries drawn anew, per tensor, where the first ones lie on kinks
 
@@ -48,9 +50,9 @@ def check_model(
     training: bool = True,
     entries: int = 3,
     include_input: bool = False,
-    tolerance: float = 1e-6,
-    seed: int = 0,
     on_tensor: Callable[[TensorRow], None] | None = None,
+    seed: int = 0,
+    settings: Settings = DEFAULTS,
 ) -> ModelVerdict:
     """Compare a network's gradients with differences, in float64, tensor by tensor.
 
@@ -70,12 +72,13 @@ def check_model(
         Compared in each tensor: the one with the largest gradient, and others at random.
     include_input : bool
         Whether x is checked too, as one more row.
-    tolerance : float
-        Relative to the largest |gradient| of the tensor.
-    seed : int
-        Of the random entries.
     on_tensor : callable, optional
         Called with each row as soon as it is there: a progress bar.
+    seed : int
+        Of the random entries.
+    settings : Settings
+        Only `tolerance` is used: relative to the largest |gradient| of the tensor, 1e-6 if not
+        given.
 
     Returns
     -------
@@ -85,12 +88,15 @@ def check_model(
     Raises
     ------
     ValueError
-        If neither or both of labels and loss are given, or entries is less than 1.
+        If neither or both of labels and loss are given, entries is less than 1, or settings have
+        other fields.
     """
     if (labels is None) == (loss is None):
         raise ValueError("give either labels, for softmax and cross-entropy, or a loss")
     if entries < 1:
         raise ValueError(f"entries={entries!r} is not a whole number of at least 1")
+    settings.must_be_default_except("tolerance")
+    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
     start = time.perf_counter()
     network = Network(model, x, loss or cross_entropy(np.asarray(labels)), training)
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from numpy_shufflenet.gradcheck.report import Entry, Status
+from .report import Entry, Status
 
 KINK_LIMIT = 0.05  # of all entries
 USEFUL = 1e-2  # a floor above this share of the largest gradient hides too much

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._network import Loss, Network, cross_entropy
-from numpy_shufflenet.gradcheck._scales import scales, signed
-from numpy_shufflenet.gradcheck.report import Status
+from ._arrays import Array, scales, signed
+from ._network import Loss, Network, cross_entropy
+from .report import Status
+from .settings import DEFAULTS, Settings
 
 STEPS = tuple(2.0**-level for level in range(6, 36, 3))
+TOLERANCE = 1e-6
 SAFETY = 10
 LIMIT = 1e-3  # a relative error above it tells nothing
 
@@ -84,9 +85,8 @@ def check_hessian(
     gradient: Gradient,
     *arrays: Array,
     pattern: Callable[[], Sequence[Array]] | None = None,
-    pairs: int = 2,
-    tolerance: float = 1e-6,
     seed: int = 0,
+    settings: Settings = DEFAULTS,
 ) -> SymmetryVerdict:
     """Check that a gradient is that of some function: its Hessian is symmetric.
 
@@ -98,22 +98,23 @@ def check_hessian(
         The point, float64.
     pattern : callable, optional
         Called after gradient: the choices (masks, winners) that were made, as arrays.
-    pairs : int
-        Of random directions.
-    tolerance : float
-        Relative difference that is allowed on top of the error of the differences.
     seed : int
         Of the directions.
+    settings : Settings
+        Only two fields are used: `directions`, the number of pairs of random directions, and
+        `tolerance`, 1e-6 if not given.
 
     Returns
     -------
     SymmetryVerdict
     """
+    settings.must_be_default_except("directions", "tolerance")
+    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
     start = time.perf_counter()
     field = _Field(gradient, arrays, pattern)
     rng = np.random.default_rng(seed)
     verdict = SymmetryVerdict()
-    for _ in range(pairs):
+    for _ in range(settings.directions):
         u, v = ([scales(a) * signed(rng, a.shape) for a in field.arrays] for _ in range(2))
         found = _pair(field, u, v, tolerance)
         if found.status != "pass" or found.difference >= verdict.difference:
@@ -140,7 +141,7 @@ def check_model_hessian(
     model, x, labels, loss, training
         As in `check_model`.
     **options
-        pairs, tolerance and seed of `check_hessian`.
+        seed and settings of `check_hessian`.
     """
     if (labels is None) == (loss is None):
         raise ValueError("give either labels, for softmax and cross-entropy, or a loss")

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._html import verdict_html
-from numpy_shufflenet.gradcheck._trial import Trial
-from numpy_shufflenet.gradcheck.curve import ErrorCurve, error_curve
-from numpy_shufflenet.gradcheck.explain import Explanation, explain
-from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
+from ._arrays import Array
+from ._html import verdict_html
+from ._trial import Trial
+from .curve import ErrorCurve, error_curve
+from .explain import Explanation, explain
+from .report import ArrayReport, Entry, Status
 
 
 @dataclass

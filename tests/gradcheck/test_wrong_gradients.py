@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import ops, zoo
-from numpy_shufflenet.gradcheck import Verdict, check, check_pair
+from numpy_shufflenet.gradcheck import Settings, Verdict, check, check_pair
 from numpy_shufflenet.zoo import score
 
 SEEDS = 50
@@ -146,11 +146,14 @@ def test_a_backward_that_clips_its_cotangent_is_not_linear():
 
 def test_a_sum_as_the_loss_is_refused():
     with pytest.raises(ValueError, match="makes the loss a plain sum"):
-        check(square, lambda dy, x: 2 * x * dy, np.ones(3), cotangent=np.ones(3))
+        check(square, lambda dy, x: 2 * x * dy, np.ones(3), settings=Settings(cotangent=np.ones(3)))
 
 
 def test_a_single_number_may_have_the_cotangent_one():
     verdict = check(
-        lambda x: (x * x).sum(), lambda dy, x: 2 * x * dy, np.array([1.0, 2.0]), cotangent=1.0
+        lambda x: (x * x).sum(),
+        lambda dy, x: 2 * x * dy,
+        np.array([1.0, 2.0]),
+        settings=Settings(cotangent=1.0),
     )
     assert verdict.status == "pass"
