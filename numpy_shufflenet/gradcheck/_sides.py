@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array, copies, is_floating, norm
-from ._judge import Precision
 from ._trial import Trial, WrongGradientError
 from .settings import Settings
 
@@ -48,11 +47,11 @@ class Sides:
         trial: Trial,
         dys: Sequence[Array],
         gradients: Sequence[Sequence[Array | None]],
-        precision: Precision,
+        eps: float,
         settings: Settings,
     ) -> None:
         self._trial, self._dys, self._gradients = trial, dys, gradients
-        self._eps, self._skip = precision.eps, settings.skip
+        self._eps, self._skip = eps, settings.skip
         self._keeps_dtype = settings.keeps_dtype
         self._rng = np.random.default_rng(0)
         self._natural = cache(self._natural_size)

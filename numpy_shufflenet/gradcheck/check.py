@@ -19,7 +19,8 @@ import numpy as np
 
 from ._arrays import Array, signed
 from ._budget import Budget
-from ._judge import Judge, precision_of
+from ._entries import check_arrays
+from ._measure import Subject, precision_of
 from ._sides import Sides, writes
 from ._trial import ChangedShapeError, Trial, WrongGradientError
 from .report import ArrayReport, Status
@@ -121,7 +122,7 @@ def _compare(
     trial, dys = budget.trial, verdict.dys
     precision = precision_of(trial.dtype, settings.tolerance)
     gradients = [trial.pull_back(dy) for dy in dys]
-    sides = Sides(trial, dys, gradients, precision, settings)
+    sides = Sides(trial, dys, gradients, precision.eps, settings)
     if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
         return
@@ -134,8 +135,8 @@ def _compare(
             verdict.notes.append(f"{name} is empty: there is nothing to compare")
         else:
             chosen.append(i)
-    judge = Judge(trial, dys, gradients, precision, rng, settings.method, budget)
-    verdict.arrays = judge.arrays(chosen, per_entry)
+    subject = Subject(trial, dys, gradients, precision, settings.method, rng, budget)
+    verdict.arrays = check_arrays(subject, chosen, per_entry=per_entry)
     for report in verdict.arrays:
         verdict.notes += _notes(report, settings.method)
     verdict.status, verdict.reason = _conclusion(verdict.arrays, trial)

@@ -40,23 +40,11 @@ def check_pair(
     """
     owned = {parameter.name for parameter in parameters_of(forward)}
     options = {k: keywords.pop(k) for k in OPTIONS if k in keywords and k not in owned}
-    return _check(forward, backward, arrays, keywords, options)
-
-
-def _check(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any],
-    arrays: tuple[Any, ...],
-    hyperparameters: dict[str, Any],
-    options: dict[str, Any],
-) -> Verdict:
-    f, vjp, last_cache = functions_of(forward, backward, hyperparameters)
+    f, vjp, last_cache = functions_of(forward, backward, keywords)
     choices = options.pop("pattern", None) or choices_in
-    settings = options.pop("settings", DEFAULTS).for_operations()
     options.setdefault("names", positional_names(forward, len(arrays)))
-    return check(
-        f, vjp, *arrays, pattern=lambda *_: choices(last_cache()), settings=settings, **options
-    )
+    options["settings"] = options.get("settings", DEFAULTS).for_operations()
+    return check(f, vjp, *arrays, pattern=lambda *_: choices(last_cache()), **options)
 
 
 def functions_of(
@@ -122,8 +110,8 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
         arrays = tuple(value for n, value in named.items() if n in operation.differentiable)
         hyperparameters |= {n: v for n, v in named.items() if n not in operation.differentiable}
     options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
-    return _check(
-        operation.forward(floor), operation.backward(floor), arrays, hyperparameters, options
+    return check_pair(
+        operation.forward(floor), operation.backward(floor), *arrays, **(hyperparameters | options)
     )
 
 

@@ -1,0 +1,408 @@
+"""Measure the slope of y along a direction, and compare it with what the gradient says.
+
+The slope along a direction d has an error. The gradient agrees if it is no further away than
+`allowed`. So an error of one entry that is larger than MARGIN allowed / |d| would have been seen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ._arrays import Array, norm
+from ._budget import Budget
+from ._noise import Grain, measured_noise
+from ._search import find_slope
+from ._trial import Trial
+from .complex_step import ComplexStep
+from .differences import NOISE, Change, Line, Slope, change_along
+from .settings import DIFFERENCES
+
+MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be missed
+SAFETY = 5  # times the estimated error may analytic and numeric be apart
+ROUNDINGS = 1e3  # of y's size may the backward's rounding be
+UNCONFIRMED = 3  # times the rounding that one step sees is there at least
+BLAME = 0.1  # a slope that is less precise proves nothing wrong
+ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
+BESIDE = 0.625  # of a jump: how far from the mean a value between both slopes may be; 1/2 and room
+SMALL_STEPS = (10, 14, 18, 22)  # levels at which a step of y at the point itself shows
+
+Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What can be expected of a dtype."""
+
+    eps: float
+    least: float  # smallest distance of two numbers
+    first_level: int  # steps 2^-level and its halves: truncation and rounding are about equal
+    spacing: float  # of the points from which noise is measured
+    tolerance: float  # relative difference that rounding in the backward may make
+    enough: float  # relative error of a difference that is good enough to stop at
+    limit: float  # an entry is seen if an error of this share of it would be
+
+    @property
+    def zero(self) -> float:
+        """An error below this, relative to y, is good enough for a gradient of 0."""
+        return 64 * self.eps * 2.0 ** (self.first_level + 2)
+
+
+def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precision:
+    """Return what float64 or float32 can do."""
+    info = np.finfo(dtype)
+    eps, least = float(info.eps), float(info.smallest_subnormal)
+    if eps < 1e-10:
+        own = 1e-9 if tolerance is None else tolerance
+        return Precision(eps, least, 8, 2.0**-20, own, 1e-8, max(1e-3, 100 * own))
+    own = 1e-4 if tolerance is None else tolerance
+    return Precision(eps, least, 3, 2.0**-9, own, 1e-3, max(3e-2, 100 * own))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked, and how: the same for all arrays."""
+
+    trial: Trial
+    dys: Sequence[Array]  # flat cotangents, one for each direction
+    gradients: Sequence[Sequence[Array | None]]  # what vjp gives for each of them
+    precision: Precision
+    method: str
+    rng: np.random.Generator
+    budget: Budget
+
+    def gradient(self, position: int, number: int = 0) -> Array:
+        """Return what vjp gives for an array and a cotangent."""
+        gradient = self.gradients[number][position]
+        assert gradient is not None
+        return gradient
+
+    def natural(self, number: int = 0) -> float:
+        """Return the size of the slope if x changes y by its own size."""
+        return self._naturals[number]
+
+    @cached_property
+    def _naturals(self) -> list[float]:
+        return [norm(dy * self.trial.y) for dy in self.dys]
+
+    @cached_property
+    def roundings(self) -> list[Array | None]:
+        """Of each gradient, by entry: the right one is linear in dy, and all else is rounding."""
+        one = self.dys[0]
+        other = one * self.rng.uniform(0.5, 1.5, one.shape)
+        others, mixed = self.trial.pull_back(other), self.trial.pull_back(2 * one - 3 * other)
+        found: list[Array | None] = []
+        for first, second, both in zip(self.gradients[0], others, mixed, strict=True):
+            if first is None or second is None or both is None:
+                found.append(None)
+                continue
+            rounding = np.asarray(np.abs(both - 2 * first + 3 * second))
+            largest = rounding.max(initial=0.0)
+            if np.abs(first).max(initial=0.0) <= 32 * largest:
+                rounding[...] = largest  # the whole gradient is nothing else
+            found.append(rounding)
+        return found
+
+    def rounding(self, position: int, direction: Array) -> float:
+        """Return the rounding of the slope that the backward says."""
+        rounding = self.roundings[position]
+        most = ROUNDINGS * self.precision.eps * self.natural()  # more is no rounding
+        return 0.0 if rounding is None else min(32 * norm(rounding * direction), most)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether the gradient agrees with the slope along a direction."""
+
+    number: int  # of the cotangent
+    direction: Array
+    line: Line
+    analytic: float  # the slope that the gradient says
+    size: float  # of the parts that it is a sum of; 0 if they are nothing but rounding
+    weakest: float  # the smallest part that is to be seen; 0 if any will do
+
+
+class Tried(NamedTuple):
+    """The answer to a question."""
+
+    outcome: Outcome
+    slope: Slope
+    question: Question
+    allowed: float
+    bound: float  # like `allowed`, but at a kink anything between both slopes is
+
+    @property
+    def difference(self) -> float:
+        """How far analytic and numeric are apart."""
+        return abs(self.question.analytic - self.slope.value)
+
+    @property
+    def clearly_wrong(self) -> bool:
+        """Whether they disagree where there is no kink."""
+        return self.outcome == "wrong" and not self.slope.detectors
+
+
+class Moved(NamedTuple):
+    """What y did along directions of all entries."""
+
+    live: Array  # outputs that moved by more than rounding
+    slope: float = 0.0  # the largest, over all outputs
+
+    def join(self, other: "Moved") -> "Moved":
+        """Return what y did along the directions of both."""
+        return Moved(self.live | other.live, max(self.slope, other.slope))
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """Measures slopes of one array; made by its directions, used for its entries.
+
+    Whatever a direction shows about y makes a new ruler: `along` returns it.
+    """
+
+    subject: Subject
+    position: int
+    moved: Moved  # along all directions so far, of any array
+    grain: Grain
+    noise: Array | None = None  # of y, where the array moves; None if it is not known
+    measured: bool = False  # whether that was tried
+    straight: bool = False  # whether y proved linear along a direction
+    complex: ComplexStep | None = None  # once f proved holomorphic
+
+    # Along directions of all entries
+
+    def along(self, number: int, direction: Array, quiet: Array) -> tuple[Tried, Question, "Ruler"]:
+        """Measure along a direction of all entries; along `quiet`, how noisy y is.
+
+        The question has the line that was measured first. If y proves coarser on the way, the line
+        of the answer has more noise, too much for a proof that f is holomorphic.
+        """
+        line, ruler = self._new_line(number, direction, quiet)
+        if self.subject.method == "complex" and ruler.complex is None:
+            ruler = ruler.probed(number, direction, line)
+        tried = ruler.measure(number, direction, line, patient=True)
+        first = tried.question
+        straight = self.straight or tried.slope.method == "adjoint identity"
+        if ruler.complex is None and (coarser := ruler.coarser()) is not ruler:
+            line, ruler = coarser._new_line(number, direction, quiet)
+            tried = ruler.measure(number, direction, line, patient=True)
+        moved = ruler.moved.join(Moved(*line.movement(tried.slope.step)))
+        return tried, first, replace(ruler, straight=straight, moved=moved)
+
+    def probed(self, number: int, direction: Array, line: Line) -> "Ruler":
+        """Use the complex step from here on, if f proves holomorphic in the array here."""
+        step = ComplexStep(self.subject.trial, self.position)
+        proved = step.proves(self.subject.dys[number], direction, line)
+        return replace(self, complex=step if proved else None)
+
+    def coarser(self) -> "Ruler":
+        """Take the steps in which y moves as noise, if they are more; else return this ruler."""
+        steps = np.abs(self.subject.dys[0]) * self.grain.steps()
+        before = np.zeros(len(steps) + 1) if self.noise is None else self.noise
+        more = np.maximum(before, np.append(steps, norm(steps)))
+        return self if (more == before).all() else replace(self, noise=more, measured=True)
+
+    def _new_line(self, number: int, direction: Array, quiet: Array) -> tuple[Line, "Ruler"]:
+        subject = self.subject
+        place = subject.trial, self.position
+        dy, watch = subject.dys[number], self.grain.add
+        line = self._line(number, direction, change_along(*place, direction, dy, watch))
+        if self.measured or self.straight:
+            return line, self
+        linear = subject.method in ("auto", "adjoint") and line.affine() is not None
+        if linear and not self.grain.steps().any():
+            return line, self
+        usual = NOISE * subject.precision.eps * subject.natural()
+        change = change_along(*place, quiet, dy, watch)
+        noise = measured_noise(change, subject.precision.spacing, usual)
+        ruler = replace(self, noise=noise, measured=True).coarser()
+        return line.with_noise(ruler.noise), ruler
+
+    # Along any direction
+
+    def measure(
+        self,
+        number: int,
+        direction: Array,
+        line: Line | None = None,
+        *,
+        patient: bool,
+        weakest: float = 0.0,
+    ) -> Tried:
+        """Compare the slope along a direction with what the gradient says.
+
+        Parameters
+        ----------
+        number : int
+            Of the cotangent.
+        direction : array
+        line : Line, optional
+            Along that direction.
+        patient : bool
+            Whether it is worth many evaluations.
+        weakest : float
+            Size of the smallest part of the gradient that the direction is to show.
+        """
+        subject = self.subject
+        with np.errstate(all="ignore"):
+            parts = np.asarray(subject.gradient(self.position, number), np.float64) * direction
+            analytic, size = float(parts.sum()), norm(parts)
+        if 0 < size <= ROUNDINGS * subject.precision.eps * subject.natural() and (
+            size <= subject.rounding(self.position, direction)
+        ):
+            size = 0.0  # rounding where all cancels: a gradient of 0
+        line = line or self._line(number, direction)
+        question = Question(number, direction, line, analytic, size, weakest)
+        tried = self._compared(question, patient)
+        if tried.outcome == "wrong":
+            # The backward has rounding of its own; where all cancels, it is all there is.
+            rounding = subject.rounding(self.position, direction)
+            if tried.difference <= tried.bound + rounding:
+                return tried._replace(outcome="agrees", allowed=tried.allowed + rounding)
+        return tried
+
+    def _line(self, number: int, direction: Array, change: Change | None = None) -> Line:
+        trial, dy, precision = self.subject.trial, self.subject.dys[number], self.subject.precision
+        return Line(
+            change or change_along(trial, self.position, direction, dy),
+            np.abs(dy * trial.y),
+            precision.eps,
+            DIFFERENCES[self.subject.method],
+            self.noise,
+            precision.least,
+        )
+
+    def _compared(self, question: Question, patient: bool) -> Tried:
+        if self.complex is not None:
+            dy = self.subject.dys[question.number]
+            return self._judged(self.complex.slope(dy, question.direction), question)
+        line = question.line
+        if patient and self.subject.method in ("auto", "adjoint"):
+            affine = line.affine(again=self.straight)
+            if affine is not None and self.noise is None:
+                return self._quieter(self._confirmed(self._judged(affine, question)))
+        tried = self._searched(question, patient)
+        if self.grain.steps().any():
+            for level in SMALL_STEPS:  # y moves in steps: does one lie at this point?
+                line.halves(level)
+            if line.breaks:
+                return _broken(tried)
+        return self._quieter(tried)
+
+    def _confirmed(self, tried: Tried) -> Tried:
+        """Before a straight line proves something wrong: small steps must find the same slope."""
+        if tried.outcome != "wrong":
+            return tried
+        small = tried.question.line.slope(self.subject.precision.first_level)
+        large = tried.slope
+        room = SAFETY * (small.error + large.error) + 1e-6 * abs(large.value)
+        if abs(small.value - large.value) <= room:
+            return tried
+        return tried._replace(outcome="imprecise")
+
+    def _searched(self, question: Question, patient: bool) -> Tried:
+        precision, size = self.subject.precision, question.size
+        natural = self.subject.natural(question.number) if size == 0 else 0.0
+
+        def precise(slope: Slope) -> bool:
+            goal = precision.enough * max(abs(slope.value), size)
+            return slope.error <= max(goal, precision.zero * natural)
+
+        def found(smaller: int) -> Tried:
+            slope = find_slope(
+                question.line, precision.first_level, precise, patient=patient, smaller=smaller
+            )
+            return self._judged(slope, question)
+
+        tried = found(0)
+        if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+            tried = found(2)
+        # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
+        noise = max(UNCONFIRMED * tried.slope.rounding - tried.slope.error, 0.0)
+        tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
+        return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
+
+    def _quieter(self, tried: Tried) -> Tried:
+        """Measure again without the noise of outputs that do not depend on what moves here.
+
+        An output is independent if it moved along another direction, does not move along this one
+        by a bit, and sends nothing back to it.
+        """
+        question, subject = tried.question, self.subject
+        if tried.outcome not in ("agrees", "imprecise") or not question.weakest:
+            return tried
+        if MARGIN * tried.allowed <= subject.precision.limit * question.weakest:
+            return tried
+        moved = question.line.moved
+        idle = ~moved & self.moved.live
+        if not idle.any() or not moved.any():
+            return tried
+        back = subject.trial.pull_back(subject.dys[question.number] * idle)[self.position]
+        if back is None or (back * (question.direction != 0)).any():
+            return tried
+        line = question.line.without_noise_of(idle)
+        question = replace(question, line=line)
+        affine = line.affine() if line.straight else None
+        if affine is not None:
+            return self._confirmed(self._judged(affine, question))
+        return self._searched(question, patient=True)
+
+    def _judged(self, slope: Slope, question: Question) -> Tried:
+        precision, size = self.subject.precision, question.size
+        reference = max(abs(question.analytic), abs(slope.value), size)
+        tolerance = precision.tolerance * reference
+        allowed = tolerance + SAFETY * slope.error
+        bound = tolerance + SAFETY * slope.smooth + BESIDE * slope.jump
+        # A gradient of 0 has no size: there it is the error that is rounding beside y.
+        invisible = precision.zero * self.subject.natural() if size == 0 else 0.0
+        difference = abs(question.analytic - slope.value)
+        outcome: Outcome = "agrees"
+        if not np.isfinite(slope.value) or not np.isfinite(slope.error):
+            outcome = "imprecise"
+        elif not difference <= bound:
+            outcome = "wrong" if self._proves(slope, question.number) else "imprecise"
+            # Where f chooses differently on both sides, no step tells what the slope is at 0.
+            if "winners" in slope.detectors and slope.jump == 0:
+                outcome = "kink"
+        elif slope.error > max(0.1 * precision.limit * reference, invisible):
+            if slope.kink or "winners" in slope.detectors:
+                outcome = "kink"
+            elif difference > allowed or slope.jump:
+                outcome = "imprecise"
+        return Tried(outcome, slope, question, allowed, bound)
+
+    def _proves(self, slope: Slope, number: int) -> bool:
+        """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
+        if slope.value == 0 and self.moved.slope == 0:
+            return False  # y never moves: it is constant, or too coarse
+        return slope.smooth <= max(BLAME * abs(slope.value), ZERO * self.subject.natural(number))
+
+    # What it can show
+
+    def all_live(self, line: Line) -> bool:
+        """Whether every output moves with something; one that never does may hide a slope."""
+        if self.complex is not None:
+            return True
+        line.halves(0)  # the largest step, too
+        live, _ = line.movement(0.0)
+        large = self.subject.dys[0] * self.subject.trial.y != 0
+        return bool((self.moved.live | live)[large].all())
+
+    def rounding_only(self) -> Array:
+        """Return which entries of the gradient, flat, are nothing but rounding, or 0."""
+        rounding = self.subject.roundings[self.position]
+        size = np.abs(self.subject.gradient(self.position))
+        return np.asarray(size <= (0.0 if rounding is None else 32 * rounding)).ravel()
+
+    def least_error(self) -> float:
+        """Return the smallest error that could be seen in y, along any direction of the array."""
+        return MARGIN * SAFETY * 4 * self._line(0, np.zeros(())).rounding
+
+
+def _broken(tried: Tried) -> Tried:
+    """Return a kink: y itself jumps."""
+    return tried._replace(
+        outcome="kink", slope=replace(tried.slope, kink=True, detectors=("slopes",))
+    )
