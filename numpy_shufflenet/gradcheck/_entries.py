@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ._arrays import Array, index_of, own_scales, signed
-from ._measure import MARGIN, Moved, Question, Ruler, Subject, Tried
+from ._measure import MARGIN, Moved, Question, Ruler, Tried
 from ._noise import Grain
+from ._subject import Subject
 from ._ties import tied
 from .report import ArrayReport, Entry
 
@@ -34,43 +35,14 @@ def check_arrays(
 ) -> list[ArrayReport]:
     """Check arrays: all of them along directions, then what these leave open."""
     moved = Moved(np.zeros(subject.trial.y.size, bool))
-    directed = []
+    checks = []
     for position in positions:
-        directed.append(_along_directions(subject, position, moved))
-        moved = directed[-1].ruler.moved
-    reports, room = [], float(LOCATED)
-    for found in directed:
-        check = _ArrayCheck(found, moved)
-        room -= check.compare(room, per_entry=per_entry)
-        reports.append(check.report)
-    return reports
-
-
-class _Directed(NamedTuple):
-    """What directions of all entries told about one array."""
-
-    ruler: Ruler
-    found: list[Tried]  # one for each cotangent
-    last: Question  # that was asked
-
-
-def _along_directions(subject: Subject, position: int, moved: Moved) -> _Directed:
-    """Measure along one random direction of all entries for each cotangent."""
-    trial = subject.trial
-    usual = trial.scales(position)
-    own = own_scales(trial.arrays[position], usual)
-    ruler = Ruler(subject, position, moved, Grain(trial.y, subject.precision.eps))
-    found = []
-    for number in range(len(subject.dys)):
-        signs = signed(subject.rng, usual.shape)
-        tried, last, ruler = ruler.along(number, usual * signs, usual * signs * (own / usual))
-        unclear = tried.outcome != "agrees" and not tried.clearly_wrong
-        if unclear and (own != usual).any():
-            # Steps of their own size keep small entries on their side of a kink or pole.
-            second, last, ruler = ruler.along(number, own * signs, own * signs * (own / usual))
-            tried = second if second.outcome == "agrees" else tried
-        found.append(tried)
-    return _Directed(ruler if ruler.complex else ruler.coarser(), found, last)
+        checks.append(_ArrayCheck(subject, position, moved))
+        moved = checks[-1].ruler.moved
+    room = float(LOCATED)
+    for check in checks:
+        room -= check.compare(moved, room, per_entry=per_entry)
+    return [check.report for check in checks]
 
 
 class _Claims:
@@ -95,12 +67,9 @@ class _Claims:
 
 
 class _ArrayCheck:
-    """One array: its entries, as far as directions leave them open."""
+    """One array: along directions when it is made, then what these leave open."""
 
-    def __init__(self, directed: _Directed, moved: Moved) -> None:
-        self.ruler = replace(directed.ruler, moved=moved)
-        self.found, self.last = directed.found, directed.last
-        subject, position = self.ruler.subject, self.ruler.position
+    def __init__(self, subject: Subject, position: int, moved: Moved) -> None:
         self.trial, self.budget = subject.trial, subject.budget
         self.limit = subject.precision.limit
         self.array = self.trial.arrays[position]
@@ -108,6 +77,10 @@ class _ArrayCheck:
         self.usual = self.trial.scales(position)
         self.own = own_scales(self.array, self.usual)
         self.signs = signed(np.random.default_rng(position), self.array.shape)
+        grain = Grain(self.trial.y, subject.precision.eps)
+        self.found, self.last, self.ruler = self._along_directions(
+            Ruler(subject, position, moved, grain)
+        )
         self.claims = _Claims(self.array.size)
         for tried in self.found:
             self.claims.take(tried, subject.gradient(position, tried.question.number))
@@ -120,12 +93,30 @@ class _ArrayCheck:
             method=self.found[-1].slope.method,
         )
 
-    def compare(self, room: float, *, per_entry: bool) -> int:
+    def _along_directions(self, ruler: Ruler) -> tuple[list[Tried], Question, Ruler]:
+        """Measure along one random direction of all entries for each cotangent.
+
+        Return what was found, the last question, and a ruler that knows all of it.
+        """
+        found, usual, own = [], self.usual, self.own
+        for number in range(len(ruler.subject.dys)):
+            signs = signed(ruler.subject.rng, usual.shape)
+            tried, last, ruler = ruler.along(number, usual * signs, usual * signs * (own / usual))
+            unclear = tried.outcome != "agrees" and not tried.clearly_wrong
+            if unclear and (own != usual).any():
+                # Steps of their own size keep small entries on their side of a kink or pole.
+                second, last, ruler = ruler.along(number, own * signs, own * signs * (own / usual))
+                tried = second if second.outcome == "agrees" else tried
+            found.append(tried)
+        return found, last, ruler if ruler.complex else ruler.coarser()
+
+    def compare(self, moved: Moved, room: float, *, per_entry: bool) -> int:
         """Judge entries where directions object or it is asked for; the small ones in any case.
 
-        Return the evaluations that went into the search for entries of a gradient that is known to
-        be wrong. It ends when they are more than `room`.
+        `moved` is what y did along the directions of all arrays. Return the evaluations that went
+        into the search for entries of a gradient that is known to be wrong; at most about `room`.
         """
+        self.ruler = replace(self.ruler, moved=moved)
         report, located = self.report, 0
         outcomes = {tried.outcome for tried in self.found}
         kinks: list[_Compared] = []

@@ -2,8 +2,8 @@
 
     writes     f and vjp do not write into their arguments (`Trial` watches them)
     repeats    the same arguments give the same results
-    linear     vjp(0) = 0, and vjp(2 dy - 3 dy') = 2 vjp(dy) - 3 vjp(dy')
     dtype      f and vjp give float32 for float32
+    linear     vjp(0) = 0, and vjp(2 dy - 3 dy') = 2 vjp(dy) - 3 vjp(dy')
     batch      where a row of y depends on its own row of an array only, so does the gradient
     layout     arrays with gaps in memory give the same
     float32    float32 gives what float64 gives, as precisely as it can
@@ -13,13 +13,14 @@ of numbers near 1e6, a maximum of near-equals). So if two results differ, the al
 all arguments are changed in their last digit, and rounding may do what y and the gradients then do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, copies, is_floating, norm
+from ._arrays import Array, copies, is_floating
+from ._subject import Subject
 from ._trial import Trial, WrongGradientError
 from .settings import Settings
 
@@ -27,6 +28,8 @@ ROUNDINGS = 1e4  # sums in another order differ by a few eps times the terms tha
 AMPLIFIED = 64  # times what a change of the last digit does
 WOBBLES = 3  # random changes of the last digits
 FLOAT32 = np.finfo(np.float32)
+
+Finding = tuple[bool, str]  # whether it is a problem or only a note; and what was found
 
 
 def writes(trial: Trial, settings: Settings) -> str:
@@ -37,27 +40,21 @@ def writes(trial: Trial, settings: Settings) -> str:
 
 
 class Sides:
-    """The side checks of one trial; `gradients` are what vjp gives for each cotangent.
+    """The side checks of one subject."""
 
-    Each check returns what is wrong in a sentence, or "".
-    """
-
-    def __init__(
-        self,
-        trial: Trial,
-        dys: Sequence[Array],
-        gradients: Sequence[Sequence[Array | None]],
-        eps: float,
-        settings: Settings,
-    ) -> None:
-        self._trial, self._dys, self._gradients = trial, dys, gradients
-        self._eps, self._skip = eps, settings.skip
-        self._keeps_dtype = settings.keeps_dtype
+    def __init__(self, subject: Subject, settings: Settings) -> None:
+        self._trial, self._dys, self._gradients = subject.trial, subject.dys, subject.gradients
+        self._skip, self._keeps_dtype = settings.skip, settings.keeps_dtype
+        self._eps = subject.precision.eps
         self._rng = np.random.default_rng(0)
-        self._natural = cache(self._natural_size)
+        # The size of the gradient of array i if y changed by its own size as the array does. Where
+        # everything cancels, as in a shift before a batch normalisation, rounding of it is left.
+        self._natural = cache(
+            lambda i: subject.natural() / (float(np.median(self._trial.scales(i))) or 1.0)
+        )
 
     def repeats(self) -> str:
-        """f and vjp give the same for the same arguments."""
+        """Return what differs from one call to the next, as a sentence, or ""."""
         if "repeats" in self._skip:
             return ""
         trial = self._trial
@@ -71,88 +68,74 @@ class Sides:
                 return f"vjp gives different gradients of {name} for the same arguments"
         return ""
 
-    def problem(self) -> tuple[str, list[str]]:
-        """All others, in the order of the list above; and notes that are no problem."""
-        checks: dict[str, Callable[[], str]] = {
+    def findings(self) -> Iterator[Finding]:
+        """Do all other checks, in the order of the list above."""
+        checks: dict[str, Callable[[], Iterable[Finding]]] = {
             "dtype": self._dtype,
             "linear": self._linear,
             "batch": self._batch,
             "layout": self._layout,
+            "float32": self._float32,
         }
         for name, check in checks.items():
-            if name not in self._skip and (problem := check()):
-                return problem, []
-        if "float32" in self._skip or self._trial.dtype != np.float64:
-            return "", []
-        problem, note = self._float32()
-        return problem, [note] if note else []
+            if name not in self._skip:
+                yield from check()
 
-    def _natural_size(self, i: int) -> float:
-        """Size of the gradient of array i if y changed by its own size as the array does.
+    def _rounding(self, i: int, gradient: Array, size: float) -> float:
+        """Return the rounding in a gradient of array i that has terms of a size.
 
-        Where everything cancels, as in a shift before a batch normalisation, rounding of this size
-        is left.
+        It was computed in float32 if all of it fits into float32.
         """
-        trial = self._trial
-        return norm(self._dys[0] * trial.y) / (float(np.median(trial.scales(i))) or 1.0)
-
-    def _eps_of(self, gradient: Array) -> float:
-        """Return eps of the dtype that a gradient was computed in: float32, if all fit into it."""
         with np.errstate(all="ignore"):
             single = gradient.any() and (gradient == gradient.astype(np.float32)).all()
-        return float(FLOAT32.eps) if single else self._eps
+        return ROUNDINGS * float(FLOAT32.eps if single else self._eps) * max(size, self._natural(i))
 
-    def _dtype(self) -> str:
+    def _dtype(self) -> Iterator[Finding]:
         for part in self._trial.outputs:
             if self._keeps_dtype and part.dtype != self._trial.dtype:
-                return f"f gives {part.dtype} for {self._trial.dtype} arrays"
-        return ""
+                yield True, f"f gives {part.dtype} for {self._trial.dtype} arrays"
 
-    def _linear(self) -> str:
+    def _linear(self) -> Iterator[Finding]:
         trial, dys = self._trial, self._dys
         for name, gradient in zip(trial.names, trial.pull_back(0 * dys[0]), strict=True):
             if gradient is not None and gradient.any():
-                return f"the gradient of {name} is not 0 for dy = 0"
+                yield True, f"the gradient of {name} is not 0 for dy = 0"
         both = trial.pull_back(2 * dys[0] - 3 * dys[-1])
         for i, name in enumerate(trial.names):
             one, other, mixed = self._gradients[0][i], self._gradients[-1][i], both[i]
             if one is None or other is None or mixed is None:
                 continue
             terms = float(np.abs(one).max(initial=0.0) + np.abs(other).max(initial=0.0))
-            allowed = ROUNDINGS * self._eps_of(one) * max(terms, self._natural(i))
+            allowed = self._rounding(i, one, terms)
             if not np.allclose(mixed, 2 * one - 3 * other, rtol=0, atol=allowed):
-                return f"the gradient of {name} is not linear in dy"
-        return ""
+                yield True, f"the gradient of {name} is not linear in dy"
 
-    def _batch(self) -> str:
+    def _batch(self) -> Iterator[Finding]:
         """Probe whether rows are independent; only if f shows that they are, demand it of vjp."""
         trial = self._trial
         rows = {part.shape[0] if part.ndim else 0 for part in trial.outputs}
         n = rows.pop()
         if rows or n < 2:
-            return ""
+            return
         k = int(self._rng.integers(n))
         others = np.arange(n) != k
         inputs = [i for i in trial.differentiable if self._only_row(i, k, others)]
-        inputs = [i for i in inputs if self._gradients[0][i] is not None]
-        if not inputs:
-            return ""
         dys = trial.unflatten(self._dys[0])
         for dy in dys:
             dy[others] = 0
-        found = trial.pull_back(np.concatenate([dy.ravel() for dy in dys]).astype(np.float64))
+        dy_of_row = np.concatenate([dy.ravel() for dy in dys]).astype(np.float64)
+        found = trial.pull_back(dy_of_row) if inputs else []
         for i in inputs:
-            gradient = found[i]
-            assert gradient is not None
-            size = max(float(np.abs(gradient).max(initial=0.0)), self._natural(i))
-            allowed = ROUNDINGS * self._eps_of(gradient) * size
+            gradient, name = found[i], trial.names[i]
+            if gradient is None:
+                continue
+            allowed = self._rounding(i, gradient, float(np.abs(gradient).max(initial=0.0)))
             if np.abs(gradient[others]).max(initial=0.0) > allowed:
-                name = trial.names[i]
-                return (
+                yield (
+                    True,
                     f"rows of y depend on their own row of {name} only, but the gradient of "
-                    f"{name} mixes rows"
+                    f"{name} mixes rows",
                 )
-        return ""
 
     def _only_row(self, i: int, k: int, others: Array) -> bool:
         """Whether row k of y changes with row k of array i, and with no other row of it."""
@@ -169,27 +152,28 @@ class Sides:
 
         return not changes_row(others) and changes_row(~others)
 
-    def _layout(self) -> str:
+    def _layout(self) -> Iterator[Finding]:
         """Call f and vjp with arrays that have gaps between their entries."""
         trial = self._trial
-        arrays = [with_gaps(a) if isinstance(a, np.ndarray) else a for a in trial.arrays]
+        arrays = [_with_gaps(a) if isinstance(a, np.ndarray) else a for a in trial.arrays]
         dys = trial.unflatten(self._dys[0])
         try:
-            found = [*trial.call(arrays), *trial.call_vjp([with_gaps(dy) for dy in dys], arrays)]
+            found = [*trial.call(arrays), *trial.call_vjp([_with_gaps(dy) for dy in dys], arrays)]
         except WrongGradientError:
             raise
         except Exception as error:
-            return (
-                "arrays that are not contiguous raise "
-                f"{type(error).__name__}: {error}; copy them, or skip 'layout'"
-            )
+            said = f"{type(error).__name__}: {error}; copy them, or skip 'layout'"
+            yield True, f"arrays that are not contiguous raise {said}"
+            return
         expected = [*trial.outputs, *self._gradients[0]]
-        differs = self._differs(found, expected, trial.arrays, dys, self._eps)
-        return f"arrays that are not contiguous give another {differs}" if differs else ""
+        for name in self._unlike(found, expected, trial.arrays, dys, self._eps):
+            yield True, f"arrays that are not contiguous give another {name}"
 
-    def _float32(self) -> tuple[str, str]:
-        """Compare float32 with float64 at a point that float32 can hold; return problem, note."""
-        trial = self._trial
+    def _float32(self) -> list[Finding]:
+        """Compare float32 with float64 at a point that float32 can hold."""
+        trial, dtypes = self._trial, "dtype" not in self._skip
+        if trial.dtype != np.float64:
+            return []
         with np.errstate(all="ignore"):
             single = [a.astype(np.float32) if is_floating(a) else a for a in trial.arrays]
             dys = [dy.astype(np.float32) for dy in trial.unflatten(self._dys[0])]
@@ -198,27 +182,25 @@ class Sides:
             except WrongGradientError:
                 raise
             except Exception as error:
-                return "", f"float32 is not compared: it raises {type(error).__name__}: {error}"
-            promoted = [y.dtype for y in found[: len(trial.outputs)] if y.dtype != np.float32]
-            if promoted:
+                said = f"{type(error).__name__}: {error}"
+                return [(False, f"float32 is not compared: it raises {said}")]
+            y, gradients = found[: len(dys)], found[len(dys) :]
+            if promoted := [part.dtype for part in y if part.dtype != np.float32]:
                 said = f"f gives {promoted[0]} for float32 arrays"
-                if "dtype" in self._skip:
-                    return "", ""
-                return (said, "") if self._keeps_dtype else ("", said)
-            gradients = found[len(trial.outputs) :]
+                return [(bool(self._keeps_dtype), said)] if dtypes else []
             for name, array, gradient in zip(trial.names, single, gradients, strict=True):
-                wrong = gradient is not None and gradient.dtype != np.float32
-                if wrong and is_floating(array) and "dtype" not in self._skip:
-                    dtype = gradient.dtype
-                    return f"the gradient of {name} has dtype {dtype} where {name} has float32", ""
+                if gradient is not None and is_floating(array) and gradient.dtype != array.dtype:
+                    said = f"has dtype {gradient.dtype} where {name} has float32"
+                    if dtypes:
+                        return [(True, f"the gradient of {name} {said}")]
             arrays = [a.astype(trial.dtype) if is_floating(a) else a for a in single]
             dys = [dy.astype(trial.dtype) for dy in dys]
             expected = self._results(arrays, dys)
             held = [*trial.arrays, *trial.outputs, *self._gradients[0], *expected]
             if not all(_fits_float32(a) for a in held if is_floating(a)):
-                return "", "float32 is not compared: it cannot hold numbers of this size"
-            differs = self._differs(found, expected, arrays, dys, float(FLOAT32.eps))
-            return (f"float32 gives another {differs} than float64" if differs else ""), ""
+                return [(False, "float32 is not compared: it cannot hold numbers of this size")]
+            unlike = self._unlike(found, expected, arrays, dys, float(FLOAT32.eps))
+            return [(True, f"float32 gives another {name} than float64") for name in unlike]
 
     def _results(self, arrays: Sequence[Any], dys: Sequence[Array]) -> list[Any]:
         """Return the parts of y at any arrays, then the gradients."""
@@ -226,52 +208,42 @@ class Sides:
         gradients = self._trial.call_vjp(copies(dys), copies(arrays))
         return [*y, *(None if g is None else np.array(g) for g in gradients)]
 
-    def _differs(
+    def _unlike(
         self,
         found: Sequence[Any],
         expected: Sequence[Array | None],
         arrays: Sequence[Any],
         dys: Sequence[Array],
         eps: float,
-    ) -> str:
-        """Return the name of a result that is not as expected at a point, up to rounding by eps."""
+    ) -> Iterator[str]:
+        """Yield the names of results that are not as expected at a point, but for rounding."""
+        trial = self._trial
+        naturals = [self._natural(i) if is_floating(a) else 0.0 for i, a in enumerate(arrays)]
+        sizes = [0.0] * len(dys) + naturals
+        names = ["y"] * len(dys) + [f"gradient of {name}" for name in trial.names]
+
+        def apart(moves: Sequence[float]) -> Iterator[str]:
+            results = zip(names, sizes, moves, found, expected, strict=True)
+            for name, natural, move, one, other in results:
+                if other is None or not np.isfinite(other).all():
+                    continue
+                size = max(float(np.abs(other).max(initial=0.0)), natural)
+                allowed = ROUNDINGS * eps * size + AMPLIFIED * move
+                given = np.asarray(np.nan if one is None else one, np.float64)
+                near = given.shape == other.shape and (
+                    not np.isfinite(allowed) or (np.abs(given - other) <= allowed).all()
+                )
+                if not near:
+                    yield name
+
         moves = [0.0] * len(found)
-        if not self._first_apart(found, expected, eps, moves):
-            return ""
-        for _ in range(WOBBLES):
+        for _ in range(WOBBLES) if next(apart(moves), "") else ():
             nudged = [_nudged(a, eps, self._rng) if is_floating(a) else a for a in arrays]
-            other = self._results(nudged, [_nudged(dy, eps, self._rng) for dy in dys])
-            for i, (before, now) in enumerate(zip(expected, other, strict=True)):
+            others = self._results(nudged, [_nudged(dy, eps, self._rng) for dy in dys])
+            for i, (before, now) in enumerate(zip(expected, others, strict=True)):
                 if before is not None and now is not None:
                     moves[i] = max(moves[i], float(np.abs(now - before).max(initial=0.0)))
-        return self._first_apart(found, expected, eps, moves)
-
-    def _first_apart(
-        self,
-        found: Sequence[Any],
-        expected: Sequence[Array | None],
-        eps: float,
-        moves: Sequence[float],
-    ) -> str:
-        """Return the name of the first result that differs by more than rounding and `moves`."""
-        trial = self._trial
-        names = ["y"] * len(trial.outputs) + [f"gradient of {name}" for name in trial.names]
-        naturals = [0.0] * len(trial.outputs) + [
-            self._natural(i) if is_floating(a) else 0.0 for i, a in enumerate(trial.arrays)
-        ]
-        for name, natural, move, one, other in zip(
-            names, naturals, moves, found, expected, strict=True
-        ):
-            if other is None or not np.isfinite(other).all():
-                continue
-            size = max(float(np.abs(other).max(initial=0.0)), natural)
-            allowed = ROUNDINGS * eps * size + AMPLIFIED * move
-            given = np.asarray(np.nan if one is None else one, np.float64)
-            if given.shape != other.shape:
-                return name
-            if np.isfinite(allowed) and not (np.abs(given - other) <= allowed).all():
-                return name
-        return ""
+        yield from apart(moves)
 
 
 def _fits_float32(array: Array) -> bool:
@@ -283,7 +255,7 @@ def _fits_float32(array: Array) -> bool:
     return bool(largest > np.sqrt(float(FLOAT32.tiny))) or not sizes.size
 
 
-def with_gaps(array: Array) -> Array:
+def _with_gaps(array: Array) -> Array:
     """Return a copy with gaps in memory that hold NaN, which spreads if it is ever read."""
     if array.ndim == 0:
         return array.copy()

@@ -12,7 +12,7 @@ is then 0 whatever its scale, and the gradient of a shuffle is the same in any o
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ import numpy as np
 from ._arrays import Array, signed
 from ._budget import Budget
 from ._entries import check_arrays
-from ._measure import Subject, precision_of
 from ._sides import Sides, writes
+from ._subject import Subject, precision_of
 from ._trial import ChangedShapeError, Trial, WrongGradientError
 from .report import ArrayReport, Status
 from .settings import DEFAULTS, Settings
@@ -87,12 +87,12 @@ def check(
         raise ValueError("no array is floating-point; there is nothing to differentiate")
     rng = np.random.default_rng(seed)
     dys = [_cotangent(trial, settings, rng) for _ in range(settings.directions)]
-    verdict = Verdict(
-        seed=None if isinstance(seed, np.random.Generator) else seed, trial=trial, dys=dys
-    )
-    budget = Budget(trial, settings)
+    precision, budget = precision_of(dtype, settings.tolerance), Budget(trial, settings)
+    subject = Subject(trial, dys, precision, settings.method, rng, budget)
+    repeatable = None if isinstance(seed, np.random.Generator) else seed
+    verdict = Verdict(seed=repeatable, trial=trial, dys=dys)
     try:
-        _compare(verdict, rng, settings, budget, per_entry)
+        _compare(verdict, subject, settings, per_entry=per_entry)
     except WrongGradientError as error:
         verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
     except ChangedShapeError as error:
@@ -111,66 +111,57 @@ def check(
     return verdict
 
 
-def _compare(
-    verdict: Verdict,
-    rng: np.random.Generator,
-    settings: Settings,
-    budget: Budget,
-    per_entry: bool,
-) -> None:
-    """Fill in the verdict: side checks, then each array."""
-    trial, dys = budget.trial, verdict.dys
-    precision = precision_of(trial.dtype, settings.tolerance)
-    gradients = [trial.pull_back(dy) for dy in dys]
-    sides = Sides(trial, dys, gradients, precision.eps, settings)
+def _compare(verdict: Verdict, subject: Subject, settings: Settings, *, per_entry: bool) -> None:
+    """Do all comparisons, and put what they find into the verdict, up to an error if one is raised.
+
+    Arrays that cannot be compared are noted.
+    """
+    trial, sides = subject.trial, Sides(subject, settings)
     if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
         return
     chosen = []
     for i in trial.differentiable:
         name = trial.names[i]
-        if gradients[0][i] is None:
+        if subject.gradients[0][i] is None:
             verdict.notes.append(f"{name} is not differentiated: vjp gives None for it")
         elif trial.arrays[i].size == 0:
             verdict.notes.append(f"{name} is empty: there is nothing to compare")
         else:
             chosen.append(i)
-    subject = Subject(trial, dys, gradients, precision, settings.method, rng, budget)
     verdict.arrays = check_arrays(subject, chosen, per_entry=per_entry)
     for report in verdict.arrays:
         verdict.notes += _notes(report, settings.method)
     verdict.status, verdict.reason = _conclusion(verdict.arrays, trial)
     if verdict.status == "pass" and not writes(trial, settings):
-        problem, notes = sides.problem()
-        if problem:
-            verdict.status, verdict.reason = "fail", problem
-        verdict.notes += notes
+        for is_problem, found in sides.findings():
+            if is_problem:
+                verdict.status, verdict.reason = "fail", found
+                break
+            verdict.notes.append(found)
     # Last, because a function that counts its calls may start well.
     if problem := sides.repeats():
         verdict.status, verdict.reason = "nondeterministic", problem
 
 
-def _notes(report: ArrayReport, method: str) -> list[str]:
+def _notes(report: ArrayReport, method: str) -> Iterator[str]:
     """Say where the method that was asked for could not be used, or entries were left out."""
-    notes = []
+    name = report.name
     if method == "complex" and report.method != "complex step":
-        notes.append(f"y is not holomorphic in {report.name} here: differences were used")
+        yield f"y is not holomorphic in {name} here: differences were used"
     if method == "adjoint" and report.method != "adjoint identity":
-        notes.append(f"y is not linear in {report.name}: differences were used")
+        yield f"y is not linear in {name}: differences were used"
     if report.note:
-        notes.append(report.note)
+        yield report.note
     if report.status == "fail" and not report.entries and report.worst is None:
-        notes.append(f"entries of {report.name} were not compared one by one, as others were")
+        yield f"entries of {name} were not compared one by one, as others were"
     if report.skipped:
-        notes.append(
-            f"{report.skipped} of {report.seen.size if report.seen is not None else 0} entries of "
-            f"{report.name} were not looked at one by one: the budget was spent"
-        )
+        left_out = f"{report.skipped} of {int(np.prod(report.shape))} entries of {name}"
+        yield f"{left_out} were not looked at one by one: the budget was spent"
     if report.status == "pass" and (unseen := report.unseen):
-        named = ", ".join(f"{report.name}[{', '.join(map(str, i))}]" for i in unseen[:5])
+        named = ", ".join(f"{name}[{', '.join(map(str, i))}]" for i in unseen[:5])
         more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
-        notes.append(f"not seen, as the noise of y or larger entries hide them: {named}{more}")
-    return notes
+        yield f"not seen, as the noise of y or larger entries hide them: {named}{more}"
 
 
 def _conclusion(reports: Sequence[ArrayReport], trial: Trial) -> tuple[Status, str]:

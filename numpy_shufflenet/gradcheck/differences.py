@@ -22,9 +22,9 @@ Sources: Ridders, Accurate computation of F'(x), 1982 (extrapolation with an err
 Chainer's gradient_check (kinks from the residual of a parabola).
 """
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,89 +63,67 @@ class Slope:
     outputs: tuple[int, ...] = ()  # flat positions of the outputs whose slope jumps
 
 
+@dataclass
 class Line:
     """w(t), remembered: the weighted change of all outputs along a line through the point.
 
-    Parameters
-    ----------
-    change : callable
-        t -> the vector dy (y(t) - y(0)), not finite where y is not defined; and whether f made
-        the choices there that it makes at 0.
-    magnitude : array
-        |dy y(0)| of each output: its rounding is eps times that.
-    eps : float
-        Of the dtype that y is computed in.
-    method : str
-        One of METHODS.
-    noise : array, optional
-        Standard deviation of the noise of each output, as `measured_noise` finds it, and last
-        that of their sum.
-    least : float
-        Smallest distance of two numbers of the dtype.
+    `replace(line, noise=...)` is the same line, with all its values, for another noise.
     """
 
-    def __init__(
-        self,
-        change: Change,
-        magnitude: Array,
-        eps: float,
-        method: str = "five-point",
-        noise: Array | None = None,
-        least: float = 0.0,
-    ) -> None:
-        self._change, self._method, self._magnitude = change, method, magnitude
-        self._eps, self._least, self._measured = eps, least, noise
-        self._halves: dict[int, tuple[Array, Array]] = {}
-        self._chose_alike: dict[int, bool] = {}
-        self.straight = False  # as `affine` found
-        self._know_noise(np.ones(len(magnitude), bool))
+    # t -> the vector dy (y(t) - y(0)), not finite where y is not defined; and whether f made the
+    # choices there that it makes at 0.
+    change: Change
+    magnitude: Array  # |dy y(0)| of each output: its rounding is eps times that
+    eps: float  # of the dtype that y is computed in
+    method: str = "five-point"  # one of METHODS
+    noise: Array | None = None  # standard deviation, of each output and last of their sum
+    least: float = 0.0  # smallest distance of two numbers of the dtype
+    quiet: Array | None = None  # outputs that are independent of what moves: they have no noise
+    straight: bool = False  # as `affine` found
+    values: dict[int, tuple[Array, Array, bool]] = field(default_factory=dict)
 
-    def _know_noise(self, noisy: Array) -> None:
-        """Set the noise of each output, and of their sum; outputs that are not noisy have none."""
-        magnitude = np.where(noisy, self._magnitude, 0.0)
-        self._noise = NOISE * (self._eps * magnitude + self._least)
-        self.rounding = ROUNDING * (self._eps * norm(magnitude) + self._least)
-        if self._measured is not None:
-            parts, total = np.where(noisy, self._measured[:-1], 0.0), self._measured[-1]
-            self._noise = np.maximum(self._noise, 2 * ROUNDING * parts)
-            total = total if noisy.all() else 0.0
-            self.rounding = max(self.rounding, ROUNDING * max(norm(parts), total))
+    @cached_property
+    def _noise(self) -> Array:
+        """Below this, a change of an output is noise."""
+        noise = NOISE * (self.eps * self._loud(self.magnitude) + self.least)
+        if self.noise is None:
+            return np.asarray(noise)
+        return np.maximum(noise, 2 * ROUNDING * self._loud(self.noise[:-1]))
 
-    def with_noise(self, measured: Array | None) -> "Line":
-        """Return the same line, with all its values, for noise that was measured since."""
-        line = copy.copy(self)
-        line._measured = measured
-        line._know_noise(np.ones(len(self._magnitude), bool))
-        return line
+    @cached_property
+    def rounding(self) -> float:
+        """The noise of the sum of all outputs."""
+        rounding = ROUNDING * (self.eps * norm(self._loud(self.magnitude)) + self.least)
+        if self.noise is None:
+            return rounding
+        total = self.noise[-1] if self.quiet is None else 0.0
+        return max(rounding, ROUNDING * max(norm(self._loud(self.noise[:-1])), total))
 
-    def without_noise_of(self, outputs: Array) -> "Line":
-        """Return the same line, for outputs that are independent of what moves along it."""
-        line = copy.copy(self)
-        line._know_noise(~outputs)
-        return line
+    def _loud(self, values: Array) -> Array:
+        return values if self.quiet is None else np.where(self.quiet, 0.0, values)
 
     def halves(self, level: int) -> tuple[Array, Array]:
         """Return the odd and the even half at h = 2^-level, one number per output."""
-        if level not in self._halves:
+        if level not in self.values:
             h = 2.0**-level
-            (right, right_alike), (left, left_alike) = self._change(h), self._change(-h)
-            self._chose_alike[level] = right_alike and left_alike
+            (right, right_alike), (left, left_alike) = self.change(h), self.change(-h)
             with np.errstate(all="ignore"):
-                self._halves[level] = (right - left) / (2 * h), (right + left) / h
-        return self._halves[level]
+                odd, even = (right - left) / (2 * h), (right + left) / h
+            self.values[level] = odd, even, right_alike and left_alike
+        return self.values[level][:2]
 
     @property
     def moved(self) -> Array:
         """Which outputs changed by a bit or more at any step of this line, the largest included."""
         self.halves(0)
-        changes = [(odd != 0) | (even != 0) for odd, even in self._halves.values()]
+        changes = [(odd != 0) | (even != 0) for odd, even, _ in self.values.values()]
         return np.asarray(np.any(changes, axis=0))
 
     def movement(self, step: float) -> tuple[Array, float]:
         """Return which outputs moved by more than rounding, and the size of slopes at a step."""
-        live, moves = np.zeros(len(self._magnitude), bool), 0.0
-        own = ROUNDING * (self._eps * self._magnitude + self._least)
-        for level, (odd, _) in self._halves.items():
+        live, moves = np.zeros(len(self.magnitude), bool), 0.0
+        own = ROUNDING * (self.eps * self.magnitude + self.least)
+        for level, (odd, _, _) in self.values.items():
             h = 2.0**-level
             with np.errstate(all="ignore"):
                 live |= np.abs(odd) * h > own
@@ -157,20 +135,20 @@ class Line:
     @property
     def still(self) -> bool:
         """Whether y keeps every bit at one step, or moves no more than its noise at the largest."""
-        if any(not (odd.any() or even.any()) for odd, even in self._halves.values()):
+        if any(not (odd.any() or even.any()) for odd, even, _ in self.values.values()):
             return True
-        largest = min(self._halves)
-        return bool(abs(self._halves[largest][0].sum()) * 2.0**-largest <= self.rounding)
+        largest = min(self.values)
+        return bool(abs(self.values[largest][0].sum()) * 2.0**-largest <= self.rounding)
 
     @property
     def breaks(self) -> bool:
         """Whether y itself jumps at 0: on one side it is as far away at any of the small steps."""
-        levels = sorted(level for level in self._halves if level >= 10)[-4:]
+        levels = sorted(level for level in self.values if level >= 10)[-4:]
         if len(levels) < 4:
             return False
-        odd, even = (np.array([self._halves[k][i] for k in levels]) for i in (0, 1))
+        odd, even = (np.array([self.values[k][i] for k in levels]) for i in (0, 1))
         h = 2.0 ** -np.array(levels, float)[:, None]
-        enough = BREAK * norm(self._magnitude) + NOISE * self._least
+        enough = BREAK * norm(self.magnitude) + NOISE * self.least
         with np.errstate(all="ignore"):
             for side in (h * (even / 2 + odd), h * (even / 2 - odd)):
                 least, largest = np.abs(side).min(axis=0), np.abs(side).max(axis=0)
@@ -189,7 +167,7 @@ class Line:
         odd, even = self.halves(0)
         with np.errstate(all="ignore"):
             noise = self._step_noise(odd)
-            if not (np.abs(even) <= noise).all() or not self._chose_alike[0]:
+            if not (np.abs(even) <= noise).all() or not self.values[0][2]:
                 return None
             if not again and not (np.abs(self.halves(1)[0] - odd) <= 2 * noise).all():
                 return None
@@ -199,7 +177,7 @@ class Line:
 
     def _step_noise(self, odd: Array) -> Array:
         """What rounding leaves in each output at h = 1; in one near 0, what it leaves in others."""
-        sizes = self._noise + NOISE * self._eps * np.abs(odd)
+        sizes = self._noise + NOISE * self.eps * np.abs(odd)
         return np.asarray(sizes + norm(sizes) / np.sqrt(sizes.size))
 
     def vector(self, level: int) -> tuple[Array, Array]:
@@ -209,16 +187,16 @@ class Line:
             return odd, self._step_noise(odd)
         odds = [self.halves(level + i)[0] for i in range(3)]
         with np.errstate(all="ignore"):
-            value, error = (_combine(w, odds) for w in METHODS[self._method])
+            value, error = (_combine(w, odds) for w in METHODS[self.method])
             return value, np.abs(error) + self._noise * 2.0 ** (level + 2)
 
     def slope(self, level: int) -> Slope:
         """Extrapolate from h = 2^-level, h/2 and h/4."""
         odd, even = zip(*(self.halves(level + i) for i in range(3)), strict=True)
-        alike = all(self._chose_alike[level + i] for i in range(3))
+        alike = all(self.values[level + i][2] for i in range(3))
         step = 2.0 ** -(level + 2)
         with np.errstate(all="ignore"):
-            value, difference = (_combine(weights, odd) for weights in METHODS[self._method])
+            value, difference = (_combine(weights, odd) for weights in METHODS[self.method])
             # j(h) has c1 h, c3 h^3, ...: the fourth difference, the residual of a parabola.
             once = 2 * even[1] - even[0], 2 * even[2] - even[1]
             jump = (8 * once[1] - once[0]) / 7
@@ -241,7 +219,7 @@ class Line:
                 step,
                 rounding,
                 smooth,
-                self._method,
+                self.method,
                 jumps,
                 detectors=tuple(name for name, seen in found.items() if seen),
                 outputs=tuple(np.flatnonzero(jumping).tolist()) if jumps > least else (),
