@@ -354,9 +354,7 @@ class _Compared(NamedTuple):
     tried: Tried
     entry: Entry
 
-    def rank(self) -> float:
+    def rank(self) -> tuple[bool, float]:
         """How wrong the entry is: one that does not agree outranks all that do."""
-        difference = abs(self.entry.analytic - self.entry.numeric)
-        if self.tried.outcome == "agrees":
-            return difference
-        return np.inf if np.isnan(difference) else 1e300 + difference
+        difference = self.entry.difference
+        return self.tried.outcome != "agrees", np.inf if np.isnan(difference) else difference

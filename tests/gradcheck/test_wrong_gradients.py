@@ -27,6 +27,20 @@ def test_the_wrong_entry_is_named():
     assert "w[1, 2, 0, 1]" in str(verdict)
 
 
+@pytest.mark.parametrize("largest", range(6))
+def test_of_several_wrong_entries_the_worst_is_named(largest):
+    factors = np.array([1.01, 1.02, 1.0, 0.99, 1.01, 1.0])
+    factors[largest] = 1.5
+
+    def vjp(dy, x):
+        return factors * dy * np.cos(x)
+
+    verdict = check(np.sin, vjp, np.full(6, 0.7))
+    assert verdict.status == "fail"
+    errors = {index: abs(factor - 1) for index, factor in enumerate(factors)}
+    assert errors[verdict.worst.index[0]] == max(errors.values())
+
+
 # Gradients that are none, and side effects
 
 
