@@ -20,6 +20,11 @@ def copies(arrays: Sequence[Any]) -> list[Any]:
     return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arrays]
 
 
+def all_equal(some: Sequence[Array], others: Sequence[Array]) -> bool:
+    """Whether two sequences have as many arrays, and the same in each place."""
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
 def norm(values: Array) -> float:
     """Return the root of the sum of squares, without overflow or underflow in the squares."""
     largest = float(np.abs(values).max(initial=0.0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, copies, is_floating, scales
+from ._arrays import Array, all_equal, copies, is_floating, scales
 
 
 class WrongGradientError(Exception):
@@ -101,10 +101,7 @@ class Trial:
 
     def _same_choices(self) -> bool:
         """Whether f chose in the last evaluation (masks, winners) as at the point."""
-        return self.choices is self.pattern or (
-            len(self.choices) == len(self.pattern)
-            and all(map(np.array_equal, self.choices, self.pattern))
-        )
+        return self.choices is self.pattern or all_equal(self.choices, self.pattern)
 
     def call(self, arrays: Sequence[Any]) -> list[Array]:
         """Return the parts of y at any arrays (of another dtype or layout), as f gives them."""
@@ -132,7 +129,7 @@ class Trial:
         except Exception as error:
             raise WrongGradientError(f"vjp raises {type(error).__name__}: {error}") from error
         self._watch(self.arrays, arrays)
-        if not all(map(np.array_equal, dys, given)):
+        if not all_equal(dys, given):
             self.written.add("dy")
         checked = [
             None if gradient is None else _checked(name, gradient, array)

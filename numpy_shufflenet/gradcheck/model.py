@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import Array, index_of
+from ._arrays import Array, all_equal, index_of
 from .layer import Replica
 from .model_verdict import ModelVerdict, TensorRow, ratio
 from .report import Entry, Status
@@ -98,8 +98,7 @@ def check_model(
     """
     if entries < 1:
         raise ValueError(f"entries={entries!r} is not a whole number of at least 1")
-    settings.must_be_default_except("tolerance")
-    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
+    tolerance = settings.only("tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
     network = Network(model, x, loss_of(labels, loss), training)
     rng = np.random.default_rng(seed)
@@ -182,7 +181,7 @@ class Network(Replica):
     def clean_loss(self) -> float | None:
         """Return the loss, or None if it lies on another smooth piece."""
         value = self.loss()
-        return value if all(map(np.array_equal, self.choices, self._choices)) else None
+        return value if all_equal(self.choices, self._choices) else None
 
 
 def _problem_of(value: Array, gradient: Any) -> str:
@@ -235,18 +234,17 @@ def _check_tensor(
             slope = smaller
         entry = Entry(name, index, analytic, slope.numeric, slope.floor)
         found.append((entry, slack + slope.floor))
+    status: Status = "pass"
+    reason, worst, allowed = "", None, 0.0
     if not found:
-        status: Status = "kink" if kinks else "pass"
-        reason = "every entry tried lies on a kink" if kinks else ""
-        return TensorRow(name, value.shape, status, tried, kinks, reason=reason)
-    wrong = any(not entry.difference <= allowed for entry, allowed in found)  # NaN is wrong
-    worst, allowed = max(found, key=lambda pair: ratio(pair[0].difference, pair[1]))
-    status, reason = "pass", ""
-    if wrong:
-        status, reason = "fail", str(worst)
-    # A gradient of exactly 0 has no size to compare the floor with, and the floor is all of it.
-    elif worst.error > USEFUL * largest > worst.error * USEFUL:
-        status, reason = "imprecise", "rounding is too large beside the gradient"
+        status, reason = "kink", "every entry tried lies on a kink"
+    else:
+        worst, allowed = max(found, key=lambda pair: ratio(pair[0].difference, pair[1]))
+        if any(not entry.difference <= most for entry, most in found):  # NaN is wrong
+            status, reason = "fail", str(worst)
+        # A gradient of 0 has no size to compare the floor with, and the floor is all of it.
+        elif worst.error > USEFUL * largest > worst.error * USEFUL:
+            status, reason = "imprecise", "rounding is too large beside the gradient"
     return TensorRow(name, value.shape, status, tried, kinks, worst, allowed, largest, reason)
 
 

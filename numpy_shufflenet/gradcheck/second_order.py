@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, norm, scales, signed
+from ._arrays import Array, all_equal, norm, scales, signed
 from .model import Loss, Network, loss_of
 from .report import Outcome, Status
 from .settings import DEFAULTS, Settings
@@ -100,8 +100,7 @@ def check_hessian(
     ValueError
         If another field of the settings is set.
     """
-    settings.must_be_default_except("directions", "tolerance")
-    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
+    tolerance = settings.only("directions", "tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
     field = _Field(gradient, arrays, pattern)
     rng = np.random.default_rng(seed)
@@ -167,7 +166,7 @@ class _Field:
         sides = []
         for sign in (1, -1):
             gradient, choices = self._moved(sign * h, direction)
-            if not all(map(np.array_equal, choices, self._choices)):
+            if not all_equal(choices, self._choices):
                 return None
             sides.append(gradient)
         return np.asarray((sides[0] - sides[1]) / (2 * h))

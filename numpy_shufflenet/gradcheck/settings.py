@@ -1,7 +1,7 @@
 """How a gradient is checked: the settings that every entry point takes."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -82,23 +82,24 @@ class Settings:
                 raise ValueError(f"skip has {name!r}, which is not one of {', '.join(SIDE_CHECKS)}")
         if self.dtype is not None and not np.issubdtype(self.dtype, np.floating):
             raise ValueError(f"dtype={self.dtype!r} is not a floating-point dtype, nor None")
-        for name in ("tolerance", "max_evaluations", "max_seconds"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name}={value!r} is not a number of at least 0")
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise ValueError(f"tolerance={self.tolerance!r} is not a number above 0")
+        for name in ("max_evaluations", "max_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a number of at least 0")
 
     def for_operations(self) -> "Settings":
         """Return these settings, with `keeps_dtype` true unless it was given."""
         return replace(self, keeps_dtype=True) if self.keeps_dtype is None else self
 
-    def must_be_default_except(self, *used: str) -> None:
-        """Raise ValueError if a field other than the `used` ones is not its default."""
-        for item in fields(self):
-            same = np.array_equal(getattr(self, item.name), getattr(DEFAULTS, item.name))
-            if item.name not in used and not same:
+    def only(self, *used: str) -> "Settings":
+        """Return these settings, or raise ValueError if a field that is not used was set."""
+        for name in set(vars(self)) - {*used}:
+            if not np.array_equal(getattr(self, name), getattr(DEFAULTS, name)):
                 raise ValueError(
-                    f"settings.{item.name} is not used here; only {' and '.join(used)} can be set"
+                    f"settings.{name} is not used here; only {' and '.join(used)} can be set"
                 )
+        return self
 
 
 DEFAULTS = Settings()
