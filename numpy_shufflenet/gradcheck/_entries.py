@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._arrays import Array, index_of, own_scales, signed
-from ._measure import MARGIN, Moved, Question, Ruler, Tried
+from ._measure import MARGIN, Comparer, Comparison, Movement, Question
 from ._noise import Grain
 from ._subject import Subject
 from ._ties import tied
@@ -34,11 +34,11 @@ def check_arrays(
     subject: Subject, positions: Sequence[int], *, per_entry: bool
 ) -> list[ArrayReport]:
     """Check arrays: all of them along directions, then what these leave open."""
-    moved = Moved(np.zeros(subject.trial.y.size, bool))
+    moved = Movement(np.zeros(subject.trial.y.size, bool))
     checks = []
     for position in positions:
         checks.append(_ArrayCheck(subject, position, moved))
-        moved = checks[-1].ruler.moved
+        moved = checks[-1].comparer.moved
     room = float(LOCATED)
     for check in checks:
         room -= check.compare(moved, room, per_entry=per_entry)
@@ -52,7 +52,7 @@ class _Claims:
         self.absolute = np.full(size, np.inf)
         self.relative = np.full(size, np.inf)  # to the entry
 
-    def take(self, tried: Tried, gradient: Array) -> None:
+    def take(self, tried: Comparison, gradient: Array) -> None:
         """Note what a measurement tells about the entries along its direction, if it agrees."""
         if tried.outcome != "agrees":
             return
@@ -69,7 +69,7 @@ class _Claims:
 class _ArrayCheck:
     """One array: along directions when it is made, then what these leave open."""
 
-    def __init__(self, subject: Subject, position: int, moved: Moved) -> None:
+    def __init__(self, subject: Subject, position: int, moved: Movement) -> None:
         self.trial, self.budget = subject.trial, subject.budget
         self.limit = subject.precision.limit
         self.array = self.trial.arrays[position]
@@ -78,8 +78,8 @@ class _ArrayCheck:
         self.own = own_scales(self.array, self.usual)
         self.signs = signed(np.random.default_rng(position), self.array.shape)
         grain = Grain(self.trial.y, subject.precision.eps)
-        self.found, self.last, self.ruler = self._along_directions(
-            Ruler(subject, position, moved, grain)
+        self.found, self.last, self.comparer = self._along_directions(
+            Comparer(subject, position, moved, grain)
         )
         self.claims = _Claims(self.array.size)
         for tried in self.found:
@@ -93,38 +93,41 @@ class _ArrayCheck:
             method=self.found[-1].slope.method,
         )
 
-    def _along_directions(self, ruler: Ruler) -> tuple[list[Tried], Question, Ruler]:
+    def _along_directions(self, comparer: Comparer) -> tuple[list[Comparison], Question, Comparer]:
         """Measure along one random direction of all entries for each cotangent.
 
-        Return what was found, the last question, and a ruler that knows all of it.
+        Return the comparisons, the last question, and a comparer that knows what they showed.
         """
         found, usual, own = [], self.usual, self.own
-        for number in range(len(ruler.subject.dys)):
-            signs = signed(ruler.subject.rng, usual.shape)
-            tried, last, ruler = ruler.along(number, usual * signs, usual * signs * (own / usual))
+        shrink = own / usual
+        for number in range(len(comparer.subject.dys)):
+            signs = signed(comparer.subject.rng, usual.shape)
+            direction = usual * signs
+            tried, last, comparer = comparer.along(number, direction, direction * shrink)
             unclear = tried.outcome != "agrees" and not tried.clearly_wrong
             if unclear and (own != usual).any():
                 # Steps of their own size keep small entries on their side of a kink or pole.
-                second, last, ruler = ruler.along(number, own * signs, own * signs * (own / usual))
+                direction = own * signs
+                second, last, comparer = comparer.along(number, direction, direction * shrink)
                 tried = second if second.outcome == "agrees" else tried
             found.append(tried)
-        return found, last, ruler if ruler.complex else ruler.coarser()
+        return found, last, comparer if comparer.complex else comparer.coarser()
 
-    def compare(self, moved: Moved, room: float, *, per_entry: bool) -> int:
-        """Judge entries where directions object or it is asked for; the small ones in any case.
+    def compare(self, moved: Movement, room: float, *, per_entry: bool) -> int:
+        """Compare all entries if directions disagree or `per_entry`; the small ones in any case.
 
         `moved` is what y did along the directions of all arrays. Return the evaluations that went
         into the search for entries of a gradient that is known to be wrong; at most about `room`.
         """
-        self.ruler = replace(self.ruler, moved=moved)
+        self.comparer = replace(self.comparer, moved=moved)
         report, located = self.report, 0
         outcomes = {tried.outcome for tried in self.found}
         kinks: list[_Compared] = []
         if per_entry or outcomes != {"agrees"}:
             smooth = not any(tried.slope.detectors for tried in self.found)
-            if self.ruler.subject.method == "auto" and smooth and self.ruler.complex is None:
+            if self.comparer.subject.method == "auto" and smooth and self.comparer.complex is None:
                 last = self.last
-                self.ruler = self.ruler.probed(last.number, last.direction, last.line)
+                self.comparer = self.comparer.probed(last.number, last.direction, last.line)
             start = self.trial.evaluations
             if per_entry or report.status != "fail":
                 kinks = self._compare_entries(range(self.array.size), np.inf)
@@ -141,7 +144,7 @@ class _ArrayCheck:
         zeros = np.zeros(self.array.size, bool)
         hidden = (self.claims.relative > self.limit) & ~on_kinks
         if report.status == "pass" and hidden.any():
-            zero = hidden & self.ruler.rounding_only()
+            zero = hidden & self.comparer.rounding_only()
             self._look_at_small(np.flatnonzero(hidden & ~zero))
             if report.status == "pass" and zero.any():
                 zeros = self._seen_as_zero(np.flatnonzero(zero))
@@ -152,14 +155,14 @@ class _ArrayCheck:
 
     def _measure(
         self, flat: Array | int, steps: Array | float, *, patient: bool, weakest: float = 0.0
-    ) -> Tried:
+    ) -> Comparison:
         """Measure along a direction of some entries."""
         direction = np.zeros(self.array.size)
         direction[flat] = steps
         direction = direction.reshape(self.array.shape)
-        return self.ruler.measure(0, direction, patient=patient, weakest=weakest)
+        return self.comparer.measure(0, direction, patient=patient, weakest=weakest)
 
-    def _group(self, flat: Array, weakest: float = 0.0) -> Tried:
+    def _group(self, flat: Array, weakest: float = 0.0) -> Comparison:
         steps = (self.own * self.signs).ravel()[flat]
         tried = self._measure(flat, steps, patient=True, weakest=weakest)
         if not tried.slope.detectors:
@@ -178,9 +181,9 @@ class _ArrayCheck:
             flat, tried, Entry(self.report.name, index, analytic, numeric, error, detectors)
         )
 
-    def _largest_difference(self, found: Sequence[Tried]) -> float:
+    def _largest_difference(self, found: Sequence[Comparison]) -> float:
         """Return the largest difference, relative to the size of what was compared."""
-        natural = self.ruler.subject.natural()
+        natural = self.comparer.subject.natural()
         largest = 0.0
         for tried in found:
             question = tried.question
@@ -193,7 +196,7 @@ class _ArrayCheck:
     def _wrong_first(self, room: float) -> list[int]:
         """Return all entries; a wrong one first, if there is no room for all of them."""
         size = self.array.size
-        if size * (1 if self.ruler.complex is not None else 8) <= room:
+        if size * (1 if self.comparer.complex is not None else 8) <= room:
             return list(range(size))
         first = self._bisect(np.arange(size))
         return [first, *(i for i in range(size) if i != first)]
@@ -283,7 +286,7 @@ class _ArrayCheck:
                 break
         if self.trial.y.size == 1 and len(left):
             # Of one output the noise is the same for all; those that it hides need no look.
-            left = left[parts[left] * self.limit > self.ruler.least_error()]
+            left = left[parts[left] * self.limit > self.comparer.least_error()]
         for flat in left.tolist():
             if not self.budget.left() or self._is_wrong_alone(flat):
                 return
@@ -299,15 +302,15 @@ class _ArrayCheck:
 
     def _seen_as_zero(self, left: Array) -> Array:
         """Confirm gradients of 0, all at once; return which entries, flat, were seen to be 0."""
-        ruler, precision = self.ruler, self.ruler.subject.precision
+        comparer, precision = self.comparer, self.comparer.subject.precision
         seen = np.zeros(self.array.size, bool)
         whole = self._group(left)
-        if not ruler.all_live(whole.question.line):
+        if not comparer.all_live(whole.question.line):
             return seen
         # A backward that leaves rounding of terms that cancel shows that there are terms; else y
         # must have shown that it can move. Below the smallest numbers nothing can be told.
         cancels = len(left) == self.array.size and self.gradient.any()
-        usual = max(ruler.subject.natural() if cancels else 0.0, ruler.moved.slope)
+        usual = max(comparer.subject.natural() if cancels else 0.0, comparer.moved.slope)
         enough = max(SMALL * precision.limit * usual, 1e8 * precision.least)
         parts = [left]
         while parts and self.budget.left():
@@ -338,7 +341,7 @@ class _ArrayCheck:
             seen |= zeros
         seen[on_kinks] = False
         zero = seen & (relative > self.limit)
-        own, usual = self.own.ravel(), self.ruler.moved.slope or 1.0
+        own, usual = self.own.ravel(), self.comparer.moved.slope or 1.0
         relative[zero] = self.claims.absolute[zero] * own[zero] / usual
         report.seen, report.visible = seen.reshape(report.shape), relative.reshape(report.shape)
         report.precision = float(relative[seen].max(initial=0.0))
@@ -351,7 +354,7 @@ class _Compared(NamedTuple):
     """One entry, measured on its own."""
 
     flat: int
-    tried: Tried
+    tried: Comparison
     entry: Entry
 
     def rank(self) -> tuple[bool, float]:

@@ -22,7 +22,7 @@ SAFETY = 5  # times the estimated error may analytic and numeric be apart
 UNCONFIRMED = 3  # times the rounding that one step sees is there at least
 BLAME = 0.1  # a slope that is less precise proves nothing wrong
 ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
-BESIDE = 0.625  # of a jump: how far from the mean a value between both slopes may be; 1/2 and room
+BESIDE = 0.625  # of a jump: half of it and some room is the distance of both slopes from the mean
 SMALL_STEPS = (10, 14, 18, 22)  # levels at which a step of y at the point itself shows
 
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
@@ -40,7 +40,7 @@ class Question:
     weakest: float  # the smallest part that is to be seen; 0 if any will do
 
 
-class Tried(NamedTuple):
+class Comparison(NamedTuple):
     """The answer to a question."""
 
     outcome: Outcome
@@ -60,27 +60,28 @@ class Tried(NamedTuple):
         return self.outcome == "wrong" and not self.slope.detectors
 
 
-class Moved(NamedTuple):
+class Movement(NamedTuple):
     """What y did along directions of all entries."""
 
     live: Array  # outputs that moved by more than rounding
     slope: float = 0.0  # the largest, over all outputs
 
-    def join(self, other: "Moved") -> "Moved":
+    def join(self, other: "Movement") -> "Movement":
         """Return what y did along the directions of both."""
-        return Moved(self.live | other.live, max(self.slope, other.slope))
+        return Movement(self.live | other.live, max(self.slope, other.slope))
 
 
 @dataclass(frozen=True)
-class Ruler:
-    """Measures slopes of one array; made by its directions, used for its entries.
+class Comparer:
+    """Compares slopes of one array, with all that is known of y along it.
 
-    Whatever a direction shows about y makes a new ruler: `along` returns it.
+    Directions of all entries come first: `along` returns a new comparer that knows more. The last
+    one compares the entries.
     """
 
     subject: Subject
     position: int
-    moved: Moved  # along all directions so far, of any array
+    moved: Movement  # along all directions so far, of any array
     grain: Grain
     noise: Array | None = None  # of y, where the array moves; None if it is not known
     measured: bool = False  # whether that was tried
@@ -89,38 +90,40 @@ class Ruler:
 
     # Along directions of all entries
 
-    def along(self, number: int, direction: Array, quiet: Array) -> tuple[Tried, Question, "Ruler"]:
+    def along(
+        self, number: int, direction: Array, quiet: Array
+    ) -> tuple[Comparison, Question, "Comparer"]:
         """Measure along a direction of all entries; along `quiet`, how noisy y is.
 
         The question has the line that was measured first. If y proves coarser on the way, the line
         of the answer has more noise, too much for a proof that f is holomorphic.
         """
-        line, ruler = self._new_line(number, direction, quiet)
-        if self.subject.method == "complex" and ruler.complex is None:
-            ruler = ruler.probed(number, direction, line)
-        tried = ruler.measure(number, direction, line, patient=True)
+        line, comparer = self._new_line(number, direction, quiet)
+        if self.subject.method == "complex" and comparer.complex is None:
+            comparer = comparer.probed(number, direction, line)
+        tried = comparer.measure(number, direction, line, patient=True)
         first = tried.question
         straight = self.straight or tried.slope.method == "adjoint identity"
-        if ruler.complex is None and (coarser := ruler.coarser()) is not ruler:
-            line, ruler = coarser._new_line(number, direction, quiet)
-            tried = ruler.measure(number, direction, line, patient=True)
-        moved = ruler.moved.join(Moved(*line.movement(tried.slope.step)))
-        return tried, first, replace(ruler, straight=straight, moved=moved)
+        if comparer.complex is None and (coarser := comparer.coarser()) is not comparer:
+            line, comparer = coarser._new_line(number, direction, quiet)
+            tried = comparer.measure(number, direction, line, patient=True)
+        moved = comparer.moved.join(Movement(*line.movement(tried.slope.step)))
+        return tried, first, replace(comparer, straight=straight, moved=moved)
 
-    def probed(self, number: int, direction: Array, line: Line) -> "Ruler":
+    def probed(self, number: int, direction: Array, line: Line) -> "Comparer":
         """Use the complex step from here on, if f proves holomorphic in the array here."""
         step = ComplexStep(self.subject.trial, self.position)
         proved = step.proves(self.subject.dys[number], direction, line)
         return replace(self, complex=step if proved else None)
 
-    def coarser(self) -> "Ruler":
-        """Take the steps in which y moves as noise, if they are more; else return this ruler."""
+    def coarser(self) -> "Comparer":
+        """Take the steps in which y moves as noise, if they are more; else return this comparer."""
         steps = np.abs(self.subject.dys[0]) * self.grain.steps()
         before = np.zeros(len(steps) + 1) if self.noise is None else self.noise
         more = np.maximum(before, np.append(steps, norm(steps)))
         return self if (more == before).all() else replace(self, noise=more, measured=True)
 
-    def _new_line(self, number: int, direction: Array, quiet: Array) -> tuple[Line, "Ruler"]:
+    def _new_line(self, number: int, direction: Array, quiet: Array) -> tuple[Line, "Comparer"]:
         subject = self.subject
         place = subject.trial, self.position
         dy, watch = subject.dys[number], self.grain.add
@@ -133,8 +136,8 @@ class Ruler:
         usual = NOISE * subject.precision.eps * subject.natural()
         change = change_along(*place, quiet, dy, watch)
         noise = measured_noise(change, subject.precision.spacing, usual)
-        ruler = replace(self, noise=noise, measured=True).coarser()
-        return replace(line, noise=ruler.noise), ruler
+        comparer = replace(self, noise=noise, measured=True).coarser()
+        return replace(line, noise=comparer.noise), comparer
 
     # Along any direction
 
@@ -146,7 +149,7 @@ class Ruler:
         *,
         patient: bool,
         weakest: float = 0.0,
-    ) -> Tried:
+    ) -> Comparison:
         """Compare the slope along a direction with what the gradient says.
 
         `number` is that of the cotangent. `patient`: it is worth many evaluations. `weakest` is the
@@ -181,7 +184,7 @@ class Ruler:
             precision.least,
         )
 
-    def _compared(self, question: Question, patient: bool) -> Tried:
+    def _compared(self, question: Question, patient: bool) -> Comparison:
         if self.complex is not None:
             dy = self.subject.dys[question.number]
             return self._judged(self.complex.slope(dy, question.direction), question)
@@ -198,7 +201,7 @@ class Ruler:
                 return _broken(tried)
         return self._quieter(tried)
 
-    def _confirmed(self, tried: Tried) -> Tried:
+    def _confirmed(self, tried: Comparison) -> Comparison:
         """Before a straight line proves something wrong: small steps must find the same slope."""
         if tried.outcome != "wrong":
             return tried
@@ -209,7 +212,7 @@ class Ruler:
             return tried
         return tried._replace(outcome="imprecise")
 
-    def _searched(self, question: Question, patient: bool) -> Tried:
+    def _searched(self, question: Question, patient: bool) -> Comparison:
         precision, size = self.subject.precision, question.size
         natural = self.subject.natural(question.number) if size == 0 else 0.0
 
@@ -217,7 +220,7 @@ class Ruler:
             goal = precision.enough * max(abs(slope.value), size)
             return slope.error <= max(goal, precision.zero * natural)
 
-        def found(smaller: int) -> Tried:
+        def found(smaller: int) -> Comparison:
             slope = find_slope(
                 question.line, precision.first_level, precise, patient=patient, smaller=smaller
             )
@@ -231,7 +234,7 @@ class Ruler:
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
 
-    def _quieter(self, tried: Tried) -> Tried:
+    def _quieter(self, tried: Comparison) -> Comparison:
         """Measure again without the noise of outputs that do not depend on what moves here.
 
         An output is independent if it moved along another direction, does not move along this one
@@ -256,7 +259,7 @@ class Ruler:
             return self._confirmed(self._judged(affine, question))
         return self._searched(question, patient=True)
 
-    def _judged(self, slope: Slope, question: Question) -> Tried:
+    def _judged(self, slope: Slope, question: Question) -> Comparison:
         precision, size = self.subject.precision, question.size
         reference = max(abs(question.analytic), abs(slope.value), size)
         tolerance = precision.tolerance * reference
@@ -278,7 +281,7 @@ class Ruler:
                 outcome = "kink"
             elif difference > allowed or slope.jump:
                 outcome = "imprecise"
-        return Tried(outcome, slope, question, allowed, bound)
+        return Comparison(outcome, slope, question, allowed, bound)
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
@@ -308,7 +311,7 @@ class Ruler:
         return MARGIN * SAFETY * 4 * self._line(0, np.zeros(())).rounding
 
 
-def _broken(tried: Tried) -> Tried:
+def _broken(tried: Comparison) -> Comparison:
     """Return a kink: y itself jumps."""
     return tried._replace(
         outcome="kink", slope=replace(tried.slope, kink=True, detectors=("slopes",))
