@@ -22,6 +22,7 @@ from ._measure import MARGIN, Comparer, Comparison, Movement, Question
 from ._noise import Grain
 from ._subject import Subject
 from ._ties import tied
+from .differences import Line
 from .report import ArrayReport, Entry
 
 LOCATED = 2000  # evaluations to look for the wrong entries of gradients that are known to be wrong
@@ -52,14 +53,13 @@ class _Claims:
         self.absolute = np.full(size, np.inf)
         self.relative = np.full(size, np.inf)  # to the entry
 
-    def take(self, tried: Comparison, gradient: Array) -> None:
-        """Note what a measurement tells about the entries along its direction, if it agrees."""
+    def take(self, tried: Comparison, direction: Array, gradient: Array) -> None:
+        """Note what a comparison tells about the entries along its direction, if it agrees."""
         if tried.outcome != "agrees":
             return
-        direction = tried.question.direction.ravel()
         moved = np.flatnonzero(direction)
         with np.errstate(all="ignore"):
-            error = MARGIN * tried.allowed / np.abs(direction[moved])
+            error = MARGIN * tried.allowed / np.abs(direction.ravel()[moved])
             relative = error / np.abs(gradient.ravel()[moved].astype(np.float64))
         relative[np.isnan(relative)] = np.inf
         self.absolute[moved] = np.minimum(self.absolute[moved], error)
@@ -77,19 +77,17 @@ class _ArrayCheck:
         self.usual = self.trial.scales(position)
         self.own = own_scales(self.array, self.usual)
         self.signs = signed(np.random.default_rng(position), self.array.shape)
+        self.claims = _Claims(self.array.size)
         grain = Grain(self.trial.y, subject.precision.eps)
         self.found, self.last, self.comparer = self._along_directions(
             Comparer(subject, position, moved, grain)
         )
-        self.claims = _Claims(self.array.size)
-        for tried in self.found:
-            self.claims.take(tried, subject.gradient(position, tried.question.number))
         self.report = ArrayReport(
             self.trial.names[position],
             self.array.shape,
             status="fail" if any(tried.clearly_wrong for tried in self.found) else "pass",
             directions=len(self.found),
-            difference=self._largest_difference(self.found),
+            difference=max(0.0, *map(self._relative, self.found)),
             method=self.found[-1].slope.method,
         )
 
@@ -110,6 +108,7 @@ class _ArrayCheck:
                 direction = own * signs
                 second, last, comparer = comparer.along(number, direction, direction * shrink)
                 tried = second if second.outcome == "agrees" else tried
+            self.claims.take(tried, direction, comparer.subject.gradient(comparer.position, number))
             found.append(tried)
         return found, last, comparer if comparer.complex else comparer.coarser()
 
@@ -155,25 +154,26 @@ class _ArrayCheck:
 
     def _measure(
         self, flat: Array | int, steps: Array | float, *, patient: bool, weakest: float = 0.0
-    ) -> Comparison:
+    ) -> tuple[Comparison, Question]:
         """Measure along a direction of some entries."""
         direction = np.zeros(self.array.size)
         direction[flat] = steps
         direction = direction.reshape(self.array.shape)
-        return self.comparer.measure(0, direction, patient=patient, weakest=weakest)
+        question = self.comparer.question(0, direction, weakest=weakest)
+        return self.comparer.compare(question, patient=patient), question
 
-    def _group(self, flat: Array, weakest: float = 0.0) -> Comparison:
+    def _group(self, flat: Array, weakest: float = 0.0) -> tuple[Comparison, Line]:
         steps = (self.own * self.signs).ravel()[flat]
-        tried = self._measure(flat, steps, patient=True, weakest=weakest)
+        tried, question = self._measure(flat, steps, patient=True, weakest=weakest)
         if not tried.slope.detectors:
-            self.claims.take(tried, self.gradient)
-        return tried
+            self.claims.take(tried, question.direction, self.gradient)
+        return tried, question.line
 
     def _one(self, flat: int, scale: float) -> "_Compared":
         index = index_of(flat, self.array.shape)
         analytic = float(self.gradient[index])
-        tried = self._measure(flat, scale, patient=False, weakest=abs(analytic) * scale)
-        self.claims.take(tried, self.gradient)
+        tried, question = self._measure(flat, scale, patient=False, weakest=abs(analytic) * scale)
+        self.claims.take(tried, question.direction, self.gradient)
         slope = tried.slope
         detectors = slope.detectors if tried.outcome == "kink" else ()
         numeric, error = slope.value / scale, slope.error / scale
@@ -181,15 +181,11 @@ class _ArrayCheck:
             flat, tried, Entry(self.report.name, index, analytic, numeric, error, detectors)
         )
 
-    def _largest_difference(self, found: Sequence[Comparison]) -> float:
-        """Return the largest difference, relative to the size of what was compared."""
-        natural = self.comparer.subject.natural()
-        largest = 0.0
-        for tried in found:
-            question = tried.question
-            sizes = abs(question.analytic), abs(tried.slope.value), question.size, 1e-6 * natural
-            largest = max(largest, tried.difference / (max(sizes) or 1.0))
-        return largest
+    def _relative(self, tried: Comparison) -> float:
+        """Return the difference, relative to the size of what was compared."""
+        natural = 1e-6 * self.comparer.subject.natural()
+        size = max(abs(tried.analytic), abs(tried.slope.value), tried.size, natural)
+        return tried.difference / (size or 1.0)
 
     # Every entry
 
@@ -205,7 +201,8 @@ class _ArrayCheck:
         """Return an entry that is wrong, by directions of half of what is left."""
         while len(left) > 1 and self.budget.left():
             half = left[: len(left) // 2]
-            left = half if self._group(half).outcome == "wrong" else left[len(left) // 2 :]
+            tried, _ = self._group(half)
+            left = half if tried.outcome == "wrong" else left[len(left) // 2 :]
         return int(left[0])
 
     def _compare_entries(self, order: Sequence[int], most: float) -> list["_Compared"]:
@@ -224,7 +221,7 @@ class _ArrayCheck:
         kinks = [compared for compared in found if compared.tried.outcome == "kink"]
         others = [compared for compared in found if compared.tried.outcome != "kink"]
         report.kinks = [kink.entry for kink in kinks]
-        report.difference = self._largest_difference([compared.tried for compared in others])
+        report.difference = max([0.0, *(self._relative(compared.tried) for compared in others)])
         if found:
             report.method = found[-1].tried.slope.method
         if any(compared.tried.outcome == "wrong" for compared in others):
@@ -253,7 +250,7 @@ class _ArrayCheck:
         for group in tied(flat, jumping, self.array):
             if not self.budget.left():
                 return
-            tried = self._measure(np.array(group), own[group].min(), patient=True)
+            tried, _ = self._measure(np.array(group), own[group].min(), patient=True)
             if tried.outcome == "wrong":
                 largest = group[int(np.abs(self.gradient.ravel()[group]).argmax())]
                 report.status = "fail"
@@ -261,7 +258,7 @@ class _ArrayCheck:
                 report.note = (
                     f"entries of {report.name} that lie on kinks, {len(group)} of them, have "
                     f"the slope {tried.slope.value:.6g} when they move together, and the gradient "
-                    f"says {tried.question.analytic:.6g}: it is no subgradient"
+                    f"says {tried.analytic:.6g}: it is no subgradient"
                 )
                 return
 
@@ -273,7 +270,7 @@ class _ArrayCheck:
         for _ in range(ROUNDS):
             if not len(left) or not self.budget.left():
                 return
-            tried = self._group(left, float(parts[left].min()))
+            tried, _ = self._group(left, float(parts[left].min()))
             if tried.clearly_wrong:
                 self.report.status = "fail"
                 alone = self._is_wrong_alone(self._bisect(left))
@@ -297,7 +294,7 @@ class _ArrayCheck:
         if found.tried.outcome != "wrong":
             return False
         self.report.status, self.report.worst = "fail", found.entry
-        self.report.difference = self._largest_difference([found.tried])
+        self.report.difference = max(0.0, self._relative(found.tried))
         return True
 
     def _seen_as_zero(self, left: Array) -> Array:
@@ -305,7 +302,7 @@ class _ArrayCheck:
         comparer, precision = self.comparer, self.comparer.subject.precision
         seen = np.zeros(self.array.size, bool)
         whole = self._group(left)
-        if not comparer.all_live(whole.question.line):
+        if not comparer.all_live(whole[1]):
             return seen
         # A backward that leaves rounding of terms that cancel shows that there are terms; else y
         # must have shown that it can move. Below the smallest numbers nothing can be told.
@@ -315,8 +312,8 @@ class _ArrayCheck:
         parts = [left]
         while parts and self.budget.left():
             flat = parts.pop()
-            tried = whole if flat is left else self._group(flat)
-            still = tried.slope.method == "complex step" or tried.question.line.still
+            tried, line = whole if flat is left else self._group(flat)
+            still = tried.slope.method == "complex step" or line.still
             # Beside a slope of 0, noise looks like a jump; it may be one if it is far below y's.
             agrees = tried.outcome == "agrees" or (
                 tried.difference <= tried.bound and MARGIN * tried.allowed <= enough

@@ -41,18 +41,19 @@ class Question:
 
 
 class Comparison(NamedTuple):
-    """The answer to a question."""
+    """The answer to a question; without its line and direction, which need much memory."""
 
     outcome: Outcome
     slope: Slope
-    question: Question
+    analytic: float
+    size: float  # as in the question
     allowed: float
     bound: float  # like `allowed`, but at a kink anything between both slopes is
 
     @property
     def difference(self) -> float:
         """How far analytic and numeric are apart."""
-        return abs(self.question.analytic - self.slope.value)
+        return abs(self.analytic - self.slope.value)
 
     @property
     def clearly_wrong(self) -> bool:
@@ -101,12 +102,12 @@ class Comparer:
         line, comparer = self._new_line(number, direction, quiet)
         if self.subject.method == "complex" and comparer.complex is None:
             comparer = comparer.probed(number, direction, line)
-        tried = comparer.measure(number, direction, line, patient=True)
-        first = tried.question
+        first = comparer.question(number, direction, line)
+        tried = comparer.compare(first, patient=True)
         straight = self.straight or tried.slope.method == "adjoint identity"
         if comparer.complex is None and (coarser := comparer.coarser()) is not comparer:
             line, comparer = coarser._new_line(number, direction, quiet)
-            tried = comparer.measure(number, direction, line, patient=True)
+            tried = comparer.compare(comparer.question(number, direction, line), patient=True)
         moved = comparer.moved.join(Movement(*line.movement(tried.slope.step)))
         return tried, first, replace(comparer, straight=straight, moved=moved)
 
@@ -141,20 +142,10 @@ class Comparer:
 
     # Along any direction
 
-    def measure(
-        self,
-        number: int,
-        direction: Array,
-        line: Line | None = None,
-        *,
-        patient: bool,
-        weakest: float = 0.0,
-    ) -> Comparison:
-        """Compare the slope along a direction with what the gradient says.
-
-        `number` is that of the cotangent. `patient`: it is worth many evaluations. `weakest` is the
-        size of the smallest part of the gradient that is to be seen.
-        """
+    def question(
+        self, number: int, direction: Array, line: Line | None = None, *, weakest: float = 0.0
+    ) -> Question:
+        """Return the question about a direction, for a cotangent; see there for `weakest`."""
         subject = self.subject
         with np.errstate(all="ignore"):
             parts = np.asarray(subject.gradient(self.position, number), np.float64) * direction
@@ -164,11 +155,14 @@ class Comparer:
         ):
             size = 0.0  # rounding where all cancels: a gradient of 0
         line = line or self._line(number, direction)
-        question = Question(number, direction, line, analytic, size, weakest)
+        return Question(number, direction, line, analytic, size, weakest)
+
+    def compare(self, question: Question, *, patient: bool) -> Comparison:
+        """Compare what the gradient says with the slope; `patient`: with many evaluations."""
         tried = self._compared(question, patient)
         if tried.outcome == "wrong":
             # The backward has rounding of its own; where all cancels, it is all there is.
-            rounding = subject.rounding(self.position, direction)
+            rounding = self.subject.rounding(self.position, question.direction)
             if tried.difference <= tried.bound + rounding:
                 return tried._replace(outcome="agrees", allowed=tried.allowed + rounding)
         return tried
@@ -192,21 +186,21 @@ class Comparer:
         if patient and self.subject.method in ("auto", "adjoint"):
             affine = line.affine(again=self.straight)
             if affine is not None and self.noise is None:
-                return self._quieter(self._confirmed(self._judged(affine, question)))
+                return self._quieter(self._confirmed(affine, question), question)
         tried = self._searched(question, patient)
         if self.grain.steps().any():
             for level in SMALL_STEPS:  # y moves in steps: does one lie at this point?
                 line.halves(level)
             if line.breaks:
                 return _broken(tried)
-        return self._quieter(tried)
+        return self._quieter(tried, question)
 
-    def _confirmed(self, tried: Comparison) -> Comparison:
+    def _confirmed(self, large: Slope, question: Question) -> Comparison:
         """Before a straight line proves something wrong: small steps must find the same slope."""
+        tried = self._judged(large, question)
         if tried.outcome != "wrong":
             return tried
-        small = tried.question.line.slope(self.subject.precision.first_level)
-        large = tried.slope
+        small = question.line.slope(self.subject.precision.first_level)
         room = SAFETY * (small.error + large.error) + 1e-6 * abs(large.value)
         if abs(small.value - large.value) <= room:
             return tried
@@ -234,13 +228,13 @@ class Comparer:
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
 
-    def _quieter(self, tried: Comparison) -> Comparison:
+    def _quieter(self, tried: Comparison, question: Question) -> Comparison:
         """Measure again without the noise of outputs that do not depend on what moves here.
 
         An output is independent if it moved along another direction, does not move along this one
         by a bit, and sends nothing back to it.
         """
-        question, subject = tried.question, self.subject
+        subject = self.subject
         if tried.outcome not in ("agrees", "imprecise") or not question.weakest:
             return tried
         if MARGIN * tried.allowed <= subject.precision.limit * question.weakest:
@@ -256,7 +250,7 @@ class Comparer:
         question = replace(question, line=line)
         affine = line.affine() if line.straight else None
         if affine is not None:
-            return self._confirmed(self._judged(affine, question))
+            return self._confirmed(affine, question)
         return self._searched(question, patient=True)
 
     def _judged(self, slope: Slope, question: Question) -> Comparison:
@@ -281,7 +275,7 @@ class Comparer:
                 outcome = "kink"
             elif difference > allowed or slope.jump:
                 outcome = "imprecise"
-        return Comparison(outcome, slope, question, allowed, bound)
+        return Comparison(outcome, slope, question.analytic, size, allowed, bound)
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""

@@ -3,25 +3,24 @@
 One vector of all gradients would let the large tensors hide the small ones: an error in a BN shift
 is nothing beside the weights of the first convolution.
 
-A network of ReLUs is made of smooth pieces, and training mode lets every weight move every
-activation. So each difference is taken inside of one piece: of the steps 1e-4, 1e-4 / 4, ... 6e-9
-(times the tensor's rms, but at least 0.01: a shift that starts near 0 still acts on numbers near 1)
-the largest for which the activation pattern is the same at -h, 0 and +h. An entry for which none is
-clean lies on a kink; it is counted and left out.
+A network of ReLUs consists of smooth pieces, and in training mode every weight moves every
+activation. So each difference stays inside one piece: of the steps 1e-4, 1e-4 / 4, ... 6e-9 (times
+the rms of the tensor, but at least 0.01: a shift that starts near 0 still acts on numbers near 1)
+it takes the largest for which the activation pattern is the same at -h, 0 and +h. If there is none,
+the entry lies on a kink; it is counted and left out.
 
 An entry agrees if
 
     |analytic - numeric| <= tolerance * (largest |gradient| of its tensor) + floor
     floor = ROUNDINGS eps (|loss| + |dlogits logits| + |gradients parameters|) / h
 
-If it doesn't, the reason may be truncation: the next step, 4 times smaller, has 16 times less, and
-is tried as long as its floor stays below the tolerance.
+If it does not, truncation may be the reason: the next step, 4 times smaller, has 16 times less of
+it, and is tried as long as its floor stays below the tolerance.
 
-The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Were only the loss, the
-logits and the parameters rounded, the loss would move by eps times the terms in the brackets (with
-|.| of products the root of the sum of squares); ROUNDINGS covers all the layers between. For a
-gradient that is exactly 0, such as that of a shift before another batch normalisation, the floor
-is all there is.
+The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
+logits and the parameters moves the loss by eps times the terms in the brackets (|.| of a product is
+the root of the sum of its squares); ROUNDINGS covers the layers between. A gradient of exactly 0,
+such as that of a shift before batch normalisation, has no other allowance.
 """
 
 import time

@@ -73,7 +73,7 @@ class Settings:
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.directions < 1:
+        if self.directions < 1 or self.directions % 1:
             raise ValueError(f"directions={self.directions!r} is not a whole number of at least 1")
         if self.method not in DIFFERENCES:
             raise ValueError(f"method={self.method!r} is not one of {', '.join(DIFFERENCES)}")

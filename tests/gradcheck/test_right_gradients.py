@@ -1,5 +1,7 @@
 """Right gradients pass: of every operation, any shape, any scale, and with kinks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -163,6 +165,20 @@ def test_any_form_of_output():
 
     assert check(lambda x, w: (x.sum(axis=0), x * w), parts_vjp, x, w).status == "pass"
     assert check(lambda x: float((x * x).sum()), lambda dy, x: 2 * x * dy, x).status == "pass"
+
+
+def test_memory_does_not_grow_with_the_entries_compared():
+    """Values along the lines of all entries would be 40 MB."""
+    x = np.random.default_rng(0).normal(size=600)
+    settings = Settings(method="five-point")
+    tracemalloc.start()
+    try:
+        verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, per_entry=True, settings=settings)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert verdict.entries == 600
+    assert peak < 5e6
 
 
 # Kinks

@@ -16,6 +16,7 @@ X = np.random.default_rng(0).normal(size=(3, 4))
     [
         ("method", "newton", "method='newton' is not one of auto, adjoint, complex"),
         ("directions", 0, "directions=0 is not a whole number of at least 1"),
+        ("directions", 1.5, "directions=1.5 is not a whole number of at least 1"),
         ("dtype", np.int64, "is not a floating-point dtype, nor None"),
         ("tolerance", 0.0, "tolerance=0.0 is not a number above 0"),
         ("tolerance", float("nan"), "tolerance=nan is not a number above 0"),
