@@ -10,17 +10,10 @@ PATIENCE = 5.0  # seconds until the line appears
 
 
 class Budget:
-    """Evaluations and seconds of one check; what is asked for `left` shows the progress, too.
-
-    Parameters
-    ----------
-    trial : Trial
-    settings : Settings
-        Their `max_evaluations` and `max_seconds`.
-    """
+    """Evaluations and seconds of one check; `left` shows the progress, too."""
 
     def __init__(self, trial: Trial, settings: Settings) -> None:
-        self.trial = trial
+        self._trial = trial
         self._evaluations, self._seconds = settings.max_evaluations, settings.max_seconds
         self._start = self._shown = time.perf_counter()
         self._line = ""
@@ -32,11 +25,11 @@ class Budget:
         if spent > PATIENCE and now - self._shown > 0.5 and sys.stderr.isatty():
             self._shown = now
             self._line = (
-                f"gradient check: {self.trial.evaluations} of at most {self._evaluations} "
+                f"gradient check: {self._trial.evaluations} of at most {self._evaluations} "
                 f"evaluations, {spent:.0f} of at most {self._seconds:.0f} s"
             )
             print(f"\r{self._line}", end="", file=sys.stderr, flush=True)
-        return self.trial.evaluations < self._evaluations and spent < self._seconds
+        return self._trial.evaluations < self._evaluations and spent < self._seconds
 
     def close(self) -> None:
         """Wipe the line out."""

@@ -53,14 +53,7 @@ class Grain:
 
     Values that all end in zero bits were computed less precisely than their dtype: in float32
     inside, or with a large number added and taken away again. They move in steps that are far
-    larger than their own rounding.
-
-    Parameters
-    ----------
-    y : array
-        Flat; at the point itself.
-    eps : float
-        Of the dtype of y.
+    larger than their own rounding. `y` is flat and at the point itself, `eps` that of its dtype.
     """
 
     def __init__(self, y: Array, eps: float) -> None:

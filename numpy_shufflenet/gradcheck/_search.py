@@ -30,18 +30,10 @@ def find_slope(
     The slope depends on y alone, not on the gradient that it will be compared with: a wrong
     gradient is compared with the same number as a right one.
 
-    Parameters
-    ----------
-    line : Line
-    first_level : int
-        The first step is 2^-first_level. Smaller ones, the cure for kinks, follow as long as they
-        can gain anything, and then larger ones, the cure for noise.
-    precise : callable
-        True ends the search.
-    patient : bool
-        False gives up as soon as three steps agree that there is a kink.
-    smaller : int
-        How many smaller steps must have been tried, too; they show how noisy y is.
+    Smaller steps, the cure for kinks, follow the first as long as they can gain anything, and then
+    larger ones, the cure for noise. The search ends if a slope is `precise` and `smaller` more
+    steps below it were tried, which show how noisy y is. If it is not `patient`, it also ends when
+    three steps agree that there is a kink.
     """
     seen: list[Slope] = []
 

@@ -21,20 +21,9 @@ class ChangedShapeError(Exception):
 
 
 class Trial:
-    """f and vjp at one point.
+    """f and vjp at one point, as `check` gets them; `names` are those of the arrays, for messages.
 
-    Parameters
-    ----------
-    f, vjp : callable
-    arrays : sequence of array or None
-        The point; integer arrays and None are passed through and not differentiated.
-    names : sequence of str
-        Of the arrays, for messages.
-    dtype : dtype
-        Floating-point arrays are converted to it.
-    pattern : callable, optional
-        pattern(*arrays) -> the choices (masks, winners) that f made, as a sequence of arrays. It is
-        called after f, with the same arrays.
+    Floating-point arrays are converted to `dtype`; others, and None, are not differentiated.
     """
 
     def __init__(

@@ -15,13 +15,8 @@ from .verdict import Verdict
 class Replica:
     """A copy of a layer in one dtype, whose forward draws the same random numbers each time.
 
-    Parameters
-    ----------
-    layer : Layer
-        Anything with forward, backward, parameters, gradients, zero_gradients, release and astype.
-    dtype : dtype
-    training : bool
-        For forward.
+    The layer is anything with forward, backward, parameters, gradients, zero_gradients, release and
+    astype; `training` is passed to forward.
     """
 
     def __init__(self, layer: Any, dtype: Any, training: bool) -> None:
