@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._arrays import Array, index_of, own_scales, signed
-from ._measure import MARGIN, Comparer, Comparison, Movement, Question
+from ._measure import MARGIN, Answer, Comparer, Movement, Question
 from ._noise import Grain
 from ._subject import Subject
 from ._ties import tied
@@ -53,8 +53,8 @@ class _Claims:
         self.absolute = np.full(size, np.inf)
         self.relative = np.full(size, np.inf)  # to the entry
 
-    def take(self, tried: Comparison, direction: Array, gradient: Array) -> None:
-        """Note what a comparison tells about the entries along its direction, if it agrees."""
+    def take(self, tried: Answer, direction: Array, gradient: Array) -> None:
+        """Note what an answer tells about the entries along its direction, if it agrees."""
         if tried.outcome != "agrees":
             return
         moved = np.flatnonzero(direction)
@@ -91,10 +91,10 @@ class _ArrayCheck:
             method=self.found[-1].slope.method,
         )
 
-    def _along_directions(self, comparer: Comparer) -> tuple[list[Comparison], Question, Comparer]:
+    def _along_directions(self, comparer: Comparer) -> tuple[list[Answer], Question, Comparer]:
         """Measure along one random direction of all entries for each cotangent.
 
-        Return the comparisons, the last question, and a comparer that knows what they showed.
+        Return the answers, the last question, and a comparer that knows what they showed.
         """
         found, usual, own = [], self.usual, self.own
         shrink = own / usual
@@ -154,7 +154,7 @@ class _ArrayCheck:
 
     def _measure(
         self, flat: Array | int, steps: Array | float, *, patient: bool, weakest: float = 0.0
-    ) -> tuple[Comparison, Question]:
+    ) -> tuple[Answer, Question]:
         """Measure along a direction of some entries."""
         direction = np.zeros(self.array.size)
         direction[flat] = steps
@@ -162,7 +162,7 @@ class _ArrayCheck:
         question = self.comparer.question(0, direction, weakest=weakest)
         return self.comparer.compare(question, patient=patient), question
 
-    def _group(self, flat: Array, weakest: float = 0.0) -> tuple[Comparison, Line]:
+    def _group(self, flat: Array, weakest: float = 0.0) -> tuple[Answer, Line]:
         steps = (self.own * self.signs).ravel()[flat]
         tried, question = self._measure(flat, steps, patient=True, weakest=weakest)
         if not tried.slope.detectors:
@@ -181,7 +181,7 @@ class _ArrayCheck:
             flat, tried, Entry(self.report.name, index, analytic, numeric, error, detectors)
         )
 
-    def _relative(self, tried: Comparison) -> float:
+    def _relative(self, tried: Answer) -> float:
         """Return the difference, relative to the size of what was compared."""
         natural = 1e-6 * self.comparer.subject.natural()
         size = max(abs(tried.analytic), abs(tried.slope.value), tried.size, natural)
@@ -351,7 +351,7 @@ class _Compared(NamedTuple):
     """One entry, measured on its own."""
 
     flat: int
-    tried: Comparison
+    tried: Answer
     entry: Entry
 
     def rank(self) -> tuple[bool, float]:

@@ -40,7 +40,7 @@ class Question:
     weakest: float  # the smallest part that is to be seen; 0 if any will do
 
 
-class Comparison(NamedTuple):
+class Answer(NamedTuple):
     """The answer to a question; without its line and direction, which need much memory."""
 
     outcome: Outcome
@@ -93,7 +93,7 @@ class Comparer:
 
     def along(
         self, number: int, direction: Array, quiet: Array
-    ) -> tuple[Comparison, Question, "Comparer"]:
+    ) -> tuple[Answer, Question, "Comparer"]:
         """Measure along a direction of all entries; along `quiet`, how noisy y is.
 
         The question has the line that was measured first. If y proves coarser on the way, the line
@@ -157,7 +157,7 @@ class Comparer:
         line = line or self._line(number, direction)
         return Question(number, direction, line, analytic, size, weakest)
 
-    def compare(self, question: Question, *, patient: bool) -> Comparison:
+    def compare(self, question: Question, *, patient: bool) -> Answer:
         """Compare what the gradient says with the slope; `patient`: with many evaluations."""
         tried = self._compared(question, patient)
         if tried.outcome == "wrong":
@@ -178,7 +178,7 @@ class Comparer:
             precision.least,
         )
 
-    def _compared(self, question: Question, patient: bool) -> Comparison:
+    def _compared(self, question: Question, patient: bool) -> Answer:
         if self.complex is not None:
             dy = self.subject.dys[question.number]
             return self._judged(self.complex.slope(dy, question.direction), question)
@@ -195,7 +195,7 @@ class Comparer:
                 return _broken(tried)
         return self._quieter(tried, question)
 
-    def _confirmed(self, large: Slope, question: Question) -> Comparison:
+    def _confirmed(self, large: Slope, question: Question) -> Answer:
         """Before a straight line proves something wrong: small steps must find the same slope."""
         tried = self._judged(large, question)
         if tried.outcome != "wrong":
@@ -206,7 +206,7 @@ class Comparer:
             return tried
         return tried._replace(outcome="imprecise")
 
-    def _searched(self, question: Question, patient: bool) -> Comparison:
+    def _searched(self, question: Question, patient: bool) -> Answer:
         precision, size = self.subject.precision, question.size
         natural = self.subject.natural(question.number) if size == 0 else 0.0
 
@@ -214,7 +214,7 @@ class Comparer:
             goal = precision.enough * max(abs(slope.value), size)
             return slope.error <= max(goal, precision.zero * natural)
 
-        def found(smaller: int) -> Comparison:
+        def found(smaller: int) -> Answer:
             slope = find_slope(
                 question.line, precision.first_level, precise, patient=patient, smaller=smaller
             )
@@ -228,7 +228,7 @@ class Comparer:
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
 
-    def _quieter(self, tried: Comparison, question: Question) -> Comparison:
+    def _quieter(self, tried: Answer, question: Question) -> Answer:
         """Measure again without the noise of outputs that do not depend on what moves here.
 
         An output is independent if it moved along another direction, does not move along this one
@@ -253,7 +253,7 @@ class Comparer:
             return self._confirmed(affine, question)
         return self._searched(question, patient=True)
 
-    def _judged(self, slope: Slope, question: Question) -> Comparison:
+    def _judged(self, slope: Slope, question: Question) -> Answer:
         precision, size = self.subject.precision, question.size
         reference = max(abs(question.analytic), abs(slope.value), size)
         tolerance = precision.tolerance * reference
@@ -275,7 +275,7 @@ class Comparer:
                 outcome = "kink"
             elif difference > allowed or slope.jump:
                 outcome = "imprecise"
-        return Comparison(outcome, slope, question.analytic, size, allowed, bound)
+        return Answer(outcome, slope, question.analytic, size, allowed, bound)
 
     def _proves(self, slope: Slope, number: int) -> bool:
         """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
@@ -305,7 +305,7 @@ class Comparer:
         return MARGIN * SAFETY * 4 * self._line(0, np.zeros(())).rounding
 
 
-def _broken(tried: Comparison) -> Comparison:
+def _broken(tried: Answer) -> Answer:
     """Return a kink: y itself jumps."""
     return tried._replace(
         outcome="kink", slope=replace(tried.slope, kink=True, detectors=("slopes",))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .report import Entry, Outcome, Status
+from .report import BaseVerdict, Entry, Status
 
 KINK_LIMIT = 0.05  # of all entries
 
@@ -64,7 +64,7 @@ class TensorRow:
 
 
 @dataclass
-class ModelVerdict(Outcome):
+class ModelVerdict(BaseVerdict):
     """The outcome of `check_model`; `str` is a table.
 
     Like `Verdict` it has no truth value: ask for `passed` or `status`.

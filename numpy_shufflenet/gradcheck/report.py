@@ -10,7 +10,7 @@ from ._arrays import Array
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
 
 
-class Outcome:
+class BaseVerdict:
     """What all verdicts share: a status, and no truth value.
 
     `if verdict` would be true for a failure in one reading and false in the other.

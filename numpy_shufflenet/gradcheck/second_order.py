@@ -20,7 +20,7 @@ import numpy as np
 
 from ._arrays import Array, all_equal, norm, scales, signed
 from .model import Loss, Network, loss_of
-from .report import Outcome, Status
+from .report import BaseVerdict, Status
 from .settings import DEFAULTS, Settings
 
 STEPS = tuple(2.0**-level for level in range(6, 36, 3))
@@ -32,7 +32,7 @@ Gradient = Callable[..., Sequence[Array]]
 
 
 @dataclass(frozen=True)
-class SymmetryVerdict(Outcome):
+class SymmetryVerdict(BaseVerdict):
     """Whether the Hessian is symmetric, along pairs of random directions.
 
     Attributes

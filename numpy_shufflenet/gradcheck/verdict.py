@@ -9,11 +9,11 @@ from ._html import verdict_html
 from ._trial import Trial
 from .curve import ErrorCurve, error_curve
 from .explain import Explanation, explain
-from .report import ArrayReport, Entry, Outcome, Status
+from .report import ArrayReport, BaseVerdict, Entry, Status
 
 
 @dataclass
-class Verdict(Outcome):
+class Verdict(BaseVerdict):
     """The outcome of a gradient check; `str` tells it in words.
 
     There is no truth value: `if verdict` would be true for a failure in one reading and false in
