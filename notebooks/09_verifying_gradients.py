@@ -155,7 +155,7 @@ for name, f, vjp in (
     ("sin", lambda x: np.sin(x), lambda dy, x: dy * np.cos(x)),
     ("abs", lambda x: np.abs(x), lambda dy, x: dy * np.sign(x)),
 ):
-    asked = gradcheck.check(f, vjp, wave, method="complex")
+    asked = gradcheck.check(f, vjp, wave, settings=gradcheck.Settings(method="complex"))
     print(f"{name}: {asked.status}, by {asked.arrays[0].method}", *asked.notes)
 
 # %% [markdown]
@@ -457,12 +457,13 @@ for bug in score.part("b"):
 # %% tags=["timing"]
 image, w = rng.normal(size=(2, 4, 6, 6)), rng.normal(size=(4, 4, 3, 3))
 pair = ops.conv2d_forward, ops.conv2d_backward
+five_point = gradcheck.Settings(method="five-point")
 print(f"{'':34} forwards      ms   precision")
 for name, options in (
     ("directions, adjoint identity", {}),
-    ("directions, five-point", {"method": "five-point"}),
+    ("directions, five-point", {"settings": five_point}),
     ("every entry, complex step", {"per_entry": True}),
-    ("every entry, five-point", {"per_entry": True, "method": "five-point"}),
+    ("every entry, five-point", {"per_entry": True, "settings": five_point}),
 ):
     start = time.perf_counter()
     timed = gradcheck.check_pair(*pair, image, w, None, padding=1, **options)

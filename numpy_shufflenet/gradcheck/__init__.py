@@ -1,20 +1,21 @@
 """Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
 
-from numpy_shufflenet.gradcheck.adapters import from_jax, from_torch
-from numpy_shufflenet.gradcheck.check import check
-from numpy_shufflenet.gradcheck.curve import ErrorCurve
-from numpy_shufflenet.gradcheck.explain import FAMILIES, Explanation
-from numpy_shufflenet.gradcheck.layer import check_layer
-from numpy_shufflenet.gradcheck.model import check_model
-from numpy_shufflenet.gradcheck.model_verdict import ModelVerdict, TensorRow
-from numpy_shufflenet.gradcheck.pair import assert_gradients, check_operation, check_pair
-from numpy_shufflenet.gradcheck.report import ArrayReport, Entry
-from numpy_shufflenet.gradcheck.second_order import (
+from .adapters import from_jax, from_torch
+from .check import check
+from .curve import ErrorCurve
+from .explain import FAMILIES, Explanation
+from .layer import check_layer
+from .model import check_model
+from .model_verdict import ModelVerdict, TensorRow
+from .pair import assert_gradients, check_operation, check_pair
+from .report import ArrayReport, Entry
+from .second_order import (
     SymmetryVerdict,
     check_hessian,
     check_model_hessian,
 )
-from numpy_shufflenet.gradcheck.verdict import Verdict
+from .settings import Settings
+from .verdict import Verdict
 
 __all__ = [
     "FAMILIES",
@@ -23,6 +24,7 @@ __all__ = [
     "ErrorCurve",
     "Explanation",
     "ModelVerdict",
+    "Settings",
     "SymmetryVerdict",
     "TensorRow",
     "Verdict",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 
 def tied(
@@ -10,15 +10,8 @@ def tied(
 ) -> list[list[int]]:
     """Return groups of two or more entries, flat, that make the same outputs jump.
 
-    Entries of a group that are equal (a tie of a maximum) are a group of their own, too.
-
-    Parameters
-    ----------
-    entries : sequence of int
-    outputs : sequence of sequence of int
-        Those that jump when an entry moves.
-    values : array
-        Of all entries of the array.
+    `outputs` are those that jump when an entry moves, `values` those of the whole array. Entries of
+    a group that are equal (a tie of a maximum) are a group of their own, too.
     """
     root: dict[int, int] = {}
 

@@ -1,40 +1,29 @@
 """The function under test, called safely: on copies, counted, outputs and cotangents as one vector.
 
-Whatever f and vjp do to what they are given, the caller's arrays and the next call are not touched.
+Whatever f and vjp do to their arguments, the caller's arrays and the next call keep their values.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._scales import scales
+from ._arrays import Array, all_equal, copies, is_floating, scales
 
 
 class WrongGradientError(Exception):
-    """The backward gives something that is no gradient of these arrays; its text says what."""
+    """The backward returns something that is no gradient of these arrays; the text says what."""
 
 
 class ChangedShapeError(Exception):
-    """f gives y of another shape than before, for arrays of the same shapes."""
+    """f returns y of another shape than before, for arrays of the same shapes."""
 
 
 class Trial:
-    """f and vjp at one point.
+    """f and vjp at one point, as `check` gets them; `names` are those of the arrays, for messages.
 
-    Parameters
-    ----------
-    f, vjp : callable
-    arrays : sequence of array or None
-        The point; integer arrays and None are passed through and not differentiated.
-    names : sequence of str
-        Of the arrays, for messages.
-    dtype : dtype
-        Floating-point arrays are converted to it.
-    pattern : callable, optional
-        Called with the arrays that f was just called with: the choices (masks, winners) that f
-        made there, as a sequence of arrays.
+    Floating-point arrays are converted to `dtype`; others, and None, are not differentiated.
     """
 
     def __init__(
@@ -46,30 +35,18 @@ class Trial:
         dtype: np.dtype[Any],
         pattern: Callable[..., Sequence[Array]] | None = None,
     ) -> None:
-        self._f = f
-        self._vjp = vjp
-        self._pattern = pattern
-        self.names = list(names)
-        self.arrays = [
-            _convert(name, array, dtype) for name, array in zip(self.names, arrays, strict=True)
-        ]
-        self.dtype = dtype
-        self._scales: dict[int, Array] = {}
+        self._f, self._vjp, self._pattern = f, vjp, pattern
+        self.names, self.dtype = list(names), dtype
+        self.arrays = [_convert(*pair, dtype) for pair in zip(self.names, arrays, strict=True)]
         self.evaluations = 0
         self.written: set[str] = set()  # names of arguments that f or vjp wrote to
-        for name, array in zip(self.names, self.arrays, strict=True):
-            if is_floating(array) and not np.isfinite(array).all():
-                index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-                raise ValueError(
-                    f"{name} has {array[index]} at {index}; a gradient needs a finite point"
-                )
-        copies = self._copies(self.arrays)
-        y = f(*copies)
+        self.scales = cache(lambda position: scales(self.arrays[position]))
+        point = copies(self.arrays)
+        y = f(*point)
         self.evaluations += 1
-        self.pattern = self._read_pattern(copies)
-        self.choices = self.pattern  # those of the last evaluation
+        self.pattern = self.choices = self._read_pattern(point)
         self._several = isinstance(y, tuple | list)
-        self.outputs = [np.array(part) for part in (y if self._several else (y,))]
+        self.outputs = [part.copy() for part in _parts(y)]
         for part in self.outputs:
             if not np.issubdtype(part.dtype, np.floating):
                 raise ValueError(
@@ -77,88 +54,52 @@ class Trial:
                 )
             if not np.isfinite(part).all():
                 raise ValueError("f gives NaN or infinity at these arrays; there is no gradient")
-        self.y = self.last = _flatten(self.outputs)
+        self.y = _flatten(self.outputs)
 
     @property
     def differentiable(self) -> list[int]:
         """Positions of the floating-point arrays."""
         return [i for i, a in enumerate(self.arrays) if is_floating(a)]
 
-    def scales(self, position: int) -> Array:
-        """Return how far each entry of an array moves at t = 1; see `_scales`."""
-        if position not in self._scales:
-            self._scales[position] = scales(self.arrays[position])
-        return self._scales[position]
+    def moved(self, position: int, step: Array) -> tuple[Array, bool]:
+        """Return y with one array moved by a step, and whether f chose as at the point.
+
+        y is NaN where f is not defined: where it raises ValueError or ArithmeticError.
+        """
+        array = self.arrays[position]
+        with np.errstate(all="ignore"):
+            # In the memory layout of the array: f adds up in the same order as at the point.
+            moved = np.empty_like(array)
+            np.add(array, step.astype(array.dtype), out=moved)
+            try:
+                return self.evaluate({position: moved}), self._same_choices()
+            except (ValueError, ArithmeticError):
+                return np.full(self.y.shape, np.nan), False
 
     def evaluate(self, replaced: dict[int, Array]) -> Array:
-        """Return y as one vector, with some arrays replaced; the others are copies."""
+        """Return y as one vector, with some arrays replaced."""
         arrays = [replaced.get(i, array) for i, array in enumerate(self.arrays)]
-        copies = self._copies(arrays)
-        self.evaluations += 1
-        y = self._f(*copies)
-        parts = [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
-        shapes = [part.shape for part in parts]
-        if shapes != [part.shape for part in self.outputs]:
-            raise ChangedShapeError(
-                f"f gives shapes {shapes}, but gave {[p.shape for p in self.outputs]} before"
-            )
-        self.choices = self._read_pattern(copies)
-        self._watch(arrays, copies)
-        self.last = _flatten(parts)
-        return self.last
+        given = copies(arrays)
+        parts = self.call(given)
+        shapes, before = [p.shape for p in parts], [p.shape for p in self.outputs]
+        if shapes != before:
+            raise ChangedShapeError(f"f gives shapes {shapes}, but gave {before} before")
+        self.choices = self._read_pattern(given)
+        self._watch(arrays, given)
+        return _flatten(parts)
 
-    def same_choices(self) -> bool:
-        """Whether f chose in the last evaluation (masks, winners) as at the point itself."""
-        if self.choices is self.pattern:
-            return True
-        return len(self.choices) == len(self.pattern) and all(
-            np.array_equal(a, b) for a, b in zip(self.choices, self.pattern, strict=True)
-        )
+    def _same_choices(self) -> bool:
+        """Whether f chose in the last evaluation (masks, winners) as at the point."""
+        return self.choices is self.pattern or all_equal(self.choices, self.pattern)
 
     def call(self, arrays: Sequence[Any]) -> list[Array]:
         """Return the parts of y at any arrays (of another dtype or layout), as f gives them."""
         self.evaluations += 1
-        y = self._f(*arrays)
-        return [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
+        return _parts(self._f(*arrays))
 
     def call_vjp(self, dys: Sequence[Array], arrays: Sequence[Any]) -> list[Any]:
-        """Return the gradients at any arrays, as vjp gives them."""
+        """Return the gradients at any arrays, as vjp gives them; or raise WrongGradientError."""
         gradients = self._vjp(tuple(dys) if self._several else dys[0], *arrays)
-        return self._listed(gradients)
-
-    def pull_back(self, cotangent: Array) -> list[Array | None]:
-        """Return vjp's gradients for a flat cotangent, or raise WrongGradientError."""
-        dys = self.unflatten(cotangent)
-        arrays = self._copies(self.arrays)
-        given = [dy.copy() for dy in dys]
-        try:
-            gradients = self._vjp(tuple(given) if self._several else given[0], *arrays)
-        except Exception as error:
-            raise WrongGradientError(f"vjp raises {type(error).__name__}: {error}") from error
-        self._watch(self.arrays, arrays)
-        if not all(np.array_equal(a, b) for a, b in zip(dys, given, strict=True)):
-            self.written.add("dy")
-        return self._checked(gradients)
-
-    def _checked(self, gradients: Any) -> list[Array | None]:
-        """Check count, kind, shape, dtype and finiteness of the gradients; return copies."""
-        listed = self._listed(gradients)
-        checked: list[Array | None] = []
-        for name, array, gradient in zip(self.names, self.arrays, listed, strict=True):
-            if gradient is None:
-                checked.append(None)
-                continue
-            if not is_floating(array):
-                kind = "None" if array is None else f"of dtype {np.asarray(array).dtype}"
-                raise WrongGradientError(
-                    f"vjp gives a gradient for {name}, which is {kind} and has none"
-                )
-            checked.append(_check_gradient(name, gradient, array))
-        if all(gradient is None for gradient in checked):
-            raise WrongGradientError("vjp gives None for every array; nothing is left to check")
-        return checked
-
-    def _listed(self, gradients: Any) -> list[Any]:
         listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
         if len(listed) != len(self.arrays):
             raise WrongGradientError(
@@ -166,9 +107,34 @@ class Trial:
             )
         return listed
 
-    def _copies(self, arrays: Sequence[Any]) -> list[Any]:
-        # order "K" keeps the memory layout: a view of channel-major memory stays one.
-        return [a.copy(order="K") if isinstance(a, np.ndarray) else a for a in arrays]
+    def pull_back(self, cotangent: Array) -> list[Array | None]:
+        """Return vjp's gradients for a flat cotangent, or raise WrongGradientError."""
+        dys, arrays = self.unflatten(cotangent), copies(self.arrays)
+        given = copies(dys)
+        try:
+            listed = self.call_vjp(given, arrays)
+        except WrongGradientError:
+            raise
+        except Exception as error:
+            raise WrongGradientError(f"vjp raises {type(error).__name__}: {error}") from error
+        self._watch(self.arrays, arrays)
+        if not all_equal(dys, given):
+            self.written.add("dy")
+        checked = [
+            None if gradient is None else _checked(name, gradient, array)
+            for name, array, gradient in zip(self.names, self.arrays, listed, strict=True)
+        ]
+        if all(gradient is None for gradient in checked):
+            raise WrongGradientError("vjp gives None for every array; nothing is left to check")
+        return checked
+
+    def unflatten(self, vector: Array) -> list[Array]:
+        """Return a flat cotangent as parts like those of y."""
+        pieces = np.split(vector, np.cumsum([part.size for part in self.outputs])[:-1])
+        return [
+            piece.reshape(part.shape).astype(part.dtype)
+            for piece, part in zip(pieces, self.outputs, strict=True)
+        ]
 
     def _read_pattern(self, arrays: Sequence[Any]) -> list[Array]:
         return [] if self._pattern is None else [np.array(p) for p in self._pattern(*arrays)]
@@ -178,14 +144,22 @@ class Trial:
             if isinstance(a, np.ndarray) and not np.array_equal(a, b):
                 self.written.add(name)
 
-    def unflatten(self, vector: Array) -> list[Array]:
-        """Return a flat cotangent as parts like those of y."""
-        ends = np.cumsum([part.size for part in self.outputs])[:-1]
-        pieces = np.split(vector, ends)
-        return [
-            piece.reshape(part.shape).astype(part.dtype)
-            for piece, part in zip(pieces, self.outputs, strict=True)
-        ]
+
+def _parts(y: Any) -> list[Array]:
+    return [np.asarray(part) for part in (y if isinstance(y, tuple | list) else (y,))]
+
+
+def _flatten(parts: Sequence[Array]) -> Array:
+    """Return all entries as one vector of float64."""
+    return np.concatenate([part.ravel() for part in parts]).astype(np.float64)
+
+
+def first_not_finite(array: Array) -> str:
+    """Return "<value> at <index>" of the first entry that is NaN or infinite, or ""."""
+    for index in np.argwhere(~np.isfinite(array)):
+        place = tuple(int(i) for i in index)
+        return f"{array[place]} at {place}"
+    return ""
 
 
 def _convert(name: str, array: Any, dtype: np.dtype[Any]) -> Any:
@@ -200,39 +174,32 @@ def _convert(name: str, array: Any, dtype: np.dtype[Any]) -> Any:
             f"{name} has dtype {array.dtype}: {array!r:.60}; give floating-point numbers, or "
             "integers for labels and indices"
         )
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind != "f":
         return array.copy(order="K")
-    return array.astype(dtype, order="K")
+    array = array.astype(dtype, order="K")
+    if bad := first_not_finite(array):
+        raise ValueError(f"{name} has {bad}; a gradient needs a finite point")
+    return array
 
 
-def is_floating(array: Any) -> bool:
-    """True for arrays of real floating-point numbers."""
-    return isinstance(array, np.ndarray) and bool(np.issubdtype(array.dtype, np.floating))
-
-
-def _flatten(parts: Sequence[Array]) -> Array:
-    """Return all entries as one vector of float64."""
-    return np.concatenate([part.ravel() for part in parts]).astype(np.float64)
-
-
-def _check_gradient(name: str, gradient: Any, array: Array) -> Array:
+def _checked(name: str, gradient: Any, array: Any) -> Array:
+    """Return a copy of a gradient of the shape and dtype of its array, all finite."""
+    if not is_floating(array):
+        kind = "None" if array is None else f"of dtype {np.asarray(array).dtype}"
+        raise WrongGradientError(f"vjp gives a gradient for {name}, which is {kind} and has none")
     try:
         gradient = np.array(gradient)
     except ValueError as error:  # a list of lists of different lengths
         raise WrongGradientError(f"the gradient of {name} is no array: {error}") from error
-    if gradient.shape != array.shape:
+    for what in ("shape", "dtype"):
+        found, needed = getattr(gradient, what), getattr(array, what)
+        if found != needed:
+            raise WrongGradientError(
+                f"the gradient of {name} has {what} {found}, but {name} has {needed}"
+            )
+    if bad := first_not_finite(gradient):
+        count = int((~np.isfinite(gradient)).sum())
         raise WrongGradientError(
-            f"the gradient of {name} has shape {gradient.shape}, but {name} has {array.shape}"
-        )
-    if gradient.dtype != array.dtype:
-        raise WrongGradientError(
-            f"the gradient of {name} has dtype {gradient.dtype}, but {name} has {array.dtype}"
-        )
-    bad = ~np.isfinite(gradient)
-    if bad.any():
-        index = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise WrongGradientError(
-            f"the gradient of {name} has {gradient[index]} at {index}; "
-            f"{int(bad.sum())} of {bad.size} entries are not finite"
+            f"the gradient of {name} has {bad}; {count} of {gradient.size} entries are not finite"
         )
     return gradient

@@ -5,7 +5,6 @@ f, vjp = from_jax(my_function)              # a jax.custom_vjp
 verdict = check(f, vjp, x, w)
 """
 
-import contextlib
 import os
 import sys
 import warnings
@@ -40,8 +39,8 @@ def from_torch(function: Callable[..., Any]) -> Pair:
     ImportError
         If PyTorch isn't installed.
     ValueError
-        From f and vjp: if the function returns something else, an array's dtype isn't one of
-        PyTorch's, or the function writes into an input that it can't be differentiated by then.
+        From f and vjp: if the function returns something else, PyTorch lacks the dtype of an array,
+        or the function writes into an input and cannot be differentiated by it any more.
     """
     import torch
 
@@ -50,14 +49,13 @@ def from_torch(function: Callable[..., Any]) -> Pair:
             return array
         array = np.asarray(array)
         if not array.flags.writeable or min(array.strides, default=0) < 0:
-            array = array.copy()  # else shared, so that what writes into its input is found out
+            array = array.copy()  # others share memory, so that a write into an input shows
         try:
             made = torch.from_numpy(array)
         except TypeError as error:
             raise ValueError(f"an array has dtype {array.dtype}, which PyTorch lacks") from error
-        return made.requires_grad_(
-            differentiated and (made.is_floating_point() or made.is_complex())
-        )
+        inexact = made.is_floating_point() or made.is_complex()
+        return made.requires_grad_(differentiated and inexact)
 
     def array(value: Any) -> Any:
         if not torch.is_tensor(value):
@@ -82,19 +80,19 @@ def from_torch(function: Callable[..., Any]) -> Pair:
                 raise
             raise ValueError(f"the function writes into its input: {error}") from error
         pairs = zip(y, dy, strict=True) if isinstance(y, tuple | list) else [(y, dy)]
-        pairs = [(part, d) for part, d in pairs if part.requires_grad]
-        wanted = [t for t in inputs if torch.is_tensor(t) and t.requires_grad]
-        found: Any = [None] * len(wanted)
+        pairs = [
+            (part, tensor(np.array(d)).to(part.dtype)) for part, d in pairs if part.requires_grad
+        ]
+        wanted = [i for i, t in enumerate(inputs) if torch.is_tensor(t) and t.requires_grad]
+        gradients: list[Any] = [None] * len(inputs)
+        for i in wanted:
+            gradients[i] = array(torch.zeros_like(inputs[i]))
         if pairs and wanted:
-            dys = [tensor(np.array(d)).to(part.dtype) for part, d in pairs]
-            found = torch.autograd.grad([p for p, _ in pairs], wanted, dys, allow_unused=True)
-        gradients = iter(
-            array(torch.zeros_like(t) if gradient is None else gradient)
-            for t, gradient in zip(wanted, found, strict=True)
-        )
-        return tuple(
-            next(gradients) if torch.is_tensor(t) and t.requires_grad else None for t in inputs
-        )
+            parts, dys = zip(*pairs, strict=True)
+            found = torch.autograd.grad(parts, [inputs[i] for i in wanted], dys, allow_unused=True)
+            for i, gradient in zip(wanted, found, strict=True):
+                gradients[i] = gradients[i] if gradient is None else array(gradient)
+        return tuple(gradients)
 
     return f, vjp
 
@@ -127,12 +125,8 @@ def from_jax(function: Callable[..., Any]) -> Pair:
     import jax
 
     _spare_the_process()
-
-    def wide() -> contextlib.AbstractContextManager[Any]:
-        enable: contextlib.AbstractContextManager[Any] = (
-            jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()  # type: ignore[attr-defined]  # before JAX 0.8
-        )
-        return enable
+    known = jax if hasattr(jax, "enable_x64") else jax.experimental  # before JAX 0.8
+    wide: Any = known.enable_x64
 
     def jax_array(value: Any) -> Any:
         return jax.numpy.asarray(value) if isinstance(value, ARRAYS) else value
@@ -142,15 +136,14 @@ def from_jax(function: Callable[..., Any]) -> Pair:
         return np.array(value.astype("float32") if value.dtype == jax.numpy.bfloat16 else value)
 
     def f(*arrays: Any) -> Any:
-        with wide():
+        with wide(True):
             y = function(*map(jax_array, arrays))
-            leaves = list(map(array, jax.tree.leaves(y)))
-        return tuple(leaves) if isinstance(y, tuple | list | dict) else leaves[0]
+            leaves = tuple(map(array, jax.tree.leaves(y)))
+        return leaves if isinstance(y, tuple | list | dict) else leaves[0]
 
     def vjp(dy: Any, *arrays: Any) -> tuple[Any, ...]:
-        floating = [
-            i for i, a in enumerate(arrays) if isinstance(a, ARRAYS) and a.dtype.kind in "fc"
-        ]
+        inexact = [isinstance(a, ARRAYS) and a.dtype.kind in "fc" for a in arrays]
+        floating = [i for i, differentiated in enumerate(inexact) if differentiated]
 
         def of_floating(*given: Any) -> Any:
             values = list(map(jax_array, arrays))
@@ -164,12 +157,11 @@ def from_jax(function: Callable[..., Any]) -> Pair:
             return np.zeros(part.shape, jax.dtypes.float0)  # whole numbers have no other
 
         gradients: list[Any] = [None] * len(arrays)
-        with wide():
+        with wide(True):
             y, pull_back = jax.vjp(of_floating, *(jax.numpy.asarray(arrays[i]) for i in floating))
             parts, structure = jax.tree.flatten(y)
             dys = dy if isinstance(y, tuple | list | dict) else (dy,)
-            cotangents = map(cotangent, parts, dys)
-            found = pull_back(jax.tree.unflatten(structure, cotangents))
+            found = pull_back(jax.tree.unflatten(structure, map(cotangent, parts, dys)))
             for i, gradient in zip(floating, found, strict=True):
                 gradients[i] = array(gradient)
         return tuple(gradients)

@@ -4,7 +4,7 @@ For f that is holomorphic, f(x + i h v) = f(x) + i h J v - h^2/2 f''[v, v] - ...
 
     J v = Im f(x + i h v) / h        exact to rounding, for h as small as 1e-30
 
-But np.abs, np.var, comparisons and sorting are no such functions; they accept complex numbers and
+But np.abs, np.var, comparisons and sorting are not holomorphic; they accept complex numbers and
 silently give something else. So f must first prove, here and in this array, that it is:
 
     1. Im f(x + i h v) / h is the slope that real differences find, output by output;
@@ -16,43 +16,32 @@ v is random with no entry near 0, so that what fails for one entry of x shows.
 Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
 """
 
-import copy
 import warnings
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._trial import Trial, is_floating
-from numpy_shufflenet.gradcheck.differences import Line, Slope, norm
+from ._arrays import Array, copies, is_floating, norm
+from ._trial import Trial
+from .differences import Line, Slope
 
 TINY = 2.0**-100
 LEVEL = 8  # of the real differences that it is compared with: h = 2^-8 and its halves
 ROUNDINGS = 64
+EPS = float(np.finfo(np.float64).eps)
 
 
 class ComplexStep:
     """Slopes of f in one of its arrays, by steps along the imaginary axis."""
 
     def __init__(self, trial: Trial, position: int) -> None:
-        self._trial = trial
-        self._position = position
-        self._point = [
-            a.astype(np.complex128) if is_floating(a) else copy.copy(a) for a in trial.arrays
-        ]
+        self._trial, self._position = trial, position
+        self._point = [a.astype(np.complex128) if is_floating(a) else a for a in trial.arrays]
 
     def proves(self, dy: Array, direction: Array, line: Line) -> bool:
         """Whether f is holomorphic along this direction, as far as differences can tell.
 
-        Parameters
-        ----------
-        dy : array
-            Flat cotangent of the line.
-        direction : array
-        line : Line
-            Differences along the direction.
+        `dy` is the flat cotangent of the line, which has the differences along the direction.
         """
-        if not np.isfinite(self._trial.arrays[self._position]).all():
-            return False
         level = 0 if line.straight else LEVEL
         h = 2.0**-level
         with np.errstate(all="ignore"):
@@ -60,9 +49,8 @@ class ComplexStep:
             if here is None or away is None:
                 return False
             slopes, errors = line.vector(level)
-            found = dy * here.imag / TINY
             largest = np.abs(slopes).max(initial=0.0)
-            if not (np.abs(found - slopes) <= 4 * errors + 1e-7 * largest).all():
+            if not (np.abs(dy * here.imag / TINY - slopes) <= 4 * errors + 1e-7 * largest).all():
                 return False
             size = float(np.abs(self._trial.y).max(initial=0.0))
             if not np.allclose(here.real, self._trial.y, rtol=1e-9, atol=1e-9 * size):
@@ -70,35 +58,30 @@ class ComplexStep:
             # Both even parts are h^2/2 f'' and differ in sign, up to what is left of order h^4.
             real = line.halves(level)[1] * h / 2
             imaginary = dy * (away.real - self._trial.y)
-            left = np.abs(real + imaginary)
             allowed = 1e-2 * np.abs(real).max(initial=0.0) + errors * h  # rounding is left
-            return bool((left <= allowed).all())
+            return bool((np.abs(real + imaginary) <= allowed).all())
 
     def slope(self, dy: Array, direction: Array, step: float = TINY) -> Slope:
         """Return the slope of <dy, y> along a direction."""
         y = self._moved(step * direction)
         terms = np.full(dy.shape, np.nan) if y is None else dy * y.imag / step
-        eps = float(np.finfo(np.float64).eps)
-        # Where everything cancels, rounding of y's own size is left; but not where y, as an
-        # imaginary part of exactly 0 tells, doesn't depend on what moves.
+        # Where everything cancels, rounding of the size of y is left; but not where y does not
+        # depend on what moves, as an imaginary part of exactly 0 tells.
         sizes = np.where(terms == 0, 0.0, dy * self._trial.y)
-        error = ROUNDINGS * eps * float(np.hypot(norm(terms), norm(sizes)))
-        return Slope(
-            float(terms.sum()), error, 0.0, step, error, method="complex step", smooth=error
-        )
+        error = ROUNDINGS * EPS * float(np.hypot(norm(terms), norm(sizes)))
+        return Slope(float(terms.sum()), error, step, error, error, "complex step")
 
     def _moved(self, step: Array) -> Array | None:
-        """Return y at x + i step as one complex vector, or None if f can't take it."""
-        trial = self._trial
-        arrays = [a.copy() if isinstance(a, np.ndarray) else a for a in self._point]
+        """Return y at x + i step as one complex vector, or None if f cannot take it."""
+        arrays = copies(self._point)
         arrays[self._position] += 1j * step
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("error")  # an imaginary part that is thrown away
-                parts = trial.call(arrays)
+                parts = self._trial.call(arrays)
         except Exception:
             return None
         if any(part.dtype.kind != "c" for part in parts):
             return None
         y: Array = np.concatenate([part.ravel() for part in parts])
-        return y if y.shape == trial.y.shape and np.isfinite(y).all() else None
+        return y if y.shape == self._trial.y.shape and np.isfinite(y).all() else None

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._scales import scales, signed
-from numpy_shufflenet.gradcheck._trial import Trial
-from numpy_shufflenet.gradcheck.complex_step import ComplexStep
-from numpy_shufflenet.gradcheck.differences import METHODS, Line
+from ._arrays import Array, norm, signed
+from ._trial import Trial
+from .complex_step import ComplexStep
+from .differences import METHODS, line_along
 
 LEVELS = range(1, 44)  # h = 2^-level
-COMPLEX = "complex step"
+# Colours of Okabe and Ito, which colour-blind readers can tell apart, and other dashes.
+LOOKS = {"#999999": ":", "#0072B2": "-", "#009E73": "--", "#D55E00": "-.", "#CC79A7": "-"}
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,8 @@ class ErrorCurve:
             import matplotlib.pyplot as plt
 
             _, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-        # Colours of Okabe and Ito, which colour-blind readers can tell apart, and other dashes.
-        looks = zip(
-            ("#999999", "#0072B2", "#009E73", "#D55E00", "#CC79A7"),
-            (":", "-", "--", "-.", "-"),
-            strict=True,
-        )
-        for (name, values), (colour, dash) in zip(self.errors.items(), looks, strict=False):
-            shown = np.maximum(values, np.finfo(float).eps / 16)  # 0 has no place on the axis
+        for (name, values), (colour, dash) in zip(self.errors.items(), LOOKS.items(), strict=False):
+            shown = np.maximum(values, np.finfo(float).eps / 16)  # a log axis has no 0
             axes.loglog(self.steps, shown, dash, color=colour, label=name)
         axes.set(
             xlabel="step h, as a share of the size of x",
@@ -64,35 +58,23 @@ class ErrorCurve:
 
 def error_curve(trial: Trial, dy: Array, position: int, seed: int = 0) -> ErrorCurve:
     """Measure the derivative along one random direction with every method at every step."""
-    array = trial.arrays[position]
-    rng = np.random.default_rng(seed)
-    direction = scales(array) * signed(rng, array.shape)
+    scales, rng = trial.scales(position), np.random.default_rng(seed)
+    direction = scales * signed(rng, scales.shape)
     gradient = trial.pull_back(dy)[position]
     assert gradient is not None
     parts = np.asarray(gradient, np.float64) * direction
-    analytic, size = float(parts.sum()), float(np.sqrt(np.square(parts).sum())) or 1.0
-
-    def change(t: float) -> tuple[Array, bool]:
-        with np.errstate(all="ignore"):
-            try:
-                y = trial.evaluate({position: array + (t * direction).astype(array.dtype)})
-            except (ValueError, ArithmeticError):
-                return np.full(dy.shape, np.nan), False
-            return dy * (y - trial.y), True
-
-    line = Line(change, np.abs(dy * trial.y), float(np.finfo(trial.dtype).eps))
+    line = line_along(trial, position, direction, dy)
     halves = [line.halves(level) for level in (*LEVELS, LEVELS.stop, LEVELS.stop + 1)]
-    odd = np.array([half[0].sum() for half in halves])
-    even = np.array([half[1].sum() for half in halves])
+    odd, even = (np.array([half[i].sum() for half in halves]) for i in (0, 1))
     found = {"forward": odd[:-2] + even[:-2] / 2, "central": odd[:-2]}
     for name in ("five-point", "richardson"):
         # METHODS counts from the largest of three steps; the curve is drawn over that one.
-        weights = METHODS[name][0]
-        found[name] = sum(w * odd[i : len(odd) - 2 + i] for i, w in enumerate(weights))  # type: ignore[assignment]
+        weighted = [w * odd[i : len(odd) - 2 + i] for i, w in enumerate(METHODS[name][0])]
+        found[name] = np.sum(weighted, axis=0)
     step = ComplexStep(trial, position)
     if step.proves(dy, direction, line):
-        found[COMPLEX] = np.array(
-            [step.slope(dy, direction, 2.0**-level).value for level in LEVELS]
-        )
+        slopes = [step.slope(dy, direction, 2.0**-level) for level in LEVELS]
+        found["complex step"] = np.array([slope.value for slope in slopes])
+    analytic, size = float(parts.sum()), norm(parts) or 1.0
     errors = {name: np.abs(values - analytic) / size for name, values in found.items()}
     return ErrorCurve(trial.names[position], 2.0 ** -np.array(LEVELS, float), errors)

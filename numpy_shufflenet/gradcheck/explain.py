@@ -1,19 +1,29 @@
 """Read the cause of a wrong gradient from the pattern of its error.
 
-Two pictures are looked at: the gradient beside what it should be, entry by entry; and, where that
-doesn't tell, the whole Jacobian as the backward has it (one vjp for each output) beside the one
+Two pictures are compared: the gradient beside what it should be, entry by entry; and, where that
+does not tell, the whole Jacobian as the backward has it (one vjp for each output) beside the one
 that differences have: which output reaches which entry, and with what weight.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck import _jacobian, _patterns
-from numpy_shufflenet.gradcheck._trial import Trial, WrongGradientError
-from numpy_shufflenet.gradcheck.report import ArrayReport
+from . import _patterns
+from ._arrays import Array
+from ._trial import Trial, WrongGradientError
+from .differences import line_along
+from .report import ArrayReport
+
+if TYPE_CHECKING:
+    from .verdict import Verdict
+
+LARGEST = 2_000_000  # entries of a Jacobian
+MOST_CALLS = 2500
+LEVEL = 9  # its differences are taken at h = 2^-9, 2^-10 and 2^-11
 
 FAMILIES: dict[str, str] = {
     "not a gradient": "count, shape, dtype or values are none that a gradient can have",
@@ -64,24 +74,18 @@ class Explanation:
         return f"{self.family}{place}: {seen}{FAMILIES[self.family]}"
 
 
-def explain(
-    status: str,
-    reason: str,
-    reports: Sequence[ArrayReport],
-    trial: Trial | None,
-    dys: Sequence[Array],
-) -> Explanation:
-    """Return the likely cause of a failure; see `Verdict.explain` for the families."""
-    if status == "nondeterministic":
-        return Explanation("not repeatable", hint=reason)
-    if status != "fail":
-        return Explanation("", hint=f"the verdict is {status!r}")
-    failed = [report for report in reports if report.status == "fail"]
+def explain(verdict: "Verdict") -> Explanation:
+    """Return the likely cause of a failure."""
+    if verdict.status == "nondeterministic":
+        return Explanation("not repeatable", hint=verdict.reason)
+    if verdict.status != "fail":
+        return Explanation("", hint=f"the verdict is {verdict.status!r}")
+    failed = [report for report in verdict.arrays if report.status == "fail"]
     if not failed:
-        return Explanation(_by_reason(reason), hint=reason)
-    assert trial is not None
+        return Explanation(_by_reason(verdict.reason), hint=verdict.reason)
+    assert verdict.trial is not None
     try:
-        return _by_pattern(failed, trial, dys[0])
+        return _by_pattern(failed, verdict.trial, verdict.dys[0])
     except WrongGradientError as error:  # for another dy
         return Explanation("not a gradient", hint=str(error))
 
@@ -95,65 +99,56 @@ def _by_reason(reason: str) -> str:
 
 
 def _by_pattern(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
-    maps = _Maps(trial, dy)
-    positions = [trial.names.index(report.name) for report in failed]
-    twice = trial.pull_back(2 * dy)
-    for i in positions:
-        if not _patterns.close(twice[i], 2 * maps.analytic(i)):
-            return Explanation(
-                "not linear", trial.names[i], "twice dy gives not twice the gradient"
-            )
-    for report, i in zip(failed, positions, strict=True):
-        maps.know_numeric(i, report.numeric)
-    small = [i for i in positions if maps.knows(i) or not _jacobian.too_large(trial, i)]
+    names = {trial.names.index(report.name): report.name for report in failed}
+    gradients, twice = trial.pull_back(dy), trial.pull_back(2 * dy)
+    found = {i: np.asarray(gradients[i], np.float64) for i in names}
+    for i, name in names.items():
+        if not _patterns.close(twice[i], 2 * found[i]):
+            return Explanation("not linear", name, "twice dy gives not twice the gradient")
+    numeric = {i: report.numeric for i, report in zip(names, failed, strict=True)}
+    known = {i: n for i, n in numeric.items() if n is not None and np.isfinite(n).all()}
+    small = [i for i in names if i in known or not _too_large(trial, i)]
     if not small:
         hint = "y and the array are too large to look at every entry; try a smaller example"
-        return Explanation("term", trial.names[positions[0]], hint)
-    positions = small
-    if len(positions) == 2 and _patterns.swapped(*(maps.pair(i) for i in positions)):
-        return Explanation("swapped", trial.names[positions[0]], "it is that of the other array")
-    first = Explanation("term", trial.names[positions[0]])
-    for i in positions:
-        family, hint = _patterns.of_maps(*maps.pair(i))
-        if not family and not _jacobian.too_large(trial, i):
-            found, expected, errors = maps.jacobians(i)
-            shapes = tuple(part.shape for part in trial.outputs)
-            y_shape = shapes[0] if len(shapes) == 1 else (trial.y.size,)
-            family, hint = _patterns.of_jacobians(
-                found, expected, errors, y_shape, trial.arrays[i].shape
-            )
+        return Explanation("term", failed[0].name, hint)
+    jacobian = cache(lambda i: _numeric_jacobian(trial, i))
+    for i in small:
+        if i not in known:
+            known[i] = (dy @ jacobian(i)[0]).reshape(trial.arrays[i].shape)
+    if len(small) == 2:
+        one, other = small
+        if _patterns.close(found[one], known[other]) and _patterns.close(found[other], known[one]):
+            return Explanation("swapped", names[one], "it is that of the other array")
+    for i in small:
+        family, hint = _patterns.of_maps(found[i], known[i])
+        if not family and not _too_large(trial, i):
+            y_shape = trial.outputs[0].shape if len(trial.outputs) == 1 else (trial.y.size,)
+            shapes = y_shape, trial.arrays[i].shape
+            family, hint = _patterns.of_jacobians(_jacobian(trial, i), *jacobian(i), *shapes)
         if family:
-            return Explanation(family, trial.names[i], hint)
-    return first
+            return Explanation(family, names[i], hint)
+    return Explanation("term", names[small[0]])
 
 
-class _Maps:
-    """Gradients and Jacobians as the backward has them and as they should be, when asked for."""
+def _too_large(trial: Trial, position: int) -> bool:
+    """Whether the Jacobian of y in one array is too much to compute."""
+    columns, rows = trial.arrays[position].size, trial.y.size
+    return bool(columns * rows > LARGEST or columns + rows > MOST_CALLS)
 
-    def __init__(self, trial: Trial, dy: Array) -> None:
-        self._trial = trial
-        self._dy = dy
-        self._gradients = trial.pull_back(dy)
-        self._numeric: dict[int, Array] = {}
 
-    def analytic(self, i: int) -> Array:
-        gradient = self._gradients[i]
-        assert gradient is not None
-        return np.asarray(gradient, np.float64)
+def _jacobian(trial: Trial, position: int) -> Array:
+    """Ask vjp for every row of the Jacobian: (y.size, x.size)."""
+    rows = [trial.pull_back(unit)[position] for unit in np.eye(trial.y.size)]
+    return np.array([np.ravel(row) for row in rows if row is not None], np.float64)
 
-    def know_numeric(self, i: int, numeric: Array | None) -> None:
-        if numeric is not None and np.isfinite(numeric).all():
-            self._numeric[i] = numeric
 
-    def knows(self, i: int) -> bool:
-        return i in self._numeric
-
-    def pair(self, i: int) -> tuple[Array, Array]:
-        if i not in self._numeric:
-            rows, _ = _jacobian.numeric(self._trial, i)
-            self._numeric[i] = (self._dy @ rows).reshape(self._trial.arrays[i].shape)
-        return self.analytic(i), self._numeric[i]
-
-    def jacobians(self, i: int) -> tuple[Array, Array, Array]:
-        found = _jacobian.analytic(self._trial, i)
-        return found, *_jacobian.numeric(self._trial, i)
+def _numeric_jacobian(trial: Trial, position: int) -> tuple[Array, Array]:
+    """Measure every column by differences: (y.size, x.size); and what each entry may be off by."""
+    scales, ones = trial.scales(position), np.ones(trial.y.size)
+    columns = np.empty((2, trial.y.size, scales.size))
+    for flat, scale in enumerate(scales.ravel()):
+        direction = np.zeros(scales.size)
+        direction[flat] = scale
+        line = line_along(trial, position, direction.reshape(scales.shape), ones)
+        columns[:, :, flat] = np.array(line.vector(LEVEL)) / scale
+    return columns[0], columns[1]

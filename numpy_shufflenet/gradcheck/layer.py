@@ -1,14 +1,54 @@
-"""Checks of layers: x and every parameter, by `check`."""
+"""Layers and networks as functions of x and their parameters; checks of them by `check`."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._random import generators_of, keep_random
-from numpy_shufflenet.gradcheck.check import check
-from numpy_shufflenet.gradcheck.verdict import Verdict
+from ._arrays import Array
+from .pair import check_pair
+from .verdict import Verdict
+
+
+class Replica:
+    """A copy of a layer in one dtype, whose forward draws the same random numbers each time.
+
+    The layer is anything with forward, backward, parameters, gradients, zero_gradients, release and
+    astype; `training` is passed to forward.
+    """
+
+    def __init__(self, layer: Any, dtype: Any, training: bool) -> None:
+        self.layer = layer.astype(dtype)
+        self.parameters: dict[str, Array] = self.layer.parameters()
+        self._training = training
+        layers = [inner for _, inner in getattr(self.layer, "named_layers", lambda: ())()]
+        values = [value for inner in layers for value in vars(inner).values()]
+        self._generators = [value for value in values if isinstance(value, np.random.Generator)]
+        self._states = copy.deepcopy([rng.bit_generator.state for rng in self._generators])
+
+    def assign(self, values: Iterable[Array]) -> None:
+        """Write values into the parameters, in their order."""
+        for live, value in zip(self.parameters.values(), values, strict=True):
+            live[...] = value
+
+    def forward(self, x: Array) -> Any:
+        """Return y; dropout draws the same mask each time."""
+        for rng, state in zip(self._generators, self._states, strict=True):
+            rng.bit_generator.state = copy.deepcopy(state)
+        self.layer.release()
+        return self.layer.forward(x, training=self._training)
+
+    def backward(self, dy: Any) -> tuple[Array, dict[str, Array]]:
+        """Return dx, and the gradients of the parameters of the last forward."""
+        self.layer.zero_gradients()
+        dx = self.layer.backward(dy)
+        return dx, self.layer.gradients()
+
+    def pattern(self) -> list[Array]:
+        """Return the choices of the last forward; none if the layer does not tell them."""
+        return [np.array(p) for p in getattr(self.layer, "activation_pattern", list)()]
 
 
 def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any) -> Verdict:
@@ -18,51 +58,32 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
     ----------
     layer : Layer
         Anything with forward, backward, parameters, gradients, zero_gradients, release and astype.
-        A float64 copy is checked; the layer itself is not touched.
+        Copies are checked; the layer itself is not touched.
     x : array
     training : bool
         Whether batch normalisation uses the statistics of the batch, and dropout drops: the same
         mask each time.
     **options
-        Of `check`; per_entry is costly for a unit.
+        The keywords of `check`; per_entry is costly for a unit. `pattern` is called with the
+        `Replica` that did the last forward.
 
     Returns
     -------
     Verdict
         Its arrays are x and the parameters, by name.
     """
-    copies = {np.dtype(np.float64): layer.astype(np.float64)}
-    names = list(layer.parameters())
-    last: list[Any] = [None]
+    replica = cache(lambda dtype: Replica(layer, dtype, training))
+    parameters = replica(np.dtype(np.float64)).parameters
 
-    def run(point: Array, parameters: tuple[Array, ...]) -> Any:
-        dtype = np.asarray(point).dtype
-        if dtype not in copies:
-            copies[dtype] = layer.astype(dtype)
-        copy = last[0] = copies[dtype]
-        for live, value in zip(copy.parameters().values(), parameters, strict=True):
-            live[...] = value
-        copy.release()
-        random = randoms.setdefault(dtype, keep_random(generators_of(copy)))
-        random()
-        return copy.forward(point, training=training)
+    def forward(point: Array, *values: Array) -> tuple[Any, Replica]:
+        here = replica(point.dtype)
+        here.assign(values)
+        return here.forward(point), here
 
-    randoms: dict[Any, Callable[[], None]] = {}
+    def backward(dy: Any, here: Replica) -> tuple[Array, ...]:
+        dx, gradients = here.backward(dy)
+        return dx, *(gradients[name] for name in parameters)
 
-    def f(point: Array, *parameters: Array) -> Any:
-        return run(point, parameters)
-
-    def vjp(dy: Any, point: Array, *parameters: Array) -> tuple[Array, ...]:
-        run(point, parameters)
-        copy = last[0]
-        copy.zero_gradients()
-        dx = copy.backward(dy)
-        gradients = copy.gradients()
-        return dx, *(gradients[name] for name in names)
-
-    options.setdefault("names", ["x", *names])
-    options.setdefault("keeps_dtype", True)
-    if hasattr(layer, "activation_pattern"):
-        options.setdefault("pattern", lambda *_: last[0].activation_pattern())
-    values = copies[np.dtype(np.float64)].parameters().values()
-    return check(f, vjp, x, *values, **options)
+    options.setdefault("names", ["x", *parameters])
+    options.setdefault("pattern", Replica.pattern)
+    return check_pair(forward, backward, x, *parameters.values(), **options)

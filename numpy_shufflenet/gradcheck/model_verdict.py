@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from numpy_shufflenet.gradcheck.report import Entry, Status
+import numpy as np
+
+from .report import BaseVerdict, Entry, Status
 
 KINK_LIMIT = 0.05  # of all entries
-USEFUL = 1e-2  # a floor above this share of the largest gradient hides too much
 
 
-@dataclass
+def ratio(difference: float, allowed: float) -> float:
+    """Return how much of what is allowed a difference is; NaN is more than anything."""
+    return np.inf if np.isnan(difference) else difference / (allowed or 1.0)
+
+
+@dataclass(frozen=True)
 class TensorRow:
     """The check of one parameter tensor.
 
@@ -23,12 +29,8 @@ class TensorRow:
     kinks : int
     worst : Entry or None
         The entry nearest to, or furthest beyond, what is allowed.
-    difference : float
-        Its |analytic - numeric|.
     allowed : float
-        What it was allowed: tolerance x largest_gradient + floor.
-    floor : float
-        The part of `allowed` that is rounding.
+        What its difference may be: tolerance x largest_gradient + floor.
     largest_gradient : float
         Largest |gradient| of all entries of the tensor.
     reason : str
@@ -41,9 +43,7 @@ class TensorRow:
     entries: int = 0
     kinks: int = 0
     worst: Entry | None = None
-    difference: float = 0.0
     allowed: float = 0.0
-    floor: float = 0.0
     largest_gradient: float = 0.0
     reason: str = ""
 
@@ -52,47 +52,30 @@ class TensorRow:
         """Whether the status is "pass"."""
         return self.status == "pass"
 
-    def add(
-        self,
-        index: tuple[int, ...],
-        analytic: float,
-        numeric: float,
-        floor: float,
-        tolerance: float,
-    ) -> None:
-        """Take in one compared entry; the worst is kept."""
-        difference = abs(analytic - numeric)
-        allowed = tolerance * self.largest_gradient + floor
-        if not difference <= allowed:  # NaN counts as a failure
-            self.status = "fail"
-        if self.worst is None or not difference / allowed <= self.difference / self.allowed:
-            self.worst = Entry(self.name, index, analytic, numeric, floor)
-            self.difference, self.allowed, self.floor = difference, allowed, floor
+    @property
+    def difference(self) -> float:
+        """|analytic - numeric| of the worst entry."""
+        return self.worst.difference if self.worst else 0.0
 
-    def conclude(self) -> None:
-        """Set status and reason, once all entries are in."""
-        if self.status == "fail":
-            self.reason = f"{self.worst}"
-        elif self.kinks == self.entries > 0:
-            self.status, self.reason = "kink", "every entry tried lies on a kink"
-        # A gradient of exactly 0 has no size to compare the floor with, and the floor is all of it.
-        elif self.floor > USEFUL * self.largest_gradient > self.floor * USEFUL:
-            self.status, self.reason = "imprecise", "rounding is too large beside the gradient"
+    @property
+    def floor(self) -> float:
+        """The part of `allowed` that is rounding."""
+        return self.worst.error if self.worst else 0.0
 
 
 @dataclass
-class ModelVerdict:
+class ModelVerdict(BaseVerdict):
     """The outcome of `check_model`; `str` is a table.
 
     Like `Verdict` it has no truth value: ask for `passed` or `status`.
 
     Attributes
     ----------
-    rows : list of TensorRow
     loss : float
         At the point of the check.
     tolerance : float
     training : bool
+    rows : list of TensorRow
     evaluations : int
         Forwards of the network.
     seconds : float
@@ -125,11 +108,6 @@ class ModelVerdict:
         return "imprecise" if "imprecise" in found else "pass"
 
     @property
-    def passed(self) -> bool:
-        """Whether the status is "pass"."""
-        return self.status == "pass"
-
-    @property
     def entries(self) -> int:
         """Entries tried in all tensors."""
         return sum(row.entries for row in self.rows)
@@ -141,7 +119,7 @@ class ModelVerdict:
 
     @property
     def difference(self) -> float:
-        """The largest |analytic - numeric|, beside the tensor's largest gradient.
+        """The largest |analytic - numeric|, relative to the tensor's largest gradient.
 
         Tensors whose gradients are nothing but rounding, as of a shift before a batch
         normalisation, are left out.
@@ -155,18 +133,7 @@ class ModelVerdict:
         compared = [row for row in self.rows if row.worst is not None]
         failed = [row for row in self.rows if row.status == "fail"]
         return max(
-            failed or compared, key=lambda row: row.difference / (row.allowed or 1.0), default=None
-        )
-
-    def raise_if_failed(self) -> None:
-        """Raise AssertionError with the table as its text, unless the status is pass."""
-        if not self.passed:
-            raise AssertionError(str(self))
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a ModelVerdict has no truth value; use verdict.passed, verdict.status "
-            "or verdict.raise_if_failed()"
+            failed or compared, key=lambda row: ratio(row.difference, row.allowed), default=None
         )
 
     def __str__(self) -> str:

@@ -1,21 +1,17 @@
 """Checks of operations: `y, cache = forward(arrays...)` with `gradients = backward(dy, cache)`."""
 
 import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck.check import check, positional_names
-from numpy_shufflenet.gradcheck.verdict import Verdict
+from ._arrays import Array
+from .check import check, parameters_of, positional_names
+from .settings import DEFAULTS
+from .verdict import Verdict
 
-OPTIONS = frozenset(
-    name
-    for name, parameter in inspect.signature(check).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-)
+OPTIONS = ("names", "pattern", "per_entry", "seed", "settings")
 
 
 def check_pair(
@@ -26,43 +22,29 @@ def check_pair(
     Parameters
     ----------
     forward, backward : callable
-        backward gives one gradient per array, in their order, and none for integer arrays; a
-        single one as a plain array; None for an array that is None, or that forward wasn't given.
+        backward returns one gradient for each array, in their order, and none for integer arrays;
+        a single one as a plain array; None for an array that is None, or that forward was not
+        given.
     *arrays : array or None
         The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
-        though they are floating-point (running statistics) go by keyword.
+        though they are floating-point (running statistics) are given by keyword.
     **keywords
-        Hyperparameters of forward, and options of `check` (seed, per_entry, tolerance, ...); here
-        `pattern` is called with the cache, and is `choices_in` if not given. A
-        name that forward has is forward's: `rng` is the checker's for most operations and the
-        operation's own for dropout, where `seed` still is the checker's.
-        Every evaluation gets a fresh copy of the hyperparameters, so a generator among them draws
-        the same numbers each time.
+        Hyperparameters of forward, and the keywords of `check`: names, pattern, per_entry, seed and
+        settings. A name that forward has itself goes to forward. Here `pattern` is called with the
+        cache; it is `choices_in` if not given. Every evaluation gets a fresh copy of the
+        hyperparameters, so a generator among them draws the same numbers each time.
 
     Returns
     -------
     Verdict
     """
-    owned = _parameters(forward)
-    options = {k: v for k, v in keywords.items() if k in OPTIONS and k not in owned}
-    hyperparameters = {k: v for k, v in keywords.items() if k not in options}
-    return _check(forward, backward, arrays, hyperparameters, options)
-
-
-def _check(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any],
-    arrays: tuple[Any, ...],
-    hyperparameters: dict[str, Any],
-    options: dict[str, Any],
-) -> Verdict:
-    f, vjp, last_cache = functions_of(forward, backward, hyperparameters)
-    options = dict(options)
-    choices = options.get("pattern") or choices_in
-    options["pattern"] = lambda *_: choices(last_cache())
+    owned = {parameter.name for parameter in parameters_of(forward)}
+    options = {k: keywords.pop(k) for k in OPTIONS if k in keywords and k not in owned}
+    f, vjp, last_cache = functions_of(forward, backward, keywords)
+    choices = options.pop("pattern", None) or choices_in
     options.setdefault("names", positional_names(forward, len(arrays)))
-    options.setdefault("keeps_dtype", True)
-    return check(f, vjp, *arrays, **options)
+    options["settings"] = options.get("settings", DEFAULTS).for_operations()
+    return check(f, vjp, *arrays, pattern=lambda *_: choices(last_cache()), **options)
 
 
 def functions_of(
@@ -76,8 +58,11 @@ def functions_of(
     last: list[Any] = [None]
 
     def f(*point: Any) -> Any:
-        dtype = next((a.dtype for a in point if _is_inexact(a)), None)
-        own = {k: _convert(copy.deepcopy(v), dtype) for k, v in hyperparameters.items()}
+        dtype = next((a.dtype for a in point if _has_kind(a, "fc")), None)
+        own = copy.deepcopy(hyperparameters)
+        for name, value in own.items():  # running statistics, say
+            if dtype is not None and _has_kind(value, "f"):
+                own[name] = value.astype(dtype)
         y, last[0] = forward(*point, **own)
         return y
 
@@ -98,6 +83,8 @@ def assert_gradients(
 def check_operation(name: str, *, floor: str = "ops", example: int = 0, **options: Any) -> Verdict:
     """Check an operation of the table `operations.OPERATIONS` on its own example.
 
+    It needs the package numpy_shufflenet, which holds the table.
+
     Parameters
     ----------
     name : str
@@ -106,7 +93,7 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
     example : int
         Seed of the example.
     **options
-        Of `check`.
+        The keywords of `check`; `pattern` is called with the cache.
 
     Returns
     -------
@@ -118,18 +105,18 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
     drawn = operation.example(example)
     arrays, hyperparameters = drawn.arrays, dict(drawn.hyperparameters)
     if not operation.arrays[0].startswith("*"):
-        # What has no gradient, such as running statistics, goes by keyword.
+        # What has no gradient, such as running statistics, is given by keyword.
         named = dict(zip(operation.arrays, drawn.arrays, strict=False))
-        kept = [n for n in named if n in operation.differentiable]
-        arrays = tuple(named[n] for n in kept)
-        hyperparameters |= {n: v for n, v in named.items() if n not in kept}
-    forward, backward = operation.forward(floor), operation.backward(floor)
+        arrays = tuple(value for n, value in named.items() if n in operation.differentiable)
+        hyperparameters |= {n: v for n, v in named.items() if n not in operation.differentiable}
     options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
-    return _check(forward, backward, arrays, hyperparameters, options)
+    return check_pair(
+        operation.forward(floor), operation.backward(floor), *arrays, **(hyperparameters | options)
+    )
 
 
 def choices_in(cache: Any) -> list[Array]:
-    """Return the choices that a cache of our operations holds: winners, masks, signs of a ReLU."""
+    """Return the choices in a cache of our operations: winners, masks, where a ReLU passes."""
     if isinstance(cache, np.ndarray):
         return [cache] if cache.dtype.kind in "bi" else []
     if type(cache).__name__ == "ReluCache":
@@ -140,12 +127,12 @@ def choices_in(cache: Any) -> list[Array]:
 
 
 def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
-    """Insert None for integer arrays, of which a backward says nothing, and leave what is too much.
+    """Insert None for integer arrays, and leave out None for arrays that were not given.
 
-    A backward has a gradient for each argument that forward might have been given. Those that were
-    not (a bias) have no gradient: None.
+    A backward returns nothing for integer arrays, and None for optional arguments of forward that
+    were left out (a bias).
     """
-    integer = [isinstance(a, np.ndarray) and not _is_inexact(a) for a in arrays]
+    integer = [isinstance(a, np.ndarray) and not _has_kind(a, "fc") for a in arrays]
     if not any(integer) and not isinstance(gradients, tuple | list):
         return gradients
     listed = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
@@ -157,19 +144,5 @@ def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
     return listed
 
 
-def _convert(value: Any, dtype: Any) -> Any:
-    """Give floating-point hyperparameters (running statistics) the dtype of the arrays."""
-    if dtype is not None and isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return value.astype(dtype)
-    return value
-
-
-def _is_inexact(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fc"
-
-
-def _parameters(forward: Callable[..., Any]) -> set[str]:
-    try:
-        return set(inspect.signature(forward).parameters)
-    except (TypeError, ValueError):
-        return set()
+def _has_kind(value: Any, kinds: str) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in kinds

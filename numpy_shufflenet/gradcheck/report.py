@@ -1,13 +1,43 @@
-"""What a gradient check found out about one array."""
+"""What a gradient check found: of one entry, of one array, and what all verdicts share."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from ._arrays import Array
 
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
+
+
+class BaseVerdict:
+    """What all verdicts share: a status, and no truth value.
+
+    `if verdict` would be true for a failure in one reading and false in the other.
+    """
+
+    cause: BaseException | None = None
+
+    @property
+    def status(self) -> Status:
+        """The outcome in a word."""
+        raise NotImplementedError
+
+    @property
+    def passed(self) -> bool:
+        """Whether the status is "pass"."""
+        return self.status == "pass"
+
+    def raise_if_failed(self) -> None:
+        """Raise AssertionError, with the whole verdict as its text, unless the status is pass."""
+        if not self.passed:
+            raise AssertionError(str(self)) from self.cause
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"a {type(self).__name__} has no truth value; use verdict.passed, verdict.status "
+            "or verdict.raise_if_failed()"
+        )
 
 
 @dataclass(frozen=True)
@@ -34,6 +64,11 @@ class Entry:
     numeric: float
     error: float
     detectors: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float:
+        """|analytic - numeric|."""
+        return abs(self.analytic - self.numeric)
 
     def __str__(self) -> str:
         place = f"{self.array}[{', '.join(map(str, self.index))}]"
@@ -71,7 +106,7 @@ class ArrayReport:
     reachable : float
         The precision at which at least 95 % of the entries could be seen.
     skipped : int
-        Entries that were not looked at, one by one, for want of budget.
+        Entries that were not compared one by one, for want of budget.
     note : str
     analytic, numeric, error : array or None
         Of the array's shape, NaN where not compared; None where directions settled it.
@@ -98,6 +133,23 @@ class ArrayReport:
     numeric: Array | None = None
     error: Array | None = None
     method: str = ""
+
+    def __str__(self) -> str:
+        compared = f"{self.directions} directions"
+        if self.entries:
+            compared += f", {self.entries} entries"
+        if self.kinks:
+            compared += f", {len(self.kinks)} on kinks"
+        if self.method:
+            compared += f" by {self.method}"
+        claim = ""
+        if self.seen is not None and self.seen.any() and self.status != "fail":
+            share = f"{100 * self.seen.mean():.3g} % of entries"
+            claim = f"; an error above {self.precision:.1e} would be seen in {share}"
+        return (
+            f"{self.name} {self.shape}: {self.status}, {compared}, "
+            f"largest difference {self.difference:.1e}{claim}"
+        )
 
     @property
     def unseen(self) -> list[tuple[int, ...]]:

@@ -13,25 +13,26 @@ function (masks, winners) are the same on all sides. Two steps in a row tell how
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._network import Loss, Network, cross_entropy
-from numpy_shufflenet.gradcheck._scales import scales, signed
-from numpy_shufflenet.gradcheck.report import Status
+from ._arrays import Array, all_equal, norm, scales, signed
+from .model import Loss, Network, loss_of
+from .report import BaseVerdict, Status
+from .settings import DEFAULTS, Settings
 
 STEPS = tuple(2.0**-level for level in range(6, 36, 3))
+TOLERANCE = 1e-6
 SAFETY = 10
 LIMIT = 1e-3  # a relative error above it tells nothing
 
 Gradient = Callable[..., Sequence[Array]]
 
 
-@dataclass
-class SymmetryVerdict:
+@dataclass(frozen=True)
+class SymmetryVerdict(BaseVerdict):
     """Whether the Hessian is symmetric, along pairs of random directions.
 
     Attributes
@@ -59,19 +60,6 @@ class SymmetryVerdict:
     evaluations: int = 0
     seconds: float = 0.0
 
-    @property
-    def passed(self) -> bool:
-        """Whether the status is "pass"."""
-        return self.status == "pass"
-
-    def raise_if_failed(self) -> None:
-        """Raise AssertionError with the verdict as its text, unless the status is pass."""
-        if not self.passed:
-            raise AssertionError(str(self))
-
-    def __bool__(self) -> bool:
-        raise TypeError("a SymmetryVerdict has no truth value; use verdict.passed")
-
     def __str__(self) -> str:
         return (
             f"{self.status}: u^T H v = {self.left:.10g}, v^T H u = {self.right:.10g}, relative "
@@ -84,44 +72,47 @@ def check_hessian(
     gradient: Gradient,
     *arrays: Array,
     pattern: Callable[[], Sequence[Array]] | None = None,
-    pairs: int = 2,
-    tolerance: float = 1e-6,
     seed: int = 0,
+    settings: Settings = DEFAULTS,
 ) -> SymmetryVerdict:
     """Check that a gradient is that of some function: its Hessian is symmetric.
 
     Parameters
     ----------
     gradient : callable
-        gradient(*arrays) gives the gradient with respect to each array, in their order.
+        gradient(*arrays) -> the gradient with respect to each array, in their order.
     *arrays : array
         The point, float64.
     pattern : callable, optional
         Called after gradient: the choices (masks, winners) that were made, as arrays.
-    pairs : int
-        Of random directions.
-    tolerance : float
-        Relative difference that is allowed on top of the error of the differences.
     seed : int
-        Of the directions.
+        For the directions.
+    settings : Settings
+        Only two fields are used: `directions`, the number of pairs of random directions, and
+        `tolerance`, 1e-6 if not given.
 
     Returns
     -------
     SymmetryVerdict
+
+    Raises
+    ------
+    ValueError
+        If another field of the settings is set.
     """
+    tolerance = settings.only("directions", "tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
     field = _Field(gradient, arrays, pattern)
     rng = np.random.default_rng(seed)
     verdict = SymmetryVerdict()
-    for _ in range(pairs):
-        u, v = ([scales(a) * signed(rng, a.shape) for a in field.arrays] for _ in range(2))
-        found = _pair(field, u, v, tolerance)
+    for _ in range(settings.directions):
+        found = _check_pair(field, field.direction(rng), field.direction(rng), tolerance)
         if found.status != "pass" or found.difference >= verdict.difference:
             verdict = found
         if found.status != "pass":
             break
-    verdict.evaluations, verdict.seconds = field.evaluations, time.perf_counter() - start
-    return verdict
+    seconds = time.perf_counter() - start
+    return replace(verdict, evaluations=field.evaluations, seconds=seconds)
 
 
 def check_model_hessian(
@@ -140,24 +131,20 @@ def check_model_hessian(
     model, x, labels, loss, training
         As in `check_model`.
     **options
-        pairs, tolerance and seed of `check_hessian`.
+        seed and settings of `check_hessian`.
     """
-    if (labels is None) == (loss is None):
-        raise ValueError("give either labels, for softmax and cross-entropy, or a loss")
-    network = Network(model, x, loss or cross_entropy(np.asarray(labels)), training)
-    live = network.model.parameters()
-    values = [value.copy() for value in live.values()]
+    network = Network(model, x, loss_of(labels, loss), training)
+    values = [value.copy() for value in network.parameters.values()]
 
     def gradient(*point: Array) -> list[Array]:
-        for array, value in zip(live.values(), point, strict=True):
-            array[...] = value
-        return network.gradient_here()
+        network.assign(point)
+        return list(network.gradients_here().values())
 
-    return check_hessian(gradient, *values, pattern=lambda: network.pattern_here, **options)
+    return check_hessian(gradient, *values, pattern=lambda: network.choices, **options)
 
 
 class _Field:
-    """A gradient, and the choices that were made on the way to it."""
+    """A gradient as a function of all entries of its arrays, as one vector."""
 
     def __init__(
         self,
@@ -165,70 +152,60 @@ class _Field:
         arrays: Sequence[Array],
         pattern: Callable[[], Sequence[Array]] | None,
     ) -> None:
-        self._gradient, self._pattern = gradient, pattern
-        self.arrays = [np.asarray(a, np.float64) for a in arrays]
+        self._gradient, self._pattern = gradient, pattern or tuple
+        self._arrays = [np.asarray(a, np.float64) for a in arrays]
         self.evaluations = 0
-        self.here = [np.array(g) for g in self._call(self.arrays)]
-        self._choices = self._read()
+        _, self._choices = self._moved(0.0, [0.0] * len(arrays))
 
-    def along(self, direction: Sequence[Array], h: float) -> list[Array] | None:
+    def direction(self, rng: np.random.Generator) -> list[Array]:
+        """Draw a random direction: how far each entry moves."""
+        return [scales(a) * signed(rng, a.shape) for a in self._arrays]
+
+    def along(self, direction: Sequence[Array], h: float) -> Array | None:
         """Return H times a direction, or None if it crosses a kink."""
         sides = []
         for sign in (1, -1):
-            moved = [a + sign * h * d for a, d in zip(self.arrays, direction, strict=True)]
-            sides.append([np.array(g) for g in self._call(moved)])
-            same = zip(self._read(), self._choices, strict=True)
-            if not all(np.array_equal(a, b) for a, b in same):
+            gradient, choices = self._moved(sign * h, direction)
+            if not all_equal(choices, self._choices):
                 return None
-        return [(a - b) / (2 * h) for a, b in zip(*sides, strict=True)]
+            sides.append(gradient)
+        return np.asarray((sides[0] - sides[1]) / (2 * h))
 
-    def _call(self, arrays: Sequence[Array]) -> Sequence[Array]:
+    def _moved(self, t: float, direction: Sequence[Any]) -> tuple[Array, list[Array]]:
+        """Return the gradient, flat, and the choices on the way to it, somewhere on a line."""
         self.evaluations += 1
-        return self._gradient(*(a.copy() for a in arrays))
+        moved = (a + t * d for a, d in zip(self._arrays, direction, strict=True))
+        gradient = _flat(self._gradient(*moved))
+        return gradient, [np.array(p) for p in self._pattern()]
 
-    def _read(self) -> list[Array]:
-        return [] if self._pattern is None else [np.array(p) for p in self._pattern()]
+
+def _flat(arrays: Sequence[Array]) -> Array:
+    return np.concatenate([np.ravel(a) for a in arrays])
 
 
-def _pair(
+def _check_pair(
     field: _Field, u: Sequence[Array], v: Sequence[Array], tolerance: float
 ) -> SymmetryVerdict:
-    found: list[tuple[float, float, float, float]] = []  # step, left, right, size
+    """Compare u^T H v with v^T H u, at the step where two in a row differ least."""
     best: SymmetryVerdict | None = None
+    before: tuple[float, float] | None = None
     for h in STEPS:
-        along_u, along_v = field.along(u, h), None
-        if along_u is not None:
-            along_v = field.along(v, h)
+        along_u = field.along(u, h)
+        along_v = None if along_u is None else field.along(v, h)
         if along_u is None or along_v is None:
             continue
-        left = sum(float((a * b).sum()) for a, b in zip(u, along_v, strict=True))
-        right = sum(float((a * b).sum()) for a, b in zip(v, along_u, strict=True))
-        squares = [
-            np.square(a * b).sum() + np.square(c * d).sum()
-            for a, b, c, d in zip(u, along_v, v, along_u, strict=True)
-        ]
-        found.append((h, left, right, float(np.sqrt(sum(squares)))))
-        if len(found) >= 2:
-            verdict = _judge(found[-2], found[-1], tolerance)
-            if best is None or verdict.precision < best.precision:
-                best = verdict
+        terms = _flat(u) * along_v, _flat(v) * along_u
+        left, right = (float(part.sum()) for part in terms)
+        size = norm(np.concatenate(terms)) or 1.0
+        if before is not None:
+            error = max(abs(left - before[0]), abs(right - before[1])) / size
+            difference = abs(left - right) / size
+            status: Status = "imprecise" if error > LIMIT else "pass"
+            if difference > tolerance + SAFETY * error:
+                status = "fail"
+            if best is None or error < best.precision:
+                best = SymmetryVerdict(status, left, right, difference, error, h)
             if best.precision <= tolerance:
                 break
+        before = left, right
     return SymmetryVerdict("kink") if best is None else best
-
-
-def _judge(
-    larger: tuple[float, float, float, float],
-    smaller: tuple[float, float, float, float],
-    tolerance: float,
-) -> SymmetryVerdict:
-    step, left, right, size = smaller
-    size = size or 1.0
-    error = max(abs(left - larger[1]), abs(right - larger[2])) / size
-    difference = abs(left - right) / size
-    status: Status = "pass"
-    if difference > tolerance + SAFETY * error:
-        status = "fail"
-    elif error > LIMIT:
-        status = "imprecise"
-    return SymmetryVerdict(status, left, right, difference, error, step)

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy_shufflenet._typing import Array
-from numpy_shufflenet.gradcheck._html import verdict_html
-from numpy_shufflenet.gradcheck._trial import Trial
-from numpy_shufflenet.gradcheck.curve import ErrorCurve, error_curve
-from numpy_shufflenet.gradcheck.explain import Explanation, explain
-from numpy_shufflenet.gradcheck.report import ArrayReport, Entry, Status
+from ._arrays import Array
+from ._html import verdict_html
+from ._trial import Trial
+from .curve import ErrorCurve, error_curve
+from .explain import Explanation, explain
+from .report import ArrayReport, BaseVerdict, Entry, Status
 
 
 @dataclass
-class Verdict:
+class Verdict(BaseVerdict):
     """The outcome of a gradient check; `str` tells it in words.
 
     There is no truth value: `if verdict` would be true for a failure in one reading and false in
@@ -55,11 +55,6 @@ class Verdict:
     dys: Sequence[Array] = field(default=(), repr=False)
 
     @property
-    def passed(self) -> bool:
-        """Whether the status is "pass"."""
-        return self.status == "pass"
-
-    @property
     def kinks(self) -> list[Entry]:
         """Entries left out of all arrays, because y has no derivative there."""
         return [kink for report in self.arrays for kink in report.kinks]
@@ -94,11 +89,6 @@ class Verdict:
         size = sum(array.size for array in seen)
         return sum(int(array.sum()) for array in seen) / size if size else 0.0
 
-    def raise_if_failed(self) -> None:
-        """Raise AssertionError, with the whole verdict as its text, unless the status is pass."""
-        if not self.passed:
-            raise AssertionError(str(self)) from self.cause
-
     def error_curve(self, array: str | None = None) -> ErrorCurve:
         """Measure one directional derivative with every method at every step.
 
@@ -124,83 +114,25 @@ class Verdict:
     def explain(self) -> Explanation:
         """Return the likely cause of a failure, read from the pattern of the error.
 
-        `str` of it is a hint, `family` one of `gradcheck.FAMILIES`:
-
-        not a gradient, side effect, not repeatable, not linear
-            It isn't a linear function of dy of the right form (from the side checks).
-        swapped
-            Two arrays have each other's gradient.
-        sign
-            Minus the right one.
-        factor
-            A constant ratio to the right one: for all entries, or one for each channel.
-        single entry
-            An entry or two are wrong.
-        dropped
-            A whole array, image, channel or branch is 0.
-        permutation
-            The right numbers, or what the right outputs send back, in another order.
-        transpose
-            A matrix or kernel is transposed or turned, or must be.
-        sum
-            Only a part of the outputs is added up, or too many of them.
-        mask
-            Gradients pass where nothing should.
-        padding
-            Wrong at the border only, or moved by it.
-        stride
-            The weights of the forward reach the wrong pixels.
-        slope
-            Of an element-wise function, another function.
-        weights
-            Of an interpolation or a mean, others than in the forward.
-        term
-            None of these: a term of the formula is missing, too many, or weighs too much.
+        `str` of it is a hint, `family` one of `gradcheck.FAMILIES`, which says what each means:
+        not a gradient, side effect, not repeatable, not linear, swapped, sign, factor,
+        single entry, dropped, permutation, transpose, sum, mask, padding, stride, slope, weights,
+        term.
 
         It calls f and vjp some more; how often depends on the sizes of y and the array.
         """
-        return explain(self.status, self.reason, self.arrays, self.trial, self.dys)
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a Verdict has no truth value; use verdict.passed, verdict.status "
-            "or verdict.raise_if_failed()"
-        )
+        return explain(self)
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {self.reason}" if self.reason else self.status]
-        lines += [f"  {_line(report)}" for report in self.arrays]
+        lines += [f"  {report}" for report in self.arrays]
         if self.worst is not None and not self.passed:
             lines.append(f"  worst  {self.worst}")
         lines += [f"  note: {note}" for note in self.notes]
-        lines.append(f"  {self._effort()}")
-        return "\n".join(lines)
-
-    def _effort(self) -> str:
         seed = "" if self.seed is None else f", seed {self.seed}"
-        return f"{self.evaluations} evaluations in {self.seconds:.2g} s{seed}"
+        lines.append(f"  {self.evaluations} evaluations in {self.seconds:.2g} s{seed}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """Return the view that notebooks show, with a heat map of the error."""
-        return verdict_html(self.status, self.reason, self.arrays, self.notes, self._effort())
-
-
-def _line(report: ArrayReport) -> str:
-    compared = f"{report.directions} directions"
-    if report.entries:
-        compared += f", {report.entries} entries"
-    if report.kinks:
-        compared += f", {len(report.kinks)} on kinks"
-    if report.method:
-        compared += f" by {report.method}"
-    return (
-        f"{report.name} {report.shape}: {report.status}, {compared}, "
-        f"largest difference {report.difference:.1e}{_claim(report)}"
-    )
-
-
-def _claim(report: ArrayReport) -> str:
-    if report.seen is None or not report.seen.any() or report.status == "fail":
-        return ""
-    share = f"{100 * report.seen.mean():.3g} % of entries"
-    return f"; an error above {report.precision:.1e} would be seen in {share}"
+        return verdict_html(self.status, str(self), self.arrays)

@@ -33,7 +33,7 @@ def write_safetensors(
     write_bytes(path, numpy_part.save(contiguous, metadata=metadata))
 
 
-def read(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
+def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the tensors by name, and the metadata. float16 and bfloat16 become float32.
 
     Raises

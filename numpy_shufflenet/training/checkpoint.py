@@ -141,7 +141,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         If the file is truncated, isn't a checkpoint, or says what can't be; the message names the
         file, the field, what it holds and what would fit.
     """
-    arrays, metadata = _safetensors.read(path)
+    arrays, metadata = _safetensors.read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} holds arrays, but is not a checkpoint of this version of numpy_shufflenet; "
@@ -192,7 +192,7 @@ def load_weights(model: Layer, path: PathLike) -> None:
         or its arrays don't fit the model; the message names the file and the tensor. The model is
         unchanged then.
     """
-    arrays, metadata = _safetensors.read(path)
+    arrays, metadata = _safetensors.read_safetensors(path)
     if metadata.get("format") == FORMAT:
         arrays = _within(arrays, "model.")
     try:

@@ -6,10 +6,11 @@ from hypothesis import given
 from strategies import seeds
 
 from numpy_shufflenet import gradcheck, ops
-from numpy_shufflenet.gradcheck import check, check_operation, check_pair
+from numpy_shufflenet.gradcheck import Settings, check, check_operation, check_pair
 from numpy_shufflenet.gradcheck.differences import METHODS, Line
 from numpy_shufflenet.operations import OPERATIONS
 
+COMPLEX = Settings(method="complex")
 DIFFERENCES = ["central", "five-point", "richardson"]
 
 
@@ -22,7 +23,8 @@ def sine_vjp(dy, x):
 @given(seed=seeds())
 def test_every_method_tells_right_from_slightly_wrong(method, per_entry, seed):
     x = np.random.default_rng(seed).normal(size=(3, 4))
-    options = {"method": method, "per_entry": per_entry, "seed": seed}
+    settings = Settings(method=method)
+    options = {"settings": settings, "per_entry": per_entry, "seed": seed}
     right = check(np.sin, sine_vjp, x, **options)
     right.raise_if_failed()
     wrong = check(np.sin, lambda dy, x: sine_vjp(dy, x) * 1.0002, x, **options)
@@ -32,7 +34,7 @@ def test_every_method_tells_right_from_slightly_wrong(method, per_entry, seed):
 
 @pytest.mark.parametrize("method", DIFFERENCES)
 def test_the_method_that_is_asked_for_is_used(method):
-    verdict = check(np.sin, sine_vjp, np.ones((2, 3)), method=method)
+    verdict = check(np.sin, sine_vjp, np.ones((2, 3)), settings=Settings(method=method))
     assert [report.method for report in verdict.arrays] == [method]
 
 
@@ -62,7 +64,7 @@ def test_linear_operations_are_judged_by_the_adjoint_identity(name):
 
 
 def test_what_is_not_linear_is_noted_where_the_adjoint_identity_is_asked_for():
-    verdict = check(lambda x: np.sin(x), sine_vjp, np.ones(3), method="adjoint")
+    verdict = check(lambda x: np.sin(x), sine_vjp, np.ones(3), settings=Settings(method="adjoint"))
     assert verdict.passed
     assert verdict.notes == ["y is not linear in x: differences were used"]
 
@@ -73,7 +75,7 @@ HOLOMORPHIC = [name for name in OPERATIONS if "relu" not in name and name != "ma
 @pytest.mark.parametrize("name", HOLOMORPHIC)
 @pytest.mark.parametrize("seed", range(3))
 def test_operations_take_the_complex_step(name, seed):
-    verdict = check_operation(name, example=seed, seed=seed, method="complex")
+    verdict = check_operation(name, example=seed, seed=seed, settings=COMPLEX)
     verdict.raise_if_failed()
     assert [report.method for report in verdict.arrays] == ["complex step"] * len(verdict.arrays)
     assert verdict.difference < 1e-13
@@ -100,7 +102,7 @@ def test_what_is_not_holomorphic_is_found_out(name, seed):
     """Each of them takes complex numbers, or refuses them, and gives another slope."""
     f, vjp = NOT_HOLOMORPHIC[name]
     x = np.random.default_rng(seed).normal(size=5)
-    verdict = check(f, vjp, x, method="complex", seed=seed)
+    verdict = check(f, vjp, x, settings=COMPLEX, seed=seed)
     assert verdict.passed, verdict
     assert "not holomorphic" in verdict.notes[0]
     assert verdict.arrays[0].method == "five-point"
@@ -120,7 +122,7 @@ def test_entries_are_located_by_the_complex_step_where_it_is_allowed():
 
 def test_float32_says_what_it_can_reach():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    verdict = check(np.sin, sine_vjp, x, dtype=None)
+    verdict = check(np.sin, sine_vjp, x, settings=Settings(dtype=None))
     assert verdict.passed
     assert 1e-6 < verdict.precision < 1e-2
     assert f"in float32 differences are good to {verdict.precision:.0e} here" in str(verdict)
@@ -137,9 +139,9 @@ def test_complex_arrays_of_operations_keep_their_dtype():
 
 def test_bad_options_are_refused():
     with pytest.raises(ValueError, match="method='newton' is not one of auto, adjoint, complex"):
-        check(np.sin, sine_vjp, np.ones(3), method="newton")
+        Settings(method="newton")
     with pytest.raises(ValueError, match="skip has 'everything', which is not one of writes"):
-        check(np.sin, sine_vjp, np.ones(3), skip=["everything"])
+        Settings(skip=["everything"])
 
 
 def test_the_checker_needs_numpy_alone(tmp_path):

@@ -1,5 +1,7 @@
 """Right gradients pass: of every operation, any shape, any scale, and with kinks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 from strategies import cases, hyperparameters, images, seeds
 
 from numpy_shufflenet import ops
-from numpy_shufflenet.gradcheck import assert_gradients, check, check_operation, check_pair
+from numpy_shufflenet.gradcheck import (
+    Settings,
+    assert_gradients,
+    check,
+    check_operation,
+    check_pair,
+)
 from numpy_shufflenet.operations import OPERATIONS
 
 
@@ -36,7 +44,7 @@ def test_every_operation_passes_on_any_shape(name, data):
 def test_assert_gradients_takes_a_generator(x, seed):
     rng = np.random.default_rng(seed)
     assert_gradients(
-        ops.channel_shuffle_forward, ops.channel_shuffle_backward, x, groups=1, rng=rng
+        ops.channel_shuffle_forward, ops.channel_shuffle_backward, x, groups=1, seed=rng
     )
 
 
@@ -122,10 +130,12 @@ def test_float32_inside_of_float64_is_no_failure(seed):
 
 def test_float32_is_judged_by_float32():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, dtype=None)
+    verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, settings=Settings(dtype=None))
     assert verdict.status == "pass"
     assert 1e-6 < verdict.precision < 1e-2
-    wrong = check(np.sin, lambda dy, x: dy * np.cos(x) * np.float32(1.1), x, dtype=None)
+    wrong = check(
+        np.sin, lambda dy, x: dy * np.cos(x) * np.float32(1.1), x, settings=Settings(dtype=None)
+    )
     assert wrong.status == "fail"
 
 
@@ -138,7 +148,10 @@ def test_arguments_are_converted_to_float64_and_not_touched():
         return np.sin(x)
 
     before = x.copy()
-    assert check(f, lambda dy, x: dy * np.cos(x), x, skip=["float32"]).status == "pass"
+    assert (
+        check(f, lambda dy, x: dy * np.cos(x), x, settings=Settings(skip=["float32"])).status
+        == "pass"
+    )
     assert seen == {np.dtype(np.float64)}
     np.testing.assert_array_equal(x, before)
 
@@ -152,6 +165,20 @@ def test_any_form_of_output():
 
     assert check(lambda x, w: (x.sum(axis=0), x * w), parts_vjp, x, w).status == "pass"
     assert check(lambda x: float((x * x).sum()), lambda dy, x: 2 * x * dy, x).status == "pass"
+
+
+def test_memory_does_not_grow_with_the_entries_compared():
+    """Values along the lines of all entries would be 40 MB."""
+    x = np.random.default_rng(0).normal(size=600)
+    settings = Settings(method="five-point")
+    tracemalloc.start()
+    try:
+        verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, per_entry=True, settings=settings)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert verdict.entries == 600
+    assert peak < 5e6
 
 
 # Kinks
@@ -255,6 +282,6 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="NaN or infinity"):
         check(lambda x: x * np.nan, vjp, np.ones(3))
     with pytest.raises(ValueError, match=r"cotangent has shapes \[\(2,\)\], but y has \[\(3,\)\]"):
-        check(np.sin, vjp, np.ones(3), cotangent=np.array([1.0, 2.0]))
+        check(np.sin, vjp, np.ones(3), settings=Settings(cotangent=np.array([1.0, 2.0])))
     with pytest.raises(ValueError, match="directions=0"):
-        check(np.sin, vjp, np.ones(3), directions=0)
+        Settings(directions=0)

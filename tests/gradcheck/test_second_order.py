@@ -78,6 +78,50 @@ def test_whole_networks_have_symmetric_hessians(name, training):
         np.testing.assert_array_equal(value, before[key])
 
 
+class Rectified:
+    """y = x max(w, 0); its choices are there until backward has used them."""
+
+    def __init__(self, w):
+        self.w, self.mask = w, None
+
+    def astype(self, dtype):
+        return Rectified(self.w.astype(dtype))
+
+    def parameters(self):
+        return {"w": self.w}
+
+    def gradients(self):
+        return {"w": self.dw}
+
+    def zero_gradients(self):
+        pass
+
+    def release(self):
+        self.mask = None
+
+    def forward(self, x, *, training):
+        self.x, self.mask = x, self.w > 0
+        return x * self.w * self.mask
+
+    def backward(self, dy):
+        self.dw, self.mask = dy * self.x * self.mask, None
+        return dy
+
+    def activation_pattern(self):
+        return [] if self.mask is None else [self.mask]
+
+
+@pytest.mark.parametrize(("smallest", "status"), [(0.0, "kink"), (0.5, "pass")])
+def test_choices_of_a_network_are_read_before_its_backward(smallest, status):
+    w = np.array([smallest, 1.0, -2.0])
+
+    def loss(y):
+        return float(np.sin(y).sum()), np.cos(y)
+
+    verdict = check_model_hessian(Rectified(w), np.array([0.3, -1.0, 2.0]), loss=loss)
+    assert verdict.status == status
+
+
 def test_a_wrong_term_in_a_network_breaks_the_symmetry(monkeypatch):
     for right in (ops.batch_norm_backward, ops.batch_norm_relu_backward):
 

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from strategies import seeds
 
 from numpy_shufflenet import ops
-from numpy_shufflenet.gradcheck import check, check_pair
+from numpy_shufflenet.gradcheck import Settings, check, check_pair
 from numpy_shufflenet.gradcheck.pair import functions_of
 from numpy_shufflenet.operations import OPERATIONS
 
@@ -85,7 +85,8 @@ def times(vjp, index, factor):
 def problems(seed):
     """Check a random function, and what injection shows; return the status and all that is bad."""
     kind, f, vjp, x = random_function(seed)
-    options = {"skip": ("float32", "layout", "batch", "dtype", "linear"), "seed": seed}
+    settings = Settings(skip=("float32", "layout", "batch", "dtype", "linear"))
+    options = {"settings": settings, "seed": seed}
     with np.errstate(all="ignore"):
         verdict = check(f, vjp, x, **options)
         (report,) = verdict.arrays
@@ -262,8 +263,8 @@ def test_y_is_computed_in_the_memory_layout_of_the_point(order):
         assert x.flags[f"{order}_CONTIGUOUS"]
         return np.sin(x)
 
-    options = {"skip": ("layout", "batch"), "per_entry": True, "method": "five-point"}
-    check(f, lambda dy, x: dy * np.cos(x), x, **options).raise_if_failed()
+    settings = Settings(skip=("layout", "batch"), method="five-point")
+    check(f, lambda dy, x: dy * np.cos(x), x, per_entry=True, settings=settings).raise_if_failed()
 
 
 # Kinks along directions
@@ -342,8 +343,8 @@ def test_a_wrong_gradient_of_many_entries_is_found_within_the_budget(factor):
 
 def test_a_budget_of_ones_own():
     x = np.random.default_rng(0).normal(size=300)
-    options = {"per_entry": True, "max_evaluations": 200, "method": "five-point"}
-    verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, **options)
+    settings = Settings(max_evaluations=200, method="five-point")
+    verdict = check(np.sin, lambda dy, x: dy * np.cos(x), x, per_entry=True, settings=settings)
     assert verdict.evaluations < 250
     assert "entries of x were not looked at one by one: the budget was spent" in str(verdict)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import ops
-from numpy_shufflenet.gradcheck import check, check_pair
+from numpy_shufflenet.gradcheck import Settings, check, check_pair
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 
@@ -69,7 +69,7 @@ def test_another_result_in_float32():
 
     verdict = check_pair(pairs(square), backward, X)
     assert verdict.reason == "float32 gives another gradient of x than float64"
-    assert check_pair(pairs(square), backward, X, skip=["float32"]).passed
+    assert check_pair(pairs(square), backward, X, settings=Settings(skip=["float32"])).passed
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -111,11 +111,13 @@ def mixing_backward(dy, x):
 
 def test_rows_that_mix_are_named_when_nothing_else_sees_it():
     cotangent = np.tile([1.0, -2.0, 0.5], (4, 1))
-    verdict = check_pair(pairs(square), mixing_backward, X, cotangent=cotangent)
+    settings = Settings(cotangent=cotangent)
+    verdict = check_pair(pairs(square), mixing_backward, X, settings=settings)
     assert verdict.status == "fail"
     assert "mixes rows" in verdict.reason
     assert verdict.explain().family == "sum"
-    assert check_pair(pairs(square), mixing_backward, X, cotangent=cotangent, skip=["batch"]).passed
+    settings = Settings(cotangent=cotangent, skip=["batch"])
+    assert check_pair(pairs(square), mixing_backward, X, settings=settings).passed
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -151,7 +153,8 @@ def test_memory_that_is_taken_for_contiguous():
     verdict = check_pair(pairs(forward), lambda dy, x: dy * np.cos(x), X)
     assert verdict.reason == "arrays that are not contiguous give another y"
     assert verdict.explain().family == "side effect"
-    assert check_pair(pairs(forward), lambda dy, x: dy * np.cos(x), X, skip=["layout"]).passed
+    settings = Settings(skip=["layout"])
+    assert check_pair(pairs(forward), lambda dy, x: dy * np.cos(x), X, settings=settings).passed
 
 
 def test_an_exception_for_other_layouts_says_what_to_do():
@@ -202,4 +205,5 @@ def test_randomness_may_be_skipped():
         return 2 * x * dy * (1 + 1e-12 * rng.normal())
 
     assert check(square, vjp, X).status == "nondeterministic"
-    assert check(square, vjp, X, skip=["repeats", "linear", "layout", "float32"]).passed
+    settings = Settings(skip=["repeats", "linear", "layout", "float32"])
+    assert check(square, vjp, X, settings=settings).passed

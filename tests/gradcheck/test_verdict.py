@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import gradcheck, ops
-from numpy_shufflenet.gradcheck import FAMILIES, check, check_operation, check_pair
+from numpy_shufflenet.gradcheck import FAMILIES, _patterns, check, check_operation, check_pair
 
 
 def sine(x):
@@ -180,6 +180,14 @@ def test_what_is_right_needs_no_explanation():
     explanation = check_operation("relu").explain()
     assert explanation.family == ""
     assert "nothing to explain" in str(explanation)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 4), (2, 3, 4, 5)])
+def test_gradients_that_agree_have_no_pattern(shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    assert _patterns.of_maps(x, x.copy()) == ("", "")
+    assert _patterns.of_maps(0 * x, 0 * x) == ("", "")
+    assert _patterns.of_maps(-x, x)[0] == "sign"
 
 
 def test_a_missing_factor_is_quantified():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import ops, zoo
-from numpy_shufflenet.gradcheck import Verdict, check, check_pair
+from numpy_shufflenet.gradcheck import Settings, Verdict, check, check_pair
 from numpy_shufflenet.zoo import score
 
 SEEDS = 50
@@ -25,6 +25,20 @@ def test_the_wrong_entry_is_named():
     assert worst.analytic == pytest.approx(1.0002 * worst.numeric, rel=1e-8)
     assert worst.error < 1e-9 * abs(worst.numeric)
     assert "w[1, 2, 0, 1]" in str(verdict)
+
+
+@pytest.mark.parametrize("largest", range(6))
+def test_of_several_wrong_entries_the_worst_is_named(largest):
+    factors = np.array([1.01, 1.02, 1.0, 0.99, 1.01, 1.0])
+    factors[largest] = 1.5
+
+    def vjp(dy, x):
+        return factors * dy * np.cos(x)
+
+    verdict = check(np.sin, vjp, np.full(6, 0.7))
+    assert verdict.status == "fail"
+    errors = {index: abs(factor - 1) for index, factor in enumerate(factors)}
+    assert errors[verdict.worst.index[0]] == max(errors.values())
 
 
 # Gradients that are none, and side effects
@@ -146,11 +160,14 @@ def test_a_backward_that_clips_its_cotangent_is_not_linear():
 
 def test_a_sum_as_the_loss_is_refused():
     with pytest.raises(ValueError, match="makes the loss a plain sum"):
-        check(square, lambda dy, x: 2 * x * dy, np.ones(3), cotangent=np.ones(3))
+        check(square, lambda dy, x: 2 * x * dy, np.ones(3), settings=Settings(cotangent=np.ones(3)))
 
 
 def test_a_single_number_may_have_the_cotangent_one():
     verdict = check(
-        lambda x: (x * x).sum(), lambda dy, x: 2 * x * dy, np.array([1.0, 2.0]), cotangent=1.0
+        lambda x: (x * x).sum(),
+        lambda dy, x: 2 * x * dy,
+        np.array([1.0, 2.0]),
+        settings=Settings(cotangent=1.0),
     )
     assert verdict.status == "pass"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from numpy_shufflenet import zoo
-from numpy_shufflenet.gradcheck import FAMILIES
+from numpy_shufflenet.gradcheck import FAMILIES, Settings
 from numpy_shufflenet.operations import OPERATIONS, Example
 from numpy_shufflenet.zoo import score
 from numpy_shufflenet.zoo.checkers import CHECKERS, Case
@@ -91,7 +91,7 @@ def test_side_effects_are_seen_by_side_checks(bug):
     assert tally.all_good, tally.others
     skip = ("writes", "repeats", "linear", "dtype", "batch", "layout", "float32")
     if bug.cause != "not repeatable" and "promoted" not in bug.name:
-        assert score.check(bug, 0, skip=skip).passed
+        assert score.check(bug, 0, settings=Settings(skip=skip)).passed
 
 
 @pytest.mark.parametrize("name", CHECKERS)

@@ -1,0 +1,102 @@
+"""The search for the step at which differences are most precise.
+
+Rounding grows as the step falls, truncation as it rises. No step is right for every function, so
+steps are tried from `first_level` (h = 2^-level) on, until one is good enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from .differences import Line, Slope
+
+MUCH = 100  # times the rounding that y must have
+AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
+DEEPEST = 32  # the smallest step is 2^-32 of the scale
+
+
+def find_slope(
+    line: Line,
+    first_level: int,
+    precise: Callable[[Slope], bool],
+    *,
+    patient: bool = True,
+    smaller: int = 0,
+) -> Slope:
+    """Try steps until one is good enough; return the slope of the smallest error estimate.
+
+    The slope depends on y alone, not on the gradient that it will be compared with: a wrong
+    gradient is compared with the same number as a right one.
+
+    Smaller steps, the cure for kinks, follow the first as long as they can gain anything, and then
+    larger ones, the cure for noise. The search ends if a slope is `precise` and `smaller` more
+    steps below it were tried, which show how noisy y is. If it is not `patient`, it also ends when
+    three steps agree that there is a kink.
+    """
+    seen: list[Slope] = []
+
+    def enough() -> bool:
+        best = _best(seen)
+        return precise(best) and sum(slope.step < best.step for slope in seen) >= smaller
+
+    for level in range(first_level, DEEPEST - 1, 2):
+        seen.append(line.slope(level))
+        if enough():
+            return _best(seen)
+        if not patient and len(seen) >= 3 and all(_alike(seen[-1], s) for s in seen[-3:-1]):
+            return _best(seen)
+        last = seen[-1]
+        if last.jump == 0 and 2 * last.rounding > last.error and len(seen) > smaller:
+            break  # all of the error is rounding
+    for level in range(first_level - 2, -1, -2):
+        seen.append(line.slope(level))
+        if enough():
+            break
+    return _best(seen)
+
+
+def _best(seen: list[Slope]) -> Slope:
+    """Return the slope of the smallest error, once each step knows what the others found.
+
+    Noise is error x step, and smaller steps measure it: an estimate that is small by luck is raised
+    to what they found. An error that is a jump, alike at another step, is a kink.
+
+    If y is computed less precisely than its dtype (in float32 inside, say), it moves in stairs that
+    tiny steps do not climb: little or nothing moves, which looks like an exact slope. So if larger
+    steps saw noise, smaller ones have at least as much; see `_floors`.
+    """
+    floors = _floors(seen)
+    known = []
+    for slope in seen:
+        smaller = [s for s in seen if s.step < slope.step and np.isfinite(s.error)]
+        noise = max((s.error * s.step for s in smaller), default=0.0)
+        raised = max(noise, floors.get(slope.step, 0.0)) / slope.step
+        kink = any(_alike(slope, other) for other in seen if other is not slope)
+        error, smooth = max(slope.error, raised), max(slope.smooth, raised - slope.jump)
+        known.append(replace(slope, error=error, smooth=smooth, kink=kink))
+    return min(known, key=lambda slope: slope.error)
+
+
+def _floors(seen: list[Slope]) -> dict[float, float]:
+    """Return, for each step, the noise (error x step) that larger steps have shown there to be.
+
+    Errors that grow as the step falls are noise, unless they fall again bit by bit, as truncation
+    does, and not at once.
+    """
+    steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
+    floor, floors = 0.0, {}
+    for larger, smaller in pairwise(steps):
+        if smaller.error > max(1.5 * larger.error, MUCH * smaller.rounding):
+            floor = max(floor, smaller.error * smaller.step)
+        elif larger.error / AT_ONCE < smaller.error < larger.error:
+            floor = min(floor, smaller.error * smaller.step)
+        floors[smaller.step] = floor
+    return floors
+
+
+def _alike(slope: Slope, other: Slope) -> bool:
+    """Whether both see the same jump, and little else."""
+    low, high = sorted((slope.jump, other.jump))
+    return 0 < high <= 1.5 * low and slope.error <= 2 * slope.jump
