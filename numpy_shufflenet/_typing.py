@@ -1,4 +1,4 @@
-"""The few type names that every room shares."""
+"""The few type names that every package shares."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias

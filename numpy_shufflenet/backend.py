@@ -35,7 +35,7 @@ class Call(NamedTuple):
     """One forward that ran: its implementation, and what its backward needs."""
 
     operation: operations.Operation
-    floor: str
+    implementation: str
     cache: Any
 
 
@@ -45,14 +45,14 @@ def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]
     if _local.recorder:
         y = _local.recorder(name, *arrays, **hyperparameters)
         return y, Call(operation, "none", None)
-    floor = "kernels" if operation.kernel and current() == "numba" else "ops"
-    y, cache = operation.forward(floor)(*arrays, **hyperparameters)
-    return y, Call(operation, floor, cache)
+    implementation = "kernels" if operation.kernel and current() == "numba" else "ops"
+    y, cache = operation.forward(implementation)(*arrays, **hyperparameters)
+    return y, Call(operation, implementation, cache)
 
 
 def backward(dy: Any, call: Call, **options: Any) -> Any:
     """Run NAME_backward of the implementation that ran the forward; return what it returns."""
-    return call.operation.backward(call.floor)(dy, call.cache, **options)
+    return call.operation.backward(call.implementation)(dy, call.cache, **options)
 
 
 def has_channelwise(x: Any) -> bool:

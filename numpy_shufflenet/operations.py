@@ -1,9 +1,9 @@
 """The whole table of operations: `OPERATIONS` by name, `find` with a clear error."""
 
 from numpy_shufflenet import ops as _ops  # noqa: F401 - its files register the operations
-from numpy_shufflenet.registry import FLOORS, OPERATIONS, Draw, Example, Operation
+from numpy_shufflenet.registry import IMPLEMENTATIONS, OPERATIONS, Draw, Example, Operation
 
-__all__ = ["FLOORS", "OPERATIONS", "Draw", "Example", "Operation", "find"]
+__all__ = ["IMPLEMENTATIONS", "OPERATIONS", "Draw", "Example", "Operation", "find"]
 
 
 def find(name: str) -> Operation:

@@ -5,12 +5,12 @@ import pkgutil
 import re
 from pathlib import Path
 
-ROOMS = (
+PACKAGES = (
     "backend|bench|cost|course|data|exercises|gradcheck|kernels|models|nn|operations|ops|plan|"
     "plots|steps|timing|training|zoo"
 )
 NAME = re.compile(
-    rf"`(?:numpy_shufflenet\.)?((?:{ROOMS})\.[A-Za-z_][\w.]*)(?:\(.*?\))?`", re.DOTALL
+    rf"`(?:numpy_shufflenet\.)?((?:{PACKAGES})\.[A-Za-z_][\w.]*)(?:\(.*?\))?`", re.DOTALL
 )
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(\s*<?([^)\s>]*)>?[^)]*\)")
 TAG = re.compile(r"<img\b[^>]*>")

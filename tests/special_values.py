@@ -27,22 +27,27 @@ HEADER = (
 )
 
 
-def row(name, floor="ops", peer=None):
+def row(name, implementation="ops", peer=None):
     """The cells of an operation: what becomes of a special value in x, and of one in dy."""
     with np.errstate(all="ignore"):
-        cells = [forward_cell(name, value, floor, peer) for value in SPECIAL.values()]
-        return cells + [backward_cell(name, v, floor, peer) for v in (np.nan, np.inf, -0.0)]
+        cells = [forward_cell(name, value, implementation, peer) for value in SPECIAL.values()]
+        return cells + [
+            backward_cell(name, v, implementation, peer) for v in (np.nan, np.inf, -0.0)
+        ]
 
 
-def forward_cell(name, value, floor, peer):
-    ys = [as_tuple(outputs(name, put(case_of(name), 0, v), floor, peer)) for v in (1.0, value)]
+def forward_cell(name, value, implementation, peer):
+    ys = [
+        as_tuple(outputs(name, put(case_of(name), 0, v), implementation, peer))
+        for v in (1.0, value)
+    ]
     return kinds_of_changes(name, *ys)
 
 
-def backward_cell(name, value, floor, peer):
+def backward_cell(name, value, implementation, peer):
     if name == "softmax_cross_entropy":
         return ""  # its dy is one number for all
-    found = (gradients(name, case_of(name), v, floor, peer) for v in (1.0, value))
+    found = (gradients(name, case_of(name), v, implementation, peer) for v in (1.0, value))
     return kinds_of_changes(name, *found)
 
 
@@ -65,19 +70,19 @@ def place_in(array):
     return tuple(min(1, size - 1) for size in array.shape)
 
 
-def outputs(name, case, floor, peer):
-    return run(OPERATIONS[name], case, floor)[0] if peer is None else peer(name, case)[0]
+def outputs(name, case, implementation, peer):
+    return run(OPERATIONS[name], case, implementation)[0] if peer is None else peer(name, case)[0]
 
 
-def gradients(name, case, value, floor, peer):
+def gradients(name, case, value, implementation, peer):
     """All gradients that belong to x, or to parts of it, for a dy with one special value."""
     y = outputs(name, case, "ops", None)
     dy = tuple(np.ones_like(part) for part in as_tuple(y))
     dy[-1][place_in(dy[-1])] = value
     if peer is not None:
         return peer(name, case, dy)[1]
-    cache = run(OPERATIONS[name], case, floor)[1]
-    found = OPERATIONS[name].backward(floor)(dy if isinstance(y, tuple) else dy[0], cache)
+    cache = run(OPERATIONS[name], case, implementation)[1]
+    found = OPERATIONS[name].backward(implementation)(dy if isinstance(y, tuple) else dy[0], cache)
     return as_tuple(found) if name == "channel_concat" else as_tuple(found)[:1]
 
 

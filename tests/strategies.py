@@ -53,9 +53,9 @@ def hyperparameters(case: Example) -> dict[str, Any]:
     return copy.deepcopy(case.hyperparameters)
 
 
-def run(operation: Operation, case: Example, floor: str = "ops") -> tuple[Any, Any]:
-    """y and cache of an operation's forward on one floor."""
-    return operation.forward(floor)(*case.arrays, **hyperparameters(case))
+def run(operation: Operation, case: Example, implementation: str = "ops") -> tuple[Any, Any]:
+    """y and cache of an operation's forward on one implementation."""
+    return operation.forward(implementation)(*case.arrays, **hyperparameters(case))
 
 
 def cotangent_like(y: Any, rng: np.random.Generator) -> Any:

@@ -11,8 +11,12 @@ from numpy_shufflenet.kernels.sgd import fits
 from numpy_shufflenet.operations import OPERATIONS, Example
 from numpy_shufflenet.plan import InferencePlan
 
-EVERYWHERE = [(name, floor) for name in OPERATIONS for floor in OPERATIONS[name].floors]
-everywhere = pytest.mark.parametrize(("name", "floor"), EVERYWHERE)
+EVERYWHERE = [
+    (name, implementation)
+    for name in OPERATIONS
+    for implementation in OPERATIONS[name].implementations
+]
+everywhere = pytest.mark.parametrize(("name", "implementation"), EVERYWHERE)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -100,15 +104,18 @@ def each(change, value):
 
 @everywhere
 @dtypes
-def test_any_memory_gives_the_same(name, floor, dtype):
+def test_any_memory_gives_the_same(name, implementation, dtype):
     operation, example = OPERATIONS[name], OPERATIONS[name].example(0, dtype)
     y, cache = run(operation, example)
     dy = cotangent_like(y, np.random.default_rng(0))
     expected = (*as_tuple(y), *as_tuple(operation.backward()(dy, cache)))
     for kind, change in GOOD.items():
         case = Example(each(change, example.arrays), example.hyperparameters)
-        y, cache = run(operation, case, floor)
-        found = (*as_tuple(y), *as_tuple(operation.backward(floor)(each(change, dy), cache)))
+        y, cache = run(operation, case, implementation)
+        found = (
+            *as_tuple(y),
+            *as_tuple(operation.backward(implementation)(each(change, dy), cache)),
+        )
         for a, b in zip(found, expected, strict=True):
             if b is not None:
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4, err_msg=kind)
@@ -116,12 +123,12 @@ def test_any_memory_gives_the_same(name, floor, dtype):
 
 @everywhere
 @dtypes
-def test_one_number_broadcast_to_a_shape_gives_the_same(name, floor, dtype):
+def test_one_number_broadcast_to_a_shape_gives_the_same(name, implementation, dtype):
     operation, example = OPERATIONS[name], OPERATIONS[name].example(0, dtype)
     full = each(lambda a: np.full_like(a, 0.5), example.arrays)
     stretched = each(lambda a: np.broadcast_to(dtype(0.5), a.shape), example.arrays)
     results = []
-    for arrays, which in ((full, "ops"), (stretched, floor)):
+    for arrays, which in ((full, "ops"), (stretched, implementation)):
         y, cache = run(operation, Example(arrays, example.hyperparameters), which)
         dy = each(lambda a: np.broadcast_to(dtype(0.5), a.shape), y)
         results.append((*as_tuple(y), *as_tuple(operation.backward(which)(dy, cache))))
@@ -132,7 +139,7 @@ def test_one_number_broadcast_to_a_shape_gives_the_same(name, floor, dtype):
 
 @everywhere
 @dtypes
-def test_other_arrays_are_refused_by_name(name, floor, dtype):
+def test_other_arrays_are_refused_by_name(name, implementation, dtype):
     operation, example = OPERATIONS[name], OPERATIONS[name].example(0, dtype)
     for i, argument in enumerate(argument_names(operation, example)):
         if argument == "labels":
@@ -143,44 +150,47 @@ def test_other_arrays_are_refused_by_name(name, floor, dtype):
             arrays = (*example.arrays[:i], change(example.arrays[i]), *example.arrays[i + 1 :])
             message = rf"{re.escape(argument)} .*(is needed|make them equal)"
             with pytest.raises(ValueError, match=message):
-                run(operation, Example(arrays, example.hyperparameters), floor)
+                run(operation, Example(arrays, example.hyperparameters), implementation)
 
 
 @everywhere
 @dtypes
-def test_other_gradients_are_refused(name, floor, dtype):
+def test_other_gradients_are_refused(name, implementation, dtype):
     operation, example = OPERATIONS[name], OPERATIONS[name].example(0, dtype)
-    y, cache = run(operation, example, floor)
+    y, cache = run(operation, example, implementation)
     scalar = name == "softmax_cross_entropy"  # any number will do there
     for kind, change in BAD.items():
         if scalar and kind not in ("bool", "text", "masked", "None", "dates"):
             continue
         dy = change(np.asarray(y)) if scalar else each(change, y)
         with pytest.raises(ValueError, match=r"^dy"):
-            operation.backward(floor)(dy, cache)
+            operation.backward(implementation)(dy, cache)
     if isinstance(y, tuple):
         for wrong in (None, 3, iter(y), y[0]):
             with pytest.raises(ValueError, match=r"^dy is a .* a tuple of \d arrays is needed"):
-                operation.backward(floor)(wrong, cache)
+                operation.backward(implementation)(wrong, cache)
 
 
-@pytest.mark.parametrize("floor", [ops, steps], ids=["ops", "steps"])
-def test_masked_labels_are_refused(floor):
+@pytest.mark.parametrize("implementation", [ops, steps], ids=["ops", "steps"])
+def test_masked_labels_are_refused(implementation):
     labels = np.ma.masked_array([0, 1], [True, False])
     with pytest.raises(ValueError, match=r"labels is a MaskedArray.* np.asarray\(labels\)"):
-        floor.softmax_cross_entropy_forward(np.ones((2, 3)), labels)
+        implementation.softmax_cross_entropy_forward(np.ones((2, 3)), labels)
 
 
 @everywhere
-def test_complex_numbers_are_for_the_complex_step_of_ops(name, floor):
+def test_complex_numbers_are_for_the_complex_step_of_ops(name, implementation):
     example = OPERATIONS[name].example()
     arrays = each(lambda a: a.astype(complex), example.arrays)
     case = Example(arrays, example.hyperparameters)
-    if floor == "ops" or (name, floor) == ("channel_split", "kernels"):  # which makes views
-        assert as_tuple(run(OPERATIONS[name], case, floor)[0])[0].dtype == complex
+    if implementation == "ops" or (name, implementation) == (
+        "channel_split",
+        "kernels",
+    ):  # which makes views
+        assert as_tuple(run(OPERATIONS[name], case, implementation)[0])[0].dtype == complex
         return
     with pytest.raises(ValueError, match="complex"):
-        run(OPERATIONS[name], case, floor)
+        run(OPERATIONS[name], case, implementation)
 
 
 LAYERS = {
@@ -244,10 +254,10 @@ def test_a_plan_takes_any_memory_and_refuses_the_rest():
 def test_a_batch_of_no_images_gives_no_output(name, multiplier, dtype):
     x = np.ones((0, 2, 5, 6), dtype)
     w = np.ones((2 * multiplier, 1 if name == "depthwise_conv2d" else 2, 3, 3), dtype)
-    for floor in (ops, steps, kernels):
-        y, cache = getattr(floor, f"{name}_forward")(x, w, w[:, 0, 0, 0], padding=1)
+    for implementation in (ops, steps, kernels):
+        y, cache = getattr(implementation, f"{name}_forward")(x, w, w[:, 0, 0, 0], padding=1)
         assert y.shape == (0, 2 * multiplier, 5, 6)
-        dx, dw, db = getattr(floor, f"{name}_backward")(y, cache)
+        dx, dw, db = getattr(implementation, f"{name}_backward")(y, cache)
         assert dx.shape == x.shape
         assert not dw.any()
         assert not db.any()

@@ -1,4 +1,4 @@
-"""The backend: which floor runs, on how many threads, and what it leaves alone."""
+"""The backend: which implementation runs, on how many threads, and what it leaves alone."""
 
 import os
 import subprocess

@@ -29,30 +29,36 @@ NO_MEAN_OF_NOTHING = ("batch_norm", "batch_norm_relu", "softmax_cross_entropy")
 IMAGE_BY_IMAGE = tuple(name for name in OPERATIONS if name not in (*NO_MEAN_OF_NOTHING, *ANY_RANK))
 
 names = pytest.mark.parametrize("name", OPERATIONS)
-EVERYWHERE = [(name, floor) for name in OPERATIONS for floor in OPERATIONS[name].floors]
+EVERYWHERE = [
+    (name, implementation)
+    for name in OPERATIONS
+    for implementation in OPERATIONS[name].implementations
+]
 
 
-@pytest.mark.parametrize(("name", "floor"), EVERYWHERE)
+@pytest.mark.parametrize(("name", "implementation"), EVERYWHERE)
 @given(st.data(), seeds())
-def test_inputs_stay_bit_identical(name, floor, data, seed):
+def test_inputs_stay_bit_identical(name, implementation, data, seed):
     operation, case = OPERATIONS[name], data.draw(cases(name))
     before = bits(case.arrays)
-    y, cache = run(operation, case, floor)
+    y, cache = run(operation, case, implementation)
     assert bits(case.arrays) == before
     dy = cotangent_like(y, np.random.default_rng(seed))
     dy_before, y_before = bits(as_tuple(dy)), bits(as_tuple(y))
-    operation.backward(floor)(dy, cache)
+    operation.backward(implementation)(dy, cache)
     assert bits(case.arrays) == before
     assert bits(as_tuple(dy)) == dy_before
     assert bits(as_tuple(y)) == y_before
 
 
-@pytest.mark.parametrize(("name", "floor"), EVERYWHERE)
+@pytest.mark.parametrize(("name", "implementation"), EVERYWHERE)
 @given(st.data())
-def test_the_dtype_is_kept(name, floor, data):
+def test_the_dtype_is_kept(name, implementation, data):
     operation, case = OPERATIONS[name], data.draw(cases(name))
-    y, cache = run(operation, case, floor)
-    gradients = operation.backward(floor)(cotangent_like(y, np.random.default_rng(0)), cache)
+    y, cache = run(operation, case, implementation)
+    gradients = operation.backward(implementation)(
+        cotangent_like(y, np.random.default_rng(0)), cache
+    )
     for array in (*as_tuple(y), *as_tuple(gradients)):
         assert array is None or array.dtype == case.arrays[0].dtype
 
@@ -118,10 +124,10 @@ def test_results_share_no_memory_with_inputs(name, data, seed):
     assert not any(np.shares_memory(a, b) for a in gradients for b in inputs)
 
 
-@pytest.mark.parametrize(("name", "floor"), EVERYWHERE)
-def test_a_dy_of_the_wrong_shape_is_refused(name, floor):
+@pytest.mark.parametrize(("name", "implementation"), EVERYWHERE)
+def test_a_dy_of_the_wrong_shape_is_refused(name, implementation):
     operation = OPERATIONS[name]
-    y, cache = run(operation, operation.example(), floor)
+    y, cache = run(operation, operation.example(), implementation)
     dy = cotangent_like(y, np.random.default_rng(0))
     if isinstance(dy, tuple):
         wrong = [dy[:-1], (*dy, dy[0])]
@@ -130,20 +136,20 @@ def test_a_dy_of_the_wrong_shape_is_refused(name, floor):
         wrong = wrong_shapes(dy)
     for candidate in wrong:
         with pytest.raises(ValueError, match=r"dy has (shape \(|\d parts)"):
-            operation.backward(floor)(candidate, cache)
+            operation.backward(implementation)(candidate, cache)
 
 
 @pytest.mark.parametrize(
-    ("name", "floor"), [pair for pair in EVERYWHERE if pair[0] != "softmax_cross_entropy"]
+    ("name", "implementation"), [pair for pair in EVERYWHERE if pair[0] != "softmax_cross_entropy"]
 )
-def test_a_dy_of_the_wrong_dtype_is_refused(name, floor):
+def test_a_dy_of_the_wrong_dtype_is_refused(name, implementation):
     operation = OPERATIONS[name]
-    y, cache = run(operation, operation.example(), floor)
+    y, cache = run(operation, operation.example(), implementation)
     dy = cotangent_like(y, np.random.default_rng(0))
     for dtype in (np.float32, np.int64):
         candidate = (dy[0].astype(dtype), *dy[1:]) if isinstance(dy, tuple) else dy.astype(dtype)
         with pytest.raises(ValueError, match=f"dy has dtype {np.dtype(dtype)}"):
-            operation.backward(floor)(candidate, cache)
+            operation.backward(implementation)(candidate, cache)
 
 
 @names
@@ -205,18 +211,18 @@ def test_a_batch_of_one_gives_its_part_of_the_batch(name, data, seed):
 
 
 @pytest.mark.parametrize(
-    ("name", "floor"), [pair for pair in EVERYWHERE if pair[0] not in NO_MEAN_OF_NOTHING]
+    ("name", "implementation"), [pair for pair in EVERYWHERE if pair[0] not in NO_MEAN_OF_NOTHING]
 )
-def test_an_empty_batch_works(name, floor):
+def test_an_empty_batch_works(name, implementation):
     operation, case = OPERATIONS[name], OPERATIONS[name].example()
-    full_y, _ = run(operation, case, floor)
+    full_y, _ = run(operation, case, implementation)
     arrays = tuple(
         a[:0] if i in batched_positions(name, case) else a for i, a in enumerate(case.arrays)
     )
-    y, cache = run(operation, Example(arrays, case.hyperparameters), floor)
+    y, cache = run(operation, Example(arrays, case.hyperparameters), implementation)
     for part, full in zip(as_tuple(y), as_tuple(full_y), strict=True):
         assert part.shape == (0, *full.shape[1:])
-    gradients = as_tuple(operation.backward(floor)(y, cache))
+    gradients = as_tuple(operation.backward(implementation)(y, cache))
     for gradient, array in zip(gradients, arrays, strict=False):  # mean and var have no gradient
         assert gradient.shape == array.shape
         assert not gradient.any()

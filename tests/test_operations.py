@@ -32,24 +32,24 @@ def test_every_forward_is_in_the_table():
     assert compiled == {name for name in kernels.__all__ if name.endswith("_forward")}
 
 
-@pytest.mark.parametrize("floor", [ops, steps, kernels])
-def test_every_forward_of_a_file_is_public(floor):
-    for module in pkgutil.iter_modules(floor.__path__):
-        contents = vars(importlib.import_module(f"{floor.__name__}.{module.name}"))
+@pytest.mark.parametrize("implementation", [ops, steps, kernels])
+def test_every_forward_of_a_file_is_public(implementation):
+    for module in pkgutil.iter_modules(implementation.__path__):
+        contents = vars(importlib.import_module(f"{implementation.__name__}.{module.name}"))
         for name, value in contents.items():
             if name.endswith(("_forward", "_backward")) and not name.startswith("_"):
-                assert getattr(floor, name, None) is value
-                assert name in floor.__all__
+                assert getattr(implementation, name, None) is value
+                assert name in implementation.__all__
 
 
 @names
-def test_every_operation_has_its_functions_on_its_floors(name):
+def test_every_operation_has_its_functions_on_its_implementations(name):
     for direction in ("forward", "backward"):
         assert inspect.isgeneratorfunction(getattr(steps, f"{name}_{direction}_steps"))
-        for floor in OPERATIONS[name].floors:
-            function = getattr(OPERATIONS[name], direction)(floor)
+        for implementation in OPERATIONS[name].implementations:
+            function = getattr(OPERATIONS[name], direction)(implementation)
             assert function.__name__ == f"{name}_{direction}"
-            assert function.__module__.startswith(f"numpy_shufflenet.{floor}.")
+            assert function.__module__.startswith(f"numpy_shufflenet.{implementation}.")
 
 
 @names
@@ -123,10 +123,10 @@ def test_backward_is_the_adjoint_of_what_is_linear(name, data, seed):
     operation = OPERATIONS[name]
     case = without_bias(operation, data.draw(cases(name, np.float64)))
     rng = np.random.default_rng(seed)
-    for floor in operation.floors:
-        y, cache = run(operation, case, floor)
+    for implementation in operation.implementations:
+        y, cache = run(operation, case, implementation)
         dy = cotangent_like(y, rng)
-        gradients = as_tuple(operation.backward(floor)(dy, cache))
+        gradients = as_tuple(operation.backward(implementation)(dy, cache))
         left = sum(np.vdot(a, b) for a, b in zip(as_tuple(y), as_tuple(dy), strict=True))
         size = sum(np.vdot(abs(a), abs(b)) for a, b in zip(as_tuple(y), as_tuple(dy), strict=True))
         by_position = dict(zip(differentiable_positions(operation, case), gradients, strict=True))
@@ -154,9 +154,9 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_an_unknown_floor_lists_the_known_ones():
-    with pytest.raises(ValueError, match="floor='cellar' is not one of ops, steps, kernels"):
-        find("conv2d").forward("cellar")
-    with pytest.raises(ValueError, match=r"floor='kernels' is not one of ops, steps$"):
+    with pytest.raises(ValueError, match="implementation='cuda' is not one of ops, steps, kernels"):
+        find("conv2d").forward("cuda")
+    with pytest.raises(ValueError, match=r"implementation='kernels' is not one of ops, steps$"):
         find("sigmoid").forward("kernels")
 
 

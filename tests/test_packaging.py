@@ -31,11 +31,11 @@ def test_one_version_everywhere():
 
 def test_every_room_is_a_package():
     """And named in setup.cfg, which would else leave it out in silence."""
-    rooms = {module.parent for module in PACKAGE.rglob("*.py")}
+    packages = {module.parent for module in PACKAGE.rglob("*.py")}
     named = setup_cfg()["options"]["packages"].split()
     assert named[-1] == "numpy_shufflenet.course.lessons_source"
-    assert {".".join(room.relative_to(ROOT).parts) for room in rooms} == set(named[:-1])
-    assert all((room / "__init__.py").exists() for room in rooms)
+    assert {".".join(package.relative_to(ROOT).parts) for package in packages} == set(named[:-1])
+    assert all((package / "__init__.py").exists() for package in packages)
 
 
 def test_every_other_file_is_package_data():
@@ -56,7 +56,7 @@ def test_every_other_file_is_package_data():
 
 
 @pytest.mark.parametrize(
-    "room",
+    "package",
     [
         "ops",
         "steps",
@@ -70,11 +70,11 @@ def test_every_other_file_is_package_data():
         "course",
     ],
 )
-def test_a_room_needs_numpy_alone(room):
+def test_a_package_needs_numpy_alone(package):
     """A fresh interpreter in which none of the other libraries can be imported."""
     program = (
         f"import sys\nfor name in {OPTIONAL}: sys.modules[name] = None\n"
-        f"import numpy_shufflenet.{room}"
+        f"import numpy_shufflenet.{package}"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -65,9 +65,9 @@ def test_a_product_is_that_of_numpy(terms, seed):
     np.testing.assert_allclose(small, a @ b, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("floor", [ops, kernels], ids=["ops", "kernels"])
+@pytest.mark.parametrize("implementation", [ops, kernels], ids=["ops", "kernels"])
 @pytest.mark.parametrize("layout", ["row-major", "channels last", "channel-major"])
-def test_batch_norm_of_a_large_mean_is_as_exact_in_every_layout(floor, layout):
+def test_batch_norm_of_a_large_mean_is_as_exact_in_every_layout(implementation, layout):
     """Mean 1000, standard deviation 0.3: what is left is the rounding of the mean, 3e-5 / 0.3."""
     rng = np.random.default_rng(0)
     x = rng.normal(1000, 0.3, size=(8, 2, 112, 112)).astype(np.float32)
@@ -78,17 +78,17 @@ def test_batch_norm_of_a_large_mean_is_as_exact_in_every_layout(floor, layout):
     order = {"channels last": (0, 2, 3, 1), "channel-major": (1, 2, 3, 0)}.get(layout, (0, 1, 2, 3))
     back = np.argsort(order)
     x, dy = (np.ascontiguousarray(a.transpose(order)).transpose(back) for a in (x, dy))
-    y, cache = floor.batch_norm_forward(x, one, 0 * one)
-    dx, _, _ = floor.batch_norm_backward(dy, cache)
+    y, cache = implementation.batch_norm_forward(x, one, 0 * one)
+    dx, _, _ = implementation.batch_norm_backward(dy, cache)
     np.testing.assert_allclose(y, exact_y, rtol=0, atol=2e-4)
     np.testing.assert_allclose(dx, exact_dx, rtol=0, atol=2e-4)
 
 
 def test_products_of_very_many_channels_have_blocks_too():
     x, w = np.ones((1, 300_000, 2, 2), np.float32), np.ones((1, 300_000, 1, 1), np.float32)
-    for floor in (ops, kernels):
-        y, cache = floor.pointwise_conv2d_forward(x, w)
+    for implementation in (ops, kernels):
+        y, cache = implementation.pointwise_conv2d_forward(x, w)
         np.testing.assert_array_equal(y, 300_000)
-        dx, dw, _ = floor.pointwise_conv2d_backward(y, cache)
+        dx, dw, _ = implementation.pointwise_conv2d_backward(y, cache)
         np.testing.assert_array_equal(dx, 300_000)
         np.testing.assert_array_equal(dw, 4 * 300_000)

@@ -15,7 +15,7 @@ from numpy_shufflenet.course.site import build
 from numpy_shufflenet.operations import OPERATIONS, Example
 from numpy_shufflenet.plan import InferencePlan
 
-FLOORS = (ops, steps, kernels)
+IMPLEMENTATIONS = (ops, steps, kernels)
 PAGE = Path(build.__file__).with_name("numbers.md").read_text("utf-8")
 # Steps write out every way to an output; where `ops` adds inf and -inf on the way, they need not.
 WRITTEN_OUT = ("batch_norm", "batch_norm_relu", "squeeze_excitation")
@@ -38,10 +38,12 @@ def test_the_page_says_where_pytorch_differs():
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_table_is_true_of_all_implementations(name):
     expected = special_values.row(name)
-    for floor in OPERATIONS[name].floors[1:]:
-        cells = special_values.row(name, floor)
-        shown = len(cells) - 2 if floor == "steps" and name in WRITTEN_OUT else None  # not dy: inf
-        assert cells[:shown] == expected[:shown], floor
+    for implementation in OPERATIONS[name].implementations[1:]:
+        cells = special_values.row(name, implementation)
+        shown = (
+            len(cells) - 2 if implementation == "steps" and name in WRITTEN_OUT else None
+        )  # not dy: inf
+        assert cells[:shown] == expected[:shown], implementation
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -63,10 +65,10 @@ def test_implementations_agree_wherever_a_special_value_is(name, data, seed):
         parts = tuple(with_special(part, rng) for part in as_tuple(dy))
         dy = parts if isinstance(dy, tuple) else parts[0]
     gradients = as_tuple(operation.backward()(dy, cache))
-    for floor in operation.floors[1:]:
-        other, cache = run(operation, case, floor)
+    for implementation in operation.implementations[1:]:
+        other, cache = run(operation, case, implementation)
         assert_same(name, as_tuple(y), as_tuple(other))
-        others = as_tuple(operation.backward(floor)(dy, cache))
+        others = as_tuple(operation.backward(implementation)(dy, cache))
         if name == "squeeze_excitation":
             continue
         if name in WRITTEN_OUT:  # dx of the channel: which of NaN, inf and -inf may differ
@@ -96,54 +98,54 @@ def assert_same(name, got, expected):
             np.testing.assert_array_equal(np.signbit(a)[zero], np.signbit(b)[zero])
 
 
-@pytest.mark.parametrize("floor", [ops, steps], ids=["ops", "steps"])
-def test_a_masked_class_adds_nothing_to_the_loss(floor):
+@pytest.mark.parametrize("implementation", [ops, steps], ids=["ops", "steps"])
+def test_a_masked_class_adds_nothing_to_the_loss(implementation):
     logits = np.array([[1.0, 2.0, -inf], [0.0, -inf, 3.0]])
     labels = np.array([0, 2])
-    y, cache = floor.softmax_cross_entropy_forward(logits, labels)
+    y, cache = implementation.softmax_cross_entropy_forward(logits, labels)
     expected = (np.log1p(np.e) + np.log1p(np.exp(-3))) / 2
     np.testing.assert_allclose(y, expected, rtol=1e-14)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    dlogits = floor.softmax_cross_entropy_backward(1.0, cache)
+    dlogits = implementation.softmax_cross_entropy_backward(1.0, cache)
     np.testing.assert_allclose(dlogits, (p - np.eye(3)[labels]) / 2, rtol=0, atol=1e-15)
-    smoothed, _ = floor.softmax_cross_entropy_forward(logits, labels, label_smoothing=0.1)
+    smoothed, _ = implementation.softmax_cross_entropy_forward(logits, labels, label_smoothing=0.1)
     assert smoothed == inf  # its share of the target isn't 0 then
 
 
-@pytest.mark.parametrize("floor", FLOORS, ids=["ops", "steps", "kernels"])
-def test_what_is_masked_is_0_whatever_comes_back(floor):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=["ops", "steps", "kernels"])
+def test_what_is_masked_is_0_whatever_comes_back(implementation):
     x = np.array([[[[-1.0, 2.0], [-0.0, nan]]]])
-    y, cache = floor.relu_forward(x)
+    y, cache = implementation.relu_forward(x)
     np.testing.assert_array_equal(y, [[[[0, 2], [0, nan]]]])
     np.testing.assert_array_equal(np.signbit(y)[0, 0, :, 0], [False, True])
     np.testing.assert_array_equal(
-        floor.relu_backward(np.full_like(x, inf), cache)[0, 0], [[0, inf], [0, 0]]
+        implementation.relu_backward(np.full_like(x, inf), cache)[0, 0], [[0, inf], [0, 0]]
     )
 
     x = np.arange(9.0).reshape(1, 1, 3, 3)
-    _, cache = floor.max_pool2d_forward(x, 3)
-    dx = floor.max_pool2d_backward(np.full((1, 1, 1, 1), inf), cache)
+    _, cache = implementation.max_pool2d_forward(x, 3)
+    dx = implementation.max_pool2d_backward(np.full((1, 1, 1, 1), inf), cache)
     np.testing.assert_array_equal(dx[0, 0], [[0, 0, 0], [0, 0, 0], [0, 0, inf]])
 
     x, one = np.array([inf, nan, 1.0, 2.0]).reshape(2, 1, 2, 1), np.ones(1)
-    _, cache = floor.batch_norm_inference_forward(x, one, one, one, one, eps=0.0)
-    dx, dgamma, dbeta = floor.batch_norm_inference_backward(np.ones_like(x), cache)
+    _, cache = implementation.batch_norm_inference_forward(x, one, one, one, one, eps=0.0)
+    dx, dgamma, dbeta = implementation.batch_norm_inference_backward(np.ones_like(x), cache)
     np.testing.assert_array_equal(dx, 1)
     assert np.isnan(dgamma[0])
     assert dbeta[0] == 4
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("floor", [ops, steps], ids=["ops", "steps"])
-def test_what_is_dropped_or_weighs_nothing_takes_no_part(floor):
+@pytest.mark.parametrize("implementation", [ops, steps], ids=["ops", "steps"])
+def test_what_is_dropped_or_weighs_nothing_takes_no_part(implementation):
     x = np.full((1, 200), inf)
-    y, cache = floor.dropout_forward(x, rate=0.5, rng=np.random.default_rng(0))
+    y, cache = implementation.dropout_forward(x, rate=0.5, rng=np.random.default_rng(0))
     assert set(np.unique(y)) == {0.0, inf}
-    np.testing.assert_array_equal(floor.dropout_backward(x, cache), y)
+    np.testing.assert_array_equal(implementation.dropout_backward(x, cache), y)
     x = np.array([inf, 1.0, 2.0, 3.0]).reshape(1, 1, 1, 4)
-    y, cache = floor.upsample_bilinear_forward(x, (1, 2))
+    y, cache = implementation.upsample_bilinear_forward(x, (1, 2))
     np.testing.assert_array_equal(y.ravel(), [inf, inf, inf, 1.25, 1.75, 2.25, 2.75, 3])
-    dx = floor.upsample_bilinear_backward(
+    dx = implementation.upsample_bilinear_backward(
         np.where(np.arange(8) == 7, inf, 1).reshape(y.shape), cache
     )
     np.testing.assert_array_equal(dx.ravel(), [2, 2, 2, inf])
@@ -158,8 +160,10 @@ def test_the_border_adds_nothing_to_a_convolution(name, dtype):
         w = np.concatenate([w, w], axis=1)
     settings = {"groups": 2} if name == "group_conv2d" else {}
     w[:, :, 0, 0] = inf
-    for floor in FLOORS:
-        forward, backward = (getattr(floor, f"{name}_{way}") for way in ("forward", "backward"))
+    for implementation in IMPLEMENTATIONS:
+        forward, backward = (
+            getattr(implementation, f"{name}_{way}") for way in ("forward", "backward")
+        )
         y, _ = forward(x, w, padding=1, **settings)
         assert np.isfinite(y[:, :, 0]).all()
         assert np.isfinite(y[:, :, :, 0]).all()
@@ -182,9 +186,9 @@ def test_denormals_are_not_flushed(name):
     arrays = [a * 0 if i in zeros else a for i, a in enumerate(case.arrays)]
     count = len(arrays) if operation.arrays[0].startswith("*") else 1
     small = [a * scale if i < count else a for i, a in enumerate(arrays)]
-    for floor in operation.floors:
-        y, _ = run(operation, Example(tuple(arrays), case.hyperparameters), floor)
-        small_y, _ = run(operation, Example(tuple(small), case.hyperparameters), floor)
+    for implementation in operation.implementations:
+        y, _ = run(operation, Example(tuple(arrays), case.hyperparameters), implementation)
+        small_y, _ = run(operation, Example(tuple(small), case.hyperparameters), implementation)
         for a, b in zip(as_tuple(y), as_tuple(small_y), strict=True):
             assert b.any()
             np.testing.assert_allclose(b / scale, a, rtol=0, atol=2.0**-149 / scale * 50)
@@ -219,8 +223,8 @@ def test_of_equal_values_a_max_pool_keeps_the_first():
             for x in (signs.astype(dtype), signs[:1].astype(dtype)):
                 expected, _ = steps.max_pool2d_forward(x, 3)
                 assert (np.signbit(expected[:, 0, 0, 0]) == np.signbit(x[:, 0, 0, 0])).all()
-                for floor in (ops, kernels):
-                    y, _ = floor.max_pool2d_forward(x, 3)
+                for implementation in (ops, kernels):
+                    y, _ = implementation.max_pool2d_forward(x, 3)
                     np.testing.assert_array_equal(np.signbit(y), np.signbit(expected))
 
 

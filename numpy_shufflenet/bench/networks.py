@@ -130,7 +130,7 @@ def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
         with backend.use("numpy"):
             return folded.infer(x)
 
-    found.append(against("our NumPy floor", numpy_only, None))
+    found.append(against("our NumPy implementation", numpy_only, None))
     return found
 
 

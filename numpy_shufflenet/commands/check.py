@@ -26,7 +26,7 @@ from numpy_shufflenet.commands._common import (
     positive_int,
     show_table,
 )
-from numpy_shufflenet.operations import FLOORS, OPERATIONS
+from numpy_shufflenet.operations import IMPLEMENTATIONS, OPERATIONS
 
 # Channels of x, and the unit; widths where no shuffle is its own inverse: 1 < g < c, c / g != g.
 UNITS: dict[str, tuple[int, Callable[[], nn.Layer]]] = {
@@ -61,7 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="every operation, unit and small network"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the numbers drawn")
-    parser.add_argument("--floor", choices=FLOORS, default=FLOORS[0], help="of an operation")
+    parser.add_argument(
+        "--implementation",
+        choices=IMPLEMENTATIONS,
+        default=IMPLEMENTATIONS[0],
+        help="of an operation",
+    )
     parser.add_argument(
         "--mode", choices=MODES, default=MODES[0], help="in which a unit or network is checked"
     )
@@ -80,20 +85,24 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("give either a NAME to check, or --all")
     if arguments.all:
         return _check_all(arguments)
-    verdict = _check_one(arguments.name, arguments, arguments.floor, arguments.mode)
+    verdict = _check_one(arguments.name, arguments, arguments.implementation, arguments.mode)
     print(verdict)
     if verdict.status == "fail" and isinstance(verdict, gradcheck.Verdict):
         print(f"likely cause: {verdict.explain()}")
     return 0 if verdict.status == "pass" else 1
 
 
-def _check_one(name: str, arguments: argparse.Namespace, floor: str, mode: str) -> Any:
+def _check_one(name: str, arguments: argparse.Namespace, implementation: str, mode: str) -> Any:
     """Return the verdict on one operation, unit or network."""
     training = mode == "training"
     seed = arguments.seed
     if name in OPERATIONS:
         return gradcheck.check_operation(
-            name, floor=floor, example=seed, seed=seed, per_entry=arguments.per_entry
+            name,
+            implementation=implementation,
+            example=seed,
+            seed=seed,
+            per_entry=arguments.per_entry,
         )
     if name in UNITS:
         unit, x = _unit(name, seed, arguments.batch)
@@ -133,22 +142,22 @@ def _settle(layer: nn.Layer, x: Array) -> None:
 def _check_all(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     rows, failed = [], 0
-    for name, floor, mode, verdict in _verdicts(arguments):
+    for name, implementation, mode, verdict in _verdicts(arguments):
         failed += verdict.status != "pass"
-        rows.append([name, floor, mode, f"{verdict.difference:.1e}", verdict.status])
-    header = ["operation", "floor", "mode", "worst relative error", "verdict"]
+        rows.append([name, implementation, mode, f"{verdict.difference:.1e}", verdict.status])
+    header = ["operation", "implementation", "mode", "worst relative error", "verdict"]
     show_table("Gradient checks", header, rows, left=3)
     print(
         f"{len(rows)} checks, {failed or 'none'} not passed, {time.perf_counter() - start:.0f} s; "
-        "units and networks run on the floors that backend picks"
+        "units and networks run on the implementations that backend picks"
     )
     return int(failed > 0)
 
 
 def _verdicts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, Any]]:
     for name, operation in OPERATIONS.items():
-        for floor in operation.floors:
-            yield name, floor, "", _check_one(name, arguments, floor, "")
+        for implementation in operation.implementations:
+            yield name, implementation, "", _check_one(name, arguments, implementation, "")
     for name in UNITS:
         for mode in MODES:
             yield name, "backend", mode, _check_one(name, arguments, "", mode)

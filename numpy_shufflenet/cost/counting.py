@@ -1,4 +1,4 @@
-"""Counting by doing: the `steps` floor runs on numbers that count what is done to them.
+"""Counting by doing: the `steps` implementation runs on numbers that count what is done to them.
 
 A border is written out as numbers first, so that taps on padding are multiplied like any other;
 reading the border is not counted, as it is nowhere in memory.
@@ -116,8 +116,7 @@ def count_operation(
     name : str
         Of an operation in the table.
     *arrays, **hyperparameters
-        As its forward on the `ops` floor takes them. Keep them small: every number is a Python
-        object.
+        As `ops.NAME_forward` takes them. Keep them small: every number is a Python object.
 
     Returns
     -------

@@ -359,7 +359,7 @@ def measure(
     rounds : int
         At least 6, for an interval; in each, every network runs once.
     implementation : str
-        "ours": layers of `nn`, on the floor that `backend` chooses; "PyTorch".
+        "ours": layers of `nn`, on the implementation that `backend` chooses; "PyTorch".
     batch : int
         Images; 1 as in the paper's ARM column.
     min_seconds : float

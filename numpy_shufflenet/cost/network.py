@@ -57,8 +57,8 @@ class NetworkCost:
     layers : tuple of LayerCost
         In the order of forward.
     kept_bytes : int
-        What the caches of the `ops` floor keep between forward and backward, without parameters;
-        an array that several layers keep is counted once.
+        What the caches of `ops` keep between forward and backward, without parameters. An array
+        that several layers keep is counted once.
     """
 
     title: str

@@ -80,7 +80,9 @@ def assert_gradients(
     check_pair(forward, backward, *arrays, **keywords).raise_if_failed()
 
 
-def check_operation(name: str, *, floor: str = "ops", example: int = 0, **options: Any) -> Verdict:
+def check_operation(
+    name: str, *, implementation: str = "ops", example: int = 0, **options: Any
+) -> Verdict:
     """Check an operation of the table `operations.OPERATIONS` on its own example.
 
     It needs the package numpy_shufflenet, which holds the table.
@@ -88,8 +90,8 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
     Parameters
     ----------
     name : str
-    floor : str
-        Which implementation: one of `operations.FLOORS`.
+    implementation : str
+        Which implementation: one of `operations.IMPLEMENTATIONS`.
     example : int
         Seed of the example.
     **options
@@ -111,7 +113,10 @@ def check_operation(name: str, *, floor: str = "ops", example: int = 0, **option
         hyperparameters |= {n: v for n, v in named.items() if n not in operation.differentiable}
     options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
     return check_pair(
-        operation.forward(floor), operation.backward(floor), *arrays, **(hyperparameters | options)
+        operation.forward(implementation),
+        operation.backward(implementation),
+        *arrays,
+        **(hyperparameters | options),
     )
 
 

@@ -7,10 +7,10 @@ pictures and exercises walk the table, so a new operation is in all of them. `op
 
 from numpy_shufflenet.registry.draw import Case, Draw, Example
 from numpy_shufflenet.registry.formula import Cost, Counts, Formula, Terms
-from numpy_shufflenet.registry.operation import FLOORS, OPERATIONS, Operation, register
+from numpy_shufflenet.registry.operation import IMPLEMENTATIONS, OPERATIONS, Operation, register
 
 __all__ = [
-    "FLOORS",
+    "IMPLEMENTATIONS",
     "OPERATIONS",
     "Case",
     "Cost",

@@ -14,7 +14,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.registry.draw import Case, Draw, Example
 from numpy_shufflenet.registry.formula import Cost, Formula, Settings, Shapes
 
-FLOORS = ("ops", "steps", "kernels")
+IMPLEMENTATIONS = ("ops", "steps", "kernels")
 """The packages that implement operations: in NumPy, as plain loops, compiled by Numba."""
 
 OPERATIONS: dict[str, "Operation"] = {}
@@ -61,17 +61,17 @@ class Operation:
     kernel: bool
 
     @property
-    def floors(self) -> tuple[str, ...]:
+    def implementations(self) -> tuple[str, ...]:
         """The implementations that have this operation."""
-        return FLOORS if self.kernel else FLOORS[:2]
+        return IMPLEMENTATIONS if self.kernel else IMPLEMENTATIONS[:2]
 
-    def forward(self, floor: str = "ops") -> Callable[..., Any]:
+    def forward(self, implementation: str = "ops") -> Callable[..., Any]:
         """Return NAME_forward of an implementation: "ops", "steps" or "kernels"."""
-        return self._function(floor, "forward")
+        return self._function(implementation, "forward")
 
-    def backward(self, floor: str = "ops") -> Callable[..., Any]:
+    def backward(self, implementation: str = "ops") -> Callable[..., Any]:
         """Return NAME_backward of an implementation: "ops", "steps" or "kernels"."""
-        return self._function(floor, "backward")
+        return self._function(implementation, "backward")
 
     def named(self, arrays: Sequence[Any]) -> dict[str, Any]:
         """Return the arrays by name; repeated ones are numbered: arrays[0], arrays[1], ..."""
@@ -92,17 +92,19 @@ class Operation:
         """Return what it costs on arrays of these shapes; see `Formula.evaluate`."""
         return self.formula.evaluate(shapes, settings, itemsize=itemsize)
 
-    def _function(self, floor: str, direction: str) -> Callable[..., Any]:
-        if floor not in self.floors:
-            raise ValueError(f"floor={floor!r} is not one of {', '.join(self.floors)}")
-        function: Callable[..., Any] = getattr(_package(floor), f"{self.name}_{direction}")
+    def _function(self, implementation: str, direction: str) -> Callable[..., Any]:
+        if implementation not in self.implementations:
+            raise ValueError(
+                f"implementation={implementation!r} is not one of {', '.join(self.implementations)}"
+            )
+        function: Callable[..., Any] = getattr(_package(implementation), f"{self.name}_{direction}")
         return function
 
 
 @functools.cache
-def _package(floor: str) -> ModuleType:
+def _package(implementation: str) -> ModuleType:
     """Import an implementation when it is first needed."""
-    return importlib.import_module(f"numpy_shufflenet.{floor}")
+    return importlib.import_module(f"numpy_shufflenet.{implementation}")
 
 
 def register(

@@ -126,7 +126,7 @@ def test_check_names_the_likely_cause(capsys, monkeypatch):
 
 
 def test_check_takes_floors_modes_and_entries(capsys):
-    assert run("check", "conv2d", "--floor", "steps", "--per-entry") == 0
+    assert run("check", "conv2d", "--implementation", "steps", "--per-entry") == 0
     assert "240 entries" in capsys.readouterr().out
     assert run("check", "unit-v2", "--mode", "evaluation") == 0
 
@@ -141,7 +141,9 @@ def test_check_all_prints_a_row_for_each_floor_and_mode(capsys, monkeypatch):
     printed = capsys.readouterr().out
     rows = [line.split() for line in printed.splitlines() if line.endswith(("pass", "pass  "))]
     assert [row[:2] for row in rows[:-2]] == [
-        [name, floor] for name in ("relu", "linear") for floor in OPERATIONS[name].floors
+        [name, implementation]
+        for name in ("relu", "linear")
+        for implementation in OPERATIONS[name].implementations
     ]
     assert [row[:3] for row in rows[-2:]] == [
         ["unit-v2", "backend", mode] for mode in ("training", "evaluation")

@@ -1,4 +1,4 @@
-"""The formulas are right: a counting run of the `steps` floor finds the same, exactly."""
+"""The formulas are right: a counting run of the `steps` implementation finds the same, exactly."""
 
 import numpy as np
 import pytest

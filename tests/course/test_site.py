@@ -48,7 +48,7 @@ def site(tmp_path_factory):
     options = ["--lessons", f"{BEGIN.number},{SHUFFLE.number}", "--out", str(room)]
     subprocess.run([*command, *options], check=True, capture_output=True)
     out = room / "site"
-    build_site(out, [BEGIN, SHUFFLE], executed=room / "solution", rooms=("ops", "steps"))
+    build_site(out, [BEGIN, SHUFFLE], executed=room / "solution", packages=("ops", "steps"))
     return out
 
 
@@ -234,7 +234,7 @@ def test_the_reference_says_what_docstrings_say(site):
 def test_a_site_is_replaced_and_nothing_else_is(site, tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     with pytest.raises(ValueError, match="holds something that is not a site"):
-        build_site(tmp_path, [BEGIN], rooms=["ops"])
+        build_site(tmp_path, [BEGIN], packages=["ops"])
     assert (tmp_path / "thesis.txt").read_text() == "all of it"
 
 
@@ -242,7 +242,7 @@ def test_a_notebook_of_another_source_is_refused(tmp_path):
     notebook = BEGIN.read()
     nbformat.write(notebook, tmp_path / f"{BEGIN.name}.ipynb")
     with pytest.raises(ValueError, match="is not made from"):
-        build_site(tmp_path / "site", [BEGIN], executed=tmp_path, rooms=["ops"])
+        build_site(tmp_path / "site", [BEGIN], executed=tmp_path, packages=["ops"])
     assert not (tmp_path / "site").exists()
     assert [path.name for path in tmp_path.iterdir()] == [f"{BEGIN.name}.ipynb"]
 

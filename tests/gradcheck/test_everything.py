@@ -1,4 +1,4 @@
-"""Every operation on every floor, every unit, both networks whole, in both modes."""
+"""Every operation on every implementation, every unit, both networks whole, in both modes."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,16 @@ MODES = pytest.mark.parametrize("training", [True, False])
 
 
 @pytest.mark.parametrize(
-    ("name", "floor"),
-    [(name, floor) for name, operation in OPERATIONS.items() for floor in operation.floors],
+    ("name", "implementation"),
+    [
+        (name, implementation)
+        for name, operation in OPERATIONS.items()
+        for implementation in operation.implementations
+    ],
 )
-def test_every_operation_on_every_floor(name, floor):
+def test_every_operation_on_every_implementation(name, implementation):
     for seed in range(3):
-        verdict = check_operation(name, floor=floor, example=seed, seed=seed)
+        verdict = check_operation(name, implementation=implementation, example=seed, seed=seed)
         verdict.raise_if_failed()
         names = [report.name.partition("[")[0] for report in verdict.arrays]
         expected = {n.lstrip("*") for n in OPERATIONS[name].differentiable}

@@ -17,14 +17,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("floor", ["ops", "kernels"])
+@pytest.mark.parametrize("implementation", ["ops", "kernels"])
 @pytest.mark.parametrize("name", CASES)
-def test_an_optional_array_may_be_left_out_or_be_none(name, floor):
+def test_an_optional_array_may_be_left_out_or_be_none(name, implementation):
     operation = operations.find(name)
-    if floor == "kernels" and not operation.kernel:
-        floor = "steps"
+    if implementation == "kernels" and not operation.kernel:
+        implementation = "steps"
     x, w, *more = CASES[name]
-    pair = operation.forward(floor), operation.backward(floor)
+    pair = operation.forward(implementation), operation.backward(implementation)
     for arrays in ((x, w), (x, w, None)):
         check_pair(*pair, *arrays, **dict(*more)).raise_if_failed()
 

@@ -106,8 +106,8 @@ def test_what_does_not_fit_is_left_to_numpy(p, g, v):
     assert not kernel.fits([(np.zeros(3), np.zeros(3), np.zeros(3)), (p, g, v)])
 
 
-@pytest.mark.parametrize("floor", backend.BACKENDS)
-def test_the_backend_decides(floor, monkeypatch):
+@pytest.mark.parametrize("implementation", backend.BACKENDS)
+def test_the_backend_decides(implementation, monkeypatch):
     class Model(Layer):
         w = Parameter(np.ones((100, 90), np.float32))
 
@@ -116,6 +116,6 @@ def test_the_backend_decides(floor, monkeypatch):
 
     calls = []
     monkeypatch.setattr(kernel, "sgd_update_all", lambda *a, **k: calls.append("numba"))
-    with backend.use(floor):
+    with backend.use(implementation):
         SGD(Model(), learning_rate=0.1, momentum=0.9).step()
-    assert calls == (["numba"] if floor == "numba" else [])
+    assert calls == (["numba"] if implementation == "numba" else [])

@@ -23,7 +23,7 @@ from numpy_shufflenet import commands
 from numpy_shufflenet.course.site.docstrings import inline, to_rst
 
 PACKAGE = numpy_shufflenet.__name__
-ROOMS = (
+PACKAGES = (
     "ops",
     "steps",
     "kernels",
@@ -72,14 +72,14 @@ class Page:
 
 
 class Reference:
-    """All pages, and where each name leads; of some rooms only, if they are named."""
+    """All pages, and where each name leads; of some packages only, if they are named."""
 
-    def __init__(self, rooms: Sequence[str] = ROOMS) -> None:
-        self.rooms = tuple(rooms)
+    def __init__(self, packages: Sequence[str] = PACKAGES) -> None:
+        self.packages = tuple(packages)
         self.pages: dict[str, Page] = {}
         self.home: dict[str, str] = {}  # name by which it can be imported -> where it is explained
-        for room in self.rooms:
-            self._read(room)
+        for package in self.packages:
+            self._read(package)
 
     def _read(self, name: str) -> bool:
         """Read a module and those below it; False if it needs a peer that isn't installed."""
@@ -127,23 +127,26 @@ class Reference:
             *_title("API reference"),
             "A page a module: its own text, and all that it defines.",
             "",
-            *self._list(self.rooms),
+            *self._list(self.packages),
             "* :doc:`commands`: the command line, ``numpy-shufflenet``",
             "",
             ".. toctree::",
             "   :hidden:",
             "",
-            *(f"   {room}" for room in self.rooms),
+            *(f"   {package}" for package in self.packages),
             "   commands",
             "",
         ]
         (folder / "index.rst").write_text("\n".join(lines), "utf-8")
 
     def _rst(self, page: Page) -> Iterator[str]:
-        room = page.module.rpartition(".")[0]
-        if room:
+        package = page.module.rpartition(".")[0]
+        if package:
             yield from (":orphan:", "", *_title(page.module), ".. container:: lesson-bar", "")
-            yield from (f"   :doc:`API reference </api/index>` › :doc:`{room} </api/{room}>`", "")
+            yield from (
+                f"   :doc:`API reference </api/index>` › :doc:`{package} </api/{package}>`",
+                "",
+            )
         else:
             yield from _title(page.module)
         yield from to_rst(page.about, partial(self.link, module=page.module))

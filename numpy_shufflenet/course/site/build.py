@@ -24,7 +24,7 @@ def build_site(
     *,
     executed: str | os.PathLike[str] | None = None,
     lite: bool = False,
-    rooms: Sequence[str] = (),
+    packages: Sequence[str] = (),
 ) -> None:
     """Build the site into a folder, whole or not at all; a site that is there is replaced.
 
@@ -41,7 +41,7 @@ def build_site(
     lite : bool
         Whether to add a JupyterLite, in which lessons run in the reader's browser. It works where
         the site is served by HTTP, and loads Python from a CDN when a reader opens it.
-    rooms : sequence of str
+    packages : sequence of str
         Packages that the API reference shows; all if empty.
 
     Raises
@@ -66,7 +66,7 @@ def build_site(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
         source, site = Path(folder, "source"), Path(folder, "site")
         guide = source_folder() / GUIDE
-        reference = api.Reference(rooms or api.ROOMS)
+        reference = api.Reference(packages or api.PACKAGES)
         pages.write_sources(
             source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
         )

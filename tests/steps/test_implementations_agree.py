@@ -1,4 +1,4 @@
-"""All floors compute the same, entry by entry, forward and backward.
+"""All implementations compute the same, entry by entry, forward and backward.
 
 Adding up m numbers in two orders gives results that differ by at most about m eps sum |terms|, in
 either dtype. Each array's bound is this of its largest entry, times a small number.
@@ -79,12 +79,12 @@ def test_nan_spreads_to_the_same_places(name):
     np.testing.assert_array_equal(dx, OPERATIONS[name].backward("kernels")(dy, cache))
 
 
-def test_a_batch_of_one_value_is_normalised_to_beta_on_all_floors():
+def test_a_batch_of_one_value_is_normalised_to_beta_in_all_implementations():
     x, gamma, beta = np.full((1, 2, 1, 1), 7.0), np.ones(2), np.array([1.0, -2.0])
-    for floor in (ops, steps, kernels):
-        y, cache = floor.batch_norm_forward(x, gamma, beta)
+    for implementation in (ops, steps, kernels):
+        y, cache = implementation.batch_norm_forward(x, gamma, beta)
         np.testing.assert_array_equal(y.ravel(), beta)
-        dx, dgamma, dbeta = floor.batch_norm_backward(np.ones_like(x), cache)
+        dx, dgamma, dbeta = implementation.batch_norm_backward(np.ones_like(x), cache)
         np.testing.assert_array_equal(dx, 0)
         np.testing.assert_array_equal(dgamma, 0)
         np.testing.assert_array_equal(dbeta, 1)
