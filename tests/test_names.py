@@ -22,7 +22,7 @@ PROTOCOLS = {
         "kernels/_conv2d_columns.py kernels/_conv2d_taps.py kernels/_conv2d_tiles.py",
     ),
     "a command of the command line": ("add_arguments run", "commands/*"),
-    "a program": ("main", "cli.py course/_worker.py data/build_embedded.py"),
+    "a program": ("main", "cli.py course/_student.py data/build_embedded.py"),
     "the entry of a module's table by its name": (
         "find",
         "course/lessons.py exercises/table.py operations.py zoo/__init__.py",
@@ -31,7 +31,6 @@ PROTOCOLS = {
         "channels_at_budget confusion_matrix",
         "cost/closed_forms.py training/evaluation.py plots/*",
     ),
-    "a name that still has two meanings": ("run", "commands/* exercises/sandbox.py"),
     "what a package is for: exercises, gradients, a zoo of mistakes": (
         "check",
         "exercises/check.py gradcheck/check.py zoo/score.py",

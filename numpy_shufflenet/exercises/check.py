@@ -130,5 +130,5 @@ def _check(
         return Result(exercise.name, False, str(error))
     if isinstance(function, sandbox.Function):  # of a notebook that is graded: it has limits
         return search(attempt, examples, seconds)
-    with sandbox.enter(attempt.run, seconds=seconds, megabytes=megabytes) as run:
+    with sandbox.open_sandbox(attempt.run, seconds=seconds, megabytes=megabytes) as run:
         return search(replace(attempt, run=run), examples, seconds)

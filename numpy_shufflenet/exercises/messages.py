@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 
-def write(pipe: int, data: bytes) -> None:
+def transmit(pipe: int, data: bytes) -> None:
     """Write one message."""
     view = memoryview(len(data).to_bytes(8, "little") + data)
     while view:
         view = view[os.write(pipe, view) :]
 
 
-def read(pipe: int, patience: float = 1e7) -> bytes:
+def receive(pipe: int, patience: float = 1e7) -> bytes:
     """Return one message; TimeoutError after so many seconds, EOFError if the pipe is closed."""
     end = time.monotonic() + patience
     return _read(pipe, int.from_bytes(_read(pipe, 8, end), "little"), end)
@@ -72,7 +72,7 @@ def decode(value: Any) -> Any:
     return type(str(content), (), {})()
 
 
-def error(kind: str, text: str, line: str) -> Exception:
+def as_exception(kind: str, text: str, line: str) -> Exception:
     """Return an error of the built-in type of this name, or else of a new one."""
     base = getattr(builtins, kind, None)
     if not isinstance(base, type) or not issubclass(base, Exception):

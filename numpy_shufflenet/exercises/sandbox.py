@@ -81,7 +81,7 @@ class Function:
             argument = named[key] if isinstance(key, str) else positional[key]
             np.copyto(argument, messages.decode(array), casting="unsafe")
         if "error" in reply:
-            raise messages.error(*map(str, reply["error"]))
+            raise messages.as_exception(*map(str, reply["error"]))
         return messages.decode(reply["value"])
 
     def _said(self, end: str) -> str:
@@ -95,7 +95,9 @@ class Function:
 
 
 @contextlib.contextmanager
-def enter(function: Callable[..., Any], *, seconds: float, megabytes: int) -> Iterator[Function]:
+def open_sandbox(
+    function: Callable[..., Any], *, seconds: float, megabytes: int
+) -> Iterator[Function]:
     """Return the function with limits, which hold until the `with` block ends.
 
     Parameters
@@ -149,7 +151,7 @@ class Process:
         if self.ended:
             raise EndedError("crash")
         try:
-            messages.write(self._requests, pickle.dumps((name, positional, named, seconds)))
+            messages.transmit(self._requests, pickle.dumps((name, positional, named, seconds)))
             reply: dict[str, Any] = self.receive(patience)
         except TimeoutError:
             self.stop()
@@ -165,7 +167,7 @@ class Process:
 
     def receive(self, patience: float) -> Any:
         """Return one message; TimeoutError after so many seconds, EOFError if there is none."""
-        return json.loads(messages.read(self._replies, patience))
+        return json.loads(messages.receive(self._replies, patience))
 
     def stop(self) -> int:
         """End the process, and return the status of `os.waitpid`; 0 if it was stopped before."""

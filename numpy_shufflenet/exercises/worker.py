@@ -30,7 +30,7 @@ def serve(functions: Mapping[str, Callable[..., Any]], requests: int, replies: i
     """Answer calls until there are no more."""
     while True:
         try:
-            request = messages.read(requests)
+            request = messages.receive(requests)
         except EOFError:
             return
         name, positional, named, seconds = pickle.loads(request)
@@ -78,7 +78,7 @@ def answer(
 
 def send(replies: int, message: Any) -> None:
     """Write one message."""
-    messages.write(replies, json.dumps(message).encode())
+    messages.transmit(replies, json.dumps(message).encode())
 
 
 def limit_computing(seconds: float) -> None:

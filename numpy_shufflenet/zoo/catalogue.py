@@ -208,7 +208,7 @@ def _wrong(
 
     def add(function: Function) -> Function:
         forward, backward = pair(function)
-        enter(
+        add_to_catalogue(
             Bug(
                 **described(operation, direction, function, part, cause, **given),
                 forward=forward,
@@ -239,7 +239,9 @@ def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
     direction = "" if operation == exercise else "forward"
 
     def add(function: Function) -> Function:
-        enter(Mistake(**described(operation, direction, function, "answer", cause, **given)))
+        add_to_catalogue(
+            Mistake(**described(operation, direction, function, "answer", cause, **given))
+        )
         return function
 
     return add
@@ -267,7 +269,7 @@ def described(
     }
 
 
-def enter(mistake: Mistake) -> None:
+def add_to_catalogue(mistake: Mistake) -> None:
     """Add a mistake to the catalogue; ValueError if there is one of this name already."""
     if mistake.name in MISTAKES:
         raise ValueError(f"there are two mistakes {mistake.name!r}")

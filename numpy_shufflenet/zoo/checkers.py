@@ -85,7 +85,7 @@ class Case:
         return forward(*(a.copy() for a in arrays), **hyperparameters)
 
 
-class Entry(NamedTuple):
+class ComparedEntry(NamedTuple):
     """An entry of a gradient: measured, computed, and the largest of its array."""
 
     position: int  # of the array
@@ -102,7 +102,7 @@ class Entry(NamedTuple):
 def _entry(
     case: Case, dys: Sequence[Array], gradients: list[Array], i: int, index: tuple[int, ...],
     h: float = 1e-5, *, central: bool = True,
-) -> Entry:  # fmt: skip
+) -> ComparedEntry:  # fmt: skip
     places, losses = [], []
     for step in (h, -h if central else 0.0):
         moved = case.arrays[i].copy()
@@ -110,19 +110,19 @@ def _entry(
         places.append(float(moved[index]))
         losses.append(case.loss(dys, i, moved))
     numeric = (losses[0] - losses[1]) / (places[0] - places[1])
-    return Entry(i, numeric, float(gradients[i][index]), float(np.abs(gradients[i]).max()))
+    return ComparedEntry(i, numeric, float(gradients[i][index]), float(np.abs(gradients[i]).max()))
 
 
 def _entries(
     case: Case, dys: Sequence[Array], h: float = 1e-5, *, central: bool = True
-) -> Iterator[Entry]:
+) -> Iterator[ComparedEntry]:
     gradients = case.gradients(dys)
     for i in case.differentiable:
         for index in np.ndindex(case.arrays[i].shape):
             yield _entry(case, dys, gradients, i, index, h, central=central)
 
 
-def _agree(entries: Iterator[Entry], tolerance: float) -> bool:
+def _agree(entries: Iterator[ComparedEntry], tolerance: float) -> bool:
     return all(entry.error <= tolerance * (entry.largest + 1e-3) for entry in entries)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy_shufflenet import nn
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw
-from numpy_shufflenet.zoo.catalogue import Bug, described, enter
+from numpy_shufflenet.zoo.catalogue import Bug, add_to_catalogue, described
 
 RESIDUAL = "residual units, as karpathy/micrograd 2"
 NOT_UNDONE = "units whose shuffle is not undone"
@@ -32,7 +32,7 @@ def wrong_unit(
 
     def add(function: Backward) -> Backward:
         forward, backward = unit_pair(unit, function)
-        enter(
+        add_to_catalogue(
             Bug(
                 **described(unit, "backward", function, part, cause, **given),
                 forward=forward,
