@@ -8,7 +8,6 @@ that differences have: which output reaches which entry, and with what weight.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from ._arrays import Array
 from ._trial import Trial, WrongGradientError
 from .differences import line_along
 from .report import ArrayReport
-
-if TYPE_CHECKING:
-    from .verdict import Verdict
 
 LARGEST = 2_000_000  # entries of a Jacobian
 MOST_CALLS = 2500
@@ -74,18 +70,24 @@ class Explanation:
         return f"{self.family}{place}: {seen}{FAMILIES[self.family]}"
 
 
-def explain(verdict: "Verdict") -> Explanation:
-    """Return the likely cause of a failure."""
-    if verdict.status == "nondeterministic":
-        return Explanation("not repeatable", hint=verdict.reason)
-    if verdict.status != "fail":
-        return Explanation("", hint=f"the verdict is {verdict.status!r}")
-    failed = [report for report in verdict.arrays if report.status == "fail"]
+def explain(
+    status: str,
+    reason: str,
+    arrays: Sequence[ArrayReport],
+    trial: Trial | None,
+    dys: Sequence[Array],
+) -> Explanation:
+    """Return the likely cause of a failure; the arguments are the fields of a `Verdict`."""
+    if status == "nondeterministic":
+        return Explanation("not repeatable", hint=reason)
+    if status != "fail":
+        return Explanation("", hint=f"the verdict is {status!r}")
+    failed = [report for report in arrays if report.status == "fail"]
     if not failed:
-        return Explanation(_by_reason(verdict.reason), hint=verdict.reason)
-    assert verdict.trial is not None
+        return Explanation(_by_reason(reason), hint=reason)
+    assert trial is not None
     try:
-        return _by_pattern(failed, verdict.trial, verdict.dys[0])
+        return _by_pattern(failed, trial, dys[0])
     except WrongGradientError as error:  # for another dy
         return Explanation("not a gradient", hint=str(error))
 

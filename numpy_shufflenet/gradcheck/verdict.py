@@ -121,7 +121,7 @@ class Verdict(BaseVerdict):
 
         It calls f and vjp some more; how often depends on the sizes of y and the array.
         """
-        return explain(self)
+        return explain(self.status, self.reason, self.arrays, self.trial, self.dys)
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {self.reason}" if self.reason else self.status]
