@@ -17,6 +17,8 @@ Packages and functions load when they are first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from numpy_shufflenet._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from numpy_shufflenet import backend as backend
     from numpy_shufflenet import cost as cost
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from numpy_shufflenet.training import SGD as SGD
     from numpy_shufflenet.training import Trainer as Trainer
     from numpy_shufflenet.training import evaluate as evaluate
-
-__version__ = "0.1.0"
 
 _PACKAGES = (
     *("backend", "cost", "data", "exercises", "gradcheck", "kernels", "models", "nn"),

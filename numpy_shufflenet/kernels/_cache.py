@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-from numpy_shufflenet import __version__
+from numpy_shufflenet._version import __version__
 
 PACKAGE = Path(__file__).parents[1]
 

@@ -19,7 +19,6 @@ from types import ModuleType
 from sphinx.pycode import ModuleAnalyzer
 
 import numpy_shufflenet
-from numpy_shufflenet import commands
 from numpy_shufflenet.course.site.docstrings import inline, to_rst
 
 PACKAGE = numpy_shufflenet.__name__
@@ -204,9 +203,8 @@ def _title(text: str) -> list[str]:
 def _commands() -> Iterator[str]:
     """Yield the page of the command line: what each command says with --help."""
     yield from _title("Commands")
-    for name in ("", *(file.name for file in pkgutil.iter_modules(commands.__path__))):
-        if name.startswith("_"):
-            continue
+    files = Path(numpy_shufflenet.__file__).with_name("commands").glob("[a-z]*.py")
+    for name in ("", *sorted(file.stem for file in files)):
         command = [sys.executable, "-m", PACKAGE, *filter(None, [name]), "--help"]
         said = subprocess.run(
             command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}
