@@ -466,8 +466,11 @@ def test_nobody_is_blamed_for_a_busy_machine():
     os.close(writer)
 
 
-def test_an_interrupt_ends_the_process():
+def test_an_interrupt_ends_the_process(request):
     """As by Ctrl-C: nothing goes on in the background, and no late reply is taken for another."""
+    # A process that was started in the background ignores this signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupt():
         time.sleep(0.3)
