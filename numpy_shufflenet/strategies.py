@@ -131,14 +131,14 @@ class DrawWithHypothesis(Draw):
         return factor
 
     def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return numbers from -2 to 2 (times std, plus mean), evenly spaced and shuffled.
+        """Return numbers from -2 to 2, evenly spaced and shuffled; mean and std are the example's.
 
         No two are close, and none is close to 0. So a small step never crosses a kink, and no
         channel is nearly constant.
         """
         size = math.prod(shape)
         values = (self.rng.permutation(size) - size // 2 + 0.4) * (4 / max(size, 1))
-        return self.lay_out(mean + std * values.reshape(shape))
+        return self.lay_out(values.reshape(shape))
 
     def positive(self, *shape: int) -> Array:
         """Return numbers from 0.2 to 2."""
@@ -199,10 +199,10 @@ class DrawForStudents(DrawWithHypothesis):
         return std * self.rng.integers(1, 10, shape) * self.rng.choice([-1.0, 1.0], shape)
 
     def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return whole numbers that are all different and not 0, times std, plus mean."""
+        """Return whole numbers that are all different and not 0; mean and std are the example's."""
         size = math.prod(shape)
         signs = self.rng.choice([-1.0, 1.0], size)
-        return mean + std * (signs * (1 + self.rng.permutation(size))).reshape(shape)
+        return (signs * (1 + self.rng.permutation(size))).reshape(shape)
 
     def positive(self, *shape: int) -> Array:
         """Return whole numbers from 1 to 9."""

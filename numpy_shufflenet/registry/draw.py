@@ -92,7 +92,10 @@ class Draw:
         return self.lay_out(std * self.rng.normal(size=shape))
 
     def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return random numbers of which no two are close (in tests), for maxima and kinks."""
+        """Return random numbers; in tests no two are close, for maxima and kinks.
+
+        mean and std are those of the example.
+        """
         return self.lay_out(mean + std * self.rng.normal(size=shape))
 
     def positive(self, *shape: int) -> Array:
