@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from numpy_shufflenet.operations import Example, Operation
-from numpy_shufflenet.registry.draw import both_axes as as_pair
 from numpy_shufflenet.strategies import LAYOUTS, DrawWithHypothesis, arrange, cases, seeds
 
 __all__ = [
@@ -25,6 +24,10 @@ __all__ = [
     "run",
     "seeds",
 ]
+
+
+def as_pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
 def as_sides(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -20,9 +20,8 @@ import numpy as np
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._sums import mean_over
 from numpy_shufflenet.ops.checks import as_pair, check_gradient, check_image
-from numpy_shufflenet.ops.windows import Windows, of_windows, windows_over
+from numpy_shufflenet.ops.windows import Windows, of_windows, smallest_image, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
-from numpy_shufflenet.registry.draw import smallest_image
 from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
 
 __all__ = [

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._typing import Array
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._sums import wide
 from numpy_shufflenet.ops.checks import as_padding, as_pair
+from numpy_shufflenet.registry import Draw
 from numpy_shufflenet.registry.formula import Settings, Shapes, of_image
 
 
@@ -123,6 +124,29 @@ def _fit(
             )
         output.append(room // stride[axis] + 1)
     return Windows(kernel, stride, padding, dilation, size, (output[0], output[1]))
+
+
+def smallest_image(
+    kernel: tuple[int, int], padding: Padding, dilation: IntOrPair = 1
+) -> tuple[int, int]:
+    """Return the smallest (height, width) into which the kernel fits."""
+    axes = zip(kernel, as_padding(padding), as_pair("dilation", dilation), strict=True)
+    height, width = (max(1, (k - 1) * d + 1 - sum(sides)) for k, sides, d in axes)
+    return height, width
+
+
+def draw_windows(
+    draw: Draw, kernel: tuple[int, int], padding: Padding, example: tuple[int, int]
+) -> tuple[tuple[int, int], dict[str, Any]]:
+    """Draw the size of an image into which the kernel fits, and stride, padding, dilation."""
+    settings = {
+        "stride": draw.option("stride", 1, lambda: draw.pair(1, 3, example=2)),
+        "padding": draw.option("padding", 0, lambda: draw.padding(2, example=padding)),
+        "dilation": draw.option("dilation", 1, lambda: draw.pair(1, 2, example=1)),
+    }
+    low = smallest_image(kernel, settings["padding"], settings["dilation"])
+    height = draw.side(low[0], example=example[0])
+    return (height, draw.side(low[1], example=example[1])), settings
 
 
 def of_windows(shapes: Shapes, settings: Settings) -> dict[str, int]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-Pair = tuple[int, int]
 Case = tuple[tuple[Array | None, ...], dict[str, Any]]
 """Arrays by position, hyperparameters by name."""
 
@@ -131,33 +130,3 @@ class Draw:
         g = self.option("groups", 1, lambda: self.integer(1, 3, example=groups))
         c, o = self.integer(1, 4, example=inputs), self.integer(1, 4, example=outputs)
         return g, g * c, g * o
-
-    def windows(self, kernel: Pair, padding: Any, example: Pair) -> tuple[Pair, dict[str, Any]]:
-        """Return the size of an image into which the kernel fits, and stride, padding, dilation."""
-        hyperparameters = {
-            "stride": self.option("stride", 1, lambda: self.pair(1, 3, example=2)),
-            "padding": self.option("padding", 0, lambda: self.padding(2, example=padding)),
-            "dilation": self.option("dilation", 1, lambda: self.pair(1, 2, example=1)),
-        }
-        low = smallest_image(kernel, hyperparameters["padding"], hyperparameters["dilation"])
-        return (
-            self.side(low[0], example=example[0]),
-            self.side(low[1], example=example[1]),
-        ), hyperparameters
-
-
-def both_axes(value: Any) -> Pair:
-    """Return (value, value) for a number, and a pair as it is."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def smallest_image(kernel: Pair, padding: Any, dilation: Any = 1) -> Pair:
-    """Return the smallest (height, width) into which the kernel fits."""
-    vertical, horizontal = (padding, padding) if isinstance(padding, int) else padding
-    low = []
-    axes = zip(
-        kernel, (both_axes(vertical), both_axes(horizontal)), both_axes(dilation), strict=True
-    )
-    for k, sides, d in axes:
-        low.append(max(1, (k - 1) * d + 1 - sum(sides)))
-    return low[0], low[1]
