@@ -1,0 +1,197 @@
+"""Instructions that multiply matrices: 1x1 convolutions and linear layers, forward and backward.
+
+    y = w x             the weights of 6 rows stay in the first-level cache, while blocks of columns
+                        of x, packed side by side as their views show them, pass in the second
+    dx = w^T dy         likewise
+    dw = dy x^T         both operands are packed
+
+Forward and backward pack each column once, and do everything with it while it is in the cache: the
+statistics of y, and for dx the sums that the batch normalisation before it needs.
+"""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.rows import (
+    Arrays,
+    PARTS,
+    add_moments,
+    add_sums,
+    copy_gradient,
+    copy_view,
+    part_of,
+)
+from numpy_shufflenet.engine.tiles import (
+    COLUMNS,
+    G_ROWS,
+    ROWS,
+    X_ROWS,
+    dot_tile,
+    multiply_tile,
+)
+
+ROOM = 1 << 16  # numbers that are packed at once: half of a second-level cache of 512 KB
+WIDEST = 512  # columns that are packed at once
+NEAR = 5120  # numbers of x that stay in the first-level cache while all of dy passes
+SPACE = 16  # numbers between packed rows, so that equal columns don't compete for a cache line
+DEEP = 512  # terms that are added one by one; the sums of 512 terms are added after that
+
+PRODUCT = np.dtype(
+    [
+        ("turns", np.int64),  # groups * PARTS
+        ("columns", np.int64),  # of a row
+        ("depth", np.int64),  # inputs of a group
+        ("rows", np.int64),  # outputs of a group
+        ("inputs", np.int64),  # table: position of each input
+        ("input_slots", np.int64),  # table: their views
+        ("outputs", np.int64),  # table: positions of outputs, filled up to a multiple of 6 per group
+        ("weights", np.int64),  # position of the packed matrix
+        ("bias", np.int64),  # position, in the order of `outputs`
+        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+        ("low", np.float32),  # the least output
+    ]
+)
+
+PRODUCT_BACKWARD = np.dtype(
+    [
+        ("turns", np.int64),
+        ("columns", np.int64),
+        ("depth", np.int64),  # outputs of the forward, in a group: rows of dy
+        ("rows", np.int64),  # inputs of the forward, in a group: rows of dx
+        ("gradients", np.int64),  # table: positions of the gradients of views of the outputs
+        ("outputs", np.int64),  # table: positions of the outputs
+        ("output_slots", np.int64),
+        ("inputs", np.int64),  # table: positions of the inputs
+        ("input_slots", np.int64),
+        ("results", np.int64),  # table: where dx goes, as `outputs` above; -1 if nobody needs it
+        ("more", np.int64),  # whether dx is added to what is there: 0 or 1
+        ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
+        ("weights", np.int64),  # position of the packed transposed matrix
+        ("dw", np.int64),  # position of the sums of each part
+    ]
+)
+
+
+@register_jitable
+def packed_columns(rows: int) -> int:
+    """Return how many columns of so many rows are packed at once."""
+    fitting = ROOM // max(rows, 1) // COLUMNS * COLUMNS
+    return max(COLUMNS * 4, min(fitting, WIDEST // COLUMNS * COLUMNS))
+
+
+@register_jitable
+def filled_up(rows: int, step: int) -> int:
+    """Return rows, rounded up to a multiple of step."""
+    return (rows + step - 1) // step * step
+
+
+@register_jitable
+def multiply_packed(
+    arrays: Arrays, taps: int, depth: int, columns: int, weights: int, bias: int, low: float,
+    outputs: int, to: int, more: bool,
+) -> None:  # fmt: skip
+    """Compute 6 rows of a product with packed columns; see `multiply_tile`."""
+    x, tables, memory = arrays.scratch, arrays.tables, arrays.memory
+    least = np.float32(-np.inf)
+    for first in range(0, depth, DEEP):
+        terms = min(DEEP, depth - first)
+        start = outputs if more or first > 0 else -1
+        b = bias if first == 0 else 0
+        bound = low if first + terms == depth else least
+        for j in range(0, columns, COLUMNS):
+            multiply_tile(
+                x, tables, taps + first, terms, j, memory, weights + ROWS * first, memory, b, bound,
+                memory, tables, start, memory, tables, outputs, to + j,
+            )  # fmt: skip
+
+
+@register_jitable
+def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
+    """Compute some columns of one group."""
+    group, part = turn // PARTS, turn % PARTS
+    tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
+    depth, tiles = it.depth, filled_up(it.rows, ROWS) // ROWS
+    first, last = part_of(it.columns, part, COLUMNS)
+    block = packed_columns(depth)
+    pitch = block + SPACE
+    wide[: 2 * it.rows] = 0
+    for start in range(first, last, block):
+        columns = min(block, last - start)
+        for k in range(depth):
+            n = group * depth + k
+            z, slot = tables[it.inputs + n], tables[it.input_slots + n]
+            copy_view(memory, z + start, arrays.slots, slot, columns, arrays.scratch, k * pitch)
+        for t in range(tiles):
+            tile = (group * tiles + t) * ROWS
+            multiply_packed(
+                arrays, pitch, depth, columns, it.weights + tile * depth, it.bias + tile, it.low,
+                it.outputs + tile, start, False,
+            )  # fmt: skip
+            if it.slot >= 0:
+                for r in range(min(ROWS, it.rows - t * ROWS)):
+                    row = t * ROWS + r
+                    y = tables[it.outputs + tile + r] + start
+                    add_moments(memory, y, columns, start - first, wide, 2 * row)
+    if it.slot >= 0:
+        for row in range(it.rows):
+            moments = arrays.moments[it.slot + group * it.rows + row, part]
+            moments[0], moments[1], moments[2] = last - first, wide[2 * row], wide[2 * row + 1]
+
+
+@register_jitable
+def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> None:
+    """Compute some columns of dx of one group, and their part of dw."""
+    group, part = turn // PARTS, turn % PARTS
+    tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
+    depth, rows = it.depth, it.rows
+    first, last = part_of(it.columns, part, COLUMNS)
+    g_rows, x_rows = filled_up(depth, G_ROWS), filled_up(rows, X_ROWS)
+    block = packed_columns(g_rows + x_rows)
+    pitch = block + SPACE
+    x = g_rows * pitch
+    scratch[: (g_rows + x_rows) * pitch] = 0  # rows that fill up the last tiles stay 0
+    total = it.dw + (group * PARTS + part) * g_rows * x_rows
+    memory[total : total + g_rows * x_rows] = 0
+    wide[: 2 * rows] = 0
+    tiles = filled_up(rows, ROWS) // ROWS
+    near = max(1, NEAR // (X_ROWS * block)) * X_ROWS
+    for start in range(first, last, block):
+        columns = min(block, last - start)
+        for k in range(depth):
+            n = group * depth + k
+            g, z = tables[it.gradients + n] + start, tables[it.outputs + n] + start
+            slot = tables[it.output_slots + n]
+            copy_gradient(memory, g, z, arrays.slots, slot, columns, scratch, k * pitch)
+        for k in range(rows):
+            n = group * rows + k
+            z, slot = tables[it.inputs + n] + start, tables[it.input_slots + n]
+            copy_view(memory, z, arrays.slots, slot, columns, scratch, x + k * pitch)
+        around = filled_up(columns, 16)
+        for k0 in range(0, x_rows, near):
+            for i in range(0, g_rows, G_ROWS):
+                for k in range(k0, min(x_rows, k0 + near), X_ROWS):
+                    dot_tile(
+                        scratch, i * pitch, pitch, scratch, x + k * pitch, pitch, around,
+                        memory, total + i * x_rows + k, x_rows,
+                    )  # fmt: skip
+        if it.results < 0:
+            continue
+        for t in range(tiles):
+            tile = (group * tiles + t) * ROWS
+            multiply_packed(
+                arrays, pitch, depth, columns, it.weights + tile * depth, 0, np.float32(-np.inf),
+                it.results + tile, start, it.more > 0,
+            )  # fmt: skip
+            if it.last:
+                for r in range(min(ROWS, rows - t * ROWS)):
+                    row = t * ROWS + r
+                    n = group * rows + row
+                    g, z = tables[it.results + tile + r] + start, tables[it.inputs + n] + start
+                    slot = tables[it.input_slots + n]
+                    add_sums(memory, g, z, arrays.slots, slot, columns, wide, 2 * row)
+    if it.last:
+        for row in range(rows):
+            slot = tables[it.input_slots + group * rows + row]
+            sums = arrays.sums[slot, part]
+            sums[0], sums[1] = wide[2 * row], wide[2 * row + 1]

@@ -1,0 +1,125 @@
+"""Rows: what every instruction of the engine reads and writes.
+
+A row is one channel of the whole batch, h w n contiguous numbers: pixel by pixel, and for each pixel
+all images. A *view* of a row is what its readers see of it,
+
+    y = max(low, a (z - mean) + shift)
+
+so batch normalisation and ReLU need no arrays of their own: z is stored, and y is computed again
+wherever it is read. The six numbers of a view are a *slot*. Slot 0 leaves a row as it is.
+
+The gradient g of y is stored, too; that of z follows from it where it is read:
+
+    dz = a (g [y > low] - p - q (z - mean))
+
+where p and q are 0 without batch normalisation (see `norms`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
+    add,
+    fill,
+    fma,
+    keep_first,
+    keep_positive,
+    larger,
+    load,
+    scale,
+    store,
+    sum_lanes,
+)
+
+MEAN, FACTOR, SHIFT, LOW, P, Q = range(6)  # columns of a slot
+PARTS = 16  # of a batch's columns: sums of parts are added in order, whichever thread computed them
+
+
+class Arrays(NamedTuple):
+    """The arrays that instructions work on."""
+
+    memory: Array  # float32: all rows
+    tables: Array  # int64: positions of rows, slots
+    slots: Array  # float32, (slots, 6)
+    moments: Array  # float64, (slots, PARTS, 3): numbers, mean, sum of squared deviations
+    sums: Array  # float64, (slots, PARTS, 2): sums of g [y > low] and of g [y > low] (z - mean)
+    scratch: Array  # float32: of this thread
+    wide: Array  # float64: of this thread
+
+
+@register_jitable
+def part_of(columns: int, part: int, step: int) -> tuple[int, int]:
+    """Return the first and the last column of a part of a row; both are multiples of step."""
+    first = columns * part // PARTS // step * step
+    last = columns * (part + 1) // PARTS // step * step
+    return first, columns if part + 1 == PARTS else last
+
+
+@register_jitable
+def copy_view(
+    memory: Array, z: int, slots: Array, slot: int, columns: int, out: Array, to: int
+) -> None:
+    """Write what a view shows of the row at z, and zeros up to a multiple of 16."""
+    s = slots[slot]
+    mean, a, shift, low = fill(-s[MEAN]), s[FACTOR], fill(s[SHIFT]), fill(s[LOW])
+    for j in range(0, columns, WIDTH):
+        y = larger(low, fma(a, add(load(memory, z + j), mean), shift))
+        store(out, to + j, y if j + WIDTH <= columns else keep_first(y, columns - j))
+
+
+@register_jitable
+def copy_gradient(
+    memory: Array, g: int, z: int, slots: Array, slot: int, columns: int, out: Array, to: int
+) -> None:
+    """Write the gradient of the row at z, and zeros up to a multiple of 16."""
+    s = slots[slot]
+    mean, a, shift, low = fill(-s[MEAN]), s[FACTOR], fill(s[SHIFT]), fill(-s[LOW])
+    p, q = fill(-s[P]), -s[Q]
+    for j in range(0, columns, WIDTH):
+        t = add(load(memory, z + j), mean)
+        kept = keep_positive(load(memory, g + j), add(fma(a, t, shift), low))
+        dz = scale(a, fma(q, t, add(kept, p)))
+        store(out, to + j, dz if j + WIDTH <= columns else keep_first(dz, columns - j))
+
+
+@register_jitable
+def add_moments(row: Array, at: int, columns: int, count: int, wide: Array, place: int) -> None:
+    """Add numbers of a row to the mean and the squared deviations of the `count` before them.
+
+    The deviations are from the mean of these numbers, so nothing cancels (Chan et al., 1983).
+    """
+    a = fill(np.float32(0))
+    for j in range(0, columns, WIDTH):
+        a = add(a, keep_first(load(row, at + j), columns - j))
+    mean = sum_lanes(a) / np.float64(columns)
+    middle, a = fill(np.float32(-mean)), fill(np.float32(0))
+    for j in range(0, columns, WIDTH):
+        d = keep_first(add(load(row, at + j), middle), columns - j)
+        a = fma(d, d, a)
+    rounding = mean - np.float64(np.float32(mean))
+    squares = sum_lanes(a) - columns * rounding * rounding
+    total = count + columns
+    delta = mean - wide[place]
+    wide[place] += delta * columns / total
+    wide[place + 1] += squares + delta * delta * count * columns / total
+
+
+@register_jitable
+def add_sums(
+    memory: Array, g: int, z: int, slots: Array, slot: int, columns: int, wide: Array, place: int
+) -> None:
+    """Add the sums over g [y > low] and g [y > low] (z - mean) to two numbers."""
+    s = slots[slot]
+    mean, a, shift, low = fill(-s[MEAN]), s[FACTOR], fill(s[SHIFT]), fill(-s[LOW])
+    total, weighted = fill(np.float32(0)), fill(np.float32(0))
+    for j in range(0, columns, WIDTH):
+        t = keep_first(add(load(memory, z + j), mean), columns - j)
+        kept = keep_positive(load(memory, g + j), add(fma(a, t, shift), low))
+        kept = keep_first(kept, columns - j)
+        total, weighted = add(total, kept), fma(kept, t, weighted)
+    wide[place] += sum_lanes(total)
+    wide[place + 1] += sum_lanes(weighted)

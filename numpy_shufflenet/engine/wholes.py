@@ -1,0 +1,211 @@
+"""Instructions on whole rows and on features: input, addition, means, scaling, batch statistics.
+
+    features    a row with one number for each image: what is left of a channel after its mean
+"""
+
+import math
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.rows import (
+    Arrays,
+    FACTOR,
+    MEAN,
+    PARTS,
+    P,
+    Q,
+    SHIFT,
+    add_sums,
+    copy_gradient,
+    copy_view,
+)
+from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
+    add,
+    fill,
+    larger,
+    load,
+    store,
+)
+
+LONG = 2048  # columns that are handled at once
+
+WHOLE = np.dtype(
+    [
+        ("turns", np.int64),  # channels
+        ("columns", np.int64),  # of a row
+        ("images", np.int64),
+        ("inputs", np.int64),  # table: positions
+        ("input_slots", np.int64),  # table
+        ("others", np.int64),  # table: positions of the second operands
+        ("other_slots", np.int64),  # table
+        ("outputs", np.int64),  # table: positions
+        ("output_slots", np.int64),  # table; of a backward
+        ("gradients", np.int64),  # table: positions; of a backward
+        ("results", np.int64),  # table: where the gradient of the input goes
+        ("other_results", np.int64),  # table: where that of the second operand goes
+        ("more", np.int64),  # whether the gradient of the input is added to what is there: 0 or 1
+        ("other_more", np.int64),
+        ("last", np.int64),  # whether the gradient of the input is complete
+        ("other_last", np.int64),
+        ("low", np.float32),  # the least output
+    ]
+)
+
+NORM = np.dtype(
+    [
+        ("turns", np.int64),  # channels
+        ("columns", np.int64),  # of a row
+        ("slot", np.int64),  # of the first channel
+        ("gamma", np.int64),  # positions of parameters, statistics and gradients of the first channel
+        ("beta", np.int64),
+        ("mean", np.int64),
+        ("var", np.int64),
+        ("dgamma", np.int64),
+        ("dbeta", np.int64),
+        ("eps", np.float64),
+        ("momentum", np.float64),
+    ]
+)
+
+
+@register_jitable
+def run_input(it: WHOLE, arrays: Arrays, images: Array, c: int) -> None:
+    """Copy a channel of all images (n, channels * pixels) to a row."""
+    n, pixels = it.images, it.columns // it.images
+    to, memory = arrays.tables[it.outputs + c], arrays.memory
+    for start in range(0, pixels, WIDTH):
+        for i in range(n):
+            for j in range(start, min(start + WIDTH, pixels)):
+                memory[to + j * n + i] = images[i, c * pixels + j]
+
+
+@register_jitable
+def run_addition(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Add two rows, as their views show them."""
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
+    x, other, to = tables[it.inputs + c], tables[it.others + c], tables[it.outputs + c]
+    a, b, low = tables[it.input_slots + c], tables[it.other_slots + c], fill(it.low)
+    for first in range(0, it.columns, LONG):
+        columns = min(LONG, it.columns - first)
+        copy_view(memory, x + first, arrays.slots, a, columns, scratch, 0)
+        copy_view(memory, other + first, arrays.slots, b, columns, scratch, LONG)
+        for j in range(0, columns, WIDTH):
+            y = add(load(scratch, j), load(scratch, LONG + j))
+            store(memory, to + first + j, larger(low, y))
+
+
+@register_jitable
+def run_addition_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Give the gradient of a sum to both of its operands."""
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
+    g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
+    to, other = tables[it.results + c], tables[it.other_results + c]
+    for first in range(0, it.columns, LONG):
+        columns = min(LONG, it.columns - first)
+        copy_gradient(memory, g + first, y + first, arrays.slots, slot, columns, scratch, 0)
+        hand_on(memory, to + first, scratch, columns, it.more > 0)
+        hand_on(memory, other + first, scratch, columns, it.other_more > 0)
+    if it.last:
+        sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
+    if it.other_last:
+        sum_row(it, arrays, other, tables[it.others + c], tables[it.other_slots + c])
+
+
+@register_jitable
+def hand_on(memory: Array, to: int, scratch: Array, columns: int, more: bool) -> None:
+    """Write numbers from the start of scratch to memory, or add them to what is there."""
+    for j in range(0, columns, WIDTH):
+        v = load(scratch, j)
+        store(memory, to + j, add(v, load(memory, to + j)) if more else v)
+
+
+@register_jitable
+def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
+    """Compute the sums of a whole gradient, and note them as those of its first part."""
+    wide = arrays.wide
+    wide[:2] = 0
+    for first in range(0, it.columns, LONG):
+        columns = min(LONG, it.columns - first)
+        add_sums(arrays.memory, g + first, z + first, arrays.slots, slot, columns, wide, 0)
+    sums = arrays.sums[slot]
+    sums[:] = 0
+    sums[0, 0], sums[0, 1] = wide[0], wide[1]
+
+
+@register_jitable
+def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Compute the mean of a channel of each image: one feature row."""
+    tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
+    x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
+    pixels = it.columns // n
+    wide = arrays.wide
+    wide[:n] = 0
+    for pixel in range(pixels):
+        copy_view(memory, x + pixel * n, arrays.slots, slot, n, scratch, 0)
+        for i in range(n):
+            wide[i] += scratch[i]
+    for i in range(n):
+        memory[to + i] = wide[i] / pixels
+
+
+@register_jitable
+def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Give each pixel its share of the gradient of the mean."""
+    tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
+    g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
+    to, pixels = tables[it.results + c], it.columns // n
+    copy_gradient(memory, g, y, arrays.slots, slot, n, scratch, 0)
+    for pixel in range(pixels):
+        for i in range(n):
+            share = scratch[i] / np.float32(pixels)
+            at = to + pixel * n + i
+            memory[at] = memory[at] + share if it.more else share
+    if it.last:
+        sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
+
+
+@register_jitable
+def run_norm(it: NORM, arrays: Arrays, c: int) -> None:
+    """Compute mean and variance of a channel from those of its parts; set what its view shows.
+
+        mean = sum of n_k mean_k / n          var = sum of (M_k + n_k (mean_k - mean)^2) / n
+
+    where part k has n_k numbers, their mean and their sum of squared deviations M_k.
+    """
+    moments, memory, slot = arrays.moments[it.slot + c], arrays.memory, arrays.slots[it.slot + c]
+    mean = var = 0.0
+    for part in range(PARTS):
+        mean += moments[part, 0] * moments[part, 1] / it.columns
+    for part in range(PARTS):
+        distance = moments[part, 1] - mean
+        var += (moments[part, 2] + moments[part, 0] * distance * distance) / it.columns
+    slot[MEAN], slot[SHIFT] = mean, memory[it.beta + c]
+    slot[FACTOR] = memory[it.gamma + c] / math.sqrt(var + it.eps)
+    moments[0, 1], moments[0, 2] = mean, var  # backward needs the exact variance
+    running, unbiased = it.mean + c, var * it.columns / max(1, it.columns - 1)
+    memory[running] += it.momentum * (mean - memory[running])
+    running = it.var + c
+    memory[running] += it.momentum * (unbiased - memory[running])
+
+
+@register_jitable
+def run_norm_backward(it: NORM, arrays: Arrays, c: int) -> None:
+    """Compute the gradients of gamma and beta, and what the gradient of z lacks.
+
+        dbeta = sum of g      dgamma = sum of g x_hat      with x_hat = (z - mean) / std
+
+        dz = gamma / std (g - dbeta / m - x_hat dgamma / m)
+
+    so p = dbeta / m, and q = dgamma / (m std); m numbers in a channel.
+    """
+    slot, total, weighted = arrays.slots[it.slot + c], 0.0, 0.0
+    for part in range(PARTS):
+        total += arrays.sums[it.slot + c, part, 0]
+        weighted += arrays.sums[it.slot + c, part, 1]
+    std = math.sqrt(arrays.moments[it.slot + c, 0, 2] + it.eps)
+    arrays.memory[it.dbeta + c] = total
+    arrays.memory[it.dgamma + c] = weighted / std
+    slot[P], slot[Q] = total / it.columns, weighted / (it.columns * std * std)

@@ -1,0 +1,355 @@
+"""Instructions with a 3x3 window over each row: depthwise convolution and pooling.
+
+The view of a row is first written to scratch, with a border of one pixel, as a *plane*. With stride
+1 its rows are those of the image. With stride 2 odd and even columns are apart,
+
+    0  1  3  5 ...  |  0  2  4 ...        (the first 0 is the border)
+
+so that each of the 9 taps reads neighbouring numbers for neighbouring outputs, for any stride.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.rows import (
+    Arrays,
+    PARTS,
+    add_moments,
+    add_sums,
+    copy_gradient,
+    copy_view,
+)
+from numpy_shufflenet.engine.taps import dot_9, weigh_1, weigh_2, weigh_4, weigh_9
+from numpy_shufflenet.engine.tiles import LANES
+from numpy_shufflenet.kernels._vectors import (
+    WIDTH,
+    add,
+    choose_equal,
+    fill,
+    fma,
+    keep_first,
+    load,
+    maximum,
+    scale,
+    store,
+)
+
+LONG = 2048  # columns whose moments and sums are computed at once
+SLACK = 64  # numbers after a plane that vectors may read or write
+AVERAGE, MAXIMUM = 0, 1
+
+WINDOW = np.dtype(
+    [
+        ("turns", np.int64),  # channels
+        ("kind", np.int64),  # of a pool
+        ("n", np.int64),
+        ("h", np.int64),
+        ("w", np.int64),
+        ("stride", np.int64),
+        ("inputs", np.int64),  # table: positions
+        ("input_slots", np.int64),  # table
+        ("outputs", np.int64),  # table: positions
+        ("weights", np.int64),  # position of 9 for each channel
+        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+    ]
+)
+
+WINDOW_BACKWARD = np.dtype(
+    [
+        *WINDOW.descr[:-1],
+        ("gradients", np.int64),  # table: positions of the gradients of views of the outputs
+        ("output_slots", np.int64),  # table
+        ("results", np.int64),  # table: where dx goes
+        ("more", np.int64),  # whether dx is added to what is there: 0 or 1
+        ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
+        ("dw", np.int64),  # position of 9 for each channel
+    ]
+)
+
+
+class Plane(NamedTuple):
+    """The layout of an image of h rows of w pixels of n numbers in scratch, with its border."""
+
+    n: int
+    h: int
+    w: int
+    stride: int
+    half: int  # pixels of a row that have an even column, if stride is 2
+    pitch: int  # numbers from one row to the next
+    size: int
+
+
+@register_jitable
+def plane_of(n: int, h: int, w: int, stride: int) -> Plane:
+    """Return the layout for windows of this stride."""
+    half = (w + 1) // 2
+    pitch = (w + 2) * n if stride == 1 else (2 * half + 1) * n
+    return Plane(n, h, w, stride, half, pitch, (h + 3) * pitch)
+
+
+@register_jitable
+def clear(scratch: Array, start: int, plane: Plane, value: float) -> None:
+    """Set a plane, its border included."""
+    scratch[start : start + plane.size + SLACK] = value
+
+
+@register_jitable
+def spread_row(row: Array, at: int, plane: Plane, y: int, out: Array, start: int) -> None:
+    """Write row y of an image to a plane of stride 2."""
+    n, base = plane.n, start + (y + 1) * plane.pitch
+    even = base + (plane.half + 1) * n
+    for x in range(plane.w):
+        to = even + x // 2 * n if x % 2 == 0 else base + (x // 2 + 1) * n
+        for i in range(n):
+            out[to + i] = row[at + x * n + i]
+
+
+@register_jitable
+def gather_row(planes: Array, start: int, plane: Plane, y: int, out: Array, to: int) -> None:
+    """Read row y of an image from a plane of stride 2: the counterpart of `spread_row`."""
+    n, base = plane.n, start + (y + 1) * plane.pitch
+    even = base + (plane.half + 1) * n
+    for x in range(plane.w):
+        at = even + x // 2 * n if x % 2 == 0 else base + (x // 2 + 1) * n
+        for i in range(n):
+            out[to + x * n + i] = planes[at + i]
+
+
+@register_jitable
+def fill_plane(
+    arrays: Arrays, z: int, slot: int, plane: Plane, start: int, row: int
+) -> None:
+    """Write the view of a row of memory to a plane whose border is set; `row` is scratch."""
+    length, scratch = plane.w * plane.n, arrays.scratch
+    for y in range(plane.h):
+        at = z + y * length
+        if plane.stride == 1:
+            to = start + (y + 1) * plane.pitch + plane.n
+            copy_exactly(arrays.memory, at, arrays.slots, slot, length, scratch, to, row)
+        else:
+            copy_view(arrays.memory, at, arrays.slots, slot, length, scratch, row)
+            spread_row(scratch, row, plane, y, scratch, start)
+
+
+@register_jitable
+def copy_exactly(
+    memory: Array, z: int, slots: Array, slot: int, length: int, out: Array, to: int, row: int
+) -> None:
+    """As `copy_view`, but write nothing beyond the end."""
+    whole = length // WIDTH * WIDTH
+    copy_view(memory, z, slots, slot, whole, out, to)
+    if whole < length:
+        copy_view(memory, z + whole, slots, slot, length - whole, out, row)
+        for i in range(length - whole):
+            out[to + whole + i] = out[row + i]
+
+
+@register_jitable
+def set_taps(plane: Plane, p: int, start: int, starts: Array) -> None:
+    """Set the starts of the 9 rows that row p of the outputs reads."""
+    n = plane.n
+    for i in range(3):
+        base = start + (plane.stride * p + i) * plane.pitch
+        starts[3 * i] = base
+        starts[3 * i + 1] = base + (n if plane.stride == 1 else (plane.half + 1) * n)
+        starts[3 * i + 2] = base + (2 * n if plane.stride == 1 else n)
+
+
+@register_jitable
+def output_size(it: WINDOW) -> tuple[int, int]:
+    """Return the height and the width of the output."""
+    return (it.h - 1) // it.stride + 1, (it.w - 1) // it.stride + 1
+
+
+@register_jitable
+def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
+    """Compute the moments of a whole row, and note them as those of its first part."""
+    wide = arrays.wide
+    wide[:2] = 0
+    for first in range(0, columns, LONG):
+        add_moments(arrays.memory, y + first, min(LONG, columns - first), first, wide, 0)
+    moments = arrays.moments[slot]
+    moments[:] = 0
+    moments[0, 0], moments[0, 1], moments[0, 2] = columns, wide[0], wide[1]
+
+
+@register_jitable
+def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
+    """Convolve one channel with its filter."""
+    tables, scratch = arrays.tables, arrays.scratch
+    plane = plane_of(it.n, it.h, it.w, it.stride)
+    row = plane.size + SLACK
+    oh, ow = output_size(it)
+    y, starts = tables[it.outputs + c], np.empty(9, np.int64)
+    w = arrays.memory[it.weights + 9 * c : it.weights + 9 * c + 9]
+    clear(scratch, 0, plane, np.float32(0))
+    fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
+    for p in range(oh):
+        set_taps(plane, p, 0, starts)
+        weigh_9(scratch, starts, w, ow * it.n, arrays.memory, y + p * ow * it.n)
+    if it.slot >= 0:
+        note_moments(arrays, y, oh * ow * it.n, it.slot + c)
+
+
+@register_jitable
+def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
+    """Compute dx and dw of one channel."""
+    tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
+    plane = plane_of(it.n, it.h, it.w, it.stride)
+    oh, ow = output_size(it)
+    n, length = it.n, ow * it.n
+    outer = plane_of(n, oh, ow, 1)  # of the gradient
+    g = plane.size + SLACK
+    result = g + outer.size + SLACK
+    row = result + plane.size + SLACK
+    starts, w = np.empty(9, np.int64), memory[it.weights + 9 * c : it.weights + 9 * c + 9]
+
+    clear(scratch, 0, plane, np.float32(0))
+    fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
+    clear(scratch, g, outer, np.float32(0))
+    slot = tables[it.output_slots + c]
+    for p in range(oh):
+        at = p * length
+        dy, z = tables[it.gradients + c] + at, tables[it.outputs + c] + at
+        copy_gradient(memory, dy, z, arrays.slots, slot, length, scratch, row)
+        to = g + (p + 1) * outer.pitch + n
+        scratch[to : to + length] = scratch[row : row + length]
+
+    sums = np.zeros(9 * LANES, np.float32)
+    totals = np.zeros(9, np.float64)
+    for p in range(oh):
+        set_taps(plane, p, 0, starts)
+        dot_9(scratch, g + (p + 1) * outer.pitch + n, scratch, starts, length, sums)
+    for t in range(9):
+        for lane in range(LANES):
+            totals[t] += sums[t * LANES + lane]
+        memory[it.dw + 9 * c + t] = totals[t]
+
+    if it.stride == 1:
+        flipped = w[::-1].copy()
+        for y in range(it.h):
+            set_taps(outer, y, g, starts)
+            weigh_9(scratch, starts, flipped, length, scratch, result + y * length)
+    else:
+        convolve_back(scratch, g, outer, plane, w, starts, result)
+    hand_back(it, arrays, c, plane, result, row)
+
+
+@register_jitable
+def convolve_back(
+    scratch: Array, g: int, outer: Plane, plane: Plane, w: Array, starts: Array, result: int
+) -> None:
+    """Compute dx of stride 2 in a plane: an even row or column meets tap 1, an odd one taps 0, 2.
+
+    Vectors may write beyond the odd columns, to the even ones, which are written after them.
+    """
+    n, pitch, length, taps = plane.n, outer.pitch, outer.w * plane.n, np.empty(4, np.float32)
+    for y in range(plane.h):
+        p, odd = y // 2, result + (y + 1) * plane.pitch + n
+        even, at = odd + plane.half * n, g + (p + 1) * pitch + n  # at: output (p, 0)
+        if y % 2 == 0:
+            starts[0], starts[1], taps[0], taps[1] = at + n, at, w[3], w[5]
+            weigh_2(scratch, starts, taps, length, scratch, odd)
+            starts[0], taps[0] = at, w[4]
+            weigh_1(scratch, starts, taps, length, scratch, even)
+        else:
+            starts[0], starts[1], taps[0], taps[1] = at + pitch + n, at + pitch, w[0], w[2]
+            starts[2], starts[3], taps[2], taps[3] = at + n, at, w[6], w[8]
+            weigh_4(scratch, starts, taps, length, scratch, odd)
+            starts[0], starts[1], taps[0], taps[1] = at + pitch, at, w[1], w[7]
+            weigh_2(scratch, starts, taps, length, scratch, even)
+
+
+@register_jitable
+def hand_back(
+    it: WINDOW_BACKWARD, arrays: Arrays, c: int, plane: Plane, result: int, row: int
+) -> None:
+    """Write dx from scratch to memory, or add it to what is there; then compute its sums."""
+    tables, scratch, memory, wide = arrays.tables, arrays.scratch, arrays.memory, arrays.wide
+    length, to = plane.w * plane.n, tables[it.results + c]
+    for y in range(plane.h):
+        at = result + y * length
+        if plane.stride == 2:
+            gather_row(scratch, result, plane, y, scratch, row)
+            at = row
+        out = memory[to + y * length : to + (y + 1) * length]
+        if it.more:
+            out += scratch[at : at + length]
+        else:
+            out[:] = scratch[at : at + length]
+    if it.last:
+        z, slot, columns = tables[it.inputs + c], tables[it.input_slots + c], plane.h * length
+        wide[:2] = 0
+        for first in range(0, columns, LONG):
+            some = min(LONG, columns - first)
+            add_sums(memory, to + first, z + first, arrays.slots, slot, some, wide, 0)
+        sums = arrays.sums[slot]
+        sums[:] = 0
+        sums[0, 0], sums[0, 1] = wide[0], wide[1]
+
+
+@register_jitable
+def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
+    """Compute the mean or the largest number of each window of one channel."""
+    tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
+    plane = plane_of(it.n, it.h, it.w, it.stride)
+    row = plane.size + SLACK
+    oh, ow = output_size(it)
+    largest = it.kind == MAXIMUM
+    starts, to = np.empty(9, np.int64), tables[it.outputs + c]
+    clear(scratch, 0, plane, np.float32(-np.inf if largest else 0))
+    fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
+    for p in range(oh):
+        set_taps(plane, p, 0, starts)
+        for k in range(0, ow * it.n, WIDTH):
+            a = load(scratch, starts[0] + k)
+            for t in range(1, 9):
+                b = load(scratch, starts[t] + k)
+                a = maximum(a, b) if largest else add(a, b)
+            store(memory, to + k, a if largest else scale(np.float32(1 / 9), a))
+        to += ow * it.n
+
+
+@register_jitable
+def run_pool_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
+    """Give each gradient to the first of the largest numbers of its window, or a ninth to all."""
+    tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
+    plane = plane_of(it.n, it.h, it.w, it.stride)
+    oh, ow = output_size(it)
+    length = ow * it.n
+    result = plane.size + SLACK
+    row = result + plane.size + SLACK
+    largest, zero = it.kind == MAXIMUM, fill(np.float32(0))
+    starts, distance, y = np.empty(9, np.int64), result, tables[it.outputs + c]
+    clear(scratch, result, plane, np.float32(0))
+    if largest:
+        clear(scratch, 0, plane, np.float32(-np.inf))
+        fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
+    slot = tables[it.output_slots + c]
+    for p in range(oh):
+        set_taps(plane, p, 0, starts)
+        dy = tables[it.gradients + c] + p * length
+        copy_gradient(memory, dy, y + p * length, arrays.slots, slot, length, scratch, row)
+        for k in range(0, length, WIDTH):
+            g = keep_first(load(scratch, row + k), length - k)
+            if largest:
+                top = load(memory, y + p * length + k)
+                for t in range(9):
+                    at = starts[t] + k
+                    won = choose_equal(load(scratch, at), top, g, zero)
+                    g = choose_equal(load(scratch, at), top, zero, g)
+                    store(scratch, distance + at, add(load(scratch, distance + at), won))
+            else:
+                for t in range(9):
+                    at = distance + starts[t] + k
+                    ninth = fma(np.float32(1 / 9), g, load(scratch, at))
+                    store(scratch, at, ninth)
+    if plane.stride == 1:  # cut the border off
+        for r in range(plane.h):
+            at, size = result + (r + 1) * plane.pitch + plane.n, plane.w * plane.n
+            for i in range(size):
+                scratch[result + r * size + i] = scratch[at + i]
+    hand_back(it, arrays, c, plane, result, row)
