@@ -48,7 +48,7 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 #
 # </details>
 #
-# ## Halves that never meet
+# ## Groups are independent
 #
 # Four channels in two groups. **Hover over an output**: it reads only the channels of its own
 # group. **Backward**: gradients stay in their group. Note the shape of w: (o, c / groups, kh, kw).
