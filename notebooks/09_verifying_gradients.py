@@ -225,9 +225,7 @@ def hunt(attempt: Callable[[Case, np.random.Generator], bool]) -> bool:
     escaped = [name for name, share in caught.items() if share < 1]
     draw_score(caught)
     if escaped:
-        print(
-            f"{escaped[0]} is missed: {zoo.find(escaped[0]).summary}\nWhy: {HOLES[escaped[0]]}."
-        )
+        print(f"{escaped[0]} is missed: {zoo.find(escaped[0]).summary}\nWhy: {HOLES[escaped[0]]}.")
         return False
     print(
         f"No bug is missed, and nothing right is rejected: {len(caught)} bugs, "
@@ -491,7 +489,7 @@ for name, options in (
 # </details>
 #
 # <details>
-# <summary>2. Your loss is a sum over all outputs, and the check passes. What does it show?</summary>
+# <summary>2. Your loss is a sum of all outputs, and the check passes. What does it show?</summary>
 #
 # It shows little: with `dy = 1` every permutation has the same gradient, and the dx of batch
 # normalisation is 0 for every gamma. Use a random `dy`.
