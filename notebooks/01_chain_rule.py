@@ -423,9 +423,9 @@ print(f"backward {best_milliseconds(lambda: ops.linear_backward(y, cache)):6.2f}
 # <details>
 # <summary>1. Why do many backwards need x, and which of this lesson don't?</summary>
 #
-# They need x where the slope depends on it. In a product the slope is the other factor; in a ReLU it
-# depends on the sign of x. In add, split and concat each y is a copy or a sum: the slope is 1, so x
-# isn't needed and its memory can be freed.
+# They need x where the slope depends on it. In a product the slope is the other factor; in a ReLU
+# it depends on the sign of x. In add, split and concat each y is a copy or a sum: the slope is 1,
+# so x isn't needed and its memory can be freed.
 #
 # </details>
 #
