@@ -176,6 +176,12 @@ class DrawForStudents(DrawWithHypothesis):
         """Return draw() if the function takes `name`, else the neutral value."""
         return draw() if self.takes is None or name in self.takes else neutral
 
+    def choose(self, *options: Any) -> Any:
+        """Draw one of the options; students' functions need not take pairs or None."""
+        if self.takes is not None:
+            options = tuple(o for o in options if o is not None and not isinstance(o, tuple))
+        return super().choose(*options)
+
     def pair(self, low: int, high: int, *, example: Any = None) -> Any:
         """Draw a whole number; students' functions need not take pairs."""
         return super().pair(low, high) if self.takes is None else self.integer(low, high)

@@ -63,6 +63,20 @@ def test_a_function_that_takes_a_stride_must_use_it():
     assert result.case[1]["stride"] > 1
 
 
+@pytest.mark.parametrize("name", ["avg_pool2d_backward", "max_pool2d_backward"])
+def test_a_function_need_not_take_a_stride_of_none_or_a_pair(name):
+    operation = name.removesuffix("_backward")
+
+    def with_whole_numbers(dy, x, kernel_size, stride, padding):
+        assert {type(kernel_size), type(stride), type(padding)} == {int}
+        _, cache = getattr(ops, f"{operation}_forward")(
+            x, kernel_size, stride=stride, padding=padding
+        )
+        return getattr(ops, name)(dy, cache)
+
+    check(name, with_whole_numbers)
+
+
 def test_one_gradient_alone_can_be_checked():
     def dw(dy, x, w):
         return ops.conv2d_backward(dy, ops.conv2d_forward(x, w)[1])[1]
