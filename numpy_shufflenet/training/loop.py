@@ -1,6 +1,5 @@
 """The training loop: forward, backward and step for every batch, and a record of the results."""
 
-import copy
 import os
 import time
 import zlib
@@ -15,6 +14,7 @@ from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
+from numpy_shufflenet.training._smallest_part import check_smallest_part
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpy_shufflenet.training.evaluation import dtype_of, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
@@ -125,51 +125,14 @@ class Trainer:
         self.augmentation = None if augmentation is None else dict(augmentation)
         self._augmented(train_set.images[:1], np.random.default_rng())  # checks the arguments
         self._dtype = dtype_of(model)
-        self._check_smallest_part()
+        x = self.standardise(train_set.images[:1], self._dtype)
+        check_smallest_part(model, x, len(train_set), self.batch_size, self.accumulation)
         self.checkpoint = checkpoint
         self.epoch = 0
         self.step = 0
         self.history = History()
         self._rng = np.random.default_rng(seed)
         self._within_epoch = False
-
-    def _check_smallest_part(self) -> None:
-        """Raise if a part of a batch is a single image, and the network needs two.
-
-        Otherwise the last step of the first epoch would raise, and the epoch would be lost.
-        """
-        n = len(self.train_set)
-
-        def smallest(batch_size: int) -> int:
-            sizes = (min(batch_size, n), n % batch_size or min(batch_size, n))
-            return min(size // min(self.accumulation, size) for size in sizes)
-
-        if smallest(self.batch_size) > 1 or not self._trains_with(2):
-            return  # a network that rejects two images raises at its first step
-        try:
-            self._forward_of_copy(1)
-        except ValueError as error:
-            nearest = sorted(range(2, n + 1), key=lambda size: abs(size - self.batch_size))
-            fitting = next((size for size in nearest if smallest(size) > 1), None)
-            hint = f"; batch_size={fitting} fits" if fitting else ""
-            raise ValueError(
-                f"batch_size={self.batch_size} and accumulation={self.accumulation} split {n} "
-                "images so that one part is a single image, but this network can't be trained on "
-                f"one image of shape {self.train_set.images.shape[1:]}: {error}{hint}"
-            ) from error
-
-    def _trains_with(self, count: int) -> bool:
-        try:
-            self._forward_of_copy(count)
-        except ValueError:
-            return False
-        return True
-
-    def _forward_of_copy(self, count: int) -> None:
-        """Run a training forward of so many images on a copy, so that the model doesn't change."""
-        images = np.repeat(self.train_set.images[:1], count, axis=0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            copy.deepcopy(self.model).forward(self.standardise(images, self._dtype), training=True)
 
     @property
     def steps_per_epoch(self) -> int:
