@@ -3,7 +3,6 @@
 import re
 import sys
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -85,7 +84,10 @@ def _skip(app: Sphinx, what: str, name: str, item: object, skip: bool, options: 
 
 def _source(app: Sphinx, module: str, name: str) -> str:
     """Return the module that documents an object: for a constant, not the module of its type."""
-    home = getattr(attrgetter(name)(sys.modules[module]), "__module__", None) or ""
+    item: Any = sys.modules[module]
+    for part in name.split("."):
+        item = getattr(item, part, item)  # a field without a default is no attribute of its class
+    home = getattr(item, "__module__", None) or ""
     return home if home.startswith(PACKAGE) else module
 
 
