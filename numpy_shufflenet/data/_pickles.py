@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 400_000  # instructions; a batch of CIFAR-10 has 30,000, or up to 270,000 if pickled anew
+MOST = 400_000  # instructions; a batch of CIFAR-10 has 30,000, or up to 270,000 if repickled
 DTYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
 VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),

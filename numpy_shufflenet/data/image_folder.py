@@ -111,9 +111,9 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
         raise ValueError("its pixels are 32-bit or signed numbers (mode I) of unknown range")
     if mode not in MODES:
         raise ValueError(f"its pixels are of mode {mode}; {', '.join(MODES)} are read")
-    if mode.startswith("I"):  # `convert` would cut off what exceeds 255
+    if mode.startswith("I"):  # `convert` would clip values above 255
         image = _grey_of_16_bits(image)
-    if mode in ("La", "RGBa"):  # colours times opacity; La becomes nothing but LA
+    if mode in ("La", "RGBa"):  # colours multiplied by opacity; Pillow converts La to LA only
         image = image.convert(mode[:-1] + "A")
     if image.mode.endswith("A") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -125,7 +125,7 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
 
 
 def _grey_of_16_bits(image: "Image.Image") -> "Image.Image":
-    """Return the upper 8 bits as mode L; one value of a PNG may stand for transparency."""
+    """Return the upper 8 bits as mode L. One value of a PNG may mean "transparent"."""
     from PIL import Image
 
     values = np.asarray(image)  # h w

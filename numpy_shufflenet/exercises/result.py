@@ -39,7 +39,7 @@ class Result:
     #: The smallest case that failed.
     case: Case | None = None
     problem: Problem | None = None
-    #: The points earned, of so many.
+    #: The points earned, and the points for a right answer.
     points: float = 0.0
     of: float = 1.0
     #: What the function printed in the case that failed.

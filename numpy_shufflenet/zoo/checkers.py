@@ -179,7 +179,7 @@ def never_compares(case: Case, rng: np.random.Generator) -> bool:
 def shows_and_asserts_nothing(case: Case, rng: np.random.Generator) -> bool:
     """Print the error, and accept any error."""
     largest = max(entry.error for entry in _entries(case, _random(case, rng)))
-    return largest >= 0  # stands for print(largest)
+    return largest >= 0  # in place of print(largest)
 
 
 @_checker("global_avg_pool/mean_not_divided")
