@@ -1,4 +1,4 @@
-"""Checks of arguments and files: name what is wrong, quote it, say what would fit."""
+"""Checks of arguments and files. An error names the argument and its value, and what would fit."""
 
 import contextlib
 import gzip
@@ -14,7 +14,7 @@ from numpy_shufflenet._files import expanded
 from numpy_shufflenet._typing import Array
 
 PathLike: TypeAlias = str | os.PathLike[str]
-COLOURS = 4  # channels of grey, grey and alpha, RGB, RGBA
+COLOURS = 4  # the most channels of an image: red, green, blue, alpha
 
 
 def check_images(name: str, value: Any) -> None:
@@ -49,11 +49,11 @@ def check_generator(rng: Any) -> None:
 
 
 def existing(name: str, value: PathLike) -> Path:
-    """Return value as a Path, ~ expanded, or raise unless something is there."""
+    """Return value as a Path with ~ expanded, or raise if nothing exists there."""
     try:
         path = expanded(value)
         found = path.exists()
-    except (TypeError, ValueError) as error:  # no path at all, or one with a zero byte
+    except (TypeError, ValueError) as error:  # it is no path, or has a zero byte
         raise ValueError(f"{name}={value!r} is not a path: {error}") from error
     if not found:
         raise FileNotFoundError(f"{name}={str(value)!r} does not exist")
@@ -61,7 +61,7 @@ def existing(name: str, value: PathLike) -> Path:
 
 
 def existing_directory(name: str, value: PathLike) -> Path:
-    """Return value as a Path, or raise unless a directory is there."""
+    """Return value as a Path, or raise unless it is a directory."""
     path = existing(name, value)
     if not path.is_dir():
         raise ValueError(f"{name}={str(value)!r} is a file; a directory is needed")
@@ -70,9 +70,9 @@ def existing_directory(name: str, value: PathLike) -> Path:
 
 @contextlib.contextmanager
 def opened_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressed if it is gzip's, whatever the file's name.
+    """Open a file for reading. Decompress it if its content is gzip data, whatever its name.
 
-    Nothing is read here, so a reader can look at a header before it believes a size.
+    This reads nothing, so the caller can check a header before it allocates memory.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"

@@ -1,10 +1,10 @@
-"""Reading pickles of plain types and arrays of whole numbers, without running what they name.
+"""Reads pickles of plain types and of integer arrays, without running code from the file.
 
-A pickle is a program for a machine with a stack and a memo. `pickle.Unpickler` runs all of it, and
-can be led to call anything, to fill the memory with a memo of 10^9 entries, or to overflow the C
-stack with the hash of a tuple a million deep. This one knows only the instructions that dicts,
-lists, strings and numbers are made of, and calls no more than the functions below: those by which
-all versions of Python and NumPy write arrays and bytes.
+A pickle is a program for a machine with a stack and a memo. `pickle.Unpickler` runs any program. A
+malicious one calls any function, fills the memory with a memo of 10^9 entries, or overflows the C
+stack with the hash of a deeply nested tuple. This reader runs only the instructions for dicts,
+lists, strings and numbers. It calls only the functions in CALLABLE: those that the versions of
+Python and NumPy use to pickle arrays and bytes.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 400_000  # instructions: a batch of CIFAR-10 has 30,000, and pickled again up to 270,000
+MOST = 400_000  # instructions; a batch of CIFAR-10 has 30,000, or up to 270,000 if repickled
 DTYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
 VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -28,14 +28,12 @@ MARK = object()
 
 
 def load_pickle(data: bytes) -> Any:
-    """Return what a pickle holds.
-
-    Strings of Python 2 are bytes. A NumPy scalar is an int.
+    """Return the content of a pickle. Strings of Python 2 become bytes, NumPy scalars become ints.
 
     Raises
     ------
     ValueError
-        If the pickle is truncated, or holds anything but plain types and arrays of whole numbers.
+        If the pickle is truncated, or holds other types than plain types and integer arrays.
     """
     try:
         loaded = _run(data)
@@ -49,18 +47,18 @@ def load_pickle(data: bytes) -> Any:
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: keeps the code, such as "u1", and the order of bytes."""
+    """Replaces numpy.dtype: stores the code, such as "u1", and the byte order."""
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
         self.code = code.decode("latin1") if isinstance(code, bytes) else code
         self.order = "="
         if self.code not in DTYPES:
-            raise ValueError(f"it holds an array of {self.code!r}, not of whole numbers")
+            raise ValueError(f"it holds an array of dtype {self.code!r}, not of integers")
 
     def set_state(self, version: Any, order: str | bytes, *_: Any) -> None:
         self.order = order.decode("latin1") if isinstance(order, bytes) else order
         if self.order not in ("<", ">", "|", "="):
-            raise ValueError(f"it holds an array whose order of bytes is {self.order!r}")
+            raise ValueError(f"it holds an array with the byte order {self.order!r}")
 
     def array(self, data: Any, shape: Any, order: str) -> Array:
         whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
@@ -73,7 +71,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray."""
+    """Replaces numpy.ndarray."""
 
     values: Array = np.empty(0, np.uint8)
 
@@ -104,9 +102,9 @@ def _bytes(data: bytes | str = b"", encoding: str = "latin1") -> bytes:
     return _encode(data, encoding) if isinstance(data, str) else bytes(_of_kind(data, bytes))
 
 
-# The names by which Python 2 and 3, and NumPy 1 and 2, write arrays, bytes and dicts. That not even
-# NumPy's own code meets the pickled state also spares a warning: Python 2 wrote flags of dtypes as
-# 0 and 1, which NumPy 2.4 wants as booleans.
+# The names that Python 2 and 3, and NumPy 1 and 2, use to pickle arrays, bytes and dicts. NumPy's
+# own functions would also warn: Python 2 wrote flags of dtypes as 0 and 1, but NumPy 2.4 expects
+# booleans.
 CALLABLE: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
@@ -164,7 +162,7 @@ def _run(data: bytes) -> Any:
             return stack.pop()
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
-        elif name in ("STRING", "BINSTRING", "SHORT_BINSTRING"):  # of Python 2
+        elif name in ("STRING", "BINSTRING", "SHORT_BINSTRING"):  # strings of Python 2
             stack.append(argument.encode("latin1") if isinstance(argument, str) else argument)
         elif name in VALUES:
             stack.append(argument)
@@ -205,16 +203,16 @@ def _run(data: bytes) -> Any:
             else:
                 attribute, module = stack.pop(), stack.pop()
             if (module, attribute) not in CALLABLE:
-                raise ValueError(f"it names {module}.{attribute}, which is not admitted")
+                raise ValueError(f"it names {module}.{attribute}, which is not allowed")
             stack.append(CALLABLE[module, attribute])
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
-            if not any(function is admitted for admitted in CALLABLE.values()):
+            if not any(function is allowed for allowed in CALLABLE.values()):
                 raise ValueError(f"it calls a {type(function).__name__}")
             stack.append(function(*_of_kind(arguments, tuple)))
         elif name == "BUILD":
             state = stack.pop()
             stack[-1].set_state(*_of_kind(state, tuple))
         else:
-            raise ValueError(f"it has the instruction {name}, which is not admitted")
+            raise ValueError(f"it has the instruction {name}, which is not allowed")
     raise ValueError("pickle data was truncated")

@@ -1,4 +1,4 @@
-"""A set of labelled images, and how a training loop reads it in batches."""
+"""A set of labelled images, and its batches for training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class Dataset:
     Parameters
     ----------
     images : array, shape (n, c, h, w), uint8
-        Grey or colour values, 0 is black.
+        Grey or colour values; 0 is black.
     labels : array, shape (n,), int64
-        An index into `classes` for each image.
+        For each image an index into `classes`.
     classes : tuple of str
 
     Raises
     ------
     ValueError
-        If a dtype or shape is another, or a label has no class.
+        If a dtype or a shape doesn't fit, or a label has no class.
     """
 
     images: Array  # n c h w
@@ -54,21 +54,21 @@ class Dataset:
         return f"Dataset({n} images of {c} x {h} x {w}, {len(self.classes)} classes)"
 
     def subset(self, indices: Array) -> "Dataset":
-        """Return a set of the images at `indices`, copied, in that order."""
+        """Return a set with copies of the images at `indices`, in this order."""
         return Dataset(self.images[indices], self.labels[indices], self.classes)
 
 
 def split(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Split a set in two, the same share of every class in each.
+    """Split a set in two. Both have the same share of every class.
 
     Parameters
     ----------
     dataset : Dataset
     fraction : float
-        Share of the images that go to the second set, between 0 and 1; from every class at least
-        one image goes to each set.
+        Share of the images in the second set, between 0 and 1. Each set has at least one image of
+        every class.
     seed : int
-        The same seed gives the same split. Both sets keep the order of the given one.
+        The same seed gives the same split. Both sets keep the order of the images.
 
     Raises
     ------
@@ -105,19 +105,19 @@ def batches(
     dataset : Dataset
     batch_size : int
     rng : Generator, optional
-        Shuffles the images; without it they come in their own order.
+        Shuffles the images. Without it they keep their order.
     drop_last : bool
-        Leave out a last batch of fewer than `batch_size` images.
+        Whether to leave out a last batch of fewer than `batch_size` images.
 
     Returns
     -------
     iterator of (images, labels) : (b, c, h, w) uint8 and (b,) int64
-        Copies, so that writing to a batch never changes the set.
+        Copies, so that the caller may change a batch.
 
     Raises
     ------
     ValueError
-        At the call, if batch_size is not a positive number or rng not a Generator.
+        At the call, if batch_size is not a positive integer, or rng is not a Generator.
     """
     batch_size = check_positive("batch_size", batch_size)
     n = len(dataset)
@@ -127,7 +127,7 @@ def batches(
         check_generator(rng)
         order = rng.permutation(n)
     stop = n - n % batch_size if drop_last else n
-    # An expression, not a `yield`: the checks above run at the call, not at the first batch.
+    # With `yield` the checks above would run at the first batch, not at the call.
     return (
         (dataset.images[chosen], dataset.labels[chosen])
         for chosen in (order[start : start + batch_size] for start in range(0, stop, batch_size))

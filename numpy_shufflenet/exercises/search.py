@@ -1,17 +1,17 @@
-"""Looks for the smallest case in which a function is wrong, and for what explains all of them."""
+"""Searches for the smallest case in which a function is wrong, and for a cause of all failures."""
 
 import contextlib
 import time
 
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt
-from numpy_shufflenet.exercises.cases import Case
 from numpy_shufflenet.exercises.causes import Failure, cause_of, size_of
 from numpy_shufflenet.exercises.coverage import Coverage
+from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 
-SHRINKING = 0.5  # of the time: after it the smallest case so far is as small as it gets
-COLLECTING = 0.7  # of the time: after it there are large cases enough
+SHRINKING = 0.5  # share of the time after which no smaller case is searched for
+COLLECTING = 0.7  # share of the time after which no more failures are collected
 
 
 def search(attempt: Attempt, examples: int, seconds: float) -> Result:
@@ -22,7 +22,7 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     exercise = attempt.exercise
     started = time.monotonic()
     failures: list[Failure] = []
-    printed: list[str] = []  # in each of them
+    printed: list[str] = []  # what the function printed, for each failure
     ended: list[Result] = []
     coverage = Coverage()
 
@@ -58,10 +58,10 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         phases=(Phase.generate, Phase.shrink),
         print_blob=False,
     )
-    strategy = exercise.draw(attempt.takes)
-    # The latter is raised where a case failed once, and not again.
+    cases = exercise.cases(attempt.takes)
+    # Hypothesis raises its own error if a case failed once and then passed.
     with contextlib.suppress(AssertionError, HypothesisException):
-        profile(given(strategy)(examine))()
+        profile(given(cases)(examine))()
     if ended:
         return ended[0]
     if not failures:
@@ -70,8 +70,8 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     case, problem = failures[smallest]
     if problem.sentence == UNWRITTEN:
         return Result(exercise.name, False, UNWRITTEN)
-    # The smallest case is good to look at; large ones tell more about the cause.
-    profile(given(strategy)(collect))()
+    # A student looks at the smallest case. Large cases tell more about the cause.
+    profile(given(cases)(collect))()
     cause = cause_of(attempt, failures)
     return Result(
         exercise.name, False, problem.sentence, cause, case, problem, printed=printed[smallest]

@@ -1,4 +1,4 @@
-"""The networks: ShuffleNet V1 and V2, two to compare them with, and the tables of their layers."""
+"""ShuffleNet V1 and V2, two networks to compare them with, and tables of their layers."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ MODELS = {
 
 
 def build(config: dict[str, Any]) -> ImageClassifier:
-    """Build a network from a `config`: the name of one of MODELS, and its keyword arguments.
+    """Build a network from a `config`: a name in MODELS, and keyword arguments.
 
     Raises
     ------

@@ -1,9 +1,7 @@
-"""ShuffleNet V2: balanced widths, no groups, no addition; half of the channels just pass."""
+"""ShuffleNet V2: balanced widths, no groups, no addition; half of the channels skip the branch."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
@@ -11,12 +9,11 @@ from numpy_shufflenet.models.classifier import (
     add_stem,
     conv_bn_relu,
 )
-from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit, initialise
-from numpy_shufflenet.ops.checks import check_positive
+from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit
 
 
 class Stage(NamedTuple):
-    """A row of units; the first one changes the channels, and with stride 2 halves the size."""
+    """A sequence of units. The first one changes the channels, and halves the size at stride 2."""
 
     channels: int
     repeats: int
@@ -27,14 +24,14 @@ WIDTHS = {
     0.5: (48, 96, 192, 1024),
     1.0: (116, 232, 464, 1024),
     1.5: (176, 352, 704, 1024),
-    2.0: (244, 488, 976, 2048),  # 244, not the widely copied typo 224
+    2.0: (244, 488, 976, 2048),  # 244; other implementations copy the typo 224
 }
 REPEATS = (4, 8, 4)
 LAYOUTS = ("paper", "torchvision")
 
 
 class ShuffleNetV2(ImageClassifier):
-    """The network that `shufflenet_v2` and its relatives build."""
+    """The network that the functions of this module build."""
 
 
 def shufflenet_v2(
@@ -59,25 +56,25 @@ def shufflenet_v2(
         0.5, 1, 1.5 or 2.
     num_classes, in_channels : int
     stem : str
-        "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
-        no max pool, for 28 to 64 pixels.
+        "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
+        for 28 to 64 pixels: stride 1, without a max pool.
     layout : str
-        Of units with two branches. "paper": branch 1 keeps the input's channels, as in the
-        authors' code, and the multiply-adds are the paper's. "torchvision": each branch gives half
-        of the output; parameters have torchvision's shapes. They differ in the first unit of stage
-        2 only, and not at all at 0.5.
+        Channels in units with two branches. "paper": branch 1 keeps the channels of the input, as
+        in the authors' code; the multiply-adds are those of the paper. "torchvision": each branch
+        has half of the output channels; the parameters have the shapes of torchvision. They differ
+        only in the first unit of stage 2, and not at scale 0.5.
     se : bool
         Squeeze-and-excitation in every unit.
     residual : bool
-        A residual connection around the branch of every unit that splits.
+        Residual connection around the branch in every unit that splits.
     extra_depthwise : bool
-        V2*: one more depthwise convolution in every unit, for detection.
+        One more depthwise convolution in every unit: V2* of the paper, for detection.
     classifier_bias : bool
-        The authors' code has none.
+        False in the authors' code.
     dropout : float
-        Rate before the classifier, in training; the authors use 0.2 at scale 2.
+        Share of the inputs of the classifier that training drops; the authors use 0.2 at scale 2.
     seed : int, optional
-        Of the initial weights.
+        Seed for the initial weights and for dropout.
 
     Returns
     -------
@@ -86,7 +83,7 @@ def shufflenet_v2(
     Raises
     ------
     ValueError
-        If an argument is not one of those named.
+        If an argument has another value than those above.
 
     Source: ShuffleNet V2, section 3.2 and table 5.
     """
@@ -119,10 +116,10 @@ def shufflenet_v2_50(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV2:
-    """Build ShuffleNet V2-50, of 2.3 G multiply-adds; arguments as in `shufflenet_v2`.
+    """Build ShuffleNet V2-50, of 2.3 G multiply-adds. For the arguments see `shufflenet_v2`.
 
-    Its first stage keeps the size of the image; the first unit there has two branches all the same.
-    The two branches of a unit give half of the output each, which is what the paper's count fits.
+    The first stage keeps the size of the image, but its first unit has two branches. Each branch
+    has half of the output channels; only then the multiply-adds are those of the paper.
 
     Source: ShuffleNet V2, appendix, table 2.
     """
@@ -140,10 +137,10 @@ def se_shufflenet_v2_164(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV2:
-    """Build SE-ShuffleNet V2-164, of 12.7 G multiply-adds; arguments as in `shufflenet_v2`.
+    """Build SE-ShuffleNet V2-164, of 12.7 G multiply-adds. For the arguments see `shufflenet_v2`.
 
-    Three convolutions in the stem, squeeze-and-excitation and residual connections in all units;
-    otherwise as V2-50.
+    It is like V2-50, with three convolutions in the stem, and squeeze-and-excitation and residual
+    connections in all units.
 
     Source: ShuffleNet V2, appendix, table 2.
     """
@@ -163,11 +160,8 @@ def _build(
     keeps_input: bool,
     **units: bool,
 ) -> ShuffleNetV2:
-    in_channels = check_positive("in_channels", config["in_channels"])
-    num_classes = check_positive("num_classes", config["num_classes"])
-
-    model = ShuffleNetV2(config, in_channels=in_channels, num_classes=num_classes)
-    add_stem(model, config["stem"], in_channels, *stem)
+    model = ShuffleNetV2(config)
+    add_stem(model, *stem)
     channels = stem[-1]
     for number, stage in enumerate(stages, start=2):
         first = ShuffleNetV2Unit(
@@ -185,12 +179,5 @@ def _build(
         setattr(model, f"stage{number}", Sequential(first, *rest))
     name, head_channels = head
     setattr(model, name, Sequential(*conv_bn_relu(channels, head_channels, 1)))
-    add_classifier(
-        model,
-        head_channels,
-        bias=config["classifier_bias"],
-        dropout=config["dropout"],
-        seed=config["seed"],
-    )
-    initialise(model, np.random.default_rng(config["seed"]))
+    add_classifier(model, head_channels)
     return model

@@ -1,7 +1,7 @@
-"""Reading and writing safetensors files with the package of that name.
+"""Reads and writes safetensors files with the package of that name.
 
-It checks a file's sizes before it believes them. What it doesn't do for NumPy is done here:
-bfloat16 is widened, and a tensor of a dtype that NumPy lacks is named.
+The package checks the sizes in a file before it allocates memory. This module converts bfloat16,
+which NumPy lacks, to float32, and raises an error that names tensors of other unknown dtypes.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 def write_safetensors(
     path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]
 ) -> None:
-    """Write arrays and metadata; path is as it was if that fails.
+    """Write arrays and metadata. If that fails, the old file stays.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, isn't a safetensors file, or holds a tensor of another dtype; the
-        message names the file, and the tensor.
+        If the file is truncated, isn't a safetensors file, or holds a tensor of an unknown dtype.
+        The message names the file and the tensor.
     """
     safetensors = need("safetensors", "a checkpoint")
     path = expanded(path)
@@ -56,7 +56,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
                 if dtype not in READ:
                     known = ", ".join(READ)
                     raise ValueError(f"tensor {name!r} has dtype {dtype}; {known} are read")
-            # Tensors of bfloat16 are to be had as bytes alone, and those of the whole file at once.
+            # The package returns bfloat16 as bytes only, and only for the whole file.
             in_bytes: dict[str, Any] = {}
             if "BF16" in dtypes.values():
                 in_bytes = dict(safetensors.deserialize(path.read_bytes()))
@@ -74,6 +74,6 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _widened(tensor: dict[str, Any]) -> Array:
-    """Return a tensor of bfloat16, which is the upper half of a float32."""
+    """Return a bfloat16 tensor as float32: its bits are the upper half of a float32."""
     upper = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (upper << 16).view(np.float32).reshape(tensor["shape"])
