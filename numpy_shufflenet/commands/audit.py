@@ -20,9 +20,8 @@ from numpy_shufflenet.commands._common import (
     positive_int,
     show_table,
 )
-from numpy_shufflenet.cost.audit import LIMITS, LINES
-from numpy_shufflenet.cost.guidelines import PIXELS
-from numpy_shufflenet.cost.stacks import one_fault_each
+from numpy_shufflenet.cost.audit import LIMITS, MEASURES
+from numpy_shufflenet.cost.stacks import PIXELS, one_fault_each
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         ["guideline", "what", "limit", *audits],
         [
             [line, what, f"{LIMITS[line]:g}", *(_cell(audit, line) for audit in audits.values())]
-            for line, what in LINES.items()
+            for line, what in MEASURES.items()
         ],
         left=2,
     )

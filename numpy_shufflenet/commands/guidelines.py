@@ -27,7 +27,7 @@ from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands._common import make_folder, positive_int, show_table
 from numpy_shufflenet.cost import ablation as ablations
-from numpy_shufflenet.cost import guidelines
+from numpy_shufflenet.cost import experiments, guidelines
 from numpy_shufflenet.cost.kinds import ELEMENT_WISE
 
 PARTS = (*cost.EXPERIMENTS, "shares", "ablation")
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        choices=guidelines.SIZES,
+        choices=experiments.SIZES,
         default=None,
         help="factors of the paper's ARM widths (default: x1 x2; x1 if quick)",
     )
@@ -126,7 +126,7 @@ def _measure(
 
 def _show(results: list[cost.GuidelineResult]) -> None:
     experiment = results[0].experiment
-    gpu, arm = guidelines.paper_relative(experiment)
+    gpu, arm = experiments.paper_relative(experiment)
     first = results[0]
     relative = [result.relative() for result in results]
     names = [result.implementation for result in results]
@@ -163,7 +163,7 @@ def _draw(results: list[cost.GuidelineResult], out: Path) -> None:
 
     experiment = results[0].experiment
     labels = [variant.label for variant in experiment.variants]
-    gpu, arm = guidelines.paper_relative(experiment)
+    gpu, arm = experiments.paper_relative(experiment)
     columns: dict[str, list[float]] = {}
     intervals = {}
     for result in results:
