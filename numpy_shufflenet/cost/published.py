@@ -106,14 +106,14 @@ ROWS: tuple[PrintedFigure, ...] = (
         MULTIPLY_ADDS,
         _v1,
         {(8,): "140 M"},
-        note="known: the paper prints one number, 140, for the 1x networks of all groups",
+        note="known: the paper prints one 140 for all 1x networks",
     ),
     *_rows(
         "V1, table 2",
         MULTIPLY_ADDS,
         _v1,
         {(4, 0.5): "38 M"},
-        note="known: the paper does not say how it rounds widths that are not divisible",
+        note="known: the paper does not say how it rounds such widths",
     ),
     *_rows(
         "V2, table 5",
@@ -154,7 +154,7 @@ ROWS: tuple[PrintedFigure, ...] = (
         ("ResNet-50", models.resnet_50),
         MULTIPLY_ADDS,
         "3.8 G",
-        {"note": "known: the paper cuts 3.86 off to 3.8 instead of rounding it"},
+        {"note": "known: the paper cuts 3.86 off to 3.8"},
     ),
 )
 
