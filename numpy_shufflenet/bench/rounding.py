@@ -121,13 +121,8 @@ def depthwise_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
         dy = draw(*y.shape)
         dx = f.depthwise_conv2d_backward(dy, cache)[0]
         return dx[0, 0, k - 1, k - 1], _products(dy[0, 0], w[0, 0, ::-1, ::-1])
-    x, w = draw.images(m, 2), draw(2, 1, 3, 3)
-    y, cache = f.depthwise_conv2d_forward(x, w, draw(2), padding=1)
-    dy = draw(*y.shape)
-    _, dw, db = f.depthwise_conv2d_backward(dy, cache)
-    if what == "dw":
-        return dw[1, 0, 1, 1], _products(x[:, 1], dy[:, 1])
-    return db[1], _products(dy[:, 1])
+    forward, backward = f.depthwise_conv2d_forward, f.depthwise_conv2d_backward
+    return _weight_gradient(partial(forward, padding=1), backward, draw, m, (2, 1, 3, 3), what)
 
 
 def convolution_sums(
@@ -149,12 +144,26 @@ def convolution_sums(
         dx = backward(dy, cache)[0]
         terms = _products(dy[0, :, :k, :k], w[:, -1, ::-1, ::-1])
         return dx[0, -1, k - 1, k - 1], terms
-    x, w = draw.images(m, channels), draw(channels, channels, k, k)
-    y, cache = forward(x, w, draw(channels), **settings)
+    forward = partial(forward, **settings)
+    return _weight_gradient(forward, backward, draw, m, (channels, channels, k, k), what)
+
+
+def _weight_gradient(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    draw: Numbers,
+    m: int,
+    shape: tuple[int, int, int, int],
+    what: str,
+) -> Found:
+    """The weight or bias gradient of a convolution from o to o channels, over m pixels."""
+    o, middle = shape[0], shape[-1] // 2
+    x, w = draw.images(m, o), draw(*shape)
+    y, cache = forward(x, w, draw(o))
     dy = draw(*y.shape)
     _, dw, db = backward(dy, cache)
     if what == "dw":
-        return dw[-1, -1, k // 2, k // 2], _products(x[:, -1], dy[:, -1])
+        return dw[-1, -1, middle, middle], _products(x[:, -1], dy[:, -1])
     return db[-1], _products(dy[:, -1])
 
 

@@ -134,7 +134,7 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     differing = [
         f"--{key.replace('_', '-')} {value}, but the checkpoint has {kept.get(key)}"
         for key, value in vars(arguments).items()
-        if value is not None and key in {*DEFAULTS, *MODEL_ARGUMENTS} - {"epochs", "no_flip"}
+        if value is not None and key in {*DEFAULTS, *MODEL_ARGUMENTS} - {"epochs"}
         if key != "warmup" and value != kept.get(key)
     ]
     if arguments.warmup is not None and kept["warmup"] != int(arguments.warmup * kept["steps"]):
@@ -142,8 +142,6 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
             f"--warmup {arguments.warmup}, but the checkpoint has {kept['warmup']} "
             f"of {kept['steps']} steps"
         )
-    if arguments.no_flip and kept["flip"]:
-        differing.append("--no-flip, but the checkpoint mirrors images")
     if differing:
         raise ValueError(
             f"{path} has other settings: {'; '.join(differing)}; "
@@ -173,7 +171,7 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "label_smoothing": checkpoint.settings["label_smoothing"],
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
-        "flip": augmentation is not None and augmentation.get("flip", True),
+        "no_flip": augmentation is None or not augmentation.get("flip", True),
     }
 
 
