@@ -28,7 +28,7 @@ import numpy as np
 from IPython.display import display
 
 from numpy_shufflenet import cost, models, nn, plots
-from numpy_shufflenet.cost import guidelines, stacks
+from numpy_shufflenet.cost import experiments, stacks
 from numpy_shufflenet.steps.pointwise_conv2d import pointwise_conv2d_forward_steps
 from numpy_shufflenet.timing import median_interval
 
@@ -103,7 +103,7 @@ print(inspect.getsource(median_interval))
 # %% tags=["hide-input"]
 def show(result: cost.GuidelineResult) -> None:
     """Print one table with its verdict, and draw it beside the paper's columns."""
-    gpu, arm = guidelines.paper_relative(result.experiment)
+    gpu, arm = experiments.paper_relative(result.experiment)
     relative = result.relative()
     print(f"{result.experiment.key}: {result.experiment.title}")
     if result.experiment.note:

@@ -8,7 +8,7 @@ import pytest
 CALLS = {
     "hypothesis": ("from numpy_shufflenet import exercises", "hypothesis", "notebooks"),
     "matplotlib": (
-        "from numpy_shufflenet.plots.figures import _figure; _figure(1, 1)",
+        "from numpy_shufflenet.plots.figures import new_figure; new_figure(1, 1)",
         "matplotlib",
         "demo",
     ),

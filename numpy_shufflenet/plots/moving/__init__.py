@@ -1,4 +1,4 @@
-"""Pictures that move: operations, units and networks, forward and backward, in any notebook."""
+"""Moving pictures of operations, units and networks, forward and backward, for any notebook."""
 
 from numpy_shufflenet.plots.moving.channels import unit_channels
 from numpy_shufflenet.plots.moving.network import network
