@@ -100,7 +100,7 @@ class Comparer:
         of the answer has more noise, too much for a proof that f is holomorphic.
         """
         line, comparer = self._new_line(number, direction, quiet)
-        if self.subject.method == "complex" and comparer.complex is None:
+        if self.subject.settings.method == "complex" and comparer.complex is None:
             comparer = comparer.probed(number, direction, line)
         first = comparer.question(number, direction, line)
         tried = comparer.compare(first, patient=True)
@@ -131,7 +131,7 @@ class Comparer:
         line = self._line(number, direction, change_along(*place, direction, dy, watch))
         if self.measured or self.straight:
             return line, self
-        linear = subject.method in ("auto", "adjoint") and line.affine() is not None
+        linear = subject.settings.method in ("auto", "adjoint") and line.affine() is not None
         if linear and not self.grain.steps().any():
             return line, self
         usual = NOISE * subject.precision.eps * subject.natural()
@@ -173,7 +173,7 @@ class Comparer:
             change or change_along(trial, self.position, direction, dy),
             np.abs(dy * trial.y),
             precision.eps,
-            DIFFERENCES[self.subject.method],
+            DIFFERENCES[self.subject.settings.method],
             self.noise,
             precision.least,
         )
@@ -183,7 +183,7 @@ class Comparer:
             dy = self.subject.dys[question.number]
             return self._judged(self.complex.slope(dy, question.direction), question)
         line = question.line
-        if patient and self.subject.method in ("auto", "adjoint"):
+        if patient and self.subject.settings.method in ("auto", "adjoint"):
             affine = line.affine(again=self.straight)
             if affine is not None and self.noise is None:
                 return self._quieter(self._confirmed(affine, question), question)

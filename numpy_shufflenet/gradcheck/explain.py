@@ -76,8 +76,8 @@ def explain_reason(status: str, reason: str) -> Explanation:
         return Explanation("not repeatable", hint=reason)
     if status != "fail":
         return Explanation("", hint=f"the verdict is {status!r}")
-    families = [family for words, family in REASONS.items() if words in reason]
-    return Explanation(*families[:1] or ["not a gradient"], hint=reason)
+    families = (family for words, family in REASONS.items() if words in reason)
+    return Explanation(next(families, "not a gradient"), hint=reason)
 
 
 def explain_gradients(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
