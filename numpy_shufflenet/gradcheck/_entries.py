@@ -1,14 +1,14 @@
-"""The check of each array: along directions first, then entry by entry what these leave open.
+"""The check of each array: first along directions, then by entry what the directions leave open.
 
-Every measurement that agrees claims something for the entries along its direction: the smallest
-error of an entry that it would have shown. Entries for which the claim is too weak (small ones
-beside large ones) are measured again, as a direction of their own without the large ones, and those
-that are still too weak one by one. The rest is not seen: it is counted and named, and if it is more
+From every measurement that agrees follows a claim for the entries along its direction: the smallest
+error of an entry that it would have shown. For small entries beside large ones, the claim is too
+weak. These are measured again, first together without the large ones, then one by one. Entries
+whose claim is still too weak are not seen: the check counts and names them, and if they are more
 than UNSEEN of an array, the array is imprecise.
 
-A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It is
-seen if the noise of y is little beside what y does along directions, and if y does not move with
-the entry by more than that.
+A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It counts
+as seen if the noise of y is small beside the slopes of y along directions, and if the slope of the
+entry is no larger than that.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from .differences import Line
 from .report import ArrayReport, Entry
 
 LOCATED = 2000  # evaluations to look for the wrong entries of gradients that are known to be wrong
-UNSEEN = 0.05  # of an array's entries, at most, may not be seen in a pass
-SMALL = 0.1  # of `limit` of what y does along directions: below that a slope of 0 is seen
-ROUNDS = 6  # of directions among what is left
+UNSEEN = 0.05  # the largest share of an array's entries that may be unseen in a pass
+SMALL = 0.1  # a slope of 0 is seen if its error is below SMALL * limit * slope along directions
+ROUNDS = 6  # of measuring the small entries together
 
 
 def check_arrays(
@@ -66,7 +66,7 @@ class _Claims:
 
 
 class _ArrayCheck:
-    """One array: along directions when it is made, then what these leave open."""
+    """The check of one array: its creation measures directions, `compare` what they leave open."""
 
     def __init__(self, subject: Subject, position: int, moved: Movement) -> None:
         self.subject, self.trial = subject, subject.trial
