@@ -1,14 +1,14 @@
-"""The check of each array: along directions first, then entry by entry what these leave open.
+"""The check of each array: first along directions, then by entry what the directions leave open.
 
-Every measurement that agrees claims something for the entries along its direction: the smallest
-error of an entry that it would have shown. Entries for which the claim is too weak (small ones
-beside large ones) are measured again, as a direction of their own without the large ones, and those
-that are still too weak one by one. The rest is not seen: it is counted and named, and if it is more
+From every measurement that agrees follows a claim for the entries along its direction: the smallest
+error of an entry that it would have shown. For small entries beside large ones, the claim is too
+weak. These are measured again, first together without the large ones, then one by one. Entries
+whose claim is still too weak are not seen: the check counts and names them, and if they are more
 than UNSEEN of an array, the array is imprecise.
 
-A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It is
-seen if the noise of y is little beside what y does along directions, and if y does not move with
-the entry by more than that.
+A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It counts
+as seen if the noise of y is small beside the slopes of y along directions, and if the slope of the
+entry is no larger than that.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,13 @@ from ._arrays import Array, index_of, own_scales, signed
 from ._measure import MARGIN, Answer, Comparer, Movement, Question
 from ._noise import Grain
 from ._subject import Subject
-from ._ties import tied
 from .differences import Line
 from .report import ArrayReport, Entry
 
 LOCATED = 2000  # evaluations to look for the wrong entries of gradients that are known to be wrong
-UNSEEN = 0.05  # of an array's entries, at most, may not be seen in a pass
-SMALL = 0.1  # of `limit` of what y does along directions: below that a slope of 0 is seen
-ROUNDS = 6  # of directions among what is left
+UNSEEN = 0.05  # the largest share of an array's entries that may be unseen in a pass
+SMALL = 0.1  # a slope of 0 is seen if its error is below SMALL * limit * slope along directions
+ROUNDS = 6  # of measuring the small entries together
 
 
 def check_arrays(
@@ -67,10 +66,10 @@ class _Claims:
 
 
 class _ArrayCheck:
-    """One array: along directions when it is made, then what these leave open."""
+    """The check of one array: its creation measures directions, `compare` what they leave open."""
 
     def __init__(self, subject: Subject, position: int, moved: Movement) -> None:
-        self.trial, self.budget = subject.trial, subject.budget
+        self.subject, self.trial = subject, subject.trial
         self.limit = subject.precision.limit
         self.array = self.trial.arrays[position]
         self.gradient = np.asarray(subject.gradient(position), np.float64)
@@ -124,7 +123,7 @@ class _ArrayCheck:
         kinks: list[_Compared] = []
         if per_entry or outcomes != {"agrees"}:
             smooth = not any(tried.slope.detectors for tried in self.found)
-            if self.comparer.subject.method == "auto" and smooth and self.comparer.complex is None:
+            if self.subject.settings.method == "auto" and smooth and self.comparer.complex is None:
                 last = self.last
                 self.comparer = self.comparer.probed(last.number, last.direction, last.line)
             start = self.trial.evaluations
@@ -183,7 +182,7 @@ class _ArrayCheck:
 
     def _relative(self, tried: Answer) -> float:
         """Return the difference, relative to the size of what was compared."""
-        natural = 1e-6 * self.comparer.subject.natural()
+        natural = 1e-6 * self.subject.natural()
         size = max(abs(tried.analytic), abs(tried.slope.value), tried.size, natural)
         return tried.difference / (size or 1.0)
 
@@ -199,7 +198,7 @@ class _ArrayCheck:
 
     def _bisect(self, left: Array) -> int:
         """Return an entry that is wrong, by directions of half of what is left."""
-        while len(left) > 1 and self.budget.left():
+        while len(left) > 1 and self.subject.within_budget():
             half = left[: len(left) // 2]
             tried, _ = self._group(half)
             left = half if tried.outcome == "wrong" else left[len(left) // 2 :]
@@ -210,7 +209,7 @@ class _ArrayCheck:
         report = self.report
         found: list[_Compared] = []
         for flat in order:
-            if not self.budget.left() or self.trial.evaluations > most:
+            if not self.subject.within_budget() or self.trial.evaluations > most:
                 break
             found.append(self._entry(flat))
         report.entries, report.skipped = len(found), len(order) - len(found)
@@ -247,8 +246,8 @@ class _ArrayCheck:
         """
         report, own = self.report, self.own.ravel()
         flat, jumping = [kink.flat for kink in kinks], [kink.tried.slope.outputs for kink in kinks]
-        for group in tied(flat, jumping, self.array):
-            if not self.budget.left():
+        for group in _tied(flat, jumping, self.array):
+            if not self.subject.within_budget():
                 return
             tried, _ = self._measure(np.array(group), own[group].min(), patient=True)
             if tried.outcome == "wrong":
@@ -268,7 +267,7 @@ class _ArrayCheck:
         """Look at small entries together, then alone."""
         parts = np.abs(self.gradient * self.own).ravel()
         for _ in range(ROUNDS):
-            if not len(left) or not self.budget.left():
+            if not len(left) or not self.subject.within_budget():
                 return
             tried, _ = self._group(left, float(parts[left].min()))
             if tried.clearly_wrong:
@@ -285,7 +284,7 @@ class _ArrayCheck:
             # Of one output the noise is the same for all; those that it hides need no look.
             left = left[parts[left] * self.limit > self.comparer.least_error()]
         for flat in left.tolist():
-            if not self.budget.left() or self._is_wrong_alone(flat):
+            if not self.subject.within_budget() or self._is_wrong_alone(flat):
                 return
 
     def _is_wrong_alone(self, flat: int) -> bool:
@@ -299,7 +298,7 @@ class _ArrayCheck:
 
     def _seen_as_zero(self, left: Array) -> Array:
         """Confirm gradients of 0, all at once; return which entries, flat, were seen to be 0."""
-        comparer, precision = self.comparer, self.comparer.subject.precision
+        comparer, precision = self.comparer, self.subject.precision
         seen = np.zeros(self.array.size, bool)
         whole = self._group(left)
         if not comparer.all_live(whole[1]):
@@ -310,7 +309,7 @@ class _ArrayCheck:
         usual = max(comparer.subject.natural() if cancels else 0.0, comparer.moved.slope)
         enough = max(SMALL * precision.limit * usual, 1e8 * precision.least)
         parts = [left]
-        while parts and self.budget.left():
+        while parts and self.subject.within_budget():
             flat = parts.pop()
             tried, line = whole if flat is left else self._group(flat)
             still = tried.slope.method == "complex step" or line.still
@@ -358,3 +357,32 @@ class _Compared(NamedTuple):
         """How wrong the entry is: one that does not agree outranks all that do."""
         difference = self.entry.difference
         return self.tried.outcome != "agrees", np.inf if np.isnan(difference) else difference
+
+
+def _tied(
+    entries: Sequence[int], outputs: Sequence[Sequence[int]], values: Array
+) -> list[list[int]]:
+    """Return groups of two or more entries, flat, that make the same outputs jump.
+
+    `outputs` are those that jump when an entry moves, `values` those of the whole array. Entries of
+    a group that are equal (a tie of a maximum) are a group of their own, too.
+    """
+    root: dict[int, int] = {}
+
+    def find(output: int) -> int:
+        while root.setdefault(output, output) != output:
+            root[output] = root[root[output]]
+            output = root[output]
+        return output
+
+    for jumping in outputs:
+        for other in jumping[1:]:
+            root[find(other)] = find(jumping[0])
+    groups: dict[object, list[int]] = {}
+    for entry, jumping in zip(entries, outputs, strict=True):
+        if jumping:
+            whole = find(jumping[0])
+            groups.setdefault(whole, []).append(entry)
+            groups.setdefault((whole, float(values.ravel()[entry])), []).append(entry)
+    unique = {tuple(group) for group in groups.values() if len(group) > 1}
+    return [list(group) for group in sorted(unique, key=len)]

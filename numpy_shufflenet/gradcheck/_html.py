@@ -1,7 +1,7 @@
 """A verdict as HTML: its text, and for each array compared entry by entry a heat map.
 
-The map of an image has a row for each image and a tile for each channel; of a kernel, a row for
-each output channel. Plain HTML and SVG: no script, nothing loaded, readable on dark and light.
+The map of a batch has a row for each image and a tile for each channel; that of a weight has a row
+for each output channel. It is plain HTML and SVG, without scripts, and readable on dark and light.
 """
 
 import html
@@ -15,7 +15,7 @@ from .report import ArrayReport
 CELL = 12
 MOST_TILES = 64
 COLOURS = {"pass": "#009E73", "fail": "#D55E00"}
-# Decades of error, and the colours there: white, through orange, to dark red.
+# Colours at these decades of error: from white through orange to dark red.
 DECADES = (-8, -4, -2, 0)
 LIGHT = ((255, 255, 255), (253, 208, 162), (230, 85, 13), (127, 0, 0))
 LEGEND = (

@@ -1,7 +1,7 @@
 """Measure the slope of y along a direction, and compare it with what the gradient says.
 
-The slope along a direction d has an error. The gradient agrees if it is no further away than
-`allowed`. So an error of one entry that is larger than MARGIN allowed / |d| would have been seen.
+The measured slope along a direction d has an error. The gradient agrees if it differs by no more
+than `allowed`. So the comparison would have seen an error of one entry above MARGIN allowed / |d|.
 """
 
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from .complex_step import ComplexStep
 from .differences import NOISE, Change, Line, Slope, change_along
 from .settings import DIFFERENCES
 
-MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be missed
-SAFETY = 5  # times the estimated error may analytic and numeric be apart
-UNCONFIRMED = 3  # times the rounding that one step sees is there at least
-BLAME = 0.1  # a slope that is less precise proves nothing wrong
-ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
-BESIDE = 0.625  # of a jump: half of it and some room is the distance of both slopes from the mean
-SMALL_STEPS = (10, 14, 18, 22)  # levels at which a step of y at the point itself shows
+MARGIN = 2.5  # an error of an entry above MARGIN times what is allowed cannot be missed
+SAFETY = 5  # analytic and numeric may differ by SAFETY times the estimated error
+UNCONFIRMED = 3  # the error is at least this many times the rounding that one step sees
+BLAME = 0.1  # only a slope of a smaller relative error can prove a gradient wrong,
+ZERO = 1e-6  # or one of a smaller error relative to y
+BESIDE = 0.625  # of a jump: both slopes are half of it away from their mean; the rest is margin
+SMALL_STEPS = (10, 14, 18, 22)  # levels that show whether y itself jumps at the point
 
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
 
@@ -41,14 +41,14 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """The answer to a question; without its line and direction, which need much memory."""
+    """The answer to a question, without its line and direction, which need much memory."""
 
     outcome: Outcome
     slope: Slope
     analytic: float
     size: float  # as in the question
     allowed: float
-    bound: float  # like `allowed`, but at a kink anything between both slopes is
+    bound: float  # like `allowed`, but at a kink every number between both slopes agrees
 
     @property
     def difference(self) -> float:
@@ -76,8 +76,8 @@ class Movement(NamedTuple):
 class Comparer:
     """Compares slopes of one array, with all that is known of y along it.
 
-    Directions of all entries come first: `along` returns a new comparer that knows more. The last
-    one compares the entries.
+    `along` measures a direction of all entries, and returns a new comparer that knows more. The
+    last of these compares single entries.
     """
 
     subject: Subject
@@ -96,11 +96,12 @@ class Comparer:
     ) -> tuple[Answer, Question, "Comparer"]:
         """Measure along a direction of all entries; along `quiet`, how noisy y is.
 
-        The question has the line that was measured first. If y proves coarser on the way, the line
-        of the answer has more noise, too much for a proof that f is holomorphic.
+        If the measurement shows that y moves in steps, it is repeated with those as noise. The
+        question that is returned keeps the first line: with more noise, no proof that f is
+        holomorphic would succeed.
         """
         line, comparer = self._new_line(number, direction, quiet)
-        if self.subject.method == "complex" and comparer.complex is None:
+        if self.subject.settings.method == "complex" and comparer.complex is None:
             comparer = comparer.probed(number, direction, line)
         first = comparer.question(number, direction, line)
         tried = comparer.compare(first, patient=True)
@@ -131,7 +132,7 @@ class Comparer:
         line = self._line(number, direction, change_along(*place, direction, dy, watch))
         if self.measured or self.straight:
             return line, self
-        linear = subject.method in ("auto", "adjoint") and line.affine() is not None
+        linear = subject.settings.method in ("auto", "adjoint") and line.affine() is not None
         if linear and not self.grain.steps().any():
             return line, self
         usual = NOISE * subject.precision.eps * subject.natural()
@@ -173,7 +174,7 @@ class Comparer:
             change or change_along(trial, self.position, direction, dy),
             np.abs(dy * trial.y),
             precision.eps,
-            DIFFERENCES[self.subject.method],
+            DIFFERENCES[self.subject.settings.method],
             self.noise,
             precision.least,
         )
@@ -183,7 +184,7 @@ class Comparer:
             dy = self.subject.dys[question.number]
             return self._judged(self.complex.slope(dy, question.direction), question)
         line = question.line
-        if patient and self.subject.method in ("auto", "adjoint"):
+        if patient and self.subject.settings.method in ("auto", "adjoint"):
             affine = line.affine(again=self.straight)
             if affine is not None and self.noise is None:
                 return self._quieter(self._confirmed(affine, question), question)
@@ -196,7 +197,7 @@ class Comparer:
         return self._quieter(tried, question)
 
     def _confirmed(self, large: Slope, question: Question) -> Answer:
-        """Before a straight line proves something wrong: small steps must find the same slope."""
+        """Call a gradient wrong by the adjoint identity only if small steps find the same slope."""
         tried = self._judged(large, question)
         if tried.outcome != "wrong":
             return tried
@@ -221,9 +222,9 @@ class Comparer:
             return self._judged(slope, question)
 
         tried = found(0)
-        if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+        if tried.outcome == "wrong":  # smaller steps may find noise that explains it
             tried = found(2)
-        # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
+        # A wrong gradient leads to smaller steps, which may find more noise than the first did.
         noise = max(UNCONFIRMED * tried.slope.rounding - tried.slope.error, 0.0)
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
@@ -283,10 +284,10 @@ class Comparer:
             return False  # y never moves: it is constant, or too coarse
         return slope.smooth <= max(BLAME * abs(slope.value), ZERO * self.subject.natural(number))
 
-    # What it can show
+    # What a measurement can show
 
     def all_live(self, line: Line) -> bool:
-        """Whether every output moves with something; one that never does may hide a slope."""
+        """Whether every output moved along some direction; one that did not may hide a slope."""
         if self.complex is not None:
             return True
         line.halves(0)  # the largest step, too

@@ -1,7 +1,7 @@
 """Patterns that the difference of two gradients, or of two Jacobians, can make.
 
-Each is a family and what was seen. Tests go from the special to the general, and the first pattern
-that fits is taken; the others are not looked for.
+A pattern is a family and what was seen. The tests go from the special to the general, and stop at
+the first pattern that fits.
 """
 
 import itertools
@@ -103,7 +103,7 @@ def _ratio(a: Array, b: Array, axes: tuple[int, ...], default: float) -> Array:
 
 
 def _turned(a: Array) -> Iterator[tuple[str, Array]]:
-    """Yield what a kernel's or a matrix' gradient may be mistaken for."""
+    """Yield what a weight's or a matrix's gradient may be mistaken for."""
     if a.ndim == 2:
         yield "transposed", a.T
     if a.ndim == 4:

@@ -1,7 +1,7 @@
 """The search for the step at which differences are most precise.
 
-Rounding grows as the step falls, truncation as it rises. No step is right for every function, so
-steps are tried from `first_level` (h = 2^-level) on, until one is good enough.
+Rounding grows as the step falls; truncation grows as it rises. No step suits every function, so the
+search tries steps from `first_level` (h = 2^-level) on, until one is precise enough.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import numpy as np
 
 from .differences import Line, Slope
 
-MUCH = 100  # times the rounding that y must have
-AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
+MUCH = 100  # an error above so many roundings of y is noise
+AT_ONCE = 1e4  # truncation does not fall by more than this factor between two steps
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 
 
@@ -25,15 +25,15 @@ def find_slope(
     patient: bool = True,
     smaller: int = 0,
 ) -> Slope:
-    """Try steps until one is good enough; return the slope of the smallest error estimate.
+    """Try steps until one is precise enough; return the slope of the smallest error estimate.
 
     The slope depends on y alone, not on the gradient that it will be compared with: a wrong
     gradient is compared with the same number as a right one.
 
-    Smaller steps, the cure for kinks, follow the first as long as they can gain anything, and then
-    larger ones, the cure for noise. The search ends if a slope is `precise` and `smaller` more
-    steps below it were tried, which show how noisy y is. If it is not `patient`, it also ends when
-    three steps agree that there is a kink.
+    After the first step, smaller ones are tried as long as they can help; they avoid kinks. Then
+    larger ones are tried; they reduce noise. The search ends when a slope is `precise` and at least
+    `smaller` steps below it were tried, which measure the noise of y. If it is not `patient`, it
+    also ends when three steps in a row find the same kink.
     """
     seen: list[Slope] = []
 
@@ -58,14 +58,14 @@ def find_slope(
 
 
 def _best(seen: list[Slope]) -> Slope:
-    """Return the slope of the smallest error, once each step knows what the others found.
+    """Correct each error estimate by what the other steps found; return the most precise slope.
 
-    Noise is error x step, and smaller steps measure it: an estimate that is small by luck is raised
-    to what they found. An error that is a jump, alike at another step, is a kink.
+    Noise is error x step, and smaller steps measure it: an estimate that is small by chance is
+    raised to what they found. If two steps find the same jump of the slope, it is a kink.
 
-    If y is computed less precisely than its dtype (in float32 inside, say), it moves in stairs that
-    tiny steps do not climb: little or nothing moves, which looks like an exact slope. So if larger
-    steps saw noise, smaller ones have at least as much; see `_floors`.
+    If y is computed less precisely than its dtype (in float32, say), it moves in steps. A tiny h
+    does not reach the next one: y keeps still, which looks like an exact slope. So if larger h saw
+    noise, smaller ones have at least as much; see `_floors`.
     """
     floors = _floors(seen)
     known = []
@@ -82,8 +82,8 @@ def _best(seen: list[Slope]) -> Slope:
 def _floors(seen: list[Slope]) -> dict[float, float]:
     """Return, for each step, the noise (error x step) that larger steps have shown there to be.
 
-    Errors that grow as the step falls are noise, unless they fall again bit by bit, as truncation
-    does, and not at once.
+    An error that grows as the step falls is noise. If it then falls again, by less than AT_ONCE
+    between two steps, it was truncation.
     """
     steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
     floor, floors = 0.0, {}
@@ -97,6 +97,6 @@ def _floors(seen: list[Slope]) -> dict[float, float]:
 
 
 def _alike(slope: Slope, other: Slope) -> bool:
-    """Whether both see the same jump, and little else."""
+    """Whether both slopes have about the same jump, and little other error."""
     low, high = sorted((slope.jump, other.jump))
     return 0 < high <= 1.5 * low and slope.error <= 2 * slope.jump

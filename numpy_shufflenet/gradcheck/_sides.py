@@ -8,12 +8,12 @@
     layout     arrays with gaps in memory give the same
     float32    float32 gives what float64 gives, as precisely as it can
 
-How far two right results may be apart depends on f: some functions amplify the last digit (a mean
-of numbers near 1e6, a maximum of near-equals). So if two results differ, the allowance is measured:
-all arguments are changed in their last digit, and rounding may do what y and the gradients then do.
+Two right results may differ by rounding, and how far depends on f: some functions amplify the last
+digit (a mean of numbers near 1e6, a maximum of near-equals). So where two results differ, the check
+changes all arguments in their last digit; rounding may do what y and the gradients then do.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -42,9 +42,9 @@ def writes(trial: Trial, settings: Settings) -> str:
 class Sides:
     """The side checks of one subject."""
 
-    def __init__(self, subject: Subject, settings: Settings) -> None:
+    def __init__(self, subject: Subject) -> None:
         self._trial, self._dys, self._gradients = subject.trial, subject.dys, subject.gradients
-        self._skip, self._keeps_dtype = settings.skip, settings.keeps_dtype
+        self._skip, self._keeps_dtype = subject.settings.skip, subject.settings.keeps_dtype
         self._eps = subject.precision.eps
         self._rng = np.random.default_rng(0)
         # The size of the gradient of array i if y changed by its own size as the array does. Where
@@ -70,16 +70,9 @@ class Sides:
 
     def findings(self) -> Iterator[Finding]:
         """Do all other checks, in the order of the list above."""
-        checks: dict[str, Callable[[], Iterable[Finding]]] = {
-            "dtype": self._dtype,
-            "linear": self._linear,
-            "batch": self._batch,
-            "layout": self._layout,
-            "float32": self._float32,
-        }
-        for name, check in checks.items():
+        for name in ("dtype", "linear", "batch", "layout", "float32"):
             if name not in self._skip:
-                yield from check()
+                yield from getattr(self, f"_{name}")()
 
     def _rounding(self, i: int, gradient: Array, size: float) -> float:
         """Return the rounding in a gradient of array i that has terms of a size.
@@ -216,34 +209,42 @@ class Sides:
         dys: Sequence[Array],
         eps: float,
     ) -> Iterator[str]:
-        """Yield the names of results that are not as expected at a point, but for rounding."""
-        trial = self._trial
-        naturals = [self._natural(i) if is_floating(a) else 0.0 for i, a in enumerate(arrays)]
-        sizes = [0.0] * len(dys) + naturals
-        names = ["y"] * len(dys) + [f"gradient of {name}" for name in trial.names]
+        """Yield the names of results that differ from the expected ones by more than rounding."""
+        moves = cache(lambda: self._moves(expected, arrays, dys, eps))
+        names = ["y"] * len(dys) + [f"gradient of {name}" for name in self._trial.names]
+        for i, (name, one, other) in enumerate(zip(names, found, expected, strict=True)):
+            if other is None or not np.isfinite(other).all():
+                continue
+            size, position = float(np.abs(other).max(initial=0.0)), i - len(dys)
+            if position >= 0 and is_floating(arrays[position]):
+                size = max(size, self._natural(position))
+            given = np.asarray(np.nan if one is None else one, np.float64)
+            if given.shape != other.shape:
+                yield name
+                continue
+            apart, allowed = np.abs(given - other), ROUNDINGS * eps * size
+            if not np.isfinite(allowed) or (apart <= allowed).all():
+                continue
+            allowed += AMPLIFIED * moves()[i]
+            if np.isfinite(allowed) and not (apart <= allowed).all():
+                yield name
 
-        def apart(moves: Sequence[float]) -> Iterator[str]:
-            results = zip(names, sizes, moves, found, expected, strict=True)
-            for name, natural, move, one, other in results:
-                if other is None or not np.isfinite(other).all():
-                    continue
-                size = max(float(np.abs(other).max(initial=0.0)), natural)
-                allowed = ROUNDINGS * eps * size + AMPLIFIED * move
-                given = np.asarray(np.nan if one is None else one, np.float64)
-                near = given.shape == other.shape and (
-                    not np.isfinite(allowed) or (np.abs(given - other) <= allowed).all()
-                )
-                if not near:
-                    yield name
-
-        moves = [0.0] * len(found)
-        for _ in range(WOBBLES) if next(apart(moves), "") else ():
+    def _moves(
+        self,
+        expected: Sequence[Array | None],
+        arrays: Sequence[Any],
+        dys: Sequence[Array],
+        eps: float,
+    ) -> list[float]:
+        """Return how far each result moves if all arguments change in their last digit."""
+        moves = [0.0] * len(expected)
+        for _ in range(WOBBLES):
             nudged = [_nudged(a, eps, self._rng) if is_floating(a) else a for a in arrays]
             others = self._results(nudged, [_nudged(dy, eps, self._rng) for dy in dys])
             for i, (before, now) in enumerate(zip(expected, others, strict=True)):
                 if before is not None and now is not None:
                     moves[i] = max(moves[i], float(np.abs(now - before).max(initial=0.0)))
-        yield from apart(moves)
+        return moves
 
 
 def _fits_float32(array: Array) -> bool:

@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array, all_equal, copies, is_floating, scales
+from .report import Status
 
 
-class WrongGradientError(Exception):
+class TrialError(Exception):
+    """f or vjp returns what it must not, so that the check ends with this status."""
+
+    status: Status = "fail"
+
+
+class WrongGradientError(TrialError):
     """The backward returns something that is no gradient of these arrays; the text says what."""
 
 
-class ChangedShapeError(Exception):
+class ChangedShapeError(TrialError):
     """f returns y of another shape than before, for arrays of the same shapes."""
+
+    status = "nondeterministic"
 
 
 class Trial:

@@ -1,13 +1,13 @@
-"""Check a vector-Jacobian product against differences: directions detect, entries localise.
+"""Check a vector-Jacobian product (vjp) against differences, along directions and by entry.
 
 With a random cotangent dy, J^T dy can be tested through single numbers: <dy, J v> along a random
 direction v, measured by differences, must be <J^T dy, v>. One direction tests all entries of an
-array at once, and at a tight tolerance it misses hardly any mistake; no entry of v or dy is near 0,
-so it leaves none out. If a direction disagrees, or meets a kink, the entries are compared one by
-one: they tell where the mistake is, and which entries lie on kinks.
+array at once, because no entry of v or dy is near 0; at a tight tolerance it misses hardly any
+mistake. If a direction disagrees, or crosses a kink, the entries are compared one by one: they tell
+where the mistake is, and which entries lie on kinks.
 
-A plain sum as the loss (dy all ones) would hide whatever a sum hides: the dx of batch normalisation
-is then 0 whatever its scale, and the gradient of a shuffle is the same in any order.
+A plain sum as the loss (dy all ones) would hide mistakes: the dx of batch normalisation is then 0
+whatever its scale, and the gradient of a shuffle is the same in any order.
 """
 
 import inspect
@@ -18,16 +18,13 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array, signed
-from ._budget import Budget
 from ._entries import check_arrays
 from ._sides import Sides, writes
-from ._subject import Subject, precision_of
-from ._trial import ChangedShapeError, Trial, WrongGradientError
-from .report import ArrayReport, Status
+from ._subject import Subject
+from ._trial import Trial, TrialError
+from .report import KINK_LIMIT, ArrayReport, Status, place_of
 from .settings import DEFAULTS, Settings
 from .verdict import Verdict
-
-KINK_LIMIT = 0.05  # of the entries that were compared
 
 
 def check(
@@ -51,18 +48,17 @@ def check(
         is not differentiated; dy has the form of y.
     *arrays : array or None
         The point. Integer arrays (labels, indices) and None are passed on as they are. f and vjp
-        get copies, so these are never written to.
+        get copies, so they never write into these.
     names : sequence of str, optional
-        Of the arrays, for the report; from the signature of f if not given.
+        Names of the arrays, for the report; from the signature of f if not given.
     pattern : callable, optional
         pattern(*arrays) -> the choices that f makes there (masks, winners) as a sequence of arrays.
         It is called after f, with the same arrays. Kinks are found without it, too.
     per_entry : bool
         Whether every entry is compared even if all directions agree.
     seed : int or numpy.random.Generator
-        For the cotangents and directions.
+        Of the cotangents and directions.
     settings : Settings
-        Method, precision, side checks and budget.
 
     Returns
     -------
@@ -87,18 +83,15 @@ def check(
         raise ValueError("no array is floating-point; there is nothing to differentiate")
     rng = np.random.default_rng(seed)
     dys = [_cotangent(trial, settings, rng) for _ in range(settings.directions)]
-    precision, budget = precision_of(dtype, settings.tolerance), Budget(trial, settings)
-    subject = Subject(trial, dys, precision, settings.method, rng, budget)
+    subject = Subject(trial, dys, settings, rng)
     repeatable = None if isinstance(seed, np.random.Generator) else seed
     verdict = Verdict(seed=repeatable, trial=trial, dys=dys)
     try:
-        _compare(verdict, subject, settings, per_entry=per_entry)
-    except WrongGradientError as error:
-        verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
-    except ChangedShapeError as error:
-        verdict.status, verdict.reason = "nondeterministic", str(error)
+        verdict.status, verdict.reason = _compare(verdict, subject, per_entry=per_entry)
+    except TrialError as error:
+        verdict.status, verdict.reason, verdict.cause = error.status, str(error), error.__cause__
     finally:
-        budget.close()
+        subject.hide_progress()
     if verdict.status in ("pass", "kink", "imprecise") and (problem := writes(trial, settings)):
         verdict.status, verdict.reason = "fail", problem
     if dtype == np.float32 and verdict.arrays:
@@ -111,15 +104,14 @@ def check(
     return verdict
 
 
-def _compare(verdict: Verdict, subject: Subject, settings: Settings, *, per_entry: bool) -> None:
-    """Do all comparisons, and put what they find into the verdict, up to an error if one is raised.
+def _compare(verdict: Verdict, subject: Subject, *, per_entry: bool) -> tuple[Status, str]:
+    """Do all comparisons; return status and reason.
 
-    Arrays that cannot be compared are noted.
+    Reports and notes go into the verdict at once, so that it has them if an error is raised later.
     """
-    trial, sides = subject.trial, Sides(subject, settings)
+    trial, settings, sides = subject.trial, subject.settings, Sides(subject)
     if problem := sides.repeats():
-        verdict.status, verdict.reason = "nondeterministic", problem
-        return
+        return "nondeterministic", problem
     chosen = []
     for i in trial.differentiable:
         name = trial.names[i]
@@ -132,16 +124,16 @@ def _compare(verdict: Verdict, subject: Subject, settings: Settings, *, per_entr
     verdict.arrays = check_arrays(subject, chosen, per_entry=per_entry)
     for report in verdict.arrays:
         verdict.notes += _notes(report, settings.method)
-    verdict.status, verdict.reason = _conclusion(verdict.arrays, trial)
-    if verdict.status == "pass" and not writes(trial, settings):
+    status, reason = _conclusion(verdict.arrays, trial)
+    if status == "pass" and not writes(trial, settings):
         for is_problem, found in sides.findings():
             if is_problem:
-                verdict.status, verdict.reason = "fail", found
+                status, reason = "fail", found
                 break
             verdict.notes.append(found)
-    # Last, because a function that counts its calls may start well.
-    if problem := sides.repeats():
-        verdict.status, verdict.reason = "nondeterministic", problem
+    # Again, because a function may change after some calls.
+    problem = sides.repeats()
+    return ("nondeterministic", problem) if problem else (status, reason)
 
 
 def _notes(report: ArrayReport, method: str) -> Iterator[str]:
@@ -159,7 +151,7 @@ def _notes(report: ArrayReport, method: str) -> Iterator[str]:
         left_out = f"{report.skipped} of {int(np.prod(report.shape))} entries of {name}"
         yield f"{left_out} were not looked at one by one: the budget was spent"
     if report.status == "pass" and (unseen := report.unseen):
-        named = ", ".join(f"{name}[{', '.join(map(str, i))}]" for i in unseen[:5])
+        named = ", ".join(place_of(name, index) for index in unseen[:5])
         more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
         yield f"not seen, as the noise of y or larger entries hide them: {named}{more}"
 

@@ -4,14 +4,14 @@ For f that is holomorphic, f(x + i h v) = f(x) + i h J v - h^2/2 f''[v, v] - ...
 
     J v = Im f(x + i h v) / h        exact to rounding, for h as small as 1e-30
 
-But np.abs, np.var, comparisons and sorting are not holomorphic; they accept complex numbers and
-silently give something else. So f must first prove, here and in this array, that it is:
+But np.abs, np.var, comparisons and sorting are not holomorphic. They accept complex numbers and
+silently return something else. So this test must first show that f is, at this point and array:
 
     1. Im f(x + i h v) / h is the slope that real differences find, output by output;
     2. The even part, h^2/2 f'' along the real line, is -h^2/2 f'' along the imaginary one:
        Re f(x + i h v) - f(x) = f(x) - (f(x + h v) + f(x - h v)) / 2, at an h that is not tiny.
 
-v is random with no entry near 0, so that what fails for one entry of x shows.
+v is random and has no entry near 0, so a failure in a single entry of x shows.
 
 Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
 """
@@ -25,7 +25,7 @@ from ._trial import Trial
 from .differences import Line, Slope
 
 TINY = 2.0**-100
-LEVEL = 8  # of the real differences that it is compared with: h = 2^-8 and its halves
+LEVEL = 8  # the real differences in the test have h = 2^-8, 2^-9 and 2^-10
 ROUNDINGS = 64
 EPS = float(np.finfo(np.float64).eps)
 

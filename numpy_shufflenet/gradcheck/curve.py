@@ -1,7 +1,8 @@
-"""The error of each method against its step: rounding falls, truncation rises, between is the best.
+"""The error of each method against its step.
 
-On a double-logarithmic plot the right flank of a method of order p rises with slope p, the left
-one falls with slope 1. Of a wrong gradient no step helps: every curve ends on the same plateau.
+With a growing step, rounding falls and truncation rises; the best step lies between. On a
+double-logarithmic plot the right flank of a method of order p rises with slope p, and the left one
+falls with slope 1. If the gradient is wrong, no step helps: every curve ends on the same plateau.
 """
 
 from dataclasses import dataclass
@@ -15,26 +16,17 @@ from .complex_step import ComplexStep
 from .differences import METHODS, line_along
 
 LEVELS = range(1, 44)  # h = 2^-level
-# Colours of Okabe and Ito, which colour-blind readers can tell apart, and other dashes.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart, each with its own dash.
 LOOKS = {"#999999": ":", "#0072B2": "-", "#009E73": "--", "#D55E00": "-.", "#CC79A7": "-"}
 
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """Relative errors of a directional derivative.
+    """Relative errors of a directional derivative, by method and step."""
 
-    Attributes
-    ----------
-    array : str
-        Name of the array that is moved, in a random direction.
-    steps : array
-        h, as a share of the size of what is moved.
-    errors : dict of str to array
-        By method: |numeric - analytic|, relative to the size of the gradient.
-    """
-
-    array: str
-    steps: Array
+    array: str  #: Name of the array that moves, in a random direction.
+    steps: Array  #: h, relative to the size of what moves.
+    #: By method: |numeric - analytic| for each step, relative to the size of the gradient.
     errors: dict[str, Array]
 
     def plot(self, axes: Any = None) -> Any:

@@ -1,8 +1,8 @@
 """Read the cause of a wrong gradient from the pattern of its error.
 
-Two pictures are compared: the gradient beside what it should be, entry by entry; and, where that
-does not tell, the whole Jacobian as the backward has it (one vjp for each output) beside the one
-that differences have: which output reaches which entry, and with what weight.
+First the gradient is compared with what it should be, entry by entry. If that does not tell, the
+Jacobian that vjp has (one call for each output) is compared with the one that differences find.
+Both say which output depends on which entry, and with what weight.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _patterns
 from ._arrays import Array
-from ._trial import Trial, WrongGradientError
+from ._trial import Trial
 from .differences import line_along
 from .report import ArrayReport
 
@@ -44,23 +44,23 @@ FAMILIES: dict[str, str] = {
 }
 
 
+# Words of a verdict's reason, and the family that they tell.
+REASONS = {
+    "writes into": "side effect",
+    "not contiguous": "side effect",
+    "linear in dy": "not linear",
+    "for dy = 0": "not linear",
+    "mixes rows": "sum",
+}
+
+
 @dataclass(frozen=True)
 class Explanation:
-    """The likely cause of a failure; `str` is a hint.
+    """The likely cause of a failure; `str` is a hint."""
 
-    Attributes
-    ----------
-    family : str
-        One of FAMILIES, or "" where nothing is wrong.
-    array : str
-        Name of the array whose gradient shows it, or "".
-    hint : str
-        What was seen.
-    """
-
-    family: str
-    array: str = ""
-    hint: str = ""
+    family: str  #: One of FAMILIES, or "" if nothing is wrong.
+    array: str = ""  #: Name of the array whose gradient shows it, or "".
+    hint: str = ""  #: What was seen.
 
     def __str__(self) -> str:
         if not self.family:
@@ -70,37 +70,21 @@ class Explanation:
         return f"{self.family}{place}: {seen}{FAMILIES[self.family]}"
 
 
-def explain(
-    status: str,
-    reason: str,
-    arrays: Sequence[ArrayReport],
-    trial: Trial | None,
-    dys: Sequence[Array],
-) -> Explanation:
-    """Return the likely cause of a failure; the arguments are the fields of a `Verdict`."""
+def explain_reason(status: str, reason: str) -> Explanation:
+    """Explain a verdict in which differences blame no gradient."""
     if status == "nondeterministic":
         return Explanation("not repeatable", hint=reason)
     if status != "fail":
         return Explanation("", hint=f"the verdict is {status!r}")
-    failed = [report for report in arrays if report.status == "fail"]
-    if not failed:
-        return Explanation(_by_reason(reason), hint=reason)
-    assert trial is not None
-    try:
-        return _by_pattern(failed, trial, dys[0])
-    except WrongGradientError as error:  # for another dy
-        return Explanation("not a gradient", hint=str(error))
+    families = (family for words, family in REASONS.items() if words in reason)
+    return Explanation(next(families, "not a gradient"), hint=reason)
 
 
-def _by_reason(reason: str) -> str:
-    if "writes into" in reason or "not contiguous" in reason:
-        return "side effect"
-    if "linear in dy" in reason or "for dy = 0" in reason:
-        return "not linear"
-    return "sum" if "mixes rows" in reason else "not a gradient"
+def explain_gradients(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
+    """Explain why the gradients of some arrays disagree with differences.
 
-
-def _by_pattern(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
+    dy is flat. Raises WrongGradientError if vjp gives no gradient for another dy.
+    """
     names = {trial.names.index(report.name): report.name for report in failed}
     gradients, twice = trial.pull_back(dy), trial.pull_back(2 * dy)
     found = {i: np.asarray(gradients[i], np.float64) for i in names}

@@ -1,4 +1,4 @@
-"""Layers and networks as functions of x and their parameters; checks of them by `check`."""
+"""Layers and networks as functions of x and their parameters, to be checked by `check`."""
 
 import copy
 from collections.abc import Iterable
@@ -47,7 +47,7 @@ class Replica:
         return dx, self.layer.gradients()
 
     def pattern(self) -> list[Array]:
-        """Return the choices of the last forward; none if the layer does not tell them."""
+        """Return the choices (masks, winners) of the last forward, if the layer tells them."""
         return [np.array(p) for p in getattr(self.layer, "activation_pattern", list)()]
 
 
@@ -70,7 +70,7 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
     Returns
     -------
     Verdict
-        Its arrays are x and the parameters, by name.
+        Of x and the parameters, by name.
     """
     replica = cache(lambda dtype: Replica(layer, dtype, training))
     parameters = replica(np.dtype(np.float64)).parameters

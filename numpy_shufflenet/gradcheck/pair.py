@@ -22,12 +22,12 @@ def check_pair(
     Parameters
     ----------
     forward, backward : callable
-        backward returns one gradient for each array, in their order, and none for integer arrays;
-        a single one as a plain array; None for an array that is None, or that forward was not
-        given.
+        backward returns one gradient for each array, in their order; a plain array if there is one
+        gradient only. It returns nothing for integer arrays, and None for an array that is None or
+        that forward was not given.
     *arrays : array or None
-        The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
-        though they are floating-point (running statistics) are given by keyword.
+        The first arguments of forward; None for a missing bias, say. Floating-point arrays that
+        have no gradient (running statistics) must be given by keyword.
     **keywords
         Hyperparameters of forward, and the keywords of `check`: names, pattern, per_entry, seed and
         settings. A name that forward has itself goes to forward. Here `pattern` is called with the

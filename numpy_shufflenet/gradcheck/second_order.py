@@ -1,10 +1,10 @@
-"""Second order, where it is cheap: a gradient field has a symmetric Jacobian, the Hessian.
+"""Second order at little cost: the Jacobian of a gradient, the Hessian, is symmetric.
 
 H v is the change of the gradient along v, by central differences of gradients,
 
     H v = (g(x + h v) - g(x - h v)) / 2h
 
-and u^T H v = v^T H u, whatever u and v, if g is the gradient of any function at all. So this needs
+If g is the gradient of any function at all, u^T H v = v^T H u for all u and v. So this check needs
 no loss, only gradients; a wrong one is hardly ever the gradient of another function.
 
 Steps: 2^-6, 2^-9, ... 2^-33 (times the size of what moves), as far as the choices of a piecewise
@@ -12,7 +12,7 @@ function (masks, winners) are the same on all sides. Two steps in a row tell how
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,31 +33,16 @@ Gradient = Callable[..., Sequence[Array]]
 
 @dataclass(frozen=True)
 class SymmetryVerdict(BaseVerdict):
-    """Whether the Hessian is symmetric, along pairs of random directions.
+    """Whether the Hessian is symmetric, along pairs of random directions."""
 
-    Attributes
-    ----------
-    status : str
-        "pass", "fail", "kink" (no step stays on one smooth piece) or "imprecise".
-    left, right : float
-        u^T H v and v^T H u of the pair that differs most.
-    difference : float
-        |left - right|, relative to the size of the terms that they are sums of.
-    precision : float
-        What differences of gradients can tell, in the same measure.
-    step : float
-    evaluations : int
-        Of the gradient.
-    seconds : float
-    """
-
+    #: "pass", "fail", "kink" (every step crosses a kink) or "imprecise".
     status: Status = "pass"
-    left: float = 0.0
-    right: float = 0.0
-    difference: float = 0.0
-    precision: float = 0.0
+    left: float = 0.0  #: u^T H v of the pair that differs most.
+    right: float = 0.0  #: v^T H u of that pair.
+    difference: float = 0.0  #: |left - right|, relative to the size of the terms in their sums.
+    precision: float = 0.0  #: What differences of gradients can tell, in the same measure.
     step: float = 0.0
-    evaluations: int = 0
+    evaluations: int = 0  #: Number of gradients computed.
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -86,14 +71,10 @@ def check_hessian(
     pattern : callable, optional
         Called after gradient: the choices (masks, winners) that were made, as arrays.
     seed : int
-        For the directions.
+        Of the directions.
     settings : Settings
         Only two fields are used: `directions`, the number of pairs of random directions, and
         `tolerance`, 1e-6 if not given.
-
-    Returns
-    -------
-    SymmetryVerdict
 
     Raises
     ------
@@ -102,8 +83,7 @@ def check_hessian(
     """
     tolerance = settings.only("directions", "tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
-    field = _Field(gradient, arrays, pattern)
-    rng = np.random.default_rng(seed)
+    field, rng = _Field(gradient, arrays, pattern or tuple), np.random.default_rng(seed)
     verdict = SymmetryVerdict()
     for _ in range(settings.directions):
         found = _check_pair(field, field.direction(rng), field.direction(rng), tolerance)
@@ -147,45 +127,41 @@ class _Field:
     """A gradient as a function of all entries of its arrays, as one vector."""
 
     def __init__(
-        self,
-        gradient: Gradient,
-        arrays: Sequence[Array],
-        pattern: Callable[[], Sequence[Array]] | None,
+        self, gradient: Gradient, arrays: Sequence[Array], pattern: Callable[[], Sequence[Array]]
     ) -> None:
-        self._gradient, self._pattern = gradient, pattern or tuple
+        self._gradient, self._pattern = gradient, pattern
         self._arrays = [np.asarray(a, np.float64) for a in arrays]
         self.evaluations = 0
-        _, self._choices = self._moved(0.0, [0.0] * len(arrays))
+        self._choices = self._moved(np.zeros(sum(a.size for a in self._arrays)))[1]
 
-    def direction(self, rng: np.random.Generator) -> list[Array]:
+    def direction(self, rng: np.random.Generator) -> Array:
         """Draw a random direction: how far each entry moves."""
-        return [scales(a) * signed(rng, a.shape) for a in self._arrays]
+        return _flat(scales(a) * signed(rng, a.shape) for a in self._arrays)
 
-    def along(self, direction: Sequence[Array], h: float) -> Array | None:
+    def along(self, direction: Array, h: float) -> Array | None:
         """Return H times a direction, or None if it crosses a kink."""
         sides = []
-        for sign in (1, -1):
-            gradient, choices = self._moved(sign * h, direction)
+        for step in (h, -h):
+            gradient, choices = self._moved(step * direction)
             if not all_equal(choices, self._choices):
                 return None
             sides.append(gradient)
         return np.asarray((sides[0] - sides[1]) / (2 * h))
 
-    def _moved(self, t: float, direction: Sequence[Any]) -> tuple[Array, list[Array]]:
-        """Return the gradient, flat, and the choices on the way to it, somewhere on a line."""
+    def _moved(self, step: Array) -> tuple[Array, list[Array]]:
+        """Return the gradient at the point + step, and the choices made there."""
         self.evaluations += 1
-        moved = (a + t * d for a, d in zip(self._arrays, direction, strict=True))
+        pieces = np.split(step, np.cumsum([a.size for a in self._arrays])[:-1])
+        moved = (a + d.reshape(a.shape) for a, d in zip(self._arrays, pieces, strict=True))
         gradient = _flat(self._gradient(*moved))
         return gradient, [np.array(p) for p in self._pattern()]
 
 
-def _flat(arrays: Sequence[Array]) -> Array:
+def _flat(arrays: Iterable[Array]) -> Array:
     return np.concatenate([np.ravel(a) for a in arrays])
 
 
-def _check_pair(
-    field: _Field, u: Sequence[Array], v: Sequence[Array], tolerance: float
-) -> SymmetryVerdict:
+def _check_pair(field: _Field, u: Array, v: Array, tolerance: float) -> SymmetryVerdict:
     """Compare u^T H v with v^T H u, at the step where two in a row differ least."""
     best: SymmetryVerdict | None = None
     before: tuple[float, float] | None = None
@@ -194,7 +170,7 @@ def _check_pair(
         along_v = None if along_u is None else field.along(v, h)
         if along_u is None or along_v is None:
             continue
-        terms = _flat(u) * along_v, _flat(v) * along_u
+        terms = u * along_v, v * along_u
         left, right = (float(part.sum()) for part in terms)
         size = norm(np.concatenate(terms)) or 1.0
         if before is not None:
