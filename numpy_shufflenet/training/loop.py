@@ -125,7 +125,8 @@ class Trainer:
         self.augmentation = None if augmentation is None else dict(augmentation)
         self._augmented(train_set.images[:1], np.random.default_rng())  # checks the arguments
         self._dtype = dtype_of(model)
-        x = self.standardise(train_set.images[:1], self._dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a std that hardly fits the dtype
+            x = self.standardise(train_set.images[:1], self._dtype)
         check_smallest_part(model, x, len(train_set), self.batch_size, self.accumulation)
         self.checkpoint = checkpoint
         self.epoch = 0
