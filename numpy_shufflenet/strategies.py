@@ -166,11 +166,27 @@ class DrawForStudents(DrawWithHypothesis):
         From Hypothesis.
     takes : collection of str or None
         Names that the function takes. None for all, in every form that the library takes.
+    typical : bool
+        Whether sizes and hyperparameters are those of the operation's example, where windows
+        overlap and groups have several channels. Few of the smallest cases show such mistakes.
     """
 
-    def __init__(self, draw: DrawFn, takes: Collection[str] | None):
+    def __init__(self, draw: DrawFn, takes: Collection[str] | None, *, typical: bool = False):
         super().__init__(draw, np.float64, max_size=4)
         self.takes = takes
+        self.typical = typical
+
+    def integer(self, low: int, high: int, *, example: int | None = None) -> int:
+        """Draw a whole number from low to high, or return the example."""
+        if self.typical and example is not None:
+            return example
+        return super().integer(low, high)
+
+    def side(self, low: int = 1, *, example: int | None = None) -> int:
+        """Draw a height or width, at least low, or return the example."""
+        if self.typical and example is not None:
+            return max(low, example)
+        return super().side(low)
 
     def option(self, name: str, neutral: Any, draw: Callable[[], Any]) -> Any:
         """Return draw() if the function takes `name`, else the neutral value."""
@@ -180,21 +196,24 @@ class DrawForStudents(DrawWithHypothesis):
         """Draw one of the options; students' functions need not take pairs or None."""
         if self.takes is not None:
             options = tuple(o for o in options if o is not None and not isinstance(o, tuple))
-        return super().choose(*options)
+        return options[0] if self.typical else super().choose(*options)
 
     def pair(self, low: int, high: int, *, example: Any = None) -> Any:
         """Draw a whole number; students' functions need not take pairs."""
-        return super().pair(low, high) if self.takes is None else self.integer(low, high)
+        if self.takes is None:
+            return super().pair(low, high)
+        return self.integer(low, high, example=example if isinstance(example, int) else None)
 
     def padding(self, high: Any, *, example: Any = None) -> Any:
         """Draw a whole number; students' functions need not take pairs."""
         if self.takes is None:
             return super().padding(high)
-        return self.integer(0, high if isinstance(high, int) else min(high))
+        limit = high if isinstance(high, int) else min(high)
+        return self.integer(0, limit, example=min(1, limit))
 
     def batch(self, *, example: int = 2) -> int:
         """Draw a number of images; one is the smallest case."""
-        return self.integer(1, 3)
+        return self.integer(1, 3, example=example)
 
     def large(self, factor: float) -> float:
         """Draw a factor that may make numbers overflow."""

@@ -54,12 +54,17 @@ class Exercise:
         """The arguments that a function may declare."""
         return f"({', '.join(self.arguments)})"
 
-    def cases(self, takes: Collection[str] | None) -> SearchStrategy[Case]:
-        """Return a strategy for cases of a function that takes these arguments; None means all."""
+    def cases(
+        self, takes: Collection[str] | None, *, typical: bool = False
+    ) -> SearchStrategy[Case]:
+        """Return a strategy for cases of a function that takes these arguments; None means all.
+
+        See `DrawForStudents` for `typical`.
+        """
         varied = None if takes is None else self.always.union(takes)
 
         @st.composite
         def case(draw: DrawFn) -> Case:
-            return self.build(DrawForStudents(draw, varied))
+            return self.build(DrawForStudents(draw, varied, typical=typical))
 
         return case()
