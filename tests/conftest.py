@@ -26,10 +26,10 @@ common = {
     "report_multiple_bugs": False,
     "suppress_health_check": [HealthCheck.too_slow],
 }
+settings.register_profile("few", max_examples=10, **common)  # where all ran already, elsewhere
 settings.register_profile("default", max_examples=30, **common)
-settings.register_profile("ci", max_examples=50, **common)
 settings.register_profile("thorough", max_examples=1000, **common)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile("default")
 
 
 def pytest_addoption(parser):
