@@ -1,6 +1,6 @@
 """Run the lessons as students and as teachers will, and check what comes of it.
 
-usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--out DIR]
+usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--solution-only] [--out DIR]
 
 - The solution edition runs without any error.
 - In the student edition the cells that fail are exactly those that wait for an answer, tagged
@@ -78,6 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lessons", type=numbers)
     parser.add_argument("--without")
+    parser.add_argument("--solution-only", action="store_true")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
@@ -85,7 +86,8 @@ def main() -> int:
         chosen = [lesson for lesson in chosen if lesson.number in NUMPY_ALONE]
     found, slow, total = [], [], 0.0
     for lesson in chosen:
-        for blank in (False,) if arguments.without else (False, True):
+        one = arguments.without or arguments.solution_only
+        for blank in (False,) if one else (False, True):
             edition = "student" if blank else "solution"
             notebook = run(lesson, blank=blank, without=arguments.without)
             slow += [f"{lesson.name}, {edition}, {p}" for p in slow_cells(notebook)]
