@@ -84,10 +84,10 @@ def main() -> int:
     chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
     if arguments.without:
         chosen = [lesson for lesson in chosen if lesson.number in NUMPY_ALONE]
+    blanks = (False,) if arguments.without or arguments.solution_only else (False, True)
     found, slow, total = [], [], 0.0
     for lesson in chosen:
-        one = arguments.without or arguments.solution_only
-        for blank in (False,) if one else (False, True):
+        for blank in blanks:
             edition = "student" if blank else "solution"
             notebook = run(lesson, blank=blank, without=arguments.without)
             slow += [f"{lesson.name}, {edition}, {p}" for p in slow_cells(notebook)]
