@@ -2,8 +2,8 @@
 
     y = x1 + x2        dx1 = dy,  dx2 = dy
 
-The gradient is handed to both, whole: addition copies backward. (And what is copied forward, a
-tensor used twice, adds backward.)
+Both inputs get the whole gradient: the backward of addition copies. (And if forward uses an array
+twice, backward adds the two gradients.)
 """
 
 from typing import NamedTuple

@@ -5,11 +5,11 @@ With all means over the m = n h w values of one channel,
     mu    = mean x            var = mean (x - mu)^2          inv_std = 1 / sqrt(var + eps)
     x_hat = (x - mu) inv_std      y = gamma x_hat + beta
 
-Backward, three times. dbeta = sum dy and dgamma = sum dy x_hat are plain; dx is not, because x
-reaches y in three ways: directly, through mu and through var.
+Backward, derived in three ways. dbeta = sum dy and dgamma = sum dy x_hat are simple. dx is harder,
+because x reaches y in three ways: directly, through mu and through var.
 
-1. The computation graph (`batch_norm_backward_graph`): walk the forward's lines upwards, one
-   derivative a line, and add where ways meet. Nothing to think about, six arrays to keep.
+1. The computation graph (`batch_norm_backward_graph`): go through the forward's lines in
+   reverse, one derivative a line, and add where paths meet. This is simple, but keeps six arrays.
 
 2. Simplified (`batch_norm_backward_simplified`). Put g = gamma dy. Along the three ways,
 
@@ -32,7 +32,7 @@ reaches y in three ways: directly, through mu and through var.
    It needs x and four numbers a channel; x_hat is never kept. This is the one that networks run.
 
 In inference, mean and variance are given numbers: y is an affine map of each channel, and only the
-direct way is left.
+direct path remains.
 """
 
 from typing import NamedTuple

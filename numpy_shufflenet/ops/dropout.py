@@ -1,8 +1,9 @@
-"""Dropout: each value is dropped with probability rate; the others grow, so that the mean stays.
+"""Dropout: each value is dropped with probability rate; the others are scaled up to keep the mean.
 
     y = x mask / (1 - rate)        dx = dy mask / (1 - rate)
 
-Linear once the mask is drawn, and its own transpose. In inference there is no dropout at all.
+For a given mask dropout is linear, and equal to its transpose. In inference there is no dropout at
+all.
 """
 
 from typing import NamedTuple

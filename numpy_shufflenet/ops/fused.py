@@ -6,10 +6,10 @@
     pointwise_conv2d_relu     ReLU                      weights (`model.fold()`)
     channel_concat_shuffle    concatenation, shuffle    the end of a V2 unit
 
-There is no new mathematics in a fused operation: forward composes the two forwards, backward the
-two backwards in the other order, as the chain rule has it. What fusion saves is memory: the array
-in between is never written and never read again. Here, where each step is NumPy, it saves nothing;
-this is the text behind the kernels that do.
+A fused operation has no new mathematics. Forward runs the two forwards; backward runs the two
+backwards in reverse order, by the chain rule. What fusion saves is memory: the array
+in between is never written and never read again. In NumPy
+fusion saves nothing; this file shows what the fused kernels compute.
 """
 
 from typing import Any, NamedTuple

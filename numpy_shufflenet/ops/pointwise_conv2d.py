@@ -1,4 +1,4 @@
-"""Pointwise convolution: a 1x1 kernel, so every pixel is one and the same matrix product.
+"""Pointwise convolution: a 1x1 kernel multiplies the channels of every pixel by one matrix.
 
     y[n, :, p, q] = w @ x[n, :, p, q] + b
 

@@ -1,13 +1,14 @@
-"""Pooling: each output sums up one window of its own channel, and so the image shrinks.
+"""Pooling: each output is the maximum or mean of one window of one channel.
 
-    max      y = max of the window              dx: each dy goes to the pixel that won
+    max      y = max of the window              dx: each dy goes to the largest pixel
     average  y = sum of the window / k          dx: each dy / k goes to every pixel of the window
     global   y = mean of the channel            dx: dy / (h w) goes to every pixel
 
-Windows overlap when the stride is smaller than the kernel, so gradients that meet in one pixel add.
+Windows overlap if the stride is smaller than the kernel; a pixel's gradients then add up.
 
-The border of a max pool is filled with -inf, which never wins (zeros would win over negative
-values). Among equal values the first in row-major order wins; there the maximum has a kink. The
+The winner is the largest pixel of a window. The border of a max pool is filled with -inf, which
+never wins (zeros would win over negative values). Among equal values the first in row-major order
+wins; the maximum has a kink there. The
 border of an average pool is filled with zeros: either they count as pixels (k = kh kw, as in the
 authors' V1 code), or they don't (k = pixels of the window that lie inside).
 """

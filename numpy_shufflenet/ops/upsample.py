@@ -3,7 +3,7 @@
     nearest    every pixel becomes a block of scale x scale equal ones
     bilinear   every new pixel is a weighted mean of its four neighbours
 
-Both are linear and treat rows and columns alike, so one matrix for each axis says it all:
+Both are linear and treat rows and columns alike, so one matrix for each axis is enough:
 
     y = R x C^T        R: (oh, h),  C: (ow, w), each row summing to 1
     dx = R^T dy C      backward is the transpose, as of every linear map

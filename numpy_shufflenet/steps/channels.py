@@ -1,4 +1,4 @@
-"""Split and concatenation of channels, one output at a time: channel k is place c of part t."""
+"""Split and concatenation of channels, one output at a time: channel k is channel c of part t."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """Convolution, one output at a time: the window times the kernel, added up.
 
-Forward asks what an output sees, backward what an input, a weight or a bias reaches. Pixels of the
-border are 0 and add nothing, so they are left out.
+For each output, forward lists the pixels that the output reads. For each input, weight or bias,
+backward lists the outputs that depend on this entry. Border pixels are 0, so the loops skip them.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Pairs of operations that run as one, one output at a time.
 
-Forward, an output of the first operation goes through the second before the next one is computed:
-nothing in between is kept. Backward, a gradient that the ReLU stops is 0 to the first operation.
+Forward, an output of the first operation goes through the second operation at once, so no
+intermediate array is kept. Backward, the first operation gets 0 where ReLU's output was 0.
 """
 
 import functools

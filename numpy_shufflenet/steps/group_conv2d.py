@@ -1,6 +1,6 @@
-"""Group convolution, group by group: each sees its own channels and fills its own outputs.
+"""Group convolution, group by group: a group's outputs read only the channels of that group.
 
-Channel numbers are written as (group, place in the group); one group's loop never leaves its group.
+A channel number is written as (group, number within the group).
 """
 
 import numpy as np

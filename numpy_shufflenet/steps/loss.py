@@ -1,8 +1,8 @@
 """Softmax and cross-entropy, number by number.
 
 The loss is a single output that adds q[n, k] (-log p[n, k]) / N over all rows n and classes k.
-Backward, logit j reaches every -log p[k] of its row, with slope p[j] - [k = j]; `ops` has added
-them up.
+Backward, logit j reaches every -log p[k] of its row, with slope p[j] - [k = j]. `ops` uses
+the sum of these slopes, simplified.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pooling, one output at a time: each reads one window of its own channel."""
+"""Pooling, one output at a time: each output reads one window of one channel."""
 
 import numpy as np
 

@@ -5,7 +5,8 @@ product for each output that it reaches, with
 
     dy[n, k, p, q] / d e[n, k] = x[n, k, p, q]        de[k]/da = e (1 - e), a = w2 z + b2
 
-and a differentiated by what is asked for. `ops` walks the small network upwards instead.
+and the derivative of a with respect to the entry. `ops` goes backward through the small network
+instead.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,7 @@
-"""Up-sampling, one output at a time: no matrices, but the question which pixels are near.
+"""Up-sampling, one output at a time: each output reads the pixels near its position.
 
-Bilinear: seen from position t, pixel r weighs 1 - |t - r| along one axis, and nothing if it is
-further away than 1. Both axes multiply.
+Bilinear: for position t along one axis, pixel r has weight 1 - |t - r|, or 0 if r is further away
+than 1. The weights of the two axes are multiplied.
 """
 
 import numpy as np
