@@ -55,7 +55,7 @@ def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
 
 
 def check_summands(x1: Array, x2: Array) -> None:
-    """Raise ValueError unless x1 and x2 are alike."""
+    """Raise ValueError unless x1 and x2 have one shape and dtype."""
     check_floating("x1", x1)
     check_floating("x2", x2)
     if x2.dtype != x1.dtype:

@@ -109,7 +109,7 @@ def _repeat_channels(x: Array, m: int) -> Array:
 
 
 def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Windows:
-    """Return the windows over x, or raise ValueError unless x, w and b belong together."""
+    """Return the windows over x, or raise ValueError unless x, w and b fit together."""
     check_image("x", x)
     check_floating("w", w, like=x)
     c = x.shape[1]

@@ -65,7 +65,7 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
 
 
 def _kept(x: Array, factor: Array) -> Array:
-    """Return x times factor, and 0 for what was dropped, be it infinite or NaN."""
+    """Return x times factor, and 0 for dropped values, even infinite or NaN ones."""
     return np.multiply(x, factor, out=np.zeros_like(x), where=factor > 0)
 
 

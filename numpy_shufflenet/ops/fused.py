@@ -115,7 +115,7 @@ def add_relu_forward(x1: Array, x2: Array) -> tuple[Array, FusedCache]:
 
 
 def add_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array]:
-    """Gradients of `add_relu_forward`: dx1 and dx2, one and the same array."""
+    """Gradients of `add_relu_forward`: dx1 and dx2, which are the same array."""
     return add_backward(relu_backward(dy, cache.second), cache.first)
 
 
@@ -169,7 +169,7 @@ def pointwise_conv2d_relu_backward(
 
 
 def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, FusedCache]:
-    """Lay the channels of several images one after the other, then deal them out to all groups.
+    """Concatenate the channels of several images, then shuffle the channels.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def group_conv2d_forward(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> tuple[Array, GroupConv2dCache]:
-    """Convolve each of `groups` equal shares of the channels with kernels of its own.
+    """Convolve each of `groups` equal shares of the channels with separate kernels.
 
     Parameters
     ----------

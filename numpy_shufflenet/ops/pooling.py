@@ -79,7 +79,7 @@ def max_pool2d_forward(
     padded = windows.pad(x, value=-np.inf)
     y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *windows.output))
     winner = np.empty_like(y, dtype=np.int32)
-    winner[...] = first_tap_inside(windows)  # wins over the border if all values are -inf
+    winner[...] = first_tap_inside(windows)  # this tap wins if all values are -inf
     for number, (i, j) in enumerate(windows.taps()):
         candidate = windows.tap(padded, i, j)
         wins = (candidate > y) | np.isnan(candidate)
@@ -242,12 +242,12 @@ def check_pixels(x: Array) -> None:
 
 
 def of_pool(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return the letters of a pool, whose windows tile the image where no stride is given."""
+    """Return the letters of a pool, whose stride is the kernel size if none is given."""
     return of_windows(shapes, {"stride": None, **settings})
 
 
 def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
-    """Draw a pool of which no window lies wholly in the padding."""
+    """Draw a pool in which every window reads at least one pixel."""
     kernel_size = draw.pair(1, 3, example=3)
     kernel = as_pair("kernel_size", kernel_size)
     stride = draw.option("stride", None, lambda: draw.choose(2, None, 1, 3, (1, 2)))

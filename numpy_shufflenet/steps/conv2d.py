@@ -53,9 +53,9 @@ def conv2d_backward_steps(
     dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> Steps:
-    """A pixel gathers from the outputs whose windows hold it, a weight from all outputs of its o.
+    """Each gradient adds terms from all outputs that read its entry.
 
-    Nothing is scattered, as `ops` does in its col2im.
+    In contrast, col2im in `ops` adds each output's terms to many pixels.
     """
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     yield Output("dx", x.shape)
