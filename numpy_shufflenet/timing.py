@@ -1,4 +1,4 @@
-"""Times that can be compared: functions run in turn, and each round gives one ratio.
+"""Times to compare: functions run in turn, and each round gives one ratio of two times.
 
 The load of a machine changes from minute to minute, often by more than the difference that we
 measure. It changes absolute times, but hardly the ratio of two times that were measured one after
@@ -16,7 +16,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 CONFIDENCE = 0.95
-FEWEST_ROUNDS = 6  # with fewer values, even their whole range has less than 95 % confidence
+FEWEST_ROUNDS = 6  # of fewer values, even the full range has less than 95 % confidence
 
 
 class Interval(NamedTuple):
@@ -76,8 +76,8 @@ def interleave(
     min_seconds : float
         A turn repeats its function until about this much time has passed.
     warm_seconds : float
-        Before each turn, the function runs for this long without being timed. If functions have
-        thread pools of their own, the threads of the previous one may still spin.
+        Before each turn, the function runs for this long without being timed. If functions use
+        different thread pools, threads of the previous function may still spin.
     seed : int
         Seed of the orders.
     on_run : callable, optional
@@ -90,7 +90,7 @@ def interleave(
     """
     calls = {}
     for name, run in runs.items():
-        run()  # the first call may compile, or use its memory for the first time
+        run()  # the first call may compile, or write to new memory, so it isn't timed
         start = time.perf_counter()
         run()
         calls[name] = max(1, round(min_seconds / max(time.perf_counter() - start, 1e-9)))

@@ -1,4 +1,4 @@
-"""ShuffleNet V1 and V2, two networks to compare them with, and tables of their layers."""
+"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers."""
 
 from typing import Any
 

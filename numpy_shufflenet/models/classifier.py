@@ -1,4 +1,4 @@
-"""The base class of all networks, and the layers that they have in common."""
+"""The base class of all networks, and the layers that all networks share."""
 
 from typing import TYPE_CHECKING, Any, Self
 

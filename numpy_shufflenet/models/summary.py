@@ -15,14 +15,14 @@ CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one F
 class SummaryRow:
     """One layer."""
 
-    #: Its name in the dicts of the model.
+    #: The layer's name in the dicts of the model.
     name: str
-    #: Its class and settings.
+    #: The layer's class and settings.
     kind: str
-    #: The shape for one image, without the axis of the batch.
+    #: The output's shape for one image, without the batch axis.
     output_shape: tuple[int, ...]
     parameters: int
-    #: For one image; see `Summary`.
+    #: Multiply-adds for one image; see `Summary`.
     multiply_adds: int
 
 

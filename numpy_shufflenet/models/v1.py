@@ -9,7 +9,7 @@ STAGE2_CHANNELS = {
     3: 240,
     4: 272,
     8: 384,
-}  # by groups; each next stage has twice as many
+}  # groups: channels of stage 2; each later stage has twice as many
 REPEATS = (4, 8, 4)
 STEM_CHANNELS = {
     0.25: 12,

@@ -61,8 +61,8 @@ def shufflenet_v2(
     layout : str
         Channels in units with two branches. "paper": branch 1 keeps the channels of the input, as
         in the authors' code; the multiply-adds are those of the paper. "torchvision": each branch
-        has half of the output channels; the parameters have the shapes of torchvision. They differ
-        only in the first unit of stage 2, and not at scale 0.5.
+        has half of the output channels; the parameters have the shapes of torchvision. The layouts
+        differ only in the first unit of stage 2, and are equal at scale 0.5.
     se : bool
         Squeeze-and-excitation in every unit.
     residual : bool

@@ -40,7 +40,7 @@ class ShuffleNetV1Unit(Layer):
     Parameters
     ----------
     in_channels, out_channels : int
-        Equal with stride 1.
+        They must be equal with stride 1.
     groups : int
     stride : int
         1 or 2.
@@ -105,7 +105,7 @@ class ShuffleNetV1Unit(Layer):
         return self._branches.backward(self._join.backward(dy))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In backward, the two gradients of x."""
+        """Backward adds the two gradients of x."""
         return 0, math.prod(x)
 
 
@@ -235,7 +235,7 @@ class ShuffleNetV2Unit(Layer):
         return self.split.backward((dleft, dright))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In backward, the two gradients of x; with a residual, those of its half."""
+        """Backward adds the two gradients of x or, with a residual, of the half of x."""
         if not self.splits:
             return 0, math.prod(x)
         return 0, math.prod(x) // 2 if self.residual else 0
