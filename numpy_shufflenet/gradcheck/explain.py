@@ -22,16 +22,17 @@ MOST_CALLS = 2500  # most calls of f and vjp for a Jacobian
 LEVEL = 9  # differences for a Jacobian use h = 2^-9, 2^-10 and 2^-11
 
 FAMILIES: dict[str, str] = {
-    "not a gradient": "no gradient can have this number, shape, dtype or these values",
+    "not a gradient": "a gradient has a wrong shape, dtype or value, or one is missing",
     "side effect": "an argument is written to, or its memory layout is ignored",
     "not repeatable": "the result depends on earlier calls, or on random numbers",
-    "not linear": "the gradient is not proportional to dy: dy may be missing, or used twice",
+    "not linear": "the gradient is not proportional to dy, as if dy were missing or used twice",
     "swapped": "two gradients are swapped",
     "sign": "the sign is wrong",
-    "factor": "a constant factor is wrong: one factor for all entries, or one for each channel",
-    "single entry": "only very few entries are wrong: check an index, or a special case",
-    "dropped": "one part of the gradient is 0: a branch, a group or an image is forgotten",
-    "permutation": "the right numbers are in the wrong order: undo a permutation by its inverse",
+    "factor": "a constant factor is wrong, either for all entries or for each channel",
+    "single entry": "only very few entries are wrong, perhaps by an index or a special case",
+    "dropped": "one part of the gradient is 0, because a branch, a group or an image is forgotten",
+    "permutation": "the right numbers are in the wrong order, "
+    "perhaps because a permutation must be undone by its inverse",
     "transpose": "a matrix or filter is not transposed or flipped, but must be; or the reverse",
     "sum": "the gradients from several outputs must be added, all of them and nothing else; "
     "look for = in place of +=, and for the axes of a sum",
@@ -40,7 +41,7 @@ FAMILIES: dict[str, str] = {
     "stride": "the right weights reach the wrong pixels: a stride or a dilation is forgotten",
     "slope": "the derivative of an element-wise function is wrong",
     "weights": "the sums are right, but the forward uses other weights",
-    "term": "x reaches y in several ways: the term of one way is missing, doubled or wrong",
+    "term": "x reaches y in several ways, and the term of one way is missing, doubled or wrong",
 }
 
 
