@@ -4,7 +4,7 @@
     repeats    the same arguments give the same results
     dtype      f and vjp give float32 for float32
     linear     vjp(0) = 0, and vjp(2 dy - 3 dy') = 2 vjp(dy) - 3 vjp(dy')
-    batch      if each row of y depends only on the same row of an array, vjp mixes no rows
+    batch      if each row of y depends only on the same row of an array, vjp doesn't mix rows
     layout     arrays with gaps in memory give the same results
     float32    float32 gives the results of float64, up to rounding
 

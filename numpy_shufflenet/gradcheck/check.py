@@ -53,7 +53,7 @@ def check(
     names : sequence of str, optional
         Names of the arrays, for the report; from the signature of f if not given.
     pattern : callable, optional
-        pattern(*arrays) -> the choices that f makes there (masks, winners) as a sequence of arrays.
+        pattern(*arrays) -> the choices that f makes (masks, winners of a maximum), as arrays.
         It is called after f, with the same arrays. Kinks are found without it, too.
     per_entry : bool
         Whether every entry is compared even if all directions agree.
