@@ -7,6 +7,8 @@ these entries again, first together without the large ones, then one by one. Ent
 still too weak are "not seen". The check counts and names them. If their share of an array is above
 UNSEEN, the array is imprecise.
 
+A kink is a point where y has no derivative. Entries on kinks are counted, but not judged alone.
+
 A gradient of exactly 0 (or one that is only rounding) has no size to compare an error with. Its
 entry counts as seen if the noise of y is small beside the slopes of y along directions, and if the
 measured slope of the entry is not above the noise.

@@ -84,10 +84,10 @@ class Comparer:
     subject: Subject
     position: int
     moved: Movement  # how y moved along all directions so far, of any array
-    grain: Grain
+    grain: Grain  # the steps in which y moves, if y is coarser than its dtype
     noise: Array | None = None  # noise of y when the array changes; None if unknown
     measured: bool = False  # whether measuring the noise was tried
-    straight: bool = False  # whether y proved linear along a direction
+    straight: bool = False  # whether y was linear along a direction
     complex: ComplexStep | None = None  # set once f proved holomorphic
 
     # Along directions of all entries

@@ -84,6 +84,6 @@ class Grain:
         """Return the step in which each output moves; 0 if it is only the dtype's rounding."""
         sure = self._coarse & (self._rough >= ENOUGH) & (self._moved >= ENOUGH)
         found = np.where(sure, self._step, 0.0)
-        # An output that moved never, or too seldom to decide, gets the largest step of the others.
+        # An output that never moved, or moved too seldom, gets the largest step of the others.
         unsure = (self._moved == 0) | (self._coarse & (self._moved < ENOUGH))
         return np.asarray(np.where(unsure, found.max(initial=0.0), found))

@@ -9,9 +9,9 @@ half:
 
 Halving h and extrapolating (Richardson) removes the leading terms. One slope is extrapolated from
 h and h/2, another from h/2 and h/4; they differ by about the larger of their errors. Extrapolating
-the even half leaves the jump between the right and the left slope. It is 0 where y is smooth, and
-not 0 at a kink. There, the central difference alone would report the mean of the right and the left
-slope, and its estimated error would be small.
+the even half leaves the jump between the right and the left slope. The jump is 0 where y is smooth,
+and not 0 at a kink (a point where y has no derivative). At a kink, the central difference alone
+would report the mean of the right and the left slope, and its estimated error would be small.
 
 Kinks are detected in three ways, for each output alone, so that two kinks cannot cancel:
 
@@ -67,7 +67,7 @@ class Slope:
 
 @dataclass
 class Line:
-    """The weighted change w(t) of all outputs along a line through the point. It keeps its values.
+    """The weighted change w(t) of all outputs along a line through the point; values are kept.
 
     `replace(line, noise=...)` is the same line, with the same values, for another noise.
     """

@@ -3,12 +3,12 @@
 If all gradients were compared as one vector, large tensors would hide small ones: nobody would see
 an error in the shift of a batch normalisation beside the weights of the first convolution.
 
-A network of ReLUs is smooth between its kinks, and in training mode every weight changes every
-activation. A difference must not cross a kink. So of the steps 1e-4, 1e-4 / 4, ... 6e-9, the check
-takes the largest for which the activation pattern is the same at -h, 0 and +h. If there is no such
-step, the entry lies on a kink; the check counts the entry, but does not compare it. Steps are
-relative to the rms of the tensor. The rms counts as at least 0.01, because a shift near 0 still
-acts on numbers near 1.
+A network of ReLUs is smooth between its kinks (points without a derivative), and in training mode
+every weight changes every activation. A difference must not cross a kink. So of the steps 1e-4,
+1e-4 / 4, ... 6e-9, the check takes the largest for which the activation pattern is the same at -h,
+0 and +h. If there is no such step, the entry lies on a kink; the check counts the entry, but does
+not compare it. Steps are relative to the rms of the tensor. The rms counts as at least 0.01,
+because a shift near 0 still acts on numbers near 1.
 
 An entry agrees if
 

@@ -1,4 +1,8 @@
-"""What a gradient check found: in one entry, in one array, and what all verdicts share."""
+"""What a gradient check found in one entry and in one array, and what all verdicts share.
+
+A kink is a point where y has no derivative. An entry is "seen" if the check would have found an
+error in its gradient.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal

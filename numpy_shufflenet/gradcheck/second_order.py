@@ -7,8 +7,9 @@ H v is the change of the gradient along v, by central differences of gradients,
 If g is the gradient of any function, u^T H v = v^T H u for all u and v. So this check needs only
 gradients, no loss; a wrong gradient is hardly ever the gradient of another function.
 
-The steps h are 2^-6, 2^-9, ... 2^-33; entries move by h times their size. A step is skipped if f
-makes other choices (masks, winners) on either side. Two steps in a row show the precision.
+The steps h are 2^-6, 2^-9, ... 2^-33; entries move by h times their size. A step that crosses a
+kink is skipped: on one side of the kink, f makes other choices (masks, winners) than at the point.
+The difference of two steps in a row shows the precision.
 """
 
 import time

@@ -81,7 +81,7 @@ class Bug(Mistake):
     right: Pair
     #: Draws arrays and hyperparameters that show the mistake.
     draw: Drawing
-    #: A drawing that shows the mistake, if the operation's own example would hide it.
+    #: The same function as `draw`, if the operation's own example would hide the mistake.
     own_example: Drawing | None = None
 
     def answer(self, *arrays: Any, **hyperparameters: Any) -> Any:
@@ -253,7 +253,7 @@ def without_mistake(name: str, right: Pair, draw: Drawing) -> Bug:
 
 
 def differentiable_first(operation: Operation, draw: Drawing) -> Drawing:
-    """Return a drawing that passes arrays without gradient, such as running means, by keyword."""
+    """Return `draw` so that arrays without gradient, such as running means, become keywords."""
     if operation.arrays[0].startswith("*"):
         return draw
 
