@@ -14,7 +14,7 @@ from numpy_shufflenet._files import expanded
 from numpy_shufflenet._typing import Array
 
 PathLike: TypeAlias = str | os.PathLike[str]
-COLOURS = 4  # the most channels of an image: red, green, blue, alpha
+COLOURS = 4  # the largest number of channels of an image: red, green, blue, alpha
 
 
 def check_images(name: str, value: Any) -> None:
@@ -53,7 +53,7 @@ def existing(name: str, value: PathLike) -> Path:
     try:
         path = expanded(value)
         found = path.exists()
-    except (TypeError, ValueError) as error:  # it is no path, or has a zero byte
+    except (TypeError, ValueError) as error:  # value is no path, or has a zero byte
         raise ValueError(f"{name}={value!r} is not a path: {error}") from error
     if not found:
         raise FileNotFoundError(f"{name}={str(value)!r} does not exist")
@@ -70,9 +70,10 @@ def existing_directory(name: str, value: PathLike) -> Path:
 
 @contextlib.contextmanager
 def opened_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading. Decompress it if its content is gzip data, whatever its name.
+    """Open a file for reading. If the content is gzip data, reading decompresses it.
 
-    This reads nothing, so the caller can check a header before it allocates memory.
+    The name of the file doesn't matter. This reads only the first two bytes, so the caller can
+    check a header before allocating memory.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"

@@ -1,10 +1,10 @@
 """Reads pickles of plain types and of integer arrays, without running code from the file.
 
-A pickle is a program for a machine with a stack and a memo. `pickle.Unpickler` runs any program. A
-malicious one calls any function, fills the memory with a memo of 10^9 entries, or overflows the C
-stack with the hash of a deeply nested tuple. This reader runs only the instructions for dicts,
-lists, strings and numbers. It calls only the functions in CALLABLE: those that the versions of
-Python and NumPy use to pickle arrays and bytes.
+A pickle is a program for a machine with a stack and a memo (numbered variables).
+`pickle.Unpickler` runs any program. A malicious program can call any function, fill the memory with
+a memo of 10^9 entries, or overflow the C stack with the hash of a deeply nested tuple. This reader
+runs only the instructions for dicts, lists, strings and numbers. It calls only the functions in
+CALLABLE, which replace the functions that Python and NumPy use to pickle arrays and bytes.
 """
 
 import math
@@ -16,7 +16,8 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 400_000  # instructions; a batch of CIFAR-10 has 30,000, or up to 270,000 if repickled
+# Most instructions. A batch of CIFAR-10 has 30,000, or up to 270,000 if it was pickled again.
+MOST = 400_000
 DTYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
 VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -33,7 +34,7 @@ def load_pickle(data: bytes) -> Any:
     Raises
     ------
     ValueError
-        If the pickle is truncated, or holds other types than plain types and integer arrays.
+        If the pickle is truncated, or holds anything but plain types and integer arrays.
     """
     try:
         loaded = _run(data)

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of images that keep the class, against overfitting.
+"""Augmentation: random changes of images that keep the class and reduce overfitting.
 
 Each function takes a batch of uint8 images and a Generator, and returns a new batch. The random
 choices depend on the state of the Generator only, not on the images.
@@ -36,7 +36,7 @@ def random_flip(images: Array, rng: np.random.Generator) -> Array:
 
 
 def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
-    """Shift each image by up to `padding` pixels: pad with black, then crop at random.
+    """Shift each image by up to `padding` pixels: pad it with black, then crop at random.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If images or rng has another type or shape, or padding is negative.
+        If images or rng has another type or shape, or if padding is negative.
 
     Source: He et al., Deep Residual Learning, 2016, section 4.2 (padding 4, on CIFAR-10).
     """
@@ -90,7 +90,7 @@ def augment(
     Raises
     ------
     ValueError
-        As `random_flip` and `random_crop`.
+        In the cases of `random_flip` and `random_crop`.
     """
     if flip:
         images = random_flip(images, rng)

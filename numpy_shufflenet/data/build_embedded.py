@@ -2,8 +2,8 @@
 
     python -m numpy_shufflenet.data.build_embedded DIRECTORY [OUT]
 
-It takes the first 1,000 training images and 200 test images of each class, in the order of the IDX
-files.
+The script takes the first 1,000 training images and the first 200 test images of each class, in the
+order of the IDX files of Fashion-MNIST (see `fashion_mnist`).
 """
 
 import argparse
@@ -41,13 +41,14 @@ def build_file(
 ) -> None:
     """Write a subset of the IDX files in `directory` to the file `out`.
 
-    `numpy.load` opens the file: train_images (n, 28, 28), train_labels (n,), test_images and
-    test_labels, all uint8. Every run writes the same bytes, if zlib is the same.
+    `numpy.load` opens the file. It has train_images (n, 28, 28), train_labels (n,), test_images and
+    test_labels, all uint8. With the same version of zlib, every run writes the same bytes.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_fashion_mnist`; or if a class has too few images. Then `out` doesn't change.
+        In the cases of `load_fashion_mnist`, or if a class has too few images. Then `out` doesn't
+        change.
     """
     check_positive("train_per_class", train_per_class)
     check_positive("test_per_class", test_per_class)

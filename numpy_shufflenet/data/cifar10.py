@@ -1,15 +1,15 @@
 """CIFAR-10: 50,000 training and 10,000 test images of ten classes, in colour, 32 x 32.
 
-It is published in two versions. Both can be read, unpacked or as .tar.gz:
+The set is published in two versions. `load_cifar10` reads both versions, unpacked or as .tar.gz:
 
-- python: data_batch_1 to data_batch_5 and test_batch, each a pickled dict. b"data" is a uint8 array
-  (n, 3072): each row is the red plane, then the green, then the blue. b"labels" is a list of n
-  integers.
-- binary: the same names with .bin. A record is 1 byte for the label, then 3072 bytes for the
-  planes.
+- The python version has the files data_batch_1 to data_batch_5 and test_batch. Each file is a
+  pickled dict. b"data" is a uint8 array (n, 3072): a row has all red values of an image, then the
+  green and the blue values. b"labels" is a list of n integers.
+- The binary version has files with the same names and .bin. Each image has 1 byte for the label,
+  then 3072 bytes for its values in the same order.
 
-To load a pickle can run any code, so `_pickles` reads them: it knows only arrays of integers and
-plain types.
+Loading a pickle can run any code, so `_pickles` reads the pickles; it knows only arrays of integers
+and plain types.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -53,7 +53,7 @@ PIXELS = 3 * 32 * 32
 LARGEST_BATCH = 64 * 2**20  # bytes
 LARGEST_ARCHIVE = 384 * 2**20  # bytes, unpacked
 MOST_MEMBERS = 1000
-PIECE = 2**20  # the most bytes in one read
+PIECE = 2**20  # the largest number of bytes in one read
 
 
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
@@ -62,28 +62,29 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
     Parameters
     ----------
     path : path
-        cifar-10-python.tar.gz, cifar-10-binary.tar.gz, the unpacked directory, or its parent.
+        cifar-10-python.tar.gz, cifar-10-binary.tar.gz, the unpacked directory, or the directory
+        that contains the unpacked directory.
 
     Returns
     -------
     train, test : Dataset
-        images (n, 3, 32, 32); the five training batches in order.
+        images (n, 3, 32, 32); `train` has the five training batches in order.
 
     Raises
     ------
     FileNotFoundError
         If `path` doesn't exist.
     ValueError
-        If a batch is missing, damaged or larger than 64 MiB, or an archive unpacks to more than
-        384 MiB. The message names it.
+        If a batch is missing, damaged or larger than 64 MiB, or if an archive unpacks to more than
+        384 MiB. The message names the batch or the archive.
     """
     source = existing("path", path)
-    parts: dict[str, tuple[Array, Array]] = {}  # by name of batch: images n 3 32 32, labels n
+    parts: dict[str, tuple[Array, Array]] = {}  # name of batch -> images n 3 32 32, labels n
     for name, data in _files(source):
         if name in (*BATCHES, TEST_BATCH):
             parts[name] = _decode_pickle(f"{source}: {name}", data)
         elif name.removesuffix(".bin") in (*BATCHES, TEST_BATCH):
-            # If both versions are there, they hold the same images.
+            # If the directory has both versions, they hold the same images.
             parts.setdefault(name.removesuffix(".bin"), _decode_binary(f"{source}: {name}", data))
     missing = [name for name in (*BATCHES, TEST_BATCH) if name not in parts]
     if missing:
@@ -110,7 +111,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with opened_maybe_gzipped(source) as file:
             forward = _Forward(file)
-            # tarfile only reads the file, and seeks forwards.
+            # TarFile only reads the file and seeks forwards, so `_Forward` is enough.
             archive = tarfile.TarFile(fileobj=cast(IO[bytes], forward))
             for _ in range(MOST_MEMBERS):
                 forward.left = PIECE
@@ -149,15 +150,16 @@ def _read_member(forward: "_Forward", stream: IO[bytes], size: int) -> bytes:
 
 
 class _Forward:
-    """A file that allows reads of limited size, and seeks forwards only.
+    """A file that allows only reads of limited size and seeks forwards.
 
-    The header of a damaged archive may claim a name of 10^12 bytes, or a file that lies before it.
+    The header of a damaged archive may claim a name of 10^12 bytes, or a file that lies before the
+    header.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.at = 0
-        self.left = PIECE  # bytes that may be read until it is set again
+        self.left = PIECE  # number of bytes that may be read until the caller sets `left` again
 
     def tell(self) -> int:
         return self.at

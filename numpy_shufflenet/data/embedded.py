@@ -1,4 +1,4 @@
-"""The images inside the package: 12,000 of Fashion-MNIST, so no download is needed."""
+"""12,000 images of Fashion-MNIST that are part of the package, so no download is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ LARGEST = 20_000_000  # bytes, about twice the unpacked size of the file
 
 
 def load_embedded() -> tuple[Dataset, Dataset]:
-    """Return 10,000 training and 2,000 test images of Fashion-MNIST, as many of each class.
+    """Return 10,000 training and 2,000 test images of Fashion-MNIST.
 
     Returns
     -------
     train, test : Dataset
-        images (10000, 1, 28, 28) and (2000, 1, 28, 28): the first 1,000 and 200 of each class, in
-        the order of the full set. `build_embedded` makes the file. Every call returns new arrays.
+        images (10000, 1, 28, 28) and (2000, 1, 28, 28). They are the first 1,000 training images
+        and 200 test images of each class, in the order of the full set. `build_embedded` makes the
+        file. Every call returns new arrays.
 
     Raises
     ------

@@ -4,7 +4,7 @@ An IDX file is a header of big-endian numbers, then the bytes of one array:
 
     0, 0, 8 (unsigned bytes), number of axes   |   4 bytes for the length of each axis   |   values
 
-Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; the format: LeCun, Cortes, Burges, MNIST.
+Sources: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; LeCun, Cortes, Burges, MNIST (the IDX format).
 """
 
 import math
@@ -34,8 +34,8 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 
-LARGEST = 100 * 2**20  # values in one file, about twice those of Fashion-MNIST
-PIECE = 2**20  # the most bytes in one read
+LARGEST = 100 * 2**20  # most values in a file, about twice the number in Fashion-MNIST
+PIECE = 2**20  # the largest number of bytes in one read
 
 
 def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
@@ -44,8 +44,8 @@ def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
     Parameters
     ----------
     directory : path
-        It contains train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-        t10k-labels-idx1-ubyte, each with or without .gz.
+        It contains the files train-images-idx3-ubyte, train-labels-idx1-ubyte,
+        t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each with or without .gz.
 
     Returns
     -------
@@ -57,8 +57,8 @@ def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
     FileNotFoundError
         If the directory or one of the files is missing.
     ValueError
-        If a file is truncated, has another content than its name says, or claims to have more than
-        100 MiB. The message names it.
+        If a file is truncated, has other content than its name says, or claims to have more than
+        100 MiB. The message names the file.
     """
     folder = existing_directory("directory", directory)
     return _read_part(folder, "train"), _read_part(folder, "t10k")
@@ -89,7 +89,8 @@ def _find(folder: Path, name: str) -> Path:
 def read_idx(path: Path, *, axes: int) -> Array:
     """Read an IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes.
 
-    It reads no more than the header says, and refuses a header with more than LARGEST values.
+    It reads no more values than the header says, and refuses a header with more than LARGEST
+    values.
     """
     with opened_maybe_gzipped(path) as file:
         start = 4 + 4 * axes

@@ -1,4 +1,4 @@
-"""Images from files: one image for a prediction, or a folder of images for each class."""
+"""Read images from files: one image for a prediction, or a dataset from folders of images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,16 @@ MODES = (
     *("I", "I;16", "I;16L", "I;16B", "I;16N"),
 )
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
-PIXELS = 2**23  # allowed in any file; decoded they take 32 MiB, and copies as much again
-MOST_PIXELS = 2**26  # allowed in a large file
-PIXELS_PER_BYTE = 100  # the most in a large file; photographs have fewer than 20
+# A file may have up to PIXELS pixels, whatever its size. They take 32 MiB when decoded, and a copy
+# takes another 32 MiB. With more bytes, a file may have more pixels: up to PIXELS_PER_BYTE for each
+# byte (photographs have fewer than 20), and up to MOST_PIXELS.
+PIXELS = 2**23
+MOST_PIXELS = 2**26
+PIXELS_PER_BYTE = 100
 
 
 def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
-    """Read an image file as a square: resize the shorter side to `size`, and crop the centre.
+    """Read an image file as a square image: resize the shorter side to `size`, and crop the centre.
 
     Parameters
     ----------
@@ -50,9 +53,9 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     FileNotFoundError
         If `path` doesn't exist.
     ValueError
-        If size or channels doesn't fit; if the file is no image or a damaged one; if its pixels are
-        floating-point, 32-bit or signed numbers, or LAB, because the value of white is unknown; or
-        if it claims to have far more pixels than its bytes can hold.
+        If size or channels doesn't fit; if the file is no image, or a damaged image; if its pixels
+        are floating-point, 32-bit or signed numbers, or LAB, because the value of white is unknown;
+        or if it claims to have far more pixels than its bytes can hold.
     ImportError
         If Pillow is not installed.
     """
@@ -72,7 +75,8 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
             with Image.open(file) as opened:
                 _check_size(opened, file_path.stat().st_size)
                 ImageOps.exif_transpose(opened, in_place=True)
-                # Convert before resizing: resizing averages pixels, so they must be values.
+                # Convert before resizing: resizing averages pixels, so they must be colour values,
+                # not indices into a palette.
                 image = _plain_colours(opened, channels)
         except Exception as error:  # decoders of Pillow raise almost any kind of error
             raise ValueError(
@@ -87,16 +91,16 @@ def _check_size(image: "Image.Image", size: int) -> None:
     if image.format == "EPS":
         raise ValueError("EPS is a program that only another program can run")
     sizes = [image.size]
-    if image.format == "ICO":  # the picture inside may have another size
+    if image.format == "ICO":  # the picture inside the icon may have another size
         icons = image.ico  # type: ignore[attr-defined]
         sizes.append(icons.frame(icons.getentryindex(image.size)).size)
     for width, height in sizes:
         pixels = width * height
         if pixels > PIXELS and (pixels > MOST_PIXELS or pixels > PIXELS_PER_BYTE * size):
             raise ValueError(
-                f"it claims {width} x {height} pixels in a file of {size:,} bytes; "
-                f"up to {PIXELS:,} pixels are read of any file, and up to {MOST_PIXELS:,} of one "
-                f"that has a byte for every {PIXELS_PER_BYTE}"
+                f"it claims {width} x {height} pixels in a file of {size:,} bytes; up to "
+                f"{PIXELS:,} pixels are read from any file, and up to {MOST_PIXELS:,} if the file "
+                f"has a byte for every {PIXELS_PER_BYTE} pixels"
             )
 
 
@@ -113,7 +117,8 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
         raise ValueError(f"its pixels are of mode {mode}; {', '.join(MODES)} are read")
     if mode.startswith("I"):  # `convert` would clip values above 255
         image = _grey_of_16_bits(image)
-    if mode in ("La", "RGBa"):  # colours multiplied by opacity; Pillow converts La to LA only
+    # In these modes, colours are multiplied by opacity. Pillow can convert La only to LA.
+    if mode in ("La", "RGBa"):
         image = image.convert(mode[:-1] + "A")
     if image.mode.endswith("A") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -125,7 +130,7 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
 
 
 def _grey_of_16_bits(image: "Image.Image") -> "Image.Image":
-    """Return the upper 8 bits as mode L. One value of a PNG may mean "transparent"."""
+    """Return the upper 8 bits as mode L. In a PNG, one value may mean "transparent"."""
     from PIL import Image
 
     values = np.asarray(image)  # h w
@@ -156,15 +161,15 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
     Returns
     -------
     dataset : Dataset
-        images (n, channels, size, size), ordered by class and then by the name of the file.
+        images (n, channels, size, size), in the order of the classes, then of the file names.
 
     Raises
     ------
     FileNotFoundError
         If the directory is missing.
     ValueError
-        If there are no folders, a folder has no files or contains folders, a file is no image, or
-        there are images beside the folders, because they have no class.
+        If the directory has no folders, or has images, because these have no class; if a folder has
+        no files or contains folders; or if a file is no image.
     ImportError
         If Pillow is not installed.
     """

@@ -1,4 +1,4 @@
-"""Loads a set of images by its name on the command line."""
+"""Loads a dataset by its name on the command line, such as "folder:DIRECTORY"."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist
 from numpy_shufflenet.data.image_folder import load_image_folder
 
 DATASETS = ("embedded", "fashion-mnist:DIRECTORY", "cifar10:PATH", "folder:DIRECTORY")
-TEST_FRACTION = 0.2  # share of the test set if a folder has no test/
+TEST_FRACTION = 0.2  # share of the test set if a directory has no folder test/
 
 
 def load_dataset(
@@ -24,18 +24,19 @@ def load_dataset(
     test_fraction: float = TEST_FRACTION,
     seed: int = 0,
 ) -> tuple[Dataset, Dataset]:
-    """Load the training and the test set of this name.
+    """Load the training and the test set of a dataset.
 
     Parameters
     ----------
     name : str
         "embedded", "fashion-mnist:DIRECTORY", "cifar10:PATH" or "folder:DIRECTORY".
     size, channels : int
-        Size and channels of the images of a "folder". The other sets have fixed ones.
+        Size and channels of the images of a "folder". The other datasets have a fixed size.
     test_fraction : float
     seed : int
-        How to split a "folder" of class folders. If it contains train/ and test/ with the class
-        folders in each, these are the two sets, and other folders are ignored.
+        How to split a "folder" that contains one folder for each class. If the directory contains
+        train/ and test/, each with the class folders, these two are the training and the test set;
+        other folders are ignored.
 
     Returns
     -------
@@ -44,9 +45,9 @@ def load_dataset(
     Raises
     ------
     ValueError
-        If name is none of these, or the reader of the set raises it.
+        If name is none of these, or if the reader of the dataset raises ValueError.
     FileNotFoundError
-        If the reader of the set raises it.
+        If the reader of the dataset raises FileNotFoundError.
     """
     if name == "embedded":
         return load_embedded()
@@ -70,27 +71,27 @@ def load_dataset(
 def load_held_out(
     name: str, is_training_set: Callable[[Dataset], bool], *, size: int = 64, channels: int = 3
 ) -> tuple[Dataset, str]:
-    """Load the images that a training hasn't used, as far as this is known.
+    """Load images that a training hasn't used, as far as this is known.
 
     Parameters
     ----------
     name, size, channels
-        As for `load_dataset`.
+        As in `load_dataset`.
     is_training_set : function
-        Whether the training used exactly this set.
+        is_training_set(dataset) -> whether the training used exactly this dataset.
 
     Returns
     -------
     dataset : Dataset
-        The test set. For a "folder" without train/ and test/ it is the test part of `load_dataset`
-        if the training used the other part, and else all images.
+        The test set. A "folder" without train/ and test/ is split as in `load_dataset`; if the
+        training used the training part, this is the test part, otherwise all images.
     which : str
         Describes these images.
 
     Raises
     ------
     ValueError, FileNotFoundError
-        As `load_dataset`.
+        In the cases of `load_dataset`.
     """
     kind, _, directory = name.partition(":")
     if kind != "folder" or not directory or _is_split(existing_directory("directory", directory)):
@@ -101,7 +102,7 @@ def load_held_out(
         train, test = split(dataset, fraction=TEST_FRACTION, seed=0)
         if is_training_set(train):
             return test, "the images of the folder that the training left out"
-    return dataset, "all images of the folder; the training was on others"
+    return dataset, "all images of the folder; the training used other images"
 
 
 def load_split_folder(

@@ -41,7 +41,7 @@ def channel_statistics(images: Array) -> Standardise:
     Raises
     ------
     ValueError
-        If images is another kind of array, or is empty.
+        If images is another kind of array, or has no image.
     """
     check_images("images", images)
     if not len(images):
@@ -49,9 +49,9 @@ def channel_statistics(images: Array) -> Standardise:
     mean, std = [], []
     values = np.arange(256) / 255
     for channel in images.transpose(1, 0, 2, 3):  # n h w
-        # Counts of the 256 values are exact, whatever the order of the images.
+        # The counts of the 256 values are exact; they do not depend on the order of the images.
         counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(channel), 1000):  # bincount copies to 8 bytes per pixel
+        for start in range(0, len(channel), 1000):  # bincount's copy has 8 bytes per pixel
             counts += np.bincount(channel[start : start + 1000].ravel(), minlength=256)
         mu = counts @ values / channel.size
         variance = counts @ (values - mu) ** 2 / channel.size
@@ -72,17 +72,17 @@ def to_float(
     ----------
     images : array, shape (n, c, h, w), uint8
     mean, std : sequence of c floats
-        One number for each channel, on the scale from 0 to 1; std is above 0.
+        One number for each channel, for values from 0 to 1; std is above 0.
     dtype : float32 or float64
 
     Returns
     -------
-    x : array, shape (n, c, h, w), of that dtype
+    x : array, shape (n, c, h, w), of dtype `dtype`
 
     Raises
     ------
     ValueError
-        If an argument doesn't fit these.
+        If an argument doesn't fit these descriptions.
     """
     check_images("images", images)
     if np.dtype(dtype) not in FLOATS:

@@ -1,4 +1,4 @@
-"""Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
+"""Checks of the gradients of any hand-written backward pass. The package needs only NumPy."""
 
 from .adapters import from_jax, from_torch
 from .check import check

@@ -1,7 +1,8 @@
 """The search for the step at which differences are most precise.
 
-Rounding grows as the step falls; truncation grows as it rises. No step suits every function, so the
-search tries steps from `first_level` (h = 2^-level) on, until one is precise enough.
+Rounding grows as the step shrinks; truncation grows as the step grows. No step suits every
+function. So the search starts at the step h = 2^-`first_level`, and tries other steps until one is
+precise enough.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 
 from .differences import Line, Slope
 
-MUCH = 100  # an error above so many roundings of y is noise
+MUCH = 100  # an error above MUCH times the rounding of y is noise
 AT_ONCE = 1e4  # truncation does not fall by more than this factor between two steps
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 
@@ -25,15 +26,15 @@ def find_slope(
     patient: bool = True,
     smaller: int = 0,
 ) -> Slope:
-    """Try steps until one is precise enough; return the slope of the smallest error estimate.
+    """Try steps until one is precise enough; return the slope with the smallest error estimate.
 
-    The slope depends on y alone, not on the gradient that it will be compared with: a wrong
-    gradient is compared with the same number as a right one.
+    The slope depends on y alone, not on the gradient: a wrong gradient is compared with the same
+    number as a right one.
 
-    After the first step, smaller ones are tried as long as they can help; they avoid kinks. Then
-    larger ones are tried; they reduce noise. The search ends when a slope is `precise` and at least
-    `smaller` steps below it were tried, which measure the noise of y. If it is not `patient`, it
-    also ends when three steps in a row find the same kink.
+    After the first step, smaller steps are tried as long as they can help, because they avoid
+    kinks. Then larger steps are tried, because they reduce noise. The search ends when a slope is
+    `precise` and at least `smaller` steps below its step were tried; these measure the noise of y.
+    If `patient` is false, the search also ends when three steps in a row find the same kink.
     """
     seen: list[Slope] = []
 
@@ -49,7 +50,7 @@ def find_slope(
             return _best(seen)
         last = seen[-1]
         if last.jump == 0 and 2 * last.rounding > last.error and len(seen) > smaller:
-            break  # all of the error is rounding
+            break  # the whole error is rounding
     for level in range(first_level - 2, -1, -2):
         seen.append(line.slope(level))
         if enough():
@@ -58,14 +59,15 @@ def find_slope(
 
 
 def _best(seen: list[Slope]) -> Slope:
-    """Correct each error estimate by what the other steps found; return the most precise slope.
+    """Correct each error estimate by those of other steps; return the most precise slope.
 
-    Noise is error x step, and smaller steps measure it: an estimate that is small by chance is
-    raised to what they found. If two steps find the same jump of the slope, it is a kink.
+    Noise is error * step, and smaller steps measure it. So if an estimate is small by chance, it is
+    raised to the noise that smaller steps found. If two steps find the same jump of the slope, the
+    jump is a kink.
 
-    If y is computed less precisely than its dtype (in float32, say), it moves in steps. A tiny h
-    does not reach the next one: y keeps still, which looks like an exact slope. So if larger h saw
-    noise, smaller ones have at least as much; see `_floors`.
+    If y is computed less precisely than its dtype (in float32, say), its values lie on a coarse
+    grid. A tiny h does not reach the next grid value: y does not change, which looks like an exact
+    slope. So if a larger h saw noise, a smaller h has at least as much; see `_floors`.
     """
     floors = _floors(seen)
     known = []
@@ -80,10 +82,10 @@ def _best(seen: list[Slope]) -> Slope:
 
 
 def _floors(seen: list[Slope]) -> dict[float, float]:
-    """Return, for each step, the noise (error x step) that larger steps have shown there to be.
+    """Return, for each step, the smallest noise (error * step) that larger steps allow.
 
-    An error that grows as the step falls is noise. If it then falls again, by less than AT_ONCE
-    between two steps, it was truncation.
+    An error that grows as the step shrinks is noise. If the error then falls again, by a factor
+    below AT_ONCE between two steps, it was truncation.
     """
     steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
     floor, floors = 0.0, {}

@@ -1,4 +1,4 @@
-"""What is checked, how precisely that can be done, and how much it may cost."""
+"""What is checked, how precise the check can be, and how much time it may take."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from ._arrays import Array, norm
 from ._trial import Trial
 from .settings import Settings
 
-ROUNDINGS = 1e3  # the backward's rounding may be so many eps times the size of y
+ROUNDINGS = 1e3  # the backward's rounding may be at most ROUNDINGS * eps * (size of y)
 PATIENCE = 5.0  # seconds until a terminal shows the progress
 
 
@@ -24,19 +24,19 @@ class Precision:
     eps: float
     least: float  # the smallest distance of two numbers
     first_level: int  # at the step 2^-first_level truncation and rounding are about equal
-    spacing: float  # of the points from which noise is measured
+    spacing: float  # distance of the points at which noise is measured
     tolerance: float  # the relative difference that rounding in the backward may make
-    enough: float  # the search for a step stops at this relative error of a difference
-    limit: float  # an entry counts as seen if an error of this share of it would be seen
+    enough: float  # the search for a step stops when the slope has this relative error
+    limit: float  # an entry counts as seen if a relative error of this size would be seen
 
     @property
     def zero(self) -> float:
-        """An error below this, relative to y, is good enough for a gradient of 0."""
+        """A slope of 0 is precise enough if its error, relative to y, is below this."""
         return 64 * self.eps * 2.0 ** (self.first_level + 2)
 
 
 def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precision:
-    """Return what float64 or float32 can do."""
+    """Return how precisely a gradient can be checked in float64 or float32."""
     info = np.finfo(dtype)
     eps, least = float(info.eps), float(info.smallest_subnormal)
     if eps < 1e-10:
@@ -47,9 +47,10 @@ def precision_of(dtype: np.dtype[Any], tolerance: float | None = None) -> Precis
 
 
 class Subject:
-    """What is checked, and how: the same for all arrays.
+    """What is checked, and how; all arrays share it.
 
-    dys are flat cotangents, one for each direction. The budget's clock starts here.
+    `dys` are flat cotangents, one for each direction. The time limit counts from the creation of
+    this object.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Subject:
         return gradient
 
     def natural(self, number: int = 0) -> float:
-        """Return the size of a slope along which y changes by its own size."""
+        """Return the slope that y would have if it changed by its own size."""
         return self._naturals[number]
 
     @cached_property
@@ -105,7 +106,7 @@ class Subject:
     def roundings(self) -> list[Array | None]:
         """The rounding in each gradient, by entry.
 
-        A right gradient is linear in dy; what differs from that is rounding.
+        A right gradient is linear in dy, so every deviation from linearity is rounding.
         """
         one = self.dys[0]
         other = one * self.rng.uniform(0.5, 1.5, one.shape)
@@ -118,12 +119,12 @@ class Subject:
             rounding = np.asarray(np.abs(both - 2 * first + 3 * second))
             largest = rounding.max(initial=0.0)
             if np.abs(first).max(initial=0.0) <= 32 * largest:
-                rounding[...] = largest  # the whole gradient is nothing else
+                rounding[...] = largest  # the whole gradient is only rounding
             found.append(rounding)
         return found
 
     def rounding(self, position: int, direction: Array) -> float:
         """Return the rounding in the slope that the gradient gives along a direction."""
         rounding = self.roundings[position]
-        most = ROUNDINGS * self.precision.eps * self.natural()  # more is no rounding
+        most = ROUNDINGS * self.precision.eps * self.natural()  # a larger error is not rounding
         return 0.0 if rounding is None else min(32 * norm(rounding * direction), most)

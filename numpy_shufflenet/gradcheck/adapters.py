@@ -39,8 +39,8 @@ def from_torch(function: Callable[..., Any]) -> Pair:
     ImportError
         If PyTorch isn't installed.
     ValueError
-        From f and vjp: if the function returns something else, if PyTorch lacks the dtype of an
-        array, or if the function writes into an input that PyTorch then cannot differentiate by.
+        By f and vjp: if the function returns anything but tensors, if PyTorch lacks the dtype of an
+        array, or if the function writes into an input, so that PyTorch has no gradient for it.
     """
     import torch
 
@@ -49,7 +49,7 @@ def from_torch(function: Callable[..., Any]) -> Pair:
             return array
         array = np.asarray(array)
         if not array.flags.writeable or min(array.strides, default=0) < 0:
-            array = array.copy()  # others share memory, so that a write into an input shows
+            array = array.copy()  # other arrays aren't copied, so a write into an input is noticed
         try:
             made = torch.from_numpy(array)
         except TypeError as error:
@@ -99,15 +99,15 @@ def from_jax(function: Callable[..., Any]) -> Pair:
 
     The CPU compiler of jaxlib 0.10.2 crashes Python while it compiles the input gradient of some
     float64 convolutions, about one in 600. So this function turns off the optimisation that
-    crashes, by XLA_FLAGS, for this process and those that it starts. That has no effect once JAX
-    has computed something; then a warning says so.
+    crashes: it sets XLA_FLAGS for this process and its child processes. XLA_FLAGS has no effect if
+    JAX has computed something before; then a warning says so.
 
     Parameters
     ----------
     function : callable
-        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). It runs
-        with 64 bits. Arrays that are not floating-point get no gradient. Arguments that are not
-        arrays (None, a number) are passed on as they are.
+        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). JAX
+        computes it with 64-bit numbers. Arrays that are not floating-point get no gradient.
+        Arguments that are not arrays (None, a number) are passed on as they are.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def from_jax(function: Callable[..., Any]) -> Pair:
 
 
 def _spare_the_process() -> None:
-    """Keep JAX's compiler from crashing Python; warn once if it is too late for that."""
+    """Keep JAX's compiler from crashing Python; warn if JAX has computed something before."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_disable_hlo_passes" in flags:
         return
@@ -176,7 +176,7 @@ def _spare_the_process() -> None:
     if started:
         warnings.warn(
             "JAX has computed something before from_jax was called; from now on its compiler "
-            "(jaxlib 0.10.2's, for one) may end Python at the gradient of a float64 convolution. "
+            "may crash Python at the gradient of a float64 convolution, as jaxlib 0.10.2 does. "
             f"Call from_jax first, or set XLA_FLAGS={SAFE_FLAG}",
             RuntimeWarning,
             stacklevel=3,

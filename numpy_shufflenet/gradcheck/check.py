@@ -1,13 +1,14 @@
 """Check a vector-Jacobian product (vjp) against differences, along directions and by entry.
 
-With a random cotangent dy, J^T dy can be tested through single numbers: <dy, J v> along a random
-direction v, measured by differences, must be <J^T dy, v>. One direction tests all entries of an
-array at once, because no entry of v or dy is near 0; at a tight tolerance it misses hardly any
-mistake. If a direction disagrees, or crosses a kink, the entries are compared one by one: they tell
-where the mistake is, and which entries lie on kinks.
+J is the Jacobian of y; vjp gives J^T dy for a cotangent dy. With a random dy, single numbers can
+test it: the slope <dy, J v> along a random direction v, measured by differences, must equal
+<J^T dy, v>. One direction tests all entries of an array at once, because no entry of v or dy is
+near 0; with a tight tolerance it misses hardly any mistake. If the slope along a direction
+disagrees, or the direction crosses a kink (a point without a derivative), the entries are compared
+one by one. This shows where the mistake is, and which entries lie on kinks.
 
 A plain sum as the loss (dy all ones) would hide mistakes: the dx of batch normalisation is then 0
-whatever its scale, and the gradient of a shuffle is the same in any order.
+for every scale, and the gradient of a shuffle is the same in any order.
 """
 
 import inspect
@@ -44,33 +45,33 @@ def check(
     f : callable
         f(*arrays) -> y: an array of any shape, () included, or a tuple of arrays.
     vjp : callable
-        vjp(dy, *arrays) -> the gradients of <dy, y> in the order of the arrays, None for one that
-        is not differentiated; dy has the form of y.
+        vjp(dy, *arrays) -> the gradients of <dy, y> in the order of the arrays, None for an array
+        that is not differentiated. dy is an array or a tuple, as y is.
     *arrays : array or None
-        The point. Integer arrays (labels, indices) and None are passed on as they are. f and vjp
-        get copies, so they never write into these.
+        The point at which the gradients are compared. Integer arrays (labels, indices) and None are
+        passed on as they are. f and vjp get copies, so they cannot change the arrays given here.
     names : sequence of str, optional
         Names of the arrays, for the report; from the signature of f if not given.
     pattern : callable, optional
-        pattern(*arrays) -> the choices that f makes there (masks, winners) as a sequence of arrays.
+        pattern(*arrays) -> the choices that f makes (masks, winners of a maximum), as arrays.
         It is called after f, with the same arrays. Kinks are found without it, too.
     per_entry : bool
         Whether every entry is compared even if all directions agree.
     seed : int or numpy.random.Generator
-        Of the cotangents and directions.
+        Seed of the random cotangents and directions.
     settings : Settings
 
     Returns
     -------
     Verdict
-        Wrong gradients of any kind (count, shape, dtype, NaN, an exception in vjp) are a "fail"
-        that says so.
+        If the gradients are no valid gradients (wrong count, shape or dtype, NaN, or an exception
+        in vjp), the status is "fail", and the reason says why.
 
     Raises
     ------
     ValueError
-        If y is not finite or not floating-point, there is nothing to differentiate, the names do
-        not fit, or the cotangent does not fit or is the same everywhere, which makes the loss a
+        If y is not finite or not floating-point, if no array is floating-point, if the names or the
+        cotangent do not fit, or if the cotangent is the same everywhere, which makes the loss a
         plain sum.
     """
     start = time.perf_counter()
@@ -96,8 +97,8 @@ def check(
         verdict.status, verdict.reason = "fail", problem
     if dtype == np.float32 and verdict.arrays:
         verdict.notes.append(
-            f"in float32 differences are good to {verdict.precision:.0e} here; no error below that "
-            "is seen: check in float64"
+            f"in float32, differences have a precision of {verdict.precision:.0e} here and show no "
+            "smaller errors; check in float64"
         )
     verdict.evaluations = trial.evaluations
     verdict.seconds = time.perf_counter() - start
@@ -107,7 +108,7 @@ def check(
 def _compare(verdict: Verdict, subject: Subject, *, per_entry: bool) -> tuple[Status, str]:
     """Do all comparisons; return status and reason.
 
-    Reports and notes go into the verdict at once, so that it has them if an error is raised later.
+    Reports and notes go into the verdict at once, so that they are kept if an error follows.
     """
     trial, settings, sides = subject.trial, subject.settings, Sides(subject)
     if problem := sides.repeats():
@@ -131,13 +132,13 @@ def _compare(verdict: Verdict, subject: Subject, *, per_entry: bool) -> tuple[St
                 status, reason = "fail", found
                 break
             verdict.notes.append(found)
-    # Again, because a function may change after some calls.
+    # Check this again, because a function may change after some calls.
     problem = sides.repeats()
     return ("nondeterministic", problem) if problem else (status, reason)
 
 
 def _notes(report: ArrayReport, method: str) -> Iterator[str]:
-    """Say where the method that was asked for could not be used, or entries were left out."""
+    """Yield notes on a method that could not be used, and on entries that were not compared."""
     name = report.name
     if method == "complex" and report.method != "complex step":
         yield f"y is not holomorphic in {name} here: differences were used"
@@ -146,14 +147,14 @@ def _notes(report: ArrayReport, method: str) -> Iterator[str]:
     if report.note:
         yield report.note
     if report.status == "fail" and not report.entries and report.worst is None:
-        yield f"entries of {name} were not compared one by one, as others were"
+        yield f"entries of {name} were not compared one by one; other arrays used the evaluations"
     if report.skipped:
         left_out = f"{report.skipped} of {int(np.prod(report.shape))} entries of {name}"
         yield f"{left_out} were not looked at one by one: the budget was spent"
     if report.status == "pass" and (unseen := report.unseen):
         named = ", ".join(place_of(name, index) for index in unseen[:5])
         more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
-        yield f"not seen, as the noise of y or larger entries hide them: {named}{more}"
+        yield f"not seen, because the noise of y or larger entries hide them: {named}{more}"
 
 
 def _conclusion(reports: Sequence[ArrayReport], trial: Trial) -> tuple[Status, str]:
@@ -178,10 +179,10 @@ def _imprecise(report: ArrayReport) -> str:
     unseen, reach = len(report.unseen), report.reachable
     reachable = f"only errors above {reach:.0e} of an entry" if reach < 1 else "no errors"
     return (
-        f"{unseen} of {report.seen.size} entries of {report.name} are not seen: beside the noise "
-        f"of y, {reachable} would be. Subtract a constant offset from y, compute it in float64, "
-        "rescale the arrays so that their gradients are alike, check the outputs one by one, or "
-        "move away from where y is saturated"
+        f"{unseen} of {report.seen.size} entries of {report.name} are not seen: with this noise of "
+        f"y, {reachable} would be seen. Subtract a constant offset from y, compute y in float64, "
+        "rescale the arrays so that their gradients have similar sizes, check the outputs one by "
+        "one, or choose a point where y is not saturated"
     )
 
 
@@ -206,7 +207,7 @@ def positional_names(f: Callable[..., Any], count: int) -> list[str]:
 
 
 def parameters_of(f: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of f; none where Python does not know them."""
+    """Return the parameters of f; an empty list if Python does not know them."""
     try:
         return list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
@@ -225,7 +226,8 @@ def _cotangent(trial: Trial, settings: Settings, rng: np.random.Generator) -> Ar
     flat = np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in parts])
     if flat.size > 1 and (flat == flat[0]).all():
         raise ValueError(
-            f"cotangent is {flat[0]} everywhere, which makes the loss a plain sum: it cannot see "
-            "a permuted gradient, nor anything of batch normalisation's dx; give random numbers"
+            f"cotangent is {flat[0]} everywhere, which makes the loss a plain sum: a plain sum "
+            "hides a permuted gradient and every error in batch normalisation's dx; give random "
+            "numbers"
         )
     return flat

@@ -1,8 +1,9 @@
 """The error of each method against its step.
 
-With a growing step, rounding falls and truncation rises; the best step lies between. On a
-double-logarithmic plot the right flank of a method of order p rises with slope p, and the left one
-falls with slope 1. If the gradient is wrong, no step helps: every curve ends on the same plateau.
+With a growing step, rounding falls and truncation rises; the best step lies between. On a log-log
+plot, the left side of a curve is rounding, which falls with slope 1. The right side is truncation;
+for a method of order p, it rises with slope p. If the gradient is wrong, no step helps: no curve
+falls below the error of the gradient.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from .complex_step import ComplexStep
 from .differences import METHODS, line_along
 
 LEVELS = range(1, 44)  # h = 2^-level
-# The colours of Okabe and Ito, which colour-blind readers can tell apart, each with its own dash.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart, with a line style each.
 LOOKS = {"#999999": ":", "#0072B2": "-", "#009E73": "--", "#D55E00": "-.", "#CC79A7": "-"}
 
 
@@ -25,7 +26,7 @@ class ErrorCurve:
     """Relative errors of a directional derivative, by method and step."""
 
     array: str  #: Name of the array that moves, in a random direction.
-    steps: Array  #: h, relative to the size of what moves.
+    steps: Array  #: h, relative to the size of the entries that move.
     #: By method: |numeric - analytic| for each step, relative to the size of the gradient.
     errors: dict[str, Array]
 
@@ -60,7 +61,7 @@ def error_curve(trial: Trial, dy: Array, position: int, seed: int = 0) -> ErrorC
     odd, even = (np.array([half[i].sum() for half in halves]) for i in (0, 1))
     found = {"forward": odd[:-2] + even[:-2] / 2, "central": odd[:-2]}
     for name in ("five-point", "richardson"):
-        # METHODS counts from the largest of three steps; the curve is drawn over that one.
+        # METHODS uses h, h/2 and h/4; the curve shows the error at the largest of them, h.
         weighted = [w * odd[i : len(odd) - 2 + i] for i, w in enumerate(METHODS[name][0])]
         found[name] = np.sum(weighted, axis=0)
     step = ComplexStep(trial, position)

@@ -1,8 +1,8 @@
 """Read the cause of a wrong gradient from the pattern of its error.
 
-First the gradient is compared with what it should be, entry by entry. If that does not tell, the
-Jacobian that vjp has (one call for each output) is compared with the one that differences find.
-Both say which output depends on which entry, and with what weight.
+First the gradient is compared with the right one, entry by entry. If this does not show the cause,
+two Jacobians are compared: the Jacobian of vjp (one call for each output), and the Jacobian from
+differences. A Jacobian says which output depends on which entry, and with what weight.
 """
 
 from collections.abc import Sequence
@@ -17,34 +17,35 @@ from ._trial import Trial
 from .differences import line_along
 from .report import ArrayReport
 
-LARGEST = 2_000_000  # entries of a Jacobian
-MOST_CALLS = 2500
-LEVEL = 9  # its differences are taken at h = 2^-9, 2^-10 and 2^-11
+LARGEST = 2_000_000  # most entries of a Jacobian that is computed
+MOST_CALLS = 2500  # most calls of f and vjp for a Jacobian
+LEVEL = 9  # differences for a Jacobian use h = 2^-9, 2^-10 and 2^-11
 
 FAMILIES: dict[str, str] = {
-    "not a gradient": "count, shape, dtype or values are none that a gradient can have",
-    "side effect": "an argument is written to, or read as if it lay otherwise in memory",
-    "not repeatable": "something is kept from one call to the next, or drawn at random",
-    "not linear": "dy is not what everything is multiplied by: is it left out, or used twice?",
-    "swapped": "two gradients stand in each other's place",
+    "not a gradient": "a gradient has a wrong shape, dtype or value, or one is missing",
+    "side effect": "an argument is written to, or its memory layout is ignored",
+    "not repeatable": "the result depends on earlier calls, or on random numbers",
+    "not linear": "the gradient is not proportional to dy, as if dy were missing or used twice",
+    "swapped": "two gradients are swapped",
     "sign": "the sign is wrong",
-    "factor": "a constant factor is missing or too many: of all, or one for each channel",
-    "single entry": "all is right but for an entry or two: an index, or a special case",
-    "dropped": "the gradient of a whole part is 0: a branch, a group or an image is left out",
-    "permutation": "the right numbers stand in the wrong places: undo a permutation by its inverse",
-    "transpose": "a matrix or kernel must be transposed or turned, and is not; or the reverse",
-    "sum": "what several outputs send back must be added up, all of it and nothing else; "
+    "factor": "a constant factor is wrong, either for all entries or for each channel",
+    "single entry": "only very few entries are wrong, perhaps by an index or a special case",
+    "dropped": "one part of the gradient is 0, because a branch, a group or an image is forgotten",
+    "permutation": "the right numbers are in the wrong order, "
+    "perhaps because a permutation must be undone by its inverse",
+    "transpose": "a matrix or filter is not transposed or flipped, but must be; or the reverse",
+    "sum": "the gradients from several outputs must be added, all of them and nothing else; "
     "look for = in place of +=, and for the axes of a sum",
-    "mask": "gradients pass where the forward cut off or chose something else",
-    "padding": "the border: it is cut off at the wrong place, or counted wrongly",
-    "stride": "the right weights reach the wrong pixels: a stride or a dilation is left out",
-    "slope": "an element-wise function's derivative is another function",
-    "weights": "the right sums are taken with other weights than in the forward",
-    "term": "a term, a way from x to y, is missing, too many, or weighs too much",
+    "mask": "gradients pass where the forward sets 0 or chooses another entry",
+    "padding": "the border is cropped in the wrong place, or counted wrongly",
+    "stride": "the right weights reach the wrong pixels: a stride or a dilation is forgotten",
+    "slope": "the derivative of an element-wise function is wrong",
+    "weights": "the sums are right, but the forward uses other weights",
+    "term": "x reaches y in several ways, and the term of one way is missing, doubled or wrong",
 }
 
 
-# Words of a verdict's reason, and the family that they tell.
+# Words in the reason of a verdict, and the family that they show.
 REASONS = {
     "writes into": "side effect",
     "not contiguous": "side effect",
@@ -71,7 +72,7 @@ class Explanation:
 
 
 def explain_reason(status: str, reason: str) -> Explanation:
-    """Explain a verdict in which differences blame no gradient."""
+    """Explain a verdict in which no gradient disagrees with differences."""
     if status == "nondeterministic":
         return Explanation("not repeatable", hint=reason)
     if status != "fail":
@@ -90,7 +91,7 @@ def explain_gradients(failed: Sequence[ArrayReport], trial: Trial, dy: Array) ->
     found = {i: np.asarray(gradients[i], np.float64) for i in names}
     for i, name in names.items():
         if not _patterns.close(twice[i], 2 * found[i]):
-            return Explanation("not linear", name, "twice dy gives not twice the gradient")
+            return Explanation("not linear", name, "twice dy does not give twice the gradient")
     numeric = {i: report.numeric for i, report in zip(names, failed, strict=True)}
     known = {i: n for i, n in numeric.items() if n is not None and np.isfinite(n).all()}
     small = [i for i in names if i in known or not _too_large(trial, i)]
@@ -104,7 +105,7 @@ def explain_gradients(failed: Sequence[ArrayReport], trial: Trial, dy: Array) ->
     if len(small) == 2:
         one, other = small
         if _patterns.close(found[one], known[other]) and _patterns.close(found[other], known[one]):
-            return Explanation("swapped", names[one], "it is that of the other array")
+            return Explanation("swapped", names[one], f"this is the gradient of {names[other]}")
     for i in small:
         family, hint = _patterns.of_maps(found[i], known[i])
         if not family and not _too_large(trial, i):
@@ -129,7 +130,7 @@ def _jacobian(trial: Trial, position: int) -> Array:
 
 
 def _numeric_jacobian(trial: Trial, position: int) -> tuple[Array, Array]:
-    """Measure every column by differences: (y.size, x.size); and what each entry may be off by."""
+    """Return the Jacobian (y.size, x.size) from differences, and the error of each entry."""
     scales, ones = trial.scales(position), np.ones(trial.y.size)
     columns = np.empty((2, trial.y.size, scales.size))
     for flat, scale in enumerate(scales.ravel()):

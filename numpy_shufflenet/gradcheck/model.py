@@ -1,26 +1,27 @@
 """A whole network: sampled entries of every parameter tensor, each tensor judged on its own.
 
-If all gradients were compared as one vector, large tensors would hide small ones: an error in a
-shift of a batch normalisation is nothing beside the weights of the first convolution.
+If all gradients were compared as one vector, large tensors would hide small ones: nobody would see
+an error in the shift of a batch normalisation beside the weights of the first convolution.
 
-A network of ReLUs is smooth between its kinks, and in training mode every weight moves every
-activation. So no difference may cross a kink: of the steps 1e-4, 1e-4 / 4, ... 6e-9, the check
-takes the largest for which the activation pattern is the same at -h, 0 and +h. If there is none,
-the entry lies on a kink; it is counted and left out. Steps are relative to the rms of the tensor,
-which counts as at least 0.01: a shift that starts near 0 still acts on numbers near 1.
+A network of ReLUs is smooth between its kinks (points without a derivative), and in training mode
+every weight changes every activation. A difference must not cross a kink. So of the steps 1e-4,
+1e-4 / 4, ... 6e-9, the check takes the largest for which the activation pattern is the same at -h,
+0 and +h. If there is no such step, the entry lies on a kink; the check counts the entry, but does
+not compare it. Steps are relative to the rms of the tensor. The rms counts as at least 0.01,
+because a shift near 0 still acts on numbers near 1.
 
 An entry agrees if
 
     |analytic - numeric| <= tolerance * (largest |gradient| of its tensor) + floor
     floor = ROUNDINGS eps (|loss| + |dlogits logits| + |gradients parameters|) / h
 
-If it does not, truncation may be the reason. The next step is 4 times smaller and has 16 times less
-truncation; it is tried as long as its floor stays below the tolerance.
+If it does not agree, truncation may be the reason. The next step is 4 times smaller and has 16
+times less truncation; it is tried as long as its floor stays below the tolerance.
 
 The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
-logits and the parameters moves the loss by eps times the terms in the brackets (|.| of a product is
-the root of the sum of its squares); ROUNDINGS covers the layers between. A gradient of exactly 0,
-such as that of a shift before batch normalisation, has no other allowance.
+logits and the parameters changes the loss by eps times the terms in the brackets (|.| of a product
+is the root of the sum of its squares); ROUNDINGS covers the layers between. For a gradient of
+exactly 0, such as the gradient of a shift before batch normalisation, only the floor is allowed.
 """
 
 import time
@@ -38,7 +39,7 @@ from .settings import DEFAULTS, Settings
 STEPS = tuple(1e-4 * 4.0**-k for k in range(8))
 TOLERANCE = 1e-6
 SMALLEST_SCALE = 1e-2
-SPARE = 3  # entries drawn in addition, per tensor, to replace those that lie on kinks
+SPARE = 3  # additional entries drawn in each tensor, to replace entries on kinks
 ROUNDINGS = 8
 USEFUL = 1e-2  # a floor above this share of the largest gradient hides too much
 
@@ -53,12 +54,12 @@ class TensorRow:
     shape: tuple[int, ...]
     #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
     status: Status = "pass"
-    entries: int = 0  #: Number of entries tried; `kinks` of them were left out.
-    kinks: int = 0
-    worst: Entry | None = None  #: The entry nearest to, or furthest beyond, what is allowed.
-    allowed: float = 0.0  #: What its difference may be: tolerance * largest_gradient + floor.
+    entries: int = 0  #: Number of entries tried.
+    kinks: int = 0  #: Number of entries that were tried, but not compared: they lie on kinks.
+    worst: Entry | None = None  #: The entry with the largest ratio of difference to `allowed`.
+    allowed: float = 0.0  #: Largest difference allowed: tolerance * largest_gradient + floor.
     largest_gradient: float = 0.0  #: Largest |gradient| of all entries of the tensor.
-    reason: str = ""  #: Why it is not "pass".
+    reason: str = ""  #: Why the status is not "pass".
 
     @property
     def ok(self) -> bool:
@@ -92,8 +93,8 @@ class ModelVerdict(BaseVerdict):
     def status(self) -> Status:
         """One of "pass", "fail", "kink", "imprecise" and "nondeterministic".
 
-        "fail" and "imprecise" if any row is; "kink" if a row has nothing but kinks, or more than
-        5 % of all entries lie on kinks.
+        "fail" or "imprecise" if any row has this status; "kink" if all entries of a row lie on
+        kinks, or more than 5 % of all entries.
         """
         if not self.deterministic:
             return "nondeterministic"
@@ -111,22 +112,22 @@ class ModelVerdict(BaseVerdict):
 
     @property
     def kinks(self) -> int:
-        """Number of entries left out, because they lie on kinks."""
+        """Number of entries that were not compared, because they lie on kinks."""
         return sum(row.kinks for row in self.rows)
 
     @property
     def difference(self) -> float:
         """The largest |analytic - numeric|, relative to the tensor's largest gradient.
 
-        Tensors whose gradients are nothing but rounding, as of a shift before a batch
-        normalisation, are left out.
+        Tensors whose gradients are only rounding, such as a shift before a batch normalisation, do
+        not count.
         """
         seen = [row for row in self.rows if row.largest_gradient > row.floor]
         return max((row.difference / row.largest_gradient for row in seen), default=0.0)
 
     @property
     def worst(self) -> TensorRow | None:
-        """The row nearest to, or furthest beyond, what is allowed."""
+        """The row with the largest ratio of its difference to the allowed difference."""
         compared = [row for row in self.rows if row.worst is not None]
         failed = [row for row in self.rows if row.status == "fail"]
         return max(
@@ -176,28 +177,29 @@ def check_model(
         activation_pattern. A float64 copy is checked; the model itself is not touched.
     x : array, shape (n, c, h, w)
     labels : integer array, shape (n,), optional
-        For the usual loss, softmax and cross-entropy of the package numpy_shufflenet.
+        For the usual loss: softmax and cross-entropy of the package numpy_shufflenet.
     loss : callable, optional
-        logits -> (value, dlogits), instead of labels.
+        Another loss, instead of labels: logits -> (value, dlogits).
     training : bool
         Whether batch normalisation uses the statistics of the batch.
     entries : int
-        Number compared in each tensor: the one with the largest gradient, and random others.
+        Number of entries compared in each tensor: the entry with the largest gradient, and random
+        entries.
     include_input : bool
         Whether x is checked too, in a row of its own.
     on_tensor : callable, optional
-        Called with each row as soon as it is known: a progress bar.
+        Called with each row as soon as it is known, for a progress bar.
     seed : int
-        Of the random entries.
+        Seed of the random entries.
     settings : Settings
-        Only `tolerance` is used: relative to the largest |gradient| of the tensor, 1e-6 if not
-        given.
+        Only `tolerance` is used. It is relative to the largest |gradient| of the tensor; the
+        default is 1e-6.
 
     Raises
     ------
     ValueError
-        If neither or both of labels and loss are given, entries is less than 1, or another field of
-        the settings is set.
+        If neither or both of `labels` and `loss` are given, if `entries` is less than 1, or if
+        another field of the settings is set.
     """
     if entries < 1:
         raise ValueError(f"entries={entries!r} is not a whole number of at least 1")
@@ -246,7 +248,7 @@ class Network(Replica):
         self.evaluations = 0
         self._last_step = 0  # index in STEPS of the last step that crossed no kink
         self.value = self.loss()
-        self._choices = self.choices  # at the point
+        self._choices = self.choices  # the choices at the point of the check
         dx, gradients = self.backward(self._dlogits)
         self.input_gradient = np.array(dx)
         self.gradients = {name: np.array(gradient) for name, gradient in gradients.items()}
@@ -266,7 +268,7 @@ class Network(Replica):
         return self.backward(self._dlogits)[1]
 
     def _rounding(self) -> float:
-        """Return what rounding may change in the loss: of itself, the logits and the weights."""
+        """Return how much rounding of the loss, logits and parameters may change the loss."""
         parts = [self._dlogits * self._logits]
         parts += [
             gradient * self.parameters[name]
@@ -279,8 +281,8 @@ class Network(Replica):
     def slopes(self, value: Array, index: tuple[int, ...]) -> Iterator[tuple[float, float]]:
         """Yield the central difference in one entry and its floor, for each step without a kink.
 
-        The first step is one larger than the last one that crossed no kink, perhaps in another
-        entry: that saves most of the forward passes.
+        The first step is the next larger one after the last step that crossed no kink, perhaps in
+        another entry. This saves most of the forward passes.
         """
         scale = max(float(np.sqrt(np.mean(np.square(value)))), SMALLEST_SCALE)
         before = value[index]
@@ -321,7 +323,7 @@ def _check_tensor(
         return TensorRow(name, value.shape, "fail", reason=problem)
     largest = float(np.abs(gradient).max(initial=0.0))
     slack = tolerance * largest
-    found: list[tuple[Entry, float]] = []  # with what the difference may be
+    found: list[tuple[Entry, float]] = []  # each entry with the difference that is allowed
     tried = 0
     for flat in _chosen(gradient, entries + SPARE, rng)[: entries + SPARE]:
         if len(found) == entries:
@@ -345,9 +347,9 @@ def _check_tensor(
     status: Status = "pass"
     reason = ""
     worst, allowed = max(found, key=lambda pair: _ratio(pair[0].difference, pair[1]))
-    if any(not entry.difference <= most for entry, most in found):  # NaN is wrong
+    if any(not entry.difference <= most for entry, most in found):  # NaN counts as wrong
         status, reason = "fail", str(worst)
-    # A gradient of 0 has no size to compare the floor with, and the floor is all of it.
+    # The floor isn't compared with a gradient of 0, or of only rounding, which has no size.
     elif worst.error > USEFUL * largest > worst.error * USEFUL:
         status, reason = "imprecise", "rounding is too large beside the gradient"
     return TensorRow(name, value.shape, status, tried, kinks, worst, allowed, largest, reason)
@@ -359,7 +361,7 @@ def _ratio(difference: float, allowed: float) -> float:
 
 
 def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return flat positions, none twice: the largest gradient, then random ones."""
+    """Return different flat positions: first that of the largest gradient, then random ones."""
     largest = int(np.abs(gradient).argmax())
     others = rng.permutation(gradient.size)[:count].tolist()
     return [largest, *(i for i in others if i != largest)]

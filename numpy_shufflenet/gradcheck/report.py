@@ -1,4 +1,8 @@
-"""What a gradient check found: in one entry, in one array, and what all verdicts share."""
+"""What a gradient check found in one entry and in one array, and what all verdicts share.
+
+A kink is a point where y has no derivative. An entry is "seen" if the check would have found an
+error in its gradient.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +18,7 @@ KINK_LIMIT = 0.05  # the largest share of the compared entries that may lie on k
 class BaseVerdict:
     """What all verdicts share: a status, and no truth value.
 
-    A reader could take `if verdict` for "it passed" or for "there is something to report".
+    `if verdict` raises, because it could mean "it passed" or "there is something to report".
     """
 
     cause: BaseException | None = None
@@ -77,22 +81,22 @@ class ArrayReport:
     status: Status = "pass"
     directions: int = 0  #: Number of random directions that were judged.
     entries: int = 0  #: Number of entries judged one by one; 0 where directions were enough.
-    #: Entries left out, because y has no derivative there.
+    #: Entries that were not judged, because y has no derivative there.
     kinks: list[Entry] = field(default_factory=list)
     #: The entry that disagrees most; if none does, the one with the largest difference.
     worst: Entry | None = None
     #: The largest |analytic - numeric|, relative to the size of what was compared.
     difference: float = 0.0
-    #: The check claims: in each entry that was seen, it would have found an error of this share of
-    #: the entry. For an entry of 0, the share is of the size of y's slopes.
+    #: In each entry that was seen, the check would have found a relative error of this size. Where
+    #: the gradient is 0, the error is relative to the slopes of y.
     precision: float = 0.0
-    seen: Array | None = None  #: Of the array's shape, bool: the entries that count as checked.
-    visible: Array | None = None  #: `precision` of each entry, seen or not; of the array's shape.
-    reachable: float = 0.0  #: The precision at which at least 95 % of the entries were seen.
-    skipped: int = 0  #: Number of entries not compared one by one, as the budget was spent.
+    seen: Array | None = None  #: Which entries count as checked: bool, of the array's shape.
+    visible: Array | None = None  #: The precision of each entry, seen or not.
+    reachable: float = 0.0  #: At least 95 % of the entries have this precision, or a better one.
+    skipped: int = 0  #: Number of entries not compared one by one, because the budget was spent.
     note: str = ""
     analytic: Array | None = None  #: Of the array's shape; None where directions were enough.
-    numeric: Array | None = None  #: Likewise, and NaN where an entry was not compared.
+    numeric: Array | None = None  #: Like `analytic`, but NaN where an entry was not compared.
     error: Array | None = None  #: Estimated errors of `numeric`.
     #: How the last slope was measured: "adjoint identity" (y is linear in the array), "complex
     #: step", or the differences "central", "five-point" or "richardson".
@@ -117,7 +121,7 @@ class ArrayReport:
 
     @property
     def unseen(self) -> list[tuple[int, ...]]:
-        """Entries that are not on kinks and whose errors would not have been seen."""
+        """Entries whose errors would not have been seen, except entries on kinks."""
         if self.seen is None:
             return []
         found = {tuple(map(int, index)) for index in np.argwhere(~self.seen)}

@@ -1,14 +1,15 @@
-"""Second order at little cost: the Jacobian of a gradient, the Hessian, is symmetric.
+"""A cheap check of second order: the Hessian, the Jacobian of a gradient, is symmetric.
 
 H v is the change of the gradient along v, by central differences of gradients,
 
     H v = (g(x + h v) - g(x - h v)) / 2h
 
-If g is the gradient of any function at all, u^T H v = v^T H u for all u and v. So this check needs
-no loss, only gradients; a wrong one is hardly ever the gradient of another function.
+If g is the gradient of any function, u^T H v = v^T H u for all u and v. So this check needs only
+gradients, no loss; a wrong gradient is hardly ever the gradient of another function.
 
-Steps: 2^-6, 2^-9, ... 2^-33 (times the size of what moves), as far as the choices of a piecewise
-function (masks, winners) are the same on all sides. Two steps in a row tell how precise they are.
+The steps h are 2^-6, 2^-9, ... 2^-33; entries move by h times their size. A step that crosses a
+kink is skipped: on one side of the kink, f makes other choices (masks, winners) than at the point.
+The difference of two steps in a row shows the precision.
 """
 
 import time
@@ -26,7 +27,7 @@ from .settings import DEFAULTS, Settings
 STEPS = tuple(2.0**-level for level in range(6, 36, 3))
 TOLERANCE = 1e-6
 SAFETY = 10
-LIMIT = 1e-3  # a relative error above it tells nothing
+LIMIT = 1e-3  # with a relative error above this, the verdict is "imprecise"
 
 Gradient = Callable[..., Sequence[Array]]
 
@@ -40,7 +41,7 @@ class SymmetryVerdict(BaseVerdict):
     left: float = 0.0  #: u^T H v of the pair that differs most.
     right: float = 0.0  #: v^T H u of that pair.
     difference: float = 0.0  #: |left - right|, relative to the size of the terms in their sums.
-    precision: float = 0.0  #: What differences of gradients can tell, in the same measure.
+    precision: float = 0.0  #: Estimated error of `left` and `right`, relative to the same size.
     step: float = 0.0
     evaluations: int = 0  #: Number of gradients computed.
     seconds: float = 0.0
@@ -60,7 +61,7 @@ def check_hessian(
     seed: int = 0,
     settings: Settings = DEFAULTS,
 ) -> SymmetryVerdict:
-    """Check that a gradient is that of some function: its Hessian is symmetric.
+    """Check that a gradient is the gradient of some function: its Hessian must be symmetric.
 
     Parameters
     ----------
@@ -69,12 +70,12 @@ def check_hessian(
     *arrays : array
         The point, float64.
     pattern : callable, optional
-        Called after gradient: the choices (masks, winners) that were made, as arrays.
+        pattern() -> the choices (masks, winners) in the last call of `gradient`, as arrays.
     seed : int
-        Of the directions.
+        Seed of the random directions.
     settings : Settings
         Only two fields are used: `directions`, the number of pairs of random directions, and
-        `tolerance`, 1e-6 if not given.
+        `tolerance`, whose default is 1e-6.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def check_model_hessian(
     model, x, labels, loss, training
         As in `check_model`.
     **options
-        seed and settings of `check_hessian`.
+        `seed` and `settings` of `check_hessian`.
     """
     network = Network(model, x, loss_of(labels, loss), training)
     values = [value.copy() for value in network.parameters.values()]
@@ -162,7 +163,7 @@ def _flat(arrays: Iterable[Array]) -> Array:
 
 
 def _check_pair(field: _Field, u: Array, v: Array, tolerance: float) -> SymmetryVerdict:
-    """Compare u^T H v with v^T H u, at the step where two in a row differ least."""
+    """Compare u^T H v with v^T H u, at the step that differs least from the step before it."""
     best: SymmetryVerdict | None = None
     before: tuple[float, float] | None = None
     for h in STEPS:

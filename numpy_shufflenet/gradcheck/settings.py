@@ -28,7 +28,7 @@ class Settings:
     Raises
     ------
     ValueError
-        If a field has a value that does not fit; the message names both.
+        If a value does not fit its field; the message names the field and the value.
     """
 
     #: How slopes are measured.
@@ -41,21 +41,21 @@ class Settings:
     directions: int = 2  #: Number of random directions, and of cotangents, for each array.
     #: An array, or a tuple of arrays, of the shape of y; random if not given.
     cotangent: Any = field(default=None, compare=False)
-    #: Floating-point arrays are converted to it. With None they keep their own dtype, and the check
-    #: demands no more than that dtype can show (about 1e-2 in float32).
+    #: Floating-point arrays are converted to this dtype. With None they keep their own dtype, and
+    #: the check is only as precise as that dtype allows (about 1e-2 in float32).
     dtype: Any = np.float64
-    #: Relative difference that is allowed beside the estimated error of the differences. If not
-    #: given: in `check` 1e-9 for float64 and 1e-4 for float32; elsewhere 1e-6.
+    #: Relative difference that is allowed in addition to the estimated error of the differences.
+    #: The default is 1e-9 for float64 and 1e-4 for float32 in `check`, and 1e-6 elsewhere.
     tolerance: float | None = None
-    #: Side checks to leave out: "writes", "repeats", "linear", "dtype", "batch", "layout",
-    #: "float32".
+    #: Side checks to skip: "writes", "repeats", "linear", "dtype", "batch", "layout", "float32".
     skip: Collection[str] = ()
     #: Whether f must return the dtype of its arrays. If not given, operations and layers must, and
     #: other functions need not.
     keeps_dtype: bool | None = None
-    #: Largest number of calls of f. Entries that are not compared by then are left out and named.
+    #: Largest number of calls of f. A note says how many entries were not compared by then.
     max_evaluations: int = 20_000
-    max_seconds: float = 60.0  #: Likewise. After five seconds a terminal shows the progress.
+    #: Longest duration, with the same note. After five seconds a terminal shows the progress.
+    max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if self.directions < 1 or self.directions % 1:
@@ -74,7 +74,7 @@ class Settings:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a number of at least 0")
 
     def for_operations(self) -> "Settings":
-        """Return these settings; `keeps_dtype` is true unless it was given."""
+        """Return these settings, with `keeps_dtype` true unless it was given."""
         return replace(self, keeps_dtype=True) if self.keeps_dtype is None else self
 
     def only(self, *used: str) -> "Settings":

@@ -1,16 +1,16 @@
 """The catalogue of mistakes. Most come from published code; each is a small change of right code.
 
-`MISTAKES` holds them by name. An entry says which function of which operation is wrong, what the
-cause is, where such a mistake was found, and which hint a student reads. Exercises compare a wrong
-answer with the entries (`mistakes_in`). `BUGS` has the entries that are a forward with a backward.
-They measure the gradient checker:
+`MISTAKES` holds the mistakes by name. An entry says which function of which operation is wrong,
+what the cause is, where such a mistake was found, and which hint a student reads. Exercises compare
+a wrong answer with the entries (`mistakes_in`). `BUGS` has the entries that consist of a forward
+and a backward. These bugs measure the gradient checker:
 
     part a    a wrong backward of a right forward: `gradcheck` catches every one
     part b    a wrong forward, and a backward that agrees with it: no gradient check can catch it
     part c    side effects: only the checks of side effects catch them
-    held out  more of part a, written after `explain` was finished, to measure it fairly
+    held out  more of part a, written after `explain` was finished, to measure `explain` fairly
 
-`checkers` holds weak and wrong gradient checkers. Each misses a bug that it names.
+`checkers` holds weak and wrong gradient checkers. Each checker names a bug that it misses.
 
     bug = zoo.find("conv2d/kernel_not_flipped")
     example = bug.example(seed=0)
@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 BUGS = {name: mistake for name, mistake in MISTAKES.items() if isinstance(mistake, Bug)}
-"""The mistakes that are a forward with a backward, by name."""
+"""The mistakes that consist of a forward and a backward, by name."""
 
 
 def find(name: str) -> Bug:

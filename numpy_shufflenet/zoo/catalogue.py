@@ -32,7 +32,7 @@ Drawing = Callable[[Draw], tuple[tuple[Any, ...], dict[str, Any]]]
 class Mistake:
     """A wrong function."""
 
-    #: "conv2d/kernel_not_flipped"
+    #: Operation and function, such as "conv2d/kernel_not_flipped".
     name: str
     #: "a": a wrong backward of a right forward. A gradient check must catch it.
     #: "b": a wrong forward, and a backward that agrees with it. No gradient check can catch it.
@@ -40,15 +40,15 @@ class Mistake:
     #: "answer": a wrong answer to an exercise, without a backward.
     #: "held out": like "a", but nobody used it to improve `explain`.
     part: str
-    #: Name of the operation in the table, or of a unit, or of an exercise.
+    #: Name of an operation of the table, of a unit or of an exercise.
     operation: str
     #: "forward" or "backward": the function that is wrong; "" for an exercise that has neither.
     direction: str
     #: The wrong function.
     function: Function
-    #: The family of its cause, one of `gradcheck.FAMILIES`.
+    #: The family of the mistake's cause, one of `gradcheck.FAMILIES`.
     cause: str
-    #: Published code that has this mistake, or one like it.
+    #: Published code that has this mistake, or a similar one.
     found_in: str
     #: What the function does wrong, in a sentence.
     summary: str
@@ -61,7 +61,7 @@ class Mistake:
 
     @property
     def exercise(self) -> str:
-        """Name of the exercise that it answers wrongly: "conv2d_backward"."""
+        """Name of the exercise to which this is a wrong answer, such as "conv2d_backward"."""
         return f"{self.operation}_{self.direction}" if self.direction else self.operation
 
     def answer(self, *arrays: Any, **hyperparameters: Any) -> Any:
@@ -81,7 +81,7 @@ class Bug(Mistake):
     right: Pair
     #: Draws arrays and hyperparameters that show the mistake.
     draw: Drawing
-    #: The same as `draw` if the example of the operation itself would hide the mistake.
+    #: The same function as `draw`, if the operation's own example would hide the mistake.
     own_example: Drawing | None = None
 
     def answer(self, *arrays: Any, **hyperparameters: Any) -> Any:
@@ -92,7 +92,7 @@ class Bug(Mistake):
         return self.backward(dy, self.forward(*others, **hyperparameters)[1])
 
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
-        """Draw a case that shows the mistake. The same seed gives the same case."""
+        """Draw an example that shows the mistake. The same seed gives the same example."""
         return Example(*self.draw(Draw(np.random.default_rng(seed), np.dtype(dtype))))
 
 
@@ -107,7 +107,7 @@ def _named(name: str) -> Mistake:
 def mistakes_in(exercise: str) -> list[Mistake]:
     """Return the mistakes with which an exercise compares a student's answer.
 
-    It leaves out those that are held out, and side effects, because their results are right.
+    Mistakes that are held out are not among them. Nor are side effects: their results are right.
     """
     return [
         mistake
@@ -120,7 +120,8 @@ def wrong_gradient(operation: str, array: str, **about: Any) -> Decorator:
     """Add a mistake in the gradient of one array.
 
     The decorated function takes the right gradient, dy and the cache, and returns the wrong
-    gradient. It isn't called if the right gradient is None. `about` is passed to `wrong_backward`.
+    gradient. If the right gradient is None, the function isn't called. `about` is passed to
+    `wrong_backward`.
     """
     known = find(operation)
     right, index = known.backward(), known.differentiable.index(array)
@@ -144,14 +145,14 @@ def wrong_gradient(operation: str, array: str, **about: Any) -> Decorator:
 def wrong_backward(operation: str, *, part: str = "a", **about: Any) -> Decorator:
     """Add a wrong backward of an operation. The decorated function takes dy and the cache.
 
-    `about` has cause, and may have found_in and hint, in place of those in the docstring; see
-    `Mistake`. It may also have example, which draws a case that shows the mistake, if the
-    operation's own example would hide it.
+    `about` has the keyword `cause`. It may also have `found_in` and `hint`, which replace the texts
+    in the docstring (see `Mistake`). If the operation's own example would hide the mistake, it also
+    has `example`, which draws an example that shows the mistake.
 
     Raises
     ------
     ValueError
-        If there is no such operation, or there is a mistake of this name already.
+        If there is no such operation, or if the name of the mistake is taken.
     """
     right = find(operation).forward()
     return _wrong(operation, "backward", lambda function: (right, function), part, **about)
@@ -202,7 +203,7 @@ def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
     """Add a wrong answer to an exercise ("sgd_step"; see `exercises.names`).
 
     The decorated function takes the arguments of the exercise and returns its results. `given` may
-    have found_in and hint, in place of those in the docstring.
+    have `found_in` and `hint`, which replace the texts in the docstring.
     """
     operation = exercise.removesuffix("_forward")
     direction = "" if operation == exercise else "forward"
@@ -219,7 +220,7 @@ def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
 def described(
     operation: str, direction: str, function: Function, part: str, cause: str, **given: str
 ) -> dict[str, Any]:
-    """Return the fields of `Mistake`. `given` may have found_in and hint."""
+    """Return the fields of `Mistake`. `given` may have `found_in` and `hint`."""
     summary, *others = re.split(r"\s+(?=Found in: |Hint: )", function.__doc__ or "")
     told = dict(" ".join(other.split()).rstrip(".").split(": ", 1) for other in others)
     summary = " ".join(summary.split())
@@ -246,13 +247,13 @@ def add_to_catalogue(mistake: Mistake) -> None:
 
 
 def without_mistake(name: str, right: Pair, draw: Drawing) -> Bug:
-    """Return a right pair of functions in the form of a bug, so that it can be checked like one."""
+    """Return a right forward and backward as a `Bug`, so that they can be checked like a bug."""
     about = name, "right", name, "backward", right[1], "", "", "what is right", ""
     return Bug(*about, *right, right, draw)
 
 
 def differentiable_first(operation: Operation, draw: Drawing) -> Drawing:
-    """Return a drawing that passes arrays without gradient, such as running means, by keyword."""
+    """Return `draw` so that arrays without gradient, such as running means, become keywords."""
     if operation.arrays[0].startswith("*"):
         return draw
 

@@ -3,7 +3,7 @@
 Each is a few lines, and calls gradients "right" (True) or "wrong" (False). A weak checker compares
 gradients, but misses errors because of its loss, its step, its precision, or because it looks at
 one entry only. Its tolerance is as tight as right gradients allow. A wrong checker hardly compares
-at all. Each checker names a bug that it misses; a test shows it.
+anything. Each checker names a bug; a test shows that the checker misses this bug.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,12 +23,12 @@ class Checker:
     """One way to check gradients."""
 
     name: str
-    #: Name of a bug that it misses.
+    #: Name of a bug that the checker misses.
     slips: str
     #: True for a weak checker, False for a wrong one.
     weak: bool
     summary: str
-    #: From a case and a random generator to whether it calls the gradients right.
+    #: Takes a case and a random generator. Returns whether the checker calls the gradients right.
     run: Run
 
 
@@ -78,9 +78,9 @@ class Case:
 
 
 class ComparedEntry(NamedTuple):
-    """An entry of a gradient: the numeric and the analytic value, and the largest of its array."""
+    """The numeric and the analytic value of an entry, and the largest gradient of its array."""
 
-    position: int  # of its array among the arguments
+    position: int  # index of the array among the arguments
     numeric: float
     analytic: float
     largest: float
@@ -138,13 +138,13 @@ def _checker(slips: str, *, weak: bool = False) -> Callable[[Run], Run]:
 
 @_checker("channel_shuffle/shuffled_onwards", weak=True)
 def sum_as_loss(case: Case, rng: np.random.Generator) -> bool:
-    """Use a plain sum as the loss; all entries, central differences, tolerance 1e-5."""
+    """Use a plain sum as the loss. Compare all entries by central differences, to 1e-5."""
     return _agree(_entries(case, _ones(case)), 1e-5)
 
 
 @_checker("conv2d/slightly_too_large", weak=True)
 def one_index_at_1e_2(case: Case, rng: np.random.Generator) -> bool:
-    """Compare one entry of each array at a relative tolerance of 1e-2; the loss is a plain sum."""
+    """Compare one entry of each array to a relative error of 1e-2; the loss is a plain sum."""
     dys = _ones(case)
     gradients = case.gradients(dys)
     for i in case.differentiable:
@@ -157,20 +157,20 @@ def one_index_at_1e_2(case: Case, rng: np.random.Generator) -> bool:
 
 @_checker("conv2d/one_weight_too_large", weak=True)
 def forward_difference(case: Case, rng: np.random.Generator) -> bool:
-    """Use one-sided differences at step 1e-4; random cotangent, all entries, tolerance 2e-3."""
+    """Compare all entries, with a random cotangent, by one-sided differences, to 2e-3."""
     return _agree(_entries(case, _random(case, rng), 1e-4, central=False), 2e-3)
 
 
 @_checker("conv2d/one_weight_too_large", weak=True)
 def in_float32(case: Case, rng: np.random.Generator) -> bool:
-    """Compute in float32; random cotangent, all entries, step 1e-2, tolerance 2e-2."""
+    """Compare all entries in float32, with a random cotangent and step 1e-2, to 2e-2."""
     single = case.as_type(np.float32)
     return _agree(_entries(single, _random(single, rng), 1e-2), 2e-2)
 
 
 @_checker("relu/slope_one")
 def never_compares(case: Case, rng: np.random.Generator) -> bool:
-    """Compute both gradients, and don't compare them."""
+    """Compute both gradients, but don't compare them."""
     list(_entries(case, _random(case, rng)))
     return True
 
@@ -210,7 +210,7 @@ def argument_ignored(case: Case, rng: np.random.Generator) -> bool:
 
 @_checker("conv2d/one_weight_too_large")
 def one_norm_for_all(case: Case, rng: np.random.Generator) -> bool:
-    """Compare all gradients as one vector by its norm, at 1e-3: large arrays hide small ones."""
+    """Compare the norm of all gradients as one vector, to 1e-3: large arrays hide small ones."""
     found = np.array([(e.numeric, e.analytic) for e in _entries(case, _random(case, rng))])
     difference = np.linalg.norm(found[:, 0] - found[:, 1])
     return bool(difference <= 1e-3 * np.linalg.norm(found, axis=0).sum())
@@ -218,6 +218,6 @@ def one_norm_for_all(case: Case, rng: np.random.Generator) -> bool:
 
 @_checker("batch_norm/gamma_dropped")
 def parameters_only(case: Case, rng: np.random.Generator) -> bool:
-    """Check the gradients of the parameters, and not dx."""
+    """Check the gradients of the parameters, but not dx."""
     entries = _entries(case, _random(case, rng))
     return all(e.error <= 1e-5 * e.largest + 1e-7 for e in entries if e.position > 0)

@@ -1,4 +1,4 @@
-"""Mistakes in convolutions. Two of them are mistakes in a dense layer, too."""
+"""Mistakes in convolutions. Two of these mistakes also occur in a dense layer."""
 
 from typing import Any
 
@@ -11,26 +11,26 @@ from numpy_shufflenet.zoo.catalogue import Drawing, wrong_answer, wrong_backward
 
 
 def square(draw: Draw) -> Any:
-    """Equal numbers of input and output channels: a wrong order of axes keeps the shape."""
+    """Draw as many input as output channels, so that a wrong order of axes keeps the shape."""
     return (draw(2, 3, 5, 4), draw(3, 3, 3, 3), draw(3)), {"padding": 1}
 
 
 def strided(draw: Draw) -> Any:
-    """A stride that doesn't divide the size, and padding."""
+    """Draw a convolution with padding, and with a stride that doesn't divide the size."""
     return (draw(2, 3, 6, 8), draw(4, 3, 3, 3), draw(4)), {"stride": 2, "padding": 1}
 
 
 def dilated(draw: Draw) -> Any:
-    """A dilation of 2."""
+    """Draw a convolution with dilation 2."""
     return (draw(2, 3, 6, 5), draw(2, 3, 3, 2), draw(2)), {"dilation": 2, "padding": 2}
 
 
 def lopsided(draw: Draw) -> Any:
-    """Padding at the top and at the left only."""
+    """Draw a convolution with padding at the top and at the left only."""
     return (draw(2, 3, 5, 4), draw(2, 3, 3, 3), draw(2)), {"padding": ((2, 0), (2, 0))}
 
 
-# The weights are turned by 180 degrees, or aren't
+# Weights that are turned by 180 degrees, or should be
 
 
 def _turned(w: Array) -> Array:
@@ -58,7 +58,7 @@ def _add_turned(operation: str, example: Drawing | None) -> None:
     def kernel_not_flipped(dx: Array, dy: Array, cache: Any) -> Any:
         """Compute dx with the weights as they are, not turned by 180 degrees.
 
-        Found in: wuziheng/CNN-Numpy, issue 2: whether, and along which axes, to turn the weights.
+        Found in: wuziheng/CNN-Numpy, issue 2, which asks along which axes to turn the weights.
         Hint: your dx uses the weights in the wrong order: tap (i, j) of output p reads the pixel at
         p * stride + i - padding, so the backward needs flipped weights.
         """
@@ -95,15 +95,15 @@ def channels_not_swapped(dx: Array, dy: Array, cache: Any) -> Array:
 def slightly_too_large(dx: Array, dy: Array, cache: Any) -> Array:
     """Make dx 0.5 % too large.
 
-    Found in: tests with a tolerance of 1e-2 or 10 %, such as HomericIntelligence/Odyssey's: they
-    miss it.
+    Found in: projects such as HomericIntelligence/Odyssey, whose tests have a tolerance of 1e-2 or
+    10 % and miss this mistake.
     """
     return dx * 1.005
 
 
 @wrong_gradient("conv2d", "x", cause="padding", example=lopsided)
 def border_cropped_on_the_other_side(dx: Array, dy: Array, cache: Any) -> Array:
-    """Cut the padding off at the bottom and right, though it is at the top and left.
+    """Crop dx at the bottom and right, though the padding is at the top and left.
 
     Found in: published NumPy convolutions that crop the wrong axis or side at padding 1.
     """
@@ -129,7 +129,7 @@ def last_column_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="stride", example=strided)
 def stride_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Add the gradient of each output to the window that it has at stride 1.
+    """Add the gradient of each output to the window that the output would have at stride 1.
 
     Found in: Kulbear/deep-learning-coursera, pull request 34: the stride is missing in
     conv_backward.
@@ -220,17 +220,17 @@ def weights_of_the_first_image(dy: Array, cache: Any) -> tuple[Array, Array, Arr
     """Compute dw and db from the first image alone.
 
     Found in: NumPy networks that were tested with a batch of one image only.
-    Hint: your dw and db are those of the first image only: add up the whole batch.
+    Hint: your dw and db come from the first image only: add them up over the whole batch.
     """
     return _of_one_image(dy, cache, 0)
 
 
 @wrong_backward("conv2d", cause="sum", example=square)
 def last_image_alone(dy: Array, cache: Any) -> tuple[Array, Array, Array | None]:
-    """Assign dw and db in the loop over the batch instead of adding, so that the last image counts.
+    """Assign dw and db in a loop over the batch instead of adding: only the last image counts.
 
-    Found in: published NumPy convolutions whose dW is right for batch 1 and wrong above.
-    Hint: your dw and db are those of the last image only: add up the whole batch.
+    Found in: published NumPy convolutions whose dW is right only for a batch of one image.
+    Hint: your dw and db come from the last image only: add them up over the whole batch.
     """
     return _of_one_image(dy, cache, -1)
 
@@ -287,9 +287,9 @@ def kernels_in_the_other_order(dw: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("pointwise_conv2d", "w", cause="sum")
 def weights_of_the_last_image(dw: Array, dy: Array, cache: Any) -> Array:
-    """Assign dw in the loop over the batch instead of adding, so that the last image counts.
+    """Assign dw in the loop over the batch instead of adding, so that only the last image counts.
 
-    Found in: published NumPy convolutions whose dW is right for batch 1 and wrong above.
+    Found in: published NumPy convolutions whose dW is right only for a batch of one image.
     """
     return ops.pointwise_conv2d_backward(dy[-1:], cache._replace(x=cache.x[-1:]))[1]
 
@@ -315,7 +315,7 @@ def bias_averaged(db: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("pointwise_conv2d", "b", cause="sum")
 def bias_of_one_pixel(db: Array, dy: Array, cache: Any) -> Array:
-    """Add up db over the batch at one pixel, though the bias is added to every pixel.
+    """Add up dy over the batch at one pixel only, though the bias is added to every pixel.
 
     Found in: rust0258/Deeplearning.ai-Natural-Language-Processing-Specialization, issue 62: a bias
     gradient that is summed over the wrong axis.

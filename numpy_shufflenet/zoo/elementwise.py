@@ -172,7 +172,7 @@ def not_averaged(dlogits: Array, dy: Any, cache: Any) -> Array:
 def target_minus_output(dlogits: Array, dy: Any, cache: Any) -> Array:
     """Return target minus output, which has the wrong sign.
 
-    Found in: fetchai/ledger, pull request 1580, which corrects signs and a mean.
+    Found in: fetchai/ledger, pull request 1580, which corrects signs and a mean value.
     """
     return -dlogits
 

@@ -1,7 +1,7 @@
-"""More wrong backwards, written after `explain` was finished. Nobody used them to improve it.
+"""More wrong backwards, written after `explain` was finished and never used to improve `explain`.
 
 They measure how often `explain` names the right family of causes for mistakes that its author
-didn't know. For the same reason no exercise uses their hints.
+didn't know. Exercises don't recognise these mistakes either, so they have to use `explain`.
 """
 
 import functools
@@ -139,7 +139,7 @@ def averaged_over_classes(dlogits: Array, dy: Any, cache: Any) -> Array:
 
 @wrong_gradient("upsample_bilinear", "x", cause="weights")
 def blocks_added(dx: Array, dy: Array, cache: Any) -> Array:
-    """Add up blocks of pixels, as for nearest neighbours."""
+    """Add up blocks of pixels, as the backward of nearest-neighbour upsampling does."""
     (n, c, h, w), rows, columns = cache
     return dy.reshape(n, c, h, len(rows) // h, w, len(columns) // w).sum(axis=(3, 5))
 

@@ -25,7 +25,7 @@ AGAIN = (
 def shuffled_in_the_other_order(x: Array, groups: int) -> tuple[Array, Any]:
     """Shuffle in the order of the authors' V1 code instead of the paper's.
 
-    Found in: published networks, which use both orders: the paper's, and that of the V1 code.
+    Found in: published networks; some use the order of the paper, others the order of the V1 code.
     Hint: this is the inverse permutation, the order of the authors' V1 code.
     """
     return ops.channel_unshuffle_forward(x, groups)
@@ -44,7 +44,7 @@ def not_moved(x: Array, groups: int) -> Array:
 def shuffled(x: Array, groups: int) -> Array:
     """Shuffle instead of unshuffling.
 
-    Hint: this is the other permutation, that of channel_shuffle.
+    Hint: this is the permutation of channel_shuffle; unshuffling needs its inverse.
     """
     return ops.channel_shuffle_forward(x, groups)[0]
 

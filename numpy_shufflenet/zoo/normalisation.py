@@ -12,7 +12,7 @@ COURSES = "solutions of the second assignment of cs231n, which derive dx by hand
 
 
 def _wide(v: Array) -> Array:
-    """Return one number a channel in a shape that broadcasts over images."""
+    """Return one number for each channel, in a shape that broadcasts over images."""
     return v[:, None, None]
 
 
@@ -95,7 +95,7 @@ def not_scaled(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
 
 
 def _parts(cache: Any) -> tuple[Array, Array]:
-    """Return x_hat, and gamma / standard deviation in a shape that broadcasts over images."""
+    """Return x_hat, and gamma / (standard deviation) in a shape that broadcasts over images."""
     inv_std = 1 / np.sqrt(cache.var + cache.eps)
     return (cache.x - _wide(cache.mean)) * _wide(inv_std), _wide(cache.gamma * inv_std)
 
@@ -104,7 +104,7 @@ def _parts(cache: Any) -> tuple[Array, Array]:
 def gamma_dropped(dx: Array, dy: Array, cache: Any) -> Array:
     """Leave gamma out of dx.
 
-    Found in: mlpack, issue 1923: the test had no layer before this one.
+    Found in: mlpack, issue 1923: the test had no layer before batch normalisation.
     Hint: gamma is missing in dx: y = gamma x_hat + beta, so dx_hat = gamma dy.
     """
     return dx / _wide(cache.gamma)

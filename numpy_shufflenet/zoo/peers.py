@@ -6,8 +6,8 @@ Each checker receives f and vjp in the form that it needs:
     jax.test_util.check_grads     a jax.custom_vjp around a callback
     scipy.optimize.check_grad     a loss <dy, y> of one vector, with a random dy, and its gradient
 
-All run in float64 with their own defaults. SciPy returns an error and no verdict, so the comparison
-sets a tolerance: 1e-5.
+All checkers run in float64 with their default settings. SciPy returns an error and no verdict, so
+the comparison sets a tolerance of 1e-5.
 """
 
 import functools
@@ -35,16 +35,16 @@ class Row:
     """The scores of one checker."""
 
     name: str
-    #: Bugs that it catches.
+    #: Number of the `bugs` that the checker catches.
     caught: int
     bugs: int
-    #: False alarms on right gradients.
+    #: Number of the `right` gradients that the checker calls wrong.
     blamed: int
     right: int
-    #: Bugs in one entry for which it names this entry.
+    #: Number of the `located` bugs in a single entry for which the checker names this entry.
     named: int
     located: int
-    #: Right functions at a kink for which it reports a kink.
+    #: Number of the `kinked` right functions at a kink for which the checker reports a kink.
     kinks: int
     kinked: int
     #: Duration of the check of each right gradient.
@@ -190,14 +190,14 @@ ONE_ENTRY = {"conv2d/one_weight_too_large": "[1, 2, 0, 1]", "pointwise_conv2d/of
 
 
 def compare(seeds: int, *, every: int = 1) -> list[Row]:
-    """Run every checker on wrong backwards and on right gradients, of operations but not of units.
+    """Run every checker on wrong backwards and on right gradients of operations, without units.
 
     Parameters
     ----------
     seeds : int
-        Number of examples of each.
+        Number of examples of each bug and of each right gradient.
     every : int
-        Run one in `every` bugs and right gradients. Bugs in one entry always run.
+        Only every `every`-th bug and right gradient is used, and all bugs in a single entry.
     """
     bugs = [b for b in part("a", "held out") if not b.operation.startswith("unit")]
     right = [b for b in rights() if not b.operation.startswith("unit")][::every]
@@ -242,7 +242,7 @@ def _case(bug: Bug, seed: int) -> tuple[Callable[..., Any], Callable[..., Any], 
 
 
 def _kinked(name: str) -> Bug:
-    """Return a right operation at a point on a kink: x = 0 of ReLU, or a tie of the max pool."""
+    """Return a right operation at a kink: x = 0 for ReLU, or equal pixels for the max pool."""
     right = next(b for b in rights() if b.name == name)
 
     def draw(source: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:

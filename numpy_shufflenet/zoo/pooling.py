@@ -12,7 +12,7 @@ from numpy_shufflenet.zoo.catalogue import wrong_forward, wrong_gradient
 
 
 def overlapping(draw: Draw) -> Any:
-    """Windows that share many pixels."""
+    """Draw windows that share many pixels."""
     return (draw(2, 2, 5, 4),), {"kernel_size": 3, "stride": 1, "padding": 1}
 
 
@@ -57,7 +57,7 @@ def winners_assigned(dx: Array, dy: Array, cache: Any) -> Array:
 
     Found in: 0809zheng/CS231n-assignment2019, issue 19; FluxML/NNlib.jl, issue 205.
     Hint: a pixel that is the largest in several windows gets the gradient of the last window only:
-    add them up (+=, not =).
+    add up the gradients of all these windows (+=, not =).
     """
     windows, dpadded = cache.windows, _padded_zeros(cache, dy.dtype)
     row, column = np.divmod(cache.winner, windows.kernel[1])
@@ -81,7 +81,7 @@ def everyone_wins(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("max_pool2d", "x", cause="padding")
 def border_not_cut_off(dx: Array, dy: Array, cache: Any) -> Array:
-    """Return the top left of the padded gradient, padding included.
+    """Return the top left part of the padded gradient, including the padding.
 
     Found in: published max pools whose backward reads the unpadded input.
     """
@@ -136,9 +136,9 @@ def shares_assigned(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("avg_pool2d", "x", cause="padding")
 def padding_not_subtracted(dx: Array, dy: Array, cache: Any) -> Array:
-    """Find the windows of a pixel without the padding, so that dx is shifted.
+    """Forget that the padding shifts the windows, so that dx is shifted.
 
-    Found in: pytorch, pull request 188345: no offset by the padding; no test had padding.
+    Found in: pytorch, pull request 188345: the offset by the padding is missing.
     """
     dpadded = _padded_zeros(cache, dy.dtype)
     for i, j in cache.windows.taps():
@@ -173,7 +173,7 @@ def height_squared(dx: Array, dy: Array, cache: Any) -> Array:
 def first_pixel_of_each_block(dx: Array, dy: Array, cache: Any) -> Array:
     """Use one pixel of each block instead of the sum of the block.
 
-    Found in: davisking/dlib, pull request 336, which discusses it and is right.
+    Found in: davisking/dlib, pull request 336, which discusses this mistake and avoids it.
     """
     sh, sw = cache.scale
     return dy[:, :, ::sh, ::sw]
@@ -203,7 +203,7 @@ def corners_aligned(dx: Array, dy: Array, cache: Any) -> Array:
 def nearest_weights(dx: Array, dy: Array, cache: Any) -> Array:
     """Add each gradient to the nearest pixel only.
 
-    Found in: flagos-ai/FlagGems, issue 5218: some outputs of a pixel are left out.
+    Found in: flagos-ai/FlagGems, issue 5218: the gradients of some outputs of a pixel are missing.
     """
     _, rows, columns = cache
     hard = [m == m.max(axis=1, keepdims=True) for m in (rows, columns)]

@@ -21,7 +21,7 @@ class Tally:
     """A number of tries, and the tries with an unwanted outcome."""
 
     tries: int = 0
-    #: The seed and the outcome of each unwanted try.
+    #: The seed and the outcome of each try with an unwanted outcome.
     others: tuple[tuple[int, str], ...] = ()
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -47,7 +47,7 @@ class Tally:
 
 
 def _tally(seeds: int, outcome: Callable[[int], str], wanted: str) -> Tally:
-    """Try so many seeds, and count those with the wanted outcome."""
+    """Try the seeds from 0 to `seeds` - 1, and count the tries with the wanted outcome."""
     outcomes = [(seed, outcome(seed)) for seed in range(seeds)]
     return Tally(seeds, tuple(pair for pair in outcomes if pair[1] != wanted))
 
@@ -63,7 +63,7 @@ def check(bug: Bug, seed: int, *, right: bool = False, **options: Any) -> Verdic
 
 
 def catches(bug: Bug, seeds: int) -> Tally:
-    """Check a bug on so many seeds with default settings. Only "fail" counts as caught.
+    """Check a bug on `seeds` seeds with default settings. Only "fail" counts as caught.
 
     For a bug that isn't repeatable, "nondeterministic" counts instead.
     """
@@ -72,7 +72,7 @@ def catches(bug: Bug, seeds: int) -> Tally:
 
 
 def names_cause(bug: Bug, seeds: int) -> Tally:
-    """Count on how many seeds `explain` names the family of a bug's cause."""
+    """Count the seeds on which `explain` names the family of a bug's cause."""
     return _tally(seeds, lambda seed: check(bug, seed).explain().family or "nothing", bug.cause)
 
 
@@ -87,15 +87,15 @@ def style_catches(checker: Checker, bug: Bug, seeds: int, *, right: bool = False
 
 
 def passes(right: Bug, seeds: int) -> Tally:
-    """Count on how many seeds right functions pass."""
+    """Count the seeds on which right functions pass."""
     return _tally(seeds, lambda seed: check(right, seed).status, "pass")
 
 
 def rights() -> Iterator[Bug]:
     """Yield right functions, each in the form of a bug without a mistake.
 
-    They are every operation of the table on its own example, every unit, and the operation of each
-    bug that has its own example.
+    They are every operation of the table, on the example of the table; every unit; and, for each
+    bug that has its own example, the right operation on this example.
     """
     for name, operation in OPERATIONS.items():
         pair = operation.forward(), operation.backward()
@@ -110,7 +110,7 @@ def rights() -> Iterator[Bug]:
 
 
 def part(*names: str) -> list[Bug]:
-    """Return the bugs of these parts."""
+    """Return the bugs of these parts of the catalogue, such as "a"."""
     return [bug for bug in BUGS.values() if bug.part in names]
 
 

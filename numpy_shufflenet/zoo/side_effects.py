@@ -35,7 +35,7 @@ def dy_overwritten(dy: Array, cache: Any) -> Array:
 def input_normalised_in_place(x: Array, gamma: Array, beta: Array, **eps: float) -> Any:
     """Subtract the mean from x in place to save memory.
 
-    Found in: deeplearning4j, pull request 364: activations in place modified z.
+    Found in: deeplearning4j, pull request 364: in-place activations changed z.
     """
     result = ops.batch_norm_forward(x.copy(), gamma, beta, **eps)
     x -= x.mean(axis=(0, 2, 3), keepdims=True)

@@ -1,4 +1,4 @@
-"""Mistakes in the exercises about training: SGD, the schedule, confusion matrix, occlusion map."""
+"""Mistakes in the exercises about training: SGD, schedule, confusion matrix, occlusion map."""
 
 import functools
 import math
@@ -15,7 +15,7 @@ from numpy_shufflenet.zoo.catalogue import Decorator, Function, wrong_answer
 
 
 def _wrong_step(cause: str) -> Decorator:
-    """Add a wrong step of plain momentum: the decorated function takes g with its weight decay."""
+    """Add a wrong step of plain momentum. The decorated function takes g including weight decay."""
 
     def add(function: Function) -> Function:
         @wrong_answer("sgd_step", cause=cause)
@@ -36,7 +36,7 @@ def _wrong_step(cause: str) -> Decorator:
 def uphill(p: Array, g: Array, v: Array, learning_rate: float, momentum: float) -> Any:
     """Add the step to p instead of subtracting it.
 
-    Hint: your step increases the loss: subtract it.
+    Hint: your step increases the loss: subtract the step.
     """
     v = momentum * v + g
     return p + learning_rate * v, v
@@ -46,8 +46,8 @@ def uphill(p: Array, g: Array, v: Array, learning_rate: float, momentum: float) 
 def rate_inside_of_v(p: Array, g: Array, v: Array, learning_rate: float, momentum: float) -> Any:
     """Multiply g by the learning rate before adding it to v.
 
-    Hint: your v contains the learning rate; keep it out, so that a schedule acts at once: v =
-    momentum v + g, p = p - learning_rate v.
+    Hint: your v contains the learning rate; with v = momentum v + g and p = p - learning_rate v, a
+    schedule acts at once.
     """
     v = momentum * v + learning_rate * g
     return p - v, v
@@ -91,7 +91,7 @@ def vectors_decay(
 
 
 def _wrong_fall(cause: str) -> Callable[[Callable[[float], float]], Any]:
-    """Add a schedule that falls wrongly: the decorated function takes t, from 0 to 1."""
+    """Add a schedule with a wrong decrease. The decorated function takes t, from 0 to 1."""
 
     def add(fall: Callable[[float], float]) -> Any:
         @wrong_answer("cosine_schedule", cause=cause)

@@ -1,4 +1,7 @@
-"""Wrong backwards of whole units: each operation is right, but the unit combines them wrongly."""
+"""Wrong backwards of units, which combine right operations wrongly.
+
+A unit is a block of layers that ShuffleNet repeats. A branch is a chain of layers within a unit.
+"""
 
 import functools
 from collections.abc import Callable
@@ -51,8 +54,8 @@ def unit_pair(
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the forward and the backward of a unit in training mode.
 
-    The forward takes x and all parameters. It runs layer by layer, as in a trace, so that a wrong
-    backward can call any layer.
+    The forward takes x and all parameters. The unit runs layer by layer, as in a trace, so that a
+    wrong backward can call any layer.
     """
     layers: dict[Any, Any] = {}  # one unit for each dtype
 
@@ -85,7 +88,7 @@ def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Draw x and parameters without special values: gamma is not 1, beta is not 0.
 
     beta is positive. So every channel has positive values after normalisation. If a ReLU set a
-    whole channel to 0, it would hide the bugs before it.
+    whole channel to 0, it would hide bugs in the layers before the ReLU.
     """
     channels, make = UNITS[name]
     parameters = []
@@ -137,7 +140,7 @@ def passing_channels_dropped(unit: Any, dy: Array) -> Array:
 
 @wrong_unit("unit_v2_stride2", cause="sum")
 def second_use_overwrites_the_first(unit: Any, dy: Array) -> Array:
-    """Overwrite dx of the first branch with that of the second, though both use x.
+    """Overwrite dx of the first branch with dx of the second, though both branches use x.
 
     Found in: karpathy/micrograd, issue 2; sony/nnabla, pull request 532: an array that is used
     twice.

@@ -373,7 +373,7 @@ def test_evaluate_takes_the_size_and_the_images_that_training_left_out(tiny, tmp
             )
     assert run("evaluate", path, "--data", f"folder:{tmp_path / 'other'}") == 0
     printed = capsys.readouterr().out
-    assert "4 images (all images of the folder; the training was on others)" in printed
+    assert "4 images (all images of the folder; the training used other images)" in printed
     assert "was trained on" not in printed
     other = ["--data", f"folder:{tmp_path / 'other'}"]
     assert run("evaluate", path, *other, "--size", 32) == 0

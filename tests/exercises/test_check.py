@@ -209,7 +209,7 @@ WRONG = {
         "the result for padding=0",
     ),
     "max pool pads with 0": ("max_pool2d_forward", zero_padded, "the zeros in your padding"),
-    "max pool assigns": ("max_pool2d_backward", assigned, "add them up"),
+    "max pool assigns": ("max_pool2d_backward", assigned, "add up the gradients of all these"),
     "average not divided": ("avg_pool2d_backward", averaged, "divide by the pixels of the window"),
     "norm with m - 1": (
         "batch_norm_forward",
