@@ -13,7 +13,7 @@ SAMPLE_SECONDS = 4e-3
 
 @dataclass(frozen=True)
 class TimedRow:
-    """The result of one comparison; ratios are their time over ours, so above 1 we are faster."""
+    """The result of one comparison; a ratio is their time / our time, so above 1 we are faster."""
 
     group: str  #: the table that the row belongs to
     work: str
@@ -25,8 +25,8 @@ class TimedRow:
     low: float  #: lower quartile of the ratio
     high: float  #: upper quartile of the ratio
     pairs: int
-    difference: float  #: of the results, relative to the largest number in them
-    goal: float | None = None  #: for the ratio
+    difference: float  #: largest difference of the results, relative to the largest number in them
+    goal: float | None = None  #: the ratio that we aim for
 
 
 @dataclass(frozen=True)
