@@ -61,7 +61,7 @@ def build_lite(notebooks: Sequence[Path], out: Path) -> None:
 def write_wheel(folder: Path) -> Path:
     """Write a wheel of this package, from a checkout or an installation; return its path.
 
-    It leaves out the sources of the lessons, because the application has the notebooks.
+    The wheel has no sources of lessons, because the application has the notebooks.
     """
     version = numpy_shufflenet.__version__
     info = f"numpy_shufflenet-{version}.dist-info"
