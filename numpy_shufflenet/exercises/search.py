@@ -10,12 +10,12 @@ from numpy_shufflenet.exercises.coverage import Coverage
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 
-SHRINKING = 0.5  # share of the time after which no smaller case is searched for
-COLLECTING = 0.7  # share of the time after which no more failures are collected
+SHRINKING = 0.5  # the search for smaller cases ends after this share of the time
+COLLECTING = 0.7  # the collection of further failures ends after this share of the time
 
 
 def search(attempt: Attempt, examples: int, seconds: float) -> Result:
-    """Draw cases until one fails, shrink it, and look for the cause."""
+    """Draw cases until a case fails, shrink this case, and look for the cause."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import HypothesisException
 
