@@ -48,7 +48,7 @@ def training() -> Iterator[tuple[str, Prepare]]:
 
 
 def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassifier:
-    """Set the running statistics to those of a random batch, and return the model.
+    """Set the running statistics to the statistics of a random batch, and return the model.
 
     With the running statistics of a new network, activations shrink from layer to layer. They
     become subnormal numbers, which slow processors down.

@@ -24,7 +24,7 @@ class Workload(NamedTuple):
     peer: Callable[..., Any]  #: maps (torch.nn.functional, images, weights) to the output
 
     def work_in_numbers(self, batch: int) -> tuple[int, int] | None:
-        """Return the FLOPs and the moved bytes of a forward; None if it is not a convolution."""
+        """Return FLOPs and moved bytes of a convolution's forward; None for other operations."""
         if not self.operation.endswith("conv2d"):
             return None
         shapes = {"x": (batch, *self.images[0]), "w": self.weights[0]}

@@ -193,7 +193,7 @@ def upsample_sums(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
 
 
 def squeeze_excitation_sums(f: ModuleType, draw: Numbers, m: int) -> Found:
-    """Return db2, a sum over m pixels: the scale is sigmoid(b2), with the derivative 1/4 at 0."""
+    """Return db2, a sum over m pixels. The scale is sigmoid(b2), whose derivative at 0 is 1/4."""
     x, zero = draw.images(m * draw.batch, 2), np.zeros((2, 2), np.float32)
     y, cache = f.squeeze_excitation_forward(x, zero, zero[0], zero, zero[0])
     dy = draw(*y.shape)

@@ -1,4 +1,4 @@
-"""Comparisons of two contenders: check that both compute the same, then time them in turn."""
+"""Compares two implementations: checks that their results agree, then times them in turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class TimedRow:
     group: str  #: the table that the row belongs to
     work: str
     batch: int  #: number of images
-    peer: str  #: the other contender
+    peer: str  #: name of the other contender, such as "PyTorch"
     ours: float  #: median seconds
     theirs: float  #: median seconds
     ratio: float  #: median over all pairs
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def time_against(comparison: Comparison, pairs: int) -> TimedRow:
-    """Check that both contenders compute the same, then time them in turn.
+    """Check that the results of both implementations agree, then time the two in turn.
 
     Raises
     ------

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _jobs(
     arguments: argparse.Namespace, report: "BenchReport"
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the name of each measurement, and a function that adds its result to the report."""
+    """Yield the name of each measurement, and a function that measures and adds to the report."""
     from numpy_shufflenet.bench import networks, operations, resources, time_against
 
     full = arguments.full

@@ -1,4 +1,4 @@
-"""Count the cost of networks and operations, and compare it with the numbers in the papers.
+"""Count the costs of networks and operations, and compare the costs with the papers.
 
 examples:
   numpy-shufflenet cost

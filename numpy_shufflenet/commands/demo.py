@@ -1,4 +1,4 @@
-"""Train a ShuffleNet on real images, from its gradient check to its predictions.
+"""Check the gradients of a ShuffleNet, train it on real images, and draw its predictions.
 
 examples:
   numpy-shufflenet demo

@@ -5,8 +5,8 @@ examples:
   numpy-shufflenet predict --checkpoint runs/cifar/checkpoint.safetensors --top 5 *.jpg
 
 Images are resized to the size of the training images. The embedded images show bright clothes on a
-black background. For a network trained on them, use --invert if a photograph has a white
-background.
+black background. If a network was trained on these images, use --invert for photographs with
+a white background.
 """
 
 import argparse

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments, with DEFAULTS for those that were not given."""
+    """Return the arguments, with the values of DEFAULTS for arguments that were not given."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **given})
 
@@ -124,7 +124,7 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     Raises
     ------
     ValueError
-        If settings other than --epochs differ from those in the checkpoint. The message names all.
+        If settings other than --epochs differ from the checkpoint. The message names all of these.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint

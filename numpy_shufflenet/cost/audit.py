@@ -2,7 +2,7 @@
 
 Take a convolution with a k x k kernel and g groups, from c1 to c2 channels, on h w pixels. Let
 least(g) be the smallest memory access (MAC) of a convolution with g groups and the same number of
-multiply-adds; it has c1 = c2. Then
+multiply-adds. The smallest one has c1 = c2. Then
 
     MAC = h w (c1 + c2) + k^2 c1 c2 / g
         = least(1) * [least(g) / least(1)] * [MAC / least(g)]

@@ -100,8 +100,9 @@ def channels_at_budget(
 
     Groups allow the most channels, but they raise the memory access (G2), as narrow bottlenecks do
     (G1). V2's unit has neither groups nor a bottleneck. It computes on half of its channels, with
-    equal widths, and passes the other half on. So it has more channels than a dense bottleneck or
-    a separable convolution of the same cost, and its 3x3 convolution is wider than a bottleneck's.
+    equal widths, and passes the other half on. So V2's unit has more channels than a dense
+    bottleneck or a separable convolution of the same cost, and its 3x3 convolution is wider than
+    the 3x3 convolution of any bottleneck.
 
     Source: ShuffleNet V1, section 3.2; V2, section 3.
     """

@@ -44,8 +44,8 @@ def _function(compute: Callable[[float], Any]) -> Callable[..., Any]:
 class Number:
     """A number that counts each operation on it in `Number.tally`.
 
-    A product with a number that is marked as a weight is also a multiply-add. Negation is free.
-    != is not counted: `steps` uses it only to look for NaN.
+    A product with a number that is marked as a weight is also a multiply-add. Negation is not
+    counted. != is not counted either, because `steps` uses != only to look for NaN.
     """
 
     __slots__ = ("value", "weight")

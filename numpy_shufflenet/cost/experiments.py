@@ -1,6 +1,6 @@
 """Tables 1 to 4 of ShuffleNet V2 as experiments: the networks, and the speeds the paper printed.
 
-Each table varies one thing and keeps the FLOPs nearly constant. The FLOPs of its rows are never
+Each table varies one thing and keeps the FLOPs nearly constant. The FLOPs of two rows are never
 exactly equal, so we compare speed per multiply-add.
 """
 

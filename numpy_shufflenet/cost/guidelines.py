@@ -22,7 +22,7 @@ NO_DIFFERENCE = 0.02
 
 @dataclass(frozen=True)
 class RowComparison:
-    """The time per multiply-add of a row, divided by that of another row."""
+    """The time per multiply-add of a row, divided by the time per multiply-add of another row."""
 
     label: str
     before: str  #: label of the other row
@@ -141,7 +141,7 @@ def measure(
     batch : int
         Number of images; the paper's ARM column has 1.
     min_seconds : float
-        A network repeats its forward until this time has passed.
+        In each measurement, a network repeats its forward until this time has passed.
     on_run : callable, optional
         Called with a row's label after each of its runs.
 

@@ -27,7 +27,7 @@ CONVENTIONS = {
 class LayerCost:
     """One layer of a network.
 
-    If a layer has several inputs or outputs, its shape has the sum of their channels.
+    If a layer has several inputs or outputs, `x_shape` or `y_shape` has the sum of the channels.
     """
 
     name: str  #: as in `named_layers`; an addition has the name of the unit that adds
@@ -159,8 +159,8 @@ def _joint_shape(value: Any, batch: int) -> Shape:
 class _KeptMemory:
     """The memory that caches keep for backward, found from the arrays of an empty batch.
 
-    Two views of one array share its memory, so arrays are identified by the array that owns the
-    memory. A view keeps the whole owner: half of a split keeps both halves.
+    Two views of an array share memory, so a view is identified by the array that owns its memory.
+    A view keeps the whole owner: half of a split keeps both halves.
     """
 
     KEEPS_OUTPUT = ("relu", "sigmoid")

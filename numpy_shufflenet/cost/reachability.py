@@ -3,7 +3,7 @@
 We set every weight to a positive number and every bias to 0, so that no two terms cancel and ReLU
 passes everything. Then we set one input channel to 1 and all others to 0, for each channel in turn.
 An output above 0 depends on that channel. If we set all convolutions to 0 instead, only channels
-that the network passes on unchanged arrive.
+that the network passes on unchanged reach the output.
 """
 
 import math

@@ -10,7 +10,7 @@ from numpy_shufflenet.cost.kinds import ADDITION, ORDER
 from numpy_shufflenet.nn import Layer, OperationLayer
 
 OTHER = "the rest"
-"""The time that composed layers spend outside their child layers; it is only overhead of calls."""
+"""The time that composed layers spend outside their child layers, which is overhead of calls."""
 
 
 def shares_by_kind(

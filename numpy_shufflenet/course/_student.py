@@ -1,4 +1,4 @@
-"""Runs a student's notebook in another process, and calls its functions from this process.
+"""Runs a student's notebook in another process, and calls the student's functions from this one.
 
 The other process runs the notebook, and then answers calls of its functions; see
 `exercises.sandbox`.
@@ -28,7 +28,7 @@ Parameters = list[list[Any]]  # for each: name, kind, whether it has a default
 
 
 class Student:
-    """The functions of a notebook. Use it in a `with` block; the end of the block ends the process.
+    """The functions of a notebook, for a `with` block; the end of the block ends the process.
 
     `seconds` limits the computing time of all calls of one function together.
     """

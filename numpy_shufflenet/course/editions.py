@@ -51,7 +51,7 @@ def build_edition(
     ValueError
         If there is no such edition.
     ImportError
-        If an extra is missing; the message names it.
+        If a package that the edition needs is missing; the message names the extra to install.
     """
     if edition not in EDITIONS:
         raise ValueError(f"edition={edition!r} is not one of {', '.join(EDITIONS)}")

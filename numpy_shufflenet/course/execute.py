@@ -15,10 +15,10 @@ SECONDS = 300  # limit for a cell; for a stricter limit, compare with `seconds_o
 
 
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
-    """Run all cells of a notebook, and store their outputs and their start and end times in it.
+    """Run all cells of a notebook, and store outputs, start times and end times in the notebook.
 
-    If a cell begins with a comment "# Picture: a boot, ...", its pictures get this text as their
-    alternative text.
+    If a cell begins with a comment "# Picture: a boot, ...", this text becomes the alternative text
+    of the cell's pictures.
 
     Parameters
     ----------

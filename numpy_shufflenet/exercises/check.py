@@ -1,6 +1,6 @@
 """Checks a student's function: draws cases, compares, shrinks a failure, and says what is wrong.
 
-The function runs in a sandbox with limits of time and memory.
+A case is the arguments of one call. The function runs in a sandbox with limits of time and memory.
 """
 
 import json
@@ -34,7 +34,7 @@ def check(
     megabytes: int = 1024,
     points: float = 1.0,
 ) -> Result:
-    """Compare a function with the library's own, and show the result.
+    """Compare a function with the library's function, and show the result.
 
     The function takes the arguments that it needs, under the library's names: `dy`, `x`, `w`, `b`,
     `stride`, ... An argument that it doesn't take keeps its default. So a convolution without a

@@ -1,4 +1,4 @@
-"""A sentence about what was tested: the sizes and the settings of all cases."""
+"""A sentence about what was tested: the sizes and settings of all cases (arguments of calls)."""
 
 from collections import defaultdict
 from typing import Any
@@ -50,7 +50,7 @@ class Coverage:
 
 
 def _range_of(shapes: set[tuple[int, ...]]) -> str:
-    """Return the range of shapes of equal length, such as "from 1×2 to 3×4", else of lengths."""
+    """Return "from 1×2 to 3×4" if all shapes have equally many axes, else the range of axes."""
     axes = sorted(map(len, shapes))
     if axes[0] < axes[-1]:
         return f"of {axes[0]} to {axes[-1]} axes"

@@ -1,4 +1,4 @@
-"""What an exercise is: a function to write, the right results, and the cases to try it on."""
+"""What an exercise is: a function to write, the right results, and the cases to test."""
 
 import inspect
 from collections.abc import Callable, Collection

@@ -1,4 +1,4 @@
-"""Searches for the smallest case in which a function is wrong, and for a cause of all failures."""
+"""Searches for the smallest case (arguments of a call) that fails, and for a cause of failures."""
 
 import contextlib
 import time

@@ -23,7 +23,7 @@ LIBRARY = str(Path(operations.__file__).parent)
 
 
 class TimeIsOver(BaseException):
-    """Another thread raises this error in a function whose time is over.
+    """The error that another thread raises in a function whose time is over.
 
     The class isn't an Exception, so `except Exception` doesn't catch it.
     """

@@ -19,8 +19,8 @@ MARKERS = "osD^"
 def wilson_interval(right: int, of: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share, from `right` successes in `of` trials.
 
-    Unlike p +- 2 sqrt(p (1 - p) / n), this interval stays between 0 and 1, and it is accurate even
-    for few trials.
+    Unlike p +- 2 sqrt(p (1 - p) / n), this interval stays between 0 and 1, and is accurate even for
+    few trials.
 
     Raises
     ------

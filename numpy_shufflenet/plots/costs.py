@@ -63,8 +63,8 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
     Parameters
     ----------
     rows : mapping of str to (mapping of str to float)
-        The numbers of each kind, for rows such as "multiply-adds" or "run time". Each number is
-        drawn as a share of the sum of its row.
+        For each row, such as "multiply-adds" or "run time", the number of each kind. A number is
+        drawn as a share of the sum of the row.
     title : str
     """
     figure = new_figure(9.5, 1.6 + 0.55 * len(rows))

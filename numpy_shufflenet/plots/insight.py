@@ -60,7 +60,7 @@ def strongest_images(
     images : uint8 array, shape (n, c, h, w)
         c is 1 or 3.
     responses : array, shape (n, k)
-        The response of each of k channels to each image: its mean or its largest value.
+        The response of each of k channels to each image: the channel's mean or maximum.
     channels : sequence of int
         Indices of the channels to draw.
     columns : int

@@ -1,7 +1,7 @@
 """Checks of JSON values; an error names the field, its value, and what would fit.
 
-A kind is a function of a value and the name of its field. It raises ValueError if the value does
-not fit.
+A kind is a function of a value and a field's name, which raises ValueError if the value does not
+fit.
 """
 
 import math

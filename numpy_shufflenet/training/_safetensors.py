@@ -1,6 +1,6 @@
 """Reads and writes safetensors files with the package `safetensors`.
 
-The package checks the sizes in a file before it allocates memory. This module converts bfloat16,
+The package checks the sizes in a file before allocating memory. This module converts bfloat16,
 which NumPy lacks, to float32, and raises an error that names tensors of other unknown dtypes.
 """
 

@@ -61,7 +61,8 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If there is no architecture, or the weights don't fit it. The message names the file.
+            If there is no architecture, or the weights don't fit the architecture. The message
+            names the file.
         """
         if self.architecture is None:
             raise ValueError(

@@ -80,7 +80,7 @@ def evaluate(
 def _fastest(
     model: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[[Array], Array]:
-    """Return the inference plan of the model if it can have one, otherwise its `infer`."""
+    """Return an inference plan of the model (only for float32 with Numba), or its `infer`."""
     if backend.current() == "numba" and dtype == np.float32:
         from numpy_shufflenet.plan import InferencePlan
 

@@ -23,9 +23,9 @@ class StepReport:
 class EpochRecord:
     """One pass over the training images.
 
-    The training loss and accuracy are means over the steps of the epoch. They come from augmented
-    images in training mode, and the loss has label smoothing. The test loss and accuracy come from
-    `evaluate` after the epoch; without test images, the test values are None.
+    The training loss and accuracy are means over the steps of the epoch. The images are augmented,
+    the model is in training mode, and the loss has label smoothing. The test loss and accuracy come
+    from `evaluate` after the epoch; without test images, the test values are None.
     """
 
     #: Number of the epoch, counted from 1.

@@ -29,7 +29,7 @@ class TrainingDiverged(ValueError):  # noqa: N818 - no "Error" needed: the name 
 
 
 class Observer:
-    """The trainer calls these methods during training; a subclass overrides some of them.
+    """The trainer calls these methods during training; a subclass overrides some methods.
 
     An exception in an observer ends the training.
     """
@@ -295,7 +295,7 @@ class Trainer:
     ) -> "Trainer":
         """Return a Trainer that continues from a checkpoint.
 
-        The final weights are bitwise the same as those of an uninterrupted training.
+        The final weights are bitwise the same as without the interruption.
 
         Parameters
         ----------

@@ -35,7 +35,7 @@ def sgd_update(
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """Update a parameter p with its gradient g in place, and its velocity v if v isn't None."""
+    """Update a parameter p in place with its gradient g; also update its velocity v unless None."""
     if weight_decay:
         g = g + weight_decay * p
     if v is not None:
@@ -127,7 +127,7 @@ class SGD:
         return {**settings, "velocity": {name: v.copy() for name, v in self._velocity.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the settings and velocities to those of a `state_dict`.
+        """Restore the settings and velocities of a `state_dict`.
 
         Raises
         ------

@@ -13,7 +13,7 @@ SMOOTHING = 0.9  # weight of the earlier steps in the displayed loss and accurac
 class ProgressBar(Observer):
     """Shows one bar for the whole training, and a line for each finished epoch.
 
-    If the output isn't a terminal, it shows nothing. `console` is a rich.console.Console; the
+    If the output isn't a terminal, the bar isn't shown. `console` is a rich.console.Console; the
     default writes to the standard output. Raises ImportError if rich isn't installed.
     """
 

@@ -47,7 +47,7 @@ def build_site(
     Raises
     ------
     ImportError
-        If an extra is missing; the message names it.
+        If a package is missing; the message names the extra to install.
     ValueError
         If `out` has files that don't belong to a site, or a notebook in `executed` doesn't fit the
         source of its lesson.

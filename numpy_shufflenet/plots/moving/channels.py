@@ -1,4 +1,4 @@
-"""A unit at one pixel: each channel of a layer is a dot, with wires to the channels that it reads.
+"""A unit at one pixel: each channel of a layer is a dot, and wires lead to the channels it reads.
 
 On an image of one pixel, a 3x3 convolution uses only the centre of its filter. So the picture shows
 only how channels depend on each other, and by what factor. Each factor is a slope dy/dx, which the
@@ -204,7 +204,7 @@ class _Drawing:
         return LABEL + (start + self._column(spot) + 0.5 + spot.part * 0.4) * PITCH, box.y
 
     def _colour(self, spot: Spot) -> str:
-        """Return the colour of a channel's group; without groups, of the first channel it reads."""
+        """Return the colour of a channel's group, or without groups, of its first input channel."""
         node = self.nodes[spot.node]
         settings = node.layer.hyperparameters if node.layer else {}
         if not node.sources:

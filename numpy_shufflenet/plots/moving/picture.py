@@ -47,7 +47,7 @@ class PictureStep:
 
 @dataclass
 class Scene:
-    """One tab of a picture: its elements, its steps, and the drawing."""
+    """One tab of a picture, with elements, steps and a drawing."""
 
     name: str
     verb: str = "is read by"  #: the relation of an element to the elements that read it

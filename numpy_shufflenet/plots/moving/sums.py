@@ -24,7 +24,7 @@ def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> S
     """Return the terms of a step of the operation `name` as parts.
 
     `unit` is the same step with ones as input (x in forward, dy in backward) if the operation is
-    linear in this input, otherwise None. `element` returns the element of an entry that is read.
+    linear in this input, otherwise None. `element` returns the scene's element for an entry.
     """
     if name in PRODUCTS:
         return _products(step, element)
