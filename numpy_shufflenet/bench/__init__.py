@@ -1,4 +1,4 @@
-"""Speed comparisons: ratios of our time and that of PyTorch, ONNX Runtime and plain NumPy."""
+"""Speed comparisons of this package with PyTorch, ONNX Runtime and plain NumPy."""
 
 from numpy_shufflenet.bench.timing import Comparison, TimedRow, time_against
 

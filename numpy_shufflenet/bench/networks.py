@@ -48,7 +48,7 @@ def training() -> Iterator[tuple[str, Prepare]]:
 
 
 def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassifier:
-    """Set the running statistics to those of a random batch, and return the model.
+    """Set the running statistics to the statistics of a random batch, and return the model.
 
     With the running statistics of a new network, activations shrink from layer to layer. They
     become subnormal numbers, which slow processors down.
@@ -158,7 +158,7 @@ def our_training_step(
 def torch_training_step(
     model: ImageClassifier, batch: int, size: int, *, channels_last: bool = True
 ) -> Callable[[], tuple[float, Array]]:
-    """Return the same training step in PyTorch, with the same initial weights."""
+    """Return a function that runs the same step in PyTorch, with the same initial weights."""
     import torch
 
     from numpy_shufflenet.torch_peer import to_torch
@@ -201,7 +201,7 @@ def _training_step(
     ours = our_training_step(model, batch, size)
 
     def results() -> tuple[list[Any], list[Any]]:
-        """Return the losses of two steps; the second depends on the gradients and the update."""
+        """Return the losses of two steps; the second loss depends on gradients and update."""
         pairs = [(ours()[0], theirs_to_compare()[0]) for _ in range(2)]
         return [np.array([a for a, _ in pairs])], [np.array([b for _, b in pairs])]
 

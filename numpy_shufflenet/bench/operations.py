@@ -21,10 +21,10 @@ class Workload(NamedTuple):
     images: tuple[tuple[int, int, int], ...]  #: (c, h, w) of each image argument
     weights: tuple[tuple[int, ...], ...]
     hyperparameters: dict[str, Any]
-    peer: Callable[..., Any]  #: from (torch.nn.functional, images, weights) to the output
+    peer: Callable[..., Any]  #: maps (torch.nn.functional, images, weights) to the output
 
     def work_in_numbers(self, batch: int) -> tuple[int, int] | None:
-        """Return the FLOPs and the moved bytes of a forward; None if it is not a convolution."""
+        """Return FLOPs and moved bytes of a convolution's forward; None for other operations."""
         if not self.operation.endswith("conv2d"):
             return None
         shapes = {"x": (batch, *self.images[0]), "w": self.weights[0]}
@@ -116,7 +116,7 @@ def comparisons(
 
 
 def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
-    """Compare forward and backward with PyTorch, in the faster of its two memory formats."""
+    """Compare forward and backward with PyTorch, in the faster of PyTorch's two memory formats."""
     import torch
     import torch.nn.functional as F  # noqa: N812
 
@@ -184,7 +184,7 @@ def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
 
 
 def fastest(runs: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
-    """Return the fastest of several functions, so that a peer can choose its memory format."""
+    """Return the fastest function, so that PyTorch runs in its faster memory format."""
     return min(runs, key=_seconds)
 
 

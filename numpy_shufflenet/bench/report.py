@@ -26,7 +26,7 @@ class BenchReport:
     starts: list[Start] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     machine: Machine | None = None
-    missing: list[str] = field(default_factory=list)  #: peers that are not installed
+    missing: list[str] = field(default_factory=list)  #: other packages that are not installed
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages, the processor, and the number of threads."""

@@ -65,7 +65,7 @@ class Memory(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Their memory over ours: above 1, we need less."""
+        """Their memory divided by ours: above 1, we need less."""
         return self.theirs / self.ours
 
 
@@ -173,7 +173,7 @@ def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], list[Growth]]]]:
 
 
 class Machine(NamedTuple):
-    """The limits of this machine, with all threads together."""
+    """The highest speeds of this machine, with all threads together."""
 
     gflops: float  #: GFLOP/s of matrix products in float32
     gbytes: float  #: GB/s of copies, reads and writes together

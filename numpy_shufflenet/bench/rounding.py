@@ -1,11 +1,12 @@
-"""Rounding errors of every sum, in every implementation and layout, against math.fsum.
+"""Rounding errors of every sum, in every implementation and layout, compared with math.fsum.
 
     python -m numpy_shufflenet.bench.rounding 10000000
     python -m numpy_shufflenet.bench.rounding 10000 "batch norm"
 
 The argument is the largest number of terms; the table has a column for each power of ten from 10^2.
 A second argument selects rows by a part of their name. Errors are in units of 1e-7 of the sum of
-all |terms|. All numbers are positive float32, so that partial sums grow as with real images.
+all |terms|. All numbers are positive float32, so that partial sums grow as with real images. Below,
+"dw over m pixels" means an entry of dw, which is a sum over m pixels.
 """
 
 import math
@@ -25,7 +26,7 @@ BOUND = 1e-6  # relative to the sum of |terms|; rounding of the result alone giv
 LAYOUTS = ("row-major", "channels-last", "channel-major", "fortran", "every second")
 IMPLEMENTATIONS = {"ops": ops, "kernels": kernels}
 Found = tuple[Any, Array]
-"""A sum, and its terms in float64, which holds products of two float32 numbers exactly."""
+"""A sum, and its terms in float64. A product of two float32 numbers is exact in float64."""
 GRADIENTS = ("y", "dx", "dw", "db")
 
 
@@ -71,7 +72,7 @@ def _products(*arrays: Array) -> Array:
 
 
 def batch_norm_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Mean, variance, dbeta or dgamma of one channel."""
+    """Return the mean, variance, dbeta or dgamma of one channel."""
     x, one = draw.images(m, 2), np.ones(2, np.float32)
     if what in ("mean", "var"):
         cache = f.batch_norm_forward(x, one, 0 * one)[1]
@@ -88,13 +89,13 @@ def batch_norm_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 
 
 def global_mean(f: ModuleType, draw: Numbers, m: int) -> Found:
-    """The mean over the m pixels of an image."""
+    """Return the mean over the m pixels of an image."""
     x = draw.images(m * draw.batch, 2)
     return f.global_avg_pool_forward(x)[0][0, 1], _products(x[0, 1]) / m
 
 
 def window_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Pooling windows: the average of m pixels, or the gradient of a pixel in m windows."""
+    """Return the average of a window of m pixels, or the gradient of a pixel in m windows."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, k, k)
     if what == "average":
@@ -110,7 +111,7 @@ def window_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 
 
 def depthwise_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Depthwise convolution: y over m taps, dx over m outputs, dw and db over m pixels."""
+    """Return y over m taps, dx over m outputs, dw or db over m pixels of depthwise convolution."""
     if what in ("y", "dx"):
         k = math.isqrt(m)
         w = draw(1, 1, k, k)
@@ -128,7 +129,7 @@ def depthwise_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 def convolution_sums(
     f: ModuleType, draw: Numbers, m: int, what: str, k: int, channels: int
 ) -> Found:
-    """Pointwise (k = 1) or 3x3 convolution: y and dx over m terms, dw and db over m pixels."""
+    """Return y or dx over m terms, dw or db over m pixels of a pointwise or 3x3 convolution."""
     name, settings = ("pointwise_conv2d", {}) if k == 1 else ("conv2d", {"padding": 1})
     forward, backward = getattr(f, f"{name}_forward"), getattr(f, f"{name}_backward")
     deep = max(1, m // k**2)
@@ -156,7 +157,7 @@ def _weight_gradient(
     shape: tuple[int, int, int, int],
     what: str,
 ) -> Found:
-    """The weight or bias gradient of a convolution from o to o channels, over m pixels."""
+    """Return the weight or bias gradient, over m pixels, of a convolution from o to o channels."""
     o, middle = shape[0], shape[-1] // 2
     x, w = draw.images(m, o), draw(*shape)
     y, cache = forward(x, w, draw(o))
@@ -168,7 +169,7 @@ def _weight_gradient(
 
 
 def linear_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Linear layer: y over m inputs, dx over m outputs, dw and db over m rows."""
+    """Return y over m inputs, dx over m outputs, dw or db over m rows of a linear layer."""
     rows, inputs, outputs = {"y": (2, m, 2), "dx": (2, 2, m)}.get(what, (m, 2, 2))
     x, w = draw(rows, inputs), draw(outputs, inputs)
     y, cache = f.linear_forward(x, w, 0 * w[:, 0])
@@ -183,7 +184,7 @@ def linear_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 
 
 def upsample_sums(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
-    """The gradient of a pixel that was repeated or interpolated to m pixels."""
+    """Return the gradient of a pixel that was repeated or interpolated to m pixels."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, 1, 1)
     y, cache = getattr(f, f"upsample_{kind}_forward")(x, k)
@@ -192,7 +193,7 @@ def upsample_sums(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
 
 
 def squeeze_excitation_sums(f: ModuleType, draw: Numbers, m: int) -> Found:
-    """The gradient of a channel's scale, over m pixels; sigmoid(0) has the derivative 1/4."""
+    """Return db2, a sum over m pixels. The scale is sigmoid(b2), whose derivative at 0 is 1/4."""
     x, zero = draw.images(m * draw.batch, 2), np.zeros((2, 2), np.float32)
     y, cache = f.squeeze_excitation_forward(x, zero, zero[0], zero, zero[0])
     dy = draw(*y.shape)
@@ -201,7 +202,7 @@ def squeeze_excitation_sums(f: ModuleType, draw: Numbers, m: int) -> Found:
 
 
 def loss(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """The mean loss over m rows, or the loss of m classes whose logits are all 0."""
+    """Return the mean loss over m rows, or the loss of m classes whose logits are all 0."""
     if what == "classes":
         logits, labels = laid_out(np.zeros((2, m), np.float32), draw.layout), np.zeros(2, int)
         return f.softmax_cross_entropy_forward(logits, labels)[0], np.array([math.log(m)])
@@ -213,13 +214,13 @@ def loss(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 
 
 def plan_mean(draw: Numbers, m: int) -> Found:
-    """The mean over the m pixels of an image, in a plan."""
+    """Return the mean over the m pixels of an image, computed by a plan."""
     x = draw.images(m * draw.batch, 2)
     return InferencePlan(nn.Sequential(nn.GlobalAvgPool()))(x)[0, 1], _products(x[0, 1]) / m
 
 
 def plan_product(draw: Numbers, m: int, what: str) -> Found:
-    """A sum over m channels in a plan, of a pointwise convolution or a linear layer."""
+    """Return y over m channels of a pointwise convolution or linear layer, computed by a plan."""
     x = draw(draw.batch, m, 1, 1)
     pointwise, fc = nn.Conv2d(m, 6, 1), nn.Linear(m, 6)
     layers = [pointwise, nn.GlobalAvgPool()] if what == "pointwise" else [nn.GlobalAvgPool(), fc]
@@ -234,13 +235,13 @@ class Reduction(NamedTuple):
     """A sum that an operation computes."""
 
     name: str
-    run: Callable[..., Found]  #: from (module, numbers, m) to a sum of m terms, and the terms
+    run: Callable[..., Found]  #: maps (module, numbers, m) to a sum of m terms, and the terms
     implementations: tuple[str, ...] = ("ops", "kernels")
     most: int = 10**7  #: largest number of terms that time and memory allow
 
 
 def _without_module(run: Callable[..., Found], **settings: Any) -> Callable[..., Found]:
-    """Return a run for a plan, which uses the kernels and needs no module."""
+    """Return a `run` for a plan, which uses the kernels and needs no module."""
     return lambda f, *arguments: run(*arguments, **settings)
 
 
@@ -291,7 +292,7 @@ def reductions() -> list[Reduction]:
 
 
 def error(reduction: Reduction, implementation: str, m: int) -> float:
-    """Return the largest error over layouts and batches, relative to the sum of |terms|."""
+    """Return the largest error of all layouts and batches, relative to the sum of |terms|."""
     largest = 0.0
     for batch in (1, 10):
         for layout in LAYOUTS:

@@ -1,4 +1,4 @@
-"""Comparisons of two contenders: check that both compute the same, then time them in turn."""
+"""Compares two implementations: checks that their results agree, then times them in turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ SAMPLE_SECONDS = 4e-3
 
 @dataclass(frozen=True)
 class TimedRow:
-    """The result of one comparison; ratios are their time over ours, so above 1 we are faster."""
+    """The result of one comparison; a ratio is their time / our time, so above 1 we are faster."""
 
     group: str  #: the table that the row belongs to
     work: str
     batch: int  #: number of images
-    peer: str  #: the other contender
+    peer: str  #: name of the other contender, such as "PyTorch"
     ours: float  #: median seconds
     theirs: float  #: median seconds
     ratio: float  #: median over all pairs
     low: float  #: lower quartile of the ratio
     high: float  #: upper quartile of the ratio
     pairs: int
-    difference: float  #: of the results, relative to the largest number in them
-    goal: float | None = None  #: for the ratio
+    difference: float  #: largest difference of the results, relative to the largest number in them
+    goal: float | None = None  #: the ratio that we aim for
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def time_against(comparison: Comparison, pairs: int) -> TimedRow:
-    """Check that both contenders compute the same, then time them in turn.
+    """Check that the results of both implementations agree, then time the two in turn.
 
     Raises
     ------

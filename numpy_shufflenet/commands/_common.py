@@ -29,11 +29,11 @@ def add_name(parser: argparse.ArgumentParser, metavar: str, names: Iterable[str]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, classes: int | None = 1000) -> None:
-    """Add the arguments that describe a network; without `classes`, not those of its data."""
+    """Add the arguments of a network; if `classes` is None, omit --classes and --channels."""
     add = parser.add_argument_group("network").add_argument
     add("--groups", type=int, help="number of groups in V1: 1, 2, 3, 4 or 8")
     add("--scale", type=float, help="factor on the widths: 0.25 (only V1), 0.5, 1, 1.5 or 2")
-    add("--stem", choices=STEMS, help="first layers: for 224 pixels, or for 28 to 64 pixels")
+    add("--stem", choices=STEMS, help="first layers: for 224 pixels, or for 28-64")
     add("--layout", choices=models.LAYOUTS, help="layout of the first unit of stage 2 in V2")
     add("--se", action="store_true", default=None, help="add squeeze-and-excitation")
     shuffle_help = "leave out the shuffle of V1"
@@ -47,7 +47,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, classes: int | None 
 def build_model(
     name: str, arguments: argparse.Namespace, **settings: Any
 ) -> models.ImageClassifier:
-    """Build the network that the arguments describe; `settings` take precedence over them."""
+    """Build the network that the arguments describe; `settings` override the arguments."""
     given = {key: getattr(arguments, key, None) for key in MODEL_ARGUMENTS} | settings
     given = {key: value for key, value in given.items() if value is not None}
     try:
@@ -57,7 +57,7 @@ def build_model(
 
 
 def networks_of_the_papers() -> dict[str, models.ImageClassifier]:
-    """Build the networks that the papers compare, at their default settings, by name."""
+    """Return the networks that the papers compare, with default settings, in a dict by name."""
     v1, v2 = models.shufflenet_v1(), models.shufflenet_v2()
     networks = (v1, v2, models.mobilenet_v1(), models.resnet_50())
     return {model.config["name"]: model for model in networks}
@@ -83,7 +83,7 @@ def make_folder(path: Path) -> Path:
 
 
 def observers() -> list[Any]:
-    """Return the observers of a training: a bar in a terminal, or else one line for each epoch."""
+    """Return an observer that shows a bar in a terminal, and elsewhere prints a line per epoch."""
     from numpy_shufflenet.training import Observer, ProgressBar
     from numpy_shufflenet.training.progress import describe_epoch
 
@@ -103,8 +103,8 @@ def progress(
 ) -> Iterator[Callable[..., None]]:
     """Show a progress bar in a terminal.
 
-    Yields a function `update(text="", advance=1)`, which moves the bar and shows the text. Outside
-    a terminal, it prints the text if `lines` is set.
+    Yields a function `update(text="", advance=1)`, which advances the bar and shows the text.
+    Outside a terminal there is no bar: `update` prints the text if `lines` is set.
     """
     if not sys.stdout.isatty():
         yield lambda text="", advance=1: print(text, flush=True) if lines else None
@@ -140,7 +140,7 @@ def show_table(title: str, header: list[str], rows: list[list[str]], *, left: in
         table.add_column(Text(name), justify="left" if number < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))  # Text, because rich reads brackets in a str as markup
-    # A file or pipe has no width of its own; with the default of 80 rich would cut cells off.
+    # A file or pipe has no width. By default rich assumes 80 characters and truncates long cells.
     console = Console() if sys.stdout.isatty() else Console(width=FILE_WIDTH)
     console.print(title, style="bold", highlight=False, markup=False)
     console.print(table, highlight=False)
@@ -152,7 +152,7 @@ def with_commas(*values: int) -> list[str]:
 
 
 def sample(images: Array, labels: Array, count: int) -> tuple[Array, Array]:
-    """Return `count` images, spread over the classes as evenly as possible, in their order."""
+    """Return `count` images and labels in order, with about as many of each class."""
     rounds = np.zeros(len(labels), int)
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""A report in one HTML file that contains its pictures and loads nothing."""
+"""A report in one HTML file that contains its pictures and loads no other file."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ summary { cursor: pointer; font-weight: 600; }
 
 
 class HtmlReport:
-    """A page that is built part by part, in the order of the calls."""
+    """A page; each method adds one part at its end."""
 
     def __init__(self, title: str):
         self.title = title
@@ -43,7 +43,7 @@ class HtmlReport:
         )
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """Add a table of settings, with the versions and the machine below them."""
+        """Add a table of settings, followed by the versions and the machine."""
         environment = {
             "numpy_shufflenet": __version__,
             "NumPy": np.__version__,

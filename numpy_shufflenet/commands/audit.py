@@ -5,8 +5,8 @@ examples:
   numpy-shufflenet audit shufflenet_v1 --groups 8
   numpy-shufflenet audit mobilenet_v1 --layers --json runs/audit.json
 
-Without a MODEL, it compares ShuffleNet V1 and V2, MobileNet V1, ResNet-50, four networks that break
-one guideline each, and one that breaks none.
+Without a MODEL, the command compares ShuffleNet V1 and V2, MobileNet V1, ResNet-50, four networks
+that break one guideline each, and one network that breaks none.
 """
 
 import argparse

@@ -5,8 +5,9 @@ examples:
   numpy-shufflenet bench --full --out runs/bench
   numpy-shufflenet bench --only operation
 
-Both contenders run in turn. Each pair of runs gives one ratio; above 1, we are faster. Before the
-timing, the command checks that both compute the same result. --full takes about 5 minutes.
+Our code and the other package's code run in turn. Each pair of runs gives the ratio of their time
+to ours; above 1, we are faster. Before the timing, the command checks that both packages compute
+the same result. --full takes about 5 minutes.
 """
 
 import argparse
@@ -33,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("--out", type=expanded, default=Path("runs/bench"), help="folder for the results")
-    add("--full", action="store_true", help="measure all parts, batch 32 too, and more pairs")
-    parts = f"parts to measure, of {', '.join(PARTS)}"
+    add("--full", action="store_true", help="measure all parts, also at batch 32, and more pairs")
+    parts = f"parts to measure: {', '.join(PARTS)}"
     add("--only", nargs="+", choices=PARTS, metavar="PART", help=parts)
     add("--pairs", type=positive_int, help="number of pairs of runs")
-    add("--threads", type=positive_int, help="threads of each contender (default: one per core)")
+    add("--threads", type=positive_int, help="threads of each package (default: one per core)")
     add("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
 
 
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _jobs(
     arguments: argparse.Namespace, report: "BenchReport"
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the name of each measurement, and a function that adds its result to the report."""
+    """Yield the name of each measurement, and a function that measures and adds to the report."""
     from numpy_shufflenet.bench import networks, operations, resources, time_against
 
     full = arguments.full

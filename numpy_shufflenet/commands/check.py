@@ -47,7 +47,7 @@ UNITS: dict[str, tuple[int, Callable[[], nn.Layer]]] = {
 CLASSES = 10
 MODES = ("training", "evaluation")
 WARM_UP = 30  # training forwards after which the running statistics fit the images
-# The networks of --all, small enough for a check of all their tensors.
+# The networks that --all checks; they are small enough for a check of every tensor.
 NETWORKS = {"shufflenet_v1": {"scale": 0.25, "groups": 3}, "shufflenet_v2": {"scale": 0.5}}
 SMALL = {"stem": "small", "size": 16, "batch": 2}
 
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--all", action="store_true", help="check every operation, unit and small network")
     add("--seed", type=int, default=0, help="seed of all random numbers")
-    add("--implementation", choices=IMPLEMENTATIONS, default=first, help="for an operation")
-    add("--mode", choices=MODES, default=MODES[0], help="for a unit or network")
+    add("--implementation", choices=IMPLEMENTATIONS, default=first, help="of an operation")
+    add("--mode", choices=MODES, default=MODES[0], help="of a unit or network")
     add("--per-entry", action="store_true", help="compare every entry of an operation's arrays")
     add("--entries", type=positive_int, default=3, help="entries to compare in each tensor")
     add("--size", type=positive_int, default=32, help="height and width of a network's images")
@@ -124,9 +124,9 @@ def _network(
 
 
 def _warm_up(layer: nn.Layer, x: Array) -> None:
-    """Let the running statistics fit the images, as after a training.
+    """Run training forwards until the running statistics fit the images.
 
-    With those of a new layer, activations become so small that an error would hardly show.
+    With a new layer's running statistics, activations become too small to show an error.
     """
     x = x.astype(np.float32)
     for _ in range(WARM_UP):

@@ -1,4 +1,4 @@
-"""Count the cost of networks and operations, and compare it with the numbers in the papers.
+"""Count the costs of networks and operations, and compare the costs with the papers.
 
 examples:
   numpy-shufflenet cost
@@ -6,9 +6,10 @@ examples:
   numpy-shufflenet cost shufflenet_v1 --groups 8 --training --batch 8 --time --out runs/cost
   numpy-shufflenet cost depthwise_conv2d
 
-Without a NAME, it prints every number of the papers and our count. For a network, it prints the
-FLOPs under each convention and the cost of each kind of operation; --time also measures its share
-of the run time. For an operation, it prints the formulas, and evaluates and counts a small example.
+Without a NAME, the command prints every cost that the papers print, and our count. For a network,
+it prints the FLOPs under each convention and the cost of each kind of operation; --time also
+measures the share of each kind in the run time. For an operation, it prints the formulas, and
+evaluates them for a small example next to a step-by-step count.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=positive_int, help="height and width of the images in pixels")
     add("--batch", type=positive_int, default=1, help="number of images")
     add("--training", action="store_true", help="use batch statistics in batch normalisation")
-    add("--time", action="store_true", help="measure shares of run time")
+    add("--time", action="store_true", help="measure each kind's share of the run time")
     add("--rounds", type=positive_int, default=10, help="number of measured forwards")
     add_model_arguments(parser)
 
@@ -64,10 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _papers(out: Path | None) -> None:
-    """Compare all printed numbers, closed forms and conventions."""
+    """Compare our counts with all numbers in the papers, and show closed forms and conventions."""
     figures = list(cost.compare_figures())
     show_table(
-        "Printed and counted; a multiply-add is one FLOP",
+        "Printed in the papers and counted by us; a multiply-add is one FLOP",
         ["source", "network", "what", "verdict", "printed", "ours", "difference"],
         [_figure_row(figure) for figure in figures],
         left=4,

@@ -1,4 +1,4 @@
-"""Take or teach the course: list its lessons, start it in JupyterLab, build its editions, grade.
+"""Take or teach the course: list or start its lessons, build its editions, or grade notebooks.
 
 examples:
   numpy-shufflenet course list
@@ -41,23 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", nargs="?", type=expanded, default=FOLDER, help=f"(default: ./{FOLDER})")
     add("--no-browser", action="store_true", help="print the address instead of opening it")
     add("--no-lab", action="store_true", help="write the notebooks without starting JupyterLab")
-    add("--overwrite", action="store_true", help="replace existing notebooks, after a question")
+    add("--overwrite", action="store_true", help="replace existing notebooks, if you confirm it")
     start.set_defaults(action=_start)
 
     build = actions.add_parser("build", help="write editions of the notebooks")
     add = build.add_argument
     kinds = [*editions.EDITIONS, "all"]
     add("--edition", choices=kinds, default="student", help="edition (default: student)")
-    out_help = "folder; each edition has its own folder in it (default: runs/course)"
+    out_help = "folder with one subfolder for each edition (default: runs/course)"
     add("--out", type=expanded, default=Path("runs/course"), help=out_help)
     add("--lessons", type=numbers, metavar="3,4", help="numbers of the lessons (default: all)")
     add("--no-solutions", action="store_true", help="omit solutions from the student edition")
     add("--nbgrader", action="store_true", help="write a course folder for nbgrader instead")
-    executed_help = "folder of the solution edition, from which to make the site"
+    executed_help = "folder of an executed solution edition, which becomes the site"
     add("--executed", type=expanded, metavar="DIR", help=executed_help)
     lite_help = (
-        "let readers run lessons in the browser with JupyterLite; a reader who starts it loads "
-        "Python from a CDN"
+        "let readers run lessons in the browser with JupyterLite, which loads Python from a CDN "
+        "when a reader starts it"
     )
     add("--lite", action="store_true", help=lite_help)
     build.set_defaults(action=_build)
@@ -65,14 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     grade = actions.add_parser(
         "grade",
         help="check students' functions again, and give points",
-        description="Runs each notebook and checks its functions again, without a look at the "
-        "saved outputs. The student's name is the start of the file name or the folder: both "
+        description="Runs each notebook and checks its functions again; saved outputs don't count. "
+        "The student's name is the first part of the file name, or the folder's name: both "
         "ada_03_convolution_backwards.ipynb and ada/03_convolution_backwards.ipynb are Ada's.",
     )
     add = grade.add_argument
     add("notebooks", nargs="+", type=expanded, metavar="NOTEBOOK")
     add("--json", type=expanded, help="write the points of every exercise to this file")
-    add("--seconds", type=positive_int, default=60, help="time for one function (default: 60)")
+    add("--seconds", type=positive_int, default=60, help="time limit of one function (default: 60)")
     grade.set_defaults(action=_grade)
 
 
@@ -114,7 +114,7 @@ def _start(arguments: argparse.Namespace) -> int:
     written, kept = start.write_student_edition(folder, overwrite=overwrite)
     print(f"{len(written)} lessons written to {folder}")
     if kept:
-        print(f"{len(kept)} kept as they are; --overwrite replaces them")
+        print(f"{len(kept)} existing lessons kept; --overwrite replaces them")
     if arguments.no_lab:
         return 0
     return start.open_lab(folder, browser=not arguments.no_browser)

@@ -1,4 +1,4 @@
-"""Train a ShuffleNet on real images, from its gradient check to its predictions.
+"""Check the gradients of a ShuffleNet, train it on real images, and draw its predictions.
 
 examples:
   numpy-shufflenet demo
@@ -6,8 +6,8 @@ examples:
   numpy-shufflenet demo --quick
 
 The demo prints the network layer by layer and checks the gradients of this network. It trains the
-network on the 10,000 embedded images and tests it on 2,000 others. It draws pictures, and writes
-everything into one report.html.
+network on the 10,000 embedded training images and tests it on the 2,000 test images. It draws
+pictures, and writes everything into one report.html.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments of `train`, with defaults for those that the demo does not have."""
+    """Return arguments for `train`, with default values for those that the demo does not have."""
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     filled = train.filled(parser.parse_args([]))
@@ -171,7 +171,7 @@ def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any) -> 
 
 
 def _choose_images(found: Any, labels: Any) -> Any:
-    """Return indices of test images: a quarter are mistakes of high confidence, the rest right."""
+    """Return indices of test images: one quarter confident mistakes, three quarters right."""
     wrong = np.flatnonzero(found.predictions != labels)
     confidence = found.probabilities.max(axis=1)
     mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][: SHOWN_IMAGES // 4]

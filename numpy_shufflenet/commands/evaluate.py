@@ -5,8 +5,9 @@ examples:
   numpy-shufflenet evaluate runs/cifar/checkpoint.safetensors --data cifar10:cifar-10-python.tar.gz
   numpy-shufflenet evaluate runs/train/checkpoint.safetensors --data folder:~/other_photos
 
-If a folder has no train/ and test/, all its images are used. But if the network was trained on a
-part of this folder, only the other part is used. Images get the size of the training images.
+If a folder has no train/ and test/, the command uses all images of the folder. But if the network
+was trained on a part of these images, the command uses only the other part. Images are resized to
+the size of the training images.
 """
 
 import argparse

@@ -8,7 +8,7 @@ examples:
 
 G1: channel ratio. G2: groups. G3: fragments. G4: ReLU and shortcut. shares: share of element-wise
 operations in the run time. ablation: training with and without the shuffle (some minutes).
-All networks of a table run in turn, and each ratio has a 95 % interval over the rounds.
+In each round, every network of a table runs once. Each ratio has a 95 % interval over the rounds.
 """
 
 import argparse
@@ -45,7 +45,7 @@ MEANING = {True: "as claimed", False: "opposite to the claim", None: "no clear d
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    parts_help = f"of {', '.join(PARTS)} (default: all except ablation)"
+    parts_help = f"any of {', '.join(PARTS)} (default: all except ablation)"
     add("parts", nargs="*", metavar="PART", help=parts_help)
     add("--quick", action="store_true", help="measure all four in less than 90 seconds")
     sizes = "factors on the paper's ARM widths (default: x1 x2; with --quick: x1)"
@@ -148,7 +148,7 @@ def _show(results: list[cost.GuidelineResult]) -> None:
     if experiment.note:
         print(f"  {experiment.note}")
     for result in results:
-        print(f"  {result.implementation}: time per multiply-add of a row, over another row's")
+        print(f"  {result.implementation}: ratios of two rows' times per multiply-add")
         for step in result.steps:
             print(f"    {step.label} / {step.before}: {step.ratio}  {MEANING[step.as_claimed]}")
         print(f"    {experiment.claim}: {result.verdict}")

@@ -5,7 +5,8 @@ examples:
   numpy-shufflenet predict --checkpoint runs/cifar/checkpoint.safetensors --top 5 *.jpg
 
 Images are resized to the size of the training images. The embedded images show bright clothes on a
-black background, so a photograph with a white background needs --invert.
+black background. If a network was trained on these images, use --invert for photographs with
+a white background.
 """
 
 import argparse

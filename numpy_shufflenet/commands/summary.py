@@ -6,7 +6,7 @@ examples:
   numpy-shufflenet summary shufflenet_v2 --scale 0.5 --stem small --size 28 --channels 1
   numpy-shufflenet summary shufflenet_v2 --plan
 
-Multiply-adds are counted as in both papers: those of convolutions and of the classifier.
+As in both papers, only the multiply-adds of convolutions and of the classifier are counted.
 """
 
 import argparse

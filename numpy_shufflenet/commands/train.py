@@ -11,7 +11,7 @@ examples:
   embedded               12,000 images of Fashion-MNIST, which are part of the package
   fashion-mnist:FOLDER   the IDX files of Fashion-MNIST, gzipped or not
   cifar10:PATH           the Python or the binary version of CIFAR-10, unpacked or not
-  folder:FOLDER          one folder of images for each class, or train/ and test/ with such folders
+  folder:FOLDER          one folder of images for each class, or train/ and test/ that have these
 """
 
 import argparse
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(parser, "--size", "height and width of images from a folder", type=positive_int)
     results = "folder for the results"
     parser.add_argument("--out", type=expanded, default=Path("runs/train"), help=results)
-    resume = "continue from the checkpoint in --out; only --epochs may differ from its settings"
+    resume = "continue from the checkpoint in --out, with its settings; only --epochs may differ"
     parser.add_argument("--resume", action="store_true", help=resume)
     add(parser, "--model", choices=models.MODELS)
     group = parser.add_argument_group("training")
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments, with DEFAULTS for those that were not given."""
+    """Return the arguments, with the values of DEFAULTS for arguments that were not given."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **given})
 
@@ -124,7 +124,7 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     Raises
     ------
     ValueError
-        If a setting other than --epochs differs from the checkpoint's. The message names them all.
+        If settings other than --epochs differ from the checkpoint. The message names all of these.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
@@ -153,7 +153,7 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
 
 
 def settings_of(checkpoint: Any) -> dict[str, Any]:
-    """Return the settings of a checkpoint, by their names on the command line."""
+    """Return the settings of a checkpoint in a dict; the keys are names on the command line."""
     architecture = checkpoint.architecture or {}
     schedule = checkpoint.schedule or {}
     augmentation = checkpoint.settings["augmentation"]

@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("name", nargs="?", metavar="BUG", help="show one bug, the verdict on it, and its cause")
     add("--list", action="store_true", help="list all bugs, and where they were found")
     add("--compare", action="store_true", help="compare with the checkers of other packages")
-    add("--seeds", type=positive_int, default=5, help="examples of each bug")
-    add("--right-seeds", type=positive_int, default=20, help="examples of each right gradient")
-    add("--style-seeds", type=positive_int, default=2, help="examples for weaker ways to check")
+    add("--seeds", type=positive_int, default=5, help="number of examples of each bug")
+    add("--right-seeds", type=positive_int, default=20, help="number of right examples")
+    add("--style-seeds", type=positive_int, default=2, help="examples for weaker checks")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +75,7 @@ def _score_wrong(seeds: int, style_seeds: int) -> bool:
     show_table("Wrong gradients: how many are caught", header, rows)
     print(f"caught: {totals[0]}, {totals[0].percent}")
     print(f"cause named: {totals[1]}, {totals[1].percent}")
-    print(f"cause named of bugs that are newer than explain(): {held_out}, {held_out.percent}\n")
+    print(f"cause named, of bugs newer than explain(): {held_out}, {held_out.percent}\n")
     return totals[0].all_good
 
 
@@ -98,7 +98,7 @@ def _score_right(seeds: int, style_seeds: int) -> bool:
 
 
 def _for_styles(bug: Bug) -> bool:
-    """Return whether the weaker ways can check it; for units, trying every entry takes too long."""
+    """Return whether weaker checks run too; on units, trying every entry would take too long."""
     return not bug.operation.startswith("unit")
 
 

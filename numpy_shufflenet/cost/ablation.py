@@ -1,4 +1,4 @@
-"""Training with and without the channel shuffle: V1's table 3, on images small enough for a laptop.
+"""Training with and without the channel shuffle, as in V1's table 3, on images fit for a laptop.
 
 Each seed gives a pair of trainings that start from the same weights and see the images in the same
 order. Only the shuffle differs.
@@ -13,7 +13,8 @@ import numpy as np
 
 from numpy_shufflenet.ops.checks import check_positive
 
-#: Test error in % of V1 0.25x on ImageNet, without and with the shuffle: V1, table 3.
+#: For each number of groups, the test errors in % of V1 0.25x on ImageNet without and with the
+#: shuffle (V1, table 3).
 PAPER = {3: (56.3, 55.0), 8: (56.5, 52.7)}
 
 #: Two-sided 95 % quantiles of Student's t distribution, for 1, 2, ... degrees of freedom.
@@ -33,9 +34,9 @@ class Ablation:
 
     @property
     def gain(self) -> tuple[float, float, float]:
-        """How much the shuffle lowers the error: mean, and bounds of its 95 % interval.
+        """The mean decrease of the error by the shuffle, and the bounds of its 95 % interval.
 
-        The interval is that of a paired t-test over the seeds.
+        The interval comes from a paired t-test over the seeds.
         """
         differences = np.subtract(self.without_shuffle, self.with_shuffle)
         n = len(differences)
@@ -91,7 +92,7 @@ def shuffle_ablation(
         Number of training images, at most 10,000.
     epochs, batch_size : int
     learning_rate : float
-        The peak of the schedule.
+        The peak of the learning rate.
     test_images : int
         Number of test images, at most 2,000.
     on_step : callable, optional
@@ -100,7 +101,7 @@ def shuffle_ablation(
     Raises
     ------
     ValueError
-        If seeds is below 2, or more images are asked for than exist.
+        If `seeds` is below 2, or the dataset has fewer images than asked for.
     """
     from numpy_shufflenet.data import load_embedded
 
@@ -158,7 +159,7 @@ def _train(
     from numpy_shufflenet.models import shufflenet_v1
 
     class StepCallback(training.Observer):
-        """Calls on_step after each training step."""
+        """Calls `on_step` after each training step."""
 
         def step(self, trainer: Any, report: Any) -> None:
             """Called by the trainer."""

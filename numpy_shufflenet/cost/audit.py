@@ -1,8 +1,8 @@
 """Where a network departs from the four guidelines of ShuffleNet V2, layer by layer.
 
 Take a convolution with a k x k kernel and g groups, from c1 to c2 channels, on h w pixels. Let
-least(g) be the smallest memory access (MAC) at the same number of multiply-adds, which equal
-channels reach. Then
+least(g) be the smallest memory access (MAC) of a convolution with g groups and the same number of
+multiply-adds. The smallest one has c1 = c2. Then
 
     MAC = h w (c1 + c2) + k^2 c1 c2 / g
         = least(1) * [least(g) / least(1)] * [MAC / least(g)]
@@ -12,8 +12,8 @@ G1 is the factor that unequal channels add, and G2 the factor that groups add. G
 convolutions and pools of a building block. G4 is the share of ReLU and additions in the memory
 access of the network. Batch normalisation is folded into the convolutions, as in deployment.
 
-G1 and G2 leave out depthwise convolutions, which have one group for each channel by design, and
-strided convolutions, which change the number of pixels.
+G1 and G2 do not apply to depthwise convolutions, which have one group for each channel by design,
+nor to strided convolutions, which change the number of pixels.
 """
 
 import math
@@ -31,7 +31,7 @@ LIMITS = {"G1": 1.05, "G2": 1.05, "G3": 3.5, "G4": 0.25}
 
 G1 and G2 allow 5 % more memory access than needed. G3 allows the three convolutions of a
 bottleneck, and a few more in strided units. G4 allows a quarter of all memory access. The paper
-gives no numbers: we chose these."""
+gives no limits; we chose these numbers."""
 
 MEASURES = {
     "G1": "memory access / minimum, due to unequal channels",
@@ -61,7 +61,7 @@ class AuditRow:
     """One layer that computes something; counts are for one image."""
 
     name: str
-    text: str  #: class and settings
+    text: str  #: class and settings of the layer
     block: str  #: name of the building block that contains the layer
     multiply_adds: int
     memory_access: int
@@ -103,7 +103,7 @@ class Audit:
         return tuple(key for key, mean in self.means().items() if mean > LIMITS[key])
 
     def worst(self, guideline: str) -> AuditRow | None:
-        """Return the layer where a guideline costs most memory access; None if it costs none."""
+        """Return the layer that would save most memory access by a guideline, or None if none."""
         row = max(self.rows, key=lambda row: _avoidable(guideline, row))
         return row if _avoidable(guideline, row) > 0 else None
 
@@ -137,12 +137,12 @@ def audit(model: Layer, image_shape: tuple[int, int, int] | None = None) -> Audi
     model : Layer
         A network built from the layers of `nn`.
     image_shape : (c, h, w), optional
-        An `ImageClassifier` knows its own image shape.
+        By default, the image shape of the network, which must be an `ImageClassifier` then.
 
     Raises
     ------
     ValueError
-        If the network has no convolution, the images do not fit it, or it has an unknown layer.
+        If the network has no convolution or has an unknown layer, or the images do not fit.
 
     Source: ShuffleNet V2, section 2.
     """
@@ -182,7 +182,7 @@ def audit(model: Layer, image_shape: tuple[int, int, int] | None = None) -> Audi
 
 
 def _excess_factors(cost: LayerCost, layer: Layer) -> tuple[float | None, float | None]:
-    """Return the factors of G1 and G2, or None for both where they do not apply."""
+    """Return the factors of G1 and G2, or (None, None) if the guidelines do not apply."""
     if not isinstance(layer, Conv2d) or layer.operation == "depthwise_conv2d":
         return None, None
     if cost.x_shape[2:] != cost.y_shape[2:]:
@@ -193,7 +193,7 @@ def _excess_factors(cost: LayerCost, layer: Layer) -> tuple[float | None, float 
     taps = math.prod(layer.weight.value.shape[2:])
 
     def least(g: int) -> float:
-        """Memory access of equal channels in g groups, at the same number of multiply-adds."""
+        """Return the memory access with c1 = c2 and g groups, at as many multiply-adds."""
         return 2 * pixels * math.sqrt(weights * g / taps) + weights
 
     memory_access = pixels * (cost.x_shape[1] + cost.y_shape[1]) + weights

@@ -1,4 +1,4 @@
-"""Costs as equations of the papers: of a 1x1 convolution, and of the units of several networks."""
+"""The papers' equations for the costs of a 1x1 convolution and of the units of several networks."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 
 def pointwise_multiply_adds(h: int, w: int, c1: int, c2: int, groups: int = 1) -> int:
-    """Return B = h w c1 c2 / g of a 1x1 convolution from c1 to c2 channels.
+    """Return the multiply-adds B = h w c1 c2 / g of a 1x1 convolution from c1 to c2 channels.
 
     Source: ShuffleNet V2, section 2, G1 and G2.
     """
@@ -17,7 +17,7 @@ def pointwise_multiply_adds(h: int, w: int, c1: int, c2: int, groups: int = 1) -
 
 
 def pointwise_memory_access(h: int, w: int, c1: int, c2: int, groups: int = 1) -> int:
-    """Return MAC = h w (c1 + c2) + c1 c2 / g: input, output and weights, each once.
+    """Return MAC = h w (c1 + c2) + c1 c2 / g, which counts input, output and weights once each.
 
     Source: ShuffleNet V2, section 2, equations 1 and 2.
     """
@@ -28,7 +28,7 @@ def pointwise_memory_access(h: int, w: int, c1: int, c2: int, groups: int = 1) -
 def lower_bound(h: int, w: int, multiply_adds: float, groups: int = 1) -> float:
     """Return the smallest MAC of a 1x1 convolution with this cost B and this number of groups.
 
-    It is 2 sqrt(h w g B) + B / (h w). A convolution reaches it if c1 = c2.
+    The result is 2 sqrt(h w g B) + B / (h w). A convolution with c1 = c2 has this MAC.
 
     Source: ShuffleNet V2, section 2, equation 1, from the inequality of arithmetic and geometric
     means.
@@ -38,11 +38,11 @@ def lower_bound(h: int, w: int, multiply_adds: float, groups: int = 1) -> float:
 
 
 def resnet_unit(h: int, w: int, c: int, m: int) -> int:
-    """Return h w (2 c m + 9 m^2), for 1x1, full 3x3 and 1x1 convolutions.
+    """Return the multiply-adds h w (2 c m + 9 m^2) of a 1x1, a full 3x3 and a 1x1 convolution.
 
     The input has c channels of h x w pixels, and the bottleneck has m channels.
 
-    Source: ShuffleNet V1, section 3.2, as for the next two units.
+    Source: ShuffleNet V1, section 3.2, also for the next two functions.
     """
     return h * w * (2 * c * m + 9 * m * m)
 
@@ -60,7 +60,7 @@ def shufflenet_unit(h: int, w: int, c: int, m: int, groups: int) -> int:
 
 
 def separable_ratio(out_channels: int, kernel_size: int) -> float:
-    """Return 1/N + 1/D_K^2: the cost of a depthwise separable convolution over that of a full one.
+    """Return 1/N + 1/D_K^2: the cost of a depthwise separable convolution / the cost of a full one.
 
     Source: MobileNets, section 3.1.
     """
@@ -68,12 +68,12 @@ def separable_ratio(out_channels: int, kernel_size: int) -> float:
 
 
 def widest(budget: float, cost: Callable[[int], float], *, step: int = 1) -> int:
-    """Return the largest multiple of step whose cost is within a budget; cost must increase.
+    """Return the largest multiple of `step` whose cost is within `budget`; `cost` must increase.
 
     Raises
     ------
     ValueError
-        If even one step costs more than the budget.
+        If `step` channels already cost more than the budget.
     """
     if cost(step) > budget:
         raise ValueError(f"budget={budget:g} is below {cost(step):g}, the cost of {step} channels")
@@ -87,7 +87,7 @@ def widest(budget: float, cost: Callable[[int], float], *, step: int = 1) -> int
 
 
 class Width(NamedTuple):
-    """Numbers of channels in a unit: of its output, and of its 3x3 convolution."""
+    """The numbers of channels of a unit's output and of its 3x3 convolution."""
 
     channels: int
     inner: int
@@ -99,9 +99,10 @@ def channels_at_budget(
     """Return how wide a unit of each network can be, for a budget of multiply-adds.
 
     Groups allow the most channels, but they raise the memory access (G2), as narrow bottlenecks do
-    (G1). V2's unit has neither. It computes on half of its channels, with equal widths, and passes
-    the other half on. So it has more channels than a dense bottleneck or a separable convolution
-    of the same cost, and its 3x3 convolution is wider than that of any bottleneck.
+    (G1). V2's unit has neither groups nor a bottleneck. It computes on half of its channels, with
+    equal widths, and passes the other half on. So V2's unit has more channels than a dense
+    bottleneck or a separable convolution of the same cost, and its 3x3 convolution is wider than
+    the 3x3 convolution of any bottleneck.
 
     Source: ShuffleNet V1, section 3.2; V2, section 3.
     """

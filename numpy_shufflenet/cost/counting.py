@@ -1,7 +1,7 @@
-"""Counts operations by running them: the loop implementation (`steps`) on numbers that count.
+"""Counts arithmetic: runs the loop implementation (`steps`) on `Number` objects, which count.
 
-Padding is first written out as part of the array, so that products with padding count like all
-others. Reads of padding are not counted, because the padding of a real run is not in memory.
+Padding is first made part of the array, so that products with padding count like all other
+products. Reads of padding are not counted, because the padding of a real run is not in memory.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def _binary(field: str, compute: Callable[[float, float], Any]) -> Callable[...,
 
 
 def _function(compute: Callable[[float], Any]) -> Callable[..., Any]:
-    """Return a method for a function of one number; NumPy calls the method of the same name."""
+    """Return a method for a function of one number; np.exp(x) calls the method x.exp()."""
 
     def method(self: "Number") -> "Number":
         Number.tally["functions"] += 1
@@ -44,8 +44,8 @@ def _function(compute: Callable[[float], Any]) -> Callable[..., Any]:
 class Number:
     """A number that counts each operation on it in `Number.tally`.
 
-    A product with a number that is marked as a weight is also a multiply-add. Negation is free.
-    != is not counted: `steps` uses it only to look for NaN.
+    A product with a number that is marked as a weight is also a multiply-add. Negation is not
+    counted. != is not counted either, because `steps` uses != only to look for NaN.
     """
 
     __slots__ = ("value", "weight")
@@ -86,12 +86,12 @@ class Number:
 def count_operation(
     name: str, *arrays: Array | None, **hyperparameters: Any
 ) -> tuple[Counts, Counts]:
-    """Run forward and backward of an operation step by step, and count.
+    """Run forward and backward of an operation step by step, and count their arithmetic.
 
     Parameters
     ----------
     name : str
-        The name of an operation in the table.
+        The name of an operation, as in `operations`.
     *arrays, **hyperparameters
         The arguments of `ops.NAME_forward`. Keep the arrays small: every number is a Python object.
 
@@ -159,7 +159,7 @@ def _fresh_tally() -> Iterator[Counter[str]]:
 def _pad_explicitly(
     name: str, arrays: tuple[Any, ...], hyperparameters: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[tuple[int, ...]], bool]]:
-    """Return the same case with padding in x itself, and a function that tells pixels from it."""
+    """Return the arguments with padding inside x, and a function that tells pixels from padding."""
     if "padding" not in hyperparameters:
         return arrays, hyperparameters, lambda index: True
     x, *rest = arrays

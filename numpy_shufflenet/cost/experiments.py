@@ -1,7 +1,7 @@
 """Tables 1 to 4 of ShuffleNet V2 as experiments: the networks, and the speeds the paper printed.
 
-Each table varies one thing and keeps the FLOPs about constant. They are never exactly equal, so we
-compare speed per multiply-add.
+Each table varies one thing and keeps the FLOPs nearly constant. The FLOPs of two rows are never
+exactly equal, so we compare speed per multiply-add.
 """
 
 import math
@@ -13,7 +13,7 @@ from numpy_shufflenet.cost import stacks
 from numpy_shufflenet.nn import Layer
 
 SIZES = ("x1", "x2", "x4")
-"""Factors on the widths that the paper used on ARM; it printed speeds for each."""
+"""Factors on the widths that the paper used on ARM; the paper printed speeds for each factor."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class TableRow:
     """One row of a table: a network, and how fast it ran in the paper."""
 
     label: str
-    before: int | None  #: index of the row that this row is one step away from
+    before: int | None  #: index of the row that differs from this row by one step
     channels: int  #: input channels
     build: Callable[[], Layer]
-    gpu: float  #: the paper's speed times multiply-adds; only ratios within a table have a meaning
+    gpu: float  #: the paper's speed times multiply-adds; only ratios within a table mean anything
     arm: float
 
 
@@ -35,7 +35,7 @@ class Experiment:
     key: str
     title: str
     claim: str  #: what the guideline says
-    slower: bool  #: whether each step should be slower per multiply-add, or else faster
+    slower: bool  #: True if each step should be slower per multiply-add, False if faster
     size: str
     variants: tuple[TableRow, ...]
     note: str = ""  #: an erratum of the paper
@@ -100,8 +100,8 @@ def g2(size: str = "x1") -> Experiment:
         )
     ]
     note = (
-        "erratum: table 2 prints 180 channels at g=8 for ARM, which 8 does not divide; the authors "
-        "mean 184 (issue tracker of their code)"
+        "erratum: table 2 prints 180 channels at g=8 for ARM, but 180 is not divisible by 8; the "
+        "authors mean 184 (issue tracker of their code)"
     )
     claim = "the more groups, the slower"
     return Experiment("G2", "groups at constant FLOPs", claim, True, size, tuple(rows), note)
@@ -154,7 +154,7 @@ def g4(size: str = "x1") -> Experiment:
             ("neither", 1, False, False, (2842, 2376, 1782), (66.3, 20.2, 5.4)),
         )
     ]
-    claim = "without ReLU or shortcut it is faster, at the same FLOPs"
+    claim = "a block without ReLU or shortcut is faster, at the same FLOPs"
     return Experiment("G4", "ReLU and shortcut in bottlenecks", claim, False, size, tuple(rows))
 
 
@@ -163,7 +163,7 @@ EXPERIMENTS: Mapping[str, Callable[[str], Experiment]] = {"G1": g1, "G2": g2, "G
 
 
 def _size(size: str) -> tuple[int, int]:
-    """Return the column of a size in the paper's tables, and its factor on the widths."""
+    """Return which column of the paper's tables has this size, and the factor on the widths."""
     if size not in SIZES:
         raise ValueError(f"size={size!r} is not one of {', '.join(SIZES)}")
     index = SIZES.index(size)

@@ -1,4 +1,4 @@
-"""Measures the four guidelines of ShuffleNet V2: the networks of `experiments`, on this machine."""
+"""Measures the four guidelines of ShuffleNet V2: times the networks of `experiments` here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from numpy_shufflenet.nn import Layer
 from numpy_shufflenet.timing import Interval, interleave, median_interval
 
 NO_DIFFERENCE = 0.02
-"""If a median is closer to 1 than this, we call it no difference, however narrow its interval."""
+"""A median ratio closer to 1 than this counts as no difference, even with a narrow interval."""
 
 
 @dataclass(frozen=True)
 class RowComparison:
-    """The time per multiply-add of a row, divided by that of another row."""
+    """The time per multiply-add of a row, divided by the time per multiply-add of another row."""
 
     label: str
     before: str  #: label of the other row
@@ -34,7 +34,7 @@ class RowComparison:
 class GuidelineResult:
     """What `measure` found for one guideline and one implementation.
 
-    Each dict has one entry for each row of the experiment, by its label. Numbers are for one image.
+    The keys of each dict are the labels of the experiment's rows. Numbers are for one image.
     """
 
     experiment: Experiment
@@ -45,8 +45,8 @@ class GuidelineResult:
     bound: dict[
         str, float
     ]  #: smallest MAC of the 1x1 convolutions at their number of multiply-adds
-    steps: tuple[RowComparison, ...]  #: each row against the row that it is one step away from
-    whole: tuple[RowComparison, ...]  #: each row against the first row
+    steps: tuple[RowComparison, ...]  #: each row compared with the row one step before it
+    whole: tuple[RowComparison, ...]  #: each row compared with the first row
 
     @property
     def verdict(self) -> str:
@@ -134,14 +134,14 @@ def measure(
     experiment : Experiment
         One of `experiments.EXPERIMENTS`.
     rounds : int
-        In each round every network runs once. An interval needs at least 6 rounds.
+        Number of rounds, at least 6 for an interval. In each round every network runs once.
     implementation : str
         "ours" runs the layers of `nn` on the implementation that `backend` chooses. "PyTorch" runs
         the same network in PyTorch.
     batch : int
         Number of images; the paper's ARM column has 1.
     min_seconds : float
-        A network repeats its forward until this time has passed.
+        In each measurement, a network repeats its forward until this time has passed.
     on_run : callable, optional
         Called with a row's label after each of its runs.
 
@@ -150,7 +150,7 @@ def measure(
     ValueError
         If there are too few rounds, or the implementation is unknown.
     ImportError
-        If PyTorch is asked for and not installed.
+        If `implementation` is "PyTorch" and PyTorch is not installed.
     """
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
@@ -222,4 +222,4 @@ IMPLEMENTATIONS: Mapping[str, Callable[[Layer, Array], Callable[[], object]]] = 
     "ours": _ours,
     "PyTorch": _torch,
 }
-"""From a network and images to a function that runs one forward."""
+"""Each entry takes a network and images, and returns a function that runs one forward."""

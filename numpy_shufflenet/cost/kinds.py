@@ -1,4 +1,4 @@
-"""Kinds of operations: the groups of the pictures and of the audit."""
+"""Kinds of operations, by which pictures, tables and the audit group the layers of a network."""
 
 from numpy_shufflenet.operations import OPERATIONS
 
@@ -20,4 +20,4 @@ ORDER = tuple(dict.fromkeys([*_FIRST, *(each.kind for each in OPERATIONS.values(
 """Every kind, in the order of pictures and tables."""
 
 ELEMENT_WISE = ("batch norm", "ReLU", ADDITION)
-"""The element-wise kinds of guideline 4; batch normalisation counts where it is not folded."""
+"""The element-wise kinds of guideline 4; batch normalisation counts unless it is folded."""

@@ -1,4 +1,4 @@
-"""The cost of a network, layer by layer: the formulas of its operations, for its real shapes."""
+"""The cost of a network, layer by layer: evaluates its operations' formulas at its real shapes."""
 
 import math
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ CONVENTIONS = {
     "two a multiply-add": "2 FLOPs for each multiply-add of convolutions and matrix products",
     "all arithmetic": "every +, -, x, /, comparison and function, also of BN, ReLU and pooling",
 }
-"""What "FLOPs" may mean. Each convention gives another number for the same network."""
+"""What "FLOPs" may mean. Each convention gives a different number for the same network."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
     """One layer of a network.
 
-    If a layer has several inputs or outputs, its shape has the sum of their channels.
+    If a layer has several inputs or outputs, `x_shape` or `y_shape` has the sum of the channels.
     """
 
     name: str  #: as in `named_layers`; an addition has the name of the unit that adds
@@ -51,12 +51,12 @@ class NetworkCost:
 
     @property
     def forward(self) -> Counts:
-        """The sum over all layers."""
+        """The counts of a forward, summed over all layers."""
         return sum((layer.cost.forward for layer in self.layers), Counts())
 
     @property
     def backward(self) -> Counts:
-        """The sum over all layers."""
+        """The counts of a backward, summed over all layers."""
         return sum((layer.cost.backward for layer in self.layers), Counts())
 
     @property
@@ -98,7 +98,7 @@ def count(
         Any network built from the layers of `nn`.
     image_shape : (c, h, w)
     batch : int
-        Number of images. Weights are read once for all of them.
+        Number of images. Weights are read once for the whole batch.
     training : bool
         Whether batch normalisation uses the statistics of the batch, and dropout is active.
 
@@ -159,8 +159,8 @@ def _joint_shape(value: Any, batch: int) -> Shape:
 class _KeptMemory:
     """The memory that caches keep for backward, found from the arrays of an empty batch.
 
-    Two views of one array share its memory, so arrays are identified by the array that owns the
-    memory. A view keeps the whole owner: half of a split keeps both halves.
+    Two views of an array share memory, so a view is identified by the array that owns its memory.
+    A view keeps the whole owner: half of a split keeps both halves.
     """
 
     KEEPS_OUTPUT = ("relu", "sigmoid")

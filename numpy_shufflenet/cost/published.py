@@ -48,7 +48,7 @@ class Figure:
         return f"{self.counted / unit:.{digits + 2}f} {self.printed[-1]}"
 
     def _parts(self) -> tuple[str, float, int]:
-        """Return the printed number, its unit, and its digits after the point."""
+        """Return the printed number, its unit, and the number of digits after the point."""
         number, _, letter = self.printed.partition(" ")
         return number, UNITS[letter], len(number.partition(".")[2])
 
@@ -79,7 +79,7 @@ def _rows(
     printed: Mapping[tuple[Any, ...], str],
     **extra: Any,
 ) -> Iterator[PrintedFigure]:
-    """Yield a row for each printed number, by the arguments of the network."""
+    """Yield a row for each printed number; the keys of `printed` are arguments of `network`."""
     for arguments, number in printed.items():
         yield source, network(*arguments), quantity, number, extra
 
@@ -154,13 +154,13 @@ ROWS: tuple[PrintedFigure, ...] = (
         ("ResNet-50", models.resnet_50),
         MULTIPLY_ADDS,
         "3.8 G",
-        {"note": "known: the paper cuts 3.86 off to 3.8"},
+        {"note": "known: the paper rounds 3.86 down to 3.8"},
     ),
 )
 
 
 def compare_figures() -> Iterator[Figure]:
-    """Build each network of `ROWS`, count its cost, and yield the printed number with ours."""
+    """Build each network of `ROWS`, count its cost, and yield the printed number and our count."""
     counted: dict[str, NetworkCost] = {}
     for source, (name, build), quantity, printed, extra in ROWS:
         if name not in counted:

@@ -1,9 +1,9 @@
-"""Which input channels reach which output channels: V1's claim about the shuffle as a computation.
+"""Which input channels reach which output channels: a test of V1's claim about the shuffle.
 
 We set every weight to a positive number and every bias to 0, so that no two terms cancel and ReLU
 passes everything. Then we set one input channel to 1 and all others to 0, for each channel in turn.
 An output above 0 depends on that channel. If we set all convolutions to 0 instead, only channels
-that the network passes on unchanged arrive.
+that the network passes on unchanged reach the output.
 """
 
 import math
@@ -50,8 +50,8 @@ class Reach:
 def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
     """Find which output channels of a network depend on which input channels.
 
-    The scale of squeeze-and-excitation depends on all channels. It is held constant here, so that
-    the result shows only the paths of the features themselves.
+    The scale of squeeze-and-excitation depends on all channels. We hold this scale constant, so
+    that the result shows only the paths of the features themselves.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
     copied = _run(layers, x, convolve=False)
     axes = tuple(range(2, reached.ndim))
     connected = np.asarray((reached > 0).any(axis=axes)).T
-    alone = connected.sum(axis=1, keepdims=True) == 1  # the output adds no other input
+    alone = connected.sum(axis=1, keepdims=True) == 1  # the output depends on one input
     unchanged = np.asarray((copied == 1).all(axis=axes)).T & alone
     return Reach(connected, unchanged)
 
@@ -82,8 +82,8 @@ def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
 def feature_reuse(channels: int, units: int) -> list[float]:
     """Return the share of channels that stay unchanged after 1, 2, ... units of V2.
 
-    It is 1/2, 1/4, 1/8, ...: the reuse of features falls exponentially with the distance between
-    two units, as in DenseNet.
+    The shares are 1/2, 1/4, 1/8, ...: the reuse of features falls exponentially with the distance
+    between two units, as in DenseNet.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The networks of the guideline experiments: ten blocks on 56x56 pixels, as in V2's tables 1 to 4.
 
-The paper gives the widths and the convolutions of a block. It does not say which layers stand
-between the convolutions, so these networks have none but those that a table is about.
+The paper gives the widths and the convolutions of a block. It does not say which other layers a
+block has, so we add only the layers that a table is about, such as ReLU and shortcut in table 4.
 """
 
 import math
@@ -34,7 +34,7 @@ def in_series(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
 
 
 def in_parallel(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
-    """Return blocks whose 1x1 convolutions run side by side, and are added up (table 3)."""
+    """Return blocks whose 1x1 convolutions read the same input and add their outputs (table 3)."""
     if check_positive("fragments", fragments) == 1:
         return in_series(c, 1, blocks=blocks)
     return _stack(blocks, lambda: _sum(*(Conv2d(c, c, 1) for _ in range(fragments))))
@@ -43,8 +43,8 @@ def in_parallel(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
 def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> Sequential:
     """Return bottlenecks: 1x1, 3x3 and 1x1 convolutions, with c/4 channels in the middle (table 4).
 
-    The paper gives one width. It must be the outer one: with it as the inner width, the printed
-    speeds would be out of reach of a phone.
+    The paper gives one width. It must be the outer width c: if it were the inner width, no phone
+    could reach the printed speeds.
     """
     check_divides(4, c, of="c")
     m = c // 4
@@ -88,7 +88,7 @@ def one_fault_each() -> dict[str, tuple[Sequential, int]]:
 
 
 def at_ratio(c: int, ratio: int) -> tuple[int, int]:
-    """Return c1 and c2 = ratio c1 with a product of about c^2: the widths of table 1.
+    """Return the widths of table 1: c1 and c2 = ratio * c1, whose product is about c^2.
 
     Raises
     ------
@@ -98,12 +98,12 @@ def at_ratio(c: int, ratio: int) -> tuple[int, int]:
     check_positive("ratio", ratio)
     c1 = int(c / math.sqrt(ratio))
     if c1 < 1:
-        raise ValueError(f"ratio={ratio} leaves {c1} channels of c={c}; at most {c * c} leaves one")
+        raise ValueError(f"ratio={ratio} leaves no channel of c={c}; use at most {c * c}")
     return c1, ratio * c1
 
 
 def narrowed(c: int, fragments: int) -> int:
-    """Return the width at which this many 1x1 convolutions cost as much as one with c channels.
+    """Return the width at which `fragments` 1x1 convolutions cost as much as one of width c.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from numpy_shufflenet.cost.kinds import ADDITION, ORDER
 from numpy_shufflenet.nn import Layer, OperationLayer
 
 OTHER = "the rest"
-"""The time that composed layers spend outside their children: calls, and no computation."""
+"""The time that composed layers spend outside their child layers, which is overhead of calls."""
 
 
 def shares_by_kind(
@@ -24,7 +24,8 @@ def shares_by_kind(
     """Return the share of each kind of operation in the run time of a forward; they sum to 1.
 
     The time of a layer is its median over all rounds. Layers run one by one, as in every trace, so
-    no two are fused. The own time of a unit that adds its branches counts as "addition".
+    no two are fused. If a unit adds its branches itself, the time that it spends outside its child
+    layers counts as "addition".
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def shares_by_kind(
     x : array, shape (n, c, h, w)
     training : bool
     rounds : int
-        Number of measured forwards; one more runs before them.
+        Number of measured forwards; one more forward runs first, unmeasured.
     on_run : callable, optional
         Called after each measured forward.
     """

@@ -1,6 +1,7 @@
-"""Runs a student's notebook in another process, and calls its functions from here.
+"""Runs a student's notebook in another process, and calls the student's functions from this one.
 
-The process runs the notebook, and then answers calls of its functions; see `exercises.sandbox`.
+The other process runs the notebook, and then answers calls of its functions; see
+`exercises.sandbox`.
 
 usage: python -m numpy_shufflenet.course._student NOTEBOOK; only `Student` starts it.
 """
@@ -19,17 +20,17 @@ from typing import Any
 from numpy_shufflenet import exercises
 from numpy_shufflenet.exercises import sandbox, worker
 
-START_SECONDS = 300  # limit on the computing of the whole notebook
-START_PATIENCE = 3  # seconds by the clock for each of them
+START_SECONDS = 300  # limit on the computing time of the whole notebook
+START_PATIENCE = 3  # wall-clock seconds for each second of computing time
 MEGABYTES = 8192
 SKIPPED = {"timing", "long", "solution"}
-Parameters = list[list[Any]]  # of each: name, kind, whether it has a default
+Parameters = list[list[Any]]  # for each: name, kind, whether it has a default
 
 
 class Student:
-    """The functions of a notebook. Use it in a `with` block; the end of the block ends the process.
+    """The functions of a notebook, for a `with` block; the end of the block ends the process.
 
-    `seconds` limits the computing of all calls of one function together.
+    `seconds` limits the computing time of all calls of one function together.
     """
 
     def __init__(self, notebook: Path, seconds: float = 60.0):

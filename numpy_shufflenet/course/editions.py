@@ -39,7 +39,7 @@ def build_edition(
     edition : str
         A key of `EDITIONS`.
     out : Path
-        Created if it doesn't exist.
+        A folder; it is created if it doesn't exist.
     lessons : sequence of Lesson
     done : callable
         Receives the name of each lesson after it has been written.
@@ -51,7 +51,7 @@ def build_edition(
     ValueError
         If there is no such edition.
     ImportError
-        If an extra is missing; the message names it.
+        If a package that the edition needs is missing; the message names the extra to install.
     """
     if edition not in EDITIONS:
         raise ValueError(f"edition={edition!r} is not one of {', '.join(EDITIONS)}")
@@ -79,7 +79,7 @@ def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
 
 
 def student(lesson: Lesson, *, solutions: bool = True) -> Any:
-    """Return a lesson with blank exercises, and with solutions that are folded or left out."""
+    """Return a lesson with blank exercises; solutions are folded, or omitted if not `solutions`."""
     notebook = lesson.read()
     cells = []
     for cell in notebook.cells:
@@ -128,6 +128,6 @@ def tags(cell: Any) -> set[str]:
 
 
 def write_notebook(notebook: Any, path: str | os.PathLike[str]) -> None:
-    """Write a notebook to a file. The file is replaced whole, or not at all."""
+    """Write a notebook to a file. If writing fails, the old file stays."""
     text = need("nbformat", "a notebook").writes(notebook)
     write_bytes(path, (text + "\n").encode())

@@ -1,4 +1,4 @@
-"""Runs notebooks with the Python that runs this code, whatever Jupyter kernels are installed."""
+"""Runs notebooks with the Python that runs this code; installed Jupyter kernels don't matter."""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ from typing import Any
 from numpy_shufflenet._optional import need
 
 INLINE = "module://matplotlib_inline.backend_inline"  # shows figures below their cell
-SECONDS = 300  # limit for a cell; `seconds_of` tells the real duration for stricter limits
+SECONDS = 300  # limit for a cell; for a stricter limit, compare with `seconds_of`
 
 
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
-    """Run all cells of a notebook. Store in it the outputs, and the start and end of each cell.
+    """Run all cells of a notebook, and store outputs, start times and end times in the notebook.
 
-    If a cell begins with a comment "# Picture: a boot, ...", its pictures get this text as their
-    alternative text.
+    If a cell begins with a comment "# Picture: a boot, ...", this text becomes the alternative text
+    of the cell's pictures.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
     ImportError
         If nbclient or ipykernel is not installed.
     ValueError
-        If a cell fails, or takes more than 5 minutes; the message names it.
+        If a cell fails, or takes more than 5 minutes; the message names the notebook.
     """
     nbclient = need("nbclient", "running a notebook")
     need("ipykernel", "running a notebook")

@@ -1,7 +1,7 @@
-"""Grades students' notebooks: it runs the checks of a lesson on the functions of the student.
+"""Grades students' notebooks: runs the checks of a lesson on the functions of the student.
 
 The notebook runs in another process (see `_student`). The checks come from the source of the
-lesson, and run here. So the checks and the outputs in the notebook don't count.
+lesson, and run in this process. So the checks and the outputs in the notebook don't count.
 """
 
 import ast
@@ -31,16 +31,16 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     Parameters
     ----------
     path : Path
-        A notebook of the student edition, filled in. Its code runs on this machine: grade it only
-        on a machine that you would let its author use.
+        A notebook of the student edition with a student's answers. Its code runs on this machine,
+        so use a machine that you would let the student use.
     seconds : float
-        Limit for all calls of one function.
+        Limit on the computing time of all calls of one function.
 
     Returns
     -------
     dict
-        "student", "notebook", "lesson", "points", "of", and "exercises": a list with "exercise",
-        "title", "points", "of", "passed" and "message" of each.
+        "student", "notebook", "lesson", "points", "of" (the largest possible points), and
+        "exercises", a list of dicts with "exercise", "title", "points", "of", "passed", "message".
 
     Raises
     ------
@@ -62,7 +62,7 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
 
 
 def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the grades by student, with the sum of the points of all notebooks."""
+    """Return the grades of each student, with the sum of the points of all notebooks."""
     book: dict[str, Any] = {}
     for found in grades:
         entry = book.setdefault(found["student"], {"points": 0, "of": 0, "notebooks": []})
@@ -73,7 +73,7 @@ def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def lesson_of(path: Path) -> Lesson:
-    """Return the lesson of a notebook, from its metadata or else from its title."""
+    """Find the lesson of a notebook by the notebook's metadata, or otherwise by its title."""
     try:
         notebook = json.loads(path.read_text("utf-8"))
         cells, metadata = notebook["cells"], notebook.get("metadata", {})
@@ -89,10 +89,10 @@ def lesson_of(path: Path) -> Lesson:
 
 
 def student_of(path: Path, lesson: Lesson) -> str:
-    """Return the name of the student, from the name of the file or else of the folder.
+    """Return the name of the student, which is in the name of the file or of the folder.
 
-    ada_03_convolution_backwards.ipynb is Ada's. 03_convolution_backwards.ipynb is Ada's if it lies
-    in ada/, or in ada/03_convolution_backwards/, as nbgrader stores it.
+    ada_03_convolution_backwards.ipynb is Ada's. 03_convolution_backwards.ipynb is Ada's if it is
+    in ada/, or in ada/03_convolution_backwards/, where nbgrader stores it.
     """
     rest = path.stem.replace(lesson.name, "").strip("_- .")
     if rest:

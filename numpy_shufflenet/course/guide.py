@@ -2,9 +2,9 @@
 
     python -m numpy_shufflenet.course.guide notebooks/teachers_guide.md
 
-replaces the text between marks in the page; `.ci/run` compares. There are two tables: the goals and
-points of the lessons, and common mistakes with their hints. For the second table, each bug of the
-zoo is checked like the answer of a student.
+replaces the text between marks in the page; `.ci/run` checks that the page is up to date. There are
+two tables: the goals and points of the lessons, and common mistakes with their hints. For the
+second table, each bug of the zoo is checked like the answer of a student.
 """
 
 import re
@@ -44,7 +44,7 @@ def hint(bug: Bug) -> str:
 
 
 def mistakes() -> str:
-    """Return all mistakes by operation, as Markdown."""
+    """Return a Markdown table of all mistakes, sorted by operation."""
     lines = ["| operation | mistake | hint |", "|---|---|---|"]
     bugs = submitted()
     for operation in dict.fromkeys(bug.operation for bug in bugs):
@@ -56,7 +56,7 @@ def mistakes() -> str:
 
 
 def goals() -> str:
-    """Return the goals of the lessons, and their exercises with points, as Markdown."""
+    """Return a Markdown table of the lessons with their goals, exercises and points."""
     lines = ["| lesson | goals | exercises (points) |", "|---|---|---|"]
     for lesson in lessons():
         asked = ", ".join(f"{task.title} ({task.points})" for task in tasks(lesson))

@@ -1,7 +1,7 @@
 """The lessons: their source files, titles and goals.
 
-A source is a jupytext script. Every edition is made from it. In a checkout the sources lie in
-`notebooks/`; in a wheel they lie beside this module.
+A source is a jupytext script, from which every edition is made. In a checkout the sources are in
+`notebooks/`; in a wheel they are beside this module.
 """
 
 import re
@@ -62,7 +62,7 @@ def lessons() -> list[Lesson]:
 
 
 def find(numbers: Sequence[int]) -> list[Lesson]:
-    """Return the lessons of these numbers in order, or raise ValueError if one doesn't exist."""
+    """Return the lessons with these numbers in order, or raise ValueError if one doesn't exist."""
     known = {lesson.number: lesson for lesson in lessons()}
     for number in numbers:
         if number not in known:

@@ -30,7 +30,7 @@ c.ExecutePreprocessor.timeout = 120
 
 
 def build_nbgrader(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
-    """Write the course folder of nbgrader, but don't overwrite its settings."""
+    """Write the course folder of nbgrader, but keep an existing settings file."""
     config = out / "nbgrader_config.py"
     if not config.exists():
         write_bytes(config, CONFIG.encode())
@@ -55,7 +55,7 @@ def assignment(lesson: Lesson) -> Any:
 
 
 def _pair(task: Task, cell: Any) -> list[Any]:
-    """Return the cell to fill in, and the cell that checks it."""
+    """Return the cell that a student fills in, and the cell with the checks."""
     new = need("nbformat", "a notebook").v4.new_code_cell
     answer = f"{task.blank}\n### BEGIN SOLUTION\n{task.solution}\n### END SOLUTION"
     return [

@@ -13,7 +13,7 @@ from numpy_shufflenet.course.lessons import Lesson, lessons
 def write_student_edition(
     folder: Path, *, overwrite: bool = False
 ) -> tuple[list[Lesson], list[Lesson]]:
-    """Write the student edition into a folder; return the lessons written, and those kept.
+    """Write the student edition into a folder; return the lessons written and the lessons kept.
 
     A notebook that exists stays as it is, unless `overwrite` is True. The folder is created if it
     doesn't exist; if it is a file, ValueError is raised.

@@ -20,7 +20,7 @@ class Task:
     """An exercise of the course."""
 
     lesson: Lesson
-    #: Its number in the lesson, from 1.
+    #: The number of the exercise in the lesson, from 1.
     number: int
     title: str
     #: 1 to 3: the number of dots after the title.
@@ -33,7 +33,7 @@ class Task:
     checks: tuple[str, ...]
     #: Title and text of each hint.
     hints: tuple[tuple[str, str], ...]
-    #: Code that defines the functions rightly, without checks.
+    #: Code that defines correct functions, without checks.
     solution: str
     #: Index of the cell in the notebook.
     cell: int
@@ -91,7 +91,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
 
 
 def split_cell(source: str) -> tuple[str, tuple[str, ...]]:
-    """Return the code up to the last function of a cell, and the statements below it."""
+    """Return the code of a cell up to its last function, and the statements below the function."""
     statements = ast.parse(source).body
     last = max(i for i, s in enumerate(statements) if isinstance(s, ast.FunctionDef))
     lines = source.splitlines()
@@ -100,7 +100,7 @@ def split_cell(source: str) -> tuple[str, tuple[str, ...]]:
     checks: list[str] = []
     for i, statement in enumerate(rest):
         text = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])
-        # An assignment prepares the check after it.
+        # An assignment prepares the next statement, so both belong to one check.
         if i and isinstance(rest[i - 1], ast.Assign):
             checks[-1] += "\n" + text
         else:
@@ -117,7 +117,7 @@ def _defined(source: str, prefix: str) -> list[str]:
 
 
 def _answer(lesson: Lesson, functions: tuple[str, ...], solution: str) -> str:
-    """Return the solution with its functions renamed to those of the exercise."""
+    """Return the solution, with each function also under its name in the exercise."""
     answer, _ = split_cell(solution)
     for name in functions:
         solved = name.replace("my_", "solved_", 1)

@@ -18,7 +18,7 @@ UNWRITTEN = "nothing is written yet"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A student's function, and how to call it."""
+    """A student's function, with the information needed to call it."""
 
     exercise: Exercise
     #: Takes the arguments of the exercise and returns its results.
@@ -32,7 +32,7 @@ class Attempt:
     def of(
         cls, exercise: Exercise, function: Any, forward: Callable[..., Any] | None = None
     ) -> "Attempt":
-        """Read from the signature of a function how to call it.
+        """Make an Attempt: read from a function's signature how to call the function.
 
         Parameters
         ----------
@@ -40,7 +40,8 @@ class Attempt:
         function : object
             What the student handed in.
         forward : callable, optional
-            Computes y and the cache for a function of (dy, cache). The default is the library's.
+            For a function of (dy, cache): computes y and the cache. By default, the forward of the
+            library.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class Attempt:
 
 
 def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a function of (dy, cache) into one of dy and the arguments of the forward."""
+    """Turn a function of (dy, cache) into a function of dy and the arguments of the forward."""
 
     def run(dy: Any, *arrays: Any, **settings: Any) -> Any:
         _, cache = forward(*arrays, **settings)

@@ -3,7 +3,7 @@
 There are three ways, tried in this order:
 
 1. Compare the answer with the results of the known mistakes (`zoo`).
-2. Ask the gradient checker, which reads the pattern of the error. This is for a backward only.
+2. For a backward, ask the gradient checker, which reads the pattern of the error.
 3. Look at the pattern of the difference between the answer and the target (`patterns`).
 """
 
@@ -29,8 +29,8 @@ Failure = tuple[Case, Problem]
 def cause_of(attempt: Attempt, failures: Sequence[Failure]) -> str:
     """Return the likely cause of failures in a sentence, or "".
 
-    It looks at the largest cases only. A small case fits too many causes: a single wrong number is
-    always a multiple of the right one.
+    Only the largest cases count, because a small case fits too many causes. For example, a single
+    wrong number is always a multiple of the right number.
     """
     wrongs = [
         Wrong(case, problem.name, problem.yours, problem.target)
@@ -50,7 +50,7 @@ def cause_of(attempt: Attempt, failures: Sequence[Failure]) -> str:
 
 
 def size_of(failure: Failure) -> int:
-    """Return the size of a failure's case: first entries count, then settings without default."""
+    """Return the size of a failure's case: 10 for each entry, 1 for each setting not at default."""
     arrays, settings = failure[0]
     parts = [p for a in arrays.values() for p in (a if isinstance(a, tuple) else (a,))]
     entries = sum(int(np.size(part)) for part in parts if part is not None)
@@ -71,7 +71,7 @@ def _hints(exercise: Exercise, wrong: Wrong) -> list[str]:
     found = []
     for hint, function, settings in _mistakes(exercise, wrong.case):
         arrays, settings = copy.deepcopy((wrong.case[0], settings))
-        # Some mistakes are possible in some cases only, and raise an error in the others.
+        # Some mistakes are possible only in some cases, and raise an error in other cases.
         with np.errstate(all="ignore"), contextlib.suppress(Exception):
             results = function(*arrays.values(), **settings)
             listed = results if isinstance(results, tuple) else (results,)
@@ -83,9 +83,9 @@ def _hints(exercise: Exercise, wrong: Wrong) -> list[str]:
 def _mistakes(
     exercise: Exercise, case: Case
 ) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
-    """Yield the mistakes that are possible in an exercise: a hint, a function, its settings.
+    """Yield (hint, function, settings) for each mistake that is possible in an exercise.
 
-    The function returns all gradients, even if the exercise asks for one of them.
+    The function returns all gradients, even if the exercise asks for only one gradient.
     """
     name = exercise.name.partition(",")[0]
     arrays, settings = case
@@ -121,7 +121,7 @@ def _explained(attempt: Attempt, case: Case) -> str:
         return ""  # the checker needs all gradients
     cases = [case]
     if attempt.takes is None and not operation.arrays[0].startswith("*"):
-        # The example of the table uses all settings of the operation.
+        # First try the operation's own example, because it uses all settings.
         own = operation.example()
         cases.insert(0, (operation.named(own.arrays), own.hyperparameters))
     for example in cases:
@@ -150,6 +150,6 @@ def _checked(attempt: Attempt, operation: operations.Operation, case: Case) -> s
 
     verdict = gradcheck.check(f, vjp, *(inputs[n] for n in varied), names=varied, per_entry=True)
     explanation = verdict.explain()
-    # The student has been told of a wrong shape or of an exception already.
+    # The message for the student already reports a wrong shape or an exception.
     said = not verdict.passed and explanation.family != "not a gradient"
     return str(explanation) if said else ""

@@ -1,6 +1,6 @@
 """Checks a student's function: draws cases, compares, shrinks a failure, and says what is wrong.
 
-The function runs in a sandbox with limits of time and memory.
+A case is the arguments of one call. The function runs in a sandbox with limits of time and memory.
 """
 
 import json
@@ -34,7 +34,7 @@ def check(
     megabytes: int = 1024,
     points: float = 1.0,
 ) -> Result:
-    """Compare a function with the library's own, and show the result.
+    """Compare a function with the library's function, and show the result.
 
     The function takes the arguments that it needs, under the library's names: `dy`, `x`, `w`, `b`,
     `stride`, ... An argument that it doesn't take keeps its default. So a convolution without a
@@ -44,7 +44,7 @@ def check(
     Parameters
     ----------
     name : str
-        Name of the exercise: "conv2d_forward", "conv2d_backward", ...; `exercises.names()` has all.
+        Name of the exercise: "conv2d_forward", ...; `exercises.names()` lists all names.
     function : callable
     wrt : str, optional
         For a backward that returns one gradient: the array of this gradient, "x", "w", "b", ...
@@ -66,7 +66,7 @@ def check(
     NotYet
         If the answer is wrong. This is an AssertionError; its text says what is wrong.
     ValueError
-        If there is no such exercise, or wrt is no array of it.
+        If there is no such exercise, or `wrt` is not one of its arrays.
     """
     exercise = _with_respect_to(find(name), wrt)
     result = _check(exercise, function, forward, examples, seconds, megabytes)
@@ -98,7 +98,7 @@ def save_points(path: str | os.PathLike[str]) -> None:
 
 
 def _with_respect_to(exercise: Exercise, wrt: str | None) -> Exercise:
-    """Return the exercise that asks for one gradient only."""
+    """Return the exercise that asks for only one gradient."""
     if wrt is None:
         return exercise
     if not exercise.operation or f"d{wrt}" not in exercise.returns:
@@ -134,7 +134,7 @@ def _check(
         attempt = Attempt.of(exercise, function, forward)
     except TypeError as error:
         return Result(exercise.name, False, str(error))
-    if isinstance(function, sandbox.Function):  # it comes from a graded notebook, with limits
+    if isinstance(function, sandbox.Function):  # from a graded notebook; it has limits already
         return search(attempt, examples, seconds)
     with sandbox.open_sandbox(attempt.run, seconds=seconds, megabytes=megabytes) as run:
         return search(replace(attempt, run=run), examples, seconds)

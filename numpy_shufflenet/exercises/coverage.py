@@ -1,4 +1,4 @@
-"""A sentence about what was tested: the sizes and the settings of all cases."""
+"""A sentence about what was tested: the sizes and settings of all cases (arguments of calls)."""
 
 from collections import defaultdict
 from typing import Any
@@ -12,11 +12,11 @@ SIZED = ("x", "w", "logits", "labels", "image")  # the sentence gives the shapes
 
 
 class Coverage:
-    """Collects cases."""
+    """Collects the shapes and settings of cases."""
 
     def __init__(self) -> None:
         self.cases = 0
-        self._values: dict[str, set[Any]] = defaultdict(set)  # or shapes, by argument
+        self._values: dict[str, set[Any]] = defaultdict(set)  # values or shapes of each argument
 
     def add(self, case: Case) -> None:
         """Note a case."""
@@ -32,7 +32,7 @@ class Coverage:
                 self._values[name].add(value)
 
     def sentence(self, attempt: Attempt) -> str:
-        """Say what was tested, and what wasn't because the function doesn't take it."""
+        """Return what was tested, and which arguments weren't because the function lacks them."""
         parts = []
         for name, values in self._values.items():
             if name in SIZED:
@@ -50,7 +50,7 @@ class Coverage:
 
 
 def _range_of(shapes: set[tuple[int, ...]]) -> str:
-    """Return "from 1×2 to 3×4" if all shapes have as many axes, else the numbers of axes."""
+    """Return "from 1×2 to 3×4" if all shapes have equally many axes, else the range of axes."""
     axes = sorted(map(len, shapes))
     if axes[0] < axes[-1]:
         return f"of {axes[0]} to {axes[-1]} axes"

@@ -1,4 +1,4 @@
-"""What an exercise is: a function to write, the right results, and the cases to try it on."""
+"""What an exercise is: a function to write, the right results, and the cases to test."""
 
 import inspect
 from collections.abc import Callable, Collection
@@ -26,7 +26,7 @@ NEUTRAL: dict[str, Any] = {
     for name, parameter in inspect.signature(function).parameters.items()
     if parameter.default is not parameter.empty and (parameter.default is not None or name == "b")
 }
-"""The defaults of the library. A function that doesn't take an argument must be right for these."""
+"""The library's defaults. A function that lacks an argument must be right for its default."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Exercise:
     """A function to write."""
 
     name: str
-    #: All arguments in order: arrays, then hyperparameters. A leading * marks one that repeats.
+    #: All arguments in order: arrays, then hyperparameters. A leading * marks a repeated argument.
     arguments: tuple[str, ...]
     #: The arguments that the function must take.
     needed: frozenset[str]
@@ -44,7 +44,7 @@ class Exercise:
     target: Callable[[Case], tuple[Any, ...]]
     #: Makes one case.
     build: Callable[[DrawForStudents], Case]
-    #: Its name in the table, if the function is the backward of an operation.
+    #: The name of the operation if the function is its backward, otherwise "".
     operation: str = ""
     #: Arguments that cases contain even if the function doesn't take them.
     always: frozenset[str] = frozenset()

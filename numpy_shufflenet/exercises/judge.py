@@ -53,7 +53,7 @@ def _as_results(
         return Problem(f"your function returned None, not {wanted}: is a `return` missing?")
     if len(targets) == 1:
         if isinstance(returned, tuple) and returned and isinstance(returned[0], NUMBERS):
-            return (returned[0],)  # a cache may follow it
+            return (returned[0],)  # a cache may follow the result
         return (returned,)
     if not isinstance(returned, tuple | list):
         kind = type(returned).__name__

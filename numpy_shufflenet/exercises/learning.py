@@ -20,9 +20,9 @@ class OneTensor(Layer):
 
 
 class Score:
-    """Takes the place of a network: the weighted sum of all pixels.
+    """A function in place of a network: it returns the weighted sum of all pixels.
 
-    Its repr is Python code that makes it, so that a student can run the case that failed.
+    `repr` returns Python code that makes the function, so that a student can run a failed case.
     """
 
     def __init__(self, weights: Array):

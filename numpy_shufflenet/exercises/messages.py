@@ -1,7 +1,7 @@
 """Messages between this process and a student's process, and results as JSON.
 
-A message is its length in 8 bytes, and then its bytes. Results are JSON, not pickles: to load a
-pickle can run code.
+A message is sent as its length in 8 bytes, and then its bytes. Results are JSON and not pickles,
+because loading a pickle can run code.
 """
 
 import base64
@@ -62,7 +62,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """Undo `encode`. A value of an unknown type becomes an empty object, of a type of that name."""
+    """Undo `encode`. For a value of an unknown type, return an empty object of a type so named."""
     ((kind, content),) = value.items()
     if kind == "plain":
         return content
@@ -82,7 +82,7 @@ def as_exception(kind: str, text: str, line: str) -> Exception:
     if not isinstance(base, type) or not issubclass(base, Exception):
         base = Exception
     if issubclass(base, BaseExceptionGroup):
-        base = Exception  # a group needs a list of errors, and we have none
+        base = Exception  # an ExceptionGroup needs a list of errors, which we lack
     made: Any = type(kind, (base,), {"__str__": lambda self: text, "line": line})
-    new: Exception = made.__new__(made)  # __init__ of some types needs other arguments than a text
+    new: Exception = made.__new__(made)  # some types' __init__ needs more than a text
     return new

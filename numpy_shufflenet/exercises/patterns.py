@@ -11,14 +11,14 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.judge import differs
 
-FEWEST = 4  # entries: fewer fit any pattern
+FEWEST = 4  # smallest number of entries; fewer entries would fit any pattern
 
 
 class Wrong(NamedTuple):
     """A wrong result of a case, and the target."""
 
     case: Case
-    name: str  # of the result
+    name: str  # name of the result
     yours: Array
     target: Array
 
@@ -38,7 +38,7 @@ def equal(yours: Array, other: Array) -> bool:
 
 
 def named_factors(wrong: Wrong) -> list[str]:
-    """Say by which number to divide, or not to divide, if that corrects every entry."""
+    """Return hints to divide, or not to divide, by a number, if this corrects every entry."""
     factor = _factor(wrong)
     if factor is None:
         return []
@@ -75,7 +75,7 @@ def _of_shapes(yours: Array, target: Array) -> Iterator[str]:
 
 
 def _by_position(yours: Array, target: Array) -> Iterator[str]:
-    """Say what the wrong entries have in common: their positions, or zeros."""
+    """Yield what the wrong entries have in common: their positions, or the value 0."""
     wrong: Any = differs(yours, target)
     if yours.ndim == 4:
         images, channels = list(wrong.any(axis=(1, 2, 3))), list(wrong.any(axis=(0, 2, 3)))
@@ -93,7 +93,7 @@ def _by_position(yours: Array, target: Array) -> Iterator[str]:
 
 
 def _scaled(wrong: Wrong) -> list[str]:
-    """Say which constant factor makes the result wrong, and where it may come from."""
+    """Return which constant factor makes the result wrong, and where the factor may come from."""
     factor = _factor(wrong)
     if factor is None:
         return []
@@ -133,7 +133,7 @@ def _sizes(case: Case) -> list[tuple[int, str]]:
 
 
 def _moved(yours: Array, target: Array) -> list[str]:
-    """Say how the right numbers were moved, if they are at wrong positions."""
+    """Return how to describe the wrong order, if the right numbers are at wrong positions."""
     found = []
     for axes in itertools.chain.from_iterable(
         itertools.combinations(range(target.ndim), count) for count in (1, 2)

@@ -14,7 +14,7 @@ from numpy_shufflenet.exercises.judge import Problem, differs
 from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import asset
 
-MOST_DRAWN = 300  # entries of an array; larger ones are not drawn
+MOST_DRAWN = 300  # entries of an array; larger arrays are not drawn
 CELL_WIDTH, CELL_HEIGHT = 40, 26
 STYLE = """
 .nsn-moving .bad rect { stroke: var(--red); stroke-opacity: 1; stroke-width: 3; }
@@ -136,7 +136,7 @@ class Result:
 class NotYet(AssertionError):  # noqa: N818 - the name tells a student to go on
     """An answer is not right yet; `result` says why.
 
-    A notebook has shown the result already, so it prints one line in place of a traceback.
+    A notebook has shown the result already, so this error prints one line instead of a traceback.
     """
 
     def __init__(self, result: Result):
@@ -148,7 +148,7 @@ class NotYet(AssertionError):  # noqa: N818 - the name tells a student to go on
 
 
 def side_by_side(name: str, target: Array, yours: Array) -> str:
-    """Draw both arrays as grids of numbers, with frames around wrong entries; "" if too large."""
+    """Draw both arrays as grids of numbers with wrong entries framed; "" if they are too large."""
     target, yours = np.asarray(target, float), np.asarray(yours, float)
     if max(target.size, yours.size) > MOST_DRAWN:
         return ""

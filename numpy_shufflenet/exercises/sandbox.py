@@ -1,15 +1,15 @@
 """Runs a student's functions so that they can harm neither the notebook nor the machine.
 
 The functions run in another process (`worker`), which receives arguments and returns results. This
-process compares the results with the right ones. Requests are pickles. Replies are JSON, because to
-load a pickle from the student could run code here.
+process compares the results with the right results. Requests are pickles. Replies are JSON, because
+loading a pickle from the student's process could run code in this process.
 
-The worker limits the time in which it computes, not the time by the clock. So a busy machine
-doesn't cost a student points. If the worker sleeps or waits, this process ends it after `PATIENCE`
-times the limit.
+The worker limits its computing time, not the wall-clock time. So a busy machine doesn't cost a
+student points. If the worker sleeps or waits, this process ends the worker after `PATIENCE` times
+the limit.
 
 On Windows a process can't fork. There the function runs in this thread, and another thread
-interrupts it when its time is over. This ends an endless loop in Python, but not one in C.
+interrupts the function when its time is over. This ends an endless loop in Python, but not in C.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ import numpy as np
 
 from numpy_shufflenet.exercises import messages, worker
 
-PATIENCE = 10  # seconds by the clock for each second of computing
+PATIENCE = 10  # wall-clock seconds for each second of computing time
 Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
 
 
@@ -41,7 +41,7 @@ class EndedError(TimeoutError):
 
 
 class Function:
-    """A student's function. A call looks like a call in this process, errors included.
+    """A student's function. A call looks like a call in this process, and raises the same errors.
 
     `printed` holds the output of the last call, or the end of a long output. A call raises
     EndedError if the time is over or the process has ended.
@@ -49,7 +49,7 @@ class Function:
     Parameters
     ----------
     run : callable
-        (positional, named, seconds of computing, seconds by the clock) -> a reply of `worker`.
+        Maps (positional, named, computing seconds, wall-clock seconds) to a reply of `worker`.
     seconds : float
         Limit on the computing of all calls together.
     signature : inspect.Signature, optional
@@ -62,7 +62,7 @@ class Function:
             self.__signature__ = signature
 
     def __call__(self, *positional: Any, **named: Any) -> Any:
-        """Return the value; if the function writes to an argument, it changes here, too."""
+        """Return the value; arguments that the function changes in its process change here, too."""
         begin = time.monotonic()
         try:
             reply = self._run(positional, named, self._left, self._patience)
@@ -92,7 +92,7 @@ class Function:
 def open_sandbox(
     function: Callable[..., Any], *, seconds: float, megabytes: int
 ) -> Iterator[Function]:
-    """Return the function with limits on its calls, for the length of a `with` block.
+    """Return the function with limits on its calls, for use in a `with` block.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def open_sandbox(
     seconds : float
         Limit on the computing of all calls together.
     megabytes : int
-        Limit on additional memory. There is none if processes can't fork.
+        Limit on additional memory. There is no limit if processes can't fork.
     """
     if not hasattr(os, "fork") or sys.platform == "emscripten":
         yield Function(functools.partial(_call_here, function), seconds)
@@ -114,7 +114,7 @@ def open_sandbox(
 
 
 class Process:
-    """A process that answers requests: written to one pipe, and answered on another."""
+    """A process that reads requests from one pipe, and writes replies to another pipe."""
 
     def __init__(self, pid: int, requests: int, replies: int):
         self.pid, self._requests, self._replies = pid, requests, replies
@@ -154,7 +154,7 @@ class Process:
         return json.loads(messages.receive(self._replies, patience))
 
     def stop(self) -> int:
-        """End the process, and return the status of `os.waitpid`; 0 if it has ended before."""
+        """End the process, and return the status of `os.waitpid`; 0 if stopped before."""
         if self.ended:
             return 0
         self.ended = True
@@ -208,10 +208,10 @@ def _call_here(
     seconds: float,
     patience: float,
 ) -> dict[str, Any]:
-    """Call a function in this thread, with another thread that interrupts it.
+    """Call a function in this thread; another thread interrupts it when the time is over.
 
     Only Python code can be interrupted. The other thread repeats the interrupt, because Python
-    drops an exception that comes while it destroys an object.
+    drops an exception that arrives while an object is destroyed.
     """
     over = threading.Event()
     me = ctypes.c_ulong(threading.get_ident())

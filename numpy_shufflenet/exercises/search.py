@@ -1,4 +1,4 @@
-"""Searches for the smallest case in which a function is wrong, and for a cause of all failures."""
+"""Searches for the smallest case (arguments of a call) that fails, and for a cause of failures."""
 
 import time
 
@@ -10,12 +10,12 @@ from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 
 TYPICAL = 10  # cases of the sizes of the operation's example
-SHRINKING = 0.5  # share of the time after which no smaller case is searched for
-COLLECTING = 0.7  # share of the time after which no more failures are collected
+SHRINKING = 0.5  # the search for smaller cases ends after this share of the time
+COLLECTING = 0.7  # the collection of further failures ends after this share of the time
 
 
 def search(attempt: Attempt, examples: int, seconds: float) -> Result:
-    """Draw cases until one fails, shrink it, and look for the cause."""
+    """Draw cases until a case fails, shrink this case, and look for the cause."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import HypothesisException
 

@@ -1,4 +1,4 @@
-"""The exercises: every operation forward and backward, and some functions around them."""
+"""The exercises: forward and backward of every operation, and some further functions."""
 
 import copy
 from typing import Any
@@ -76,7 +76,7 @@ def _backward(operation: Operation) -> Exercise:
     return Exercise(
         f"{operation.name}_backward",
         ("dy", *operation.arrays, *operation.hyperparameters),
-        # An answer may leave out the other arrays: not every gradient needs them.
+        # An answer need not take the other arrays, because not every gradient needs them.
         frozenset({"dy", "labels", *operation.hyperparameters} & {"dy", *operation.required}),
         tuple(f"*d{n[1:]}" if n[0] == "*" else f"d{n}" for n in operation.differentiable),
         target,
@@ -106,7 +106,7 @@ def _col2im_case(draw: DrawForStudents) -> Case:
 
 
 def _image(columns: Array, shape: Any, kernel_size: tuple[int, int], **settings: Any) -> Array:
-    """Add the columns up to an image of this shape."""
+    """Return an image of this shape: the columns, added up at their positions."""
     x = np.zeros(shape)
     return col2im(columns.transpose(1, 2, 0), x, windows_over(x, kernel_size, **settings))
 

@@ -18,12 +18,15 @@ import numpy as np
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import messages
 
-MOST_PRINTED = 2000  # characters of the output of a function that are kept
+MOST_PRINTED = 2000  # number of characters of a function's output that are kept
 LIBRARY = str(Path(operations.__file__).parent)
 
 
 class TimeIsOver(BaseException):
-    """Another thread raises it. It is no Exception, so `except Exception` doesn't catch it."""
+    """The error that another thread raises in a function whose time is over.
+
+    The class isn't an Exception, so `except Exception` doesn't catch it.
+    """
 
 
 def serve(functions: Mapping[str, Callable[..., Any]], requests: int, replies: int) -> None:
@@ -48,7 +51,7 @@ def answer(
     Returns
     -------
     dict
-        "value", or "error" (its type, its text, the line that raised it); "seconds" of computing;
+        "value", or "error" (type, text, line of the student's code); "seconds" of computing time;
         "printed"; "changed": the arrays that the function wrote to, with their position or name.
     """
     before = copy.deepcopy((positional, named))
@@ -82,7 +85,7 @@ def send(replies: int, message: Any) -> None:
 
 
 def limit_computing(seconds: float) -> None:
-    """End this process by SIGPROF after seconds of computing; 0 removes the limit.
+    """Let SIGPROF end this process after `seconds` of computing time; 0 removes the limit.
 
     Windows has no such signal, so there is no limit.
     """

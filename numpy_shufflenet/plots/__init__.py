@@ -1,6 +1,6 @@
-"""Pictures of training, of what a network has learned and of its cost, and moving pictures.
+"""Pictures of a training, of a network's cost, and of what the network has learned.
 
-matplotlib draws the figures. Moving pictures are HTML and need only NumPy.
+matplotlib draws the figures. Moving pictures, which readers can play, are HTML and need only NumPy.
 """
 
 from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval

@@ -1,4 +1,4 @@
-"""A figure that every notebook shows, for any backend of matplotlib."""
+"""A figure that a notebook shows with every backend of matplotlib."""
 
 import base64
 import io
@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 
 class NotebookFigure(Figure):
-    """A Figure that a notebook shows as a picture, without a backend and without pyplot."""
+    """A Figure that a notebook shows as a picture; it needs neither a backend nor pyplot."""
 
-    #: Alternative text for readers who cannot see the picture; by default, its titles and labels.
+    #: Alternative text for readers who cannot see the picture; by default, titles and labels.
     alt = ""
 
     # A notebook calls this method before the formatters that matplotlib registers.

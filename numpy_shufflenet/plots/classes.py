@@ -12,14 +12,15 @@ from numpy_shufflenet.plots.figures import SEVERAL, draw_matrix, hide_frame, new
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Z95 = 1.959964  # 95 % of a normal distribution lie within this many standard deviations
+Z95 = 1.959964  # 95 % of a normal distribution are within this number of standard deviations
 MARKERS = "osD^"
 
 
 def wilson_interval(right: int, of: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share, from `right` successes in `of` trials.
 
-    Unlike p +- 2 sqrt(p (1 - p) / n), it stays between 0 and 1, and is accurate for few trials.
+    Unlike p +- 2 sqrt(p (1 - p) / n), this interval stays between 0 and 1, and is accurate even for
+    few trials.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -
     Raises
     ------
     ValueError
-        If there are no networks, more than 4, or a class without images.
+        If there is no network, there are more than 4, or a class has no images.
     """
     if not 1 <= len(confusions) <= len(SEVERAL):
         raise ValueError(

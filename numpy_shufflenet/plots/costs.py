@@ -11,7 +11,7 @@ from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# One colour for each kind of operation; those of Okabe and Ito come first.
+# One colour for each kind of operation; the colours of Okabe and Ito come first.
 KIND_COLOURS = (
     *("#0072B2", "#56B4E9", "#009E73", "#8A6FDF", "#D55E00", "#E69F00"),
     *("#CC79A7", "#F0E442", "#767676", "#A05195", "#444444", "#999933", "#C0C0C0"),
@@ -21,7 +21,7 @@ KIND_COLOURS = (
 def cost_by_layer(
     layers: Sequence[Any], title: str, seconds: Sequence[float] | None = None
 ) -> "Figure":
-    """Draw multiply-adds and memory access of each layer, in the colour of its kind.
+    """Draw multiply-adds and memory access of each layer, in the colour of the layer's kind.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
     Parameters
     ----------
     rows : mapping of str to (mapping of str to float)
-        The numbers of each kind, for rows such as "multiply-adds" or "run time". Each number is
-        drawn as a share of the sum of its row.
+        For each row, such as "multiply-adds" or "run time", the number of each kind. A number is
+        drawn as a share of the sum of the row.
     title : str
     """
     figure = new_figure(9.5, 1.6 + 0.55 * len(rows))
@@ -136,7 +136,7 @@ def guideline(
     Parameters
     ----------
     labels : sequence of str
-        The rows.
+        The names of the table's rows.
     columns : mapping of str to sequence of float
         One number for each row; the columns have names such as "ours" or "paper, GPU".
     title : str
@@ -174,7 +174,7 @@ def reachability(
     ----------
     matrices : mapping of str to bool array, shape (outputs, inputs)
     unchanged : mapping of str to bool array, optional
-        For the same names.
+        Matrices with the same names and shapes.
     """
     figure = new_figure(0.6 + 3.4 * len(matrices), 3.9)
     from matplotlib.colors import to_rgb

@@ -1,4 +1,4 @@
-"""Figures from plain data: each function returns a new matplotlib Figure and has no other effect.
+"""Figures from plain data; each function returns a new matplotlib Figure and changes nothing else.
 
 Colours are from a set that colour-blind readers can distinguish (Okabe, Ito, 2008).
 """
@@ -31,8 +31,8 @@ def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
     Parameters
     ----------
     history : training.History, or mapping of str to History
-        Histories of at least one step. Up to 4 of them, by name, share the plot. Then each has one
-        colour, and curves of the training images are dashed.
+        Histories of at least one step. Up to 4 named histories share the plot. Then each history
+        has one colour, and curves of the training images are dashed.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def draw_matrix(
 
 
 def filters(weights: Array, *, columns: int = 8) -> "Figure":
-    """Draw the filters of a first layer: in colour for 3 input channels, else from blue to red.
+    """Draw the filters of a first layer, in colour for 3 input channels, or from blue to red for 1.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def predictions(
     *,
     columns: int = 8,
 ) -> "Figure":
-    """Draw images with their predicted classes; for wrong predictions, also with their labels.
+    """Draw images with their predicted classes; if a prediction is wrong, also show the label.
 
     Parameters
     ----------

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     """Draw the analytic and numeric gradients of each array, and their difference.
 
-    A cross marks an entry where both disagree. Arrays with more than two axes are drawn as tiles.
+    A cross marks an entry where the two gradients disagree. An array with more than two axes is
+    drawn as tiles; see `mosaic`.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
 def mosaic(array: Array) -> Array:
     """Arrange an array of any rank in two dimensions, with lines of NaN between its tiles.
 
-    (a, b, h, w) becomes a rows of b tiles. (h, w) stays as it is. (k,) becomes one row.
+    An array of shape (a, b, h, w) becomes `a` rows of b tiles of h x w entries. An array of shape
+    (h, w) does not change, and an array of shape (k,) becomes a row.
     """
     array = np.asarray(array, np.float64)
     if array.ndim < 2:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
-    """Draw the activations of every channel of a layer for one image, on one scale.
+    """Draw the activations of every channel of a layer for one image, all with one colour scale.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
     Raises
     ------
     ValueError
-        If maps is not 3-dimensional.
+        If `maps` is not 3-dimensional.
     """
     if maps.ndim != 3:
         raise ValueError(f"maps has shape {maps.shape}; (c, h, w) of one image is needed")
@@ -60,7 +60,7 @@ def strongest_images(
     images : uint8 array, shape (n, c, h, w)
         c is 1 or 3.
     responses : array, shape (n, k)
-        The response of each of k channels to each image: its mean or its largest value.
+        The response of each of k channels to each image: the channel's mean or maximum.
     channels : sequence of int
         Indices of the channels to draw.
     columns : int
@@ -101,13 +101,13 @@ def occlusion_map(
 ) -> Array:
     """Measure how much a network's prediction depends on each part of an image.
 
-    A square covers one part of the image after another. The value of a pixel is the decrease of
-    the probability, averaged over all squares that cover the pixel.
+    A square covers one place of the image after another. The value of a pixel is the decrease of
+    the probability, averaged over all squares that cover this pixel.
 
     Parameters
     ----------
     probability : callable
-        From images (n, c, h, w) to the probability of one class for each image, (n,).
+        Maps images (n, c, h, w) to the probability of one class for each image, (n,).
     image : array, shape (c, h, w)
     size, stride : int
         Side of the square, and distance between squares, in pixels.
@@ -123,7 +123,7 @@ def occlusion_map(
     Raises
     ------
     ValueError
-        If the square is larger than the image, or a number is not positive.
+        If the square is larger than the image, or `size`, `stride` or `batch_size` is not positive.
 
     Source: Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014, section 4.2.
     """
@@ -158,15 +158,16 @@ def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str
     Parameters
     ----------
     image : array, shape (c, h, w)
-        An image with 1 or 3 channels; it is scaled to its own range.
+        An image with 1 or 3 channels; it is scaled so that its values use the whole range.
     fallen : array, shape (h, w), or mapping of str to array
-        A result of `occlusion_map`, or those of several networks by name, drawn on one scale.
+        A result of `occlusion_map`, or the results of several networks by name. All are drawn with
+        one colour scale.
     title : str
 
     Raises
     ------
     ValueError
-        If the image has another number of channels.
+        If the image has neither 1 nor 3 channels.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image has shape {image.shape}; (1, h, w) or (3, h, w) is needed")

@@ -1,4 +1,4 @@
-"""The roofline: the speed limit of an operation, from the bytes that it must move."""
+"""The roofline model: how the bytes that an operation reads and writes limit its speed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +39,7 @@ class Work(NamedTuple):
 def roofline(
     series: Mapping[str, Sequence[Work]], *, gflops: float, gbytes: float, title: str = ""
 ) -> "Figure":
-    """Draw the speed of operations, and the limits that memory and arithmetic of a machine set.
+    """Draw the speed of operations below the limits set by a machine's memory and arithmetic.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def roofline(
 
 
 def _write_labels(axes: "Axes", works: Sequence[Work]) -> None:
-    """Write each label beside its point, or below if it would overlap another label."""
+    """Write each label beside its point, or lower if the label would overlap another label."""
     from matplotlib.text import Text
 
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # sets the scales
@@ -93,7 +93,7 @@ def _write_labels(axes: "Axes", works: Sequence[Work]) -> None:
                 fontsize=7,
                 arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkB": 3},
             )
-            text.get_window_extent()  # updates its position
+            text.get_window_extent()  # updates the text's position
             place = Text.get_window_extent(text)  # the text alone, without the line to its point
             if lines == len(works) - 1 or not any(place.overlaps(other) for other in taken):
                 break

@@ -1,6 +1,7 @@
-"""Kinds of JSON values: each raises an error that names the field, its value, and what would fit.
+"""Checks of JSON values; an error names the field, its value, and what would fit.
 
-A kind is a function of a value and the name of its field.
+A kind is a function of a value and a field's name, which raises ValueError if the value does not
+fit.
 """
 
 import math
@@ -28,7 +29,7 @@ def _kind(fits: Callable[[Any], bool], needed: str) -> Kind:
 
 
 def whole_number(low: int = 0, high: int | None = None) -> Kind:
-    """Return the kind of a whole number from low to high. Without high it is below 2^63."""
+    """Return the kind of a whole number from low to high; without high, below 2^63."""
     largest = 2**63 - 1 if high is None else high
     limits = f"of at least {low}" if high is None else f"from {low} to {high}"
     return _kind(
@@ -37,7 +38,7 @@ def whole_number(low: int = 0, high: int | None = None) -> Kind:
 
 
 def bits(count: int) -> Kind:
-    """Return the kind of a whole number of at most so many bits."""
+    """Return the kind of a whole number of at most `count` bits."""
     return whole_number(0, 2**count - 1)
 
 
@@ -72,7 +73,7 @@ text = _kind(lambda value: type(value) is str, "a string")
 
 
 def one_of(*values: Any) -> Kind:
-    """Return the kind of these values. 1, 1.0 and True are different values."""
+    """Return the kind that allows only these values. 1, 1.0 and True are different values."""
     return _kind(
         lambda value: any(type(value) is type(v) and value == v for v in values),
         f"one of {', '.join(map(repr, values))}",
@@ -85,7 +86,7 @@ def maybe(kind: Kind) -> Kind:
 
 
 def list_of(kind: Kind, length: int | None = None) -> Kind:
-    """Return the kind of a list whose items are of a kind."""
+    """Return the kind of a list whose items are of `kind`."""
 
     def check(value: Any, field: str) -> None:
         if not isinstance(value, list) or length not in (None, len(value)):

@@ -1,6 +1,6 @@
-"""Reads and writes safetensors files with the package of that name.
+"""Reads and writes safetensors files with the package `safetensors`.
 
-The package checks the sizes in a file before it allocates memory. This module converts bfloat16,
+The package checks the sizes in a file before allocating memory. This module converts bfloat16,
 which NumPy lacks, to float32, and raises an error that names tensors of other unknown dtypes.
 """
 
@@ -21,7 +21,7 @@ READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 def write_safetensors(
     path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]
 ) -> None:
-    """Write arrays and metadata. If that fails, the old file stays.
+    """Write arrays and metadata to a file. If writing fails, the old file stays.
 
     Raises
     ------
@@ -34,15 +34,15 @@ def write_safetensors(
 
 
 def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the tensors by name, and the metadata. float16 and bfloat16 become float32.
+    """Return a dict of the tensors, and the metadata. float16 and bfloat16 become float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, isn't a safetensors file, or holds a tensor of an unknown dtype.
-        The message names the file and the tensor.
+        If the file is truncated or isn't a safetensors file, or a tensor has an unknown dtype. The
+        message names the file and the tensor.
     """
     safetensors = need("safetensors", "a checkpoint")
     path = expanded(path)
@@ -56,7 +56,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
                 if dtype not in READ:
                     known = ", ".join(READ)
                     raise ValueError(f"tensor {name!r} has dtype {dtype}; {known} are read")
-            # The package returns bfloat16 as bytes only, and only for the whole file.
+            # The package can return bfloat16 only as bytes, for all tensors of the file at once.
             in_bytes: dict[str, Any] = {}
             if "BF16" in dtypes.values():
                 in_bytes = dict(safetensors.deserialize(path.read_bytes()))

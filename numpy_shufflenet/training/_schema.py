@@ -1,4 +1,4 @@
-"""The fields that the description in a checkpoint must have, and how they depend on each other."""
+"""The fields that a checkpoint's description must have, and how the fields depend on each other."""
 
 import inspect
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def generator(value: Any, field: str) -> None:
 
 
 def generators(value: Any, field: str) -> None:
-    """Check the states of the generators of the trainer and of layers."""
+    """Check the states of the random generators of the trainer and of layers."""
     if not isinstance(value, dict) or "trainer" not in value:
         refuse(field, value, "an object with trainer")
     for name, state in value.items():
@@ -74,7 +74,7 @@ ARGUMENTS: dict[str, Kind] = {
 
 
 def architecture(value: Any, field: str) -> None:
-    """Check the config of one of our networks."""
+    """Check the `config` of one of our networks."""
     if not isinstance(value, dict):
         refuse(field, value, "an object with name, or null,")
     one_of(*models.MODELS)(value.get("name"), f"{field}.name")
@@ -146,7 +146,7 @@ FIELDS: dict[str, Kind] = {
 def check_description(
     description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]
 ) -> None:
-    """Raise ValueError if a field is wrong, or doesn't fit another field or the arrays."""
+    """Raise ValueError if a field is wrong, or contradicts another field or the arrays."""
     object_with(FIELDS)(description, "")
     _check_progress(description)
     _check_images(description)

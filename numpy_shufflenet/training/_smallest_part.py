@@ -1,4 +1,7 @@
-"""Checks before training that no part of a batch is a single image, if the network needs two."""
+"""Checks before training that no step uses a single image, if the network needs at least two.
+
+A batch may be split into parts, which run one after the other to save memory.
+"""
 
 import copy
 
@@ -11,9 +14,9 @@ from numpy_shufflenet.nn.layer import Layer
 def check_smallest_part(
     model: Layer, x: Array, images: int, batch_size: int, accumulation: int
 ) -> None:
-    """Raise ValueError if a part of a batch is a single image, and the network needs two.
+    """Raise ValueError if a part of a batch is a single image, and the network needs two or more.
 
-    Otherwise the last step of the first epoch would raise, and the epoch would be lost.
+    Without this check, the last step of the first epoch would raise, and the epoch would be lost.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def check_smallest_part(
 
 
 def _error_of(model: Layer, x: Array) -> ValueError | None:
-    """Return the error of a training forward, if any. It runs on a copy of the model."""
+    """Return the error that a training forward of a copy of the model raises, or None."""
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             copy.deepcopy(model).forward(x, training=True)

@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file with all that is needed to resume training or to predict.
+"""Checkpoints: a safetensors file with everything needed to resume a training or to predict.
 
-The arrays have the prefix "model." (weights and running statistics) or "velocity." (of the
-optimiser). Everything else is JSON in the metadata of the file.
+The names of weights and running statistics have the prefix "model.", and the names of the
+optimiser's velocities have the prefix "velocity.". Everything else is JSON in the file's metadata.
 """
 
 import json
@@ -29,7 +29,7 @@ class Checkpoint:
 
     #: `model.state_dict()`
     model: dict[str, Array]
-    #: `model.config`, from which the model can be built again; None if it has none.
+    #: `model.config`, from which the model can be built again; None if the model has none.
     architecture: dict[str, Any] | None
     #: `SGD.state_dict()`
     optimiser: dict[str, Any]
@@ -39,7 +39,7 @@ class Checkpoint:
     settings: dict[str, Any]
     #: Converts images to the input of the model.
     standardise: Standardise
-    #: A checksum of the training set: only the same set can continue this training.
+    #: A checksum of the training set; the training can resume only with the same set.
     fingerprint: int
     #: (c, h, w) of the training images.
     image_shape: tuple[int, ...]
@@ -52,7 +52,7 @@ class Checkpoint:
     history: dict[str, Any]
     #: States of the random generators: "trainer", and "model.NAME" for layers that have one.
     rng: dict[str, Any]
-    #: The file of the checkpoint, for messages.
+    #: The name of the file, for messages.
     source: str = field(default="this checkpoint", compare=False)
 
     def build_model(self) -> Layer:
@@ -61,7 +61,8 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If there is no architecture, or the weights don't fit it. The message names the file.
+            If there is no architecture, or the weights don't fit the architecture. The message
+            names the file.
         """
         if self.architecture is None:
             raise ValueError(
@@ -72,7 +73,7 @@ class Checkpoint:
             with without_weights():
                 model: Layer = models.build(self.architecture)
             double = any(array.dtype == np.float64 for array in self.model.values())
-            # Only a model that the weights fit may allocate memory.
+            # Check that the weights fit before the model allocates memory.
             shapes = {name: array.shape for name, array in self.model.items()}
             if double and all(shapes.get(n) == p.shape for n, p in model.parameters().items()):
                 model = model.astype(np.float64)
@@ -87,7 +88,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If they don't fit. Then nothing changes.
+            If the arrays don't fit the model. Then nothing changes.
         """
         _check_kinds(model, self.model)
         model.load_state_dict(self.model)
@@ -120,8 +121,8 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, isn't a checkpoint, or says what can't be; the message names the
-        file, the field, what it holds and what would fit.
+        If the file is truncated, isn't a checkpoint, or has a field with an impossible value. The
+        message names the file, the field, its value and what would fit.
     """
     arrays, metadata = _safetensors.read_safetensors(path)
     if metadata.get("format") != FORMAT:
@@ -161,18 +162,17 @@ def save_weights(model: Layer, path: PathLike) -> None:
 
 
 def load_weights(model: Layer, path: PathLike) -> None:
-    """Copy the weights of a safetensors file, which may be a checkpoint, into a model.
+    """Copy the weights in a safetensors file, which may be a checkpoint, into a model.
 
-    float16 and bfloat16 are converted.
+    float16 and bfloat16 are read as float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated or isn't a safetensors file, holds a tensor of an unknown dtype,
-        or doesn't fit the model. The message names the file and the tensor. The model doesn't
-        change.
+        If the file is truncated, isn't a safetensors file, or doesn't fit the model, or a tensor
+        has an unknown dtype. The message names the file and the tensor. The model doesn't change.
     """
     arrays, metadata = _safetensors.read_safetensors(path)
     if metadata.get("format") == FORMAT:
@@ -193,14 +193,14 @@ def _within(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 
 def _to_json(value: Any) -> Any:
-    """Return an array as a list: the states of some generators have arrays."""
+    """Return an array as a list, because the states of some random generators have arrays."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise ValueError(f"{value!r} in a checkpoint is neither an array nor JSON")
 
 
 def _check_kinds(model: Layer, arrays: Mapping[str, Array]) -> None:
-    """Raise if a tensor has another kind of numbers: integers for weights, for example."""
+    """Raise if a tensor has a wrong kind of numbers, such as integers for weights."""
     for name, stored in model._named(Parameter, Buffer):
         kinds = ("iu", "f")[stored.value.dtype.kind == "f"]
         if name in arrays and arrays[name].dtype.kind not in kinds:

@@ -25,7 +25,7 @@ class Evaluation:
     accuracy: float
     #: See `confusion_matrix`.
     confusion: Array  # k k
-    #: The most probable class of each image; of equal classes the lowest.
+    #: The most probable class of each image; the lowest index among equal probabilities.
     predictions: Array  # n
     probabilities: Array  # n k
 
@@ -38,12 +38,12 @@ def evaluate(
     Parameters
     ----------
     model : Layer
-        From images (n, c, h, w) to logits (n, k). It loses the caches of an earlier forward.
+        Maps images (n, c, h, w) to logits (n, k). Caches of an earlier forward are deleted.
     dataset : Dataset
     standardise : Standardise
-        The one of the training.
+        The `standardise` of the training.
     batch_size : int
-        Number of images in one forward. It changes the results by rounding only.
+        Number of images in one forward. Results for different sizes differ only by rounding.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def evaluate(
     dtype = dtype_of(model)
     loss = 0.0
     parts = []
-    # After an overflow the loss is NaN, so warnings would add nothing.
+    # After an overflow the loss is NaN, so a warning would tell nothing new.
     run = _fastest(model, dataset.images.shape[1:], dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, batch_size):
@@ -80,12 +80,12 @@ def evaluate(
 def _fastest(
     model: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[[Array], Array]:
-    """Return the plan of the model if there can be one, else its `infer`."""
+    """Return an inference plan of the model (only for float32 with Numba), or its `infer`."""
     if backend.current() == "numba" and dtype == np.float32:
         from numpy_shufflenet.plan import InferencePlan
 
         plan = InferencePlan(model)
-        with contextlib.suppress(ValueError):  # a plan doesn't know the operation or the shape
+        with contextlib.suppress(ValueError):  # plans lack some operations and shapes
             plan.program(shape)
             return plan
     return model.infer

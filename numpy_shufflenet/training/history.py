@@ -23,9 +23,9 @@ class StepReport:
 class EpochRecord:
     """One pass over the training images.
 
-    The training loss and accuracy are means over the steps of the epoch: with augmented images, in
-    training mode, with label smoothing in the loss. The test loss and accuracy come from `evaluate`
-    after the epoch; without test images they are None.
+    The training loss and accuracy are means over the steps of the epoch. The images are augmented,
+    the model is in training mode, and the loss has label smoothing. The test loss and accuracy come
+    from `evaluate` after the epoch; without test images, the test values are None.
     """
 
     #: Number of the epoch, counted from 1.
@@ -36,7 +36,7 @@ class EpochRecord:
     train_accuracy: float
     test_loss: float | None
     test_accuracy: float | None
-    #: Duration, evaluation included.
+    #: Duration of the epoch, evaluation included.
     seconds: float
 
 

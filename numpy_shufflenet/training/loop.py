@@ -24,12 +24,12 @@ from numpy_shufflenet.training.schedule import Schedule
 PathLike = str | os.PathLike[str]
 
 
-class TrainingDiverged(ValueError):  # noqa: N818 - the name says what happened
+class TrainingDiverged(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
     """The loss or a weight is NaN or infinite."""
 
 
 class Observer:
-    """The trainer calls these methods during training; a subclass overrides some of them.
+    """The trainer calls these methods during training; a subclass overrides some methods.
 
     An exception in an observer ends the training.
     """
@@ -41,7 +41,7 @@ class Observer:
         """Called after each step."""
 
     def epoch(self, trainer: "Trainer", record: EpochRecord) -> None:
-        """Called after each epoch, when it has been evaluated and saved."""
+        """Called after each epoch, when the test loss is known and the checkpoint is written."""
 
     def end(self, trainer: "Trainer") -> None:
         """Called at the end of training, also after an exception."""
@@ -53,24 +53,25 @@ class Trainer:
     Parameters
     ----------
     model : Layer
-        From images (n, c, h, w) to logits.
+        Maps images (n, c, h, w) to logits.
     optimiser : SGD
-        It must belong to this model.
+        An optimiser of this model.
     train_set : Dataset
     test_set : Dataset, optional
-        It is evaluated after each epoch.
+        The model is evaluated on these images after each epoch.
     epochs, batch_size : int
         The last batch of an epoch may be smaller; see `steps_per_epoch`. Some networks can't be
         trained on a single image, because batch normalisation needs two values of each channel.
-        If such a batch would occur, ValueError names a batch size that fits.
+        If a batch would be a single image, ValueError names a batch size that fits.
     schedule : Schedule, optional
-        Sets the learning rate before each step. Without it, the learning rate stays.
+        Sets the learning rate before each step. Without a schedule, the learning rate stays.
     standardise : Standardise, optional
         Converts images to the input of the model. The default is measured on the training images.
     label_smoothing : float
     accumulation : int
-        Number of parts into which a batch is split to save memory. The gradient is that of the
-        whole batch, except that batch normalisation uses the statistics of each part.
+        Number of parts into which a batch is split to save memory. The gradients of the parts add
+        up to the gradient of the whole batch, except that batch normalisation uses the statistics
+        of each part.
     augmentation : dict, optional
         Arguments of `data.augment`; None for no augmentation.
     seed : int
@@ -87,7 +88,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If an argument is out of range, or a single image would be a batch of a network that needs
+        If an argument is out of range, or a batch would be a single image but the network needs
         two.
     """
 
@@ -148,9 +149,10 @@ class Trainer:
         Raises
         ------
         TrainingDiverged
-            If the loss or a weight is NaN or infinite. A checkpoint holds the epoch before.
+            If the loss or a weight is NaN or infinite. The checkpoint, if any, has the state after
+            the previous epoch.
         ValueError
-            If this training has stopped within an epoch.
+            If an earlier call stopped in the middle of an epoch.
         """
         if self._within_epoch:
             raise ValueError(
@@ -211,7 +213,7 @@ class Trainer:
                 part_loss, cache = softmax_cross_entropy_forward(
                     logits, labels[part], label_smoothing=self.label_smoothing
                 )
-                # Parts may differ in size, so each counts by its share of the batch.
+                # Parts may differ in size, so each part's weight is its share of the batch.
                 share = len(part) / n
                 loss += share * float(part_loss)
                 correct += int((logits.argmax(axis=1) == labels[part]).sum())
@@ -225,7 +227,7 @@ class Trainer:
         return StepReport(self.step, n, correct, loss, learning_rate)
 
     def _backward(self, dlogits: Array) -> None:
-        """Add to the gradients of the parameters; skip that of the images if possible."""
+        """Add to the parameters' gradients; skip the gradient of the images if possible."""
         if isinstance(self.model, ImageClassifier):
             self.model.backward(dlogits, input_gradient=False)
         else:
@@ -294,26 +296,26 @@ class Trainer:
     ) -> "Trainer":
         """Return a Trainer that continues from a checkpoint.
 
-        At the end the weights are the same, bit by bit, as without the interruption.
+        The final weights are bitwise the same as without the interruption.
 
         Parameters
         ----------
         path : path
-            The checkpoint. The training continues to write it.
+            The checkpoint. The training continues to write to this file.
         train_set, test_set : Dataset
             The same sets as at the start of the training.
         model : Layer, optional
-            Receives the weights. It is needed only if the first model had no `config`.
+            A model that receives the weights; needed only if the first model had no `config`.
         epochs : int, optional
             The new number of epochs, at least the number of finished epochs. A schedule is
-            stretched: from here on, the learning rate is that of a training that was planned with
-            this number of epochs. The default keeps the number.
+            stretched: the learning rate continues as if the training had been planned with this
+            number of epochs from the start. By default, the number stays.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            As `load_checkpoint`; or if the model or the training set doesn't fit the checkpoint,
-            or epochs is too small.
+            In the same cases as `load_checkpoint`, and if the model or the training set doesn't fit
+            the checkpoint, or `epochs` is too small.
         """
         checkpoint = load_checkpoint(path)
         if fingerprint(train_set) != checkpoint.fingerprint:
@@ -380,7 +382,7 @@ class Trainer:
         return trainer
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Return all random generators: the one of this loop, and those of dropout layers."""
+        """Return all random generators: one of this loop, and one of each dropout layer."""
         found = {"trainer": self._rng}
         for name, layer in self.model.named_layers():
             rng = getattr(layer, "rng", None)
@@ -390,7 +392,7 @@ class Trainer:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Return the number of batches in one epoch, a smaller last one included."""
+    """Return the number of batches in one epoch, including a smaller last batch."""
     return -(-check_positive("images", images) // check_positive("batch_size", batch_size))
 
 

@@ -2,14 +2,14 @@
 
 With the gradient g of a parameter p, the learning rate lr, momentum mu and weight decay wd,
 
-    g <- g + wd p                  only if p has more than one dimension
+    g <- g + wd p                  only if p has more than one axis
     v <- mu v + g                  v = 0 before the first step
     p <- p - lr v                  plain momentum
     p <- p - lr (g + mu v)         Nesterov momentum: the gradient one step of v ahead
 
-Without momentum, v = g. Weight decay moves the weights of convolutions and of the classifier
-towards 0. Biases, and scale and shift of batch normalisation, are vectors, so they don't decay. The
-authors of ShuffleNet do the same.
+Without momentum, v = g. Weight decay pulls the weights of convolutions and of the classifier
+towards 0. Biases, and the scale and shift of batch normalisation, have one axis, so they don't
+decay. The authors of ShuffleNet do the same.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def sgd_update(
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """Update a parameter p by its gradient g, and its velocity v if it has one, in place."""
+    """Update a parameter p in place with its gradient g; also update its velocity v unless None."""
     if weight_decay:
         g = g + weight_decay * p
     if v is not None:
@@ -46,12 +46,12 @@ def sgd_update(
 
 
 class SGD:
-    """Updates the parameters of a model in place by their gradients.
+    """Updates the parameters of a model in place with their gradients.
 
     Parameters
     ----------
     model : Layer
-        The optimiser reads its list of parameters once, here.
+        The optimiser reads the model's list of parameters only when it is created.
     learning_rate : float
         At least 0. A schedule sets this attribute before each step.
     momentum : float
@@ -67,7 +67,7 @@ class SGD:
         If a number is out of range.
 
     Source: Sutskever et al., On the importance of initialization and momentum, 2013, section 2,
-    with the learning rate outside of v, as in PyTorch. Weight decay as in the code of ShuffleNet
+    with the learning rate outside of v, as in PyTorch. Weight decay is as in the code of ShuffleNet
     V2.
     """
 
@@ -104,10 +104,10 @@ class SGD:
         self._learning_rate = check_size("learning_rate", value)
 
     def step(self) -> None:
-        """Update every parameter once, by the gradients that the model has accumulated.
+        """Update every parameter once, with the gradients that the model has accumulated.
 
-        With momentum, compiled kernels and parameters of one dtype, an interrupt never leaves a
-        part of the parameters updated: Ctrl-C acts before or after the step.
+        With momentum, compiled kernels and parameters of one dtype, Ctrl-C acts only before or
+        after the step, so either all parameters are updated or none.
         """
         rule = {name: getattr(self, name) for name in SETTINGS}
         parameters = [
@@ -122,12 +122,12 @@ class SGD:
             sgd_update(p, g, v, **{**rule, "weight_decay": self.weight_decay * (p.ndim > 1)})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings by name, and "velocity": copies of v by name."""
+        """Return a dict of the settings, in which "velocity" is a dict of copies of v."""
         settings = {name: getattr(self, name) for name in SETTINGS}
         return {**settings, "velocity": {name: v.copy() for name, v in self._velocity.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the settings and velocities to those of a `state_dict`.
+        """Restore the settings and velocities of a `state_dict`.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class SGD:
             needed = ", ".join([*SETTINGS, "velocity"])
             raise ValueError(f"state has the entries {', '.join(state)}; {needed} are needed")
         settings = {name: state[name] for name in SETTINGS}
-        new = SGD(self.model, **settings)  # checks them
+        new = SGD(self.model, **settings)  # checks the settings
         velocity = state["velocity"]
         if set(velocity) != set(new._velocity):
             odd = sorted(set(velocity) ^ set(new._velocity))

@@ -1,4 +1,4 @@
-"""A progress bar in the terminal: loss, accuracy, images per second, time left."""
+"""A progress bar in the terminal with loss, accuracy, images per second and the time left."""
 
 import time
 from typing import Any
@@ -7,14 +7,14 @@ from numpy_shufflenet._optional import need
 from numpy_shufflenet.training.history import EpochRecord, StepReport
 from numpy_shufflenet.training.loop import Observer, Trainer
 
-SMOOTHING = 0.9  # weight of the earlier steps in the loss and accuracy that are shown
+SMOOTHING = 0.9  # weight of the earlier steps in the displayed loss and accuracy
 
 
 class ProgressBar(Observer):
     """Shows one bar for the whole training, and a line for each finished epoch.
 
-    It shows nothing if the output isn't a terminal. `console` is a rich.console.Console; the
-    default writes to the standard output. ImportError is raised if rich isn't installed.
+    If the output isn't a terminal, the bar isn't shown. `console` is a rich.console.Console; the
+    default writes to the standard output. Raises ImportError if rich isn't installed.
     """
 
     def __init__(self, console: Any = None):
@@ -51,7 +51,7 @@ class ProgressBar(Observer):
         self._bar.start()
 
     def step(self, trainer: Trainer, report: StepReport) -> None:
-        """Move the bar, and show means over the last steps."""
+        """Advance the bar, and show means over the last steps."""
         if self._bar is None:
             return
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * report.loss

@@ -5,7 +5,7 @@
         linear                    peak (1 - t)
         cosine                    peak (1 + cos(pi t)) / 2
 
-The first step after the warm-up has the peak. A step after the last one would have 0.
+The first step after the warm-up has the peak rate. The step after the last step would have rate 0.
 """
 
 import math
@@ -43,7 +43,7 @@ class Schedule:
             )
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate of a step. It is 0 from step `steps` on."""
+        """Return the learning rate of a step; from step `steps` on, the rate is 0."""
         if not is_integer(step) or step < 0:
             raise ValueError(f"step={step!r} is not a whole number of at least 0")
         if step < self.warmup:
@@ -61,15 +61,15 @@ class Schedule:
         return f"{rise}falls{start} {how} to 0 at step {self.steps}"
 
     def stretched(self, epochs: int, before: int) -> "Schedule":
-        """Return the schedule for `epochs` epochs, if this one is for `before` epochs.
+        """Return the schedule for `epochs` epochs, if this schedule is for `before` epochs.
 
-        The warm-up has as many steps as before, if they fit.
+        The warm-up keeps its number of steps, if the new schedule has more steps than that.
         """
         steps = max(1, self.steps * epochs // before)
         return Schedule(self.shape, self.peak, steps, min(self.warmup, steps - 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name; `Schedule(**fields)` makes the schedule again."""
+        """Return a dict of the fields; `Schedule(**fields)` makes the schedule again."""
         return asdict(self)
 
 

@@ -196,7 +196,7 @@ def test_pytorch_runs_the_same_network():
     ("function", "arguments", "message"),
     [
         (cost.EXPERIMENTS["G1"], ("x3",), "size='x3' is not one of x1, x2, x4"),
-        (stacks.at_ratio, (4, 17), "ratio=17 leaves 0 channels of c=4; at most 16 leaves one"),
+        (stacks.at_ratio, (4, 17), "ratio=17 leaves no channel of c=4; use at most 16"),
         (stacks.at_ratio, (4, 0), "ratio=0 is not a whole number of at least 1"),
         (stacks.grouped, (10, 3), "groups=3 does not divide c=10"),
         (stacks.in_series, (4, 0), "fragments=0 is not a whole number of at least 1"),

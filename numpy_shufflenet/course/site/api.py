@@ -1,7 +1,8 @@
 """Writes the API reference: one page for each module.
 
-An object is on the page of the module that defines it, below the docstring of the module. A package
-lists the names that it exports. A name that it exports from a private module is on its own page.
+An object is on the page of the module that defines it, below the docstring of the module. The page
+of a package lists the names that the package exports. A private module has no page, so names that a
+package exports from a private module are documented on the page of the package.
 """
 
 import importlib
@@ -42,18 +43,18 @@ PACKAGES = (
     "exercises",
     "course",
 )
-PEER = "torch"  # without it, modules that need it have no page
+PEER = "torch"  # if torch is not installed, modules that need torch have no page
 
 
 @dataclass
 class Page:
     """The content of the page of one module."""
 
-    #: Its name below the package: "ops.conv2d".
+    #: The name of the module inside this package: "ops.conv2d".
     module: str
-    #: The lines of its docstring.
+    #: The lines of the module's docstring.
     about: list[str]
-    #: For each name below the package, the directive that documents it.
+    #: For each documented name inside this package, its Sphinx directive.
     members: dict[str, str] = field(default_factory=dict)
     #: For a package: the names that it imports from its modules.
     exports: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Page:
 
 
 class Reference:
-    """The pages of all packages, or of those that are named, and the page of each name."""
+    """The pages of some or all packages, and the page of each name."""
 
     def __init__(self, packages: Sequence[str] = PACKAGES) -> None:
         self.packages = tuple(packages)
@@ -72,7 +73,7 @@ class Reference:
             self._read(package)
 
     def _read(self, name: str) -> bool:
-        """Read a module and those below it; return False if it needs a missing peer."""
+        """Read a module and its submodules; return False if the module needs a missing package."""
         try:
             module = importlib.import_module(f"{PACKAGE}.{name}")
         except ModuleNotFoundError as error:
@@ -115,7 +116,7 @@ class Reference:
         (folder / "commands.rst").write_text("\n".join(_commands()), "utf-8")
         lines = [
             *_title("API reference"),
-            "One page for each module: its text, and all that it defines.",
+            "Each module has a page with its docstring and everything that it defines.",
             "",
             *self._list(self.packages),
             "* :doc:`commands`: the command line, ``numpy-shufflenet``",

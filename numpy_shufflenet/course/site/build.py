@@ -31,25 +31,26 @@ def build_site(
     Parameters
     ----------
     out : path
-        Created if it doesn't exist.
+        A folder; it is created if it doesn't exist.
     lessons : sequence of Lesson
-        None for all.
+        The lessons of the site; None for all.
     done : callable
         Receives the name of each lesson after its page has been written.
     executed : path
-        A folder with the solution edition. Its notebooks don't run again.
+        A folder with the solution edition, whose notebooks don't run again.
     lite : bool
-        Whether to add JupyterLite, so that lessons run in the reader's browser. It needs a site
-        that is served by HTTP, and loads Python from a CDN when a reader opens it.
+        Whether to add JupyterLite, so that lessons run in the reader's browser. JupyterLite works
+        only if the site is served by HTTP, and loads Python from a CDN when a reader opens it.
     packages : sequence of str
         Packages in the API reference; empty for all.
 
     Raises
     ------
     ImportError
-        If an extra is missing; the message names it.
+        If a package is missing; the message names the extra to install.
     ValueError
-        If out is a folder of other files, or a notebook in `executed` has another source.
+        If `out` has files that don't belong to a site, or a notebook in `executed` doesn't fit the
+        source of its lesson.
     RuntimeError
         If Sphinx warns, or a page has a broken link or loads a file from another host.
     """

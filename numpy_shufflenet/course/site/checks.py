@@ -1,4 +1,4 @@
-"""Checks a built site: every internal link has a target, and no page loads from other hosts."""
+"""Checks that every internal link of a site has a target, and no page loads from other hosts."""
 
 import re
 from collections.abc import Iterator

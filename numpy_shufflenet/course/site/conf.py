@@ -83,10 +83,10 @@ def _skip(app: Sphinx, what: str, name: str, item: object, skip: bool, options: 
 
 
 def _source(app: Sphinx, module: str, name: str) -> str:
-    """Return the module that documents an object: for a constant, not the module of its type."""
+    """Return the module that documents an object; for a constant, not the module of its type."""
     item: Any = sys.modules[module]
     for part in name.split("."):
-        item = getattr(item, part, item)  # a field without a default is no attribute of its class
+        item = getattr(item, part, item)  # a class has no attribute for a field without default
     home = getattr(item, "__module__", None) or ""
     return home if home.startswith(PACKAGE) else module
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 Link = Callable[[str], str | None]
-"""From a name in backticks to the role that links it; None if no page shows the name."""
+"""Takes a name in backticks; returns the role that links it, or None if no page shows the name."""
 
 SPECIAL = re.compile(r"([\\*|_])")
 LISTED = re.compile(r"(- |\d+\. )")
@@ -56,7 +56,7 @@ def inline(text: str, link: Link = lambda name: None) -> str:
 
 
 def _blocks(lines: Sequence[str]) -> list[list[str]]:
-    """Split at blank lines, but not within an indented block: equations may have blank lines."""
+    """Split at blank lines, but not within an indented block, which may have blank lines."""
     blocks: list[list[str]] = []
     gap = True
     for line in lines:

@@ -16,13 +16,13 @@ class Term:
 
     english: str
     chinese: str
-    #: What it means.
+    #: The meaning of the term.
     text: str
     #: Number of the lesson that introduces it.
     lesson: int
     #: Synonyms.
     also: tuple[str, ...] = ()
-    #: The name in the API that computes it, or "".
+    #: The name of the object in the API that implements the term, or "".
     see: str = ""
 
 
@@ -34,7 +34,7 @@ def terms() -> list[Term]:
 
 
 def glossary_page(lessons: Sequence[Lesson], link: Link) -> str:
-    """Return the page as reStructuredText. Terms link to these lessons."""
+    """Return the glossary as reStructuredText. Terms link to these lessons."""
     there = {lesson.number: lesson for lesson in lessons}
     lines = [
         "Glossary 术语表",

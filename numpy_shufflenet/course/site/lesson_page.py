@@ -16,7 +16,7 @@ FOLDED = {"code_prompt_show": "Solution", "code_prompt_hide": "Solution"}
 
 
 def executed(lesson: Lesson, folder: Path | None) -> Any:
-    """Return the executed solution edition of a lesson, from a folder if it is there.
+    """Return the executed solution edition of a lesson; read it if `folder` has it, else run it.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def executed(lesson: Lesson, folder: Path | None) -> Any:
 
 
 def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
-    """Return the notebook of the page: all cells of the source, with the outputs there are."""
+    """Return the notebook of the page: all cells of the source, with outputs of `notebook`."""
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     shown = lesson.read()
     for cell in shown.cells:

@@ -1,8 +1,8 @@
 """Lessons that run in the reader's browser: JupyterLite with this package.
 
-The application and our wheel are part of the site. Python, compiled to WebAssembly, and NumPy come
-from the CDN of Pyodide, because no package index has them. They are loaded when a reader opens a
-lesson in JupyterLite. Other pages of the site don't load them.
+The application and our wheel are part of the site. Python and NumPy, compiled to WebAssembly, come
+from the CDN of Pyodide, because no package index has these builds. A page loads Python and NumPy
+only when a reader opens a lesson in JupyterLite. Other pages of the site load neither.
 """
 
 import base64
@@ -61,7 +61,7 @@ def build_lite(notebooks: Sequence[Path], out: Path) -> None:
 def write_wheel(folder: Path) -> Path:
     """Write a wheel of this package, from a checkout or an installation; return its path.
 
-    It leaves out the sources of the lessons, because the application has the notebooks.
+    The wheel has no sources of lessons, because the application has the notebooks.
     """
     version = numpy_shufflenet.__version__
     info = f"numpy_shufflenet-{version}.dist-info"

@@ -1,8 +1,8 @@
-"""A unit channel by channel, at one pixel: a dot for each channel of each layer, a wire for a read.
+"""A unit at one pixel: each channel of a layer is a dot, and wires lead to the channels it reads.
 
 On an image of one pixel, a 3x3 convolution uses only the centre of its filter. So the picture shows
-only how channels depend on each other, and by what factor. The factors come from the backward of
-the loop implementation with dy = 1.
+only how channels depend on each other, and by what factor. Each factor is a slope dy/dx, which the
+backward of the loop implementation returns for dy = 1.
 """
 
 import html
@@ -20,7 +20,7 @@ from numpy_shufflenet.plots.moving.unit import LEFT, RIGHT, place_boxes
 from numpy_shufflenet.plots.moving.wires import dot
 from numpy_shufflenet.steps import Step
 
-PITCH, RADIUS = 34, 14  # between dots, of a dot
+PITCH, RADIUS = 34, 14  # distance between dots, radius of a dot
 MOST_CHANNELS = 24
 LABEL = 164  # width of the names of the rows
 
@@ -39,9 +39,9 @@ Links = dict[Spot, list[tuple[Spot, float]]]
 def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = "") -> MovingPicture:
     """Draw how the channels of a unit depend on each other, with the numbers of one pixel.
 
-    Hover over a channel to highlight all channels that it depends on, or in the backward scene all
-    channels that it influences. Weights are random multiples of 0.1, and batch normalisation is in
-    inference mode.
+    Hover over a channel to highlight all channels that it depends on. In the backward scene, this
+    highlights all channels that it influences. Weights are random multiples of 0.1, and batch
+    normalisation is in inference mode.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def links_of(nodes: list[FlowNode]) -> Links:
         for k in range(array.shape[1])
     }
     for i, node in enumerate(nodes):
-        if node.layer is None:  # an addition; the input has no sources
+        if node.layer is None:  # an addition, or the input, which has no sources
             for source in node.sources:
                 for k in range(node.shape[0]):
                     links[Spot(i, 0, k)].append((Spot(*source, k), 1.0))
@@ -108,7 +108,7 @@ def links_of(nodes: list[FlowNode]) -> Links:
 def _backward_of_ones(
     layer: OperationLayer, taken: list[Array], outputs: tuple[Array, ...]
 ) -> list[Step]:
-    """Run the loop backward of a layer with dy = 1, so that its terms are slopes."""
+    """Run the loop implementation's backward of a layer with dy = 1, so that terms are slopes."""
     operands = list(layer.operands().values())
     if isinstance(layer, BatchNorm2d):
         operands += [layer.running_mean.value, layer.running_var.value]
@@ -120,7 +120,7 @@ def _backward_of_ones(
 
 
 def _part(name: str) -> int:
-    """Return the index in a name: 2 for dy[2], and 0 for dy."""
+    """Return the index in a name such as dy[2], here 2; a name without index has 0."""
     return int(name.partition("[")[2].rstrip("]") or 0)
 
 
@@ -198,13 +198,13 @@ class _Drawing:
         return spot.channel + sum(array.shape[1] for array in parts)
 
     def _place(self, spot: Spot, widest: int) -> tuple[float, float]:
-        """Return x and y; rows of the right branch are aligned to the right, others to the left."""
+        """Return the position (x, y) of a dot; only the right branch is aligned to the right."""
         box = self.boxes[spot.node]
         start = widest - self.nodes[spot.node].shape[0] if box.x == RIGHT else 0
         return LABEL + (start + self._column(spot) + 0.5 + spot.part * 0.4) * PITCH, box.y
 
     def _colour(self, spot: Spot) -> str:
-        """Return the colour of a channel's group, or else of the first channel that it reads."""
+        """Return the colour of a channel's group, or without groups, of its first input channel."""
         node = self.nodes[spot.node]
         settings = node.layer.hyperparameters if node.layer else {}
         if not node.sources:

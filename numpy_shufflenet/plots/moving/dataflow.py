@@ -1,7 +1,7 @@
-"""Which layer feeds which, found from a run, so that a drawing shows what the model really does.
+"""Finds from a run which layer feeds which layer, so that drawings show what a model really does.
 
-If the input of a layer is the same object as the output of another layer, that layer feeds it. If
-there is no such output, the input must be a sum of two: an addition that a unit computes itself.
+If the input of layer B is the same object as an output of layer A, then A feeds B. If no layer has
+this output, the input must be the sum of two outputs: an addition that a unit computes itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass
 class FlowNode:
-    """The input, a layer, or an addition."""
+    """The input of the model, a layer, or an addition."""
 
     name: str  #: name of the layer in the model, or "input" or "add"
     kind: str  #: a short description for the picture
@@ -33,7 +33,7 @@ class FlowNode:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the output for one image; several outputs count as one, side by side."""
+        """The shape of the output for one image; channels of several outputs are added up."""
         channels = sum(part.shape[1] for part in self.outputs)
         return (channels, *self.outputs[0].shape[2:])
 
@@ -61,8 +61,8 @@ def dataflow(
     Parameters
     ----------
     layer : Layer
-        An operation layer, or any composition of them; it is not changed. If its weights are all
-        0, the copy gets random weights.
+        An operation layer, or a layer composed of operation layers; it is not changed. If its
+        weights are all 0, the copy gets random weights.
     x : array, shape (n, c, h, w), float64
     dy : array, optional
         Upstream gradient; by default, normal numbers from a fixed seed.
@@ -71,7 +71,7 @@ def dataflow(
     Raises
     ------
     ValueError
-        If the input of a layer is neither an output of another layer nor a sum of two.
+        If the input of a layer is neither an output of another layer nor a sum of two outputs.
     """
     run = layer.astype(np.float64)
     if not any(array.any() for array in run.parameters().values() if array.ndim > 1):
@@ -152,12 +152,13 @@ def _source(nodes: list[FlowNode], array: Array, name: str, dinput: Callable[[],
                 nodes.append(FlowNode("add", "add", None, [first, second], (array,), (dinput(),)))
                 return len(nodes) - 1, 0
     raise ValueError(
-        f"the input of layer {name!r} is neither an output of another layer nor a sum of two"
+        f"the input of layer {name!r} is neither an output of another layer nor a sum of two "
+        "outputs"
     )
 
 
 def _gradient_of_input(layer: OperationLayer, x: Array, dy: Array) -> Array:
-    """Return dx of one layer; a trace has it only if x is the output of another layer."""
+    """Return dx of one layer, because a trace has dx only if x is the output of another layer."""
     operation = operations.find(layer.operation)
     _, cache = operation.forward()(x, *layer.operands().values(), **layer.hyperparameters)
     gradients = operation.backward()(dy, cache)

@@ -1,4 +1,4 @@
-"""Arrays as grids of numbers: a cell for each entry, a tile for each pair of leading indices."""
+"""Arrays as tiles of numbers: a tile has a cell for each entry of an array's last two axes."""
 
 import html
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.plots.moving.picture import Scene, svg
 
-WIDTH, HEIGHT = 38, 28  # of a cell
+WIDTH, HEIGHT = 38, 28  # size of a cell
 Margins = tuple[tuple[int, int], tuple[int, int]]
 NO_BORDER: Margins = ((0, 0), (0, 0))
 LEADING = {"x": ("image", "channel"), "w": ("kernel", "channel"), "y": ("image", "channel")}
@@ -23,8 +23,8 @@ class Grid:
 
     name: str
     array: Array
-    kind: str  #: CSS class of its colour: "k0", "k1", ... or "ky"
-    first: int  #: number of the element of the first entry
+    kind: str  #: CSS class of the array's colour: "k0", "k1", ... or "ky"
+    first: int  #: number of the scene's element for the first entry
     border: Margins = NO_BORDER  #: rows and columns of padding around each tile
     border_text: str = "0"  #: text in the padding
 
@@ -42,7 +42,7 @@ class Grid:
         return cls(name, array, kind, first, **settings)
 
     def element(self, index: Sequence[int]) -> int:
-        """Return the element of an entry."""
+        """Return the number of an entry's element."""
         return self.first + (
             int(np.ravel_multi_index(tuple(index), self.array.shape)) if index else 0
         )
@@ -103,7 +103,7 @@ class Grid:
 
 
 def short_number(value: Any) -> str:
-    """Return a number as a text of about five characters at most, with a real minus sign."""
+    """Return a number as text of at most about five characters, with a typographic minus sign."""
     if isinstance(value, np.integer | np.bool_ | int):
         return str(int(value)).replace("-", "−")
     value = float(value)

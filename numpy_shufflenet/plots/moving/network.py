@@ -1,4 +1,4 @@
-"""A whole network with its shapes, costs and units, as in the papers' tables."""
+"""A whole network with its units and their shapes and costs, as in the papers' tables."""
 
 import html
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SQUARE = 14
 
 @dataclass
 class Block:
-    """A child of the network, or a unit of a stage."""
+    """A child layer of the network, or a unit of a stage."""
 
     name: str
     kind: str
@@ -90,7 +90,7 @@ def _block(name: str, layer: Layer, rows: list[SummaryRow]) -> Block:
     kinds = {type(child).__name__ for child in layer.children().values()}
     kind = type(layer).__name__
     if isinstance(layer, Sequential):
-        # Units of one kind form a stage; for other sequences, the text lists the layers.
+        # A sequence of equal units is a stage. For other sequences, the text lists the layers.
         repeated = len(kinds) == 1
         kind = f"{len(layer)} × {kinds.pop()}" if repeated else ", ".join(row.kind for row in rows)
     elif rows and not layer.children():

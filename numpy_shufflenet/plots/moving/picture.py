@@ -1,8 +1,11 @@
-"""A moving picture: one piece of HTML that contains all it needs.
+"""A moving picture: one piece of HTML that contains everything it needs.
 
-It is inline SVG with a small script. It loads no file and needs no extension, so it works in
-JupyterLab, VS Code, an exported page and a static site. Without scripts it shows a still picture.
-Text and lines have the colours of the page around it.
+The picture is inline SVG with a small script. It loads no file and needs no extension, so it works
+in JupyterLab, VS Code, an exported page and a static site. Without scripts, a reader sees a still
+picture. Text and lines have the colours of the surrounding page.
+
+A scene has elements, which are values such as the entries of an array. Each step of a scene writes
+one element, as a sum of terms, and reads other elements.
 """
 
 import hashlib
@@ -18,7 +21,7 @@ from typing import Any, TypeAlias
 from numpy_shufflenet._files import write_bytes
 
 Part: TypeAlias = int | str
-"""A part of a term: an element, whose value is shown, or a text."""
+"""A part of a term: the number of an element, whose value is shown, or a text."""
 
 
 @dataclass(frozen=True)
@@ -27,34 +30,34 @@ class PictureStep:
 
     output: int  #: the element that is written
     reads: Sequence[int] = ()
-    terms: Sequence[Sequence[Part]] = ()  #: what is added up; neighbouring elements are multiplied
-    value: str = ""  #: the sum
+    terms: Sequence[Sequence[Part]] = ()  #: the terms of the sum; elements in a term are multiplied
+    value: str = ""  #: the value of the sum
     function: str = ""  #: "max" if the terms are not added
     also: Sequence[int] = ()  #: elements at the same place as the output, such as x for dx
-    winners: Sequence[int] = ()  #: those of `reads` that a maximum keeps
+    winners: Sequence[int] = ()  #: the elements of `reads` that a maximum keeps
     extra: Sequence[int] = ()  #: wires and arrows to highlight
     text: str = ""  #: a sentence in place of the sum
     note: str = ""  #: a sentence below the sum
 
     def data(self) -> dict[str, Any]:
-        """Return the fields that the script needs; it treats most of them as optional."""
+        """Return the fields that the script needs; the script treats most of them as optional."""
         always = ("output", "reads", "terms", "value")
         return {key: value for key, value in vars(self).items() if value or key in always}
 
 
 @dataclass
 class Scene:
-    """One tab of a picture: its elements, its steps, and the drawing."""
+    """One tab of a picture, with elements, steps and a drawing."""
 
     name: str
     verb: str = "is read by"  #: the relation of an element to the elements that read it
-    labels: list[str] = field(default_factory=list)  #: of each element
-    values: list[str] = field(default_factory=list)  #: of each element
+    labels: list[str] = field(default_factory=list)  #: label of each element
+    values: list[str] = field(default_factory=list)  #: value of each element
     kinds: list[str] = field(default_factory=list)  #: CSS class of each element, for its colour
     steps: list[PictureStep] = field(default_factory=list)
-    body: str = ""  #: HTML of the drawing; the attribute data-e gives the element of a node
+    body: str = ""  #: HTML of the drawing; a node's attribute data-e is its element's number
     still: int = 0  #: the step that is shown without scripts
-    deep: bool = False  #: highlight everything a step depends on, not only what it reads
+    deep: bool = False  #: highlight everything that a step depends on, also indirectly
 
     def add(self, label: str, value: str = "", kind: str = "") -> int:
         """Add an element, and return its number."""
@@ -84,7 +87,7 @@ class Scene:
         }
 
     def html(self) -> str:
-        """Return the still picture with its sum, which the script writes in the same way."""
+        """Return the still picture with its sum, in the form in which the script writes sums."""
         return (
             f'<section class="scene" aria-label="{html.escape(self.name)}">'
             f'<p class="name">{html.escape(self.name)}</p>{self.body}'
@@ -128,8 +131,8 @@ def svg(
 ) -> str:
     """Return a drawing that the arrow keys can walk through.
 
-    `elements` are the number of the first element, how many there are, and how many are in a row.
-    With `scroll`, a drawing that is too wide for the page scrolls sideways.
+    `elements` are the number of the first element, the count of elements, and the count in a row.
+    If `scroll` is set, a drawing that is too wide for the page scrolls sideways.
     """
     width, height = size
     first, count, columns = elements
@@ -144,7 +147,7 @@ def svg(
 
 
 class MovingPicture:
-    """Scenes to play, to step through and to hover over; a notebook shows the object itself.
+    """Scenes that a reader can play, step through and hover over; a notebook shows the object.
 
     The first scene is shown first. Without scripts, all scenes are shown one below the other.
     """

@@ -1,4 +1,4 @@
-"""Step through any operation of the table, forward from inputs and backward from gradients."""
+"""Steps through any operation of the package, forward from inputs and backward from gradients."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Sc
 from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out
 from numpy_shufflenet.steps import Output, Step
 
-MOST_ENTRIES = 1500  # of all arrays together; a reader and a browser cannot handle more
+MOST_ENTRIES = 1500  # sum over all arrays; a reader and a browser cannot handle more
 
 
 def step_through(
@@ -21,14 +21,15 @@ def step_through(
 ) -> MovingPicture:
     """Draw an operation, forward and backward, one entry at a time.
 
-    Forward: hover over an output to see its inputs, or over an input to see the outputs that read
-    it. Backward: hover over an input or its gradient to see the entries of dy that flow into it.
-    Over a weight, you see the products in its gradient. Over dy, you see where it flows to.
+    In the forward scene, hover over an output to see its inputs, or over an input to see the
+    outputs that read it. In the backward scene, hover over an input or its gradient to see the
+    entries of dy that flow into the gradient, and over a weight to see the products in its
+    gradient. Hover over an entry of dy to see the gradients that it flows into.
 
     Parameters
     ----------
     name : str
-        The name of an operation in the table; the numbers come from its loop implementation.
+        The name of an operation; the numbers come from its loop implementation.
     *arrays : array or None
         Small arrays.
     dy : array, optional
@@ -65,7 +66,7 @@ def step_through(
 
 
 class _Run:
-    """One call of an operation, to be drawn."""
+    """One call of an operation, which will be drawn."""
 
     def __init__(
         self,
@@ -176,7 +177,7 @@ class _Run:
             return PictureStep(output, reads, terms, value, note=note)
         terms = write_out(self.name, step, unit, element)
         note = self._note(step)
-        if self.name == "max_pool2d":  # backward reads x only to find the largest entry
+        if self.name == "max_pool2d":  # the backward reads x only to find the largest entry
             reads = [element(read) for read in step.reads if read[0] == "dy"]
         return PictureStep(output, reads, terms, value, also=also, note=note)
 
@@ -188,7 +189,7 @@ class _Run:
         if self.name == "batch_norm" and step.output == "dx":
             return "x changes mean and variance, so every y of the channel has a slope here"
         if not step.terms:
-            return "no gradient reaches it"
+            return "no gradient reaches this entry"
         return ""
 
 

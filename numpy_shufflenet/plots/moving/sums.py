@@ -1,9 +1,9 @@
-"""How the sum of a step is written: the entries in each term, and their factors.
+"""Writes out the sum that a step computes: the entries in each term, and their factors.
 
 `steps` gives the entries that a step reads and the terms that it adds. A term of a convolution is
-the product of two entries. Every other backward is linear in dy, so each term is one dy times a
-slope. The slope is the value of the term for dy = 1. The same holds for a forward that is linear
-in x.
+the product of two entries. Every other backward is linear in dy, so each term is an entry of dy
+times a slope. The slope is the value of the term for dy = 1. In the same way, each term of a
+forward that is linear in x is an entry of x times a slope.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ SumTerms = list[list[Part]]
 def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> SumTerms:
     """Return the terms of a step of the operation `name` as parts.
 
-    `unit` is the same step for an input of ones (x in forward, dy in backward) if the operation is
-    linear in it, or else None. `element` gives the element of a read.
+    `unit` is the same step with ones as input (x in forward, dy in backward) if the operation is
+    linear in this input, otherwise None. `element` returns the scene's element for an entry.
     """
     if name in PRODUCTS:
         return _products(step, element)
@@ -66,7 +66,7 @@ def largest(step: Step, x: Any) -> tuple[str, Any]:
 
 
 def _products(step: Step, element: ElementOf) -> SumTerms:
-    """Return products of pairs of reads, and a bias on its own."""
+    """Return the product of each pair of entries read, and an unpaired bias as a term."""
     if all(name == step.reads[0][0] for name, _ in step.reads):  # db
         return [[element(read)] for read in step.reads]
     pairs: SumTerms = [
@@ -77,7 +77,7 @@ def _products(step: Step, element: ElementOf) -> SumTerms:
 
 
 def _times(slope: float) -> Sequence[Part]:
-    """Return the text of a factor: none for 1, and a division for 1/n."""
+    """Return the text of a factor; there is no text for 1, and a division for 1/n."""
     if slope == 1:
         return []
     if 0 < slope < 1 and abs(1 / slope - round(1 / slope)) < 1e-9:

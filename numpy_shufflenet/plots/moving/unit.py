@@ -1,8 +1,8 @@
 """A unit as in the papers' figures, drawn from a run of the unit itself.
 
-In the forward scene, each box shows its output and its cost. In the backward scene, the arrows are
-reversed. If a box feeds several others, their gradients add up. If two boxes feed an addition, both
-get the same gradient.
+In the forward scene, each box shows a layer's output and cost. In the backward scene, the arrows
+are reversed. If a box feeds several boxes, the gradients from these boxes add up. If two boxes feed
+an addition, both boxes get the same gradient.
 """
 
 import html
@@ -17,7 +17,7 @@ from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene, svg
 
 WIDTH, MIDDLE, LEFT, RIGHT = 440, 220, 108, 326
-BOX, SLIM, SUM = 212, 186, 40  # widths
+BOX, SLIM, SUM = 212, 186, 40  # widths of the boxes
 TALL, LOW, GAP = 42, 24, 20
 LAWS = {
     "input": ("", "the gradient that the unit passes to the layer before it"),
@@ -42,17 +42,20 @@ LAWS = {
     ),
     "relu": ("y = max(x, 0)", "dx = dy where x > 0, else 0"),
     "channel_shuffle": ("y[j g + i] = x[i n + j]: no arithmetic", "dx[i n + j] = dy[j g + i]"),
-    "channel_split": ("the first channels, and the others", "dx = [da, db], concatenated"),
+    "channel_split": ("a: the first channels, b: the rest", "dx = [da, db], concatenated"),
     "channel_concat": ("y = [a, b], concatenated", "da and db are the two parts of dy"),
     "avg_pool2d": (
         "y = the mean of the window",
         "each dy goes in equal shares to its window",
     ),
     "max_pool2d": (
-        "y = the largest of the window",
-        "each dy goes to the largest of its window",
+        "y = the largest entry of the window",
+        "each dy goes to the largest entry of its window",
     ),
-    "squeeze_excitation": ("y = x e(x), a scale for each channel", "through x and through e(x)"),
+    "squeeze_excitation": (
+        "y = x e(x), a scale for each channel",
+        "the gradient flows through x and through e(x)",
+    ),
 }
 
 
@@ -65,12 +68,12 @@ class Box(NamedTuple):
 
     @property
     def top(self) -> float:
-        """Upper edge."""
+        """The upper edge."""
         return self.y - self.height / 2
 
     @property
     def bottom(self) -> float:
-        """Lower edge."""
+        """The lower edge."""
         return self.y + self.height / 2
 
 
@@ -80,9 +83,9 @@ def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") ->
     Parameters
     ----------
     layer : Layer
-        A unit, or any composition of operation layers. A copy of it runs once.
+        A unit, or any layer composed of operation layers. A copy of it runs once.
     image_shape : (channels, height, width)
-        The shape of its input.
+        The shape of the unit's input.
     title : str
 
     Raises
@@ -103,7 +106,7 @@ def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") ->
 def place_boxes(nodes: list[FlowNode]) -> tuple[list[Box], set[tuple[int, int]]]:
     """Return a box for each node, and the edges that pass other nodes on the left.
 
-    Nodes on every path are in the middle. The branches between two of them are side by side.
+    A node that is on every path is in the middle. Branches between two such nodes are side by side.
     """
     middle = _on_every_path(nodes)
     boxes: dict[int, Box] = {}
@@ -174,7 +177,7 @@ def _scene(
         for source, _ in node.sources:
             edges.setdefault((source, i), scene.add(f"{nodes[source].kind} to {node.kind}"))
     order = list(reversed(range(len(nodes)))) if backwards else range(len(nodes))
-    own, other = (0, 1) if backwards else (1, 0)  # the ends of an edge: at this node, and away
+    own, other = (0, 1) if backwards else (1, 0)  # positions of this and the other node in an edge
     for i in order:
         read = {pair: edge for pair, edge in edges.items() if pair[own] == i}
         reads = [elements[pair[other]] for pair in read]
@@ -196,7 +199,7 @@ def _scene(
 
 
 def _describe(node: FlowNode, arrivals: int, *, backwards: bool) -> tuple[str, str]:
-    """Return a sentence about a node, and its equation."""
+    """Return a sentence about a node, and the node's equation."""
     name = node.layer.operation if node.layer else node.name
     law = LAWS.get(name, ("", ""))[backwards]
     shape = " × ".join(map(str, node.shape))

@@ -1,4 +1,4 @@
-"""A channel shuffle as wires: a dot for each channel, in the colour of its group before it."""
+"""A channel shuffle as wires: a dot is a channel, in the colour of its group before the shuffle."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene, svg
 from numpy_shufflenet.steps import Step
 
-PITCH, RADIUS, DROP = 40, 15, 120  # between dots, of a dot, between rows
+PITCH, RADIUS, DROP = 40, 15, 120  # distance between dots, radius of a dot, distance between rows
 LEFT, TOP = 44, 30
 COLOURS = 6
 MOST_CHANNELS = 24
@@ -30,13 +30,13 @@ def shuffle_wires(
     groups : int
         A divisor of channels.
     name : str
-        "channel_shuffle", or "channel_unshuffle", the order in the authors' V1 code.
+        "channel_shuffle", or "channel_unshuffle", which is the order in the authors' V1 code.
     title : str
 
     Raises
     ------
     ValueError
-        If groups does not divide channels, or there are more than 24 channels.
+        If `groups` does not divide `channels`, or there are more than 24 channels.
     """
     if channels > MOST_CHANNELS:
         raise ValueError(f"channels={channels} is too many to draw; at most {MOST_CHANNELS} fit")
