@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy_shufflenet import steps as steps
     from numpy_shufflenet import strategies as strategies
     from numpy_shufflenet import training as training
+    from numpy_shufflenet import weights as weights
     from numpy_shufflenet import zoo as zoo
     from numpy_shufflenet.data import load_dataset as load_dataset
     from numpy_shufflenet.gradcheck import assert_gradients as assert_gradients
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     *("backend", "cost", "data", "exercises", "gradcheck", "kernels", "models", "nn"),
-    *("operations", "ops", "plots", "steps", "strategies", "training", "zoo"),
+    *("operations", "ops", "plots", "steps", "strategies", "training", "weights", "zoo"),
 )
 _HOMES = {
     "SGD": "training",

@@ -8,6 +8,7 @@ PACKAGES = {  # by module: the name to install, and the extra that has it
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
     "matplotlib": ("matplotlib", "demo"),
+    "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),
     "rich": ("rich", "demo"),
     "safetensors": ("safetensors", "demo"),

@@ -6,8 +6,8 @@ Two versions are published, and both are read, unpacked or as .tar.gz:
   uint8, a row the red plane, then the green, then the blue; b"labels" is a list of n numbers.
 - binary: the same names with .bin; a record is 1 byte of label, then 3072 of the three planes.
 
-A pickle can run any code when it is loaded, so these go through `_pickles`, which knows nothing but
-arrays of numbers and plain types.
+A pickle can run any code when it is loaded, so `_pickles` reads these: it knows nothing
+but arrays of numbers and plain types.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -21,10 +21,10 @@ from typing import IO, cast
 
 import numpy as np
 
+from numpy_shufflenet import _pickles
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data import _pickles
 from numpy_shufflenet.data._check import (
-    PathLike,
     check_labels,
     existing,
     opened_maybe_gzipped,
@@ -52,6 +52,7 @@ LARGEST_BATCH = 64 * 2**20  # bytes
 LARGEST_ARCHIVE = 384 * 2**20  # bytes, unpacked
 MOST_MEMBERS = 1000
 PIECE = 2**20  # bytes that are read at once
+GLOBALS = _pickles.array_globals(_pickles.WHOLE_NUMBERS)
 
 
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
@@ -192,13 +193,16 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
     try:
-        batch = _pickles.load_pickle(pickled)
+        batch = _pickles.load_pickle(pickled, GLOBALS)
     except ValueError as error:
         raise ValueError(f"{where} is not a batch of CIFAR-10: {error}") from error
     # Python 2 wrote its keys as bytes; whoever pickled a batch again may have strings.
     found = {}
     if isinstance(batch, dict):
-        found = {key.encode() if isinstance(key, str) else key: v for key, v in batch.items()}
+        found = {
+            key.encode() if isinstance(key, str) else key: _pickles.unboxed(value)
+            for key, value in batch.items()
+        }
     if not {b"data", b"labels"} <= found.keys():
         raise ValueError(f"{where} is not a dict with data and labels")
     images, labels = found[b"data"], found[b"labels"]  # n 3072, n
