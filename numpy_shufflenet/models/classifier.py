@@ -1,11 +1,13 @@
 """What both networks have in common: an image classifier of stages."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numpy_shufflenet import backend
-from numpy_shufflenet._typing import Array
+from numpy_shufflenet._files import PathLike
+from numpy_shufflenet._typing import Array, Padding
 from numpy_shufflenet.models.summary import summary
 from numpy_shufflenet.nn import (
     BatchNorm2d,
@@ -19,7 +21,7 @@ from numpy_shufflenet.nn import (
     Sequential,
     fold,
 )
-from numpy_shufflenet.ops.checks import check_floating
+from numpy_shufflenet.ops.checks import check_floating, check_positive, is_sequence
 
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan
@@ -30,6 +32,8 @@ BLOCK_PIXELS = 8 * 112 * 112  # of images that go through the network at once in
 class ImageClassifier(Layer):
     """A network from images (n, c, h, w) to logits (n, classes).
 
+    One that is built with `num_classes=None` ends after its last stage: see `stage_outputs`.
+
     A subclass sets its children, in the order of forward: all layers run one after the other.
 
     Attributes
@@ -38,6 +42,7 @@ class ImageClassifier(Layer):
         The name of the function that built the model, and its keyword arguments, enough to build
         it again.
     in_channels, num_classes : int
+        num_classes is 0 if there is no classifier.
     default_size : int
         Height and width of the images that the network is usually given.
     """
@@ -98,6 +103,39 @@ class ImageClassifier(Layer):
         backend.for_each(len(blocks), run)
         return np.concatenate(logits)
 
+    def stage_outputs(self, x: Array) -> dict[str, Array]:
+        """Return the output (n, c, h, w) of each stage by name, in evaluation mode."""
+        self._check_images(x)
+        found = {}
+        for name, layer in self.children().items():
+            x = layer.infer(x)
+            if name.startswith("stage"):
+                found[name] = np.ascontiguousarray(x)
+        return found
+
+    def save(self, path: PathLike, layout: str = "native") -> None:
+        """Write weights and running statistics; `from_weights` reads the file back.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .safetensors, .npz, .pth or .pt.
+        layout : str
+            "native": names as in `state_dict`; a safetensors file says how to build the network.
+            "torchvision", "authors": names and order of channels as in torchvision's networks, or
+            those of the authors, for networks that both can express.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written; path is then as it was.
+        ValueError
+            If the suffix or the layout is another one, or can't express this network.
+        """
+        from numpy_shufflenet.models.from_weights import save_model
+
+        save_model(self, path, layout)
+
     def fold(self: Self) -> Self:
         """Return a new model for inference, with batch normalisation folded into convolutions."""
         return fold(self)
@@ -146,6 +184,7 @@ def add_stem(
     *widths: int,
     kernel_size: int = 3,
     pool: bool = True,
+    pool_padding: Padding = 1,
 ) -> None:
     """Add conv1, and for stem "imagenet" the max pool: together they shrink the image to 1/4."""
     if stem not in ("imagenet", "small"):
@@ -157,7 +196,7 @@ def add_stem(
         in_channels = width
     model.conv1 = Sequential(*layers)
     if pool and stem == "imagenet":
-        model.maxpool = MaxPool2d(3, stride=2, padding=1)
+        model.maxpool = MaxPool2d(3, stride=2, padding=pool_padding)
 
 
 def add_classifier(
@@ -168,3 +207,10 @@ def add_classifier(
     if dropout:
         model.dropout = Dropout(dropout, seed=seed)
     model.fc = Linear(channels, model.num_classes, bias=bias)
+
+
+def check_widths(widths: Sequence[int], count: int) -> list[int]:
+    """Return widths as a list, or raise unless they are so many whole numbers of at least 1."""
+    if not is_sequence(widths) or len(widths) != count:
+        raise ValueError(f"widths={widths!r}; a list of {count} whole numbers is needed")
+    return [check_positive(f"widths[{index}]", width) for index, width in enumerate(widths)]

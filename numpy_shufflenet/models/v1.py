@@ -1,8 +1,15 @@
 """ShuffleNet V1: group convolutions, and a shuffle so that the groups talk to each other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from numpy_shufflenet.models.classifier import ImageClassifier, add_classifier, add_stem
+from numpy_shufflenet.models.classifier import (
+    ImageClassifier,
+    add_classifier,
+    add_stem,
+    check_widths,
+)
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit, initialise
 from numpy_shufflenet.ops.checks import check_positive
 
@@ -19,10 +26,12 @@ def shufflenet_v1(
     *,
     groups: int = 3,
     scale: float = 1.0,
+    widths: Sequence[int] | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
     shuffle: bool = True,
+    shuffle_order: str = "paper",
     se: bool = False,
     classifier_bias: bool = True,
     dropout: float = 0.0,
@@ -41,12 +50,16 @@ def shufflenet_v1(
         1, 2, 3, 4 or 8.
     scale : float
         0.25, 0.5, 1, 1.5 or 2: factor of the channels in all stages.
+    widths : sequence of int, optional
+        Channels of the stem and of the three stages, in place of those that scale gives.
     num_classes, in_channels : int
     stem : str
         "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
         no max pool, for 28 to 64 pixels.
     shuffle : bool
         False for the paper's ablation (table 3).
+    shuffle_order : str
+        "paper", or "authors": the inverse order, as in the authors' code.
     se : bool
         Squeeze-and-excitation in every unit (table 5).
     classifier_bias : bool
@@ -73,13 +86,13 @@ def shufflenet_v1(
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 1, 1.5, 2")
     check_positive("num_classes", num_classes)
     check_positive("in_channels", in_channels)
+    widths = None if widths is None else check_widths(widths, 4)
     config = {"name": "shufflenet_v1", **locals()}
-    widths = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
-    channels = stem_channels(groups, scale)
+    channels, *stages = widths or v1_widths(groups, scale)
 
     model = ShuffleNetV1(config, in_channels=in_channels, num_classes=num_classes)
     add_stem(model, stem, in_channels, channels)
-    for stage, width, repeats in zip((2, 3, 4), widths, REPEATS, strict=True):
+    for stage, width, repeats in zip((2, 3, 4), stages, REPEATS, strict=True):
         units = []
         for number in range(repeats):
             unit = ShuffleNetV1Unit(
@@ -89,6 +102,7 @@ def shufflenet_v1(
                 stride=2 if number == 0 else 1,
                 first_groups=1 if stage == 2 and number == 0 else groups,
                 shuffle=shuffle,
+                shuffle_order=shuffle_order,
                 se=se,
             )
             units.append(unit)
@@ -97,6 +111,12 @@ def shufflenet_v1(
     add_classifier(model, channels, bias=classifier_bias, dropout=dropout, seed=seed)
     initialise(model, np.random.default_rng(seed))
     return model
+
+
+def v1_widths(groups: int, scale: float) -> list[int]:
+    """Return the channels of the stem and of the three stages."""
+    stages = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
+    return [stem_channels(groups, scale), *stages]
 
 
 def stem_channels(groups: int, scale: float) -> int:

@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpy_shufflenet._typing import Padding
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
     add_classifier,
     add_stem,
+    check_widths,
     conv_bn_relu,
 )
 from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit, initialise
+from numpy_shufflenet.nn.units import check_shuffle_order
 from numpy_shufflenet.ops.checks import check_positive
 
 
@@ -40,10 +43,13 @@ class ShuffleNetV2(ImageClassifier):
 def shufflenet_v2(
     *,
     scale: float = 1.0,
-    num_classes: int = 1000,
+    widths: Sequence[int] | None = None,
+    num_classes: int | None = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
+    pool_padding: Padding = 1,
     layout: str = "paper",
+    shuffle_order: str = "paper",
     se: bool = False,
     residual: bool = False,
     extra_depthwise: bool = False,
@@ -57,15 +63,25 @@ def shufflenet_v2(
     ----------
     scale : float
         0.5, 1, 1.5 or 2.
-    num_classes, in_channels : int
+    widths : sequence of int, optional
+        Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
+    num_classes : int or None
+        None: the network ends after stage 4, for detection.
+    in_channels : int
     stem : str
         "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
         no max pool, for 28 to 64 pixels.
+    pool_padding : as in `ops.max_pool2d_forward`
+        Of the max pool. ((0, 1), (0, 1)) is what others call no padding in ceil mode.
     layout : str
         Of units with two branches. "paper": branch 1 keeps the input's channels, as in the
         authors' code, and the multiply-adds are the paper's. "torchvision": each branch gives half
         of the output; parameters have torchvision's shapes. They differ in the first unit of stage
         2 only, and not at all at 0.5.
+    shuffle_order : str
+        "paper": each unit ends with the paper's shuffle of two groups. "authors": with its
+        inverse, but for the last unit of a stage, which shuffles nothing. The authors' code
+        does the same at the start of the next unit.
     se : bool
         Squeeze-and-excitation in every unit.
     residual : bool
@@ -94,13 +110,15 @@ def shufflenet_v2(
         raise ValueError(f"scale={scale!r} is not one of 0.5, 1, 1.5, 2")
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is not one of 'paper', 'torchvision'")
+    check_shuffle_order(shuffle_order)
+    widths = None if widths is None else check_widths(widths, 5)
     config = {"name": "shufflenet_v2", **locals()}
 
-    *widths, head = WIDTHS[scale]
-    stages = [Stage(width, repeats, 2) for width, repeats in zip(widths, REPEATS, strict=True)]
+    stem_width, *middle, head = widths or (24, *WIDTHS[scale])
+    stages = [Stage(width, repeats, 2) for width, repeats in zip(middle, REPEATS, strict=True)]
     return _build(
         config,
-        (24,),
+        (stem_width,),
         stages,
         ("conv5", head),
         keeps_input=layout == "paper",
@@ -164,25 +182,33 @@ def _build(
     **units: bool,
 ) -> ShuffleNetV2:
     in_channels = check_positive("in_channels", config["in_channels"])
-    num_classes = check_positive("num_classes", config["num_classes"])
+    num_classes = config["num_classes"]
+    if num_classes is not None:
+        check_positive("num_classes", num_classes)
+    inverse = config.get("shuffle_order") == "authors"
 
-    model = ShuffleNetV2(config, in_channels=in_channels, num_classes=num_classes)
-    add_stem(model, config["stem"], in_channels, *stem)
+    model = ShuffleNetV2(config, in_channels=in_channels, num_classes=num_classes or 0)
+    add_stem(model, config["stem"], in_channels, *stem, pool_padding=config.get("pool_padding", 1))
     channels = stem[-1]
     for number, stage in enumerate(stages, start=2):
-        first = ShuffleNetV2Unit(
-            channels,
-            stage.channels,
-            stride=stage.stride,
-            branch1_channels=channels if keeps_input else None,
-            **units,
-        )
+        row = []
+        for unit in range(stage.repeats):
+            last = unit == stage.repeats - 1
+            row.append(
+                ShuffleNetV2Unit(
+                    stage.channels if unit else channels,
+                    stage.channels,
+                    stride=1 if unit else stage.stride,
+                    branch1_channels=channels if keeps_input and not unit else None,
+                    shuffle_groups=2 if not inverse else 1 if last else stage.channels // 2,
+                    **units,
+                )
+            )
         channels = stage.channels
-        rest = [
-            ShuffleNetV2Unit(channels, channels, stride=1, **units)
-            for _ in range(stage.repeats - 1)
-        ]
-        setattr(model, f"stage{number}", Sequential(first, *rest))
+        setattr(model, f"stage{number}", Sequential(*row))
+    if num_classes is None:
+        initialise(model, np.random.default_rng(config["seed"]))
+        return model
     name, head_channels = head
     setattr(model, name, Sequential(*conv_bn_relu(channels, head_channels, 1)))
     add_classifier(

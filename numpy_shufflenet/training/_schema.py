@@ -166,10 +166,13 @@ def generators(value: Any, field: str) -> None:
 ARGUMENTS: dict[str, Kind] = {
     "groups": one_of(1, 2, 3, 4, 8),
     "scale": finite_number(0, 2, above=True),
-    "num_classes": whole_number(1),
+    "num_classes": maybe(whole_number(1)),
     "in_channels": whole_number(1, MOST_CHANNELS),
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
+    "shuffle_order": one_of("paper", "authors"),
+    "widths": maybe(list_of(whole_number(1, MOST_CHANNELS * 8))),
+    "pool_padding": one_of(0, 1, [[0, 1], [0, 1]]),
     "dropout": finite_number(0, 1, below=True),
     "seed": maybe(bits(1024)),
 }  # of the functions that build a network; all others are true or false
