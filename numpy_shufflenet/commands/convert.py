@@ -6,8 +6,10 @@ examples:
   numpy-shufflenet convert mine.safetensors mine.pth --layout torchvision
 
 without --layout, names and numbers stay as they are, but half precision becomes float32;
-with it, the network is recognised first, as models.from_weights does; IN may be a file of
-safetensors, NumPy (.npz), PyTorch, PaddlePaddle or ONNX; OUT ends in .safetensors, .npz, .pth or .pt
+with it, the network is recognised first, as models.from_weights does
+
+IN may be a file of safetensors, NumPy (.npz), PyTorch, PaddlePaddle or ONNX; OUT ends in
+.safetensors, .npz, .pth or .pt
 """
 
 import argparse

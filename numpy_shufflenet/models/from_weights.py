@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import PathLike
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.models.classifier import ImageClassifier
-from numpy_shufflenet.models.v1 import STEM_CHANNELS, v1_widths
+from numpy_shufflenet.models.v1 import STAGE2_CHANNELS, STEM_CHANNELS, v1_widths
 from numpy_shufflenet.models.v2 import WIDTHS
 from numpy_shufflenet.nn.initialise import without_weights
 from numpy_shufflenet.weights import layouts
 from numpy_shufflenet.weights.files import read_weights, save
 
 CIFAR = (10, 100)  # classes
+UNTOLD = ("stem", "shuffle", "shuffle_order", "residual", "pool_padding")
 AUTHORS_DROPOUT = {2.0: 0.2}  # by scale, of V2
 
 
@@ -72,13 +73,18 @@ def _from_arrays(
     if "architecture" in metadata:
         from numpy_shufflenet.training._schema import architecture
 
-        config = json.loads(metadata["architecture"])
-        architecture(config, "architecture")
+        try:
+            config = json.loads(metadata["architecture"])
+            architecture(config, "architecture")
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"its description of the network is damaged: {error}") from error
         _check_no_options(options, "a file that says how its network is built")
         state = dict(arrays)
+        classes = np.shape(state.get("fc.weight", 0))[:1]
+        if config.get("num_classes") is not None and classes != (config["num_classes"],):
+            raise ValueError(f"it has num_classes={config['num_classes']}, but fc.weight does not")
     else:
-        layout, own = layouts.find(arrays)
-        state = layouts.to_ours(layout, own)
+        layout, state = _renamed(arrays)
         config = _describe(layout, state)
         backbone = config.get("num_classes", 0) is None and layout is layouts.TORCHVISION
         if backbone and "num_classes" not in options:
@@ -106,6 +112,11 @@ def _from_arrays(
         model = model.astype(np.float64)
     model.load_state_dict(state)
     return model
+
+
+def _renamed(arrays: Mapping[str, Array]) -> tuple[layouts.Layout, dict[str, Array]]:
+    layout, own = layouts.recognise(arrays)
+    return layout, layouts.to_ours(layout, own)
 
 
 def _check_no_options(options: Mapping[str, Any], kind: str) -> None:
@@ -143,6 +154,8 @@ def _describe_v1(stem: int, config: dict[str, Any], state: Mapping[str, Array]) 
     for axes, name in ((1, "stage2.0.branch.5.weight"), (4, "stage2.0.branch.6.weight")):
         _shape(state, name, axes)
     groups = layouts.groups_of(state)
+    if groups not in STAGE2_CHANNELS:
+        raise ValueError(f"it has {groups} groups; 1, 2, 3, 4 or 8 are needed")
     widths = [stem, *(_shape(state, f"stage{k}.1.branch.6.weight", 4)[0] for k in (2, 3, 4))]
     if "num_classes" not in config:
         raise ValueError("fc.weight (by our name) is missing: V1 is read with its classifier only")
@@ -164,7 +177,7 @@ def _describe_v2(
     halves = [2 * first for first in kept] == stages
     head = _shape(state, "conv5.0.weight", 4)[0] if "conv5.0.weight" in state else 0
     config["layout"] = "torchvision" if halves else "paper"
-    if not head or "num_classes" not in config:
+    if "num_classes" not in config:
         config["num_classes"] = None
         config.pop("classifier_bias", None)
     scales = [
@@ -185,6 +198,11 @@ def save_model(model: ImageClassifier, path: PathLike, layout: str) -> None:
     """Write a network's weights in one of the layouts; see `ImageClassifier.save`."""
     state, config = model.state_dict(), model.config
     if layout == "native":
+        if expanded(path).suffix != ".safetensors" and (untold := _untold(config, state)):
+            raise ValueError(
+                f"path={str(path)!r} can't hold {untold} of this network, which its shapes don't "
+                "tell; a .safetensors file can"
+            )
         save(path, state, {"architecture": json.dumps(config)})
         return
     if layout not in ("torchvision", "authors"):
@@ -195,6 +213,20 @@ def save_model(model: ImageClassifier, path: PathLike, layout: str) -> None:
         v1 = config["name"] == "shufflenet_v1"
         state = layouts.from_ours(layouts.AUTHORS_V1 if v1 else layouts.AUTHORS_V2, state)
     save(path, state)
+
+
+def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
+    """Return an argument that `from_weights` would not find again without being told, or ""."""
+    if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
+        return f"name={config['name']!r}"
+    if config["num_classes"] is None:
+        return "num_classes=None"
+    with without_weights():
+        found = models.build(_describe(*_renamed(state))).config
+    differing = (
+        f"{name}={config[name]!r}" for name in UNTOLD if found.get(name) != config.get(name)
+    )
+    return next(differing, "")
 
 
 def _why_not(config: Mapping[str, Any], layout: str, state: Mapping[str, Array]) -> str:

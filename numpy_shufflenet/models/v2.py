@@ -34,6 +34,7 @@ WIDTHS = {
 }
 REPEATS = (4, 8, 4)
 LAYOUTS = ("paper", "torchvision")
+CEIL_MODE = [[0, 1], [0, 1]]  # what padding makes of a pool in ceil mode without any
 
 
 class ShuffleNetV2(ImageClassifier):
@@ -71,8 +72,9 @@ def shufflenet_v2(
     stem : str
         "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
         no max pool, for 28 to 64 pixels.
-    pool_padding : as in `ops.max_pool2d_forward`
-        Of the max pool. ((0, 1), (0, 1)) is what others call no padding in ceil mode.
+    pool_padding : int, or [[0, 1], [0, 1]]
+        Of the max pool: 0, 1, or at the bottom and the right only, which is what others call no
+        padding in ceil mode.
     layout : str
         Of units with two branches. "paper": branch 1 keeps the input's channels, as in the
         authors' code, and the multiply-adds are the paper's. "torchvision": each branch gives half
@@ -111,6 +113,8 @@ def shufflenet_v2(
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is not one of 'paper', 'torchvision'")
     check_shuffle_order(shuffle_order)
+    if pool_padding not in (0, 1, CEIL_MODE, tuple(map(tuple, CEIL_MODE))):
+        raise ValueError(f"pool_padding={pool_padding!r} is not one of 0, 1, {CEIL_MODE}")
     widths = None if widths is None else check_widths(widths, 5)
     config = {"name": "shufflenet_v2", **locals()}
 

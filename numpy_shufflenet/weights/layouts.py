@@ -1,29 +1,29 @@
 """How others name and order the weights of ShuffleNets, and how to turn them into ours.
 
-| layout | networks | how it differs from ours |
-|---|---|---|
-| torchvision | V2, 4 widths | not at all: these are our names |
-| pytorch-cifar-models | V2, 4 widths | as torchvision, with the small stem |
-| NanoDet | V2 without classifier | as torchvision, without conv5 and fc |
-| authors | V2, 4 widths | names; even and odd channels are parted where we split halves |
-| FastestDet | V2 without classifier | as the authors, with stages by name |
-| authors | V1, 3 and 8 groups | names; another shuffle, after the depthwise convolution |
-| pytorchcv | V1 | names; channels are concatenated in the other order |
-| pytorchcv | V2 | names; the max pool has no padding, in ceil mode |
-| pytorchcv b | V2 | names; branch 1 keeps the input's channels |
-| mmpretrain | V1 backbone | names; the shuffle is after the depthwise convolution |
-| mmpretrain | V2 | names |
-| PaddlePaddle | V2 | names; fc.weight is transposed |
+    layout                networks         how it differs from ours
+    torchvision           V2               not at all: these are our names
+    pytorch-cifar-models  V2               as torchvision, with the small stem
+    NanoDet               V2, no conv5, fc LeakyReLU, which this library lacks: read on request only
+    authors               V2               even and odd channels are parted where we split halves
+    FastestDet            V2, no conv5, fc as the authors, with stages by name
+    authors               V1               shuffles by the inverse, and after the depthwise layer
+    pytorchcv             V1               channels are concatenated in the other order
+    pytorchcv             V2               the max pool has no padding, in ceil mode
+    pytorchcv b           V2               branch 1 keeps the input's channels
+    mmpretrain            V1               shuffles after the depthwise layer
+    mmpretrain            V2               names only
+    PaddlePaddle          V2               fc.weight is transposed; no counters of batches
+
+All but the first three have names of their own. All scales are read: widths follow from shapes, and
+become the argument `widths` where no scale of ours has them. The stem's stride and the activation
+leave no trace in the weights; PaddlePaddle's network with swish is taken for one with ReLU.
 
 A shuffle after a depthwise convolution is the same as one before it, with the channels of that
 convolution and of its batch normalisation in the other order. Channels that are concatenated in the
 other order are the same network with the channels of all layers in reverse: a reversal maps groups
 to groups, and it commutes with the shuffle.
-
-Widths follow from the shapes. The stem's stride and the activation leave no trace in the weights.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -295,7 +295,7 @@ OTHERS = {  # names of other networks' weights
 }
 
 
-def find(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
+def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
     """Return the layout of a network in some arrays, and the network's arrays without a prefix.
 
     Wrappers and prefixes such as "state_dict.", "module." and "backbone." are taken off. Of several
@@ -390,16 +390,20 @@ def _order(layout: Layout, name: str, array: Array, arrays: Mapping[str, Array])
     """Return the order in which the shuffle of a V1 unit reads its input, if that is needed."""
     if layout.change is not _shuffled_late or not np.ndim(array):
         return None
-    channels = len(array)
-    w = arrays.get("stage2.0.branch.6.weight")
-    groups = groups_of(arrays) if w is not None and np.ndim(w) > 1 else 1
-    if groups < 1 or channels % groups:
-        return None
+    channels, groups = len(array), groups_of(arrays)
+    if groups < 1 or channels == 0 or channels % groups:
+        return None  # shapes are wrong, which is said where they are compared
     rows = channels // groups if layout.options.get("shuffle_order") == "authors" else groups
     return np.arange(channels).reshape(rows, channels // rows).T.ravel()
 
 
 def groups_of(arrays: Mapping[str, Array]) -> int:
-    """Return the groups of a V1: the channels of a bottleneck over those that one output reads."""
-    middle = arrays["stage2.0.branch.5.weight"].shape
-    return math.prod(middle) // max(1, arrays["stage2.0.branch.6.weight"].shape[1])
+    """Return the groups of a V1: the channels of a bottleneck over those that one output reads.
+
+    0 if these arrays are missing or have other shapes.
+    """
+    shapes = (np.shape(arrays.get(f"stage2.0.branch.{k}.weight", 0)) for k in (5, 6))
+    match tuple(shapes):
+        case (middle,), (_, read, _, _) if read:
+            return int(middle // read)
+    return 0

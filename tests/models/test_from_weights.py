@@ -1,10 +1,15 @@
 """Networks of other libraries, from random weights with random running statistics."""
 
+import functools
+import random
+
 import numpy as np
 import published_networks as published
 import pytest
+from hypothesis import given, settings
 from networks import largest, loss_and_gradients
 from peers import need
+from strategies import seeds
 
 from numpy_shufflenet import models, weights
 from numpy_shufflenet.models import from_weights
@@ -138,7 +143,7 @@ def test_logits_and_every_gradient_are_those_of_the_network(name):
     model = from_weights(arrays)
     assert model.config["num_classes"] == 7
     assert {key: model.config[key] for key in expected} == expected
-    layout, own = layouts.find(arrays)
+    layout, own = layouts.recognise(arrays)
     assert own.keys() == arrays.keys()
 
     def translate(found):
@@ -328,6 +333,95 @@ def test_a_native_safetensors_file_says_what_shapes_can_not(config, tmp_path):
     assert_holds(found, model.state_dict())
     with pytest.raises(ValueError, match="can't change a file that says how its network is built"):
         from_weights(tmp_path / "a.safetensors", dropout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("config", "untold"),
+    [
+        ({"stem": "small"}, "stem='small'"),
+        ({"num_classes": 10}, "stem='imagenet'"),  # which would be read as small
+        ({"shuffle_order": "authors"}, "shuffle_order='authors'"),
+        ({"residual": True}, "residual=True"),
+        ({"pool_padding": 0}, "pool_padding=0"),
+        ({"num_classes": None}, "num_classes=None"),
+        ({"name": "shufflenet_v1", "shuffle": False}, "shuffle=False"),
+        ({"name": "mobilenet_v1"}, "name='mobilenet_v1'"),
+    ],
+)
+def test_a_native_file_that_would_be_read_as_another_network_is_not_written(
+    config, untold, tmp_path
+):
+    model = models.build({"name": "shufflenet_v2", "scale": 0.5, "num_classes": 5} | config)
+    for suffix in ("npz", "pth"):
+        with pytest.raises(ValueError, match=f"can't hold {untold} of this network, which its"):
+            model.save(tmp_path / f"a.{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "its description of the network is damaged"),
+        ("[" * 100_000, "its description of the network is damaged"),
+        ('{"name": "alexnet"}', "architecture.name holds 'alexnet'; one of 'shufflenet_v1'"),
+        (
+            '{"name": "shufflenet_v2", "num_classes": 1000000000000}',
+            "it has num_classes=1000000000000, but fc.weight does not",
+        ),
+        ('{"name": "shufflenet_v2", "widths": [1, 2]}', r"widths=\[1, 2\]; a list of 5 whole"),
+        ('{"name": "shufflenet_v2", "widths": [1e9]}', r"widths\[0\] holds 1000000000.0; a whole"),
+        ('{"name": "shufflenet_v2", "scale": 2}', "doesn't fit this ShuffleNetV2"),
+    ],
+)
+def test_a_wrong_description_is_refused(small, tmp_path, text, message):
+    weights.save(tmp_path / "a.safetensors", small, {"architecture": text})
+    with pytest.raises(ValueError, match=rf"a\.safetensors: .*{message}"):
+        from_weights(tmp_path / "a.safetensors")
+
+
+def views(arrays):
+    """Arrays of the same shapes that take no memory."""
+    return {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in arrays.items()}
+
+
+@functools.cache
+def layouts_of_all():
+    """By name, the arrays of one network of each layout."""
+    v2 = arrays_of(vision("x0_5")())
+    v1 = published.authors_v1(0.5, 3)
+    networks = {
+        "torchvision": v2,
+        "paddle": {published.renamed_v2(name, "paddle"): a for name, a in v2.items()},
+        "mmpretrain v1": {published.mmpretrain_v1_name(k): a for k, a in arrays_of(v1).items()},
+        "authors v1": arrays_of(published.authors_v1(0.5, 8)),
+        "authors v2": arrays_of(published.authors_v2(0.5)),
+        "pytorchcv v1": arrays_of(cv("shufflenet_g3_wd4")()),
+        "pytorchcv v2": arrays_of(cv("shufflenetv2_wd2")()),
+        "fastestdet": arrays_of(published.FastestDetBackbone()),
+    }
+    return {name: views(arrays) for name, arrays in networks.items()}
+
+
+@settings(max_examples=200)
+@given(seed=seeds())
+def test_any_changed_entry_is_refused_in_words(seed):
+    rng = random.Random(seed)
+    arrays = dict(rng.choice(list(layouts_of_all().values())))
+    early = list(arrays)[:70]  # among them the entries from which the network is recognised
+    for _ in range(rng.choice((1, 1, 2))):
+        name = rng.choice(early if rng.random() < 0.7 else list(arrays))
+        if rng.random() < 0.3:
+            arrays.pop(name, None)
+        else:
+            shape = [rng.choice((0, 1, 2, 3, 12, 24, 10**6)) for _ in range(rng.randrange(6))]
+            dtype = rng.choice((np.float32, np.int64, np.complex64))
+            arrays[name] = np.broadcast_to(np.zeros((), dtype), shape)
+    message = ""
+    try:
+        from_weights(arrays)  # what isn't needed may be missing
+    except ValueError as error:
+        message = str(error)
+    assert len(message) < 1500
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "npz", "pth"])

@@ -38,6 +38,7 @@ PACKAGES = (
     "bench",
     "data",
     "training",
+    "weights",
     "plots",
     "exercises",
     "course",
