@@ -413,7 +413,7 @@ def test_any_changed_entry_is_refused_in_words(seed):
         if rng.random() < 0.3:
             arrays.pop(name, None)
         else:
-            shape = [rng.choice((0, 1, 2, 3, 12, 24, 10**6)) for _ in range(rng.randrange(6))]
+            shape = [rng.choice((0, 1, 2, 3, 12, 24)) for _ in range(rng.randrange(6))]
             dtype = rng.choice((np.float32, np.int64, np.complex64))
             arrays[name] = np.broadcast_to(np.zeros((), dtype), shape)
     message = ""
