@@ -11,6 +11,7 @@ Python and NumPy write arrays and bytes.
 import io
 import math
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeAlias
 
@@ -60,9 +61,10 @@ def load_pickle(
         If the pickle is truncated, or names or holds anything else.
     """
     try:
-        return _run(
-            io.BytesIO(data) if isinstance(data, bytes) else data, admitted, persistent_load
-        )
+        with warnings.catch_warnings(action="ignore"):  # of escapes in strings that make no sense
+            return _run(
+                io.BytesIO(data) if isinstance(data, bytes) else data, admitted, persistent_load
+            )
     except (ValueError, MemoryError, RecursionError) as error:
         raise ValueError(f"it is no pickle of arrays and plain types: {error}") from error
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -32,7 +32,7 @@ BLOCK_PIXELS = 8 * 112 * 112  # of images that go through the network at once in
 class ImageClassifier(Layer):
     """A network from images (n, c, h, w) to logits (n, classes).
 
-    One that is built with `num_classes=None` ends after its last stage: see `stage_outputs`.
+    One that is built with `classifier=False` ends after its last stage: see `stage_outputs`.
 
     A subclass sets its children, in the order of forward: all layers run one after the other.
 

@@ -80,18 +80,18 @@ def _from_arrays(
             raise ValueError(f"its description of the network is damaged: {error}") from error
         _check_no_options(options, "a file that says how its network is built")
         state = dict(arrays)
-        classes = np.shape(state.get("fc.weight", 0))[:1]
-        if config.get("num_classes") is not None and classes != (config["num_classes"],):
-            raise ValueError(f"it has num_classes={config['num_classes']}, but fc.weight does not")
+        claimed = config.get("num_classes", 1000)
+        if "fc.weight" in state and np.shape(state["fc.weight"])[:1] != (claimed,):
+            raise ValueError(f"it has num_classes={claimed}, but fc.weight does not")
     else:
         layout, state = _renamed(arrays)
         config = _describe(layout, state)
-        backbone = config.get("num_classes", 0) is None and layout is layouts.TORCHVISION
-        if backbone and "num_classes" not in options:
+        backbone = not config.get("classifier", True) and layout is layouts.TORCHVISION
+        if backbone and "classifier" not in options:
             raise ValueError(
                 "it has torchvision's names without a classifier, as NanoDet's backbone, which has "
                 "LeakyReLU; this library has none. If this one was trained with ReLU, pass "
-                "num_classes=None"
+                "classifier=False"
             )
         config |= options
     try:
@@ -178,8 +178,7 @@ def _describe_v2(
     head = _shape(state, "conv5.0.weight", 4)[0] if "conv5.0.weight" in state else 0
     config["layout"] = "torchvision" if halves else "paper"
     if "num_classes" not in config:
-        config["num_classes"] = None
-        config.pop("classifier_bias", None)
+        config["classifier"] = False
     scales = [
         scale
         for scale, widths in WIDTHS.items()
@@ -187,7 +186,7 @@ def _describe_v2(
         if head in (0, widths[3])
     ]
     size = {"scale": scales[0]} if scales else {"widths": [stem, *stages, head or 1024]}
-    if layout is layouts.TORCHVISION and config["num_classes"] in CIFAR:
+    if layout is layouts.TORCHVISION and config.get("num_classes") in CIFAR:
         config["stem"] = "small"
     if layout is layouts.AUTHORS_V2 and scales:
         config["dropout"] = AUTHORS_DROPOUT.get(scales[0], 0.0)
@@ -219,8 +218,8 @@ def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
     """Return an argument that `from_weights` would not find again without being told, or ""."""
     if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
         return f"name={config['name']!r}"
-    if config["num_classes"] is None:
-        return "num_classes=None"
+    if config.get("classifier") is False:
+        return "classifier=False"
     with without_weights():
         found = models.build(_describe(*_renamed(state))).config
     differing = (

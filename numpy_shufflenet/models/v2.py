@@ -45,7 +45,7 @@ def shufflenet_v2(
     *,
     scale: float = 1.0,
     widths: Sequence[int] | None = None,
-    num_classes: int | None = 1000,
+    num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
     pool_padding: Padding = 1,
@@ -54,6 +54,7 @@ def shufflenet_v2(
     se: bool = False,
     residual: bool = False,
     extra_depthwise: bool = False,
+    classifier: bool = True,
     classifier_bias: bool = True,
     dropout: float = 0.0,
     seed: int | None = None,
@@ -66,9 +67,7 @@ def shufflenet_v2(
         0.5, 1, 1.5 or 2.
     widths : sequence of int, optional
         Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
-    num_classes : int or None
-        None: the network ends after stage 4, for detection.
-    in_channels : int
+    num_classes, in_channels : int
     stem : str
         "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
         no max pool, for 28 to 64 pixels.
@@ -90,6 +89,8 @@ def shufflenet_v2(
         A residual connection around the branch of every unit that splits.
     extra_depthwise : bool
         V2*: one more depthwise convolution in every unit, for detection.
+    classifier : bool
+        False: the network ends after stage 4, without conv5 and fc, as a detector's backbone does.
     classifier_bias : bool
         The authors' code has none.
     dropout : float
@@ -186,12 +187,13 @@ def _build(
     **units: bool,
 ) -> ShuffleNetV2:
     in_channels = check_positive("in_channels", config["in_channels"])
-    num_classes = config["num_classes"]
-    if num_classes is not None:
-        check_positive("num_classes", num_classes)
+    num_classes = check_positive("num_classes", config["num_classes"])
+    classifier = config.get("classifier", True)
     inverse = config.get("shuffle_order") == "authors"
 
-    model = ShuffleNetV2(config, in_channels=in_channels, num_classes=num_classes or 0)
+    model = ShuffleNetV2(
+        config, in_channels=in_channels, num_classes=num_classes if classifier else 0
+    )
     add_stem(model, config["stem"], in_channels, *stem, pool_padding=config.get("pool_padding", 1))
     channels = stem[-1]
     for number, stage in enumerate(stages, start=2):
@@ -210,7 +212,7 @@ def _build(
             )
         channels = stage.channels
         setattr(model, f"stage{number}", Sequential(*row))
-    if num_classes is None:
+    if not classifier:
         initialise(model, np.random.default_rng(config["seed"]))
         return model
     name, head_channels = head

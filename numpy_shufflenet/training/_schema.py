@@ -166,7 +166,7 @@ def generators(value: Any, field: str) -> None:
 ARGUMENTS: dict[str, Kind] = {
     "groups": one_of(1, 2, 3, 4, 8),
     "scale": finite_number(0, 2, above=True),
-    "num_classes": maybe(whole_number(1)),
+    "num_classes": whole_number(1),
     "in_channels": whole_number(1, MOST_CHANNELS),
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),

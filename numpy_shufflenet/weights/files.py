@@ -89,14 +89,15 @@ def _format(path: Path) -> str:
         head = file.read(9)
     if not head:
         raise ValueError("it is empty")
+    # Whatever begins like a safetensors file is one: the length of its header may begin like others.
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
+        return "safetensors"
     if head.startswith(b"PK"):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         return "npz" if all(name.endswith(".npy") for name in names) else "torch"
     if head.startswith(b"\x80"):  # of a pickle
         return "torch"
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
-        return "safetensors"
     if path.suffix in SUFFIXES:
         return SUFFIXES[path.suffix]
     raise ValueError("it is not a file of safetensors, NumPy (.npz), PyTorch, or ONNX")

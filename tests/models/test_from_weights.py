@@ -202,7 +202,7 @@ def test_fastestdets_backbone_gives_the_output_of_each_stage():
     arrays = {f"backbone.{name}": value for name, value in arrays_of(network).items()}
     arrays["detect_head.conv1.weight"] = np.zeros((2, 3, 1, 1))
     model = from_weights(arrays)
-    assert model.config["num_classes"] is None
+    assert model.config["classifier"] is False
     x = np.random.default_rng(1).normal(size=(2, 3, 96, 64))
     expected = {name: y.detach().numpy() for name, y in network(torch.tensor(x)).items()}
     assert_close(model.stage_outputs(x), expected)
@@ -219,7 +219,7 @@ def test_a_backbone_with_torchvisions_names_is_read_if_its_activation_is_known()
     arrays["model.head.gfl_cls.0.weight"] = np.zeros((2, 3, 1, 1))
     with pytest.raises(ValueError, match="NanoDet's backbone, which has LeakyReLU"):
         from_weights(arrays)
-    model = from_weights(arrays, num_classes=None)
+    model = from_weights(arrays, classifier=False)
     x = np.random.default_rng(1).normal(size=(2, 3, 64, 57))
     y = torch.nn.Sequential(*list(network.children())[:5])(torch.tensor(x))
     assert_close({"": model.stage_outputs(x)["stage4"]}, {"": y.detach().numpy()})
@@ -320,7 +320,7 @@ def test_native_files_come_back_bit_for_bit(name, suffix, tmp_path):
         {"name": "shufflenet_v2", "scale": 0.5, "residual": True, "stem": "small"},
         {"name": "shufflenet_v1", "scale": 0.25, "shuffle": False},
         {"name": "shufflenet_v2", "widths": [24, 32, 64, 128, 512], "pool_padding": [[0, 1]] * 2},
-        {"name": "shufflenet_v2", "scale": 0.5, "num_classes": None},
+        {"name": "shufflenet_v2", "scale": 0.5, "classifier": False},
         {"name": "mobilenet_v1", "scale": 0.25},
     ],
 )
@@ -343,7 +343,7 @@ def test_a_native_safetensors_file_says_what_shapes_can_not(config, tmp_path):
         ({"shuffle_order": "authors"}, "shuffle_order='authors'"),
         ({"residual": True}, "residual=True"),
         ({"pool_padding": 0}, "pool_padding=0"),
-        ({"num_classes": None}, "num_classes=None"),
+        ({"classifier": False}, "classifier=False"),
         ({"name": "shufflenet_v1", "shuffle": False}, "shuffle=False"),
         ({"name": "mobilenet_v1"}, "name='mobilenet_v1'"),
     ],
@@ -368,9 +368,15 @@ def test_a_native_file_that_would_be_read_as_another_network_is_not_written(
             '{"name": "shufflenet_v2", "num_classes": 1000000000000}',
             "it has num_classes=1000000000000, but fc.weight does not",
         ),
-        ('{"name": "shufflenet_v2", "widths": [1, 2]}', r"widths=\[1, 2\]; a list of 5 whole"),
+        (
+            '{"name": "shufflenet_v2", "num_classes": 7, "widths": [1, 2]}',
+            r"widths=\[1, 2\]; a list of 5 whole",
+        ),
         ('{"name": "shufflenet_v2", "widths": [1e9]}', r"widths\[0\] holds 1000000000.0; a whole"),
-        ('{"name": "shufflenet_v2", "scale": 2}', "doesn't fit this ShuffleNetV2"),
+        (
+            '{"name": "shufflenet_v2", "num_classes": 7, "scale": 2}',
+            "doesn't fit this ShuffleNetV2",
+        ),
     ],
 )
 def test_a_wrong_description_is_refused(small, tmp_path, text, message):

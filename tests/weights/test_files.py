@@ -378,6 +378,15 @@ ARRAYS = {
 }
 
 
+@pytest.mark.parametrize("length", [0x80, 0x280, int.from_bytes(b"PK", "little")])
+def test_a_safetensors_header_may_be_as_long_as_others_begin(tmp_path, length):
+    """Its length comes first in the file: 0x80 begins a pickle, and PK a zip file."""
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'.ljust(length)
+    data = length.to_bytes(8, "little") + header + np.float32(7).tobytes()
+    (tmp_path / "a").write_bytes(data)
+    assert weights.load(tmp_path / "a") == {"a": 7}
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth", ".pt"])
 def test_what_save_writes_is_read_back_bit_for_bit(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
