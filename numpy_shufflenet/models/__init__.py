@@ -3,8 +3,8 @@
 from typing import Any
 
 from numpy_shufflenet.models.classifier import ImageClassifier
-from numpy_shufflenet.models.from_weights import from_weights
 from numpy_shufflenet.models.mobilenet import MobileNetV1, mobilenet_v1
+from numpy_shufflenet.models.recognise import from_weights
 from numpy_shufflenet.models.resnet import ResNet, resnet_50
 from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
 from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1

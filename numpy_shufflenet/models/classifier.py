@@ -132,7 +132,7 @@ class ImageClassifier(Layer):
         ValueError
             If the suffix or the layout is another one, or can't express this network.
         """
-        from numpy_shufflenet.models.from_weights import save_model
+        from numpy_shufflenet.models.recognise import save_model
 
         save_model(self, path, layout)
 
@@ -147,7 +147,12 @@ class ImageClassifier(Layer):
         ------
         ImportError
             If Numba isn't installed.
+        ValueError
+            If the network has no classifier. Later, with the first images: if a layer is one that
+            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
         """
+        if not self.num_classes:
+            raise ValueError("this network has no classifier, and a plan ends in logits; use infer")
         from numpy_shufflenet.plan import InferencePlan
 
         return InferencePlan(self)

@@ -89,7 +89,7 @@ def _format(path: Path) -> str:
         head = file.read(9)
     if not head:
         raise ValueError("it is empty")
-    # Whatever begins like a safetensors file is one: the length of its header may begin like others.
+    # First of all: the length of this header may begin like a file of the others.
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
         return "safetensors"
     if head.startswith(b"PK"):
