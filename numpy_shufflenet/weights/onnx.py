@@ -35,7 +35,9 @@ def read_onnx(path: Path) -> dict[str, Array]:
         raise ValueError(f"it is truncated, or not an ONNX file: {error}") from error
     if not model.graph.initializer:
         raise ValueError("it is not an ONNX file, or its graph has no initialisers")
-    return {tensor.name: _array(onnx, tensor, path.parent) for tensor in model.graph.initializer}
+    return {
+        str(tensor.name): _array(onnx, tensor, path.parent) for tensor in model.graph.initializer
+    }
 
 
 def _array(onnx: Any, tensor: Any, folder: Path) -> Array:
@@ -56,7 +58,8 @@ def _array(onnx: Any, tensor: Any, folder: Path) -> Array:
 
 def _load_external(onnx: Any, tensor: Any, folder: Path) -> None:
     """Read the bytes of a tensor that are in another file of the same folder."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    # Text that isn't UTF-8 comes as bytes.
+    entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}
     name = entries.get("location", "")
     path = folder / name
     if Path(name).name != name or not path.is_file():

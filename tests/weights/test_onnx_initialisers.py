@@ -1,10 +1,15 @@
 """Initialisers of ONNX files, made by the package onnx and by PyTorch's exporter."""
 
+import random
+
+import mutations
 import numpy as np
 import pytest
+from hypothesis import given
 from peers import need
+from strategies import seeds
 
-from numpy_shufflenet import weights
+from numpy_shufflenet import models, weights
 
 onnx = need("onnx")
 TYPES = onnx.TensorProto
@@ -109,3 +114,36 @@ def test_a_wrong_file_is_named(tmp_path, data):
     (tmp_path / "a.onnx").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.onnx: it is (truncated, or )?not an ONNX file"):
         weights.load(tmp_path / "a.onnx")
+
+
+def test_a_network_whose_initialisers_have_torchvisions_names(tmp_path):
+    model = models.shufflenet_v2(scale=0.5, layout="torchvision", num_classes=3, seed=0)
+    state = model.state_dict()
+    tensors = [onnx.numpy_helper.from_array(a, f"model.{name}") for name, a in state.items()]
+    found = models.from_weights(written(tmp_path / "a.onnx", *tensors)).state_dict()
+    assert found.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def test_folded_batch_normalisation_is_refused(tmp_path):
+    tensor = onnx.numpy_helper.from_array(VALUES, "onnx::Conv_565")
+    with pytest.raises(ValueError, match=r"a\.onnx: no ShuffleNet .*: it has onnx::Conv_565"):
+        models.from_weights(written(tmp_path / "a.onnx", tensor))
+
+
+@given(seeds())
+def test_mutated_files_are_read_or_refused_by_name(tmp_path_factory, seed):
+    rng = random.Random(seed)
+    folder = tmp_path_factory.mktemp("mutated")
+    (folder / "a.data").write_bytes(VALUES.tobytes())
+    tensors = [onnx.numpy_helper.from_array(VALUES, "b"), external("a.data", length=24)]
+    path = written(folder / "a.onnx", *tensors)
+    path.write_bytes(mutations.mutate_bytes(rng, path.read_bytes()))
+    try:
+        weights.load(path)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = str(path)
+    assert str(path) in message
