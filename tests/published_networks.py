@@ -34,7 +34,7 @@ def conv(inputs: int, outputs: int, size: int = 1, stride: int = 1, groups: int 
 
 
 class AuthorsV1Unit(nn.Module):
-    """Shuffles after the depthwise convolution; `late_order` is that of mmpretrain: the paper's."""
+    """Shuffles after the depthwise convolution; in mmpretrain, in the paper's order."""
 
     def __init__(self, inputs, outputs, groups, *, first, stride, paper_order=False):
         super().__init__()

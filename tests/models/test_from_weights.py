@@ -225,9 +225,6 @@ def test_a_backbone_with_torchvisions_names_is_read_if_its_activation_is_known()
     assert_close({"": model.stage_outputs(x)["stage4"]}, {"": y.detach().numpy()})
 
 
-SMALL = {"scale": 0.5, "num_classes": 7, "layout": "torchvision"}
-
-
 @pytest.fixture(scope="module")
 def small():
     """torchvision's names, in float32."""
