@@ -4,14 +4,26 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import TypeAlias
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: PathLike) -> Path:
     """Return path with a leading ~ or ~NAME replaced by that home folder, where there is one."""
     return Path(os.path.expanduser(path))
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+def existing_file(path: PathLike, kind: str) -> Path:
+    """Return path, expanded, or raise FileNotFoundError unless it is a file."""
+    path = expanded(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; {kind} is needed")
+    return path
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a file in one go: whoever reads path finds the old file or the new one, whole.
 
     The data is written to a temporary file in the same folder and flushed to the disk; then that

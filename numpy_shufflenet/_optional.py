@@ -8,6 +8,7 @@ PACKAGES = {  # module: (the name to install, the extra that contains it)
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
     "matplotlib": ("matplotlib", "demo"),
+    "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),
     "rich": ("rich", "demo"),
     "safetensors": ("safetensors", "demo"),

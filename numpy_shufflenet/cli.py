@@ -9,6 +9,7 @@ from numpy_shufflenet.commands import (
     audit,
     bench,
     check,
+    convert,
     cost,
     course,
     demo,
@@ -21,7 +22,7 @@ from numpy_shufflenet.commands import (
 )
 
 COMMANDS = (
-    *(demo, course, train, evaluate, predict, summary, check, zoo),
+    *(demo, course, train, evaluate, predict, convert, summary, check, zoo),
     *(cost, guidelines, audit, bench),
 )
 

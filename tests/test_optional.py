@@ -18,6 +18,11 @@ CALLS = {
         "demo",
     ),
     "rich": ("from numpy_shufflenet.training import ProgressBar; ProgressBar()", "rich", "demo"),
+    "onnx": (
+        "from numpy_shufflenet.weights.onnx import read_onnx; read_onnx('a')",
+        "onnx",
+        "onnx",
+    ),
     "safetensors": (
         "from numpy_shufflenet import nn, training; training.save_weights(nn.ReLU(), 'a')",
         "safetensors",

@@ -2,18 +2,16 @@
 
 import contextlib
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
 
-PathLike: TypeAlias = str | os.PathLike[str]
 COLOURS = 4  # the largest number of channels of an image: red, green, blue, alpha
 
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike
 from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.data.embedded import EMBEDDED
 from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist

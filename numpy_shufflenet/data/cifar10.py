@@ -23,10 +23,10 @@ from typing import IO, cast
 
 import numpy as np
 
+from numpy_shufflenet import _pickles
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data import _pickles
 from numpy_shufflenet.data._check import (
-    PathLike,
     check_labels,
     existing,
     opened_maybe_gzipped,
@@ -54,6 +54,7 @@ LARGEST_BATCH = 64 * 2**20  # bytes
 LARGEST_ARCHIVE = 384 * 2**20  # bytes, unpacked
 MOST_MEMBERS = 1000
 PIECE = 2**20  # the largest number of bytes in one read
+GLOBALS = _pickles.array_globals(_pickles.WHOLE_NUMBERS)
 
 
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
@@ -195,13 +196,16 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
     try:
-        batch = _pickles.load_pickle(pickled)
+        batch = _pickles.load_pickle(pickled, GLOBALS)
     except ValueError as error:
         raise ValueError(f"{where} is not a batch of CIFAR-10: {error}") from error
     # Keys from Python 2 are bytes; keys of a batch that was pickled again may be strings.
     found = {}
     if isinstance(batch, dict):
-        found = {key.encode() if isinstance(key, str) else key: v for key, v in batch.items()}
+        found = {
+            key.encode() if isinstance(key, str) else key: _pickles.unboxed(value)
+            for key, value in batch.items()
+        }
     if not {b"data", b"labels"} <= found.keys():
         raise ValueError(f"{where} is not a dict with data and labels")
     images, labels = found[b"data"], found[b"labels"]  # n 3072, n

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import (
-    PathLike,
     check_labels,
     existing_directory,
     opened_maybe_gzipped,

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike, existing, existing_directory
+from numpy_shufflenet.data._check import existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.ops.checks import check_positive
 

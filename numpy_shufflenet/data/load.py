@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from numpy_shufflenet.data._check import PathLike, existing_directory
+from numpy_shufflenet._files import PathLike
+from numpy_shufflenet.data._check import existing_directory
 from numpy_shufflenet.data.cifar10 import load_cifar10
 from numpy_shufflenet.data.dataset import Dataset, split
 from numpy_shufflenet.data.embedded import load_embedded

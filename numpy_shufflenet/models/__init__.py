@@ -4,6 +4,7 @@ from typing import Any
 
 from numpy_shufflenet.models.classifier import ImageClassifier
 from numpy_shufflenet.models.mobilenet import MobileNetV1, mobilenet_v1
+from numpy_shufflenet.models.recognise import from_weights
 from numpy_shufflenet.models.resnet import ResNet, resnet_50
 from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
 from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1
@@ -55,6 +56,7 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "build",
+    "from_weights",
     "mobilenet_v1",
     "resnet_50",
     "se_shufflenet_v2_164",

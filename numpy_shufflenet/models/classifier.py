@@ -1,11 +1,13 @@
 """The base class of all networks, and the layers that all networks share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numpy_shufflenet import backend
-from numpy_shufflenet._typing import Array
+from numpy_shufflenet._files import PathLike
+from numpy_shufflenet._typing import Array, Padding
 from numpy_shufflenet.models.summary import summary
 from numpy_shufflenet.nn import (
     BatchNorm2d,
@@ -20,7 +22,7 @@ from numpy_shufflenet.nn import (
     fold,
     initialise,
 )
-from numpy_shufflenet.ops.checks import check_floating, check_positive
+from numpy_shufflenet.ops.checks import check_floating, check_positive, is_sequence
 
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan
@@ -31,6 +33,8 @@ BLOCK_PIXELS = 8 * 112 * 112  # pixels of the images in one forward of `infer`
 class ImageClassifier(Layer):
     """A network from images (n, c, h, w) to logits (n, classes).
 
+    A network that is built with `classifier=False` ends after its last stage: see `stage_outputs`.
+
     Its children run one after the other, in the order in which they are set.
 
     Attributes
@@ -39,6 +43,7 @@ class ImageClassifier(Layer):
         The name of the function that built the model, and its keyword arguments: enough to build
         it again.
     in_channels, num_classes : int
+        num_classes is 0 if there is no classifier.
     default_size : int
         Usual height and width of the images.
     """
@@ -52,7 +57,8 @@ class ImageClassifier(Layer):
     def __init__(self, config: dict[str, Any]):
         super().__init__()
         self.config = config
-        self.num_classes = check_positive("num_classes", config["num_classes"])
+        num_classes = check_positive("num_classes", config["num_classes"])
+        self.num_classes = num_classes if config.get("classifier", True) else 0
         self.in_channels = check_positive("in_channels", config["in_channels"])
         self.default_size = 32 if config.get("stem") == "small" else 224
 
@@ -98,6 +104,39 @@ class ImageClassifier(Layer):
         backend.for_each(len(blocks), run)
         return np.concatenate(logits)
 
+    def stage_outputs(self, x: Array) -> dict[str, Array]:
+        """Return the output (n, c, h, w) of each stage by name, in evaluation mode."""
+        self._check_images(x)
+        found = {}
+        for name, layer in self.children().items():
+            x = layer.infer(x)
+            if name.startswith("stage"):
+                found[name] = np.ascontiguousarray(x)
+        return found
+
+    def save(self, path: PathLike, layout: str = "native") -> None:
+        """Write weights and running statistics; `from_weights` reads the file back.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .safetensors, .npz, .pth or .pt.
+        layout : str
+            "native": names as in `state_dict`; a safetensors file says how to build the network.
+            "torchvision", "authors": names and order of channels as in torchvision's networks, or
+            those of the authors, for networks that both can express.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written; path is then as it was.
+        ValueError
+            If the suffix or the layout is another one, or can't express this network.
+        """
+        from numpy_shufflenet.models.recognise import save_model
+
+        save_model(self, path, layout)
+
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
         return fold(self)
@@ -109,7 +148,12 @@ class ImageClassifier(Layer):
         ------
         ImportError
             If Numba isn't installed.
+        ValueError
+            If the network has no classifier. Later, with the first images: if a layer is one that
+            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
         """
+        if not self.num_classes:
+            raise ValueError("this network has no classifier, and a plan ends in logits; use infer")
         from numpy_shufflenet.plan import InferencePlan
 
         return InferencePlan(self)
@@ -139,7 +183,13 @@ def conv_bn_relu(
     return convolution, BatchNorm2d(out_channels), ReLU()
 
 
-def add_stem(model: ImageClassifier, *widths: int, kernel_size: int = 3, pool: bool = True) -> None:
+def add_stem(
+    model: ImageClassifier,
+    *widths: int,
+    kernel_size: int = 3,
+    pool: bool = True,
+    pool_padding: Padding = 1,
+) -> None:
     """Add conv1, a convolution for each width.
 
     For the stem "imagenet" the first one has stride 2, and a max pool follows.
@@ -154,7 +204,7 @@ def add_stem(model: ImageClassifier, *widths: int, kernel_size: int = 3, pool: b
         channels = width
     model.conv1 = Sequential(*layers)
     if pool and stem == "imagenet":
-        model.maxpool = MaxPool2d(3, stride=2, padding=1)
+        model.maxpool = MaxPool2d(3, stride=2, padding=pool_padding)
 
 
 def add_classifier(model: ImageClassifier, channels: int) -> None:
@@ -165,3 +215,10 @@ def add_classifier(model: ImageClassifier, channels: int) -> None:
         model.dropout = Dropout(dropout, seed=seed)
     model.fc = Linear(channels, model.num_classes, bias=model.config["classifier_bias"])
     initialise(model, np.random.default_rng(seed))
+
+
+def check_widths(widths: Sequence[int], count: int) -> list[int]:
+    """Return widths as a list, or raise unless they are `count` integers of at least 1."""
+    if not is_sequence(widths) or len(widths) != count:
+        raise ValueError(f"widths={widths!r}; a list of {count} whole numbers is needed")
+    return [check_positive(f"widths[{index}]", width) for index, width in enumerate(widths)]

@@ -1,6 +1,13 @@
 """ShuffleNet V1: group convolutions, and a shuffle that mixes the channels of the groups."""
 
-from numpy_shufflenet.models.classifier import ImageClassifier, add_classifier, add_stem
+from collections.abc import Sequence
+
+from numpy_shufflenet.models.classifier import (
+    ImageClassifier,
+    add_classifier,
+    add_stem,
+    check_widths,
+)
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 
 STAGE2_CHANNELS = {
@@ -28,10 +35,12 @@ def shufflenet_v1(
     *,
     groups: int = 3,
     scale: float = 1.0,
+    widths: Sequence[int] | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
     shuffle: bool = True,
+    shuffle_order: str = "paper",
     se: bool = False,
     classifier_bias: bool = True,
     dropout: float = 0.0,
@@ -50,12 +59,16 @@ def shufflenet_v1(
         1, 2, 3, 4 or 8.
     scale : float
         Factor of the channels in all stages, 0.25, 0.5, 1, 1.5 or 2.
+    widths : sequence of int, optional
+        Channels of the stem and of the three stages; scale then has no effect.
     num_classes, in_channels : int
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
     shuffle : bool
         False for the network without shuffle in table 3 of the paper.
+    shuffle_order : str
+        "paper", or "authors": the inverse order, as in the authors' code.
     se : bool
         Squeeze-and-excitation in every unit (table 5).
     classifier_bias : bool
@@ -80,13 +93,13 @@ def shufflenet_v1(
         raise ValueError(f"groups={groups!r} is not one of 1, 2, 3, 4, 8")
     if scale not in STEM_CHANNELS:
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 1, 1.5, 2")
+    widths = None if widths is None else check_widths(widths, 4)
     config = {"name": "shufflenet_v1", **locals()}
-    widths = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
-    channels = stem_channels(groups, scale)
+    channels, *stages = widths or v1_widths(groups, scale)
 
     model = ShuffleNetV1(config)
     add_stem(model, channels)
-    for stage, width, repeats in zip((2, 3, 4), widths, REPEATS, strict=True):
+    for stage, width, repeats in zip((2, 3, 4), stages, REPEATS, strict=True):
         units = []
         for number in range(repeats):
             unit = ShuffleNetV1Unit(
@@ -96,6 +109,7 @@ def shufflenet_v1(
                 stride=2 if number == 0 else 1,
                 first_groups=1 if stage == 2 and number == 0 else groups,
                 shuffle=shuffle,
+                shuffle_order=shuffle_order,
                 se=se,
             )
             units.append(unit)
@@ -103,6 +117,12 @@ def shufflenet_v1(
         setattr(model, f"stage{stage}", Sequential(*units))
     add_classifier(model, channels)
     return model
+
+
+def v1_widths(groups: int, scale: float) -> list[int]:
+    """Return the channels of the stem and of the three stages."""
+    stages = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
+    return [stem_channels(groups, scale), *stages]
 
 
 def stem_channels(groups: int, scale: float) -> int:

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from numpy_shufflenet._typing import Padding
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
     add_classifier,
     add_stem,
+    check_widths,
     conv_bn_relu,
 )
-from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit
+from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit, initialise
+from numpy_shufflenet.nn.units import check_shuffle_order
 
 
 class Stage(NamedTuple):
@@ -28,6 +33,7 @@ WIDTHS = {
 }
 REPEATS = (4, 8, 4)
 LAYOUTS = ("paper", "torchvision")
+CEIL_MODE = [[0, 1], [0, 1]]  # what padding makes of a pool in ceil mode without any
 
 
 class ShuffleNetV2(ImageClassifier):
@@ -37,13 +43,17 @@ class ShuffleNetV2(ImageClassifier):
 def shufflenet_v2(
     *,
     scale: float = 1.0,
+    widths: Sequence[int] | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
+    pool_padding: Padding = 1,
     layout: str = "paper",
+    shuffle_order: str = "paper",
     se: bool = False,
     residual: bool = False,
     extra_depthwise: bool = False,
+    classifier: bool = True,
     classifier_bias: bool = True,
     dropout: float = 0.0,
     seed: int | None = None,
@@ -54,21 +64,32 @@ def shufflenet_v2(
     ----------
     scale : float
         0.5, 1, 1.5 or 2.
+    widths : sequence of int, optional
+        Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
     num_classes, in_channels : int
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
+    pool_padding : int, or [[0, 1], [0, 1]]
+        Padding of the max pool: 0, 1, or at the bottom and the right only. The last one equals
+        a pool without padding in the ceil mode of other libraries.
     layout : str
         Channels in units with two branches. "paper": branch 1 keeps the channels of the input, as
         in the authors' code; the multiply-adds are those of the paper. "torchvision": each branch
         has half of the output channels; the parameters have the shapes of torchvision. The layouts
         differ only in the first unit of stage 2, and are equal at scale 0.5.
+    shuffle_order : str
+        "paper": each unit ends with the shuffle of the paper, with two groups. "authors": each unit
+        ends with the inverse of that shuffle, and the last unit of a stage has no shuffle. The
+        authors' code does the same at the start of the next unit.
     se : bool
         Squeeze-and-excitation in every unit.
     residual : bool
         Residual connection around the branch in every unit that splits.
     extra_depthwise : bool
         One more depthwise convolution in every unit: V2* of the paper, for detection.
+    classifier : bool
+        False for a network that ends after stage 4, without conv5 and fc, as a detector needs it.
     classifier_bias : bool
         False in the authors' code.
     dropout : float
@@ -91,13 +112,17 @@ def shufflenet_v2(
         raise ValueError(f"scale={scale!r} is not one of 0.5, 1, 1.5, 2")
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is not one of 'paper', 'torchvision'")
+    check_shuffle_order(shuffle_order)
+    if pool_padding not in (0, 1, CEIL_MODE, tuple(map(tuple, CEIL_MODE))):
+        raise ValueError(f"pool_padding={pool_padding!r} is not one of 0, 1, {CEIL_MODE}")
+    widths = None if widths is None else check_widths(widths, 5)
     config = {"name": "shufflenet_v2", **locals()}
 
-    *widths, head = WIDTHS[scale]
-    stages = [Stage(width, repeats, 2) for width, repeats in zip(widths, REPEATS, strict=True)]
+    stem_width, *middle, head = widths or (24, *WIDTHS[scale])
+    stages = [Stage(width, repeats, 2) for width, repeats in zip(middle, REPEATS, strict=True)]
     return _build(
         config,
-        (24,),
+        (stem_width,),
         stages,
         ("conv5", head),
         keeps_input=layout == "paper",
@@ -160,23 +185,30 @@ def _build(
     keeps_input: bool,
     **units: bool,
 ) -> ShuffleNetV2:
+    inverse = config.get("shuffle_order") == "authors"
+
     model = ShuffleNetV2(config)
-    add_stem(model, *stem)
+    add_stem(model, *stem, pool_padding=config.get("pool_padding", 1))
     channels = stem[-1]
     for number, stage in enumerate(stages, start=2):
-        first = ShuffleNetV2Unit(
-            channels,
-            stage.channels,
-            stride=stage.stride,
-            branch1_channels=channels if keeps_input else None,
-            **units,
-        )
+        row = []
+        for unit in range(stage.repeats):
+            last = unit == stage.repeats - 1
+            row.append(
+                ShuffleNetV2Unit(
+                    stage.channels if unit else channels,
+                    stage.channels,
+                    stride=1 if unit else stage.stride,
+                    branch1_channels=channels if keeps_input and not unit else None,
+                    shuffle_groups=2 if not inverse else 1 if last else stage.channels // 2,
+                    **units,
+                )
+            )
         channels = stage.channels
-        rest = [
-            ShuffleNetV2Unit(channels, channels, stride=1, **units)
-            for _ in range(stage.repeats - 1)
-        ]
-        setattr(model, f"stage{number}", Sequential(first, *rest))
+        setattr(model, f"stage{number}", Sequential(*row))
+    if not model.num_classes:
+        initialise(model, np.random.default_rng(config["seed"]))
+        return model
     name, head_channels = head
     setattr(model, name, Sequential(*conv_bn_relu(channels, head_channels, 1)))
     add_classifier(model, head_channels)

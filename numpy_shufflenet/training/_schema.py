@@ -68,6 +68,9 @@ ARGUMENTS: dict[str, Kind] = {
     "in_channels": whole_number(1, MOST_CHANNELS),
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
+    "shuffle_order": one_of("paper", "authors"),
+    "widths": maybe(list_of(whole_number(1, MOST_CHANNELS * 8))),
+    "pool_padding": one_of(0, 1, [[0, 1], [0, 1]]),
     "dropout": finite_number(0, 1, below=True),
     "seed": maybe(bits(1024)),
 }  # arguments of the functions that build a network; all other arguments are true or false

@@ -5,7 +5,6 @@ optimiser's velocities have the prefix "velocity.". Everything else is JSON in t
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Standardise
 from numpy_shufflenet.nn.initialise import without_weights
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
-from numpy_shufflenet.training import _safetensors, _schema
+from numpy_shufflenet.training import _schema
+from numpy_shufflenet.weights.safetensors import read_safetensors, write_safetensors
 
-PathLike = str | os.PathLike[str]
 FORMAT = "numpy_shufflenet checkpoint 1"
 
 
@@ -110,7 +110,7 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
-    _safetensors.write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
+    write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
@@ -124,7 +124,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         If the file is truncated, isn't a checkpoint, or has a field with an impossible value. The
         message names the file, the field, its value and what would fit.
     """
-    arrays, metadata = _safetensors.read_safetensors(path)
+    arrays, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} holds arrays, but is not a checkpoint of this version of numpy_shufflenet; "
@@ -158,7 +158,7 @@ def save_weights(model: Layer, path: PathLike) -> None:
     OSError
         If the file can't be written. Then the old file stays.
     """
-    _safetensors.write_safetensors(path, model.state_dict(), {})
+    write_safetensors(path, model.state_dict(), {})
 
 
 def load_weights(model: Layer, path: PathLike) -> None:
@@ -174,7 +174,7 @@ def load_weights(model: Layer, path: PathLike) -> None:
         If the file is truncated, isn't a safetensors file, or doesn't fit the model, or a tensor
         has an unknown dtype. The message names the file and the tensor. The model doesn't change.
     """
-    arrays, metadata = _safetensors.read_safetensors(path)
+    arrays, metadata = read_safetensors(path)
     if metadata.get("format") == FORMAT:
         arrays = _within(arrays, "model.")
     try:

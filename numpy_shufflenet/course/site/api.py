@@ -39,6 +39,7 @@ PACKAGES = (
     "bench",
     "data",
     "training",
+    "weights",
     "plots",
     "exercises",
     "course",

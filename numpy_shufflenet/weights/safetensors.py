@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._files import PathLike, existing_file, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike
+from numpy_shufflenet.weights._arrays import from_bfloat16
 
 FLOATS = "F64", "F32", "F16", "BF16"
 READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -45,10 +45,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
         message names the file and the tensor.
     """
     safetensors = need("safetensors", "a checkpoint")
-    path = expanded(path)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}; a safetensors file is needed")
+    path = existing_file(path, "a safetensors file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
@@ -74,6 +71,5 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _widened(tensor: dict[str, Any]) -> Array:
-    """Return a bfloat16 tensor as float32: its bits are the upper half of a float32."""
-    upper = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
-    return (upper << 16).view(np.float32).reshape(tensor["shape"])
+    """Return a bfloat16 tensor as float32."""
+    return from_bfloat16(np.frombuffer(tensor["data"], "<u2")).reshape(tensor["shape"])
