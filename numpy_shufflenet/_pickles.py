@@ -78,7 +78,7 @@ class StoredDtype:
         self.code = code.decode("latin1") if isinstance(code, bytes) else code
         self.order = "="
         if self.code not in codes:
-            kind = "whole numbers" if codes is WHOLE_NUMBERS else "numbers"
+            kind = "integers" if codes is WHOLE_NUMBERS else "numbers"
             raise ValueError(f"it holds an array of {self.code!r}, not of {kind}")
 
     def set_state(self, state: Any) -> None:
