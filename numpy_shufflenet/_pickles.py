@@ -1,11 +1,11 @@
-"""Reading pickles of plain types and arrays, without running what they name.
+"""Reads pickles of plain types and of arrays, without running code from the file.
 
-A pickle is a program for a machine with a stack and a memo. `pickle.Unpickler` runs all of it, and
-can be led to call anything, to fill the memory with a memo of 10^9 entries, or to overflow the C
-stack with the hash of a tuple a million deep. This machine knows only the instructions that dicts,
-lists, strings and numbers are made of. It looks up every global that a pickle names in a table that
-the caller gives, and calls nothing else. `array_globals` holds those by which all versions of
-Python and NumPy write arrays and bytes.
+A pickle is a program for a machine with a stack and a memo (numbered variables).
+`pickle.Unpickler` runs any program. A malicious program can call any function, fill the memory with
+a memo of 10^9 entries, or overflow the C stack with the hash of a deeply nested tuple. This reader
+runs only the instructions for dicts, lists, strings and numbers. It looks up each global that a
+pickle names in a table from the caller, and calls nothing else. `array_globals` returns a table of
+the functions that Python and NumPy use to pickle arrays and bytes.
 """
 
 import io
@@ -79,13 +79,13 @@ class StoredDtype:
         self.order = "="
         if self.code not in codes:
             kind = "integers" if codes is WHOLE_NUMBERS else "numbers"
-            raise ValueError(f"it holds an array of {self.code!r}, not of {kind}")
+            raise ValueError(f"it holds an array of dtype {self.code!r}, not of {kind}")
 
     def set_state(self, state: Any) -> None:
         _, order, *_ = _of_kind(state, tuple)
         self.order = order.decode("latin1") if isinstance(order, bytes) else order
         if self.order not in ("<", ">", "|", "="):
-            raise ValueError(f"it holds an array whose order of bytes is {self.order!r}")
+            raise ValueError(f"it holds an array with the byte order {self.order!r}")
 
     def array(self, data: Any, shape: Any, order: str) -> Array:
         whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
@@ -244,7 +244,7 @@ def _run(file: IO[bytes], admitted: Globals, persistent_load: Callable[[Any], An
             else:
                 attribute, module = stack.pop(), stack.pop()
             if (module, attribute) not in admitted:
-                raise ValueError(f"it names {module}.{attribute}, which is not admitted")
+                raise ValueError(f"it names {module}.{attribute}, which is not allowed")
             stack.append(admitted[module, attribute])
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
@@ -258,5 +258,5 @@ def _run(file: IO[bytes], admitted: Globals, persistent_load: Callable[[Any], An
             if not isinstance(stack[-1], dict):
                 stack[-1].set_state(state)
         else:
-            raise ValueError(f"it has the instruction {name}, which is not admitted")
+            raise ValueError(f"it has the instruction {name}, which is not allowed")
     raise ValueError("pickle data was truncated")
