@@ -248,7 +248,7 @@ def test_every_other_global_is_refused_by_name(tmp_path, zipped, value, name):
     with pytest.raises(ValueError, match=r"a\.pth: .*") as caught:
         weights.load(path)
     wanted = {name, name.replace("builtins", "__builtin__")}
-    assert any(f"it names {name}, which is not admitted" in str(caught.value) for name in wanted)
+    assert any(f"it names {name}, which is not allowed" in str(caught.value) for name in wanted)
 
 
 def test_a_dtype_without_a_twin_is_named(tmp_path):
