@@ -15,9 +15,9 @@
 # # Lesson 1: the chain rule, as vector-Jacobian products
 #
 # **Goal**
-# - Send a gradient back through any function without ever writing down its Jacobian.
-# - Know what happens where ways part and meet: copies, sums, splits, concatenations.
-# - Write a network of two layers with its loss and its training, gradients by hand.
+# - Send a gradient back through any function without ever computing its Jacobian.
+# - Know what happens where paths part and meet: copies, sums, splits, concatenations.
+# - Write a network of two layers, its loss, its gradients by hand, and its training.
 
 # %%
 import inspect
@@ -31,29 +31,29 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# A number x is used twice: `a = 3 x` and `b = x * x`. Both go on to the loss, which we know
-# nothing about but this: at the moment `da = 2` and `db = -1`, so the loss rises by 2 for each
-# unit of a, and falls by 1 for each unit of b. Now x = 1.
+# A number x is used twice: `a = 3 x` and `b = x * x`. The loss depends on both. All we know of it
+# are its gradients at this point: `da = 2` and `db = -1`. So the loss rises by 2 for each unit of
+# a, and falls by 1 for each unit of b. Let x = 1.
 #
 # **What is dx?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# dx = 2 · 3 + (-1) · 2x = 6 - 2 = 4. Each way from x to the loss contributes the gradient that
-# arrives, times the slope of the way; and the contributions **add up**. That is the chain rule,
-# and all of backpropagation.
+# dx = 2 · 3 + (-1) · 2x = 6 - 2 = 4. Each path from x to the loss contributes the upstream gradient
+# times the slope of the path, and the contributions **add up**. That is the chain rule, and all of
+# backpropagation.
 #
 # </details>
 #
 # ## One product instead of a table
 #
-# A function from 3 numbers to 2 has 6 slopes: its Jacobian J, a row for each output, a column for
-# each input. Given the gradient `dy` of the outputs, the gradient of the inputs is
+# A function from 3 numbers to 2 has 6 slopes. They form its Jacobian J, with a row for each output
+# and a column for each input. Given the upstream gradient `dy`, the gradient of the inputs is
 #
 #     dx[i] = sum over k of dy[k] J[k, i]        dx = dy @ J
 #
-# a **vector-Jacobian product**. It is all that a backward ever computes.
+# This is a **vector-Jacobian product**, and all that a backward ever computes.
 
 
 # %%
@@ -69,21 +69,23 @@ x, dy = np.array([2.0, -1.0, 0.5]), np.array([0.3, 2.0])
 print("J =\n", jacobian(x))
 print("dx = dy @ J =", dy @ jacobian(x))
 
-# The same, by raising each input a little and watching <dy, y>:
+# The same by measurement: change each input a little, and see how sum(dy * y) changes.
 h = 1e-6
 unit = np.eye(3)
 print("measured:    ", [(dy @ f(x + h * e) - dy @ f(x - h * e)) / (2 * h) for e in unit])
 
 # %% [markdown]
-# **Why never the Jacobian itself?** The last layer of ShuffleNet turns 1024 numbers into 1000, and
-# for a batch of 32 images its Jacobian by x has 32 000 rows and 32 768 columns: a billion numbers,
-# of which all but one in 32 are 0. The product dy @ J is one matrix product of 1000 × 1024.
+# **Why never the Jacobian itself?** The last layer of ShuffleNet turns 1024 numbers into 1000. For
+# a batch of 32 images its Jacobian by x has 32 000 rows and 32 768 columns: a billion numbers, of
+# which 31 in 32 are 0. The product dy @ J needs only one product of a 32 × 1000 matrix and the 1000
+# × 1024 matrix of weights.
 #
 # ## A linear layer, step by step
 #
-# `y = x @ w.T + b`. **Forward**, hover over an output: a row of x times a row of w. **Backward**,
-# hover over an entry of x: it goes into every output of its row, so it gathers from all of them.
-# Hover over a weight: it was used once for each row of the batch, so the rows add up.
+# `y = x @ w.T + b`. **Forward**, hover over an output: it is a row of x times a row of w.
+# **Backward**, hover over an entry of x: every output of its row read it, so its gradient sums over
+# all of them. Hover over a weight: every row of the batch used it once, so its gradient sums over
+# the rows.
 
 # %%
 x = np.array([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]])  # n in: 2 3
@@ -92,14 +94,14 @@ b = np.array([0.1, -0.2])
 plots.step_through("linear", x, w, b, dy=np.array([[1.0, -0.5], [0.2, 2.0]]))
 
 # %% [markdown]
-# Read the three sums as products of matrices, and you have the library's text:
+# Written as matrix products, the three sums are the library's source:
 
 # %%
 print(inspect.getsource(ops.linear_backward))
 
 # %% [markdown]
-# And a ReLU: `y = max(x, 0)`. Its slope is 1 or 0, so a gradient passes or doesn't. Every entry
-# has a slope of its own, and J is diagonal.
+# Next, a ReLU: `y = max(x, 0)`. Its slope is 1 or 0, so a gradient passes or is stopped. Each
+# output depends on one input only, so J is diagonal.
 
 # %%
 plots.step_through("relu", np.array([[1.5, -0.5, 0.3], [-2.0, 0.7, -0.1]]))
@@ -107,7 +109,7 @@ plots.step_through("relu", np.array([[1.5, -0.5, 0.3], [-2.0, 0.7, -0.1]]))
 # %% [markdown]
 # ### Exercise: ReLU, backwards &#9679;&#9675;&#9675;
 #
-# Below stands what many write first. Run it, read what the check says, and mend it.
+# The cell below holds a common first attempt. Run it, read what the check says, and correct it.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -121,14 +123,15 @@ exercises.check("relu_backward", my_relu_backward)
 # <details>
 # <summary>Hint 1</summary>
 #
-# dy says how much the loss rises with y. Whether y moves at all when x does is for x to say.
+# dy says how much the loss rises with y. Whether y changes with x depends on the sign of x, not on
+# dy.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# `x > 0` is an array of True and False, and in a product they count as 1 and 0.
+# `x > 0` is an array of True and False. In a product they count as 1 and 0.
 #
 # </details>
 
@@ -143,9 +146,8 @@ exercises.check("relu_backward", solved_relu_backward)
 # %% [markdown]
 # ### Exercise: a linear layer, backwards &#9679;&#9679;&#9675;
 #
-# Return `(dx, dw, db)`. `b` may be None: then so is db. The shapes alone nearly tell you the
-# answer: dy is (n, out), x is (n, in), w is (out, in), and every gradient has the shape of its
-# array.
+# Return `(dx, dw, db)`. If `b` is None, db is None, too. The shapes nearly give the answer: dy is
+# (n, out), x is (n, in), w is (out, in), and every gradient has the shape of its array.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -159,15 +161,15 @@ exercises.check("linear_backward", my_linear_backward, points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Write the forward with indices, y[n, o] = sum_i x[n, i] w[o, i] + b[o], and ask of each letter's
-# array: which outputs does this entry reach, and with what slope?
+# Write the forward with indices: y[n, o] = sum_i x[n, i] w[o, i] + b[o]. Then ask for an entry of
+# x, of w and of b: which outputs depend on it, and with what slope?
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# x[n, i] reaches y[n, o] for all o, with slope w[o, i]: dx[n, i] = sum_o dy[n, o] w[o, i]. As
+# y[n, o] depends on x[n, i] for all o, with slope w[o, i]. So dx[n, i] = sum_o dy[n, o] w[o, i]. As
 # matrices: (n, out) @ (out, in).
 #
 # </details>
@@ -181,7 +183,7 @@ def solved_linear_backward(dy, x, w, b):
 exercises.check("linear_backward", solved_linear_backward)
 
 # %% [markdown]
-# ## Where ways part and meet
+# ## Where paths part and meet
 #
 # | forward | backward |
 # |---|---|
@@ -191,7 +193,7 @@ exercises.check("linear_backward", solved_linear_backward)
 # | **concat**: y = [a, b] | da, db = the two parts of dy |
 #
 # Split and concat are each other's backward, and so are "use twice" and "add". Every unit of
-# ShuffleNet has such places. Here is a split of four channels in one and three:
+# ShuffleNet uses some of them. Here is a split of four channels into one and three:
 
 # %%
 four = np.arange(1.0, 5.0).reshape(1, 4, 1, 1)  # n c h w
@@ -199,8 +201,8 @@ parts = (np.array([0.5]).reshape(1, 1, 1, 1), np.array([-1.0, 2.0, 0.1]).reshape
 plots.step_through("channel_split", four, sizes=(1, 3), dy=parts)
 
 # %% [markdown]
-# And here are all four rules at work in the unit of ShuffleNet V2 that halves the image. Look at
-# its **Backward**: x is used twice, so two gradients arrive at the input and add up.
+# The unit of ShuffleNet V2 that halves the image uses its input twice, and joins two branches. Look
+# at its **Backward**: x was used twice, so two gradients arrive at the input and add up.
 
 # %%
 from numpy_shufflenet import nn
@@ -210,18 +212,20 @@ plots.unit(nn.ShuffleNetV2Unit(24, 48, stride=2), (24, 8, 8))
 # %% [markdown]
 # ## The loss
 #
-# The end of every classifier: softmax makes probabilities of the logits, and the cross-entropy is
-# minus the logarithm of the probability of the right class, as a mean over the batch.
+# A classifier ends with one number for each class, the **logits** z. Softmax turns them into
+# probabilities p. The cross-entropy is minus the logarithm of the probability of the right class,
+# as a mean over the batch.
 #
 #     p = exp(z) / sum exp(z)        L = -mean of log p[label]
 #
-# Its gradient is the nicest of all: `dz = dy (p - q) / n`, where q is 1 at the label and 0
-# elsewhere. What the network says, minus what it should say.
+# Its gradient is simple: `dz = dy (p - q) / n`, where n is the number of rows, and q is 1 at the
+# label and 0 elsewhere. It is what the network says, minus what it should say.
 #
 # ### Exercise: the loss, backwards &#9679;&#9679;&#9679;
 #
-# `dy` is the gradient of the loss itself, a number (usually 1). Logits may be so large that exp
-# overflows: subtract each row's largest first, which changes no probability.
+# `dy` is the upstream gradient of the loss, a single number (usually 1). Logits may be so large
+# that exp overflows. So first subtract the largest logit of each row from the row: that changes no
+# probability.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -235,7 +239,8 @@ exercises.check("softmax_cross_entropy_backward", my_loss_backward, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# First p: `np.exp(logits - logits.max(axis=1, keepdims=True))`, divided by its sum over axis 1.
+# First compute p: `np.exp(logits - logits.max(axis=1, keepdims=True))`, divided by its sum over
+# axis 1.
 #
 # </details>
 #
@@ -249,7 +254,7 @@ exercises.check("softmax_cross_entropy_backward", my_loss_backward, points=3)
 # <details>
 # <summary>Hint 3</summary>
 #
-# The loss is a *mean* over n rows, and dy need not be 1.
+# The loss is a *mean* over n rows, so divide by n. And dy need not be 1.
 #
 # </details>
 
@@ -269,8 +274,8 @@ exercises.check("softmax_cross_entropy_backward", solved_loss_backward)
 # %% [markdown]
 # ## A network is a chain
 #
-# Forward from top to bottom; backward **the same lines upwards**, each replaced by its
-# vector-Jacobian product. Every unit in the library reads like this.
+# The forward runs from top to bottom. The backward has **the same lines in reverse order**, each
+# replaced by its vector-Jacobian product. Every unit in the library is written like this.
 
 
 # %%
@@ -290,7 +295,8 @@ def loss_and_gradients(x, labels, w1, b1, w2, b2):
 # %% [markdown]
 # ## The gradient check
 #
-# The whole chain at once: every weight and every input is moved a little, and the loss watched.
+# This checks the whole chain at once: it changes every weight and every input a little, and
+# measures the loss.
 
 # %%
 rng = np.random.default_rng(1)
@@ -314,8 +320,8 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## Training: take a step against the gradient
 #
-# Stochastic gradient descent is one line: `w -= rate * dw`. The points of three spirals can't be
-# told apart by straight lines; two layers with a ReLU between them can.
+# Stochastic gradient descent is one line: `w -= rate * dw`. Straight lines can't separate the
+# points of three spirals. Two layers with a ReLU between them can.
 #
 # **Predict: which of the rates 0.01, 1 and 30 ends with the lowest loss?**
 
@@ -356,8 +362,8 @@ for rate, (losses, _) in runs.items():
 
 # %% tags=["hide-input"]
 # Picture: two panels. Left, the loss against the step for each learning rate. Right, the points
-# of three classes in three colours, over the regions in which the network trained at rate 1 says
-# each class.
+# of three classes in three colours, over the regions in which the network trained at rate 1
+# predicts each class.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for (rate, (losses, _)), style in zip(runs.items(), ("-", "--", ":"), strict=True):
     left.plot(losses, style, label=f"rate {rate:g}")
@@ -371,22 +377,24 @@ colours = ("#0072B2", "#E69F00", "#009E73")
 right.contourf(side, side, said, levels=(-0.5, 0.5, 1.5, 2.5), colors=colours, alpha=0.25)
 for k, (colour, marker) in enumerate(zip(colours, "os^", strict=True)):
     right.scatter(*points[classes == k].T, s=14, color=colour, marker=marker)
-right.set(title="what the network says, rate 1", xticks=[], yticks=[])
+right.set(title="predicted class, rate 1", xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# The smallest rate hardly moves, the largest jumps about (or explodes), the one in between learns.
-# Lesson 7 shows how batch normalisation widens the range of rates that work.
+# With the smallest rate the loss hardly falls. With the largest it jumps up and down, or overflows.
+# With the one in between the network learns. Lesson 7 shows how batch normalisation widens the
+# range of rates that work.
 #
 # ## What it costs
 #
-# A linear layer multiplies n · in · out times. **Predict: how much more does its backward cost?**
+# The forward of a linear layer takes n · in · out multiply-adds. **Predict: how many times as many
+# does its backward take?**
 #
 # <details>
 # <summary>Answer</summary>
 #
-# Twice as much: dx and dw are one product of the same size each. It holds for convolutions, too,
-# so a training step costs about three forwards.
+# Twice as many: dx and dw each are one matrix product of the same size. This holds for
+# convolutions, too, so a training step costs about as much as three forwards.
 #
 # </details>
 
@@ -413,34 +421,35 @@ print(f"backward {best_milliseconds(lambda: ops.linear_backward(y, cache)):6.2f}
 # ## Recap
 #
 # <details>
-# <summary>1. A backward needs x. Why, and which backward of this lesson doesn't?</summary>
+# <summary>1. Why do many backwards need x, and which of this lesson don't?</summary>
 #
-# Because the slope depends on x: in a product it is the other factor, in a ReLU it is whether x >
-# 0. Where y is a mere copy or sum (add, split, concat), the slope is 1 and x isn't needed; that is
-# memory saved.
+# They need x where the slope depends on it. In a product the slope is the other factor; in a ReLU
+# it depends on the sign of x. In add, split and concat each y is a copy or a sum: the slope is 1,
+# so x isn't needed and its memory can be freed.
 #
 # </details>
 #
 # <details>
 # <summary>2. y = a + b, and a and b have shapes (4, 3) and (3,). What is db?</summary>
 #
-# dy summed over the first axis: b was used four times, once for each row, and the gradients of all
-# uses add up. That is the db of a linear layer.
+# db is dy summed over the first axis. b was used four times, once for each row, and the gradients
+# of all uses add up. The db of a linear layer is the same.
 #
 # </details>
 #
 # <details>
-# <summary>3. Why does nobody compute the other order, J times a vector from the right?</summary>
+# <summary>3. Why do we compute dy @ J, and not J times a vector on its right?</summary>
 #
-# One does, when there are few inputs and many outputs (forward mode). A loss is a single output of
-# millions of weights: one vector-Jacobian product gives all their gradients, while J times vectors
-# would need one pass for each weight.
+# A loss is one output that depends on millions of weights. One vector-Jacobian product gives the
+# gradients of all of them; products of J and a vector would need one pass for each weight. With few
+# inputs and many outputs it is the other way round: that is called forward mode.
 #
 # </details>
 #
 # <details>
 # <summary>4. All logits of a row rise by 5. How do the loss and its gradient change?</summary>
 #
-# Not at all: softmax only sees differences. So each row of dz sums to 0.
+# Neither changes: softmax depends on differences between logits only. Therefore each row of dz sums
+# to 0.
 #
 # </details>

@@ -15,9 +15,9 @@
 # # Lesson 2: convolution, step by step
 #
 # **Goal**
-# - Grow a convolution from one sum: one channel, many channels, stride, padding, dilation.
-# - Know the size of the output and the number of multiply-adds without running anything.
-# - Turn all of it into a single matrix product.
+# - Build a convolution from one sum: one channel, many channels, stride, padding, dilation.
+# - Compute the size of the output and the number of multiply-adds without running anything.
+# - Turn a convolution into a single matrix product.
 
 # %%
 import inspect
@@ -31,8 +31,9 @@ from numpy_shufflenet import data, exercises, gradcheck, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# A kernel of 3 × 3 numbers slides over an image of 5 × 5 pixels. At each place it multiplies the
-# nine pixels under it by its own nine numbers, and adds up.
+# A kernel of 3 × 3 numbers (its **weights**) slides over an image of 5 × 5 pixels. At each position
+# the nine pixels under it form its **window**. The convolution multiplies each pixel of the window
+# by the weight above it, and adds up the nine products.
 #
 # **How large is the result? And if the kernel moves two pixels at a time (stride 2), with one row
 # and one column of zeros all around the image (padding 1)?**
@@ -40,8 +41,8 @@ from numpy_shufflenet import data, exercises, gradcheck, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# 3 × 3 both times. Without padding the kernel has 3 places along each axis. With padding the image
-# is 7 wide; the kernel starts at 0, 2 and 4. In general, along one axis,
+# 3 × 3 both times. Without padding the kernel has 3 positions along each axis. With padding the
+# image is 7 wide, and the kernel starts at 0, 2 and 4. In general, along one axis,
 #
 #     out = (size + 2 padding - dilation (kernel - 1) - 1) // stride + 1
 #
@@ -49,9 +50,10 @@ from numpy_shufflenet import data, exercises, gradcheck, ops, plots
 #
 # ## One channel
 #
-# **Hover over an output**: the window that it reads, and the sum. **Hover over an input**: which
-# outputs read it. A corner is read once, the centre nine times. In **Backward** that will decide
-# how many gradients come back; lesson 3 is about it.
+# **Hover over an output**: you see the window that it reads, and the sum. **Hover over an input**:
+# you see which outputs read it. Nine outputs read the centre, and only one reads a corner. In
+# **Backward** each pixel receives a gradient from every output that read it; lesson 3 explains
+# this.
 
 # %%
 rng = np.random.default_rng(2)
@@ -65,8 +67,8 @@ def small(*shape):
 plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3))
 
 # %% [markdown]
-# Deep learning calls this convolution though the kernel isn't turned round, as it is in
-# mathematics. Purists say cross-correlation. For learned kernels it makes no difference.
+# Deep learning calls this a convolution. In mathematics a convolution flips the kernel first;
+# without the flip it is a **cross-correlation**. For learned kernels it makes no difference.
 #
 # ### Exercise: the sum, in loops &#9679;&#9675;&#9675;
 #
@@ -75,8 +77,8 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3))
 #
 #     y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, p + i, q + j]
 #
-# Your function takes `x` and `w` only; so the check tries no stride, and no padding. Plain loops
-# are fine.
+# Your function takes `x` and `w` only, so the check uses stride 1 and no padding. Plain loops are
+# fine.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -98,7 +100,7 @@ exercises.check("conv2d_forward", my_conv)
 # <details>
 # <summary>Hint 2</summary>
 #
-# The window of output (p, q) is `x[n, :, p : p + kh, q : q + kw]`, of shape (c, kh, kw): that of
+# The window of output (p, q) is `x[n, :, p : p + kh, q : q + kw]`. Its shape (c, kh, kw) is that of
 # one kernel.
 #
 # </details>
@@ -119,16 +121,16 @@ exercises.check("conv2d_forward", solved_conv)
 # %% [markdown]
 # ## More channels
 #
-# An image has three channels, red, green and blue; further on they are hundreds. Every kernel has
-# a layer for each input channel, and every output channel has a kernel of its own. Hover over an
-# output: all input channels take part.
+# An image has three channels: red, green and blue. Later layers have hundreds. Every kernel has kh
+# × kw weights for each input channel, and every output channel has its own kernel. Hover over an
+# output: it reads all input channels.
 
 # %%
 plots.step_through("conv2d", small(1, 2, 4, 4), small(3, 2, 2, 2), small(3))
 
 # %% [markdown]
-# What do kernels see? Here are a real image and three kernels that people wrote by hand before
-# networks learned them. (A trained network's first layer looks much like this: lesson 14.)
+# What does a kernel detect? Here are a real image and three kernels that people designed before
+# networks learned them. (The first layer of a trained network looks similar: lesson 14.)
 
 # %%
 # Picture: a boot, and three images made of it by kernels: blurred by a mean, its vertical edges,
@@ -152,12 +154,14 @@ plt.show()
 # %% [markdown]
 # ## Stride, padding, dilation
 #
-# - **Stride** s: the kernel moves s pixels at a time. The output shrinks by s.
-# - **Padding**: zeros around the image. With padding kernel // 2 and stride 1 the size stays.
-# - **Dilation** d: the kernel's taps lie d pixels apart. It sees further at the same cost.
+# - **Stride** s: the kernel moves s pixels at a time. The output is s times as small.
+# - **Padding**: zeros around the image. With stride 1, an odd kernel, no dilation and padding
+#   kernel // 2 the output is as large as the image.
+# - **Dilation** d: the **taps** of the kernel (the positions of its weights) lie d pixels apart.
+#   The window covers a larger area at the same cost.
 #
-# All three in one line: output p meets input **r = p · stride + i · dilation - padding** through
-# tap i. Dashed cells are the padding; nothing is added there.
+# One formula holds all three: through tap i, output p reads input **r = p · stride + i · dilation -
+# padding**. Dashed cells are the padding; they add nothing to the sum.
 
 # %%
 plots.step_through("conv2d", small(1, 1, 5, 6), small(1, 1, 3, 3), stride=2, padding=1)
@@ -168,8 +172,9 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 2, 2), dilation=3)
 # %% [markdown]
 # ### Exercise: stride, padding and dilation &#9679;&#9679;&#9675;
 #
-# Extend your function. It may also take `b`, one number for each output channel (or None). Take
-# one argument after the other if you like: the check tries what your function takes.
+# Extend your function. It may also take the bias `b`, one number for each output channel (or None).
+# You can add one argument after the other: the check uses only the arguments that your function
+# takes.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -183,17 +188,17 @@ exercises.check("conv2d_forward", my_full_conv, points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Start with `np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))`, and forget
-# about the padding from there on.
+# Start with `np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))`. The rest of your
+# function then needs no padding.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Turn the loops round: for each tap (i, j) of the kernel, the pixels that all outputs see through
-# it are **one** strided slice, `x[:, :, i * dilation :: stride, j * dilation :: stride]`, cut to
-# the size of the output.
+# Make the taps the outer loop. The pixels that all outputs read through one tap (i, j) are **one**
+# strided slice, `x[:, :, i * dilation :: stride, j * dilation :: stride]`, cut to the size of the
+# output.
 #
 # </details>
 #
@@ -224,13 +229,13 @@ exercises.check("conv2d_forward", solved_full_conv)
 # %% [markdown]
 # ## As one matrix product
 #
-# Write every window as one column of a matrix, (c kh kw) numbers tall, with a column for each
-# output pixel. Write every kernel as one row. Then the whole convolution is
+# Write every window as one column of a matrix. The matrix has c kh kw rows, and a column for each
+# output pixel. Write every kernel as one row of a second matrix. Then the whole convolution is
 #
 #     y = kernels @ columns        (o, c kh kw) @ (c kh kw, oh ow)
 #
-# and a matrix product is what machines do best. The step from image to columns is called
-# **im2col**. It costs memory: each pixel is written up to kh · kw times.
+# Matrix products are what processors and libraries do fastest. The step from image to columns is
+# called **im2col**. It costs memory: it writes each pixel up to kh · kw times.
 
 # %%
 # Picture: left, an image of 4 × 4 numbers with a window of 3 × 2 framed; right, the matrix of
@@ -264,8 +269,8 @@ show_columns(numbers, (3, 2))
 # %% [markdown]
 # ### Exercise: im2col &#9679;&#9679;&#9679;
 #
-# Return the columns of `x`, shape (n, c · kh · kw, oh · ow). Rows are in the order of a kernel's
-# numbers (channel, then row, then column), columns in the order of the output's pixels.
+# Return the columns of `x`, shape (n, c · kh · kw, oh · ow). The rows have the order of a kernel's
+# weights (channel, then row, then column). The columns have the order of the output's pixels.
 # `kernel_size` is a pair (kh, kw). Add `padding` and `dilation` if you like.
 
 
@@ -280,15 +285,15 @@ exercises.check("im2col", my_im2col, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Make an empty array (n, c, kh, kw, oh, ow), and fill it tap by tap: `columns[:, :, i, j] = ...`
-# is one strided slice of x, as in the exercise before.
+# Allocate an array (n, c, kh, kw, oh, ow) with `np.empty`, and fill it tap by tap: `columns[:, :,
+# i, j]` is one strided slice of x, as in the exercise before.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# At last `.reshape(n, c * kh * kw, oh * ow)`: neighbouring axes melt into one.
+# At the end, `.reshape(n, c * kh * kw, oh * ow)` joins neighbouring axes into one.
 #
 # </details>
 
@@ -323,8 +328,8 @@ exercises.check("conv2d_forward", conv_by_product)
 # %% [markdown]
 # ## The library's own text
 #
-# The same in the library, with groups (lesson 4) as a first axis. A layout is chosen in which all
-# images of a batch are part of one product.
+# The library does the same, with groups (lesson 4) as the first axis. It lays out the columns so
+# that one matrix product covers all images of the batch.
 
 # %%
 print(inspect.getsource(ops.conv2d.im2col))
@@ -334,8 +339,9 @@ print(source[: source.index('"""')] + "    ..." + source[source.rindex('"""') + 
 # %% [markdown]
 # ## The gradient check
 #
-# A convolution is **linear** in x, so a finite difference of any size is exact, and the gradient
-# doesn't depend on x. The library's backward, which you'll write in the next lesson:
+# A convolution is **linear** in x. So a finite difference with any step is exact but for rounding,
+# and dx doesn't depend on x. Here is the check of the library's backward, which you'll write in the
+# next lesson:
 
 # %%
 rng = np.random.default_rng(3)
@@ -354,7 +360,7 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %% [markdown]
-# White lines part the tiles: images one below the other, channels side by side.
+# White lines separate the tiles: a row of tiles for each image, a tile for each channel.
 #
 # ## What it costs
 #
@@ -362,8 +368,8 @@ plots.gradient_map(verdict)
 #
 #     multiply-adds = n o oh ow · c kh kw
 #
-# **Predict: the loop, the taps and the matrix product do the very same multiply-adds. By what
-# factors do their times differ?**
+# **Predict: a loop over outputs, a loop over taps and one matrix product do the same multiply-adds.
+# By what factors do their times differ?**
 
 # %% tags=["timing"]
 rng = np.random.default_rng(4)
@@ -404,8 +410,8 @@ for name, run, repeats in (
     print(f"{name:18} {ms:9.1f} ms  {count / ms / 1e6:7.2f} billion multiply-adds a second")
 
 # %% [markdown]
-# And a size to remember: the first convolution of ShuffleNet, 3 → 24 channels, 3 × 3, stride 2, on
-# 224 × 224 pixels:
+# Remember the size of the first convolution of ShuffleNet: 3 → 24 channels, 3 × 3, stride 2, on 224
+# × 224 pixels:
 
 # %%
 out = (224 + 2 * 1 - 1 * (3 - 1) - 1) // 2 + 1
@@ -417,35 +423,38 @@ print(f"{out} x {out} outputs, {24 * out * out * 3 * 9:,} multiply-adds")
 # <details>
 # <summary>1. 56 × 56 pixels, 3 × 3 kernel, stride 2, padding 1: how large is the output?</summary>
 #
-# (56 + 2 - 2 - 1) // 2 + 1 = 28. With padding 1 a 3 × 3 kernel of stride 2 halves even sizes.
+# (56 + 2 - 2 - 1) // 2 + 1 = 28. With padding 1, a 3 × 3 kernel of stride 2 halves even sizes.
 #
 # </details>
 #
 # <details>
 # <summary>2. Which kernel leaves an image as it is?</summary>
 #
-# 1 in the centre and 0 elsewhere, with padding kernel // 2.
+# A kernel with 1 in the centre and 0 elsewhere, with padding kernel // 2.
 #
 # </details>
 #
 # <details>
 # <summary>3. Two 3 × 3 convolutions in a row: how many pixels does one output depend on?</summary>
 #
-# 5 × 5. Each further layer adds 2. Dilation 2 in the second makes it 7 × 7.
+# 5 × 5. Each further 3 × 3 layer adds 2 to the width and the height. With dilation 2 in the second
+# layer it is 7 × 7.
 #
 # </details>
 #
 # <details>
-# <summary>4. A 1 × 1 convolution: what is im2col then?</summary>
+# <summary>4. What does im2col do for a 1 × 1 convolution?</summary>
 #
-# Nothing but a reshape: every window is one pixel. So it is a plain matrix product, and the
-# cheapest way to mix channels. ShuffleNet is mostly made of it (lesson 5).
+# It only reshapes, because every window is one pixel. So a 1 × 1 convolution is a plain matrix
+# product, and the cheapest way to mix channels. ShuffleNet consists mostly of such convolutions
+# (lesson 5).
 #
 # </details>
 #
 # <details>
-# <summary>5. How many numbers are learned? How does the image's size change that?</summary>
+# <summary>5. How many numbers does a convolution learn? Does the image's size matter?</summary>
 #
-# o · c · kh · kw, and o for the bias. Not at all: the same kernel is used everywhere.
+# o · c · kh · kw weights, and o numbers for the bias. The image's size doesn't matter: the same
+# kernel is used at every position.
 #
 # </details>

@@ -17,7 +17,7 @@
 # **Goal**
 # - See which output gradients flow back into a pixel, a weight and a bias.
 # - Derive db, dW and dX, and write each of them.
-# - Understand why the kernel turns round on the way back, and what stride and padding do to it.
+# - Understand why the backward flips the kernel, and what stride and padding change.
 
 # %%
 import inspect
@@ -39,18 +39,18 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# 1, 3 and 9: as many as there are windows that hold the pixel. Each sends back its gradient, times
-# the weight that the pixel met there.
+# 1, 3 and 9: the number of windows that contain the pixel. The output of each window sends back its
+# gradient times the weight by which the pixel was multiplied there.
 #
 # </details>
 #
 # ## Gradients flow back
 #
-# Start in **Backward**. **Hover over a pixel** of x or dx: framed are the outputs whose windows
-# hold it, each with the weight that the pixel met there. **Hover over a weight**: it was used at
-# every place of the kernel, so at each it multiplies a pixel and a gradient; those pairs are
-# summed. **Hover over the bias**: it went into every output of its channel. **Hover over a dy**:
-# where it flows.
+# Start in **Backward**. **Hover over a pixel** of x or dx: the frames mark the outputs whose
+# windows contain it, each with the weight by which the pixel was multiplied there. **Hover over a
+# weight**: it was used at every position of the kernel. Its gradient sums, over all positions, the
+# pixel under it times the output gradient. **Hover over the bias**: it was added to every output of
+# its channel. **Hover over a dy**: you see where it flows.
 
 # %%
 rng = np.random.default_rng(3)
@@ -64,9 +64,9 @@ def small(*shape):
 plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), small(1))
 
 # %% [markdown]
-# Follow the pixel in the centre. The output **above left** of it met it with its last weight, w[2,
-# 2]; the output **below right** met it with its first, w[0, 0]. Seen from the pixel, the kernel
-# lies the other way round.
+# Follow the pixel in the centre. The output **above left** of it multiplied it by the last weight,
+# w[2, 2]. The output **below right** multiplied it by the first, w[0, 0]. Seen from the pixel, the
+# kernel is flipped along both axes.
 #
 # ## The derivation
 #
@@ -74,21 +74,21 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), small(1))
 #
 #     y[p] = sum over i of w[i] x[p s + i - t]  +  b
 #
-# Ask of each letter which outputs it reaches, and with what slope:
+# For b, w and x: which outputs depend on it, and with what slope?
 #
-# | | reaches | slope | so |
+# | | changes | slope | so |
 # |---|---|---|---|
 # | b | every y[p] | 1 | db = sum over p of dy[p] |
 # | w[i] | every y[p] | x[p s + i - t] | dw[i] = sum over p of dy[p] x[p s + i - t] |
 # | x[r] | y[p] where p s + i - t = r | w[i] | dx[r] = sum over p of dy[p] w[r + t - p s] |
 #
 # In dw the gradient slides over the image as the kernel did. In dx the index of w **falls** as p
-# rises: that is the kernel turned round.
+# rises: that is the flipped kernel.
 #
 # ### Exercise: the bias &#9679;&#9675;&#9675;
 #
-# `dy` has the shape (n, o, oh, ow). Return db, shape (o,). Batch and pixels: all of them use the
-# same bias.
+# `dy` has the shape (n, o, oh, ow). Return db, shape (o,). All images of the batch and all pixels
+# use the same bias.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -102,7 +102,7 @@ exercises.check("conv2d_backward", my_db, wrt="b")
 # <details>
 # <summary>Hint</summary>
 #
-# `sum` takes several axes at once. Which one is left?
+# `sum` takes several axes at once. Which axis must remain?
 #
 # </details>
 
@@ -117,10 +117,10 @@ exercises.check("conv2d_backward", solved_db, wrt="b")
 # %% [markdown]
 # ### Exercise: the weights &#9679;&#9679;&#9675;
 #
-# Return dw, shape (o, c, kh, kw). Begin with a function of `dy`, `x` and `w` (of `w` you need the
-# shape alone); then let it take `stride` and `padding`, too.
+# Return dw, shape (o, c, kh, kw). Begin with a function of `dy`, `x` and `w` (you need only the
+# shape of `w`). Then let it take `stride` and `padding`, too.
 #
-# A mistake that is in much published code: dw that is right for one image, and wrong for a batch.
+# A common mistake in published code: dw is right for one image, and wrong for a batch.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -134,8 +134,8 @@ exercises.check("conv2d_backward", my_dw, wrt="w", points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# For one tap (i, j), all outputs together see `x[:, :, i : i + oh, j : j + ow]`: as many pixels as
-# there are dy.
+# Through one tap (i, j) all outputs together read `x[:, :, i : i + oh, j : j + ow]`: one pixel for
+# each entry of dy.
 #
 # </details>
 #
@@ -172,10 +172,10 @@ exercises.check("conv2d_backward", solved_dw, wrt="w")
 # %% [markdown]
 # ### Exercise: the image &#9679;&#9679;&#9679;
 #
-# Return dx, of the shape of x. There are two ways. **Gather**: for each pixel, collect the outputs
-# that it reached. **Scatter**: walk over the taps as the forward did, and *add* dy times the
-# weight to the pixels that were read. Scattering is easier: it is the forward's code with both
-# sides of the assignment swapped.
+# Return dx, which has the shape of x. There are two ways. **Gather**: for each pixel, sum over the
+# outputs that read it. **Scatter**: loop over the taps as the forward does, and *add* dy times the
+# weight to the pixels that the forward read. Scattering is easier: it is the forward's code with
+# both sides of the assignment swapped.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -197,15 +197,16 @@ exercises.check("conv2d_backward", my_dx, wrt="x", points=3)
 # <details>
 # <summary>Hint 2</summary>
 #
-# `+=`, not `=`: the windows of neighbouring taps overlap, and gradients that meet in a pixel add.
+# Use `+=`, not `=`: the slices of neighbouring taps overlap, and the gradients that arrive at one
+# pixel add up.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 3, for stride and padding</summary>
 #
-# Add into an array of the padded size, and cut the border off at the end: what flowed into it is
-# the gradient of zeros that nobody wants to change.
+# Add into an array of the padded size, and cut off the border at the end: it holds the gradients of
+# the padding, which nobody needs.
 #
 # </details>
 
@@ -227,8 +228,9 @@ exercises.check("conv2d_backward", solved_dx, wrt="x")
 # %% [markdown]
 # ## dX is a convolution itself
 #
-# With stride 1, dx is the convolution of dy with the kernel **turned round**, its channels
-# swapped, and a border of kernel - 1 zeros ("full" padding). See for yourself:
+# With stride 1, dx is a convolution of dy with the **flipped** kernel. Its input and output
+# channels are swapped, and dy is padded with kernel - 1 zeros ("full" padding). This cell checks
+# it:
 
 # %%
 x, w = small(2, 3, 6, 5), small(4, 3, 3, 2)
@@ -236,19 +238,19 @@ y, cache = ops.conv2d_forward(x, w)
 dy = small(*y.shape)
 dx, dw, _ = ops.conv2d_backward(dy, cache)
 
-turned = w[:, :, ::-1, ::-1].swapaxes(0, 1).copy()  # c o kh kw
-by_convolution, _ = ops.conv2d_forward(dy, turned, padding=(2, 1))
+flipped = w[:, :, ::-1, ::-1].swapaxes(0, 1).copy()  # c o kh kw
+by_convolution, _ = ops.conv2d_forward(dy, flipped, padding=(2, 1))
 assert np.allclose(by_convolution, dx)
 
-# dw is one, too: the image convolved with dy, batch and channels in each other's place.
+# dw is a convolution, too: of the image with dy, where batch and channels swap their roles.
 swapped, _ = ops.conv2d_forward(x.swapaxes(0, 1), dy.swapaxes(0, 1))
 assert np.allclose(swapped.swapaxes(0, 1), dw)
 print("dx and dw are convolutions")
 
 # %% [markdown]
-# With **stride 2** there are zeros to put between the dy first. In the picture below, hover over
-# the pixels in Backward: with a kernel of 3 and stride 2 they gather from 1, 2 or 4 outputs,
-# depending on where they lie. So such a gradient has a chequered look.
+# With **stride 2** you must first insert zeros between the entries of dy. In the picture below,
+# hover over the pixels in Backward: with kernel 3 and stride 2 each pixel gathers from 1, 2 or 4
+# outputs, depending on its position. Therefore such a gradient shows a checkerboard pattern.
 
 # %%
 plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), stride=2, padding=1)
@@ -256,11 +258,11 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3), stride=2, pad
 # %% [markdown]
 # ## As matrices
 #
-# In lesson 2 the convolution was `y = kernels @ columns`, so its backward is that of a matrix
-# product: `dkernels = dy @ columns.T` and `dcolumns = kernels.T @ dy`. What is left is the way
-# from the columns back to the image: `im2col` **copied** a pixel into several columns, so its
-# backward **adds** those columns up. It is called col2im. (`exercises.check("col2im", f)` with
-# `f(columns, shape, kernel_size)` is one more exercise, if you like.)
+# In lesson 2 the convolution was `y = kernels @ columns`. Its backward is that of a matrix product:
+# `dkernels = dy @ columns.T` and `dcolumns = kernels.T @ dy`. One step remains, from the columns
+# back to the image. `im2col` **copied** each pixel into several columns, so its backward **adds
+# up** the gradients of all copies. This backward is called **col2im**. (If you like, it is one more
+# exercise: `exercises.check("col2im", f)` with `f(columns, shape, kernel_size)`.)
 
 # %%
 print(inspect.getsource(ops.conv2d_backward))
@@ -269,12 +271,14 @@ print(inspect.getsource(ops.conv2d.col2im))
 # %% [markdown]
 # ## Proof without a derivative
 #
-# For fixed w the convolution is linear in x: y = A x for some huge matrix A. The backward is its
-# transpose. And a transpose is known by an identity that holds exactly, without any step:
+# For fixed w the convolution is linear in x: y = A x for some huge matrix A. Its backward
+# multiplies by the transpose of A. An identity defines the transpose. It is exact, and needs no
+# finite step:
 #
 #     <A x, dy> = <x, A^T dy>        for all x and dy
 #
-# **It must hold for your dx with random numbers, to rounding.** A wrong one has no chance.
+# Here <a, b> is the sum of all products a[i] b[i]. **With random x and dy, your dx must satisfy it
+# up to rounding.** A wrong dx practically never does.
 
 # %%
 rng = np.random.default_rng(5)
@@ -282,7 +286,7 @@ x, w = rng.normal(size=(2, 3, 7, 6)), rng.normal(size=(4, 3, 3, 3))
 y, cache = ops.conv2d_forward(x, w, stride=2, padding=1)
 dy = rng.normal(size=y.shape)
 left = (y * dy).sum()
-for name, kernel in (("kernel turned round", w), ("kernel as it was", w[:, :, ::-1, ::-1])):
+for name, kernel in (("kernel flipped", w), ("kernel not flipped", w[:, :, ::-1, ::-1])):
     dx, _, _ = ops.conv2d_backward(dy, cache._replace(w=kernel))
     print(f"{name:20} <Ax, dy> = {left:.12f}, <x, dx> = {(x * dx).sum():.12f}")
 
@@ -293,7 +297,7 @@ for name, kernel in (("kernel turned round", w), ("kernel as it was", w[:, :, ::
 x, w, b = rng.normal(size=(1, 2, 5, 4)), rng.normal(size=(3, 2, 3, 3)), rng.normal(size=3)
 
 
-def not_turned(dy, cache):
+def not_flipped(dy, cache):
     dx, _, _ = ops.conv2d_backward(dy, cache._replace(w=cache.w[:, :, ::-1, ::-1]))
     return dx, *ops.conv2d_backward(dy, cache)[1:]
 
@@ -307,19 +311,19 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %%
-verdict = gradcheck.check_pair(ops.conv2d_forward, not_turned, x, w, b, **settings)
+verdict = gradcheck.check_pair(ops.conv2d_forward, not_flipped, x, w, b, **settings)
 print(verdict)
 assert verdict.status == "fail"
 plots.gradient_map(verdict)
 
 # %% [markdown]
-# Some pixels of the wrong dx are right: those that meet only the centre of the kernel, which stays
-# where it is when it turns round.
+# Some pixels of the wrong dx are right: those that only the centre of the kernel reads. A flip
+# leaves the centre where it is.
 #
 # ## What it costs
 #
-# dw and dx each do as many multiply-adds as the forward. And they need x and w again, so both must
-# be kept in memory until then: that is why training takes so much more of it.
+# dw and dx each do as many multiply-adds as the forward. They need x and w again, so both must stay
+# in memory until the backward. That is why training takes so much more memory than inference.
 
 # %% tags=["timing"]
 x = rng.normal(size=(8, 32, 28, 28)).astype(np.float32)
@@ -345,11 +349,11 @@ print(f"backward {2 * count:13,} multiply-adds {backward:7.2f} ms, {backward / f
 # %% [markdown]
 # ## How often is a pixel read?
 #
-# A picture to end with: dx for dy = 1 and w = 1 counts the windows that hold each pixel.
+# For dy = 1 and w = 1, dx counts the windows that contain each pixel.
 
 # %% tags=["hide-input"]
-# Picture: four maps of how many windows hold each of 8 × 8 pixels. Padding evens out the border,
-# stride 2 leaves a chequered pattern, dilation a wider frame.
+# Picture: four maps of how many windows contain each of 8 × 8 pixels. Padding evens out the border,
+# stride 2 leaves a checkerboard pattern, dilation a wider frame.
 figure, row = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
 for axes, (stride, padding, dilation) in zip(
     row, ((1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 0, 2)), strict=True
@@ -370,36 +374,36 @@ plt.show()
 # <details>
 # <summary>1. Which of dx, dw and db need x? Which need w?</summary>
 #
-# dw needs x (and of w the shape), dx needs w (and of x the shape), db neither.
+# dw needs x (and the shape of w), dx needs w (and the shape of x), db needs neither.
 #
 # </details>
 #
 # <details>
 # <summary>2. Your dw passes with one image and fails with two. What happened?</summary>
 #
-# The images of a batch share the weights, so their contributions add up. Yours takes the last
+# The images of a batch share the weights, so their contributions add up. Your dw takes the last
 # image only, or the mean.
 #
 # </details>
 #
 # <details>
-# <summary>3. A symmetric kernel hides which mistake?</summary>
+# <summary>3. Which mistake does a symmetric kernel hide?</summary>
 #
-# A kernel that isn't turned round in dx. All-ones weights hide it, too. Test with random ones.
+# A kernel that isn't flipped in dx. Weights that are all 1 hide it, too. Test with random weights.
 #
 # </details>
 #
 # <details>
 # <summary>4. With stride 2, kernel 1 and no padding: what is dx at odd rows?</summary>
 #
-# 0: no window ever reads them.
+# 0: no window reads these rows.
 #
 # </details>
 #
 # <details>
 # <summary>5. Why is the backward of a convolution called a transposed convolution?</summary>
 #
-# dx = A^T dy. As a forward of its own it enlarges images: generators and segmentation networks use
-# it, chequered look included.
+# Because dx = A^T dy. Generators and segmentation networks use this map as a forward operation that
+# enlarges images. Their images can show the same checkerboard pattern.
 #
 # </details>

@@ -15,10 +15,10 @@
 # # Lesson 4: group convolution
 #
 # **Goal**
-# - Cut a convolution into groups that never meet, and see that in its gradients.
-# - Rebuild AlexNet's trick: two halves on two cards, computed apart and joined.
-# - Check on trained networks what is said of groups: fewer parameters, a smaller gap between
-#   training and test, and filters that specialise.
+# - Cut a convolution into independent groups, and see that in its gradients.
+# - Rebuild what AlexNet did: compute two halves on two graphics cards, and join the results.
+# - Test three claims about groups on trained networks: fewer parameters, a smaller gap between
+#   training and test, and correlated filters within groups.
 
 # %%
 import inspect
@@ -33,9 +33,9 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# In 2012 AlexNet (Krizhevsky, Sutskever, Hinton) was too large for the memory of one GTX 580. So
-# it ran on two, and in most layers each card saw only its own half of the channels: a convolution
-# with two groups.
+# In 2012 AlexNet (Krizhevsky, Sutskever, Hinton) was too large for the memory of one GTX 580. So it
+# ran on two of these graphics cards. In most layers each card read only its own half of the
+# channels: that is a convolution with two groups.
 #
 # **A 3 × 3 convolution, 256 channels in and 256 out, cut into 2 groups: how many parameters and
 # multiply-adds are left?**
@@ -43,15 +43,15 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# Half of both. Each of the 256 outputs sums over 128 input channels instead of 256. With g groups
-# a g-th is left. The output has the same size.
+# Half of both. Each of the 256 output channels sums over 128 input channels instead of 256. With g
+# groups, 1/g is left. The output has the same size.
 #
 # </details>
 #
-# ## Halves that never meet
+# ## Groups are independent
 #
-# Four channels in two groups. **Hover over an output**: it reads the channels of its own group
-# alone. **Backward**: no gradient leaves its group. Note the shape of w: (o, c / groups, kh, kw).
+# Four channels in two groups. **Hover over an output**: it reads only the channels of its own
+# group. **Backward**: gradients stay in their group. Note the shape of w: (o, c / groups, kh, kw).
 
 # %%
 rng = np.random.default_rng(4)
@@ -67,9 +67,9 @@ plots.step_through("group_conv2d", small(1, 4, 3, 3), small(4, 2, 2, 2), groups=
 # %% [markdown]
 # ### Exercise: two cards &#9679;&#9675;&#9675;
 #
-# Compute a convolution with 2 groups as AlexNet did: cut x and w in halves, let each "card" run an
-# **ordinary** convolution, and join the results. Use `ops.conv2d_forward(x, w)`, which returns y
-# and a cache. The check draws 1 to 3 groups; make your function work for any number.
+# Compute a convolution with 2 groups as AlexNet did: cut x and w into halves, run an **ordinary**
+# convolution on each half, and join the results. Use `ops.conv2d_forward(x, w)`, which returns y
+# and a cache. The check draws 1 to 3 groups, so write your function for any number.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -83,15 +83,16 @@ exercises.check("group_conv2d_forward", my_group_conv)
 # <details>
 # <summary>Hint 1</summary>
 #
-# `np.split(x, groups, axis=1)` cuts the input channels, `np.split(w, groups, axis=0)` the kernels.
+# `np.split(x, groups, axis=1)` cuts the input channels. `np.split(w, groups, axis=0)` cuts the
+# kernels.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Join along the axis of the channels: `np.concatenate(parts, axis=1)`. And np.split gives views
-# that don't lie in one piece; `ops` takes them as they are.
+# Join along the channel axis: `np.concatenate(parts, axis=1)`. `np.split` returns views that aren't
+# contiguous; `ops` accepts them.
 #
 # </details>
 
@@ -107,8 +108,8 @@ exercises.check("group_conv2d_forward", solved_group_conv)
 # %% [markdown]
 # ### Exercise: and backwards &#9679;&#9679;&#9675;
 #
-# Return `(dx, dw)`. Each card runs its own backward: `dx, dw, db = ops.conv2d_backward(dy,
-# cache)`, with the cache of its forward.
+# Return `(dx, dw)`. Each group runs its own backward with the cache of its own forward: `dx, dw, db
+# = ops.conv2d_backward(dy, cache)`.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -122,14 +123,14 @@ exercises.check("group_conv2d_backward", my_group_conv_backward, points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# The backward of a concatenation is a split, and that of a split a concatenation.
+# The backward of a concatenation is a split. The backward of a split is a concatenation.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# dx is joined along axis 1, dw along axis 0: as x and w were cut.
+# Join dx along axis 1 and dw along axis 0: the axes along which x and w were cut.
 #
 # </details>
 
@@ -151,8 +152,8 @@ exercises.check("group_conv2d_backward", solved_group_conv_backward)
 # %% [markdown]
 # ### Exercise: pointwise with groups, without a loop &#9679;&#9679;&#9679;
 #
-# In ShuffleNet V1 it is the 1 × 1 convolutions that have groups. `w` is (o, c / groups, 1, 1).
-# Write the forward without any loop: give the groups an axis of their own.
+# In ShuffleNet V1 the 1 × 1 convolutions have groups. `w` has the shape (o, c / groups, 1, 1).
+# Write the forward without any loop: give the groups their own axis.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -166,15 +167,15 @@ exercises.check("pointwise_conv2d_forward", my_grouped_pointwise, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# x as (n, g, c/g, h w), w as (g, o/g, c/g).
+# Reshape x to (n, g, c/g, h w), and w to (g, o/g, c/g).
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# `w @ x` multiplies the last two axes, and takes leading ones in pairs: (g, o/g, c/g) @ (n, g,
-# c/g, h w) is (n, g, o/g, h w).
+# `w @ x` multiplies matrices in the last two axes, and broadcasts the leading axes: (g, o/g, c/g) @
+# (n, g, c/g, h w) is (n, g, o/g, h w).
 #
 # </details>
 
@@ -192,7 +193,8 @@ exercises.check("pointwise_conv2d_forward", solved_grouped_pointwise)
 # %% [markdown]
 # ## The library's own text
 #
-# In the library's convolution the groups are the first axis of one batched product (lesson 2):
+# In the library's convolution the groups are the first axis of one batched matrix product (lesson
+# 2):
 
 # %%
 source = inspect.getsource(ops.conv2d_forward)
@@ -201,9 +203,9 @@ print(source[source.rindex('"""') + 4 :])
 # %% [markdown]
 # ## The gradient check
 #
-# As a matrix from input to output channels, a convolution with groups has blocks along its
-# diagonal, and zeros elsewhere. The heat map of the Jacobian, measured through the library's
-# backward: row o tells what output o depends on.
+# First the library's gradients are checked. The picture after the check shows the Jacobians of four
+# 1 × 1 convolutions, computed by the backward: row o marks the input channels on which output
+# channel o depends. With groups there are blocks along the diagonal, and zeros elsewhere.
 
 # %%
 x, w = rng.normal(size=(2, 4, 4, 3)), rng.normal(size=(6, 2, 2, 2))
@@ -215,7 +217,7 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %% tags=["hide-input"]
-# Picture: which input channel reaches which output channel, for 1, 2, 4 and 12 groups: a full
+# Picture: which output channel depends on which input channel, for 1, 2, 4 and 12 groups: a full
 # square, then blocks along the diagonal, at last the diagonal alone.
 figure, row = plt.subplots(1, 4, figsize=(10, 2.9), layout="constrained")
 for axes, groups in zip(row, (1, 2, 4, 12), strict=True):
@@ -231,14 +233,16 @@ for axes, groups in zip(row, (1, 2, 4, 12), strict=True):
 plt.show()
 
 # %% [markdown]
-# ## What is said of groups, checked
+# ## Three claims about groups, tested
 #
-# Three claims: groups save parameters; **at equal width** that acts as a regulariser, so the gap
-# between training and test shrinks; and filters of neighbouring layers become correlated within
-# their groups ("diagonal correlation"). And **at equal cost**, more channels can be afforded.
+# First, groups save parameters. Second, **at equal width** fewer parameters act as a regulariser,
+# so the gap between training and test accuracy shrinks. Third, filters of neighbouring layers
+# become correlated within their groups ("diagonal correlation"). Besides, **at equal cost** a
+# network with groups can have more channels.
 #
-# Four small networks learn 1200 real images for 10 epochs: one group; 4 groups at the same width;
-# 4 groups and a wider network at about the same cost; and 4 groups with a shuffle in between.
+# Four small networks train on 1200 real images for 10 epochs: one with 1 group; one with 4 groups
+# at the same width; one with 4 groups that is wider, at about the same cost; and the last with a
+# shuffle added.
 #
 # **Predict: which has the largest gap between training and test accuracy?**
 
@@ -256,7 +260,7 @@ test_x, test_labels = prepared(test_set, 1000)
 
 
 def build(width, groups, shuffle=False, seed=0):
-    """A stem and three convolutions of so many groups, each with BN and ReLU."""
+    """Return a stem and three convolutions with groups, each followed by BN and ReLU."""
     rng = np.random.default_rng(seed)
     layers = []
     for c, o, stride, g in (
@@ -281,7 +285,7 @@ def accuracy(model, x, labels):
 
 
 def epochs(model, count, rate=0.2, batch=60, seed=0):
-    """Train for so many epochs; yield after each."""
+    """Train for `count` epochs; yield after each."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         for part in np.split(rng.permutation(len(train_x)), len(train_x) // batch):
@@ -335,16 +339,16 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# With 1200 images a single run decides little; the gap between the same network with two seeds may
-# be as large. Run the cell with other seeds before you believe it. What must hold in every run is
-# the number of parameters.
+# With 1200 images a single run proves little: two seeds of the same network may differ as much as
+# two networks. Run the cell with other seeds before you believe a difference. Only the numbers of
+# parameters are the same in every run.
 #
 # ### Correlation of filters
 #
-# Does a trained network with groups know of its groups? Take the activations of two neighbouring
-# layers on test images, and correlate every channel of the one with every channel of the other.
-# With groups, the strong correlations sit in the blocks along the diagonal: a channel can only
-# depend on channels of its own group.
+# Can we see the groups in what a network has learned? Take the activations of two neighbouring
+# layers on test images, and correlate every channel of one layer with every channel of the other.
+# With groups, the strong correlations lie in the blocks along the diagonal, because a channel
+# depends only on channels of its own group.
 
 # %%
 # Picture: correlation of the channels of layer 3 with those of layer 2, without groups and with
@@ -377,12 +381,13 @@ figure.colorbar(image, ax=list(row), fraction=0.03)
 plt.show()
 
 # %% [markdown]
-# Compare the two lines: for one group there is no reason why blocks should differ from the rest,
-# and with groups there is. (All channels see the same images, so none is wholly uncorrelated.)
+# Compare the two printed lines. With one group, the blocks have no reason to differ from the rest;
+# with four groups they have. (All channels depend on the same images, so no two are wholly
+# uncorrelated.)
 #
 # ## What it costs
 #
-# Multiply-adds fall as 1 / g. **Predict: does the time?**
+# The number of multiply-adds falls as 1 / g. **Predict: does the time fall as 1 / g, too?**
 
 # %% tags=["timing"]
 x = rng.normal(size=(8, 240, 28, 28)).astype(np.float32)
@@ -405,37 +410,38 @@ for groups in (1, 2, 3, 4, 8, 240):
     print(f"{groups:6} {count:14,} {ms:6.2f} {count / ms / 1e6:18.1f}")
 
 # %% [markdown]
-# x and y are as large as ever, and must be read and written: that doesn't get less. It is
-# guideline 2 of ShuffleNet V2: "excessive group convolution increases memory access".
+# x and y have the same size for every g, and must be read and written: groups don't reduce that. So
+# memory access grows relative to the multiply-adds. That is guideline 2 of ShuffleNet V2:
+# "excessive group convolution increases memory access cost".
 #
 # ## Recap
 #
 # <details>
-# <summary>1. Which groups give a depthwise convolution?</summary>
+# <summary>1. How many groups make a depthwise convolution?</summary>
 #
 # As many as there are channels (lesson 5).
 #
 # </details>
 #
 # <details>
-# <summary>2. Why does the last layer of AlexNet's first part see both cards?</summary>
+# <summary>2. Why does AlexNet's third convolution read the channels of both cards?</summary>
 #
-# In the third convolution each card reads the other's channels, too, or there would be two
-# networks that only meet in the classifier. ShuffleNet has the shuffle for that (lesson 8).
-#
-# </details>
-#
-# <details>
-# <summary>3. At equal cost, by what factor does the width grow with 4 groups?</summary>
-#
-# By 2: the cost goes with width² / g.
+# Without that, the two halves would be two separate networks, which only the classifier joins.
+# ShuffleNet uses the channel shuffle instead (lesson 8).
 #
 # </details>
 #
 # <details>
-# <summary>4. Your gradient check passes at groups = 1. What does it show?</summary>
+# <summary>3. At equal cost, by what factor can the width grow with 4 groups?</summary>
 #
-# Nothing about groups. Take groups of several channels each, 1 < g < c, and different numbers of
-# input and output channels.
+# By 2: the cost is proportional to width² / g.
+#
+# </details>
+#
+# <details>
+# <summary>4. Your gradient check passes at groups = 1. What does that show?</summary>
+#
+# It shows nothing about groups. Check with several groups of several channels each, 1 < g < c, and
+# with different numbers of input and output channels.
 #
 # </details>

@@ -15,9 +15,9 @@
 # # Lesson 5: depthwise and pointwise convolution
 #
 # **Goal**
-# - Split a convolution in two cheap ones: one that looks around, and one that mixes channels.
-# - Write both, forward and backward, and count what the split saves.
-# - Measure what it saves in time, which is something else.
+# - Replace a convolution by two cheap ones: one over neighbouring pixels, one over channels.
+# - Write both, forward and backward, and count the multiply-adds that they save.
+# - Measure the time that they save, which isn't in proportion.
 
 # %%
 import inspect
@@ -31,27 +31,27 @@ from numpy_shufflenet import exercises, gradcheck, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# An ordinary 3 × 3 convolution does two things at once: it looks at the neighbours of a pixel, and
-# it mixes all channels. MobileNet (Howard et al., 2017) does one after the other: a **depthwise**
-# convolution, one 3 × 3 kernel for each channel by itself; and then a **pointwise** one, 1 × 1,
-# which mixes the channels of each pixel.
+# An ordinary 3 × 3 convolution does two things at once: it combines neighbouring pixels, and it
+# mixes all channels. MobileNet (Howard et al., 2017) does one after the other. First a
+# **depthwise** convolution applies one 3 × 3 kernel to each channel separately. Then a
+# **pointwise** convolution, 1 × 1, mixes the channels of each pixel.
 #
-# **For 128 channels in and 128 out, the output is of the same size. What share of the
-# multiply-adds is left?**
+# **Both ways turn 128 channels into 128 channels of the same size. What share of the multiply-adds
+# is left?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# About 12 %. For each output pixel, ordinary: 128 · 128 · 9 products. Split: 128 · 9 + 128 · 128.
-# The ratio is 1/o + 1/9: with many channels it is nearly one ninth, and the depthwise part is next
-# to nothing.
+# About 12 %. For each output pixel the ordinary convolution takes 128 · 128 · 9 multiply-adds, the
+# other two together 128 · 9 + 128 · 128. The ratio is 1/o + 1/9 for o output channels. With many
+# channels it is nearly 1/9, and the share of the depthwise part is very small.
 #
 # </details>
 #
-# ## Depthwise: channels that never meet
+# ## Depthwise: no sum over channels
 #
 # **Hover over an output**: it reads one window of its own channel. **Backward**: a pixel gathers
-# from its own channel, a weight is a sum over one channel.
+# from its own channel only. The gradient of a weight sums over one channel.
 
 # %%
 rng = np.random.default_rng(5)
@@ -65,10 +65,10 @@ def small(*shape):
 plots.step_through("depthwise_conv2d", small(1, 3, 4, 4), small(3, 1, 3, 3), padding=1)
 
 # %% [markdown]
-# ## Pointwise: pixels that never meet
+# ## Pointwise: no sum over pixels
 #
-# **Hover over an output**: it reads all channels of its own pixel. It is a matrix product: the
-# matrix of weights (o, c) times the pixel's channels (c,), at every pixel the same.
+# **Hover over an output**: it reads all channels of its own pixel. At every pixel the same matrix
+# of weights (o, c) is multiplied by the pixel's channels (c,).
 
 # %%
 plots.step_through("pointwise_conv2d", small(1, 3, 2, 3), small(4, 3, 1, 1))
@@ -76,7 +76,7 @@ plots.step_through("pointwise_conv2d", small(1, 3, 2, 3), small(4, 3, 1, 1))
 # %% [markdown]
 # ### Exercise: pointwise, forward &#9679;&#9675;&#9675;
 #
-# `x` is (n, c, h, w), `w` is (o, c, 1, 1). One line will do.
+# `x` has the shape (n, c, h, w), and `w` the shape (o, c, 1, 1). One or two lines are enough.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -90,15 +90,15 @@ exercises.check("pointwise_conv2d_forward", my_pointwise)
 # <details>
 # <summary>Hint 1</summary>
 #
-# `np.einsum` takes the indices as they stand in the formula: "nchw,oc->nohw".
+# `np.einsum` takes the indices as the formula has them: "nchw,oc->nohw".
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Or without einsum: `w[:, :, 0, 0] @ x.reshape(n, c, h * w)`. A product of matrices runs over the
-# batch by itself.
+# Or without einsum: `w[:, :, 0, 0] @ x.reshape(n, c, h * w)`. A matrix product broadcasts over the
+# batch axis.
 #
 # </details>
 
@@ -114,8 +114,8 @@ exercises.check("pointwise_conv2d_forward", solved_pointwise)
 # %% [markdown]
 # ### Exercise: pointwise, backward &#9679;&#9679;&#9675;
 #
-# Return `(dx, dw)`. It is lesson 1's linear layer, at every pixel; the pixels of all images share
-# w.
+# Return `(dx, dw)`. The operation is the linear layer of lesson 1, applied at every pixel. All
+# pixels of all images share w.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -154,12 +154,12 @@ exercises.check("pointwise_conv2d_backward", solved_pointwise_backward)
 # %% [markdown]
 # ### Exercise: depthwise, forward and backward &#9679;&#9679;&#9679;
 #
-# `w` is (c · m, 1, kh, kw): channel k of the output uses kernel k and reads channel k // m. In
-# ShuffleNet m is 1; the check also tries 2. Take `stride` and `padding`, and for a start m = 1 if
-# you like.
+# `w` has the shape (c · m, 1, kh, kw): output channel k uses kernel k and reads input channel k //
+# m. In ShuffleNet m is 1; the check also tries 2. Take `stride` and `padding`, too. If you like,
+# begin with m = 1.
 #
-# There is no sum over channels, so a matrix product has nothing to do. Walk over the taps: each
-# adds one shifted image, scaled channel by channel.
+# There is no sum over channels, so a matrix product doesn't help. Loop over the taps: each adds one
+# shifted image, scaled channel by channel.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -178,7 +178,7 @@ exercises.check("depthwise_conv2d_backward", my_depthwise_backward, points=1.5)
 # <details>
 # <summary>Hint 1</summary>
 #
-# `x.repeat(m, axis=1)` lines the input channels up with the kernels.
+# `x.repeat(m, axis=1)` gives every kernel its own copy of the input channel that it reads.
 #
 # </details>
 #
@@ -192,16 +192,16 @@ exercises.check("depthwise_conv2d_backward", my_depthwise_backward, points=1.5)
 # <details>
 # <summary>Hint 3</summary>
 #
-# Backward, tap by tap: `dw[:, 0, i, j] = (dy * pixels).sum(axis=(0, 2, 3))`, and the pixels'
-# gradient gets `+= w[:, 0, i, j][:, None, None] * dy`. At the end the m outputs of one channel
-# send their gradients to the same place: reshape to (n, c, m, h, w), and sum over m.
+# Backward, tap by tap: `dw[:, 0, i, j] = (dy * pixels).sum(axis=(0, 2, 3))`, and add `w[:, 0, i,
+# j][:, None, None] * dy` to the gradient of the pixels. At the end each input channel receives the
+# gradients of its m outputs: reshape to (n, c, m, h, w), and sum over m.
 #
 # </details>
 
 
 # %% jupyter={"source_hidden": true} tags=["solution", "hide-input"]
 def taps(x, w, oh, ow, stride):
-    """Each tap with the place of the pixels that all outputs see through it."""
+    """Yield each tap, and the index of the pixels that all outputs read through it."""
     for i, j in np.ndindex(*w.shape[2:]):
         rows = slice(i, i + (oh - 1) * stride + 1, stride)
         columns = slice(j, j + (ow - 1) * stride + 1, stride)
@@ -265,24 +265,24 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %% [markdown]
-# ## A split that loses something
+# ## What the two convolutions can't do
 #
-# Is a split convolution just an ordinary one, computed in a cheaper way? Multiply out: first
-# depthwise with d, then pointwise with p, is an ordinary convolution with the kernels w[o, c, i,
-# j] = p[o, c] · d[c, i, j].
+# Do the two convolutions together compute all that an ordinary one can? Multiply out: a depthwise
+# convolution with d, followed by a pointwise one with p, equals an ordinary convolution with the
+# kernels w[o, c, i, j] = p[o, c] · d[c, i, j].
 
 # %%
 x = rng.normal(size=(1, 3, 6, 6))
 d, p = rng.normal(size=(3, 1, 3, 3)), rng.normal(size=(4, 3, 1, 1))
-split, _ = ops.pointwise_conv2d_forward(ops.depthwise_conv2d_forward(x, d)[0], p)
+separate, _ = ops.pointwise_conv2d_forward(ops.depthwise_conv2d_forward(x, d)[0], p)
 joined, _ = ops.conv2d_forward(x, p * d[:, 0])  # o c kh kw
-assert np.allclose(split, joined)
+assert np.allclose(separate, joined)
 print(f"the same result; {d.size + p.size} weights instead of {(p * d[:, 0]).size}")
 
 # %% [markdown]
-# So a split is an ordinary convolution whose kernels, for one input channel, are all multiples of
-# one: far fewer kernels can be written so. What is lost in a layer is won back by more layers of
-# the same price.
+# So the pair equals an ordinary convolution in which all kernels for one input channel are
+# multiples of the same 3 × 3 kernel. Most ordinary convolutions don't have this form. Networks make
+# up for it with more layers or more channels at the same cost.
 #
 # ## What it costs
 #
@@ -307,8 +307,8 @@ axes.legend(title="kernel")
 plt.show()
 
 # %% [markdown]
-# **Predict: a depthwise convolution has 1 / 14 of the multiply-adds of the pointwise one above.
-# What share of the time does it take?**
+# **Predict: the depthwise convolution of the table has 1 / 14 of the multiply-adds of the pointwise
+# one. What share of its time does it take?**
 
 # %% tags=["timing"]
 x = rng.normal(size=(8, 128, 28, 28)).astype(np.float32)
@@ -337,24 +337,26 @@ for name, products, run in rows:
     print(f"{name:16} {count:13,} {ms:8.2f} {count / ms / 1e6:8.1f}")
 
 # %% [markdown]
-# The depthwise convolution is slow for its few multiply-adds: for each number that it reads it
-# does nine of them, and the pointwise one 128. It waits for memory while the arithmetic rests.
-# **FLOPs are not time**: that is where ShuffleNet V2 begins (lessons 11 and 12).
+# The depthwise convolution is slow for its few multiply-adds. For each number that it reads it does
+# 9 of them; the pointwise convolution does 128. So it waits for memory most of the time. **FLOPs
+# are not time**: this observation led to ShuffleNet V2 (lessons 11 and 12; a FLOP there is one
+# multiply-add).
 #
 # ## Recap
 #
 # <details>
-# <summary>1. Which of the two changes the channels, which the size of the image?</summary>
+# <summary>1. Which one changes the number of channels, which one the size of the image?</summary>
 #
-# The pointwise one the channels, the depthwise one (with a stride) the size.
+# The pointwise one changes the number of channels. The depthwise one (with a stride) changes the
+# size.
 #
 # </details>
 #
 # <details>
 # <summary>2. Where are most of the multiply-adds and weights of such a network?</summary>
 #
-# In the pointwise layers: o / 9 times as many as in the depthwise ones. ShuffleNet V1 therefore
-# cuts *them* into groups (lesson 4).
+# In the pointwise layers: they have o / 9 times as many as the depthwise ones. Therefore ShuffleNet
+# V1 cuts the pointwise layers into groups (lesson 4).
 #
 # </details>
 #
@@ -366,8 +368,8 @@ for name, products, run in rows:
 # </details>
 #
 # <details>
-# <summary>4. The gradient of a depthwise weight sums how many products?</summary>
+# <summary>4. How many products does the gradient of one depthwise weight sum?</summary>
 #
-# n · oh · ow, over one channel: as many as that of an ordinary convolution's weight.
+# n · oh · ow, those of one channel. The gradient of an ordinary convolution's weight sums as many.
 #
 # </details>

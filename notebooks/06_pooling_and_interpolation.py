@@ -16,8 +16,8 @@
 #
 # **Goal**
 # - Shrink an image by maxima and means, and enlarge it by copies and by interpolation.
-# - See where each gradient goes, and why every one of these pairs is a transpose.
-# - Know the traps: the border, ties, overlapping windows, and two conventions for corners.
+# - See where each gradient goes, and why the backward of a linear operation is its transpose.
+# - Know what often goes wrong: borders, ties, overlapping windows, two conventions for corners.
 
 # %%
 import inspect
@@ -31,7 +31,7 @@ from numpy_shufflenet import data, exercises, gradcheck, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# A max pool of 2 × 2 with stride 2 keeps the largest of four pixels. Its output gradient is 1
+# A max pool of 2 × 2 with stride 2 keeps the largest of four pixels. Its upstream gradient is 1
 # everywhere.
 #
 # **What is the sum of all entries of dx? And for an average pool?**
@@ -39,16 +39,17 @@ from numpy_shufflenet import data, exercises, gradcheck, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# Both times the number of outputs. The max pool gives each dy to one pixel, the average pool a
-# quarter to each of four. Neither makes gradient out of nothing.
+# Both sums equal the number of outputs. The max pool sends each dy to one pixel. The average pool
+# sends a quarter of it to each of four pixels. Neither changes the total.
 #
 # </details>
 #
-# ## The maximum: the winner takes all
+# ## The maximum: one pixel gets all of dy
 #
-# **Forward**: hover over an output; the pixel with the thick frame won. **Backward**: hover over a
-# pixel. If it wins in no window, nothing flows back to it, however small the difference was. If it
-# wins in several windows (here they overlap), their gradients **add**.
+# **Forward**: hover over an output. The pixel with the thick frame is the largest of the window: it
+# **wins**. **Backward**: hover over a pixel. If it wins in no window, its gradient is 0, even if it
+# was only a little smaller than the winner. If it wins in several windows (here they overlap),
+# their gradients **add**.
 
 # %%
 rng = np.random.default_rng(6)
@@ -56,9 +57,9 @@ image = np.round(rng.permutation(25).reshape(1, 1, 5, 5) / 10 - 1.2, 1)
 plots.step_through("max_pool2d", image, kernel_size=3, stride=2, padding=1)
 
 # %% [markdown]
-# The border is filled with **-∞**, which never wins. With zeros a window of negative numbers would
-# lose against its border; that is a bug in much published code. Forward and backward may even
-# agree on it, so that no gradient check can see it.
+# The border is filled with **-∞**, which never wins. If it were filled with zeros, the border would
+# win in every window of negative numbers. Much published code has this bug. If forward and backward
+# both have it, they agree, and no gradient check can detect it.
 #
 # ## The mean: equal shares
 
@@ -66,14 +67,14 @@ plots.step_through("max_pool2d", image, kernel_size=3, stride=2, padding=1)
 plots.step_through("avg_pool2d", image, kernel_size=3, stride=2, padding=1)
 
 # %% [markdown]
-# At the corner, four pixels are divided by nine: here the zeros of the border count as pixels, as
-# in the authors' ShuffleNet V1. With `count_include_pad=False` they don't, and the corner is
-# divided by four.
+# At the corner, the sum of four pixels is divided by nine: here the zeros of the border count as
+# pixels, as in the authors' ShuffleNet V1. With `count_include_pad=False` they don't count, and the
+# sum is divided by four.
 #
 # ### Exercise: average pool, forward &#9679;&#9675;&#9675;
 #
-# Take `x` and `kernel_size` (a whole number); the stride is kernel_size then. Take `stride`,
-# `padding` and `count_include_pad`, too, if you like it harder.
+# Take `x` and `kernel_size` (a whole number). The stride then equals kernel_size. For a harder
+# exercise, take `stride`, `padding` and `count_include_pad`, too.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -87,15 +88,15 @@ exercises.check("avg_pool2d_forward", my_avg_pool)
 # <details>
 # <summary>Hint 1</summary>
 #
-# As in lesson 2: for each tap (i, j) one strided slice, `x[:, :, i::k, j::k]`, cut to the size of
-# the output, h // k rows. Rows that no window reaches are not used.
+# As in lesson 2, take one strided slice for each tap (i, j): `x[:, :, i::k, j::k]`, cut to the size
+# of the output, which has h // k rows. Rows that lie in no window are not used.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Or: cut x to a multiple of k, reshape to (n, c, oh, k, ow, k), and take the mean over two axes.
+# Or cut x to a multiple of k, reshape it to (n, c, oh, k, ow, k), and take the mean over two axes.
 #
 # </details>
 
@@ -112,8 +113,8 @@ exercises.check("avg_pool2d_forward", solved_avg_pool)
 # %% [markdown]
 # ### Exercise: max pool, backward &#9679;&#9679;&#9675;
 #
-# Take `dy`, `x`, `kernel_size` and `stride`: windows may overlap. Below stands an attempt that is
-# almost right. Run it, and let the check tell you what is missing.
+# Take `dy`, `x`, `kernel_size` and `stride`. Windows may overlap. The attempt below is almost
+# right. Run it, and read in the check's message what is missing.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -133,7 +134,7 @@ exercises.check("max_pool2d_backward", my_max_pool_backward, points=2)
 # <details>
 # <summary>Hint</summary>
 #
-# What happens to a pixel that wins twice?
+# What should happen to the gradient of a pixel that wins in two windows?
 #
 # </details>
 
@@ -152,31 +153,32 @@ def solved_max_pool_backward(dy, x, kernel_size, stride):
 exercises.check("max_pool2d_backward", solved_max_pool_backward)
 
 # %% [markdown]
-# ## Up again: interpolation
+# ## Interpolation: larger images
 #
-# **Nearest**: every pixel becomes a block. Backward: the block's gradients add up.
+# **Nearest**: every pixel becomes a block of equal pixels. Backward: the gradients of the block add
+# up.
 
 # %%
 two = np.array([[1.0, -0.5], [0.2, 2.0]]).reshape(1, 1, 2, 2)
 plots.step_through("upsample_nearest", two, scale=2)
 
 # %% [markdown]
-# **Bilinear**: a new pixel lies between up to four old ones, and takes a mean of them, weighted by
-# how near they are. Hover over an output for its weights; they sum to 1. In **Backward** a pixel
-# gathers from all the new ones that it is near to, with the same weights.
+# **Bilinear**: a new pixel lies between up to four old ones. Its value is their weighted mean: the
+# nearer the old pixel, the larger its weight. Hover over an output for its weights; they sum to 1.
+# In **Backward** an old pixel gathers from all new pixels that read it, with the same weights.
 
 # %%
 plots.step_through("upsample_bilinear", two, scale=2)
 
 # %% [markdown]
-# Where exactly does a new pixel lie? Two conventions are in use, and mixing them up shifts an
-# image by up to half a pixel. Either pixels are little **squares**, and the edges of both images
-# are matched (`align_corners=False`); or pixels are **points**, and the corner points are
-# (`align_corners=True`).
+# Where exactly does a new pixel lie? Two conventions are in use, and if you confuse them, you shift
+# the image by up to half a pixel. With `align_corners=False` pixels are small **squares**, and the
+# outer edges of both images coincide. With `align_corners=True` pixels are **points**, and the
+# corner points of both images coincide.
 
 # %% tags=["hide-input"]
-# Picture: four old pixels above eight new ones, joined by lines as thick as their weight. Left
-# the borders of both rows meet, right their outer pixels do.
+# Picture: four old pixels above eight new ones, joined by lines as thick as their weight. Left,
+# the outer edges of both rows coincide; right, their outer pixels do.
 figure, row = plt.subplots(1, 2, figsize=(11, 2.4), layout="constrained")
 for axes, align_corners in zip(row, (False, True), strict=True):
     weights = ops.upsample.interpolation_matrix(4, 2, align_corners)  # 8 4
@@ -197,14 +199,14 @@ plt.show()
 # %% [markdown]
 # ### Exercise: bilinear interpolation &#9679;&#9679;&#9679;
 #
-# Rows and columns can be treated one after the other, and along one axis interpolation is a
-# matrix: `y = R x C^T` with R of shape (h scale, h), and two numbers other than 0 in a row. With
-# pixels as squares, new row p lies at
+# Rows and columns can be interpolated one after the other. Along one axis interpolation is a matrix
+# product: `y = R x C^T`, where R has the shape (h scale, h), and each of its rows has at most two
+# numbers other than 0. With pixels as squares, new row p lies at
 #
-#     t = (p + 0.5) / scale - 0.5,        held between 0 and h - 1
+#     t = (p + 0.5) / scale - 0.5,        clipped to [0, h - 1]
 #
-# and old row r gets the weight 1 - |t - r|, if that is positive. Return y, shape (n, c, h scale, w
-# scale).
+# and old row r has the weight 1 - |t - r| if that is positive, otherwise 0. Return y, shape (n, c,
+# h scale, w scale).
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -226,8 +228,7 @@ exercises.check("upsample_bilinear_forward", my_bilinear, points=3)
 # <details>
 # <summary>Hint 2</summary>
 #
-# A product of matrices runs over leading axes by itself: `R @ x @ C.T` works on (n, c, h, w) as it
-# is.
+# A matrix product broadcasts over leading axes: `R @ x @ C.T` works on an array (n, c, h, w).
 #
 # </details>
 #
@@ -257,7 +258,7 @@ exercises.check("upsample_bilinear_forward", solved_bilinear)
 exercises.check("upsample_bilinear_backward", solved_bilinear_backward)
 
 # %% [markdown]
-# ## Down and up on a real image
+# ## A real image, reduced and enlarged
 
 # %%
 # Picture: a shirt of 28 × 28 pixels, shrunk to 7 × 7 by a max pool, an average pool and by taking
@@ -295,9 +296,9 @@ print(inspect.getsource(ops.upsample_bilinear_backward))
 # %% [markdown]
 # ## The gradient check, and its kinks
 #
-# Where two pixels of a window are equal, the maximum has a **kink**: raise the one, and y rises;
-# lower it, and nothing happens. There is no derivative there, and nothing to compare with. The
-# checker finds such entries, leaves them out, and counts them.
+# Where the *largest* value of a window occurs twice, the maximum has a **kink**: if one of the two
+# pixels rises, y rises with it; if it falls, y stays. So there is no derivative, and nothing to
+# compare the backward with. The checker finds such entries, leaves them out, and counts them.
 
 # %%
 x = rng.normal(size=(1, 2, 6, 5))
@@ -326,8 +327,8 @@ assert len(tied.kinks) == 2
 # %% [markdown]
 # ## What it costs
 #
-# Not one multiply-add, as the papers count: a pool compares or adds. But with 24 channels of 112 ×
-# 112 it reads more numbers than any other layer of ShuffleNet, and each of them up to nine times.
+# The papers count no multiply-adds for a pool, because it only compares or adds. But ShuffleNet's
+# max pool reads 24 channels of 112 × 112 numbers, and each number lies in up to four windows.
 # **Predict: the first convolution has 8.1 million multiply-adds, the max pool after it none. Which
 # is slower?**
 
@@ -360,37 +361,38 @@ for name, run in (
 # <details>
 # <summary>1. What must a max pool remember for its backward, and what an average pool?</summary>
 #
-# The first which pixel of each window won: a whole number for each output. The second nothing but
-# shapes: it is linear.
+# A max pool must remember which pixel of each window won: a whole number for each output. An
+# average pool needs only shapes, because it is linear.
 #
 # </details>
 #
 # <details>
 # <summary>2. Average pool, kernel 3, stride 2, dy = 1: why isn't dx the same everywhere?</summary>
 #
-# Because the windows overlap: a pixel lies in 1, 2 or 4 of them, and gets a ninth from each.
+# Because the windows overlap: a pixel lies in 1, 2 or 4 of them, and gets 1/9 from each.
 #
 # </details>
 #
 # <details>
 # <summary>3. Which pool is the transpose of nearest up-sampling?</summary>
 #
-# The sum over each block; divided by its size it is the average pool with kernel = stride = scale.
+# The sum over each block. Divided by the size of the block, it is the average pool with kernel =
+# stride = scale.
 #
 # </details>
 #
 # <details>
-# <summary>4. Why does a convolution with stride 2 often take the place of a pool?</summary>
+# <summary>4. Why do networks often use a convolution with stride 2 instead of a pool?</summary>
 #
-# It shrinks the image too, and learns how. ShuffleNet's units do it in their depthwise
-# convolution.
+# It shrinks the image, too, and its weights are learned. ShuffleNet's units do it in their
+# depthwise convolution.
 #
 # </details>
 #
 # <details>
-# <summary>5. A max pool and its backward pass the gradient check and are wrong. How?</summary>
+# <summary>5. A max pool and its backward pass the gradient check, and yet are wrong. How?</summary>
 #
-# Both may fill the border with zeros: then the backward is the right one of a wrong forward. Only
-# a comparison with another implementation sees that.
+# Both may fill the border with zeros. Then the backward is right for a forward that is wrong. Only
+# a comparison with another implementation detects that.
 #
 # </details>

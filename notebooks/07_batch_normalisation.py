@@ -15,9 +15,9 @@
 # # Lesson 7: batch normalisation
 #
 # **Goal**
-# - Normalise a batch, and know what differs in training and in use.
+# - Normalise a batch, and know what differs between training and inference.
 # - Derive its backward three times: along the graph, simplified, and as the library runs it.
-# - Measure what it does for training: convergence, accuracy, and the range of rates that work.
+# - Measure its effect on training: convergence, accuracy, and the range of rates that work.
 
 # %%
 import inspect
@@ -32,8 +32,9 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # %% [markdown]
 # ## Predict first
 #
-# Batch normalisation takes all values of one channel, of all pixels and all images, and makes
-# their mean 0 and their variance 1. Then each channel gets a learned scale gamma and shift beta.
+# Batch normalisation takes all values of one channel, over all pixels and all images, and makes
+# their mean 0 and their variance 1. Then it multiplies each channel by a learned scale gamma and
+# adds a learned shift beta.
 #
 # **Two questions.** Every value of a channel is raised by 5: how does y change? And what is the
 # sum of dx over a channel?
@@ -41,19 +42,19 @@ from numpy_shufflenet import data, exercises, gradcheck, nn, ops, plots
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# y doesn't change: the mean rises by 5, too. *Therefore* the sum of dx is 0: raising all x
-# together does nothing to the loss. The same for stretching: x times 2 changes nothing, and so dx
-# is also at right angles to x (less its mean). These two facts are all there is to the backward
-# pass.
+# y doesn't change: the mean rises by 5, too. *Therefore* the sum of dx is 0: if all x rise
+# together, the loss stays the same. The same holds for scaling: if all x are doubled, y doesn't
+# change (apart from eps), so dx is also orthogonal to x minus its mean. The whole backward follows
+# from these two facts.
 #
 # </details>
 #
 # ## Forward and backward, step by step
 #
 # Two images of 2 × 3 pixels, one channel. **Hover over an output**: it reads *every* value of the
-# channel, since all of them move mean and variance. **Backward**: hover over an x. It reaches
-# every output of its channel: directly only its own, and all others through the mean and the
-# variance.
+# channel, because mean and variance depend on all of them. **Backward**: hover over an x. Every
+# output of its channel depends on it: its own output directly, and all outputs through the mean and
+# the variance.
 
 # %%
 rng = np.random.default_rng(7)
@@ -61,16 +62,17 @@ x = np.round(rng.normal(1, 1, size=(2, 1, 2, 3)), 1)
 plots.step_through("batch_norm", x, np.array([1.5]), np.array([0.2]))
 
 # %% [markdown]
-# Look at the factors in the backward sums: one large one, of the output that belongs to the x, and
-# many small ones. They add up to 0.
+# Look at the factors in the sum for one dx: one factor is large, that of the output at the same
+# place, and many are small. The factors add up to 0. In the formulas below, x_hat is the normalised
+# x:
 #
 #     mu    = mean x            var = mean (x - mu)^2          inv_std = 1 / sqrt(var + eps)
 #     x_hat = (x - mu) inv_std      y = gamma x_hat + beta
 #
 # ### Exercise: the forward &#9679;&#9675;&#9675;
 #
-# Return y. All statistics are **per channel**, over axes 0, 2 and 3; the variance divides by m,
-# the number of values, not by m - 1.
+# Return y. Compute mean and variance **per channel**, over axes 0, 2 and 3. The variance divides by
+# m, the number of values, not by m - 1.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -84,14 +86,15 @@ exercises.check("batch_norm_forward", my_batch_norm)
 # <details>
 # <summary>Hint 1</summary>
 #
-# `x.mean(axis=(0, 2, 3), keepdims=True)` has the shape (1, c, 1, 1), which stretches over x.
+# `x.mean(axis=(0, 2, 3), keepdims=True)` has the shape (1, c, 1, 1). NumPy broadcasts it to the
+# shape of x.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# `gamma[:, None, None]` has the shape (c, 1, 1), and does the same.
+# `gamma[:, None, None]` has the shape (c, 1, 1), and is broadcast, too.
 #
 # </details>
 
@@ -109,16 +112,24 @@ def solved_batch_norm(x, gamma, beta, eps):
 exercises.check("batch_norm_forward", solved_batch_norm)
 
 # %% [markdown]
-# ## In training and in use
+# ## Training and inference
 #
-# In training the statistics are those of the batch. In use there may be a single image, and its
-# answer must not depend on its neighbours. So during training a running mean of the statistics is
-# kept, and used then: an affine map of each channel, with constants. **The two have different
-# backwards**, and taking the wrong one is a popular bug.
+# In training, mean and variance are those of the batch. In inference there may be a single image,
+# and its result must not depend on other images. So training keeps running statistics. After each
+# batch it updates them:
 #
-# ### Exercise: in use, forward and backward &#9679;&#9679;&#9675;
+#     running = (1 - momentum) running + momentum new
 #
-# `mean` and `var` are given, shape (c,). Return y; and backwards `(dx, dgamma, dbeta)`.
+# The library follows PyTorch's convention: momentum is the weight of the *new* value, by default
+# 0.1, and the new variance divides by m - 1. (In Keras momentum is the weight of the old value.)
+# Inference uses the running statistics as constants, so each channel goes through an affine map, y
+# = scale x + shift. **Training and inference have different backwards**, and using the wrong one is
+# a common bug.
+#
+# ### Exercise: inference, forward and backward &#9679;&#9679;&#9675;
+#
+# `mean` and `var` are given, shape (c,). The forward returns y, and the backward `(dx, dgamma,
+# dbeta)`.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -137,14 +148,14 @@ exercises.check("batch_norm_inference_backward", my_inference_backward)
 # <details>
 # <summary>Hint 1</summary>
 #
-# y = scale · x + shift for each channel; so dx = scale · dy.
+# y = scale · x + shift for each channel, so dx = scale · dy.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# gamma reaches every y of its channel with slope x_hat, beta with slope 1.
+# Every y of a channel depends on gamma with slope x_hat, and on beta with slope 1.
 #
 # </details>
 
@@ -171,33 +182,33 @@ exercises.check("batch_norm_inference_backward", solved_inference_backward)
 # %% [markdown]
 # ## The backward in training, three times
 #
-# **1. Along the graph.** Write the forward one operation a line, and walk upwards (lesson 1).
-# Where a value was used twice, add. Nothing to think about:
+# **1. Along the graph.** Write the forward with one operation a line, and go through the lines in
+# reverse order (lesson 1). Where a value was used twice, add its gradients:
 
 # %%
 print(inspect.getsource(ops.batch_norm_backward_graph))
 
 # %% [markdown]
-# **2. Simplified.** Put g = gamma dy, the gradient of x_hat. From y back to x lead three ways:
+# **2. Simplified.** Let g = gamma dy, the gradient of x_hat. Three paths lead from y back to x:
 #
-# | way | contributes |
+# | path | contributes |
 # |---|---|
 # | directly | g inv_std |
 # | through the mean | - inv_std · mean(g), the same for all |
 # | through the variance | - inv_std · x_hat · mean(g x_hat) |
 #
-# (The way from the variance through the mean adds nothing, because the mean of x - mu is 0.)
+# (The variance depends on the mean, too. That path contributes 0, because the mean of x - mu is 0.)
 # Together
 #
 #     dx = inv_std (g - mean g - x_hat mean(g x_hat))
 #
-# The two means take out of g what normalisation makes impossible: shifting x, and stretching x.
-# That is the answer to your prediction, as a formula.
+# The two means remove from g the two directions to which y is insensitive: a shift of x, and a
+# scaling of x. This formula is the answer to the prediction at the top.
 #
 # ### Exercise: the backward in training &#9679;&#9679;&#9679;
 #
-# Return `(dx, dgamma, dbeta)`. Below stands a popular bug: the formula of inference. Run it, read
-# the hint, mend it.
+# Return `(dx, dgamma, dbeta)`. The cell below holds a common bug: the formula of inference. Run it,
+# read the hint, and correct it.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -215,14 +226,14 @@ exercises.check("batch_norm_backward", my_batch_norm_backward, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Which two of the three ways are missing?
+# Which two of the three paths are missing?
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Both means are over the whole channel, with keepdims, and of g = gamma dy.
+# Take both means over the whole channel, with keepdims, and use g = gamma dy.
 #
 # </details>
 
@@ -242,38 +253,41 @@ def solved_batch_norm_backward(dy, x, gamma, eps=1e-5):
 exercises.check("batch_norm_backward", solved_batch_norm_backward)
 
 # %% [markdown]
-# **3. As the library runs it.** Both means are already there: `mean g = gamma dbeta / m` and
-# `mean(g x_hat) = gamma dgamma / m`. So dx is one affine combination of dy and x, with a few
-# numbers for each channel, and x_hat is never kept: half of the memory.
+# **3. As the library runs it.** Both means follow from gradients that are needed anyway: `mean g =
+# gamma dbeta / m` and `mean(g x_hat) = gamma dgamma / m`. So dx is an affine combination of dy and
+# x, with three coefficients for each channel. The library needn't keep x_hat, which halves the
+# memory.
 
 # %%
 print(inspect.getsource(ops.batch_norm_backward))
 
 # %% [markdown]
-# The three agree, and dx is at right angles to what can't matter:
+# The three agree, and dx is orthogonal to both directions:
 
 # %%
 x, dy = rng.normal(3, 2, size=(4, 2, 5, 5)), rng.normal(size=(4, 2, 5, 5))
 gamma, beta = np.array([2.0, -0.5]), np.array([0.1, 0.2])
 _, cache = ops.batch_norm_forward(x, gamma, beta)
-ways = [
+results = [
     ops.batch_norm_backward_graph(dy, cache)[0],
     ops.batch_norm_backward_simplified(dy, cache)[0],
     ops.batch_norm_backward(dy, cache)[0],
 ]
-assert all(np.allclose(way, ways[0], atol=1e-12) for way in ways)
-dx, around = ways[0], (0, 2, 3)
-print("sum of dx per channel:      ", dx.sum(axis=around))
-centred = x - x.mean(axis=around, keepdims=True)
-print("sum of dx (x - mean):       ", (dx * centred).sum(axis=around))
+assert all(np.allclose(result, results[0], atol=1e-12) for result in results)
+dx = results[0]
+print("sum of dx per channel:      ", dx.sum(axis=(0, 2, 3)))
+centred = x - x.mean(axis=(0, 2, 3), keepdims=True)
+print("sum of dx (x - mean):       ", (dx * centred).sum(axis=(0, 2, 3)))
 
 # %% [markdown]
-# (The second is 0 but for eps.)
+# (The second sum would be exactly 0 without eps.)
 #
 # ## The gradient check
 #
-# First yours, then the inference formula. A **plain sum as the loss would not see the
-# difference**: its dy is 1 everywhere, and dx is 0 whatever the scale.
+# First the library's backward, then the formula of inference. With a **plain sum as the loss** the
+# upstream gradient is 1 everywhere, and the right dx is 0 (apart from rounding), because the sum of
+# y is always m beta. Such a test detects the formula of inference, whose dx isn't 0. But it passes
+# for every multiple of the right dx, for example without gamma. So draw dy at random.
 
 # %%
 x = rng.normal(1, 1, size=(2, 2, 3, 3))
@@ -305,14 +319,15 @@ assert verdict.status == "fail"
 plots.gradient_map(verdict)
 
 # %% [markdown]
-# ## What it does for training
+# ## Its effect on training
 #
-# The paper (Ioffe, Szegedy, 2015) promises three things: training converges faster, accuracy
-# rises, and much larger learning rates work. **Predict: over how many powers of ten of the rate
-# does a small network learn, without batch normalisation and with it?**
+# The paper (Ioffe, Szegedy, 2015) claims three things: training converges faster, accuracy rises,
+# and much larger learning rates work. **Predict: over how many powers of ten of the rate does a
+# small network learn, without batch normalisation and with it?**
 #
-# A network of four convolutions on 3000 real images, one pass over them, at eight rates: without
-# batch normalisation, with it before each ReLU (as in ShuffleNet), and with it after each ReLU.
+# The next cells train a network of four convolutions for one pass over 3000 real images, at eight
+# rates: without batch normalisation, with it before each ReLU (as in ShuffleNet), and with it after
+# each ReLU.
 
 # %%
 train_set, test_set = data.load_embedded()
@@ -399,11 +414,11 @@ for axes in (left, right):
 plt.show()
 
 # %% [markdown]
-# Read your own figures: the range of rates that work, the best accuracy, and how fast the loss
-# falls. Whether before or after the ReLU matters less than whether at all; in a network as small
-# as this one, *after* learns faster. **Before** is what the paper proposes and ShuffleNet does,
-# and there a convolution and its normalisation can be folded into one in use: scale the kernel by
-# gamma / std.
+# Compare in your own results: the range of rates that work, the best accuracy, and how fast the
+# loss falls. Having batch normalisation matters more than its position. In a network as small as
+# this one, *after* learns faster. The paper proposes *before*, and ShuffleNet uses it. **Before**
+# has one advantage: for inference, a convolution and the normalisation that follows it can be
+# folded into one convolution. Its kernel is scaled by gamma / std.
 
 # %%
 usable = {
@@ -418,8 +433,8 @@ for norm, works in usable.items():
 # %% [markdown]
 # ## What it costs
 #
-# No multiply-adds, as the papers count (they leave it out). But in training it passes over the
-# data several times. In use it costs nothing, once folded into the convolution.
+# The papers count no multiply-adds for batch normalisation. But in training it reads the data
+# several times. In inference it costs nothing once it is folded into the convolution.
 
 # %% tags=["timing"]
 x = rng.normal(size=(16, 58, 28, 28)).astype(np.float32)  # a branch of V2's stage 2
@@ -451,37 +466,38 @@ for name, run in (
 # <details>
 # <summary>1. A convolution before a batch normalisation has no bias. Why?</summary>
 #
-# The mean takes it out again. Its gradient would be 0, but for rounding.
+# The normalisation subtracts the mean, and with it the bias. The gradient of the bias would be 0,
+# apart from rounding.
 #
 # </details>
 #
 # <details>
 # <summary>2. A batch of one image of 1 × 1 pixel: what is y?</summary>
 #
-# beta. The only value is its own mean. Small batches make poor statistics.
+# y = beta, because the only value equals the mean. Small batches give poor statistics.
 #
 # </details>
 #
 # <details>
 # <summary>3. You train with training=False by mistake. What do you see?</summary>
 #
-# The statistics stay at mean 0 and variance 1, as they began: you train without any normalisation,
-# and gradient checks pass.
+# The running statistics keep their initial values, mean 0 and variance 1. So you train without any
+# normalisation, and gradient checks still pass.
 #
 # </details>
 #
 # <details>
-# <summary>4. Which backward needs x again for dx: the one of training, or of inference?</summary>
+# <summary>4. Which backward needs x for dx: that of training, or that of inference?</summary>
 #
-# That of training, for the way through the variance. In inference the map is affine, and its slope
+# That of training, for the path through the variance. In inference the map is affine, and its slope
 # is the same everywhere.
 #
 # </details>
 #
 # <details>
-# <summary>5. PyTorch's momentum 0.1 is which momentum in Keras?</summary>
+# <summary>5. Which momentum in Keras equals PyTorch's 0.1?</summary>
 #
-# 0.9: PyTorch weighs the new value, Keras the old one. (Their defaults are 0.1 and 0.99, which
-# differ.)
+# 0.9: PyTorch's momentum is the weight of the new value, Keras's that of the old one. (The
+# defaults, 0.1 and 0.99, don't correspond.)
 #
 # </details>

@@ -15,9 +15,9 @@
 # # Lesson 8: channel shuffle, forward and backward
 #
 # **Goal**
-# - See how a shuffle rewires channels, and which way its gradient runs back.
-# - Write its backward pass yourself, and have it checked.
-# - Show why two common tests can't see a wrong one, and what a network loses without a shuffle.
+# - See how a shuffle reorders channels, and by which order its gradient goes back.
+# - Write its backward pass yourself, and let the course check it.
+# - Show why two common tests can't detect a wrong one, and what a network loses without a shuffle.
 
 # %%
 import inspect
@@ -40,23 +40,22 @@ from numpy_shufflenet.steps.channel_shuffle import (
 # %% [markdown]
 # ## Predict first
 #
-# A group convolution cuts its channels into groups, and no group sees another. The shuffle
-# deals the channels of each group out to all groups, as one deals cards:
+# A group convolution cuts its channels into groups, and no group reads another's channels. The
+# shuffle distributes the channels of each group over all groups, as one deals cards:
 #
 # | | |
 # |---|---|
 # | six channels in two groups | `0 1 2` &#124; `3 4 5` |
-# | after the shuffle | `0 3` `1 4` `2 5`, cut again in two groups: `0 3 1` &#124; `4 2 5` |
+# | after the shuffle | `0 3` `1 4` `2 5`, cut again into two groups: `0 3 1` &#124; `4 2 5` |
 #
-# **Shuffle the result once more in the same way. Are the channels back in their places?**
+# **Shuffle the result once more in the same way. Are the channels back in their original order?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# No. `0 3 1 4 2 5` becomes `0 4 3 2 1 5`. The first and the last channel never move, the four
-# others go round in a circle, and it takes four shuffles to bring them home. So the way back is
-# *another* permutation. That one fact is all there is to the backward pass, and it is the fact
-# that implementations get wrong.
+# No. `0 3 1 4 2 5` becomes `0 4 3 2 1 5`. The first and the last channel never move. The four
+# others form a cycle, and are back in place after four shuffles. So the inverse is *another*
+# permutation. The backward pass consists of this one fact, and implementations often get it wrong.
 #
 # </details>
 
@@ -69,8 +68,9 @@ for times in range(5):
 # %% [markdown]
 # ## The loop, step by step
 #
-# `steps` computes one output at a time and says what it read. Forward, each output channel reads
-# one input channel. Backward, each `dx` reads the one `dy` whose output had read that `x`.
+# `steps` computes one output at a time and says what it read. In the forward, each output channel
+# reads one input channel. In the backward, each `dx` reads the one `dy` whose output had read that
+# `x`.
 
 # %%
 x = np.arange(6.0).reshape(1, 6, 1, 1)
@@ -89,9 +89,9 @@ for step in backward_steps:
     print(f"  dx[{target[1]}] = dy[{source[1]}] = {step.value:+g}")
 
 # %% [markdown]
-# The same steps as a picture that moves. The colour is that of the group in which a channel
-# started, and the frames are the groups of the next convolution. **Hover over a channel**, or play
-# it; in **Backward** the gradients run back along the same wires.
+# Here are the same steps as a moving picture. The colour shows the group in which a channel
+# started, and the frames show the groups of the next convolution. **Hover over a channel**, or play
+# the picture. In **Backward** the gradients go back along the same wires.
 
 # %%
 plots.shuffle_wires(6, 2)
@@ -146,15 +146,16 @@ def finish(axes: Axes, channels: int, labels: tuple[str, str]) -> None:
 
 
 # %% [markdown]
-# ## The wiring, and the two orders in the wild
+# ## The permutation, and the two orders in use
 #
-# Write the channel numbers as a table of `g` rows (the groups) and `n = c/g` columns, transpose
-# it, and read it off again: `y[j g + i] = x[i n + j]`. Its inverse transposes back, which is the
-# same as a shuffle with `n` groups.
+# Write the channel numbers row by row into a table of `g` rows (the groups) and `n = c/g` columns.
+# Transpose it, and read it row by row: `y[j g + i] = x[i n + j]`. The inverse transposes it back,
+# which is the same as a shuffle with `n` groups.
 #
-# Both orders are called "channel shuffle". The paper's figure and torchvision use the first; the
-# authors' own V1 code uses the second, its inverse. Weights trained with one are of no use with
-# the other. Solid wires run forward. **Dashed wires run backward: the same wires, the other way.**
+# Both orders are called "channel shuffle". The paper's figure and torchvision use the first order.
+# The authors' V1 code uses the second, its inverse. Weights trained with one order are useless with
+# the other. Solid wires show the forward. **Dashed wires show the backward: the same wires in the
+# opposite direction.**
 
 # %% tags=["hide-input"]
 # Picture: wires of a shuffle of 12 channels in 3 groups. Columns: the paper's order and that of
@@ -171,7 +172,7 @@ for column, (name, order) in zip(grid.T, orders, strict=True):
 plt.show()
 
 # %% [markdown]
-# And on an image: each channel moves as a whole, all its pixels alike.
+# On an image, all pixels of a channel move together.
 
 # %%
 plots.step_through("channel_shuffle", np.arange(24.0).reshape(1, 6, 2, 2), groups=3)
@@ -179,7 +180,7 @@ plots.step_through("channel_shuffle", np.arange(24.0).reshape(1, 6, 2, 2), group
 # %% [markdown]
 # ## The library's own text
 #
-# This is all that runs forward: a view as a table, one transposition, one copy.
+# This is the whole forward: a view as a table, one transposition, one copy.
 
 # %%
 print(inspect.getsource(ops.channel_shuffle._transpose_table))
@@ -208,7 +209,7 @@ exercises.check("channel_shuffle_forward", my_shuffle)
 # <details>
 # <summary>Hint 2</summary>
 #
-# `swapaxes(1, 2)` transposes it, and a reshape reads it off.
+# `swapaxes(1, 2)` transposes the table, and a reshape reads it row by row.
 #
 # </details>
 #
@@ -228,8 +229,8 @@ exercises.check("channel_shuffle_forward", solved_shuffle)
 # ### Exercise: write the backward pass &#9679;&#9679;&#9675;
 #
 # `dy` holds the gradient of every output, shape (n, c, h, w). Return `dx`, the gradient of every
-# input. Below stands what many write first: shuffle `dy` as `x` was shuffled. Run it, read what
-# the check says, and mend it.
+# input. The cell below holds a common first attempt: it shuffles `dy` as the forward shuffled `x`.
+# Run it, read what the check says, and correct it.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -254,15 +255,15 @@ exercises.check("channel_shuffle_backward", my_shuffle_backward, points=2)
 # <summary>Hint 2</summary>
 #
 # The forward wrote a table of `groups` rows and `c // groups` columns and transposed it. What shape
-# had the table *after* that? `dy` lies in memory like that table.
+# did the table have *after* that? `dy` has the order of that table.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 3</summary>
 #
-# Transposing twice brings everything home: reshape `dy` to (n, c // groups, groups, h, w), then do
-# as the forward did.
+# A second transposition restores the order: reshape `dy` to (n, c // groups, groups, h, w), then
+# continue as the forward does.
 #
 # </details>
 #
@@ -281,9 +282,9 @@ exercises.check("channel_shuffle_backward", solved_shuffle_backward)
 # %% [markdown]
 # ### Exercise: split and concatenate &#9679;&#9679;&#9679;
 #
-# ShuffleNet V2 shuffles with two groups after it has joined two branches. Joining and splitting
-# are wirings, too, and each is the other's backward. `dy` is the gradient of the arrays side by
-# side; return one gradient for each array.
+# ShuffleNet V2 joins two branches, and then shuffles with two groups. Joining and splitting only
+# move channels, too, and each is the other's backward. `dy` is the gradient of the concatenated
+# arrays. Return one gradient for each array.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -297,7 +298,7 @@ exercises.check("channel_concat_backward", my_concat_backward, points=3)
 # <details>
 # <summary>Hint</summary>
 #
-# The first array's channels are `dy[:, : a.shape[1]]`; the next begin where these end.
+# The gradient of the first array `a` is `dy[:, : a.shape[1]]`. The next begins where this one ends.
 #
 # </details>
 #
@@ -313,7 +314,7 @@ def solved_concat_backward(dy: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndar
 exercises.check("channel_concat_backward", solved_concat_backward)
 
 # %% [markdown]
-# The library says it in one line, with the same helper as the forward:
+# The library's backward of the shuffle is one line, which calls the same function as the forward:
 
 # %%
 print(inspect.getsource(ops.channel_shuffle_backward))
@@ -321,9 +322,9 @@ print(inspect.getsource(ops.channel_shuffle_backward))
 # %% [markdown]
 # ## The gradient check
 #
-# A gradient check moves the inputs a little, watches the outputs, and compares with what the
-# backward says. It weighs the outputs with a *random* `dy`. First the right backward, then the one
-# that shuffles onwards:
+# A gradient check changes the inputs a little, measures how the outputs change, and compares with
+# what the backward says. It weights the outputs by a *random* `dy`. First comes the right backward,
+# then the one that shuffles `dy` as the forward does:
 
 # %%
 rng = np.random.default_rng(8)
@@ -335,7 +336,7 @@ def shuffle(x: np.ndarray, groups: int = 2) -> np.ndarray:
 
 
 def wrong_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return shuffle(dy)  # onwards, not back
+    return shuffle(dy)  # the same permutation, not its inverse
 
 
 def right_vjp(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -349,8 +350,8 @@ assert right.status == "pass"
 assert wrong.status == "fail"
 
 # %% [markdown]
-# The whole Jacobian, measured by differences, is the heat map of that check: row `k`, column `l`
-# says how much output channel `k` moves with input channel `l`. A backward multiplies by its
+# The next heat maps show the whole Jacobian, measured by differences: row `k`, column `l` says how
+# much output channel `k` changes with input channel `l`. A backward multiplies by its
 # **transpose**, so each column of the backward's matrix must be a row of the Jacobian. A cross
 # marks each entry that disagrees.
 
@@ -385,13 +386,13 @@ for axes, (name, matrix) in zip(row, pictures.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# ### Two tests that see nothing
+# ### Two tests that detect nothing
 #
-# **A plain sum as the loss.** Its gradient is `dy = 1` everywhere. Move equal numbers about, and
-# nothing changes: a sum can't see *any* wrong permutation, not even no permutation at all.
+# **A plain sum as the loss.** Its gradient is `dy = 1` everywhere. A permutation of equal numbers
+# changes nothing. So a sum can't detect *any* wrong permutation, not even a missing one.
 #
-# **Four channels in two groups.** There the table is square, so that the shuffle is its own
-# inverse, and the wrong backward is right by chance.
+# **Four channels in two groups.** The table is square, so the shuffle is its own inverse, and the
+# wrong backward is right by chance.
 
 # %%
 ones = np.ones_like(x)
@@ -412,21 +413,22 @@ for channels in (4, 6, 8, 9, 12, 16):
     print(f"{channels:<3} {telling or 'none'}")
 
 # %% [markdown]
-# So test a shuffle with a random `dy`, at `1 < g < c` and `c/g != g`.
+# So test a shuffle with a random `dy`, and with `1 < g < c` and `c/g != g`.
 #
-# ## Who reaches whom?
+# ## Which outputs depend on which inputs?
 #
-# Why shuffle at all? Take two group convolutions in a row (1×1, 12 channels, 3 groups) and ask on
-# which inputs an output depends. **The backward pass answers it:** send a 1 back from one output,
-# and see where anything but 0 arrives.
+# Why do networks shuffle at all? Take two group convolutions in a row (1×1, 12 channels, 3 groups).
+# On which inputs does an output depend? **The backward pass answers this:** send a 1 back from one
+# output, and see which inputs have a gradient other than 0.
 #
 # **Predict: without a shuffle, on how many of the 12 inputs does output 0 depend? And with one?**
 #
 # <details>
 # <summary>Answer</summary>
 #
-# Without: on 4, those of its own group, through however many layers. With: on all 12. After the
-# shuffle each group of 4 holds channels of all 3 groups, as `c/g = 4` is at least `g = 3`.
+# Without a shuffle: on the 4 inputs of its own group, however many layers there are. With a
+# shuffle: on all 12. After the shuffle each group of 4 channels contains channels of all 3 groups,
+# because `c/g = 4` is at least `g = 3`.
 #
 # </details>
 
@@ -475,22 +477,24 @@ for axes, (name, matrix) in zip(
 plt.show()
 
 # %% [markdown]
-# The same in a whole unit of ShuffleNet V1, channel by channel. The shuffle stands between its two
-# group convolutions. Hover over an output at the bottom, and follow what lights up: it comes from
-# both halves of the input, wherever a ReLU lets it pass. (Its own colour is its group.)
+# Here is a whole unit of ShuffleNet V1, channel by channel. The shuffle lies between its two group
+# convolutions. Hover over an output at the bottom, and follow the highlighted paths: they lead to
+# both halves of the input, except where a ReLU stops them. (The colour of a channel shows its
+# group.)
 
 # %%
 plots.unit_channels(nn.ShuffleNetV1Unit(24, 24, groups=2, stride=1), 24, seed=3)
 
 # %% [markdown]
-# The paper measured what that is worth on ImageNet (V1, table 3): ShuffleNet 1× with 3 groups errs
-# on 34.5 % of the images without the shuffle, and on 32.6 % with it.
+# The paper measured the effect on ImageNet (V1, table 3): ShuffleNet 1× with 3 groups has an error
+# of 34.5 % without the shuffle, and of 32.6 % with it.
 #
 # ## What it costs
 #
-# Not one multiplication or addition: the FLOP counts of the papers give a shuffle 0. But every
-# number is read once and written once, so it isn't free. Here it stands beside a plain copy and
-# beside the group convolution that it follows, at the size that it has in stage 2 of V1 (3 groups).
+# A shuffle does no multiplication and no addition, so the papers count 0 FLOPs (multiply-adds) for
+# it. But it reads every number once and writes it once, so it isn't free. The next cell compares it
+# with a plain copy and with the group convolution before it, at the size in stage 2 of V1 (3
+# groups).
 
 # %% tags=["timing"]
 x = rng.normal(size=(8, 60, 28, 28)).astype(np.float32)  # the bottleneck of V1's stage 2
@@ -519,7 +523,7 @@ print(f"{'channel shuffle':20} {0:13,} {moved / 1e6:10.1f} {shuffle_ms:8.2f}")
 print(f"{'group convolution':20} {products:13,} {conv_moved / 1e6:10.1f} {conv_ms:8.2f}")
 
 # %% [markdown]
-# A cost that FLOPs don't show: this is guideline 4 of ShuffleNet V2, "element-wise operations are
+# FLOPs don't show this cost. It is guideline 4 of ShuffleNet V2: "element-wise operations are
 # non-negligible".
 #
 # ## Recap
@@ -533,34 +537,34 @@ print(f"{'group convolution':20} {products:13,} {conv_moved / 1e6:10.1f} {conv_m
 # </details>
 #
 # <details>
-# <summary>2. Your test passes at 16 channels in 4 groups, with a random dy. So what?</summary>
+# <summary>2. Your test passes at 16 channels in 4 groups, dy random. What does it show?</summary>
 #
-# Nothing about the direction: 4 · 4 = 16, so the shuffle is its own inverse. Test 16 channels in 2
-# groups.
-#
-# </details>
-#
-# <details>
-# <summary>3. Why does a wire carry its gradient back unchanged? Why is nothing added up?</summary>
-#
-# An output is a copy of one input: its slope is 1. Each input is read by exactly one output, so
-# only one gradient arrives. Where an input is read by several outputs, as in a convolution, their
-# gradients are added up.
+# It doesn't show that the backward uses the inverse: 4 · 4 = 16, so the shuffle is its own inverse.
+# Test 16 channels in 2 groups.
 #
 # </details>
 #
 # <details>
-# <summary>4. Why does backward need nothing of x?</summary>
+# <summary>3. Why does each gradient come back unchanged? Why are no gradients added up?</summary>
 #
-# The shuffle is linear, so its slope is the same everywhere. The cache holds the number of groups
-# and the shape, for checks; it keeps no activation alive.
+# Each output is a copy of one input, so its slope is 1. Exactly one output reads each input, so
+# only one gradient arrives. Where several outputs read an input, as in a convolution, their
+# gradients add up.
+#
+# </details>
+#
+# <details>
+# <summary>4. Why does the backward not need x?</summary>
+#
+# The shuffle is linear, so its slope is the same everywhere. The cache holds only the number of
+# groups and the shape, for checks. So the memory of x can be freed.
 #
 # </details>
 #
 # <details>
 # <summary>5. A perfect riffle interleaves two halves of a deck. How many restore 52?</summary>
 #
-# Eight. The riffle is a shuffle with 2 groups of 26: run the next cell.
+# Eight. A riffle is a shuffle with 2 groups of 26. Run the next cell.
 #
 # </details>
 

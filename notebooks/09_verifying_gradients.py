@@ -15,9 +15,9 @@
 # # Lesson 9: verifying gradients
 #
 # **Goal**
-# - Choose a step that measures a derivative well, and know what is left of error.
-# - Write a gradient check that no bug of the zoo escapes, and have it checked.
-# - Tell a kink from a mistake, and read a mistake's cause from its pattern.
+# - Choose a step that measures a derivative well, and know the error that remains.
+# - Write a gradient check that detects every bug of a collection, the zoo, and have it checked.
+# - Tell a kink from a mistake, and find a mistake's cause from its pattern.
 
 # %%
 import inspect
@@ -39,18 +39,20 @@ BLUE, ORANGE, RED, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
 # %% [markdown]
 # ## Predict first
 #
-# A backward pass is a formula somebody derived. To check it, move an input by a small `h` and watch
-# the output: `(f(x + h) - f(x - h)) / 2h` is the slope, whatever the formula says.
+# A backward pass is a formula that somebody derived. To check it, change an input by a small `h`
+# and measure the output: `(f(x + h) - f(x - h)) / 2h` approximates the slope without using the
+# formula.
 #
-# **The smaller the step, the better? With 64-bit numbers, which step measures the slope of `sin` at
+# **Is a smaller step always better? With 64-bit numbers, which step measures the slope of `sin` at
 # 1 best: 1e-2, 1e-5, 1e-8 or 1e-12?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# 1e-5. A large step sees the curve bend: the error is `h²/6`. A small step subtracts two numbers
-# that agree in nearly all digits, and divides what is left, rounding, by `h`: the error is about
-# `1e-16 / h`. The two meet near the cube root of 1e-16, and there ten correct digits are left.
+# 1e-5. With a large step the curvature of the function causes a **truncation error** of about
+# `h²/6`. With a small step two numbers are subtracted that agree in nearly all digits. What remains
+# is mostly rounding, and is divided by `h`: this **rounding error** is about `1e-16 / h`. Both
+# errors are equal near the cube root of 1e-16. There about ten digits are correct.
 #
 # </details>
 
@@ -63,10 +65,10 @@ print(f"cos(1)    = {np.cos(1):.15f}")
 # %% [markdown]
 # ## The loop, step by step
 #
-# A gradient check is one loop. `y` has many entries, so first a **cotangent** `dy` makes one
-# number of them: the loss `sum(dy * y)`. Then every entry of `x` is moved, up and down; the
-# change of the loss, by `2h`, is what the backward should have said. Here for batch
-# normalisation, on a tiny image.
+# A gradient check is one loop. `y` has many entries, so first an upstream gradient `dy` (also
+# called a **cotangent**) reduces them to one number: the loss `sum(dy * y)`. Then the loop moves
+# every entry of `x` up and down by `h`. The change of the loss divided by `2h` must equal what the
+# backward returns. Here is this loop for batch normalisation, on a tiny image.
 
 # %%
 rng = np.random.default_rng(9)
@@ -93,8 +95,9 @@ print(*rows[:5], f"  ... and {len(rows) - 5} more", sep="\n")
 assert np.allclose(analytic, numeric, atol=1e-8)
 
 # %% [markdown]
-# The same loop drawn: what the backward says, what is measured after each step, and where the two
-# differ. A tile is a channel of an image; grey has not been measured yet.
+# The next picture shows the same loop: the gradient that the backward computes, what is measured
+# after some of the steps, and the difference. A tile is a channel of an image. Grey entries have
+# not been measured yet.
 
 
 # %% tags=["hide-input"]
@@ -125,14 +128,14 @@ plt.show()
 # %% [markdown]
 # ## The picture: error against step
 #
-# Now every step at once, for the same gradient, with the methods that the library knows. Read it
-# from the right: truncation falls with the power of `h` that the method's order says, until it
-# meets rounding, which rises to the left.
+# The next picture shows the error for many steps `h`, for the same gradient, with all methods of
+# the library. Read it from right to left: as `h` gets smaller, the truncation error falls with a
+# power of `h`, the order of the method. Further left the rounding error is larger, and rises.
 #
 # - **Forward** `(f(x+h) - f(x)) / h` and **central** differences;
-# - **five-point** and **Richardson** combine several steps, so that the leading errors cancel: a
-#   large step is precise, and rounding stays small;
-# - the **complex step** `Im f(x + ih) / h` subtracts nothing, so nothing cancels, at any `h`.
+# - **five-point** and **Richardson** combine several steps, so that the largest truncation errors
+#   cancel: a large step is precise then, and the rounding error stays small;
+# - the **complex step** `Im f(x + ih) / h` subtracts nothing, so it loses no digits at any `h`.
 
 # %%
 # Picture: error against step on logarithmic axes, a curve for each method: it falls with the step
@@ -145,9 +148,9 @@ for name, errors in curve.errors.items():
     print(f"{name:13} best: {errors.min():.0e} at h = {curve.steps[errors.argmin()]:.0e}")
 
 # %% [markdown]
-# The complex step wants a function that is **holomorphic**: built of +, ×, exp and the like.
-# `np.abs`, `np.var` and comparisons accept complex numbers and silently give something else. So the
-# library uses it only after a proof, at this very point:
+# The complex step needs a **holomorphic** function: one built of +, ×, exp and similar operations.
+# `np.abs`, `np.var` and comparisons accept complex numbers, but give wrong slopes without an error.
+# So the library first tests at this point whether the complex step is valid:
 
 # %%
 wave = rng.normal(size=6)
@@ -161,9 +164,10 @@ for name, f, vjp in (
 # %% [markdown]
 # ## The library's own text
 #
-# Two halves of the change at `h`: the *odd* one is the central difference, the *even* one betrays
-# curvature and kinks. Where the even half is 0 at a step as large as `x` itself, and the odd one
-# the same at half of it, `y` is linear along this line: no step must be small, nothing cancels.
+# The change of `y` at steps `h` and `-h` has two parts. The *odd* part is the central difference.
+# The *even* part shows curvature and kinks. If the even part is 0 at a step as large as `x` itself,
+# and the slope is the same at half that step, then `y` is linear along this line. The step can be
+# large then, and no digits are lost.
 
 # %%
 print(inspect.getsource(Line.halves))
@@ -172,22 +176,23 @@ print(inspect.getsource(Line.affine))
 # %% [markdown]
 # ## Exercise: write a gradient check &#9679;&#9679;&#9675;
 #
-# `case` offers all you need:
+# Use these attributes and methods of `case`:
 #
-# - `case.y()`: the outputs, a list of arrays (most operations have one);
-# - `case.gradients(dys)`: what the backward says for these cotangents, a list of arrays;
-# - `case.loss(dys, i, array)`: `sum(dy * y)` with input number `i` replaced by `array`;
-# - `case.arrays` and `case.differentiable`: the inputs, and the numbers of those to check.
+# - `case.y()`: the outputs, a list of arrays (most operations have only one);
+# - `case.gradients(dys)`: the gradients that the backward returns for the cotangents `dys`, a list
+#   of arrays;
+# - `case.loss(dys, i, array)`: `sum(dy * y)`, with input number `i` replaced by `array`;
+# - `case.arrays` and `case.differentiable`: the inputs, and the indices of those to check.
 #
-# Return `True` if the backward is right. Below stands what is written most often. Run it, read
-# which bug escapes and why, and mend it until none does.
+# Return `True` if the backward is right. The cell below holds a common first attempt. Run it, read
+# which bug it misses and why, and correct it until it misses none.
 
 
 # %% tags=["hide-input"]
-# Each bug escapes through one hole, and only if the hole is there.
+# Each bug is missed by a check that has this one weakness, and by no other.
 HOLES = {
     "relu/slope_one": "a plainly wrong gradient passes: is anything compared?",
-    "channel_shuffle/shuffled_onwards": "a sum can't see a wrong order: draw dy at random",
+    "channel_shuffle/shuffled_onwards": "a sum can't detect a wrong order: draw dy at random",
     "batch_norm/gamma_dropped": "with dy = 1 it is 0, whatever its scale: draw dy at random",
     "linear/sign_of_the_bias": "the last array is wrong: compare every array",
     "max_pool2d/winners_assigned": "few entries are wrong: compare every entry",
@@ -199,7 +204,7 @@ RIGHT = ("conv2d/slightly_too_large", "batch_norm/gamma_dropped", "linear/sign_o
 
 
 def hunt(attempt: Callable[[Case, np.random.Generator], bool]) -> bool:
-    """Let an attempt loose on the zoo; name a hole in it, and draw what it catches."""
+    """Run an attempt on the bugs; print one of its weaknesses, and draw what it catches."""
     seeds, caught = 4, {}
     for name in RIGHT:
         for seed in range(seeds):
@@ -210,8 +215,8 @@ def hunt(attempt: Callable[[Case, np.random.Generator], bool]) -> bool:
                 return False
             if right is not True:
                 print(
-                    f"your check blames {zoo.find(name).operation}, which is right (it returned "
-                    f"{right!r}): is the tolerance below what differences can reach?"
+                    f"your check rejects {zoo.find(name).operation}, which is right (it returned "
+                    f"{right!r}): is the tolerance below the error of differences?"
                 )
                 return False
     for name in HOLES:
@@ -220,18 +225,17 @@ def hunt(attempt: Callable[[Case, np.random.Generator], bool]) -> bool:
     escaped = [name for name, share in caught.items() if share < 1]
     draw_score(caught)
     if escaped:
-        print(
-            f"{escaped[0]} escapes: {zoo.find(escaped[0]).summary}\nThe hole: {HOLES[escaped[0]]}."
-        )
+        print(f"{escaped[0]} is missed: {zoo.find(escaped[0]).summary}\nWhy: {HOLES[escaped[0]]}.")
         return False
     print(
-        f"No bug escapes, and nothing right is blamed: {len(caught)} bugs, {seeds} examples each."
+        f"No bug is missed, and nothing right is rejected: {len(caught)} bugs, "
+        f"{seeds} examples each."
     )
     return True
 
 
 def draw_score(caught: dict[str, float]) -> None:
-    """Draw which share of its examples each bug is caught on: target 1, yours."""
+    """Draw, for each bug, the share of its examples on which it is caught, and the target, 1."""
     _, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
     names = list(caught)[::-1]
     shares = [caught[name] for name in names]
@@ -267,25 +271,24 @@ assert hunt(my_check)
 # <details>
 # <summary>Hint 1</summary>
 #
-# What does a sum of all outputs of a *permutation* depend on? What is the sum of the outputs of a
-# batch normalisation? Choose a `dy` that is different for each output.
+# How does the sum of all outputs of a *permutation* depend on their order? What is the sum of the
+# outputs of a batch normalisation? Choose a `dy` that is different for each output.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# One random entry of 400 has one chance in 400 of meeting the one that is wrong.
-# `np.ndindex(shape)` walks all of them.
+# If 1 of 400 entries is wrong, a random entry finds it with probability 1/400. `np.ndindex(shape)`
+# goes through all entries.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 3</summary>
 #
-# A difference of 1e-2 is nothing beside a gradient of 1000, and everything beside one of 1e-3.
-# Compare with the largest gradient of the array; 1e-6 of it is within reach of central
-# differences.
+# A difference of 1e-2 is small for a gradient of 1000, and huge for one of 1e-3. Compare the
+# difference with the largest gradient of the array. Central differences reach 1e-6 of it.
 #
 # </details>
 #
@@ -312,13 +315,13 @@ def solved_check(case: Case, rng: np.random.Generator) -> bool:
 assert hunt(solved_check)
 
 # %% [markdown]
-# ### Why each part is there
+# ### Why each part is needed
 #
-# How often do the common weaker styles catch the same bugs? Each is a few lines, in
-# `zoo.checkers`; `numpy-shufflenet zoo` prints the table for the whole zoo.
+# How often do weaker checks, which are in common use, catch the same bugs? Each of them is a few
+# lines in `zoo.checkers`. `numpy-shufflenet zoo` prints the table for the whole zoo.
 
 # %% tags=["hide-input"]
-# Picture: a table of bugs by styles of checking: each weaker style misses some, the library's
+# Picture: a table of bugs by kinds of checks: each weaker check misses some, and the library's
 # column is 100 % throughout.
 styles = score.weaker_styles()
 table = np.array(
@@ -341,15 +344,17 @@ for style in (*styles, CHECKERS["relative error below one"]):
 # %% [markdown]
 # ## Kinks
 #
-# ReLU has no slope at 0, a max pool none at a tie. **Predict: what does a central difference find
-# for ReLU at exactly 0? Is the backward, which says 0 there, wrong?**
+# ReLU has no derivative at 0, and a max pool has none where the largest values are equal. Such a
+# point is a **kink**. **Predict: what does a central difference measure for ReLU at exactly 0? Is
+# the backward, which returns 0 there, wrong?**
 #
 # <details>
 # <summary>Answer</summary>
 #
-# 1/2: the mean of the slopes on both sides, whatever the step. Neither side is wrong; there is no
-# derivative. A check that doesn't know kinks raises a false alarm here. One that forgives every
-# such entry lets bugs through. So kinks must be *recognised*, left out, and counted.
+# It measures 1/2, the mean of the slopes on both sides, for any step. Neither value is wrong,
+# because there is no derivative. A check that doesn't know kinks raises a false alarm here. A check
+# that accepts every entry like this misses bugs. So a check must *detect* kinks, leave them out,
+# and count them.
 #
 # </details>
 
@@ -363,17 +368,17 @@ print(f"\n{kink}\nseen by: {', '.join(kink.detectors)}")
 assert at_kink.status == "pass"
 
 # %% [markdown]
-# Three detectors look at the outputs one by one, so that two kinks can't hide each other:
+# Three detectors examine each output separately, so that two kinks can't cancel each other:
 #
 # | detector | smooth | kink |
 # |---|---|---|
 # | **slopes**: right minus left, extrapolated to `h = 0` | 0 | the jump |
-# | **parabola** through five points: what is left over | shrinks with `h` | stays |
-# | **winners**: which mask, which pixel of a pool | the same at `-h` and `h` | differ |
+# | **parabola** fitted to five points: the residual | shrinks with `h` | stays |
+# | **winners**: the mask of a ReLU, the winner of a pool | the same at `-h` and `h` | differ |
 
 # %% tags=["hide-input"]
 # Picture: left, a smooth curve and one with a kink; in the middle, right minus left slope against
-# the step, which vanishes for the smooth one alone; right, what a parabola leaves over, likewise.
+# the step, which vanishes for the smooth one alone; right, the residual of a parabola, likewise.
 steps = 2.0 ** -np.arange(1, 9)
 t = np.linspace(-1, 1, 201)
 curves = {
@@ -393,15 +398,15 @@ for (name, function), colour in zip(curves.items(), (BLUE, RED), strict=True):
 row[0].legend()
 row[0].set(xticks=[-1, 0, 1], xlabel="t")
 row[1].set(title="slopes: right minus left", xlabel="h")
-row[2].set(title="left over by the parabola, by h", xlabel="h")
+row[2].set(title="residual of the parabola / h", xlabel="h")
 plt.show()
 
 # %% [markdown]
-# ## A hunt through the zoo
+# ## Bugs of the zoo, and their causes
 #
-# The zoo holds wrong backwards from published code, each a small diff of what is right. Here is
-# one. **Look at the heat map first. What went wrong?** White is right, dark red is off by all of
-# it.
+# The zoo holds wrong backwards from published code. Each is a small diff of the right code. Here is
+# one. **Look at the heat map first. What went wrong?** White entries are right. At dark red ones
+# the error is as large as the gradient.
 
 # %%
 caught = score.check(zoo.find("conv2d/last_column_forgotten"), 0)
@@ -411,14 +416,14 @@ caught
 # <details>
 # <summary>Answer</summary>
 #
-# Only the last two columns of each channel are wrong: what the last column of outputs sends back is
-# missing. A loop stops one too early.
+# Only the last two columns of each channel are wrong. The contribution of the last column of
+# outputs is missing: a loop stops one step too early.
 #
 # </details>
 #
-# `explain()` reads such patterns: a constant ratio, the right numbers in another order, errors at
-# the border only, entries that should be 0. Where the map alone doesn't tell, it compares the
-# whole Jacobians: which output sends back what to which input.
+# `explain()` recognises such patterns: a constant ratio, the right numbers in another order, errors
+# at the border only, entries that should be 0. If the map alone isn't enough, it compares the whole
+# Jacobians, which show what each output sends back to each input.
 
 # %%
 print(caught.explain(), "\n")
@@ -436,8 +441,9 @@ for name in suspects:
     assert found.family == zoo.find(name).cause
 
 # %% [markdown]
-# And what no gradient check can see: a wrong *forward* whose backward agrees with it. Its
-# gradient is right, of another function. Only an independent forward tells.
+# No gradient check can detect a wrong *forward* whose backward agrees with it: that backward is the
+# right gradient of another function. Only a comparison with an independent forward shows the
+# mistake.
 
 # %%
 for bug in score.part("b"):
@@ -449,10 +455,10 @@ for bug in score.part("b"):
 # %% [markdown]
 # ## What it costs
 #
-# Every entry takes two forwards or more. But one random **direction** `v` tests all entries at
-# once: the difference along `v` must be `<gradient, v>`. So the library detects along directions,
-# and compares entry by entry only to locate. Where `y` is linear in an array, no small step is
-# needed at all: `<A v, dy> = <v, A^T dy>` holds to the last digits.
+# Every entry takes at least two forwards. But one random **direction** `v` tests all entries at
+# once: the difference along `v` must equal `<gradient, v>`. So the library uses directions to
+# detect a mistake, and single entries only to locate it. Where `y` is linear in an array, no small
+# step is needed: the adjoint identity `<A v, dy> = <v, A^T dy>` of lesson 3 holds up to rounding.
 
 # %% tags=["timing"]
 image, w = rng.normal(size=(2, 4, 6, 6)), rng.normal(size=(4, 4, 3, 3))
@@ -477,39 +483,40 @@ for name, options in (
 # <details>
 # <summary>1. Why not the smallest step?</summary>
 #
-# `f(x + h)` and `f(x - h)` then agree in nearly all digits. Their difference is rounding, and
-# dividing by `h` makes it large.
+# Because `f(x + h)` and `f(x - h)` then agree in nearly all digits. Their difference is mostly
+# rounding, and the division by `h` makes it large.
 #
 # </details>
 #
 # <details>
-# <summary>2. Your loss is a sum over all outputs, and all gradients pass. So what?</summary>
+# <summary>2. Your loss is a sum of all outputs, and the check passes. What does it show?</summary>
 #
-# Little: with `dy = 1` a permutation has the same gradient in any order, and batch
-# normalisation's dx is 0 whatever its scale. Use a random `dy`.
+# It shows little: with `dy = 1` every permutation has the same gradient, and the dx of batch
+# normalisation is 0 for every gamma. Use a random `dy`.
 #
 # </details>
 #
 # <details>
 # <summary>3. In float32, how many digits can a difference confirm?</summary>
 #
-# Four or five: eps is 1e-7, and central differences leave about the power 2/3 of it. So gradients
-# are checked in float64, and float32 is then compared with that.
+# Four or five: eps is 1e-7, and central differences reach an error of about eps^(2/3). So check
+# gradients in float64, and then compare float32 with float64.
 #
 # </details>
 #
 # <details>
-# <summary>4. A check passes, with 2 of 100 entries on kinks. Is all well?</summary>
+# <summary>4. A check passes, with 2 of 100 entries on kinks. Is the gradient right?</summary>
 #
-# For 98 entries. The other two lie where there is no derivative; move the point a little, and check
-# them too. With more than 5 % the library refuses to say "pass".
+# It is right for 98 entries. The other two lie where there is no derivative: move the point a
+# little, and check them, too. If more than 5 % of the entries lie on kinks, the library doesn't say
+# "pass".
 #
 # </details>
 #
 # <details>
-# <summary>5. Why can't a right backward of a wrong forward be caught?</summary>
+# <summary>5. Why can't a gradient check catch a wrong forward with a matching backward?</summary>
 #
-# Differences are taken of the same wrong forward: both sides agree. Compare outputs with an
+# The differences measure the same wrong forward, so both sides agree. Compare outputs with an
 # independent implementation.
 #
 # </details>

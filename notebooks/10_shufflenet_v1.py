@@ -16,8 +16,8 @@
 #
 # **Goal**
 # - Assemble the unit from the operations that you know, forward and backward.
-# - Read the paper's table off a model, and count its cost to the last multiply-add.
-# - See what the groups buy, and what the shuffle gives back.
+# - Compute the paper's table from models, and count their exact number of multiply-adds.
+# - See what a network gains from groups, and what it loses without the shuffle.
 
 # %%
 import inspect
@@ -32,25 +32,25 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots, zoo
 # ## Predict first
 #
 # A network of depthwise and pointwise convolutions has nearly all of its multiply-adds in the
-# pointwise ones (lesson 5). ShuffleNet V1 (Zhang et al., 2017) cuts those into g groups, so that
-# they cost a g-th. What is saved, it spends on more channels: its stage 2 has 144 channels with
-# one group.
+# pointwise ones (lesson 5). ShuffleNet V1 (Zhang et al., 2017) cuts those into g groups, which
+# divides their cost by g. The network uses what it saves for more channels. With one group, its
+# stage 2 has 144 channels.
 #
-# **How many channels can stage 2 afford for the same cost with 8 groups?**
+# **How many channels can stage 2 have at the same cost with 8 groups?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# 384. If pointwise layers were everything, the channels could grow by √8 to 407; depthwise layers
-# and the stem cost something, too. More channels for the same price: that is the idea of the
-# paper. The shuffle repairs what the groups break.
+# It can have 384. If only pointwise layers had a cost, the number of channels could grow by √8 to
+# 407, but depthwise layers and the stem cost something, too. More channels at the same cost is the
+# idea of the paper. The shuffle lets information flow between the groups again.
 #
 # </details>
 #
 # ## The unit
 #
-# Drawn from the unit itself. **Hover** over a box for its shape and cost; play it forward; then
-# play it **Backward** and watch where gradients add up.
+# The picture is drawn from the unit itself. **Hover** over a box to see its shape and cost. Play
+# the unit forward. Then play it **Backward**, and see where gradients add up.
 #
 # With stride 1 the input is added to the branch (a residual connection, as in ResNet).
 
@@ -58,17 +58,18 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots, zoo
 plots.unit(nn.ShuffleNetV1Unit(240, 240, groups=3, stride=1), (240, 28, 28))
 
 # %% [markdown]
-# With stride 2 the image is halved. The shortcut is an average pool, and instead of an addition
-# the two are **concatenated**: more channels at next to no cost. So the branch only gives out - in
-# channels.
+# With stride 2 the unit halves the image. The shortcut is an average pool. The unit
+# **concatenates** shortcut and branch instead of adding them, which gives more channels at almost
+# no cost. If the unit turns `in` channels into `out`, the shortcut already has `in` of them, so the
+# branch computes only `out - in`.
 
 # %%
 plots.unit(nn.ShuffleNetV1Unit(240, 480, groups=3, stride=2), (240, 28, 28))
 
 # %% [markdown]
-# Here is a small unit channel by channel, with numbers. Colours are groups. Hover over an output,
-# and see from which channels it comes; in Backward, where its gradient goes. Then compare with
-# `shuffle=False`: change the cell and run it again. Each half only ever sees itself.
+# Here is a small unit channel by channel, with numbers. Colours show groups. Hover over an output
+# to see on which channels it depends; in Backward you see where its gradient goes. Then change the
+# cell to `shuffle=False`, and run it again: now each half depends only on itself.
 
 # %%
 plots.unit_channels(nn.ShuffleNetV1Unit(24, 24, groups=2, stride=1, shuffle=True), 24, seed=3)
@@ -76,7 +77,7 @@ plots.unit_channels(nn.ShuffleNetV1Unit(24, 24, groups=2, stride=1, shuffle=True
 # %% [markdown]
 # ## The library's own text
 #
-# The backward reads as the forward, upwards.
+# The backward has the lines of the forward in reverse order.
 
 # %%
 print(inspect.getsource(nn.ShuffleNetV1Unit._forward))
@@ -85,8 +86,9 @@ print(inspect.getsource(nn.ShuffleNetV1Unit._backward))
 # %% [markdown]
 # ### Exercise: what the pool sends back &#9679;&#9675;&#9675;
 #
-# The shortcut of a stride-2 unit is an average pool of 3 × 3, stride 2, padding 1, that counts its
-# border (always divides by 9). Write its backward. (The check draws other sizes, too.)
+# The shortcut of a stride-2 unit is an average pool of 3 × 3, stride 2, padding 1. It counts the
+# zeros of the border as pixels, so it always divides by 9. Write its backward. (The check draws
+# other sizes, too.)
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -100,8 +102,8 @@ exercises.check("avg_pool2d_backward", my_avg_pool_backward)
 # <details>
 # <summary>Hint</summary>
 #
-# Every output sends dy / k² to all pixels of its window. Walk over the taps, add into an array of
-# the padded size, and cut the border off.
+# Every output sends dy / k² to all pixels of its window. Loop over the taps, add into an array of
+# the padded size, and cut off the border at the end.
 #
 # </details>
 
@@ -123,8 +125,9 @@ exercises.check("avg_pool2d_backward", solved_avg_pool_backward)
 # %% [markdown]
 # ### Exercise: the unit's cost &#9679;&#9679;&#9675;
 #
-# Count the multiply-adds of a unit with stride 1: c channels in and out, a bottleneck of m
-# channels, g groups in both pointwise convolutions, h × w pixels.
+# Count the multiply-adds of a unit with stride 1. It has c channels in and out, a bottleneck of m
+# channels (the narrower part between its two pointwise convolutions), g groups in both pointwise
+# convolutions, and h × w pixels.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -142,7 +145,8 @@ for c, g in ((240, 3), (480, 3), (384, 8)):
 # <details>
 # <summary>Hint</summary>
 #
-# A grouped pointwise convolution c → m: each output sums c / g products. The depthwise one: 9.
+# In a grouped pointwise convolution c → m each output sums c / g products, and in the depthwise one
+# 9.
 #
 # </details>
 
@@ -158,8 +162,8 @@ for c, g in ((240, 3), (480, 3), (384, 8)):
 print("right: h w (2 c m / g + 9 m)")
 
 # %% [markdown]
-# A ResNet unit with the same c and m has a full 3 × 3 convolution in the middle, h w (2 c m + 9
-# m²), and ResNeXt a grouped one, h w (2 c m + 9 m² / g):
+# A ResNet unit with the same c and m has a full 3 × 3 convolution in the middle: h w (2 c m + 9
+# m²). A ResNeXt unit has a grouped one: h w (2 c m + 9 m² / g).
 
 # %%
 c, m, g, pixels = 240, 60, 3, 28 * 28
@@ -173,8 +177,9 @@ for name, count in (
 # %% [markdown]
 # ### Exercise: the unit's backward &#9679;&#9679;&#9679;
 #
-# Below is the forward of a unit with stride 1, made of the library's operations. Write its
-# backward: the same lines upwards. Return dx. Mind the place where x is used twice.
+# The next cell holds the forward of a unit with stride 1, made of the library's operations. Write
+# its backward: one line for each line of the forward, in reverse order. Return dx. Note that x is
+# used twice.
 
 
 # %%
@@ -230,16 +235,16 @@ check_unit(my_unit_backward).raise_if_failed()
 # <details>
 # <summary>Hint 1</summary>
 #
-# Start with `dy = ops.relu_backward(dy, c9)`. This is the gradient of the sum x + y: both get it.
-# Keep one for later.
+# Start with `dy = ops.relu_backward(dy, c9)`. This is the gradient of the sum x + y, so x and y
+# both receive it. Keep it for the shortcut.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Convolutions return (dx, dw, db), batch normalisation (dx, dgamma, dbeta). Here you only need the
-# first.
+# The backward of a convolution returns (dx, dw, db), that of batch normalisation (dx, dgamma,
+# dbeta). Here you need only the first: `dy, *_ = ...`.
 #
 # </details>
 
@@ -266,20 +271,21 @@ assert verdict.passed
 # %% [markdown]
 # ## The gradient check
 #
-# The heat map of the library's unit (of yours: `plots.gradient_map(check_unit(my_unit_backward))`);
-# and one from the bug zoo that forgets the shortcut on the way back, though x is used twice.
+# The first heat map is that of the library's unit. (For yours, run
+# `plots.gradient_map(check_unit(my_unit_backward))`.) The second is that of a bug from the zoo: its
+# backward forgets the gradient of the shortcut, although x is used twice.
 
 # %%
 bug = zoo.find("unit_v1/shortcut_dropped")
-image, *weights = bug.example(seed=0).arrays
+bug_image, *bug_weights = bug.example(seed=0).arrays
 
 
 def check_dx(forward, backward):
-    """Compare dx with differences; the weights stand still."""
+    """Compare dx with differences; the weights are constant."""
     return gradcheck.check(
-        lambda x: forward(x, *weights)[0],
-        lambda dy, x: backward(dy, forward(x, *weights)[1])[0],
-        image,
+        lambda x: forward(x, *bug_weights)[0],
+        lambda dy, x: backward(dy, forward(x, *bug_weights)[1])[0],
+        bug_image,
         per_entry=True,
     )
 
@@ -297,14 +303,16 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## The network
 #
-# A stem, three stages of 4, 8 and 4 units (the first of each with stride 2), a global pool and a
-# classifier. Hover over the rows and units, drawn from the model:
+# The network has a stem (a convolution and a max pool), three stages of 4, 8 and 4 units (the first
+# unit of each has stride 2), a global pool and a classifier. The picture is drawn from the model.
+# Hover over rows and units:
 
 # %%
 plots.network(models.shufflenet_v1(groups=3), (3, 224, 224))
 
 # %% [markdown]
-# And the paper's table 1 beside what the models count. It leaves the classifier out.
+# The next cell counts the multiply-adds of the models, and prints those of the paper's table 1
+# beside them. The paper's table doesn't count the classifier.
 
 # %%
 printed = {1: 143, 2: 140, 3: 137, 4: 133, 8: 137}  # MFLOPs, V1, table 1
@@ -319,19 +327,20 @@ for g, paper in printed.items():
     print(f"{g:6}{columns}{table.multiply_adds / 1e6:13.1f} M{body / 1e6:18.1f} M{paper:7} M")
 
 # %% [markdown]
-# The first pointwise convolution of stage 2 is **not** grouped: with 24 channels there is too
-# little to cut.
+# The first pointwise convolution of stage 2 has **no** groups, because its input has only 24
+# channels.
 #
-# **Traps** that implementations fall into here: with stride 2 the branch must give out - in
-# channels, and the bottleneck is a quarter of the *output*; there is no ReLU after the depthwise
-# convolution; the ReLU comes after the addition; and the shuffle has two orders in the wild
-# (lesson 8).
+# **Common mistakes** of implementations: with stride 2 the branch must have `out - in` output
+# channels, and the bottleneck a quarter of the *output* channels; there is no ReLU after the
+# depthwise convolution; the last ReLU comes after the addition; and two orders of the shuffle are
+# in use (lesson 8).
 #
-# ## What the groups buy, and what the shuffle gives back
+# ## The effect of groups, and of the shuffle
 #
-# The paper's measurements on ImageNet (error in %, lower is better): table 2, more groups at the
-# same cost; table 3, the same networks without and with the shuffle. To repeat them takes days on
-# several graphics cards; lesson 14 does what a laptop can.
+# These are the paper's measurements on ImageNet (error in %, lower is better). Table 2 compares
+# numbers of groups at the same cost. Table 3 compares the same networks without and with the
+# shuffle. To repeat them takes days on several graphics cards. Lesson 14 trains small networks that
+# fit a laptop.
 
 # %%
 # Picture: left, error on ImageNet against the number of groups, for three sizes of V1: the
@@ -360,12 +369,12 @@ right.legend()
 plt.show()
 
 # %% [markdown]
-# The smaller the network, the more it gains from groups (more channels); and the more groups, the
-# more it loses without a shuffle.
+# The smaller the network, the more it gains from groups, which allow more channels. The more groups
+# a network has, the more it loses without a shuffle.
 #
 # ## What it costs
 #
-# Where the time of a unit goes, layer by layer, beside its multiply-adds:
+# The next cell measures the time of each layer of a unit, and prints it beside its multiply-adds:
 
 # %% tags=["timing"]
 unit = nn.ShuffleNetV1Unit(240, 240, groups=3, stride=1)
@@ -393,44 +402,44 @@ for name, layer in unit.named_layers():
         print(f"{name:10} {rows[name].kind:38} {4 * rows[name].multiply_adds:13,} {ms:7.2f}")
 
 # %% [markdown]
-# The layers without a multiply-add take a good part of the time. The count in the paper doesn't
-# show that, and this is where ShuffleNet V2 sets in.
+# The layers without multiply-adds take a considerable part of the time. The paper's count doesn't
+# show that. ShuffleNet V2 starts from this observation.
 #
 # ## Recap
 #
 # <details>
 # <summary>1. Why is there no ReLU after the depthwise convolution?</summary>
 #
-# The authors follow Xception, where one there made things worse.
+# The authors follow Xception, whose authors found that a ReLU at this point lowered the accuracy.
 #
 # </details>
 #
 # <details>
-# <summary>2. The authors' code shuffles after the depthwise layer. Why is that equal?</summary>
+# <summary>2. The authors' code shuffles after the depthwise layer. Why is y the same?</summary>
 #
-# It works on each channel alone, so it doesn't matter in which order the channels stand, as long
-# as its kernels are in the same one.
+# The depthwise layer treats each channel separately. So the order of the channels doesn't matter,
+# if the layer's kernels have the same order.
 #
 # </details>
 #
 # <details>
-# <summary>3. g = 3, 24 channels in, 240 out, stride 2: what does the branch give?</summary>
+# <summary>3. g = 3, 24 channels in, 240 out, stride 2: how many does the branch compute?</summary>
 #
-# 216; the average pool hands on the other 24. And 216 divides by 3, as it must.
+# 216; the average pool contributes the other 24. 216 is divisible by 3, as groups require.
 #
 # </details>
 #
 # <details>
 # <summary>4. What does the last shuffle of a stage do for the classifier?</summary>
 #
-# There is one in each unit, in its middle; the unit's own output isn't shuffled. The pool and the
-# classifier see all channels anyway.
+# Nothing is shuffled before the classifier: each unit has its shuffle in the middle, and doesn't
+# shuffle its output. That is no problem, because the classifier reads all channels anyway.
 #
 # </details>
 #
 # <details>
-# <summary>5. In the backward of the addition, who gets which gradient?</summary>
+# <summary>5. In the addition's backward, which gradient do shortcut and branch receive?</summary>
 #
-# Both the same, dy; and at the input, where x went two ways, the two gradients add up.
+# Both receive dy. At the input, where x was used twice, the two gradients add up.
 #
 # </details>

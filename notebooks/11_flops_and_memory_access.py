@@ -15,8 +15,8 @@
 # # Lesson 11: FLOPs and memory access
 #
 # **Goal**
-# - Say what a "FLOP" is, in four conventions, and find out which one a paper uses.
-# - Count a convolution by doing it, and by a formula that gives the same number.
+# - Say what a "FLOP" is in four conventions, and find out which one a paper uses.
+# - Count the operations of a convolution by running it, and by a formula with the same result.
 # - Count what FLOPs don't show: the memory that is read and written.
 
 # %%
@@ -34,23 +34,24 @@ from numpy_shufflenet.steps.conv2d import conv2d_forward_steps
 # %% [markdown]
 # ## Predict first
 #
-# ShuffleNet V2 1× is said to have 146 MFLOPs. Count every addition, every multiplication and every
-# comparison of one forward, with batch normalisation, ReLU and pooling.
-# **Is the result about 150, about 220 or about 300 million?**
+# The paper says that ShuffleNet V2 1× has 146 MFLOPs (million floating-point operations). Count
+# every addition, every multiplication and every comparison of one forward, those of batch
+# normalisation, ReLU and pooling included. **Is the result about 150, about 220 or about 300
+# million?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# About 300 million. The papers count a multiplication *and the addition that follows* as one FLOP,
-# so the convolutions alone come out twice. All the rest adds another 3 % only.
+# About 300 million. The papers count a multiplication *and the addition that follows* as one FLOP.
+# So the convolutions alone have twice as many operations. All other layers add only about 3 %.
 #
 # </details>
 
 # %% [markdown]
 # ## The loop, step by step
 #
-# One row of three pixels, a kernel of two weights, stride 2, one zero of padding in front: two
-# outputs. Each step tells what it reads and what it adds up.
+# The smallest example is one row of three pixels, a kernel of two weights, stride 2, and one zero
+# of padding in front. It has two outputs. Each step says what it reads and what it adds up.
 
 # %%
 x = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 3)
@@ -63,13 +64,13 @@ for step in steps:
     print(f"y[{step.index[-1]}] = {products} = {step.value:g}        reads {read}")
 
 # %% [markdown]
-# The tap that falls on the padding is skipped by the loop. Published counts never skip it: it would
-# make the count depend on the border, and a kernel in a library multiplies by the zero as well. So
-# it counts here too, as a multiply-add; but nothing is *read* there, as padding is nowhere in
-# memory.
+# The loop skips the tap that falls on the padding. Published counts include it, and so do we.
+# Otherwise the formula would depend on the border, and the compiled code of most libraries does
+# multiply by the zero. So this tap counts as a multiply-add. But it doesn't count as a *read*,
+# because the padding isn't stored in memory.
 #
-# `counting` runs the same loop on numbers that count what is done to them, with the border written
-# out:
+# `cost.counting` runs the same loop, padding included, on number objects that count their additions
+# and multiplications:
 
 # %%
 forward, backward = cost.counting.count_operation("conv2d", x, w, **settings)
@@ -80,9 +81,10 @@ assert forward.multiply_adds == 4
 # %% [markdown]
 # ## The formula
 #
-# This is the text that the library evaluates. Letters: n c h w input, o output channels, g groups,
-# kh kw kernel, oh ow output; b is 1 with a bias; uh uw are the rows and columns that some window
-# sees, rh rw the same with the border.
+# The library evaluates the following formula. The shape of the input is n c h w. There are o output
+# channels, g groups, a kernel of kh × kw and an output of oh × ow; b is 1 if there is a bias,
+# otherwise 0. uh and uw count the input rows and columns that lie in at least one window; rh and rw
+# count them with the padding.
 
 # %%
 print(find("conv2d").formula)
@@ -91,8 +93,8 @@ assert computed.forward == forward
 assert computed.backward == backward
 
 # %% [markdown]
-# Backward costs twice as many multiply-adds: as many for the gradient of x as forward, and as many
-# for the gradient of w.
+# The backward takes twice as many multiply-adds as the forward: as many for the gradient of x, and
+# as many for the gradient of w.
 #
 # ## The picture: where a network spends them
 
@@ -107,8 +109,11 @@ assert round(counted.conventions()["papers"] / 1e6) == 146
 display(plots.cost_by_layer(counted.layers, "ShuffleNet V2 1x"))
 
 # %% [markdown]
-# Above, the multiply-adds: nearly all of it is 1×1 convolutions. Below, the memory: batch
-# normalisation, ReLU, split, concatenation and shuffle have their share, and none of it is a FLOP.
+# The upper chart shows multiply-adds: nearly all of them are in 1×1 convolutions. The lower chart
+# shows **memory access**, the amount of numbers that are read and written. There batch
+# normalisation, ReLU, split, concatenation and shuffle have a considerable share, although the
+# papers count no FLOPs for them. The papers call it memory access cost, **MAC**. (Elsewhere MAC
+# often means multiply-accumulate, that is, one multiply-add.)
 
 # %%
 kinds = counted.by_kind()
@@ -121,7 +126,8 @@ display(plots.cost_by_kind(rows, "ShuffleNet V2 1x by kind of operation"))
 # %% [markdown]
 # ## The library's own text
 #
-# The papers' closed forms: memory access of a 1×1 convolution, and its lower bound.
+# These are the paper's formulas for the memory access of a 1×1 convolution, and for its lower
+# bound.
 
 # %%
 print(inspect.getsource(cost.closed_forms.pointwise_memory_access))
@@ -131,7 +137,7 @@ print(inspect.getsource(cost.closed_forms.lower_bound))
 # ## Exercise: count a convolution &#9679;&#9675;&#9675;
 #
 # Return the multiply-adds of a convolution from `c` to `o` channels with a `k` × `k` kernel in `g`
-# groups, for an output of `oh` × `ow`. Below stands what many write first.
+# groups, for an output of `oh` × `ow`. The cell below holds a common first attempt.
 
 
 # %% tags=["hide-input"]
@@ -155,7 +161,7 @@ def check_multiply_adds(attempt: Callable[..., int]) -> bool:
     c, o, k, g, oh, ow = CASES[wrong[0]]
     ratio = found[wrong[0]] / targets[wrong[0]]
     causes = {
-        g: "groups are missing: an output sees the c/g channels of its own group only",
+        g: "groups are missing: an output reads only the c/g channels of its own group",
         2: "a multiplication and the addition that follows count as one",
         1 / g: "groups divide twice",
         1 / (k * k): "the taps of the kernel are missing",
@@ -192,7 +198,7 @@ assert check_multiply_adds(my_multiply_adds)
 # <details>
 # <summary>Hint 2</summary>
 #
-# With groups, an output sees `c / g` channels, each through `k * k` taps.
+# With groups, an output reads `c / g` channels, each through `k * k` taps.
 #
 # </details>
 #
@@ -209,8 +215,9 @@ assert check_multiply_adds(solved_multiply_adds)
 # %% [markdown]
 # ## The check: the papers' own figures
 #
-# Every figure that the papers print, beside ours. V1's table 1 leaves the classifier out; its other
-# tables don't. Where a figure doesn't fit, the note says what is known.
+# The next cell prints every figure of the papers beside ours. V1's table 1 doesn't count the
+# classifier; its other tables do. Where a figure differs, a note says what we know about the
+# reason.
 
 # %% tags=["long"]
 for figure in cost.compare_figures():
@@ -223,8 +230,8 @@ for figure in cost.compare_figures():
 # %% [markdown]
 # ## What it costs, beyond FLOPs
 #
-# Time is what one wants to know. Beside each kind's share of multiply-adds stands its share of
-# run time, measured here.
+# What matters in practice is time. The next chart shows, for each kind of operation, its share of
+# multiply-adds, of memory access and of run time, measured on this machine.
 
 # %% tags=["timing"]
 x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
@@ -234,8 +241,8 @@ display(plots.cost_by_kind(rows, "ShuffleNet V2 1x by kind of operation"))
 # %% [markdown]
 # ### Training keeps activations
 #
-# What forward keeps for backward is memory too. Parameters aren't counted, and an array that two
-# layers keep is counted once.
+# What the forward keeps for the backward needs memory, too. The next cell counts it. It doesn't
+# count parameters, and it counts an array that two layers keep once.
 
 # %%
 for batch in (1, 32):
@@ -248,8 +255,8 @@ for batch in (1, 32):
 # %% [markdown]
 # ### Channels at a fixed budget
 #
-# Groups and depthwise convolutions make a unit cheap, so that it affords more channels. V2's unit
-# works on one half of its channels, and hands the other on.
+# Groups and depthwise convolutions make a unit cheap, so it can have more channels at the same
+# cost. V2's unit processes one half of its channels, and passes on the other half unchanged.
 
 # %%
 budgets = np.geomspace(2e6, 1e8, 12)
@@ -262,21 +269,22 @@ display(plots.channels_at_budget(list(budgets), {k: [row[k] for row in found] fo
 # <details>
 # <summary>1. A tool reports 292 MFLOPs for ShuffleNet V2 1×. Is it wrong?</summary>
 #
-# No: it counts two FLOPs a multiply-add.
+# No. It counts two FLOPs for each multiply-add.
 #
 # </details>
 #
 # <details>
-# <summary>2. What does a depthwise separable 3×3 convolution to 256 channels save?</summary>
+# <summary>2. What does a depthwise separable 3×3 convolution to 256 channels cost?</summary>
 #
-# It costs 1/256 + 1/9, 11.5 %, of a full convolution.
+# 1/256 + 1/9, that is 11.5 %, of a full convolution.
 #
 # </details>
 #
 # <details>
-# <summary>3. Two 1×1 convolutions have equal FLOPs, 64 to 64 and 16 to 256 channels. MAC?</summary>
+# <summary>3. Two 1×1 convolutions, 64 to 64 and 16 to 256 channels: which MAC is larger?</summary>
 #
-# The second reads and writes 272 channels where the first moves 128. Run the next cell.
+# Their FLOPs are equal. But the second reads and writes 16 + 256 = 272 channels, and the first only
+# 64 + 64 = 128. Run the next cell.
 #
 # </details>
 

@@ -16,8 +16,8 @@
 #
 # **Goal**
 # - Measure each guideline of ShuffleNet V2 on your own machine, beside the paper's GPU and phone.
-# - Tell a difference from chance: interleaved runs, and an interval for every ratio.
-# - Audit networks against the guidelines, and see what V2's argument is worth in numbers.
+# - Distinguish a difference from chance: interleaved runs, and an interval for every ratio.
+# - Audit networks against the guidelines, and test V2's argument with numbers.
 
 # %%
 import inspect
@@ -28,30 +28,30 @@ import numpy as np
 from IPython.display import display
 
 from numpy_shufflenet import cost, models, nn, plots
-from numpy_shufflenet.cost import guidelines, stacks
+from numpy_shufflenet.cost import experiments, stacks
 from numpy_shufflenet.steps.pointwise_conv2d import pointwise_conv2d_forward_steps
 from numpy_shufflenet.timing import median_interval
 
 # %% [markdown]
 # ## Predict first
 #
-# Two networks of ten blocks, on 56×56 pixels, with the same number of multiply-adds: one has 1×1
-# convolutions from 32 to 32 channels, the other 9 to 108 and back.
+# Two networks have ten blocks each, on 56×56 pixels, and about the same number of multiply-adds.
+# One has 1×1 convolutions from 32 to 32 channels, the other from 9 to 108 channels and back.
 # **Which one is slower, and by how much?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# The second one. On the paper's GPU it runs at half of the speed, on its phone at 0.72. What it is
-# on your machine, you will see below.
+# The second one. On the paper's GPU it runs at about half the speed of the first, and on the
+# paper's phone at 0.72 of it. Below you will measure it on your machine.
 #
 # </details>
 
 # %% [markdown]
 # ## The loop: what one step reads
 #
-# The same number of multiply-adds, but not of numbers that are read and written. Two outputs of
-# 4 → 4 channels, against eight of 2 → 8:
+# Two 1×1 convolutions can have the same number of multiply-adds, and yet read and write different
+# amounts of numbers. Compare 4 → 4 channels with 2 → 8 channels:
 
 # %%
 rng = np.random.default_rng(0)
@@ -65,8 +65,10 @@ for c1, c2 in ((4, 4), (2, 8)):
 # %% [markdown]
 # ## The picture: memory access against the channel ratio
 #
-# At constant cost B, `MAC = h w (c1 + c2) + c1 c2` is least at equal channels: the geometric mean
-# of c1 and c2 is given, and their sum is least when they are equal.
+# The memory access cost (lesson 11) of a 1×1 convolution from c1 to c2 channels is `MAC = h w (c1 +
+# c2) + c1 c2`. At a constant number of multiply-adds `B = h w c1 c2` it is least for c1 = c2: the
+# product c1 c2 is constant then, and a sum of two numbers with a given product is least when they
+# are equal.
 
 # %%
 # Picture: memory access over its lower bound, against the ratio of output to input channels: 1 at
@@ -82,8 +84,9 @@ plt.show()
 # %% [markdown]
 # ## The library's own text
 #
-# What is compared runs in turn, and each round gives one ratio; the interval is that of the sign
-# test and assumes nothing about how times are distributed.
+# The networks that are compared run in turn, and each round gives one ratio of times. The following
+# function returns an interval for the median ratio. It uses the sign test, which assumes nothing
+# about the distribution of times.
 
 # %%
 print(inspect.getsource(median_interval))
@@ -91,13 +94,16 @@ print(inspect.getsource(median_interval))
 # %% [markdown]
 # ## G1 to G4, measured
 #
-# Each row's speed per multiply-add, relative to the first. Each verdict speaks of this machine.
+# Each row shows the speed per multiply-add, relative to the first row. The verdicts hold for this
+# machine only. The guidelines say: G1, equal channel widths minimise memory access; G2, too many
+# groups increase memory access; G3, fragmentation (many small operations) reduces parallelism; G4,
+# element-wise operations are not negligible.
 
 
 # %% tags=["hide-input"]
 def show(result: cost.GuidelineResult) -> None:
     """Print one table with its verdict, and draw it beside the paper's columns."""
-    gpu, arm = guidelines.paper_relative(result.experiment)
+    gpu, arm = experiments.paper_relative(result.experiment)
     relative = result.relative()
     print(f"{result.experiment.key}: {result.experiment.title}")
     if result.experiment.note:
@@ -131,7 +137,7 @@ show(cost.measure(cost.EXPERIMENTS["G4"]("x1"), rounds=20))
 # ## Exercise: the bound &#9679;&#9679;&#9675;
 #
 # Return the least memory access that a 1×1 convolution of `b` multiply-adds on `h` × `w` pixels can
-# have. Below stands a bound that forgets something.
+# have. The bound in the cell below is incomplete.
 
 
 # %% tags=["hide-input"]
@@ -146,7 +152,7 @@ def check_bound(attempt: Callable[[int, int, int], float]) -> bool:
         print("Right: it is reached by equal channels")
         return True
     weights = np.allclose(targets - found, widths**2)
-    print("the weights, B / (h w), are missing" if weights else "no convolution has this MAC")
+    print("the weights, b / (h w), are missing" if weights else "no convolution has this MAC")
     _, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
     axes.plot(widths, targets, "o-", color="#0072B2", label="target: c1 = c2")
     axes.plot(widths, found, "s--", color="#D55E00", label="yours")
@@ -168,14 +174,14 @@ assert check_bound(my_bound)
 # <details>
 # <summary>Hint 1</summary>
 #
-# MAC has three parts: input, output, weights. Which of them depends on B alone?
+# MAC has three parts: input, output, weights. Which of them follows from b, h and w alone?
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# `c1 + c2 >= 2 sqrt(c1 c2)`, and `c1 c2 = B / (h w)`.
+# `c1 + c2 >= 2 sqrt(c1 c2)`, and `c1 c2 = b / (h w)`.
 #
 # </details>
 #
@@ -190,11 +196,11 @@ def solved_bound(h: int, w: int, b: int) -> float:
 assert check_bound(solved_bound)
 
 # %% [markdown]
-# ## Who reaches whom?
+# ## Which outputs depend on which inputs?
 #
-# G2 says that groups cost memory; V1 says that groups without a shuffle cut channels off. Blue:
-# this output sees this input. Orange: the input is passed on unchanged, as V2 does with half of its
-# channels.
+# G2 says that groups increase memory access. V1's authors say that groups without a shuffle cut off
+# channels. In the pictures, blue means that this output depends on this input. Orange means that
+# the unit passes on the input unchanged, as V2 does with half of its channels.
 
 # %%
 units = {
@@ -214,13 +220,14 @@ assert found["V1 unit, no shuffle"].cut_off == 24
 
 # %%
 for distance, share in enumerate(cost.feature_reuse(64, 5), start=1):
-    print(f"V2, {distance} units on: {share:.1%} of the channels are still the same")
+    print(f"V2, after {distance} units: {share:.1%} of the channels are unchanged")
 
 # %% [markdown]
-# ### Shuffle against no shuffle, trained
+# ### Training with and without the shuffle
 #
-# A short training on few images, two seeds: look at the spread before you believe the difference.
-# `numpy-shufflenet guidelines ablation` trains longer, with as many seeds as you like.
+# This cell trains for a short time on few images, with two seeds. Compare the spread between seeds
+# before you believe the difference. `numpy-shufflenet guidelines ablation` trains longer, with as
+# many seeds as you like.
 
 # %% tags=["long"]
 ablation = cost.shuffle_ablation(groups=3, seeds=2, images=200, epochs=1, test_images=200)
@@ -230,8 +237,9 @@ print(ablation.verdict)
 # %% [markdown]
 # ## The check: an audit
 #
-# G1 and G2 say by which factor unequal channels and groups raise memory access; G3 counts
-# convolutions and pools in a block; G4 is the share of ReLU and additions in memory access.
+# The audit prints four numbers for each network. G1 and G2 are the factors by which unequal
+# channels and groups raise memory access. G3 is the number of convolutions and pools in a block. G4
+# is the share of ReLU and additions in memory access.
 
 # %%
 networks = (
@@ -247,12 +255,13 @@ for model in networks:
     print(f"{model.config['name']:15}{means}   {', '.join(audit.departures()) or 'none'}")
 
 # %% [markdown]
-# The numbers say what V2 argues: V1 pays for groups (G2) and for narrow bottlenecks (G1); ResNet
-# for its bottlenecks; all three others move nearly half of their memory for ReLU and additions
-# (G4), as V2 does for a fifth only, because half of its channels just pass. The one thing that V2
-# is not best at is G3: its units of stride 2 have two branches.
+# The numbers support V2's argument. Groups (G2) and narrow bottlenecks (G1) raise the memory access
+# of V1, and bottlenecks that of ResNet. In the three other networks, ReLU and additions cause
+# nearly half of the memory access (G4). In V2 they cause only a fifth, because half of its channels
+# pass unchanged. V2 is not best at G3: its units of stride 2 have two branches.
 #
-# The check of the audit itself: networks that break one guideline each lose on that line only.
+# The next cell checks the audit itself: each of these networks breaks one guideline, and the audit
+# must report that guideline only.
 
 # %%
 for line, (model, channels) in stacks.one_fault_each().items():
@@ -263,7 +272,7 @@ for line, (model, channels) in stacks.one_fault_each().items():
 # %% [markdown]
 # ## What it costs
 #
-# G4 once more, as run time: what batch normalisation, ReLU and additions take.
+# This chart shows G4 as run time: the shares of batch normalisation, ReLU and additions.
 
 # %% tags=["timing"]
 x = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
@@ -274,22 +283,22 @@ display(plots.cost_by_kind(shares, "Share of run time, measured on this machine"
 # ## Recap
 #
 # <details>
-# <summary>1. Why is time per multiply-add compared, and not time?</summary>
+# <summary>1. Why do we compare time per multiply-add, and not time?</summary>
 #
-# Widths are whole numbers, so that FLOPs are never quite equal: 1:12 has 5 % fewer.
+# Widths are whole numbers, so the FLOPs of two networks are rarely equal: 1:12 has 5 % fewer.
 #
 # </details>
 #
 # <details>
 # <summary>2. A ratio of 1.04 has the interval [0.97, 1.11]. What do you report?</summary>
 #
-# That no difference can be told: 1 lies within.
+# That you can't show a difference: the interval contains 1.
 #
 # </details>
 #
 # <details>
 # <summary>3. Your machine contradicts a guideline. Is the paper wrong?</summary>
 #
-# No. Its first principle is that speed must be measured on the target platform.
+# No. The paper's first principle is that speed must be measured on the target platform.
 #
 # </details>

@@ -15,9 +15,9 @@
 # # Lesson 13: ShuffleNet V2
 #
 # **Goal**
-# - See how the units follow from the four guidelines (lesson 12), line by line.
+# - See how the units follow from the four guidelines of lesson 12.
 # - Assemble them, forward and backward, and count the network's cost in both published layouts.
-# - Show that half of the channels are reused, and how far they travel.
+# - Show that each unit reuses half of the channels, and how many units a channel passes unchanged.
 
 # %%
 import inspect
@@ -31,43 +31,45 @@ from numpy_shufflenet import exercises, gradcheck, models, nn, ops, plots, zoo
 # %% [markdown]
 # ## Predict first
 #
-# V1's unit has grouped pointwise convolutions, a bottleneck, and an addition. Each goes against a
-# guideline: groups raise the memory access (G2), a bottleneck has unequal widths (G1), an addition
-# is an element-wise operation (G4).
+# V1's unit has grouped pointwise convolutions, a bottleneck, and an addition. Each breaks a
+# guideline: groups raise the memory access (G2), a bottleneck has unequal widths (G1), and an
+# addition is an element-wise operation (G4).
 #
-# V2 (Ma et al., 2018) **splits** the channels in two halves: one passes through untouched, the
-# other is worked on with equal widths; then both are joined and shuffled.
+# V2 (Ma et al., 2018) **splits** the channels into two halves. One half passes unchanged. The other
+# half goes through three convolutions of equal widths: the branch. Then the unit joins both halves
+# and shuffles the channels.
 #
-# **A channel that has just been joined: in how many of the next units, on average, does it pass
-# untouched before it is worked on again?**
+# **A unit has just joined its channels. How many of the next units does a channel pass unchanged,
+# on average, before it enters a branch?**
 #
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# On average in one. The shuffle puts half of all channels in either half. One in two is worked on
-# at once, one in four passes once, one in eight twice, and so on: 1/4 + 2/8 + 3/16 + ... = 1.
+# One on average. The shuffle spreads the channels evenly over the two halves. So 1/2 of them enter
+# the branch of the next unit, 1/4 pass one unit first, 1/8 pass two, and so on: 1/4 + 2/8 + 3/16 +
+# ... = 1.
 #
 # </details>
 #
 # ## The units
 #
-# Stride 1: split, work on one half, concatenate, shuffle. No addition, no groups, no bottleneck.
-# **Hover**, play, and look at **Backward**: the gradient of a split is a concatenation, nothing is
-# added anywhere.
+# Stride 1: split, compute the branch on one half, concatenate, shuffle. There is no addition, no
+# group convolution and no bottleneck. **Hover**, play, and look at **Backward**: the backward of a
+# split is a concatenation, and no gradients are added.
 
 # %%
 plots.unit(nn.ShuffleNetV2Unit(116, 116, stride=1), (116, 28, 28))
 
 # %% [markdown]
-# Stride 2: both branches get all channels, so that the number of channels grows.
+# Stride 2: both branches read all channels, so the number of channels grows.
 
 # %%
 plots.unit(nn.ShuffleNetV2Unit(116, 232, stride=2, branch1_channels=116), (116, 28, 28))
 
 # %% [markdown]
-# Channel by channel, with the numbers of one pixel. Blue passes, green is worked on. Hover over
-# the outputs: half of them are mere copies of an input. In **Backward**, their gradient arrives at
-# the input unchanged.
+# The next picture shows a unit channel by channel, with the numbers of one pixel. Blue channels
+# pass unchanged, and green ones go through the branch. Hover over the outputs: half of them are
+# copies of an input. In **Backward**, their gradient arrives at the input unchanged.
 
 # %%
 plots.unit_channels(nn.ShuffleNetV2Unit(8, 8, stride=1), 8)
@@ -76,8 +78,8 @@ plots.unit_channels(nn.ShuffleNetV2Unit(8, 8, stride=1), 8)
 # | guideline | V1's unit | V2's unit |
 # |---|---|---|
 # | G1: equal widths | a bottleneck, 4 to 1 | 58 → 58 → 58 |
-# | G2: few groups | g groups in both pointwise layers | none; the split is the grouping |
-# | G3: few fragments | one branch | one branch, and one that does nothing |
+# | G2: few groups | g groups in both pointwise layers | none; the split acts as two groups |
+# | G3: few fragments | one branch | one branch, and one without any operation |
 # | G4: few element-wise operations | addition, ReLU on all | no addition, ReLU on half |
 #
 # ## The library's own text
@@ -89,8 +91,8 @@ print(inspect.getsource(nn.ShuffleNetV2Unit._backward))
 # %% [markdown]
 # ### Exercise: the split, backwards &#9679;&#9675;&#9675;
 #
-# `dy` is a tuple of gradients, one for each part; `sizes` are the channels of the parts. Return
-# dx.
+# `dy` is a tuple of gradients, one for each part. `sizes` holds the number of channels of each
+# part. Return dx.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -104,7 +106,7 @@ exercises.check("channel_split_backward", my_split_backward)
 # <details>
 # <summary>Hint</summary>
 #
-# Side by side: `np.concatenate` along the axis of the channels.
+# Use `np.concatenate` along the channel axis.
 #
 # </details>
 
@@ -119,9 +121,10 @@ exercises.check("channel_split_backward", solved_split_backward)
 # %% [markdown]
 # ### Exercise: where does a channel go? &#9679;&#9679;&#9675;
 #
-# The order of operations is split, work on the second half, concatenate, shuffle with 2 groups. Of
-# c channels, channel k of the input passes untouched if k < c / 2. **At which channel of the
-# output does it stand then?** Write a function that returns it, or None if channel k is worked on.
+# A unit splits, computes the branch on the second half, concatenates, and shuffles with 2 groups.
+# Of c channels, channel k of the input passes unchanged if k < c / 2. **Which channel of the output
+# is it then?** Write a function that returns this number, or None if channel k goes through the
+# branch.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -130,9 +133,7 @@ def my_place_after_unit(k, c):
 
 
 x = np.arange(12.0).reshape(1, 12, 1, 1)
-unit = nn.ShuffleNetV2Unit(
-    12, 12, stride=1
-)  # new: its weights are 0, and what is worked on becomes 0
+unit = nn.ShuffleNetV2Unit(12, 12, stride=1)  # its weights are 0, so the branch returns 0
 y = unit.forward(x.astype(np.float32)).ravel()
 for k in range(1, 12):
     place = my_place_after_unit(k, 12)
@@ -143,8 +144,8 @@ for k in range(1, 12):
 # <details>
 # <summary>Hint</summary>
 #
-# After the concatenation it still stands at k, in the first of two groups. The shuffle deals the
-# groups out in turn (lesson 8).
+# After the concatenation its number is still k, in the first of two groups. The shuffle takes one
+# channel from each group in turn (lesson 8).
 #
 # </details>
 
@@ -158,12 +159,12 @@ x = np.arange(12.0, dtype=np.float32).reshape(1, 12, 1, 1)
 y = nn.ShuffleNetV2Unit(12, 12, stride=1).forward(x).ravel()
 for k in range(1, 12):
     assert solved_place_after_unit(k, 12) == (list(y).index(k) if k in y else None)
-print("right: 2 k for the first half, and they are spread over both halves of the next unit")
+print("right: 2 k for the first half; these channels are spread over both halves of the next unit")
 
 # %% [markdown]
 # ### Exercise: the unit's backward &#9679;&#9679;&#9679;
 #
-# The forward of a unit with stride 1, written out. Return dx.
+# The next cell holds the forward of a unit with stride 1. Write its backward, which returns dx.
 
 
 # %%
@@ -213,8 +214,8 @@ check_unit(my_unit_backward).raise_if_failed()
 # <details>
 # <summary>Hint 1</summary>
 #
-# Upwards: shuffle, then concat, which returns a tuple: the gradient of the half that passed, and
-# that of the branch.
+# Go through the lines in reverse order: first the shuffle, then the concatenation. Its backward
+# returns a tuple: the gradient of the half that passed, and that of the branch.
 #
 # </details>
 #
@@ -249,20 +250,20 @@ assert verdict.passed
 # %% [markdown]
 # ## The gradient check
 #
-# The library's unit; and one from the bug zoo in which the halves get each other's gradient, a
-# mistake that changes no shape:
+# The first heat map is that of the library's unit. The second is that of a bug from the zoo: the
+# two halves receive each other's gradient, a mistake that changes no shape.
 
 # %%
 bug = zoo.find("unit_v2/branches_swapped")
-image, *weights = bug.example(seed=0).arrays
+bug_image, *bug_weights = bug.example(seed=0).arrays
 
 
 def check_dx(forward, backward):
-    """Compare dx with differences; the weights stand still."""
+    """Compare dx with differences; the weights are constant."""
     return gradcheck.check(
-        lambda x: forward(x, *weights)[0],
-        lambda dy, x: backward(dy, forward(x, *weights)[1])[0],
-        image,
+        lambda x: forward(x, *bug_weights)[0],
+        lambda dy, x: backward(dy, forward(x, *bug_weights)[1])[0],
+        bug_image,
         per_entry=True,
     )
 
@@ -280,16 +281,17 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## The network
 #
-# As V1: a stem, stages of 4, 8 and 4 units. New is conv5, a pointwise convolution to 1024 channels
-# before the pool.
+# Like V1, the network has a stem and stages of 4, 8 and 4 units. In addition it has conv5, a
+# pointwise convolution to 1024 channels before the pool.
 
 # %%
 plots.network(models.shufflenet_v2(), (3, 224, 224))
 
 # %% [markdown]
-# Two layouts are published. The authors' network keeps the *input* width in branch 1 of a stride-2
-# unit; torchvision gives both branches half of the output. They only differ in the first unit of
-# stage 2, and only the first has the multiply-adds that the paper prints:
+# Two layouts are published. In the authors' network, branch 1 of a stride-2 unit keeps the width of
+# the *input*. In torchvision, both branches have half of the output channels. The layouts differ
+# only in the first unit of stage 2. Only the authors' layout has the multiply-adds that the paper
+# prints:
 
 # %%
 printed = {0.5: 41, 1.0: 146, 1.5: 299, 2.0: 591}  # MFLOPs, V2, table 5
@@ -304,23 +306,25 @@ for scale, paper in printed.items():
     print(f"{scale:4}× {own:16.1f} M {other:13.1f} M {paper:7} M {learned:10.2f} M")
 
 # %% [markdown]
-# **Traps**: stage 2 at 2× has 244 channels (224 is a widely copied typo); the authors' classifier
-# has no bias, and their input is BGR from 0 to 255; their code shuffles at the *start* of a unit.
+# **Common mistakes**: stage 2 at 2× has 244 channels (the 224 in the paper is a typo, often
+# copied); the authors' classifier has no bias, and their input is BGR from 0 to 255; their code
+# shuffles at the *start* of a unit.
 #
 # ## Feature reuse, measured
 #
-# DenseNet feeds every layer into all later ones, and finds that near layers use each other most.
-# In V2 the same comes for free: of the channels that a unit joins, half pass the next unit
-# untouched, a quarter the next two, and so on. Follow them through stage 3 of V2 1×, whose units
-# have 232 channels: send a number in, and see where it comes out unchanged.
+# In DenseNet every layer reads the outputs of all earlier layers, and uses those of near layers
+# most. V2 has a similar **feature reuse** without extra cost: of the channels that a unit joins,
+# half pass the next unit unchanged, a quarter pass the next two, and so on. The next cell follows
+# them through stage 3 of V2 1×, whose units have 232 channels. It sends numbers in, and finds those
+# that come out unchanged.
 
 
 # %%
 def untouched(units, c):
-    """The share of channels that leave unit i and pass all units up to j untouched."""
+    """Return entry (i, j): the share of the channels before unit i that reach unit j unchanged."""
     share = np.zeros((units, units + 1))
     for start in range(units):
-        alive = np.arange(c)  # where the channels stand that have not been worked on
+        alive = np.arange(c)  # the present numbers of the channels that are unchanged
         for end in range(start, units + 1):
             share[start, end] = len(alive) / c
             alive = np.array([2 * k for k in alive if k < c // 2], int)
@@ -331,7 +335,7 @@ share = untouched(7, 232)
 print("passed units:  " + "".join(f"{k:8}" for k in range(8)))
 print("share left:    " + "".join(f"{value:8.1%}" for value in share[0]))
 
-# The model itself agrees: a unit of the network, in which what is worked on becomes 0.
+# The model itself agrees: in this unit all weights are 0, so the branch returns 0.
 model = models.shufflenet_v2(seed=0)
 unit = model.children()["stage3"][1]
 for array in unit.parameters().values():
@@ -341,31 +345,32 @@ passed = x
 for units in range(1, 4):
     passed = unit.forward(passed)
     kept = np.isin(passed, x).mean()
-    print(f"after {units} units {kept:6.1%} of the numbers are as they came in")
+    print(f"after {units} units {kept:6.1%} of the numbers are unchanged")
     assert abs(kept - share[0, units]) < 1e-9
 
 # %% tags=["hide-input"]
-# Picture: left, a triangle of shares: which part of the channels made before one unit another still
-# sees untouched. Right, bars: of the channels that pass, each unit leaves half.
+# Picture: left, a triangle of shares: which part of the channels before one unit reaches another
+# unchanged. Right, bars: each unit halves the share of unchanged channels.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.imshow(np.where(share > 0, share, np.nan), cmap="Blues", vmin=0, vmax=1.4)
 for (r, s), value in np.ndenumerate(share):
     if value > 0:
         left.text(s, r, f"{100 * value:.0f}", ha="center", va="center", size=9)
-left.set(xlabel="seen by unit", ylabel="made before unit", title="% of channels, untouched")
+left.set(xlabel="read by unit", ylabel="made before unit", title="% of channels, unchanged")
 right.bar(range(8), 100 * share[0], color="#0072B2")
 right.set(xlabel="units passed", ylabel="% of channels left", title="it halves with each unit")
 plt.show()
 
 # %% [markdown]
-# The paper says it so: between unit i and unit i + j, the share of channels that are connected
-# directly falls as r^j, where r is the share that passes a unit, here 1/2. Concatenation, shuffle
-# and the next unit's split only move channels, so they could be done in a single copy.
+# The paper states the same: between unit i and unit i + j, the share of channels that are connected
+# directly falls as r^j, where r is the share that passes a unit unchanged, here 1/2. Concatenation,
+# shuffle and the next unit's split only move channels, so a single copy can do all three.
 #
 # ## What it costs
 #
-# V1 and V2 with about the same number of multiply-adds, on this machine. **Predict: which is
-# faster?** (Lesson 12 is about the reasons, lessons 15 and 16 about making both faster.)
+# The next cell times V1 and V2 with about the same number of multiply-adds, on this machine.
+# **Predict: which is faster?** (Lesson 12 explains the reasons. Lessons 15 and 16 make both
+# faster.)
 
 # %% tags=["timing"]
 photo = np.random.default_rng(0).normal(size=(4, 3, 224, 224)).astype(np.float32)
@@ -399,30 +404,30 @@ for name, model in (
 # ## Recap
 #
 # <details>
-# <summary>1. Why is there no group convolution in V2, and yet a shuffle?</summary>
+# <summary>1. V2 has no group convolution. Why does it have a shuffle?</summary>
 #
-# The split makes two groups: without the shuffle one half would never be worked on.
+# The split makes two groups. Without the shuffle one half would never go through a branch.
 #
 # </details>
 #
 # <details>
 # <summary>2. Where in V2's backward are gradients added up?</summary>
 #
-# Only at the input of a stride-2 unit, which feeds two branches. (And inside of the convolutions,
-# of course.)
+# Only at the input of a stride-2 unit, because two branches read it. (And inside the backwards of
+# convolutions, of course.)
 #
 # </details>
 #
 # <details>
-# <summary>3. 116 channels: how many multiply-adds a pixel, and in a V1 unit of 116?</summary>
+# <summary>3. How many multiply-adds a pixel have V2 and V1 units of 116 channels?</summary>
 #
-# V2: 2 · 58² + 9 · 58 = 7,250. V1 with g = 1 and a bottleneck of 29: 2 · 116 · 29 + 9 · 29 =
-# 6,989, on unequal widths.
+# V2: 2 · 58² + 9 · 58 = 7,250. V1 with g = 1 and a bottleneck of 29: 2 · 116 · 29 + 9 · 29 = 6,989,
+# with unequal widths.
 #
 # </details>
 #
 # <details>
-# <summary>4. Weights from torchvision fit all of the paper's layout but for which unit?</summary>
+# <summary>4. Which unit of the paper's layout can't use weights from torchvision?</summary>
 #
 # The first of stage 2, at 1×, 1.5× and 2×.
 #
@@ -431,7 +436,7 @@ for name, model in (
 # <details>
 # <summary>5. Why is ReLU applied in the branch and not after the concatenation?</summary>
 #
-# The half that passes is already not negative: it comes out of a ReLU, or of the max pool after
-# one. A ReLU on it would only cost time.
+# The half that passes comes from a ReLU, or from the max pool after one, so none of its numbers is
+# negative. A ReLU on it would change nothing and cost time.
 #
 # </details>

@@ -15,9 +15,9 @@
 # # Lesson 14: training both on real images
 #
 # **Goal**
-# - Take the training loop apart, and climb the ladder of checks before you trust it.
-# - Train V1 and V2 of equal cost side by side, and tell a difference from chance.
-# - Look at what they have learned to see, and at what the shuffle has to do with it.
+# - Understand each part of the training loop, and check it in three steps before you trust it.
+# - Train V1 and V2 of equal cost, and distinguish a difference from chance.
+# - Look at what the networks have learned, and at the effect of the shuffle.
 
 # %%
 import inspect
@@ -49,9 +49,9 @@ from numpy_shufflenet import (
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# It gives each class about 1/10, so the loss is about -log(1/10) = log 10 = 2.30, and it is right
-# about one time in ten. A first loss of 5, or of 0.7, means a mistake somewhere: look for it before
-# you train.
+# It gives each class a probability of about 1/10. So the loss is about -log(1/10) = log 10 = 2.30,
+# and it classifies about one image in ten rightly. A first loss of 5 or of 0.7 shows that there is
+# a mistake somewhere: find it before you train.
 #
 # </details>
 #
@@ -61,9 +61,9 @@ from numpy_shufflenet import (
 # <details>
 # <summary>Answer (decide before you open it)</summary>
 #
-# On ImageNet at about 140 M multiply-adds the papers print an error of 32.6 % for V1 with 3 groups
-# and 30.6 % for V2. Below we find out what a few seeds on small images say. They may say the
-# opposite, or nothing: then "cannot tell" is the right answer.
+# On ImageNet, at about 140 M multiply-adds, the papers print an error of 32.6 % for V1 with 3
+# groups and of 30.6 % for V2. Below we train on small images with a few seeds. The result may be
+# the opposite, or no clear difference: then "cannot tell" is the right answer.
 #
 # </details>
 #
@@ -91,13 +91,14 @@ plt.show()
 # %% [markdown]
 # ## Two networks of equal cost
 #
-# At half of the width, with a stem for small images, they differ by 2 % in multiply-adds. Mind
-# that V2 has more parameters: 1024 channels before its classifier cost little and hold much.
+# At half of the full width, with a stem for small images, the networks differ by 2 % in
+# multiply-adds. V2 has more parameters: the layer with 1024 channels before its classifier has many
+# weights but few multiply-adds.
 
 
 # %%
 def build(name, seed=0):
-    """V1 with 3 groups, the same without its shuffle, or V2."""
+    """Return V1 with 3 groups, V1 without its shuffle, or V2."""
     settings = {"scale": 0.5, "stem": "small", "in_channels": 1, "num_classes": 10, "seed": seed}
     if name == "V2":
         return models.shufflenet_v2(**settings)
@@ -113,16 +114,16 @@ for name, model in networks.items():
     )
 
 # %% [markdown]
-# ## The loop, taken apart
+# ## The parts of the training loop
 #
-# Training is one step, again and again:
+# Training repeats one step:
 #
 # 1. **forward**: images in, a number ("logit") for each class out;
-# 2. **loss**: how surprised the network is by the labels;
+# 2. **loss**: a measure of how wrong the logits are for the labels;
 # 3. **backward**: the gradient of the loss for every parameter, by the chain rule;
-# 4. **update**: move every parameter a little against its gradient.
+# 4. **update**: change every parameter a little in the direction opposite to its gradient.
 #
-# Here is one, on 32 images, by hand. Afterwards the loss *of these images* is lower.
+# The next cell does one step by hand, on 32 images. Afterwards the loss *of these images* is lower.
 
 # %%
 model = build("V2")
@@ -144,9 +145,10 @@ print(f"{len(gradients)} gradients; after one step the loss is {after:.3f}")
 assert after < loss
 
 # %% [markdown]
-# Where does the gradient start? At the logits: for an image it is the probabilities, minus 1 at
-# the label, over the batch. **Backward**, and hover: the right class is pulled up, all others are
-# pushed down, and each row adds up to 0.
+# The backward starts at the logits. For each image their gradient is the probabilities, minus 1 at
+# the label, divided by the batch size. Hover in **Backward**: the gradient is negative for the
+# right class, so an update raises its logit, and positive for all other classes. Each row adds up
+# to 0.
 
 # %%
 plots.step_through(
@@ -156,18 +158,20 @@ plots.step_through(
 # %% [markdown]
 # ### The update: SGD with momentum
 #
-# The batch is a small sample, so its gradient is noisy; and a valley is steep across and flat
-# along. **Momentum** remembers: v is a sum of all gradients so far, older ones fading. What points
-# the same way each time adds up, what goes to and fro cancels out:
+# The batch is a small sample, so its gradient is noisy. And the loss is often like a narrow valley:
+# steep across, and flat along its floor. **Momentum** keeps a sum v of all gradients so far, in
+# which each step multiplies the older ones by μ < 1. Components with the same sign in each step add
+# up. Components that change their sign cancel:
 #
 #     v <- mu v + g          p <- p - eta v
 #
-# In a valley 20 times as steep across as along, 30 steps of the same size:
+# (This is PyTorch's convention for SGD; some texts put η into the sum instead.) The next picture
+# shows 30 steps with the same learning rate in a valley that is 20 times as steep across as along:
 
 
 # %% tags=["hide-input"]
-# Picture: two paths of 30 steps from above into a narrow valley. Without momentum it creeps along
-# the bottom; with momentum it goes to and fro at first, and ends nearer to the minimum.
+# Picture: two paths of 30 steps into a narrow valley. Without momentum the path moves slowly along
+# the bottom; with momentum it oscillates at first, and ends nearer to the minimum.
 def valley_path(momentum, rate=0.04, steps=30):
     p, v = np.array([-4.0, 1.0]), np.zeros(2)
     path = [p]
@@ -194,9 +198,10 @@ plt.show()
 # %% [markdown]
 # ### Exercise: a step of SGD &#9679;&#9675;&#9675;
 #
-# Given a parameter p, its gradient g, and v from the step before, return the new `(p, v)`, as in
-# the formula above (`learning_rate` is η, `momentum` is μ). If you like, take `weight_decay`, too:
-# it adds weight_decay · p to g, for arrays of more than one axis; or `nesterov`.
+# Given a parameter p, its gradient g, and v from the step before, return the new `(p, v)` of the
+# formula above (`learning_rate` is η, `momentum` is μ). If you like, also take `weight_decay`,
+# which adds weight_decay · p to g for arrays of more than one axis. Or take `nesterov`: if it is
+# true, p moves by g + μ v, with the new v, instead of v.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -210,14 +215,14 @@ exercises.check("sgd_step", my_sgd_step)
 # <details>
 # <summary>Hint 1</summary>
 #
-# First the new v, then p, which moves by the *new* v.
+# Compute the new v first. Then move p by the *new* v.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Make new arrays: `v = momentum * v + g`, and not `v += ...`, which would write into the caller's.
+# Make new arrays with `v = momentum * v + g`. `v += ...` would change the caller's array.
 #
 # </details>
 
@@ -233,11 +238,11 @@ def solved_sgd_step(p, g, v, learning_rate, momentum, nesterov, weight_decay):
 exercises.check("sgd_step", solved_sgd_step)
 
 # %% [markdown]
-# ### The learning rate: a warm-up and a fall
+# ### The learning rate: a warm-up and a decay
 #
-# At first, gradients are large and point anywhere; at the end, a large step only jumps to and fro
-# over the minimum. So the rate rises for a while, then falls to 0. Both papers let it fall in a
-# straight line; along a cosine it stays high for longer.
+# At first, gradients are large and change direction from step to step. At the end, large steps only
+# jump over the minimum. So the learning rate rises for some steps (the **warm-up**). Then it falls
+# to 0. In both papers it falls linearly. Along a cosine it stays high for longer.
 
 # %%
 # Picture: the learning rate of 100 steps. Both schedules rise over the first ten; then one falls to
@@ -256,9 +261,10 @@ plt.show()
 # %% [markdown]
 # ### Exercise: a cosine schedule &#9679;&#9679;&#9675;
 #
-# Return the learning rate of a `step`, counted from 0. For the first `warmup` steps it rises in a
-# straight line, so that step 0 has peak / warmup and step warmup - 1 has the peak. Then it falls
-# along half a cosine: peak (1 + cos(π t)) / 2, where t goes from 0 to 1 at step `steps`.
+# Return the learning rate of a `step`, counted from 0. In the first `warmup` steps the rate rises
+# linearly: at step 0 it is peak / warmup, and at step warmup - 1 it is the peak. Then it falls
+# along half a cosine: peak (1 + cos(π t)) / 2, where t rises from 0 at step `warmup` to 1 at step
+# `steps`.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -272,14 +278,14 @@ exercises.check("cosine_schedule", my_schedule, points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Step 0 should already move something: the rise is (step + 1) / warmup.
+# Step 0 should already change the parameters, so the factor is (step + 1) / warmup.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# After the warm-up there are steps - warmup left, of which step - warmup are done.
+# After the warm-up there are steps - warmup steps. Of these, step - warmup are done.
 #
 # </details>
 
@@ -297,20 +303,21 @@ exercises.check("cosine_schedule", solved_schedule)
 # %% [markdown]
 # ## The library's own text
 #
-# One step of the library's `Trainer`. It is your four lines, and two things more: a batch may go
-# through in parts, where memory is short; and a loss that isn't finite stops the training at once.
+# Here is one step of the library's `Trainer`. It has the same four parts, and does two things more.
+# It can split a batch into smaller parts to save memory. And it stops the training if the loss
+# isn't finite.
 
 # %%
 print(inspect.getsource(training.Trainer._run_step))
 print(inspect.getsource(training.SGD.step))
 
 # %% [markdown]
-# ## The sanity ladder
+# ## Three checks before training
 #
-# Hours of training on a broken network teach it something, too; that is what makes mistakes so hard
-# to see. Climb three rungs before each training. They take seconds.
+# A network with a mistake often learns something, too. That makes mistakes hard to see. So make
+# three checks before each training. They take seconds.
 #
-# **Rung 1: the loss at the start.** You have predicted it.
+# **Check 1: the loss at the start.** You have predicted it.
 
 # %%
 x, labels = standardise(train_set.images[:256]), train_set.labels[:256]
@@ -323,9 +330,9 @@ for name, model in networks.items():
     assert abs(loss - np.log(10)) < 0.2
 
 # %% [markdown]
-# **Rung 2: overfit a few images.** A network that can't learn 20 images by heart has a mistake, or
-# a learning rate that doesn't fit. (The running statistics of batch normalisation need more steps
-# than that: so look at training mode.)
+# **Check 2: overfit a few images.** A network that can't memorise 20 images has a mistake, or an
+# unsuitable learning rate. (The running statistics of batch normalisation need more steps than
+# that, so measure in training mode.)
 
 
 # %%
@@ -357,14 +364,14 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Run it with `rate=0.05`: V1's loss shoots up in the first steps, before it falls. That is what a
-# warm-up is for.
+# Run it with `rate=0.05`: V1's loss rises sharply in the first steps, before it falls. A warm-up
+# prevents that.
 #
 # ## The gradient check
 #
-# **Rung 3: are the gradients right?** `gradcheck.check_model` compares entries of every parameter
-# of the network with differences, in float64 and training mode, with real images and the loss that
-# will be trained (images of half the size, to save time).
+# **Check 3: are the gradients right?** `gradcheck.check_model` compares entries of the gradient of
+# every parameter with differences. It uses float64, training mode, real images and the loss of the
+# training. (The images have half the size, to save time.)
 
 
 # %%
@@ -396,9 +403,10 @@ verdicts = {"V1": check_network("V1")}
 verdicts["V2"] = check_network("V2")
 
 # %% [markdown]
-# And as a heat map: the gradient of the loss for every *pixel*, through the whole of V2. Left by
-# one backward, in the middle by differences, pixel by pixel. (In evaluation mode, of one image;
-# some forwards in training mode have measured the statistics of batch normalisation before.)
+# The next heat map shows the gradient of the loss by every *pixel*, through the whole of V2. On the
+# left one backward computed it; in the middle it was measured by differences, pixel by pixel. (The
+# network is in evaluation mode and sees one image. Before that, some forwards in training mode set
+# the running statistics of batch normalisation.)
 
 # %%
 model = build("V2")
@@ -431,23 +439,24 @@ plots.gradient_map(verdict)
 # %% [markdown]
 # ## Side by side
 #
-# Both on the same 2000 images in the same order, mirrored at random; 3 epochs, batches of 32, SGD
-# with Nesterov's momentum, a cosine after a warm-up. After each epoch, 500 test images; at the
-# end, all 2000.
+# Both networks train on the same 2000 images in the same order, mirrored at random: 3 epochs,
+# batches of 32, SGD with Nesterov's momentum, a cosine schedule after a warm-up. After each epoch
+# we test on 500 images, and at the end on all 2000.
 #
-# **A trap:** the learning rate. Of 0.01, 0.02 and 0.05, tried once with seed 0, the smallest is the
-# best for both networks. But V2 bears larger ones: at 0.05 V1's loss jumps to nearly 50, and it
-# ends nine points lower than at 0.01, V2 two. Who takes that rate for both "shows" that V2 is
-# better, and has compared a rate, not two networks.
+# **A common mistake:** an unfair learning rate. Of 0.01, 0.02 and 0.05, tried once with seed 0, the
+# smallest is the best for both networks. But V2 tolerates larger ones. At 0.05 V1's loss jumps to
+# nearly 50, and its accuracy ends nine points lower than at 0.01; V2's ends two points lower. With
+# 0.05 for both, V2 seems to be better, but such a comparison is one of learning rates, not of
+# networks.
 #
-# **Predict: which learns faster by the step? And by the second?**
+# **Predict: which network learns faster per step? And which per second?**
 
 # %%
 EPOCHS, BATCH, RATE = 3, 32, 0.01
 
 
 class Bar(training.Observer):
-    """A progress bar in the notebook: an observer is told of every step."""
+    """A progress bar in the notebook: the trainer calls its observers after every step."""
 
     def begin(self, trainer):
         self.bar = iter(ProgressBar(trainer.epochs * trainer.steps_per_epoch))
@@ -493,9 +502,9 @@ history["V2"] = train(networks["V2"], RATE, seen, some_test, observers=[Bar()])
 plots.learning_curves(history)
 
 # %% [markdown]
-# The dashed training accuracy is a mean over the epoch, of a network that was still learning: so
-# the test accuracy after the epoch may lie above it. When it falls behind for good, the network
-# learns by heart.
+# The dashed training accuracy is a mean over the epoch, while the network was still learning. So
+# the test accuracy after the epoch may be higher. If the test accuracy stays clearly below the
+# training accuracy, the network is memorising the images.
 
 # %% tags=["long"]
 found = {name: training.evaluate(model, test_set, standardise) for name, model in networks.items()}
@@ -505,14 +514,14 @@ for name, result in found.items():
           f"{high:.1%}), loss {result.loss:.3f}")  # fmt: skip
 
 # %% [markdown]
-# Mind what this interval says: how far off the rate may be since there are only 2000 test images.
-# It doesn't say what another *training*, with other random weights, would give. To that we come
-# below.
+# This interval tells how uncertain the accuracy is because there are only 2000 test images. It
+# doesn't tell what another *training*, with other random weights, would give. The section on six
+# seeds measures that.
 #
 # ### Exercise: a confusion matrix &#9679;&#9679;&#9675;
 #
-# Who is taken for whom? Return an array of (classes, classes) whose entry [i, j] is the number of
-# images with label i that were predicted as j.
+# Which class is taken for which other? Return an array of shape (classes, classes), whose entry [i,
+# j] is the number of images with label i that were predicted as j.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -526,16 +535,16 @@ exercises.check("confusion_matrix", my_confusion_matrix, points=2)
 # <details>
 # <summary>Hint 1</summary>
 #
-# A loop over `zip(labels, predictions)` will do.
+# A loop over `zip(labels, predictions)` is enough.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Without a loop: `counts[labels, predictions] += 1` adds 1 but once to each entry, however often it
-# occurs. `np.add.at(counts, (labels, predictions), 1)` adds for each. It is the same trap as in the
-# backward of a max pool whose windows overlap (lesson 6).
+# Without a loop: `counts[labels, predictions] += 1` adds 1 only once to each entry, however often
+# it occurs. `np.add.at(counts, (labels, predictions), 1)` adds 1 for each occurrence. The same
+# mistake is possible in the backward of a max pool whose windows overlap (lesson 6).
 #
 # </details>
 
@@ -550,7 +559,8 @@ def solved_confusion_matrix(labels, predictions, classes):
 exercises.check("confusion_matrix", solved_confusion_matrix)
 
 # %% [markdown]
-# The two networks, each with its own matrix. **Predict: which class is the worst?**
+# The next cell draws the confusion matrix of each network. **Predict: which class has the most
+# mistakes?**
 
 # %%
 for name, result in found.items():
@@ -564,9 +574,10 @@ for name, result in found.items():
 plots.accuracy_by_class({name: result.confusion for name, result in found.items()}, CLASSES)
 
 # %% [markdown]
-# Where intervals overlap widely, don't read anything into the order of the two.
+# Where the intervals of two networks overlap widely, their order means nothing.
 #
-# And these are the mistakes that V2 was surest of. Some labels may surprise you, too:
+# The next picture shows the mistakes to which V2 gave the highest probabilities. Some of the labels
+# may surprise you, too:
 
 # %%
 result = found["V2"]
@@ -586,17 +597,18 @@ print(f"wrong in V1 {first.sum()}, in V2 {second.sum()}, in both {(first & secon
 print(f"if they erred independently, in both about {first.mean() * second.mean() * 2000:.0f}")
 
 # %% [markdown]
-# They err on the same images far more often than by chance: what is hard lies in the images, more
-# than in the network.
+# Both networks are wrong on the same images far more often than by chance. So the difficulty is
+# mostly in the images, not in the networks.
 #
-# ## Who is better? Six seeds
+# ## Which network is better? Six seeds
 #
-# One training each says little: other random weights, and the order may turn round. So: six seeds,
-# each with its own weights and order of images; for a laptop's sake with 1000 images of half the
-# size. V1, V1 without its shuffle, and V2 see the same images in the same order, so that we may
-# compare them **in pairs**, seed by seed.
+# One training of each network proves little: with other random weights the other network may win.
+# So we train with six seeds, each with its own weights and order of images. To be fast enough for a
+# laptop, we use 1000 images of half the size. V1, V1 without its shuffle, and V2 see the same
+# images in the same order, so we can compare them **in pairs**, seed by seed.
 #
-# **Predict: do six pairs suffice to tell V2 from V1? And V1 from itself without shuffle?**
+# **Predict: are six pairs enough to show a difference between V2 and V1? And between V1 with and
+# without its shuffle?**
 
 # %%
 SEEDS = 6
@@ -616,7 +628,7 @@ def train_seeds(name):
     """Train a network from each seed; return the first, and the accuracy of all."""
     kept, rates = None, []
     bar = iter(ProgressBar(SEEDS))
-    for seed in range(1, SEEDS + 1):  # 0 has chosen the rate
+    for seed in range(1, SEEDS + 1):  # the learning rate was chosen with seed 0
         model = build(name, seed)
         train(model, RATE, small_train, seed=seed)
         rates.append(accuracy(model))
@@ -638,15 +650,15 @@ study["V1, no shuffle"] = train_seeds("V1, no shuffle")
 study["V2"] = train_seeds("V2")
 
 # %% [markdown]
-# The interval of the median difference is that of lesson 12: it asks only how many of the
-# differences are above 0, and assumes nothing of how they are spread. With six pairs it goes from
-# the least to the largest: it leaves 0 out only if all six agree, which would happen by chance one
-# time in 32.
+# The interval of the median difference is the one of lesson 12, from the sign test. It assumes
+# nothing about the distribution of the differences. With six pairs it reaches from the smallest
+# difference to the largest. So it excludes 0 only if all six have the same sign, which happens by
+# chance one time in 32.
 
 
 # %%
 def compare(better, worse):
-    """Say by how much one network is better in pairs, and whether that may be chance."""
+    """Print by how much one network is better in pairs, and whether that may be chance."""
     difference = 100 * (study[better][1] - study[worse][1])
     found = timing.median_interval(difference)
     verdict = "cannot tell"
@@ -684,16 +696,16 @@ right.set(xlabel="difference in points, same seed", ylim=(1.5, -0.5), title="in 
 plt.show()
 
 # %% [markdown]
-# The papers' numbers are from ImageNet: V2 errs 2.0 points less than V1 with 3 groups at about
-# 140 M multiply-adds (V2, table 8); and V1 with 3 groups errs 1.9 points more without its shuffle
-# (V1, table 3). Here (as we ran it) six seeds tell neither. That refutes neither paper: a
-# verdict holds for *these* images, this size, this rate and this short training. And "cannot tell"
-# is not "equal": an advantage of a point needs more seeds to be seen.
+# The papers' numbers are from ImageNet: V2 errs 2.0 points less than V1 with 3 groups at about 140
+# M multiply-adds (V2, table 8); and V1 with 3 groups errs 1.9 points more without its shuffle (V1,
+# table 3). In our run, six seeds can't show either difference. That doesn't contradict the papers:
+# a verdict holds only for *these* images, this size, this rate and this short training. And "cannot
+# tell" doesn't mean "equal": to show an advantage of one point takes more seeds.
 #
-# ## What they have learned to see
+# ## What the networks have learned
 #
-# **The first layer.** Its 3 × 3 filters look at pixels, so they can be looked at. Most have become
-# edges and spots: red next to blue is a slope.
+# **The first layer.** Its 3 × 3 filters act on pixels, so we can draw them like images. Most have
+# become edges and spots: red next to blue means an edge.
 
 # %%
 for name, model in networks.items():
@@ -703,8 +715,8 @@ for name, model in networks.items():
     display(figure)
 
 # %% [markdown]
-# **What becomes of an image.** `model.trace` keeps every activation by name. The deeper, the
-# smaller the maps, and the less they look like the picture.
+# **The activations of an image.** `model.trace` keeps every activation by name. In deeper layers
+# the maps are smaller, and look less like the image.
 
 # %%
 ankle_boot = int(np.flatnonzero(test_set.labels == CLASSES.index("Ankle boot"))[1])
@@ -712,20 +724,20 @@ trace = networks["V2"].trace(standardise(test_set.images[[ankle_boot]]))
 networks["V2"].release()
 for layer in ("conv1", "stage2", "stage3"):
     maps = trace.activations[layer][0]
-    asleep = (maps == 0).mean()
+    zeros = (maps == 0).mean()
     shown = maps[:16]
-    title = f"V2, {layer}: the first 16 of {len(maps)} channels; {asleep:.0%} of all numbers are 0"
+    title = f"V2, {layer}: the first 16 of {len(maps)} channels; {zeros:.0%} of all numbers are 0"
     display(plots.activations(shown, columns=16, title=title))
 
 # %% [markdown]
-# **What each stage responds to.** Turn the question round: which of 600 test images wake up a
-# channel most? Of each stage, the three channels that respond most *differently* to different
+# **What each stage responds to.** Which of 600 test images cause the largest mean activation of a
+# channel? For each stage we show the three channels that respond most *differently* to different
 # images.
 
 
 # %%
 def stage_outputs(model, x):
-    """The output of each part of a network, by name."""
+    """Return the output of each part of a network, by name."""
     outputs = {}
     for name, layer in model.children().items():
         x = outputs[name] = layer.infer(x)
@@ -739,7 +751,7 @@ outputs = {
 
 
 def purity(responses):
-    """The share of the most frequent class among the 16 strongest images of each channel."""
+    """Return each channel's share of the most frequent class among its 16 strongest images."""
     strongest = np.argsort(-responses, axis=0, kind="stable")[:16]
     counts = [np.bincount(probe.labels[column]).max() for column in strongest.T]
     return np.array(counts) / 16
@@ -755,25 +767,26 @@ for name in NAMES:
 
 # %%
 for layer in ("conv1", "stage2", "stage4"):
-    responses = outputs["V2"][layer].mean(axis=(2, 3))  # n c: how much of a channel is awake
+    responses = outputs["V2"][layer].mean(axis=(2, 3))  # n c: the mean activation
     spread = responses.std(axis=0) / (responses.mean(axis=0) + 1e-6)
-    awake = responses.mean(axis=0) > np.median(responses.mean(axis=0))
-    chosen = np.argsort(-np.where(awake, spread, 0), kind="stable")[:3]
+    active = responses.mean(axis=0) > np.median(responses.mean(axis=0))
+    chosen = np.argsort(-np.where(active, spread, 0), kind="stable")[:3]
     title = f"V2, {layer}: images that a channel responds to most"
     display(plots.strongest_images(probe.images, responses, chosen, columns=10, title=title))
 
 # %% [markdown]
-# Early channels respond to brightness and edges, whatever they belong to. Do late ones respond to
-# kinds of things? Look at the rows, and at the shares above: they are highest in stage 4.
+# Early channels respond to brightness and edges in images of all classes. Do late channels respond
+# to classes? Look at the rows, and at the shares above: they are highest in stage 4.
 #
 # ### Exercise: where does covering hurt? &#9679;&#9679;&#9679;
 #
-# An **occlusion map** (Zeiler, Fergus, 2014) asks the network itself: cover a square of size × size
-# pixels of the image, all channels, by the number `fill`; how much does the probability fall? Do it
-# at every place where the square fits (one pixel apart). Each pixel of the map, (h, w), gets the
-# **mean** of the falls of all squares that covered it.
+# An **occlusion map** (Zeiler, Fergus, 2014) shows which pixels a prediction depends on. Replace a
+# square of size × size pixels of the image, in all channels, by the number `fill`, and measure by
+# how much the probability falls. Do this at every position where the square fits (one pixel apart).
+# Each pixel of the map, shape (h, w), is the **mean** fall over all squares that cover it.
 #
-# `image` is (c, h, w); `probability` takes a batch (n, c, h, w) and returns (n,).
+# `image` has the shape (c, h, w). The function `probability` takes a batch (n, c, h, w) and returns
+# an array (n,).
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -787,16 +800,16 @@ exercises.check("occlusion_map", my_occlusion_map, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# Two arrays (h, w): the sum of the falls, and how many squares covered each pixel. At the end
-# divide one by the other.
+# Keep two arrays (h, w): the sum of the falls, and the number of squares that covered each pixel.
+# At the end divide the first by the second.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Cover a *copy* of the image. There are (h - size + 1) × (w - size + 1) places. `image[None]` is a
-# batch of one.
+# Change a *copy* of the image. There are (h - size + 1) × (w - size + 1) positions. `image[None]`
+# is a batch of one.
 #
 # </details>
 
@@ -817,16 +830,16 @@ def solved_occlusion_map(image, probability, size, fill):
 exercises.check("occlusion_map", solved_occlusion_map)
 
 # %% [markdown]
-# The library's sends many covered images through the network at once. Black squares of 8 × 8 (the
-# background is black), two pixels apart: red is what the network needs to see, blue what misleads
-# it.
+# The library's function sends many covered images through the network at once. Here the squares are
+# black like the background, 8 × 8, and two pixels apart. Red pixels raise the probability of the
+# class, and blue ones lower it.
 
 # %% tags=["long"]
 BLACK = (0 - standardise.mean[0]) / standardise.std[0]
 
 
 def probability_of(model, label):
-    """A function from images to the probability of a class."""
+    """Return a function from images to the probability of a class."""
 
     def probability(x):
         _, cache = ops.softmax_cross_entropy_forward(model.infer(x), np.full(len(x), label))
@@ -839,7 +852,7 @@ for kind in ("Sandal", "Bag", "Dress"):
     label = CLASSES.index(kind)
     sure = np.minimum(*(result.probabilities[:, label] for result in found.values()))
     of_class = np.where(test_set.labels == label, sure, 0)
-    number = np.abs(of_class - 0.9).argmin()  # where both are fairly sure, and can be shaken
+    number = np.abs(of_class - 0.9).argmin()  # both networks are fairly sure, but not fully
     image = standardise(test_set.images[[number]])[0]
     maps = {}
     for name, model in networks.items():
@@ -849,9 +862,9 @@ for kind in ("Sandal", "Bag", "Dress"):
     display(plots.occlusion(image, maps, title=f"{kind}: where covering takes its probability"))
 
 # %% [markdown]
-# **Which classes look alike to it?** The pool before the classifier turns each image into 1024
-# numbers. Take their mean over the images of each class, and correlate: classes that share features
-# should be those that are confused.
+# **Which classes look alike to the network?** The pool before the classifier turns each image into
+# 1024 numbers. Take their means over the images of each class, and correlate the means of the
+# classes. Classes with similar features should be the ones that are confused.
 
 # %%
 features = outputs["V2"]["pool"]  # n c
@@ -873,18 +886,19 @@ share = pairs_confused[order].sum() / pairs_confused.sum()
 print(f"these 5 of 45 pairs make {share:.0%} of all mistakes")
 
 # %% [markdown]
-# ## The shuffle's part
+# ## The effect of the shuffle
 #
-# V1's groups in stage 3, from the output of its first unit to that of its last: 7 units. **Predict:
-# without shuffles, where can a gradient of group 0 arrive? And what of the shuffled network?**
+# Take V1's stage 3, from the output of its first unit to the output of its last: 7 units.
+# **Predict: without shuffles, at which groups can a gradient from group 0 arrive? And with
+# shuffles?**
 #
-# Send gradients back from one group at a time, through the *trained* networks, and see how much
-# arrives in each.
+# The next cell sends gradients back from one group at a time, through the *trained* networks, and
+# measures how much arrives at each group.
 
 
 # %%
 def between_groups(model, x):
-    """Gradient sizes from each group (row) of the last unit to each of the first (column)."""
+    """Return the share of gradient from each last group (row) to each first group (column)."""
     units = list(model.stage3.children().values())
     for layer in (model.conv1, model.stage2, units[0]):
         x = layer.infer(x)
@@ -912,13 +926,13 @@ assert np.array_equal(tables["V1, no shuffle"], np.eye(3))  # exactly: not one n
 assert (tables["V1"] > 0).all()
 
 # %% [markdown]
-# Without a shuffle, three networks live side by side in one stage. Does it show in what they learn?
-# Correlate the channels at the end of stage 3 over images, in blocks of groups. Does a channel have
-# more in common with its own group?
+# Without a shuffle, a stage consists of three separate networks. Does this affect what they learn?
+# Correlate the channels at the end of stage 3 over images. Is a channel more correlated with
+# channels of its own group?
 
 # %%
 # Picture: correlation of every channel at the end of stage 3 with every other, without shuffle and
-# with it; lines part the three groups.
+# with it; lines separate the three groups.
 figure, row = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for axes, (name, y) in zip(row, ends.items(), strict=True):
     channels = y.mean(axis=(2, 3))  # n c
@@ -938,13 +952,13 @@ figure.colorbar(image, ax=list(row), fraction=0.03, label="|correlation|")
 plt.show()
 
 # %% [markdown]
-# And the filters: from which groups does a unit's second group convolution get what it weighs? Its
-# inputs are the bottleneck's channels, in the order that the shuffle has left.
+# Last, the weights: on the channels of which groups does a unit's second group convolution put its
+# weights? Its inputs are the bottleneck's channels, in their order after the shuffle.
 
 
 # %%
 def weight_by_source(model, shuffled):
-    """Mean |weight| from the first convolution's group (column) to the second's (row), in 3.1."""
+    """Return the share of |weight| of each second group (row) on each first group (column)."""
     w = model.parameters()["stage3.1.branch.6.weight"][:, :, 0, 0]  # o, m / 3
     m = 3 * w.shape[1]
     order = np.arange(float(m)).reshape(1, m, 1, 1)
@@ -964,20 +978,21 @@ for name in ("V1, no shuffle", "V1"):
     print(np.round(weight_by_source(study[name][0], name == "V1"), 2))
 
 # %% [markdown]
-# With the shuffle each group weighs all three about alike: none has become a stranger. That is
-# "diagonal correlation" (lesson 4), and its cure.
+# With the shuffle each group puts about the same weight on all three. Without it, each depends on
+# itself only: that is "diagonal correlation" (lesson 4), and the shuffle removes it.
 #
 # ## What it costs
 #
-# A training step by its parts, and what forward keeps for backward: nearly every activation. That
-# is why training needs many times the memory of inference, and why it grows with the batch.
+# The next cell times the parts of a training step, and measures what the forward keeps for the
+# backward: nearly every activation. Therefore training needs many times the memory of inference,
+# and the memory grows with the batch.
 
 # %% tags=["timing"]
 images, labels = standardise(train_set.images[:32]), train_set.labels[:32]
 
 
 def phases(model, repeats=5):
-    """Milliseconds of forward, backward and update; the least of several."""
+    """Return milliseconds of forward, backward and update: the least of several."""
     optimiser = training.SGD(model, learning_rate=0.0, momentum=0.9)
     times = []
     for _ in range(repeats):
@@ -1009,55 +1024,56 @@ for name in NAMES:
     )
 
 # %% [markdown]
-# Backward has about twice the multiply-adds of forward: each convolution is needed once for dX and
-# once for dW (lesson 3). Equal multiply-adds, yet not equal time nor equal memory: V1's wide
-# layers, groups, additions and ReLUs move more numbers (lessons 11 and 12).
+# The backward has about twice the multiply-adds of the forward, for dX and for dW (lesson 3). V1
+# and V2 have equal multiply-adds, but not equal time or memory: V1's wide layers, groups, additions
+# and ReLUs read and write more numbers (lessons 11 and 12).
 #
 # ## Recap
 #
 # <details>
 # <summary>1. The first loss of a network with 10 classes is 9.2. What now?</summary>
 #
-# Not log 10 = 2.3, so it is very sure of wrong answers before it has learned anything. Logits are
-# too large: look at the initial weights, at the scale of the images, at batch normalisation.
+# It should be log 10 = 2.3. The network gives high probabilities to wrong classes before it has
+# learned anything, so its logits are too large. Check the initial weights, the scale of the images,
+# and batch normalisation.
 #
 # </details>
 #
 # <details>
-# <summary>2. It overfits 20 images, but its gradient check fails in one tensor. Go on?</summary>
+# <summary>2. It overfits 20 images, but its gradient check fails in one tensor. Train it?</summary>
 #
-# No. A network learns around a wrong gradient, only worse: the checker sees it, the loss curve does
-# not.
+# No. A network with one wrong gradient still learns, but worse. The checker shows the mistake; the
+# loss curve doesn't.
 #
 # </details>
 #
 # <details>
 # <summary>3. With momentum 0.9 and a steady gradient g, how large do steps become?</summary>
 #
-# v tends to g (1 + 0.9 + 0.81 + ...) = 10 g: steps are ten times as long as without.
+# v tends to g (1 + 0.9 + 0.81 + ...) = 10 g: steps become ten times as long as without momentum.
 #
 # </details>
 #
 # <details>
 # <summary>4. V2 is better in one pair of trainings. What does that show?</summary>
 #
-# Next to nothing: one coin that fell on heads. Six of six fall on the same side by chance one time
-# in 32.
+# Almost nothing: it is like one toss of a coin. With six pairs, all six have the same sign by
+# chance one time in 32.
 #
 # </details>
 #
 # <details>
-# <summary>5. An occlusion map is blue over a part of the picture. What does it say?</summary>
+# <summary>5. An occlusion map is blue over a part of the picture. What does that mean?</summary>
 #
-# Covering that part made the network surer: it spoke for another class.
+# The probability rose when that part was covered: the part was evidence for another class.
 #
 # </details>
 #
 # <details>
-# <summary>6. Why must the map of a pixel be a mean, and not a sum?</summary>
+# <summary>6. Why is each pixel of an occlusion map a mean, and not a sum?</summary>
 #
-# A pixel in the middle lies under more squares than one in the corner. A sum would make the middle
-# look important for that alone.
+# More squares cover a pixel in the middle than one in the corner. With a sum, the middle would look
+# important for that reason alone.
 #
 # </details>
 

@@ -15,9 +15,9 @@
 # # Lesson 15: making an operation fast
 #
 # **Goal**
-# - Take one operation from Python loops over NumPy to machine code, and get the same numbers.
-# - Measure what your machine allows, and say for each operation what holds it back.
-# - Use memory and a compiler so that they help, and write a kernel of your own.
+# - Take one operation from Python loops to NumPy to machine code, with the same results.
+# - Measure the limits of your machine, and say for each operation which limit it meets.
+# - Use memory and a compiler well, and write a kernel (here: a compiled function) of your own.
 
 # %%
 import importlib.util
@@ -50,7 +50,7 @@ if HAS_NUMBA:
     njit = numba.njit
     IMPLEMENTATIONS["Numba"] = kernels
 else:
-    print("Numba isn't installed here: you'll see NumPy's part, and what is left out says so")
+    print("Numba isn't installed here: cells that need it say that they are left out")
 
     def njit(function=None, **settings):
         """Leave the function as it is: slow, and with the same results."""
@@ -68,9 +68,9 @@ print(f"{THREADS} threads, one for each core that this process may use")
 # <summary>1. The same loop, once run by Python and once as machine code: how many times as fast?
 # (decide before you open it)</summary>
 #
-# Hundreds of times, often more. For each multiply-add, Python looks up what `*` means for these two
-# objects, checks the indices, and makes new objects for the results: a few hundred nanoseconds. A
-# core does several multiply-adds in *one* cycle, a third of a nanosecond.
+# Hundreds of times, often more. For each multiply-add, Python looks up what `*` means for the two
+# objects, checks the indices, and makes new objects for the results. That takes a few hundred
+# nanoseconds. A core does several multiply-adds in *one* cycle, about a third of a nanosecond.
 #
 # </details>
 #
@@ -90,12 +90,12 @@ def small(*shape):
 plots.step_through("depthwise_conv2d", small(1, 2, 4, 4), small(2, 1, 3, 3), padding=1)
 
 # %% [markdown]
-# `steps/` is that picture as a program: one output after the other, in Python.
+# `steps/` computes what the picture shows: one output after the other, in Python.
 
 
 # %%
 def text(function):
-    """The source of a function without its docstring."""
+    """Return the source of a function without its docstring."""
     source = inspect.getsource(function)
     if function.__doc__ is None:
         return source
@@ -106,18 +106,18 @@ def text(function):
 print(text(steps.depthwise_conv2d_forward_steps))
 
 # %% [markdown]
-# In `ops/` the loops over images, channels, rows and columns are gone from the page.
-# NumPy runs them in C, once for each of the nine taps.
+# `ops/` has no loops over images, channels, rows and columns: NumPy runs them in C, once for each
+# of the nine taps.
 
 # %%
 print(text(ops.depthwise_conv2d_forward))
 
 # %% [markdown]
 # In `kernels/` there are loops again, but [Numba](https://numba.pydata.org) compiles them to
-# machine code. This is the innermost loop. It adds up all nine taps while they are in registers,
-# so each output is written once, not nine times. It has no branch, since the border was copied
-# into a plane of zeros before. So the compiler turns it into instructions that work on 8 or 16
-# numbers at once.
+# machine code. This is the innermost loop. It adds up all nine taps in a **register**, a memory
+# cell inside the processor, so it writes each output once, not nine times. It has no branch,
+# because the image was copied into a larger array of zeros before. So the compiler can use **vector
+# instructions**, which compute 8 or 16 numbers at once.
 
 # %%
 if HAS_NUMBA:
@@ -128,9 +128,9 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# A pointwise convolution is a matrix product, so that NumPy's text has no loop at all, and its
-# work is done by BLAS, a library on which people have worked for 40 years. There, the kernel
-# only cuts the work into pieces that fit in cache:
+# A pointwise convolution is a matrix product. So the NumPy implementation has no loop at all: NumPy
+# calls BLAS, a library that people have optimised for 40 years. Here the kernel only cuts the work
+# into pieces that fit into the processor's cache:
 
 # %%
 print(text(ops.pointwise_conv2d_forward))
@@ -142,8 +142,8 @@ if HAS_NUMBA:
 # %% [markdown]
 # ### Equal results
 #
-# Fast and wrong is easy. Before anything is timed, all
-# implementations must agree, forward and backward.
+# Wrong code can be fast, too. So before we time anything, all implementations must agree, forward
+# and backward.
 
 # %%
 CASES = {
@@ -171,14 +171,14 @@ for name, (x_shape, w_shape, settings) in CASES.items():
 # %% [markdown]
 # ### Different times
 #
-# Times on a computer that also does other things are noisy. What is compared here takes turns, in
-# an order that changes, and the median counts: `timing.interleave`. Everything runs on one thread
-# for now, in float32 as in a network.
+# Times are noisy on a computer that also runs other programs. So `timing.interleave` runs the
+# functions in turn, in changing order, and we compare medians. For now everything runs on one
+# thread, in float32 as in a network.
 
 
 # %%
 def medians(runs, rounds=7, **options):
-    """Median seconds of functions that take turns on one thread."""
+    """Return the median seconds of functions that run in turn on one thread."""
     backend.set_num_threads(1)
     try:
         with backend.own_cores():
@@ -189,13 +189,13 @@ def medians(runs, rounds=7, **options):
 
 
 def single(*shape):
-    """Normal numbers in float32, in the order of memory that networks use."""
+    """Return normal numbers in float32, in the memory layout that networks use."""
     numbers = rng.normal(size=shape).astype(np.float32)
     return backend.channel_major(numbers) if len(shape) == 4 else numbers
 
 
 def time_all(names, operation, x_shape, w_shape, settings):
-    """Median seconds of forward and backward in these implementations."""
+    """Return the median seconds of forward and backward in these implementations."""
     x, w = single(*x_shape), rng.normal(size=w_shape).astype(np.float32)
     runs = {
         which: lambda which=which: forward_and_backward(
@@ -226,8 +226,9 @@ for axes, (name, (x_shape, w_shape, settings)) in zip(row, CASES.items(), strict
 plt.show()
 
 # %% [markdown]
-# These loops also note for each output what it reads, so that it can be drawn. How much of the
-# distance is Python's? Here is a bare loop, run by Python, and **the very same function** compiled:
+# These loops also record what each output reads, for the pictures. How much of the difference is
+# due to Python alone? Here is a loop that only computes, run by Python, and **the same function**
+# compiled:
 
 
 # %% tags=["timing"]
@@ -256,8 +257,8 @@ if HAS_NUMBA:
     print(f"compiled, it is {found['Python'] / found['Numba']:.0f} times as fast")
 
 # %% [markdown]
-# That was a small image, so that the loops get done. Now a layer of the size that stage 2 of
-# ShuffleNet V2 has, 8 images, without the loops: they would take a minute or so.
+# That image was small, so that the loops didn't take too long. Now we time a layer of stage 2 of
+# ShuffleNet V2 with 8 images, without the loops, which would take about a minute.
 
 # %% tags=["timing"]
 LARGE = {
@@ -269,19 +270,21 @@ for name, (x_shape, w_shape, settings) in LARGE.items():
     print(name, ", ".join(f"{key} {1e3 * s:.2f} ms" for key, s in found.items()))
 
 # %% [markdown]
-# Usually the depthwise one gains several times, and the pointwise one little: it was machine code
-# already. **Where NumPy has no single call for what you want to do, a compiler pays.**
+# Usually the depthwise convolution gets several times as fast. The pointwise one gains little,
+# because BLAS is machine code already. **A compiler helps where NumPy has no single call for the
+# operation.**
 #
 # ## Why: bytes and FLOPs
 #
-# How fast *can* it be? Two things take time: to compute, and to move numbers between memory and the
-# processor. Count both. `Operation.cost` gives arithmetic (here every addition, multiplication and
-# comparison), and how many numbers must be read and written at least; a float32 has 4 bytes.
+# How fast *can* an operation be? Two things take time: computing, and moving numbers between memory
+# and the processor. So we count both. `Operation.cost` gives the arithmetic (here every addition,
+# multiplication and comparison is one FLOP), and the least number of numbers that must be read and
+# written. A float32 has 4 bytes.
 
 
 # %%
 def flops_and_bytes(name, shapes, settings):
-    """What a forward computes, and what it must move, in float32."""
+    """Return the FLOPs of a forward, and the bytes that it must move, in float32."""
     counts = find(name).cost(shapes, settings).forward
     return counts.arithmetic, 4 * counts.memory_access
 
@@ -303,19 +306,19 @@ for label, (name, shapes, settings) in LAYERS.items():
 
 # %% [markdown]
 # The last column is the **arithmetic intensity**. From the 3 × 3 convolution to the ReLU it falls
-# by a factor of 2000, and a shuffle computes nothing at all: what makes these networks cheap in
-# FLOPs has little to do for each number that it fetches.
+# by a factor of 2000, and a shuffle computes nothing at all. So the operations that make these
+# networks cheap in FLOPs compute little for each number that they read.
 #
-# ### What your machine allows
+# ### The limits of your machine
 #
-# Two measurements. The best at arithmetic: matrix products that stay in cache. The best at moving:
-# a copy of arrays that fit in no cache.
+# We measure two limits. The highest speed of arithmetic comes from matrix products whose arrays
+# stay in the cache. The highest speed of memory comes from a copy of large arrays.
 
 # %% tags=["timing"]
 limits = machine()
 print(
     f"all {THREADS} threads: {limits.gflops:.0f} GFLOP/s, {limits.gbytes:.0f} GB/s; "
-    f"both are busy at {limits.gflops / limits.gbytes:.1f} FLOP a byte"
+    f"both limits are reached at {limits.gflops / limits.gbytes:.1f} FLOP a byte"
 )
 backend.set_num_threads(1)
 alone = machine()
@@ -325,9 +328,10 @@ print(f"one thread: {alone.gflops:.0f} GFLOP/s, {alone.gbytes:.0f} GB/s")
 # %% [markdown]
 # ### Exercise: the least time &#9679;&#9675;&#9675;
 #
-# An operation computes `flops` and moves `moved` bytes. The machine does `gflops` billion FLOP and
-# `gbytes` billion bytes a second, and does both *at once*: while it computes, the next numbers are
-# on their way. Return the least number of seconds that it takes.
+# An operation computes `flops` FLOPs and moves `moved` bytes. The machine does `gflops` billion
+# FLOPs and moves `gbytes` billion bytes a second. It does both *at the same time*: while it
+# computes, it already reads the next numbers. Return the least number of seconds that the operation
+# takes.
 
 
 # %% tags=["hide-input"]
@@ -336,7 +340,7 @@ def same(found, expected):
 
 
 def compared(attempt, target, names, cases, mistakes):
-    """Compare in all cases, and name the mistake that would give just these answers."""
+    """Compare all cases, and name the known mistake that gives the same answers."""
     found, right = ([function(*case) for case in cases] for function in (attempt, target))
     if same(found, right):
         print(f"Right in all {len(cases)} cases")
@@ -359,16 +363,16 @@ def check_least_seconds(attempt):
         ("flops", "moved", "gflops", "gbytes"),
         ((2e9, 4e6, 100, 10), (1e6, 8e8, 100, 20), (5e8, 5e7, 50, 2), (3e7, 1e6, 40, 80)),
         {
-            "One waits for the other: the slower of the two decides.": lambda f, m, a, b: (
+            "The slower of the two decides, not the faster.": lambda f, m, a, b: (
                 min(f / a, m / b) / 1e9
             ),
-            "They don't take turns, both run at once.": lambda f, m, a, b: (f / a + m / b) / 1e9,
+            "Both run at the same time: don't add.": lambda f, m, a, b: (f / a + m / b) / 1e9,
             "Giga is 1e9.": lambda f, m, a, b: max(f / a, m / b),
             "That is a speed; a time was asked for.": lambda f, m, a, b: (
                 1e9 * f / max(f / a, m / b)
             ),
-            "Where is memory?": lambda f, m, a, b: f / a / 1e9,
-            "Where is arithmetic?": lambda f, m, a, b: m / b / 1e9,
+            "The time of memory is missing.": lambda f, m, a, b: f / a / 1e9,
+            "The time of arithmetic is missing.": lambda f, m, a, b: m / b / 1e9,
             "Seconds are work divided by speed.": lambda f, m, a, b: 1e9 / max(f / a, m / b),
         },
     )
@@ -385,15 +389,15 @@ assert check_least_seconds(my_least_seconds), "not yet"
 # <details>
 # <summary>Hint 1</summary>
 #
-# First two times: how long would arithmetic take if memory were infinitely fast, and how long
-# memory if arithmetic were?
+# Compute two times: that of the arithmetic if memory were infinitely fast, and that of memory if
+# arithmetic were.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# It is done when both are done.
+# The operation ends when both have ended.
 #
 # </details>
 
@@ -408,10 +412,11 @@ assert check_least_seconds(solved_least_seconds)
 # %% [markdown]
 # ### The roofline
 #
-# Drawn against the intensity, the best speed is a slope (memory decides) that ends at a ceiling
-# (arithmetic decides): a roof (Williams, Waterman, Patterson, 2009). Below it, the operations of
-# the table above on one thread: 116 channels of 28 × 28 pixels, 32 images. Look how far each is
-# from the roof, and from which part of it.
+# Draw the highest possible speed against the intensity. At low intensity memory limits the speed,
+# which rises in proportion to the intensity: a slope. At high intensity arithmetic limits it: a
+# ceiling. Together they are the **roofline** (Williams, Waterman, Patterson, 2009). The points
+# below it are the operations of the table above on one thread, with 116 channels of 28 × 28 pixels
+# and 32 images. For each, see how far it is from the roofline, and from which part.
 
 # %% tags=["timing"]
 runs = {}
@@ -429,7 +434,7 @@ series = {
             found[which, label],
         )
         for label, layer in LAYERS.items()
-        if label != "shuffle"  # no arithmetic: it is nowhere on this picture
+        if label != "shuffle"  # it has no arithmetic, so no place in this picture
     ]
     for which, functions in list(IMPLEMENTATIONS.items())[1:]
 }
@@ -445,22 +450,24 @@ for label, layer in LAYERS.items():
     print(f"{label:16} at least {1e3 * least:6.2f} ms; {times}")
 
 # %% [markdown]
-# NumPy's depthwise convolution is far down, although it is memory that it waits for: each of its
-# nine taps reads and writes whole arrays, so it moves many times what it must. Batch normalisation
-# needs each number three times (for the mean, for the variance, for the result); the kernel does
-# all of it to one channel, and then to the next, while a channel is in the cache.
+# NumPy's depthwise convolution is far below the slope, although memory limits it. Each of its nine
+# taps reads and writes whole arrays, so it moves many times as many bytes as necessary. Batch
+# normalisation reads each number three times: for the mean, for the variance, and for the result.
+# The kernel does all three for one channel while the channel is in the cache, then goes on to the
+# next.
 #
 # A point *above* the slope is no mistake: some of its numbers were in a cache, which is several
-# times as fast as memory. And the roof itself is a measurement, on a machine that has other things
-# to do.
+# times as fast as memory. Besides, the roofline itself is measured, and other programs on the
+# machine disturb the measurement.
 #
 # ## Memory
 #
-# ### Order: along the rows, or down the columns
+# ### Order: along rows, or along columns
 #
-# Memory is a row of numbers; an array says which comes after which. Here one array is copied twice,
-# once in the order in which it lies there and once across it. Same loop, same arithmetic. (Without
-# Numba, Python takes so long that it hides the difference.)
+# Memory is one long sequence of numbers. NumPy stores a matrix row after row (**row-major**). The
+# next cell copies a matrix twice: once along its rows, in the order of memory, and once along its
+# columns. Both loops do the same work. (Without Numba, Python is so slow that it hides the
+# difference.)
 
 
 # %% tags=["timing"]
@@ -489,17 +496,18 @@ assert np.array_equal(x, y)
 # %% [markdown]
 # ### Cache lines
 #
-# Why? Memory doesn't hand out numbers but **cache lines**, mostly of 64 bytes: 16 float32. Whoever
-# asks for one gets all 16, and across the rows 15 of them are thrown away unread.
+# The reason: the processor reads memory in **cache lines**, mostly of 64 bytes, or 16 float32. To
+# read one number it loads all 16. Along the columns of a large matrix, the other 15 often leave the
+# cache before they are used.
 #
-# You can see the size of a line. Add 1 to every number of a large array; then to every second, to
-# every fourth, ... How long does it take? If numbers counted, half of them would take half the
-# time.
+# You can measure the size of a line. Add 1 to every number of a large array, then to every second,
+# to every fourth, and so on. How long does each take? If the time depended on the count of numbers,
+# half as many would take half the time.
 
 
 # %% tags=["timing"]
-# Picture: milliseconds against the distance of the numbers that are touched, both in logarithms:
-# measured, and what it would be if numbers counted, or if lines of 16 numbers did.
+# Picture: milliseconds against the distance of the numbers that are changed, both in logarithms:
+# measured, and for comparison in proportion to numbers, and to lines of 16 numbers.
 @njit
 def touch(x, stride):
     for k in range(0, x.size, stride):
@@ -512,10 +520,10 @@ found = medians({s: lambda s=s: touch(numbers, s) for s in strides.tolist()}, 25
 measured = 1e3 * np.array(list(found.values()))
 figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 axes.loglog(strides, measured, "o-", color="#0072B2", label="measured")
-axes.loglog(strides, measured[0] / strides, ":", color="#767676", label="if numbers counted")
+axes.loglog(strides, measured[0] / strides, ":", color="#767676", label="proportional to numbers")
 lines = measured[strides == 16] * np.minimum(1, 16 / strides)
-axes.loglog(strides, lines, "--", color="#D55E00", label="if lines of 16 numbers counted")
-axes.set(xlabel="every so many-th number", ylabel="ms")
+axes.loglog(strides, lines, "--", color="#D55E00", label="proportional to lines of 16")
+axes.set(xlabel="distance between the numbers", ylabel="ms")
 axes.set_xticks(strides, strides)
 axes.yaxis.set_major_formatter("{x:g}")
 axes.minorticks_off()
@@ -523,16 +531,17 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# On the left the loop itself takes the time. Then the curve is nearly flat: half of the numbers
-# each time, but as long as they are less than a line apart, every line still has to come. It falls
-# again beyond 16, where lines are left out (or beyond 32: many processors fetch them in pairs).
+# On the left the loop itself takes the time. Then the curve is nearly flat: each step halves the
+# count of numbers, but as long as their distance is less than a line, every line must be loaded.
+# Beyond 16 the curve falls, because some lines aren't loaded (on some processors beyond 32, because
+# they load lines in pairs).
 #
-# ### Channel-major: everything in a row
+# ### Channel-major: a channel is contiguous
 #
-# Images are (n, c, h, w) to you, but this library lays them out in memory as (c, h, w, n): each
-# channel of the whole batch is one contiguous row. Then a pointwise convolution is *one* large
-# matrix product instead of n small ones, and the mean of a channel runs along a row. Both are
-# NumPy here, and only the order in memory differs.
+# The shape of an image array is (n, c, h, w), but this library stores it in memory in the order (c,
+# h, w, n): each channel of the whole batch is contiguous. Then a pointwise convolution is *one*
+# large matrix product instead of n small ones, and the mean of a channel reads contiguous memory.
+# The next cell compares both layouts, in NumPy.
 
 # %% tags=["timing"]
 n, c, side = 32, 232, 7
@@ -555,14 +564,14 @@ for key, seconds in found.items():
     print(f"{key}  {1e3 * seconds:7.3f} ms")
 
 # %% [markdown]
-# How much that is depends on your BLAS and your caches.
+# The differences depend on your BLAS and your caches.
 #
-# ### The first touch
+# ### The first write to new memory
 #
-# A system doesn't give you memory when you ask for it. It gives you a promise, and breaks off your
-# program at the first write to each page (4 kB, mostly) to find one, and to fill it with zeros: no
-# program may see what another has left behind. So the *first* pass over new memory is another
-# thing than the second.
+# When a program allocates memory, the operating system only reserves addresses. At the first write
+# to each page (mostly 4 kB) it interrupts the program, finds a physical page and fills it with
+# zeros, so that no program can read another's data. This is a **page fault**. So the *first* pass
+# over new memory is much slower than the second.
 
 # %% tags=["timing"]
 size = 1 << 25  # bytes
@@ -576,22 +585,22 @@ def write_fresh():
 
 
 kept = np.ones(size // 4, np.float32)
-found = medians({"first touch": write_fresh, "again": lambda: kept.fill(1)}, min_seconds=0)
+found = medians({"first write": write_fresh, "again": lambda: kept.fill(1)}, min_seconds=0)
 for key, seconds in found.items():
     print(f"{key:12} {1e3 * seconds:6.2f} ms, {size / seconds / 1e9:5.1f} GB/s")
-print(f"the first takes {found['first touch'] / found['again']:.0f} times as long")
+print(f"the first takes {found['first write'] / found['again']:.0f} times as long")
 
 # %% [markdown]
-# Often it is about 20 times as long. A training step makes hundreds of arrays, the same ones as the
-# step before. So the kernels' outputs come from a *workspace* that keeps memory, and hands it out
-# again as soon as nobody looks at it any more (`_memory.py`). NumPy asks for large pages, where the
-# system has them, which saves a part of that: with `np.empty`, the first line is less slow.
+# Often it takes about 20 times as long. A training step allocates hundreds of arrays, with the same
+# sizes as the step before. So the kernels' outputs come from a *workspace*, which keeps memory and
+# reuses it as soon as no array refers to it any more (`_memory.py`). NumPy asks the system for
+# large pages, which makes page faults rarer: with `np.empty` the first write is less slow.
 #
 # ### Fusing: one pass instead of two
 #
-# Where memory is the limit, the only way to be faster is to move less. Batch normalisation writes
-# an array, and the ReLU behind it reads it back. As *one* operation, what is in between never
-# leaves the registers.
+# Where memory limits the speed, an operation gets faster only if it moves less. Batch normalisation
+# writes an array, and the ReLU after it reads it again. If both are **fused** into *one* operation,
+# the numbers between them stay in registers.
 
 # %% tags=["timing"]
 shape = (8, 24, 112, 112)
@@ -615,20 +624,20 @@ for (which, how), seconds in found.items():
     print(f"{which:6} {how}  {1e3 * seconds:7.2f} ms")
 
 # %% [markdown]
-# NumPy can't fuse: each of its functions is a pass of its own, so there both are the same but for
-# noise. (`ops.batch_norm_relu_forward` is the text, not the speed.) That is the second reason for a
-# compiler.
+# NumPy can't fuse: each of its functions is a separate pass over the arrays. So in NumPy both times
+# are equal apart from noise. (`ops.batch_norm_relu_forward` is there to be read, not to be fast.)
+# That is the second reason for a compiler.
 #
 # ### Exercise: batch normalisation and ReLU in one pass &#9679;&#9679;&#9675;
 #
-# Write them as loops that are compiled. `x` is (n, c, h, w), `gamma` and `beta` are (c,). Per
-# channel: the mean; the (biased) variance; then y = max(gamma (x - mean) / √(var + eps) + beta, 0),
-# in one pass and straight into `y`. Compiled code knows loops, indices and `math`: write
-# `normalise_channels` as you would write C.
+# Write both as one compiled function with loops. `x` has the shape (n, c, h, w), `gamma` and `beta`
+# have (c,). For each channel compute the mean and the variance (divided by m), then y = max(gamma
+# (x - mean) / √(var + eps) + beta, 0), in one pass that writes into `y`. Numba compiles loops,
+# indices and `math`: write `normalise_channels` as you would write C.
 #
-# The check calls the function with small cases, in a process of its own: a kernel that writes
-# where it must not may take that down, and nothing else. (It has half a minute, since it compiles,
-# too.) While you look for a mistake, `@njit(boundscheck=True)` says at which index it went wrong.
+# The check calls the function with small cases in a separate process. If a kernel writes outside
+# its arrays, only that process can crash. (It has half a minute, because it also compiles.) While
+# you look for a mistake, use `@njit(boundscheck=True)`, which reports a wrong index.
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -652,17 +661,16 @@ exercises.check("batch_norm_relu_forward", my_batch_norm_relu, seconds=30, point
 # <details>
 # <summary>Hint 1</summary>
 #
-# `total = 0.0`, a loop that adds up, `mean = total / rows.shape[1]`; the same again for the squares
-# of what is left of x without its mean. Divide by m, not by m - 1.
+# Start with `total = 0.0`, add up in a loop, and compute `mean = total / rows.shape[1]`. Do the
+# same for the squares of x - mean. Divide by m, not by m - 1.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 2</summary>
 #
-# Everything that is the same for a whole channel belongs in front of the last loop: `scale =
-# gamma[k] / math.sqrt(variance + eps)`. A division and a square root cost as much as 20
-# multiplications.
+# Compute everything that is the same for a whole channel before the last loop: `scale = gamma[k] /
+# math.sqrt(variance + eps)`. A division and a square root cost as much as 20 multiplications.
 #
 # </details>
 
@@ -695,8 +703,8 @@ def solved_batch_norm_relu(x, gamma, beta, eps=1e-5):
 exercises.check("batch_norm_relu_forward", solved_batch_norm_relu, seconds=30)
 
 # %% [markdown]
-# How fast is yours? Put it into this table: `"mine": lambda: my_batch_norm_relu(x, gamma, beta,
-# 1e-5)`. And how long would your two *sums* take alone, in the order in which you wrote them?
+# How fast is your function? Add it to this table: `"mine": lambda: my_batch_norm_relu(x, gamma,
+# beta, 1e-5)`. The cell also times two *sums* alone, in the order in which they are written.
 
 
 # %% tags=["timing"]
@@ -729,15 +737,15 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# On most machines the sums alone take longer than all of the library's kernel. Each addition has to
-# wait for the one before it, about four cycles, while the processor could do 16 at once. Why does
-# the compiler not help itself? Because it may not:
+# On most machines the sums alone take longer than the library's whole kernel. Each addition has to
+# wait for the one before it, about four cycles, while the processor could do 16 additions at once.
+# The compiler isn't allowed to change the order:
 #
 # ## `fastmath`: what a compiler may change
 #
-# (a + b) + c and a + (b + c) are not the same in floating point, so a compiler that keeps to the
-# rules adds in the order that you wrote. With `fastmath` it may do as if they were. Numba lets you
-# choose what you allow: here all of it, or only `reassoc`, another order.
+# (a + b) + c and a + (b + c) can differ in floating point, so a compiler must add in the order that
+# you wrote. `fastmath` lets it treat both as equal. In Numba you choose what to allow: here either
+# all of `fastmath`, or only `reassoc`, which allows another order.
 
 
 # %% tags=["timing"]
@@ -790,20 +798,20 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# Another order is usually far faster *and more exact*: 16 or 32 partial sums, each of them small,
-# lose fewer digits than one that grows and grows. But all of `fastmath` also promises the compiler
-# that there is no NaN and no infinity; so it may drop the very test that looks for them, and a
-# network that has gone wrong looks healthy. The kernels here allow `reassoc` for sums, and nothing
-# else.
+# Another order is usually much faster *and more exact*: 16 or 32 small partial sums lose fewer
+# digits than one large sum. But all of `fastmath` also promises the compiler that there is no NaN
+# and no infinity. So it may remove a test for them, and you don't notice that a network has
+# diverged. The kernels of this library allow `reassoc` for sums, and nothing else.
 #
 # ## Your own kernel
 #
 # ### Exercise: a depthwise convolution in Numba &#9679;&#9679;&#9679;
 #
-# Now all of it by yourself: forward and backward, compiled. `x` is (n, c, h, w), `w` (c · m, 1, kh,
-# kw), and output channel k reads channel k // m. Take `stride` and `padding`. First make it right,
-# with a loop for each index; then think about their order: which index should be innermost,
-# so that memory is read in a row, and the compiler can do several outputs at once?
+# Now write a forward and a backward that are compiled. `x` has the shape (n, c, h, w), `w` has (c ·
+# m, 1, kh, kw), and output channel k reads channel k // m. Take `stride` and `padding`. First write
+# correct code with a loop for each index. Then choose the order of the loops: which index should be
+# innermost, so that memory is read contiguously and the compiler can compute several outputs at
+# once?
 
 
 # %% tags=["exercise", "raises-exception"]
@@ -854,17 +862,17 @@ exercises.check("depthwise_conv2d_backward", my_depthwise_backward, seconds=30, 
 # <details>
 # <summary>Hint 2</summary>
 #
-# Each term goes back along both of its ways: `dpadded[...] += w[...] * dy[i, k, p, q]`, and
-# `dw[...] += padded[...] * dy[i, k, p, q]`, at the same indices.
+# Each product of the forward gives two terms in the backward: `dpadded[...] += w[...] * dy[i, k, p,
+# q]`, and `dw[...] += padded[...] * dy[i, k, p, q]`, at the same indices.
 #
 # </details>
 #
 # <details>
 # <summary>Hint 3</summary>
 #
-# Fast: q innermost, and everything that doesn't depend on q in front of it: `weight = w[k, 0, a,
-# b]`, `source = padded[i, k // m, p * stride + a]`. A sum for dw goes into a local variable, which
-# is a register, and to the array once at the end.
+# For speed, make q the innermost loop, and compute everything that doesn't depend on q before it:
+# `weight = w[k, 0, a, b]`, `source = padded[i, k // m, p * stride + a]`. Sum each entry of dw in a
+# local variable, which is a register, and write it to the array once at the end.
 #
 # </details>
 
@@ -930,8 +938,8 @@ exercises.check("depthwise_conv2d_backward", solved_depthwise_backward, seconds=
 # %% [markdown]
 # ## The gradient check
 #
-# Of the library's kernels. For your own, let `forward` return `my_depthwise(x, w, 2, 1)`, and
-# `backward` return `my_depthwise_backward(dy, x, w, 2, 1)`.
+# The next cell checks the library's kernels. To check yours, let `forward` return `my_depthwise(x,
+# w, 2, 1)`, and `backward` return `my_depthwise_backward(dy, x, w, 2, 1)`.
 
 
 # %% tags=["long"]
@@ -954,9 +962,9 @@ assert verdict.passed
 plots.gradient_map(verdict)
 
 # %% [markdown]
-# A mistake that compiled code makes easy: the last column is left out, since somebody wrote
-# `range(g.size - 1)`. No exception, no warning, and hardly visible in a loss. A cross marks what is
-# wrong.
+# A common mistake in loops: somebody wrote `range(g.size - 1)`, so the last column is left out.
+# There is no exception and no warning, and the loss hardly shows it. A cross marks each wrong
+# entry.
 
 
 # %%
@@ -973,14 +981,15 @@ plots.gradient_map(wrong)
 # %% [markdown]
 # ## What it costs
 #
-# NumPy and the kernel, with the least time that the roof allows. Write yours into the table:
+# This cell times NumPy and the kernel, and prints the least time that the roofline allows. Add
+# yours to the table:
 #
 # ```python
 # "mine": lambda: (my_depthwise(x, w, 1, 1), my_depthwise_backward(dy, x, w, 1, 1)),
 # ```
 #
-# A loop with q innermost runs along rows of (n, c, h, w); the library's along its own order in
-# memory, so it gets its arrays in that order.
+# With q innermost, your loop reads contiguous rows of (n, c, h, w). The library's kernel expects
+# its own memory layout, so it gets its arrays in that layout.
 
 # %% tags=["timing"]
 if HAS_NUMBA:
@@ -1006,7 +1015,7 @@ if HAS_NUMBA:
         max(c.arithmetic / alone.gflops, 4 * c.memory_access / alone.gbytes) / 1e9
         for c in (counts.forward, counts.backward)
     )
-    print(f"{'the roof':21} {1e3 * least:7.2f} ms")
+    print(f"{'the roofline':21} {1e3 * least:7.2f} ms")
     for key, seconds in found.items():
         print(f"{key:21} {1e3 * seconds:7.2f} ms")
 else:
@@ -1019,14 +1028,15 @@ else:
 # <summary>1. An operation does 2 FLOP a byte; your machine 200 GFLOP/s and 20 GB/s. What helps: a
 # processor that computes twice as fast, or fusing it with the next one?</summary>
 #
-# Fusing. It reaches 40 GFLOP/s at best, a fifth of what the processor does already.
+# Fusing. Memory limits the operation to 40 GFLOP/s, a fifth of what the processor can compute.
 #
 # </details>
 #
 # <details>
 # <summary>2. Why is a point of the roofline sometimes above the slope?</summary>
 #
-# The slope is that of memory; its numbers came from a cache.
+# The slope is the speed of memory. Some of the operation's numbers came from a cache, which is
+# faster.
 #
 # </details>
 #
@@ -1034,7 +1044,7 @@ else:
 # <summary>3. You time A, then B, and B is 8 % faster. What do you do before you believe it?
 # </summary>
 #
-# Let them take turns, many times, and look at the interval of the ratio. The machine's other load
-# may have changed in between.
+# Run them in turn, many times, and look at the interval of the ratio. The load of the machine may
+# have changed between the two measurements.
 #
 # </details>

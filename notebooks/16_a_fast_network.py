@@ -15,9 +15,9 @@
 # # Lesson 16: making a network fast
 #
 # **Goal**
-# - Share the work of a layer between threads, and get the same numbers on any machine.
-# - Find out where the time of a whole network goes, and how much there is to gain.
-# - Turn a network into a program that runs without Python.
+# - Divide the work of a layer between threads, and get the same results on any machine.
+# - Measure which layers of a network take the time, and how much you can gain.
+# - Compile a network to a program that runs without Python.
 
 # %%
 import importlib.util
@@ -42,7 +42,7 @@ HAS_NUMBA = importlib.util.find_spec("numba") is not None
 if HAS_NUMBA:
     from numpy_shufflenet import kernels
 else:
-    print("Numba isn't installed here: you'll see NumPy's part, and what is left out says so")
+    print("Numba isn't installed here: cells that need it say that they are left out")
     backend.set_num_threads(1)
 
 THREADS = backend.num_threads()
@@ -51,7 +51,7 @@ print(f"{THREADS} threads, one for each core that this process may use")
 
 
 def text(function):
-    """The source of a function without its docstring."""
+    """Return the source of a function without its docstring."""
     source = inspect.getsource(function)
     if function.__doc__ is None:
         return source
@@ -60,7 +60,7 @@ def text(function):
 
 
 def single(*shape):
-    """Normal numbers in float32, in the memory layout that networks use."""
+    """Return normal numbers in float32, in the memory layout that networks use."""
     numbers = rng.normal(size=shape).astype(np.float32)
     return backend.channel_major(numbers) if len(shape) == 4 else numbers
 
@@ -73,7 +73,7 @@ def forward_and_backward(implementation, name, x, w, settings):
 
 
 def medians(runs, rounds=7, **options):
-    """Median seconds of functions that take turns on one thread."""
+    """Return the median seconds of functions that run in turn on one thread."""
     backend.set_num_threads(1)
     try:
         with backend.own_cores():
@@ -87,10 +87,10 @@ def medians(runs, rounds=7, **options):
 # ## Predict first
 #
 # <details>
-# <summary>1. A second core works on a ReLU of 10 million numbers. Twice as fast?</summary>
+# <summary>1. A second core helps with a ReLU of 10 million numbers. Is it twice as fast?</summary>
 #
-# Less, on most machines: a ReLU waits for memory, and both cores share that. A matrix product comes
-# close to 2. You will measure both.
+# On most machines the gain is smaller: memory limits a ReLU, and both cores share the memory. A
+# matrix product gets almost twice as fast. You will measure both.
 #
 # </details>
 #
@@ -98,15 +98,16 @@ def medians(runs, rounds=7, **options):
 # <summary>2. Depthwise convolutions have 3 % of the multiply-adds of ShuffleNet V2. Somebody makes
 # them infinitely fast. How much faster is the network?</summary>
 #
-# That depends on their share of the *time*, which is larger. If it is p, the network is 1 / (1 - p)
-# times as fast: with p = 10 % it is 1.11 times, and no more, ever.
+# That depends on their share of the *time*, which is larger. If this share is p, the network
+# becomes 1 / (1 - p) times as fast. With p = 10 % that is 1.11 times, and no kernel can gain more.
 #
 # </details>
 #
 # ## Threads
 #
-# Python runs one thread at a time, but not in compiled code that gives its lock back
-# (`nogil=True`), and not in BLAS. So two threads can share a layer's channels. What do they gain?
+# Python's global interpreter lock (GIL) lets only one thread run Python at a time. Compiled code
+# can release the GIL (`nogil=True`), and NumPy releases it in BLAS. So two threads can divide a
+# layer's channels between them. How much faster is that?
 
 # %% tags=["timing"]
 compute = single(32, 232, 14, 14), single(232, 232, 1, 1)
@@ -114,7 +115,7 @@ stream = single(32, 24, 112, 112)
 
 
 def with_threads(count, run):
-    """The same run, with so many threads."""
+    """Return the same run with `count` threads."""
 
     def set_and_run():
         backend.set_num_threads(count)
@@ -139,14 +140,14 @@ else:
     print("left out: it takes Numba, and two cores")
 
 # %% [markdown]
-# The numbers in brackets hold the true median with 95 % confidence; if other programs use the
-# second core, you see that here. What waits for memory gains less, unless one core alone can't
-# keep the memory busy.
+# The interval in brackets contains the true median with 95 % confidence. If other programs use the
+# second core, the ratio falls. An operation that memory limits gains less, unless one core alone
+# can't use the full speed of memory.
 #
-# ### What it costs to wake one
+# ### The cost of waking a thread
 #
-# A thread that has nothing to do sleeps. To hand it work, the system has to be called, and a core
-# has to wake up; and in the end, you wait for the last one.
+# A thread without work sleeps. To give it work, the program has to call the operating system, and a
+# core has to wake up. At the end, the caller waits for the slowest thread.
 
 # %% tags=["timing"]
 if HAS_NUMBA:
@@ -182,11 +183,12 @@ else:
 
 # %% [markdown]
 # `share` cuts the numbers into pieces for several threads, but only if there is enough work. With
-# one image, many layers of a ShuffleNet are too small. A second core does more for a batch.
+# one image, many layers of a ShuffleNet are too small. With a batch, a second core helps more.
 #
-# ### The same numbers on any machine
+# ### The same results on any machine
 #
-# Two threads that share a sum add in another order than one. In float32 you can see it:
+# If two threads each compute a part of a sum, the order of additions differs from that of one
+# thread. In float32 the results differ:
 
 # %%
 row = rng.normal(size=100_000).astype(np.float32)
@@ -196,10 +198,10 @@ for pieces in (1, 2, 3, 4):
 print(f"exactly:  {row.sum(dtype=np.float64):.5f}")
 
 # %% [markdown]
-# None of these is wrong. But a training run that ends elsewhere on a machine with more cores can't
-# be repeated, and a bug in it can't be found. So the rule here: **how work is cut depends on
-# shapes, never on the number of threads.** Channels are independent anyway; a sum over the batch is
-# cut into the same pieces however many threads take them. So all results are equal to the last bit:
+# None of these results is wrong. But if a training run gives another result on a machine with more
+# cores, nobody can repeat it to find a bug. So this library has a rule: **how work is cut depends
+# on shapes, never on the number of threads.** Channels are independent anyway. A sum over the batch
+# is cut into the same pieces for any number of threads. So all results are equal to the last bit:
 
 # %%
 if HAS_NUMBA:
@@ -222,13 +224,13 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# ### Two owners of the same cores
+# ### Two thread pools on the same cores
 #
-# The worst that can happen to threads is other threads. A pool that waits for its next job often
-# *spins*: it asks again and again, as that is faster than sleeping. BLAS has such a pool, Numba's
-# `parallel=True` another, PyTorch a third. Take turns between two of them, and each spins on the
-# cores that the other needs. We try it in a process of its own: a small matrix product, then a
-# small loop, again and again.
+# A **thread pool** keeps threads, its workers, ready for the next job. Workers without a job often
+# *spin*: they check for a job in a loop, because that reacts faster than sleeping. BLAS has such a
+# pool, Numba's `parallel=True` has another, and PyTorch a third. If a program uses two pools in
+# turn, the workers of each spin on the cores that the other needs. The next cell shows this in a
+# separate process: it alternates between a small matrix product and a small loop.
 
 # %% tags=["timing", "long"]
 POOLS = """
@@ -263,7 +265,7 @@ print(json.dumps({name: float(np.median(t)) / 3 for name, t in found.items()}))
 
 
 def in_new_process(code, **environment):
-    """Run code in a process of its own, and return what it prints as JSON."""
+    """Run code in a separate process, and return what it prints as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -278,37 +280,37 @@ if HAS_NUMBA and THREADS > 1:
     both_may = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2"}
     for policy in ("active", "passive"):
         found = in_new_process(POOLS, OMP_WAIT_POLICY=policy, **both_may)
-        print(f"threads that wait are {policy}:")
+        print(f"waiting threads are {policy}:")
         for key, seconds in found.items():
             print(f"  {key:16} {1e6 * seconds:8.0f} us")
 else:
     print("left out: it takes Numba, and two cores")
 
 # %% [markdown]
-# If the last line of the first table is the largest, you have seen it: two threads *each* are
-# slower than one each, although there are two cores; often by a factor of 10 and more. With
-# `passive`, OpenMP's threads sleep while they wait: that helps where Numba uses OpenMP, and not
-# against the threads of BLAS, which spin as before.
+# If the last line of the first table is the largest, the two pools disturb each other: two threads
+# in *each* pool are slower than one in each, often by a factor of 10 or more. With `passive`, the
+# threads of OpenMP sleep while they wait. That helps where Numba uses OpenMP. The threads of BLAS
+# still spin.
 #
-# Hence one owner: BLAS runs on the thread that calls it (`backend.own_cores()`), and the library's
-# few workers are the only threads that share work. It is cut into more pieces than there are
-# threads, and a thread that is done with one takes the next: halves are never
-# quite equal, and never begin at the same time. An idle worker spins for a fifth of a millisecond,
-# which spares the layers of a network most wake-ups, and then sleeps; it sleeps at once if there
-# are more threads than cores.
+# Therefore this library uses one pool only: its own workers. BLAS runs on the thread that calls it
+# (`backend.own_cores()`). The work is cut into more pieces than there are threads, and a thread
+# that has finished one piece takes the next. Two equal halves would be worse, because threads don't
+# start at the same time and don't run equally fast. An idle worker spins for 0.2 ms, so most layers
+# of a network needn't wake it, and then it sleeps. If there are more threads than cores, it sleeps
+# at once.
 #
-# Two things must not happen. *The caller must not wait for a worker that isn't there*, because
-# another program has its core. So the caller takes pieces like anybody else, and a worker that
-# comes too late is left out. *A worker must not go on when the caller has left*: you press Ctrl-C,
-# the next call begins, and the late worker takes a piece of it with the arrays of the old one. So
-# each call has counters of its own, and it ends in one call of compiled code, which no interrupt
-# can divide: from then on nobody is at work for this call, and nobody can begin.
+# The pool has to prevent two problems. First, *the caller must not wait for a worker whose core is
+# busy with another program*. So the caller takes pieces, too, and a worker that comes too late gets
+# none. Second, *no worker may continue with a call after that call has ended*. For example, you
+# press Ctrl-C and start the next call; a late worker must not process a piece of it with the arrays
+# of the old call. So each call has its own counters. It ends in one compiled function, which an
+# interrupt can't divide. After that function no worker is working on this call, and none can start.
 #
 # ## The cold start
 #
-# Machine code has to be made first. What is the price, and who pays it? A new process with an empty
-# cache imports Numba, compiles one kernel and calls it again; then the next process finds the
-# machine code on disk.
+# A kernel must be compiled before it can run. How long does that take, and when does it happen? In
+# the next cell a new process with an empty cache imports Numba, compiles one kernel and calls it
+# twice. Then a second process does the same, and finds the machine code on disk.
 
 # %% tags=["timing", "long"]
 START = """
@@ -341,15 +343,16 @@ else:
     print("left out: Numba isn't installed")
 
 # %% [markdown]
-# One kernel takes a second or more, all that a network needs about 20: once on a machine, for each
-# of float32 and float64. So a package of kernels compiles when a kernel is first *called*, not when
-# it is imported; keeps the result on disk; has few variants of each kernel (one memory order); and
-# says what it is doing while you wait.
+# Compiling one kernel takes a second or more, and all kernels of a network about 20 s. That happens
+# once on each machine, for each of float32 and float64. To keep the cost low, this package compiles
+# a kernel when it is first *called*, not when it is imported. It keeps the machine code on disk,
+# needs only one variant of each kernel for each dtype (for one memory layout), and prints a message
+# while you wait.
 #
 # ## The whole network
 #
-# ShuffleNet V2 1×, 4 images of 224 × 224, in NumPy and compiled, all threads. Each layer's time is
-# taken by itself, so nothing is fused here.
+# The next cell times ShuffleNet V2 1× on 4 images of 224 × 224, in NumPy and compiled, with all
+# threads. It times each layer separately, so no layers are fused.
 
 # %% tags=["timing", "long"]
 model = with_real_statistics(models.shufflenet_v2(seed=0), 64)
@@ -383,8 +386,9 @@ for name in BACKENDS:
 display(plots.cost_by_kind(shares, "ShuffleNet V2 1x, 4 images"))
 
 # %% [markdown]
-# A kind's share of the time isn't its share of the multiply-adds (G4 of lesson 12). Layer by layer,
-# in the order of forward, in the fastest implementation that you have:
+# The share of the time of a kind of operation isn't its share of the multiply-adds (G4 of lesson
+# 12). The next chart shows the time of each layer, in the order of the forward, for the fastest
+# implementation that you have:
 
 # %% tags=["timing"]
 fastest = BACKENDS[-1]
@@ -394,7 +398,7 @@ for layer in sorted(counted.layers, key=lambda layer: -per_layer[fastest, layer.
     print(f"{1e3 * per_layer[fastest, layer.name]:6.2f} ms  {layer.name}: {layer.text}")
 
 # %% [markdown]
-# And all of them below the roof. Each point is one layer.
+# The next chart shows all layers below the roofline (lesson 15). Each point is one layer.
 
 # %% tags=["timing"]
 limits = machine()
@@ -414,15 +418,16 @@ display(
 )
 
 # %% [markdown]
-# The clouds tell what to do. Far right and below the ceiling: better arithmetic, larger products.
-# Left and at the slope: no kernel will help; move less (fuse, or fold batch normalisation into the
-# convolution before it, `model.fold()`). Far below everything: small layers, in which the time
-# between two calls counts.
+# The position of a layer tells how to improve it. Points far to the right and below the ceiling
+# need better arithmetic, or larger products. Points on the slope are limited by memory: a faster
+# kernel doesn't help, so move fewer bytes (fuse operations, or fold batch normalisation into the
+# convolution before it, `model.fold()`). Points far below the roofline are small layers, in which
+# the time between two calls dominates.
 #
 # ### Exercise: Amdahl's law &#9679;&#9679;&#9675;
 #
 # One kind of layer takes the share `share` of the time (0 to 1), and you make it `factor` times as
-# fast. How many times as fast is the whole? (Amdahl, 1967.)
+# fast. How many times as fast does the whole network become? (Amdahl, 1967.)
 
 
 # %% tags=["hide-input"]
@@ -431,7 +436,7 @@ def same(found, expected):
 
 
 def compared(attempt, target, names, cases, mistakes):
-    """Compare in all cases, and name the mistake that would give just these answers."""
+    """Compare all cases, and name the known mistake that gives the same answers."""
     found, right = ([function(*case) for case in cases] for function in (attempt, target))
     if same(found, right):
         print(f"Right in all {len(cases)} cases")
@@ -449,7 +454,7 @@ def compared(attempt, target, names, cases, mistakes):
 
 def check_speedup(attempt):
     def by_seconds(share, factor):
-        """Of 100 seconds."""
+        """Return the speed-up, from a network that takes 100 seconds."""
         part, rest = 100 * share, 100 - 100 * share
         return 100 / (part / factor + rest)
 
@@ -459,14 +464,12 @@ def check_speedup(attempt):
         ("share", "factor"),
         ((0.3, 2), (0.1, 10), (0.75, 5), (0.5, 1)),
         {
-            "That is the best that any factor could do.": lambda p, s: 1 / (1 - p),
-            "Times add up, speeds don't: what is left of the part's time?": lambda p, s: (
+            "That is the limit for an infinite factor.": lambda p, s: 1 / (1 - p),
+            "Times add up, speeds don't: how long does the part take now?": lambda p, s: (
                 p * s + 1 - p
             ),
-            "The rest, which stays as slow as it was, is missing.": lambda p, s: s / p,
-            "This is the time that is left; the speed-up is its inverse.": lambda p, s: (
-                1 - p + p / s
-            ),
+            "The time of the rest, which doesn't change, is missing.": lambda p, s: s / p,
+            "This is the new time; the speed-up is its inverse.": lambda p, s: 1 - p + p / s,
         },
     )
 
@@ -482,7 +485,8 @@ assert check_speedup(my_speedup), "not yet"
 # <details>
 # <summary>Hint 1</summary>
 #
-# Let the whole take 1 second. How long does the part take afterwards, and how long the rest?
+# Assume that the whole takes 1 second. How long does the part take afterwards, and how long the
+# rest?
 #
 # </details>
 #
@@ -502,7 +506,8 @@ def solved_speedup(share, factor):
 assert check_speedup(solved_speedup)
 
 # %% [markdown]
-# What is there still to gain? For each kind, if it were twice as fast, and if it took no time:
+# How much could we still gain? The next cell computes it for each kind of operation, if it were
+# twice as fast, and if it took no time:
 
 # %% tags=["timing"]
 whole = sum(by_kind[fastest].values())
@@ -512,9 +517,9 @@ for kind, spent in sorted(by_kind[fastest].items(), key=lambda item: -item[1]):
     print(f"{kind:18} {share:5.1%} {1 / (1 - share / 2):12.2f} x {1 / (1 - share):14.2f} x")
 
 # %% [markdown]
-# Hardly a line promises a factor of two: where every part has been worked on, no single slow one is
-# left. What remains is to run fewer operations, to move less, and to waste less time between two of
-# them. That is what fusing and folding do (on a busy machine, or with NumPy, you may see little):
+# Hardly any kind could give a factor of two: all of them have been optimised, so no single slow one
+# is left. We can still run fewer operations, move fewer bytes, and spend less time between two
+# operations. Fusing and folding do that (on a busy machine, or with NumPy, the gain may be small):
 
 # %% tags=["timing", "long"]
 folded = model.fold()
@@ -530,10 +535,10 @@ assert np.allclose(folded.infer(images), expected, atol=1e-3 * np.abs(expected).
 # %% [markdown]
 # ### The network as one program
 #
-# Between two layers there is still Python: it looks at arguments, finds memory, wakes a thread. For
-# one image that is more than half of the time. But an evaluation forward is the same list of
-# operations each time. So write the list down once: run the network's own forward on *names* of
-# channels in place of numbers. What does the list say about the shuffle?
+# Between two layers Python still runs: it checks arguments, allocates memory, and wakes threads.
+# For one image that takes more than half of the time. But an evaluation forward runs the same list
+# of operations each time. So we can record the list once: we run the network's own forward on
+# *names* of channels in place of numbers. What does the list contain for the shuffle?
 
 # %%
 if HAS_NUMBA:
@@ -544,18 +549,20 @@ if HAS_NUMBA:
 
 # %% [markdown]
 # <details>
-# <summary>Where has it gone?</summary>
+# <summary>Answer: where is the shuffle?</summary>
 #
-# Split, concatenation and shuffle move names, and moving a name costs nothing when the network
-# runs: the next product just reads its channels from other places. The half that passes through a
-# unit never moves at all. What is left are products, each with its ReLU, and most with the
-# depthwise convolution that follows, which finds its input still in the cache.
+# Nowhere. Split, concatenation and shuffle only reorder names while the program is recorded, which
+# costs nothing when it runs: the next product reads its channels from other addresses. The half
+# that passes a unit unchanged is never copied. The program contains only matrix products, each
+# fused with its ReLU, and most with the depthwise convolution after it, whose input is still in the
+# cache.
 #
 # </details>
 #
-# The program is a table of whole numbers, and one compiled loop runs it, on all threads: they meet
-# after each instruction, without asking the operating system. The loop that does nearly all the
-# work is this one: 6 sums of 16 numbers each, in registers until they are complete.
+# The program is a table of integers, and one compiled loop runs it on all threads. After each
+# instruction the threads wait for each other at a **barrier**, where they spin, without calling the
+# operating system. The following loop does nearly all the work. It computes a **register tile**: 6
+# × 16 outputs, whose sums stay in vector registers until they are complete.
 
 # %%
 if HAS_NUMBA:
@@ -578,10 +585,11 @@ if HAS_NUMBA:
 # ## Recap
 #
 # <details>
-# <summary>1. A network gives other results on 8 cores than on 4. Is that a bug?</summary>
+# <summary>1. A network gives different results on 8 cores and on 4. Is that a bug?</summary>
 #
-# The results may all be right to rounding: sums in another order. But it is a bug to let the order
-# depend on the number of threads, as nothing can be repeated then.
+# Both results may be right up to rounding, because the order of sums differs. But the order
+# shouldn't depend on the number of threads, because then nobody can repeat a run on another
+# machine.
 #
 # </details>
 #
@@ -589,15 +597,16 @@ if HAS_NUMBA:
 # <summary>2. Why is the first training step in a new process slow, even with the code on disk?
 # </summary>
 #
-# Numba has to be imported and the code loaded; and every array that the step makes is new memory,
-# whose pages are touched for the first time.
+# The process has to import Numba and load the code. And every array of the step is new memory, so
+# the first write to each page causes a page fault (lesson 15).
 #
 # </details>
 #
 # <details>
-# <summary>3. A kernel takes 20 % of the time, and you have a week. What can you win at most?
+# <summary>3. A kernel takes 20 % of the time. How much can you gain at most by improving it?
 # </summary>
 #
-# A factor of 1 / 0.8 = 1.25, and in practice less. See first whether anything takes more.
+# A factor of 1 / 0.8 = 1.25, and less in practice. First find out whether another part takes more
+# time.
 #
 # </details>

@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from numpy_shufflenet import steps as steps
     from numpy_shufflenet import strategies as strategies
     from numpy_shufflenet import training as training
+    from numpy_shufflenet import weights as weights
     from numpy_shufflenet import zoo as zoo
     from numpy_shufflenet.data import load_dataset as load_dataset
     from numpy_shufflenet.gradcheck import assert_gradients as assert_gradients
     from numpy_shufflenet.gradcheck import check_model as check_model
     from numpy_shufflenet.gradcheck import check_pair as check_pair
+    from numpy_shufflenet.models import from_weights as from_weights
     from numpy_shufflenet.models import shufflenet_v1 as shufflenet_v1
     from numpy_shufflenet.models import shufflenet_v2 as shufflenet_v2
     from numpy_shufflenet.training import SGD as SGD
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     *("backend", "cost", "data", "exercises", "gradcheck", "kernels", "models", "nn"),
-    *("operations", "ops", "plots", "steps", "strategies", "training", "zoo"),
+    *("operations", "ops", "plots", "steps", "strategies", "training", "weights", "zoo"),
 )
 _HOMES = {
     "SGD": "training",
@@ -56,6 +58,7 @@ _HOMES = {
     "check_model": "gradcheck",
     "check_pair": "gradcheck",
     "evaluate": "training",
+    "from_weights": "models",
     "load_dataset": "data",
     "shufflenet_v1": "models",
     "shufflenet_v2": "models",

@@ -9,8 +9,8 @@ from typing import Any
 def public_names(package: str, path: Sequence[str], namespace: dict[str, Any]) -> list[str]:
     """Import every public file of a package and put the names in its `__all__` into namespace.
 
-    So a new file is found without an entry in any list. Files without `__all__`, and those whose
-    name starts with an underscore, are left out. Returns the names.
+    So no list has to name a new file. Files without `__all__`, and files whose name starts with an
+    underscore, are skipped. Returns the names.
     """
     names: list[str] = []
     for file in pkgutil.iter_modules(path):

@@ -1,28 +1,40 @@
-"""Paths as users write them, and writing files so that nobody ever sees half of one."""
+"""Expand paths as users write them, and write files so that no reader sees an incomplete file."""
 
 import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import TypeAlias
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: PathLike) -> Path:
     """Return path with a leading ~ or ~NAME replaced by that home folder, where there is one."""
     return Path(os.path.expanduser(path))
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+def existing_file(path: PathLike, kind: str) -> Path:
+    """Return path, expanded, or raise FileNotFoundError unless it is a file."""
+    path = expanded(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}; {kind} is needed")
+    return path
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a file in one go: whoever reads path finds the old file or the new one, whole.
 
-    The data goes to a temporary name in the same folder, to the disk, and then takes the place
-    of path. If anything fails, path stays as it was, and the temporary file is removed.
+    The data is written to a temporary file in the same folder and flushed to the disk; then that
+    file replaces path. If anything fails, path stays as it was, and the temporary file is removed.
 
     Raises
     ------
     FileNotFoundError
         If the folder doesn't exist.
     OSError
-        If the file can't be written; the message names it, and says what is there now.
+        If the file can't be written; the message names the file, and says what is there now.
     """
     path = expanded(path)
     if not path.parent.is_dir():
@@ -35,7 +47,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        with contextlib.suppress(OSError):  # the disk fails again; the first error says why
+        with contextlib.suppress(OSError):  # if removing fails too, report the first error
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise

@@ -1,9 +1,9 @@
 """The workspace: a pool of memory that new arrays reuse once old arrays are gone.
 
-Writing to a page of memory for the first time takes about twenty times as long as later, and each
+The first write to a page of memory takes about twenty times as long as later writes, and each
 training step allocates hundreds of arrays of the same sizes as the step before. So `empty` reuses
-the memory of an earlier array of this size, if one is gone. An array is gone when Python has freed
-it and all views of it, so memory that a caller still uses is never given away.
+the memory of an earlier array of the same size, if such an array is gone. An array is gone when
+Python has freed it and all views of it, so memory that a caller still uses is never given away.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ HUGE = 1 << 21  # bytes of a huge page
 
 
 class _Memory(mmap.mmap):
-    """Memory of the system; an array may use `room` bytes of it, from `start` on."""
+    """Memory from the system; an array may use `room` bytes of it, from `start` on."""
 
     start: int
     room: int
 
 
 class _Loan(weakref.ref[Array]):
-    """A weak reference that tells when an array is gone, and the memory of that array."""
+    """A weak reference that reports when its array is gone, with the memory of that array."""
 
     __slots__ = ("memory",)
     memory: _Memory
@@ -43,8 +43,8 @@ class Workspace:
         self._free: defaultdict[int, list[_Memory]] = defaultdict(list)
         self._loans: dict[int, _Loan] = {}
         # Loans of arrays that are gone. Python calls `append` wherever the last reference to an
-        # array disappears. It is built in: in a Python function a KeyboardInterrupt could come,
-        # and Python would ignore it there.
+        # array disappears. `append` is built in: a KeyboardInterrupt could arrive inside a Python
+        # function, and Python would ignore the interrupt there.
         self._returned: deque[_Loan] = deque()
         self._most_lent = 0
 
@@ -67,8 +67,8 @@ class Workspace:
         if size < PAGE:
             return np.empty(shape, dtype)
         memory = self._take(-(-size // PAGE) * PAGE)
-        # Every view has this array as its base, so the array lives as long as any view. (If it were
-        # itself a view of an array or a memoryview, NumPy would make that the base.)
+        # Every view has this array as its base, so the array lives as long as any view. (If this
+        # array were itself a view of an array or a memoryview, NumPy would make that one the base.)
         array: Array = np.ndarray(shape, dtype, memory, memory.start)
         loan = _Loan(array, self._returned.append)
         loan.memory = memory
@@ -89,7 +89,7 @@ class Workspace:
             return _new(size)
 
     def _make_room(self, size: int) -> None:
-        """Return kept memory to the system if there is much: other shapes may no longer be used."""
+        """Return kept memory to the system if there is much: other sizes may be needed now."""
         for loan in list(self._loans.values()):
             if loan() is None:  # an interrupt prevented its collection
                 self._back(loan)
@@ -109,7 +109,7 @@ class Workspace:
 
     def _back(self, loan: _Loan) -> None:
         # Only one thread can remove the loan from the dict, so memory is never kept twice.
-        # An interrupt in between only loses kept memory.
+        # An interrupt between the two lines only loses memory that could be reused.
         if self._loans.pop(id(loan), None) is loan:
             self._free[loan.memory.room].append(loan.memory)
 
@@ -117,8 +117,8 @@ class Workspace:
 def _new(size: int) -> _Memory:
     """Allocate memory that no other process shares, not even a forked one.
 
-    Large blocks start at a huge page and consist of huge pages, except for a rest of less than
-    three quarters of one. The processor then has fewer page addresses to translate.
+    Large blocks start at a huge page and consist of huge pages, except for a remainder of less than
+    three quarters of a huge page. The processor then has fewer page addresses to translate.
     """
     large = (size + HUGE // 4) // HUGE * HUGE if hasattr(mmap, "MADV_HUGEPAGE") else 0
     length = size + HUGE if large else size

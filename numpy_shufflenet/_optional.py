@@ -1,13 +1,14 @@
-"""Packages that not every part of the library needs."""
+"""Optional packages: only some parts of the library need them."""
 
 import importlib
 from typing import Any
 
-PACKAGES = {  # by module: the name to install, and the extra that has it
+PACKAGES = {  # module: (the name to install, the extra that contains it)
     "IPython": ("ipython", "notebooks"),
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
     "matplotlib": ("matplotlib", "demo"),
+    "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),
     "rich": ("rich", "demo"),
     "safetensors": ("safetensors", "demo"),
@@ -22,16 +23,16 @@ def need(module: str, purpose: str, extra: str = "notebooks") -> Any:
     Parameters
     ----------
     module : str
-        As in an import statement; it may lie within a package.
+        Its name, as in an import statement; the module may lie within a package.
     purpose : str
-        What it is for, the subject of "... needs ...".
+        What the module is for: the subject of "... needs ..." in the message.
     extra : str
-        That of `pip install "numpy_shufflenet[extra]"`, if PACKAGES doesn't say.
+        The extra in `pip install "numpy_shufflenet[extra]"`, if the module isn't in PACKAGES.
 
     Raises
     ------
     ImportError
-        If it, or a module that it imports, isn't installed; says how to install it.
+        If `module`, or a module that it imports, isn't installed; says how to install that one.
     """
     try:
         return importlib.import_module(module)

@@ -1,14 +1,17 @@
 """Reserved outputs: layers write into the concatenated image, so concatenation has less to copy.
 
-A caller that knows that an output will be concatenated reserves channels for it, with `placed`. In
-that block a kernel calls `take_reserved` for its output, and gets rows of the whole image.
-Concatenation calls `assembled`, which returns the image and the parts that aren't in it yet; these
-it copies. The other parts are views of the image from then on.
+A part is an array that will be concatenated. A row is a channel of all pixels of the batch, m
+numbers. A place is the channels of the whole image that are reserved for a part.
 
-No row is handed out twice: it belongs to the part that was written there, or to the concatenation,
-which gets all rows that are left. So an array that a caller holds is never overwritten. Each thread
-remembers the image that it began last, while one of its parts is alive. If anything doesn't fit,
-parts get their own memory and are copied.
+A caller that expects a concatenation reserves channels for an output with `with placed(place):`.
+In that block a kernel calls `take_reserved` for its output, and gets rows of the whole image.
+Concatenation calls `assembled`, which returns the image and the parts that aren't in the image yet.
+Concatenation copies these parts. The other parts already are views of the image.
+
+Each row is handed out once: to the part that is written there, or else to the concatenation. So an
+array that a caller holds is never overwritten. Each thread remembers the image that it began last,
+as long as a part of this image is alive. If a part doesn't fit, it gets separate memory and is
+copied.
 """
 
 import threading
@@ -21,7 +24,7 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._typing import Array
 
-Part = tuple[Array, int, Array]  # rows, a step, places: row k * step belongs in row places[k]
+Part = tuple[Array, int, Array]  # rows, step, places: rows[k * step] is for image[places[k]]
 
 
 class Place(NamedTuple):
@@ -37,14 +40,14 @@ class _Here(threading.local):
 
     place: Place | None = None  # reserved for the next output
     image: Any = None  # a weak reference to the image that was begun last (channels, m)
-    free: Array  # channels: which of its rows are not handed out
+    free: Array  # (channels,): whether a row of the image is not handed out yet
 
 
 _here = _Here()
 
 
 class placed:  # noqa: N801 - it reads as a verb
-    """In a block, on this thread, the next output goes there if its kernel supports it."""
+    """In a `with` block, this thread's next output goes to `place` if the kernel supports it."""
 
     def __init__(self, place: Place | None):
         self.place = place
@@ -61,7 +64,7 @@ def take_reserved(
 ) -> tuple[Array, int] | None:
     """Return rows (r, m) of the reserved place and the step between its c rows, or None.
 
-    Unless `spaced`, the step is 1.
+    `spaced` says whether the kernel can write rows with a step larger than 1.
     """
     place, _here.place = _here.place, None
     if place is None or m == 0 or (place.step > 1 and not spaced):
@@ -98,7 +101,7 @@ def _begun(shape: tuple[int, int], dtype: np.dtype[Any]) -> Array | None:
 
 
 def _is_in(image: Array, rows: Array, step: int, places: Array) -> bool:
-    """Whether row k * step is row places[k] of the image; it is alive, so addresses are unique."""
+    """Whether rows[k * step] is image[places[k]]; the image is alive, so addresses are unique."""
     start, end = (a.__array_interface__["data"][0] for a in (image, rows))
     first, rest = divmod(end - start, image.strides[0])
     return rest == 0 and bool((places == first + step * np.arange(len(places))).all())

@@ -1,17 +1,17 @@
 """The thread pool: worker threads that share the work of kernels.
 
-If two thread pools spin while they wait, a network becomes up to 80 times slower, and BLAS has a
-pool of its own. So within our calls BLAS runs on the calling thread alone, and only our workers
-spread work over the cores.
+BLAS has a separate thread pool. If the threads of two pools spin while they wait, a network becomes
+up to 80 times slower. So within our calls BLAS runs on the calling thread alone, and only our
+workers use the other cores.
 
 A job is one call of `take_turns`, `share_range`, `share_each` or `run_together`. It has its own
 counters, which say what is left to do and which workers take part (see `kernels._barrier`). The
 caller does all work that no worker takes, so it never waits for a worker that arrives late. When
-the call ends, by an error or by Ctrl-C too, it closes the job: then no worker is in it, and none
-can enter.
+the call ends, even by an error or Ctrl-C, it closes the job: then no worker runs the job, and no
+worker can enter it.
 
-No result depends on the number of threads: pieces of work are either independent (channels), or cut
-by the shapes of the arrays alone.
+No result depends on the number of threads: pieces of work are either independent (channels), or
+divided by a rule that depends on the shapes of the arrays only. A turn is one such piece.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ Run = Callable[..., Any]
 
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 18  # steps of a loop; with less work, waking a thread costs what it saves
-PIECES = 4  # for each thread, where work is cut into equal pieces
+PIECES = 4  # equal pieces of work for each thread, in `share_range`
 
-_sync: Any = None  # `kernels._barrier`, once kernels are imported; without it, one thread does all
+_sync: Any = None  # `kernels._barrier`; before kernels are imported, one thread does all work
 
 
 def synchronise_by(module: Any) -> None:
@@ -46,9 +46,9 @@ def synchronise_by(module: Any) -> None:
 
 
 class _Inside(threading.local):
-    """What a thread knows of itself."""
+    """What a thread remembers about itself."""
 
-    job = False  # whether it works on a job now; then the jobs that it starts run on it alone
+    job = False  # whether this thread works on a job; then its new jobs use only this thread
 
 
 _inside = _Inside()
@@ -59,7 +59,7 @@ class _Job:
 
     def __init__(self, run: Run, *, turns: int = 0, together: bool = False):
         self.run = run
-        self.together = together  # whether each thread runs it once, told whether it is the caller
+        self.together = together  # whether every thread calls run(state, caller) once
         self.state = counters(turns)
         self.errors: list[BaseException] = []  # of workers
 
@@ -72,7 +72,7 @@ class _Job:
 
 
 def counters(turns: int = 0) -> Array:
-    """Return the counters of a job of one thread that has so many turns."""
+    """Return the counters of a job with `turns` turns that one thread runs."""
     job = np.zeros(8 if _sync is None else _sync.SIZE, np.int64)
     job[1] = turns
     return job
@@ -82,7 +82,7 @@ class _Worker:
     """A thread that takes part in jobs, one after the other, when callers ask it to."""
 
     def __init__(self, wake: Array) -> None:
-        self.sleepy = True  # whether it sleeps at once, without spinning first, if there is no job
+        self.sleepy = True  # whether the thread sleeps without spinning first if there is no job
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.wake = wake
         self.thread = threading.Thread(target=self._work, name="numpy_shufflenet", daemon=True)
@@ -94,7 +94,7 @@ class _Worker:
             seen = int(self.wake[0])
             if not self.sleepy and self.jobs.empty():
                 # The caller adds to the counter once it is in compiled code and has released the
-                # GIL. So a short spin is enough; to wait for the GIL would be to sleep.
+                # GIL, so a short spin is enough. Waiting for the GIL would mean sleep.
                 _sync.watch_counter(self.wake, seen)
             job = self.jobs.get()
             if _sync.enter_job(job.state):
@@ -114,14 +114,14 @@ class _Pool:
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
         self.lock = threading.Lock()
-        self.wake = np.zeros(8, np.int64)  # [0] is the number of jobs, in a cache line of its own
-        self.place = (-1, 0)  # the core that workers leave to the caller, and their number
+        self.wake = np.zeros(8, np.int64)  # wake[0] counts jobs; it fills a whole cache line
+        self.place = (-1, 0)  # the core that workers leave to the caller, and the number of workers
         self.pace = _Pace()
 
     def gather(self, count: int) -> list[_Worker]:
-        """Return so many workers, none of them on the core of this thread.
+        """Return `count` workers, none of them on the core of this thread.
 
-        Without this, the system often queues a worker on the core of the caller that wakes it. The
+        Otherwise the system often queues a worker on the core of the caller that wakes it. The
         caller goes on working there, and it can take the system 0.1 ms to move the worker to a free
         core.
         """
@@ -147,7 +147,7 @@ class _Pool:
                     os.sched_setaffinity(worker.thread.native_id, others)
 
     def spread(self, job: _Job, count: int) -> None:
-        """Run a job on this thread, and on so many workers if they arrive in time."""
+        """Run a job on this thread, and on `count` workers if they arrive in time."""
         workers = self.gather(count)
         job.state[_sync.WANTED], job.state[_sync.WAKE] = count, self.wake.ctypes.data
         start, cpu = time.perf_counter(), time.thread_time()
@@ -163,7 +163,7 @@ class _Pool:
             # this call lets Python raise KeyboardInterrupt.
             _inside.job = False
             _sync.close_job(job.state)
-        del job.run  # free what it refers to: a late worker may still hold this closed job
+        del job.run  # a late worker may hold this closed job; free the arrays that `run` refers to
         self.pace.note(
             end - start,
             stopped=end - start - cpu,
@@ -183,9 +183,9 @@ class _Pace:
     """
 
     LATE = 3e-4  # seconds that the caller is stopped, or waits for workers
-    MISSED = 3  # jobs in a row that a worker missed; in the first one it may have been asleep
+    MISSED = 3  # jobs in a row that a worker missed; it may have slept during the first one
     SHORTEST, LONGEST = 2e-3, 0.3  # seconds that the caller works alone
-    SOON = 0.05  # seconds; if workers slow it down again within them, the next pause is longer
+    SOON = 0.05  # seconds; if workers slow the caller again this soon, the next pause is longer
 
     def __init__(self) -> None:
         self.until = 0.0  # when the pause ends
@@ -202,10 +202,10 @@ class _Pace:
         Parameters
         ----------
         worked, stopped, waited : float
-            Seconds of its part of the work; of these, those in which it did not run, because it
-            needed the GIL or its core was busy; seconds that it waited for workers after that.
+            Seconds in which the caller worked; how many of these it did not run, because it needed
+            the GIL or its core was busy; and seconds that it waited for workers afterwards.
         missing : int
-            Workers that did not come in time to run together.
+            Number of workers that did not arrive in time.
         """
         self.missed = self.missed + 1 if missing else 0
         late = stopped > self.LATE or waited > max(self.LATE, worked)
@@ -218,7 +218,7 @@ class _Pace:
 
 
 def _compile() -> None:
-    """Compile what `spread` and workers call; later an interrupt could come while it compiles."""
+    """Compile now what `spread` and workers call: later, an interrupt could stop the compiler."""
     for name in ("enter_job", "stop_job", "leave_job", "close_job", "next_turn"):
         getattr(_sync, name)(counters())
     _sync.watch_counter(counters(), 1)
@@ -291,8 +291,8 @@ def take_turns(count: int, run: Run, work: int) -> None:
     run : callable
         It passes job, an array of counters, to `next_turn` of `kernels._barrier`.
     work : int
-        About how many steps of a vectorised loop all turns take together; a matrix product does 8
-        multiply-adds in one. The caller does little work alone.
+        About how many steps of a vectorised loop all turns take together; one step of a matrix
+        product does 8 multiply-adds. If `work` is small, the caller does all of it.
     """
     threads = _threads_for(count, work)
     if threads == 1:
@@ -337,9 +337,9 @@ def share_each(count: int, run: Callable[[int], Any]) -> None:
 def run_together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
     """Call run(job, caller) on every thread at the same time; caller is True on this thread.
 
-    Its compiled code begins with `start_together` of `kernels._barrier`, which returns how many
-    threads run. After that they may `meet` at barriers and take turns. If this thread is
-    interrupted before it starts them, no thread starts.
+    The compiled code of `run` begins with `start_together` of `kernels._barrier`, which returns how
+    many threads run. After that the threads may `meet` at barriers and take turns. If this thread
+    is interrupted before `start_together`, no thread starts.
     """
     threads = _threads_for(_num_threads, work)
     if threads == 1:
@@ -362,7 +362,7 @@ class _Blas:
         # Weak, because an interrupt may end a block before its `__exit__`.
         self.users: weakref.WeakSet[single_threaded_blas] = weakref.WeakSet()
         self.libraries: Any = None
-        self.before: list[int] | None = None  # threads of each library, while it has one
+        self.before: list[int] | None = None  # each library's threads before the hold
 
     def hold(self, user: "single_threaded_blas") -> None:
         with self.lock:
@@ -388,8 +388,8 @@ class _Blas:
 def _set_num_threads(library: Any, n: int) -> None:
     """Set the number of threads of a BLAS library, from any thread.
 
-    Newer versions of threadpoolctl allow it only to the thread that did it first, so that no two
-    threads are in conflict. Here the lock of `_Blas` prevents that.
+    Newer versions of threadpoolctl allow only the first thread that set the number to change it, so
+    that two threads don't conflict. Here the lock of `_Blas` prevents such conflicts.
     """
     getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
@@ -408,7 +408,7 @@ _blas = _Blas()
 
 
 def _forget() -> None:
-    """Start anew in a forked process: it has no worker threads, and locks may have been held."""
+    """Reset the state in a forked process: it has no workers, and inherited locks may be held."""
     global _pool
     _pool = _Pool()
     _inside.job = False

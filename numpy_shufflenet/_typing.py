@@ -1,4 +1,4 @@
-"""The few type names that every package shares."""
+"""The type names that all packages share."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-"""A NumPy array; shapes and dtypes stand in the docstrings."""
+"""A NumPy array; docstrings give the shape and dtype."""
 
 IntOrPair: TypeAlias = int | Sequence[int]
 """One number for both axes, or a (height, width) pair."""

@@ -3,9 +3,9 @@
     y, call = backend.forward("conv2d", x, w, None, stride=2)
     dx, dw, db = backend.backward(dy, call)
 
-There are two backends: "numpy" runs every operation by `ops`; "numba", the default if Numba is
-installed, runs those that have a kernel by `kernels`. Choose one for the whole process, for a
-block, or by the environment:
+There are two backends. "numpy" runs every operation by `ops`. "numba", the default if Numba is
+installed, runs operations that have a kernel by `kernels`. Choose the backend for the whole
+process, for a block, or by the environment:
 
     backend.use("numpy")
     with backend.use("numpy"): ...
@@ -27,7 +27,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_image
 
 BACKENDS = ("numpy", "numba")
-CHANNELWISE_ROW = 1 << 14  # numbers in a row of the batch, at most
+CHANNELWISE_ROW = 1 << 14  # most numbers in one image row of all images of the batch
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
@@ -51,14 +51,14 @@ def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]
 
 
 def backward(dy: Any, call: Call, **options: Any) -> Any:
-    """Run NAME_backward of the implementation that ran the forward; return what it returns."""
+    """Return the gradients, by the same implementation that ran the forward."""
     return call.operation.backward(call.implementation)(dy, call.cache, **options)
 
 
 def has_channelwise(x: Any) -> bool:
     """Whether `channelwise_forward` can run on x: one array of float32, by the backend "numba".
 
-    It adds up a row of the whole batch in one sum, so long rows would make the sum inexact.
+    The kernel adds up a row of all images in one sum, and long sums would be inexact.
     """
     fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
     return fits and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
@@ -94,14 +94,14 @@ def current() -> str:
 
 
 class use:  # noqa: N801 - it reads as a verb
-    """Choose the backend for all threads; in a `with` statement, until the end of its block.
+    """Choose the backend for all threads; after `with`, only until the end of the block.
 
     Raises
     ------
     ValueError
         If name is not "numpy" or "numba".
     ImportError
-        If it is "numba", and Numba isn't installed.
+        If name is "numba", and Numba isn't installed.
     """
 
     def __init__(self, name: str):
@@ -110,7 +110,7 @@ class use:  # noqa: N801 - it reads as a verb
         _chosen = _checked(name)
 
     def __enter__(self) -> None:
-        """Do nothing: `__init__` has chosen it."""
+        """Do nothing: `__init__` has chosen the backend."""
 
     def __exit__(self, *exception: object) -> None:
         global _chosen
@@ -135,7 +135,7 @@ set_num_threads = _threads.set_num_threads
 
 
 def own_cores() -> AbstractContextManager[None]:
-    """Hold BLAS at one thread in a block, because kernels share the cores; not with "numpy"."""
+    """With "numba", hold BLAS at one thread in a block, because kernels use the other cores."""
     return _threads.single_threaded_blas() if current() == "numba" else nullcontext()
 
 
@@ -151,8 +151,8 @@ def for_each(count: int, run: Callable[[int], Any]) -> None:
 def bytes_in_use() -> int:
     """Return the bytes of all arrays that kernels have allocated and that still exist.
 
-    Arrays smaller than a page are not counted. The bytes that a training step keeps for its
-    backward are the difference between before its forward and after it.
+    Arrays smaller than a page are not counted. Call it before and after a forward: the
+    difference is the bytes that a training step keeps for backward.
     """
     return workspace.lent
 
@@ -200,7 +200,7 @@ def record_calls(recorder: Callable[..., Any], run: Callable[..., Any], *argumen
 
 
 def is_recording() -> bool:
-    """Return whether this thread is in `record_calls`: then no array is computed."""
+    """Return whether this thread is in `record_calls`, where no array is computed."""
     return _local.recorder is not None
 
 
@@ -213,8 +213,8 @@ placed = _places.placed
 def channel_major(x: Array) -> Array:
     """Return x (n, c, h, w), copied if need be, as a view of memory laid out as (c, h, w, n).
 
-    A channel of the whole batch is then one contiguous row, as 1x1 convolution, batch norm, split,
-    concatenation and shuffle read it. A pixel of the whole batch is contiguous, too, so that
+    A channel of the whole batch is then one contiguous row; 1x1 convolution, batch norm, split,
+    concatenation and shuffle read such rows. A pixel of the whole batch is contiguous, too, so
     depthwise convolution and pooling run along the batch, for any stride and border. Every
     operation keeps the layout.
 

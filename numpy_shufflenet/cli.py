@@ -1,4 +1,4 @@
-"""The command `numpy-shufflenet`: its parser; what the commands do is in `commands/`."""
+"""The command `numpy-shufflenet`: its parser and its exit status. See `commands/`."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from numpy_shufflenet.commands import (
     audit,
     bench,
     check,
+    convert,
     cost,
     course,
     demo,
@@ -21,36 +22,26 @@ from numpy_shufflenet.commands import (
 )
 
 COMMANDS = (
-    demo,
-    course,
-    train,
-    evaluate,
-    predict,
-    summary,
-    check,
-    zoo,
-    cost,
-    guidelines,
-    audit,
-    bench,
+    *(demo, course, train, evaluate, predict, convert, summary, check, zoo),
+    *(cost, guidelines, audit, bench),
 )
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the examples, and shows defaults."""
+    """Keeps the line breaks of the examples, and shows defaults."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        silent = action.default is None or action.default is False or action.nargs == 0
-        return action.help if silent else super()._get_help_string(action)
+        no_default = action.default is None or action.default is False or action.nargs == 0
+        return action.help if no_default else super()._get_help_string(action)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     parser = argparse.ArgumentParser(
         prog="numpy-shufflenet",
-        description="ShuffleNet V1 and V2 that you can take apart: train them, look into them, and "
-        "check every gradient.",
-        epilog="numpy-shufflenet COMMAND --help says more. Begin with: numpy-shufflenet demo",
+        description="ShuffleNet V1 and V2 in NumPy: train them, look inside, check every gradient.",
+        epilog="numpy-shufflenet COMMAND --help explains a command. Begin with: "
+        "numpy-shufflenet demo",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -70,14 +61,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command, and return its exit status: 0 done, 1 a check failed, 2 bad input."""
+    """Run the command and return its exit status.
+
+    It is 0 on success, 1 if a check failed, 2 for bad input, and 130 after an interrupt.
+    """
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print("\nnumpy-shufflenet: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the program that reads our output has closed the pipe
         sys.stderr.close()
         return 0
     except (ValueError, OSError, ImportError) as error:

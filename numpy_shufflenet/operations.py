@@ -7,7 +7,7 @@ __all__ = ["IMPLEMENTATIONS", "OPERATIONS", "Draw", "Example", "Operation", "fin
 
 
 def find(name: str) -> Operation:
-    """Return the operation of this name, or raise ValueError that lists all names."""
+    """Return the operation of this name, or raise a ValueError that lists all names."""
     if name not in OPERATIONS:
         raise ValueError(f"there is no operation {name!r}; there are {', '.join(OPERATIONS)}")
     return OPERATIONS[name]

@@ -6,9 +6,9 @@
     def test_mine(case):
         y, cache = my_forward(*case.arrays, **case.hyperparameters)
 
-Hypothesis draws what makes a case (shapes, hyperparameters, dtype, layout in memory, a seed), and
-can shrink it. The entries of arrays come from the seed at once: to draw them one by one would be
-slow, and tells little.
+A case is the arguments of one call. Hypothesis draws its shapes, hyperparameters, dtype, layout in
+memory and a seed, and can shrink them. A random generator with this seed draws the entries of
+arrays: Hypothesis would be slow with each entry, and shrinking entries would tell little.
 """
 
 import math
@@ -30,7 +30,7 @@ def cases(name: str, dtype: Any = None, max_size: int = 5) -> SearchStrategy[Exa
     """Return a strategy for cases of an operation.
 
     Images have up to about max_size rows and columns. The dtype is drawn if it is None. A random
-    generator among the hyperparameters has a state: pass on a copy of it.
+    generator among the hyperparameters has a state: pass a copy of the generator to each call.
     """
     operation = find(name)
 
@@ -52,9 +52,9 @@ def arrange(array: Array, layout: str) -> Array:
         return np.ascontiguousarray(array).copy()
     if layout == "fortran":
         return array.copy(order="F")
-    if layout == "channel-major":  # as activations lie inside of a network
+    if layout == "channel-major":  # the layout of activations in a network
         return _swap_first_two(_swap_first_two(array).copy())
-    if layout == "every second":  # the gaps hold NaN, which spreads if it is ever read
+    if layout == "every second":  # the gaps hold NaN: reading a gap would show in the result
         gaps = np.full([2 * size for size in array.shape], np.nan).astype(array.dtype)
         view = gaps[(slice(None, None, 2),) * array.ndim]
         view[...] = array
@@ -70,16 +70,16 @@ def _swap_first_two(array: Array) -> Array:
 
 
 class DrawWithHypothesis(Draw):
-    """Lets Hypothesis make every choice; arrays have one dtype, each a layout of its own.
+    """Lets Hypothesis make every choice; all arrays have one dtype, each array has another layout.
 
     Parameters
     ----------
     draw : callable
-        From Hypothesis.
+        The function that Hypothesis passes to a composite strategy.
     dtype : dtype or None
-        None draws it.
+        With None, Hypothesis draws the dtype.
     max_size : int
-        Rows and columns of an image, beyond the least that the kernel needs.
+        How many different heights and widths are drawn, from the least that the kernel needs on.
     """
 
     def __init__(self, draw: DrawFn, dtype: Any = None, max_size: int = 5):
@@ -102,7 +102,7 @@ class DrawWithHypothesis(Draw):
         return self.from_strategy(number | st.tuples(number, number))
 
     def padding(self, high: Any, *, example: Any = None) -> Any:
-        """Draw padding: in all forms up to a number, in the first two up to (height, width)."""
+        """Draw padding in any form; for a pair `high`, draw a number or a (height, width) pair."""
         if isinstance(high, tuple):
             number, pair = st.integers(0, min(high)), st.tuples(*(st.integers(0, k) for k in high))
             return self.from_strategy(number | pair)
@@ -149,46 +149,71 @@ class DrawWithHypothesis(Draw):
         return self(size, std=std) if self.from_strategy(st.booleans()) else None
 
     def lay_out(self, values: Array) -> Array:
-        """Return the values in the dtype drawn, in a layout of memory of their own."""
+        """Return the values in the dtype drawn, in a memory layout that is drawn, too."""
         return arrange(values.astype(self.dtype), self.choose(*LAYOUTS))
 
 
 class DrawForStudents(DrawWithHypothesis):
-    """Draws cases to reckon with by hand, for a function that may not take every argument yet.
+    """Draws cases to calculate by hand, for a function that may not take every argument yet.
 
     Shapes are small, entries are whole numbers in float64 and never 0. A hyperparameter that the
-    function doesn't take keeps the value at which it does nothing: so a convolution without a
-    stride can be checked before one with it.
+    function doesn't take keeps its neutral value. So a convolution can be checked before it has
+    a stride.
 
     Parameters
     ----------
     draw : callable
         From Hypothesis.
     takes : collection of str or None
-        Names that the function takes. None for all, in every form that the library takes.
+        Names that the function takes. None means all names, in every form the library takes.
+    typical : bool
+        Whether sizes and hyperparameters are those of the operation's example, where windows
+        overlap and groups have several channels. Few of the smallest cases show such mistakes.
     """
 
-    def __init__(self, draw: DrawFn, takes: Collection[str] | None):
+    def __init__(self, draw: DrawFn, takes: Collection[str] | None, *, typical: bool = False):
         super().__init__(draw, np.float64, max_size=4)
         self.takes = takes
+        self.typical = typical
+
+    def integer(self, low: int, high: int, *, example: int | None = None) -> int:
+        """Draw a whole number from low to high, or return the example."""
+        if self.typical and example is not None:
+            return example
+        return super().integer(low, high)
+
+    def side(self, low: int = 1, *, example: int | None = None) -> int:
+        """Draw a height or width, at least low, or return the example."""
+        if self.typical and example is not None:
+            return max(low, example)
+        return super().side(low)
 
     def option(self, name: str, neutral: Any, draw: Callable[[], Any]) -> Any:
         """Return draw() if the function takes `name`, else the neutral value."""
         return draw() if self.takes is None or name in self.takes else neutral
 
+    def choose(self, *options: Any) -> Any:
+        """Draw one of the options; students' functions need not take pairs or None."""
+        if self.takes is not None:
+            options = tuple(o for o in options if o is not None and not isinstance(o, tuple))
+        return options[0] if self.typical else super().choose(*options)
+
     def pair(self, low: int, high: int, *, example: Any = None) -> Any:
         """Draw a whole number; students' functions need not take pairs."""
-        return super().pair(low, high) if self.takes is None else self.integer(low, high)
+        if self.takes is None:
+            return super().pair(low, high)
+        return self.integer(low, high, example=example if isinstance(example, int) else None)
 
     def padding(self, high: Any, *, example: Any = None) -> Any:
         """Draw a whole number; students' functions need not take pairs."""
         if self.takes is None:
             return super().padding(high)
-        return self.integer(0, high if isinstance(high, int) else min(high))
+        limit = high if isinstance(high, int) else min(high)
+        return self.integer(0, limit, example=min(1, limit))
 
     def batch(self, *, example: int = 2) -> int:
-        """Draw a number of images; one is the smallest case."""
-        return self.integer(1, 3)
+        """Draw a number of images, from 1 to 3."""
+        return self.integer(1, 3, example=example)
 
     def large(self, factor: float) -> float:
         """Draw a factor that may make numbers overflow."""

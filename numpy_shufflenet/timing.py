@@ -1,9 +1,9 @@
-"""Times that can be compared: contenders take turns, and what counts is the ratio, turn by turn.
+"""Times to compare: functions run in turn, and each round gives one ratio of two times.
 
-What else a machine does changes from minute to minute, by more than what is to be measured. So all
-that is compared runs in turn, round by round, in an order that changes, and each round gives one
-ratio; their median is quoted, with an interval that assumes nothing about how times are
-distributed. Absolute times move with the machine's load, a ratio hardly does.
+The load of a machine changes from minute to minute, often by more than the difference that we
+measure. It changes absolute times, but hardly the ratio of two times that were measured one after
+the other. So all functions run once in each round, in an order that changes. We report the median
+of the ratios, with an interval that assumes nothing about the distribution of the times.
 """
 
 import math
@@ -16,11 +16,11 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 CONFIDENCE = 0.95
-FEWEST_ROUNDS = 6  # with fewer, no interval of two measured ratios is 95 % sure
+FEWEST_ROUNDS = 6  # of fewer values, even the full range has less than 95 % confidence
 
 
 class Interval(NamedTuple):
-    """A median, and bounds that hold the true one with 95 % confidence."""
+    """A median, and bounds that contain the true median with 95 % confidence."""
 
     median: float
     low: float
@@ -33,8 +33,9 @@ class Interval(NamedTuple):
 def median_interval(values: Sequence[float] | Array) -> Interval:
     """Return the median of independent values, and its confidence interval by order statistics.
 
-    The true median lies below k of n values with the probability of so many heads in n tosses;
-    the bounds leave out as many values on either side as 95 % allow.
+    Each value is above the true median with probability 1/2, so the number of values above it has a
+    binomial distribution. The bounds are the k-th smallest and the k-th largest value, with the
+    largest k that gives 95 % confidence.
 
     Raises
     ------
@@ -71,25 +72,25 @@ def interleave(
     ----------
     runs : mapping of str to function
     rounds : int
-        In each, every function has one turn, in a new order.
+        In each round every function has one turn, in a new order.
     min_seconds : float
-        A turn calls its function as often as it takes to last so long.
+        A turn repeats its function until about this much time has passed.
     warm_seconds : float
-        Before each turn its function runs so long without being timed: where contenders bring
-        threads of their own, those of the one before may still be spinning.
+        Before each turn, the function runs for this long without being timed. If functions use
+        different thread pools, threads of the previous function may still spin.
     seed : int
-        Of the orders.
+        Seed of the orders.
     on_run : callable, optional
-        Called with a name after each turn; warming up is a turn too.
+        Called with a name after each turn, and after the first, untimed calls.
 
     Returns
     -------
     dict of str to array, shape (rounds,)
-        Seconds of one call, round by round.
+        Seconds of one call, for each round.
     """
     calls = {}
     for name, run in runs.items():
-        run()  # the first call may compile, or touch memory for the first time
+        run()  # the first call may compile, or write to new memory, so it isn't timed
         start = time.perf_counter()
         run()
         calls[name] = max(1, round(min_seconds / max(time.perf_counter() - start, 1e-9)))

@@ -1,6 +1,6 @@
-"""The same network in PyTorch: a module for each of our layers, with the same weights."""
+"""The same network in PyTorch: one module for each of our layers, with copied weights."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,27 +13,25 @@ from numpy_shufflenet.models import ImageClassifier
 
 
 def to_torch(layer: nn.Layer, *, inplace: bool = True) -> tnn.Module:
-    """Return a PyTorch module that computes what the layer computes; parameters are copied.
+    """Return a PyTorch module that computes the same as the layer, with copied parameters.
 
     Parameters
     ----------
     layer : Layer
     inplace : bool
-        Whether ReLU writes to its input, as usual in networks; not possible where another layer
-        reads that as well.
+        Whether ReLU overwrites its input. Set it to False if another layer reads that input too.
 
     Raises
     ------
     ValueError
-        If there is a layer that PyTorch's peer isn't written for.
+        If the layer, or a layer inside it, has no peer in PyTorch.
     """
     convert_all = partial(to_torch, inplace=inplace)
     if isinstance(layer, ImageClassifier | nn.Sequential):
         return tnn.Sequential(*map(convert_all, layer.children().values()))
     if isinstance(layer, nn.Parallel):
-        return _Parallel(map(convert_all, layer.children().values()))
-    if isinstance(layer, nn.Add):
-        return _Add()
+        branches = map(convert_all, layer.children().values())
+        return _Lambda(lambda x, *branches: tuple(branch(x) for branch in branches), *branches)
     if isinstance(layer, nn.ReLU):
         return tnn.ReLU(inplace)
     for kind, convert in CONVERTERS.items():
@@ -89,81 +87,68 @@ def _pool(kind: Any) -> Any:
     return convert
 
 
+class _Lambda(tnn.Module):
+    """A module that calls a function on its input and on the outputs of its submodules."""
+
+    def __init__(self, function: Callable[..., Any], *modules: tnn.Module):
+        super().__init__()
+        self.function = function
+        self.submodules = tnn.ModuleList(modules)
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x, *self.submodules)
+
+
 def _shuffled(x: Any, groups: int) -> Any:
-    """As torchvision writes it; the layout of the tensor is kept."""
+    """Shuffle channels as torchvision does, which keeps the memory format of the tensor."""
     n, c, h, w = x.shape
     return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-class _Shuffle(tnn.Module):
-    def __init__(self, layer: nn.ChannelShuffle):
-        super().__init__()
-        self.groups = layer.hyperparameters["groups"]
-
-    def forward(self, x: Any) -> Any:
-        return x if self.groups == 1 else _shuffled(x, self.groups)
+def _shuffle(layer: nn.ChannelShuffle) -> tnn.Module:
+    groups = layer.hyperparameters["groups"]
+    return tnn.Identity() if groups == 1 else _Lambda(partial(_shuffled, groups=groups))
 
 
-class _V1Unit(tnn.Module):
-    def __init__(self, unit: nn.ShuffleNetV1Unit):
-        super().__init__()
-        if unit.se:
-            raise ValueError("SqueezeExcitation has no peer in PyTorch")
-        self.branch = to_torch(unit.branch)
-        self.pool = tnn.AvgPool2d(3, 2, 1) if unit.stride == 2 else None
+def _v1_unit(unit: nn.ShuffleNetV1Unit) -> tnn.Module:
+    if unit.se:
+        raise ValueError("SqueezeExcitation has no peer in PyTorch")
+    branch = to_torch(unit.branch)
+    if unit.stride == 1:
+        return _Lambda(lambda x, branch: torch.relu_(x + branch(x)), branch)
 
-    def forward(self, x: Any) -> Any:
-        y = self.branch(x)
-        if self.pool is None:
-            return torch.relu_(x + y)
-        return torch.relu_(torch.cat([self.pool(x), y], 1))
+    def strided(x: Any, pool: Any, branch: Any) -> Any:
+        return torch.relu_(torch.cat([pool(x), branch(x)], 1))
+
+    return _Lambda(strided, tnn.AvgPool2d(3, 2, 1), branch)
 
 
-class _V2Unit(tnn.Module):
-    def __init__(self, unit: nn.ShuffleNetV2Unit):
-        super().__init__()
-        if unit.se or unit.residual:
-            raise ValueError("a V2 unit with excitation or residual has no peer in PyTorch")
-        self.branch1 = None if unit.splits else to_torch(unit.branch1)
-        self.branch2 = to_torch(unit.branch2)
+def _v2_unit(unit: nn.ShuffleNetV2Unit) -> tnn.Module:
+    if unit.se or unit.residual:
+        raise ValueError("a V2 unit with excitation or residual has no peer in PyTorch")
 
-    def forward(self, x: Any) -> Any:
-        if self.branch1 is None:
-            left, right = x.chunk(2, dim=1)
-        else:
-            left, right = self.branch1(x), x
-        return _shuffled(torch.cat([left, self.branch2(right)], 1), 2)
+    def split(x: Any, branch2: Any) -> Any:
+        left, right = x.chunk(2, dim=1)
+        return _shuffled(torch.cat([left, branch2(right)], 1), 2)
 
+    def strided(x: Any, branch1: Any, branch2: Any) -> Any:
+        return _shuffled(torch.cat([branch1(x), branch2(x)], 1), 2)
 
-class _Parallel(tnn.Module):
-    def __init__(self, branches: Iterable[tnn.Module]):
-        super().__init__()
-        self.branches = tnn.ModuleList(branches)
-
-    def forward(self, x: Any) -> Any:
-        return tuple(branch(x) for branch in self.branches)
-
-
-class _Add(tnn.Module):
-    def forward(self, x: Any) -> Any:
-        first, *rest = x
-        return sum(rest, first)
-
-
-class _GlobalPool(tnn.Module):
-    def forward(self, x: Any) -> Any:
-        return x.mean([2, 3])
+    if unit.splits:
+        return _Lambda(split, to_torch(unit.branch2))
+    return _Lambda(strided, to_torch(unit.branch1), to_torch(unit.branch2))
 
 
 CONVERTERS: dict[type[nn.Layer], Any] = {
-    nn.ShuffleNetV1Unit: _V1Unit,
-    nn.ShuffleNetV2Unit: _V2Unit,
+    nn.ShuffleNetV1Unit: _v1_unit,
+    nn.ShuffleNetV2Unit: _v2_unit,
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
     nn.MaxPool2d: _pool(tnn.MaxPool2d),
     nn.AvgPool2d: _pool(tnn.AvgPool2d),
-    nn.GlobalAvgPool: lambda layer: _GlobalPool(),
-    nn.ChannelShuffle: _Shuffle,
+    nn.GlobalAvgPool: lambda layer: _Lambda(lambda x: x.mean([2, 3])),
+    nn.ChannelShuffle: _shuffle,
     nn.Dropout: lambda layer: tnn.Dropout(layer.hyperparameters["rate"]),
+    nn.Add: lambda layer: _Lambda(lambda x: sum(x[1:], x[0])),
 }

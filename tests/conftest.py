@@ -8,7 +8,7 @@ commands that have no place for an option. `.ci/run` sets and prints it.
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # JAX is an oracle here, and no fault of its compiler may end the tests: jaxlib 0.10.2's algebraic
 # simplifier aborts the process while it compiles the input gradients of some float64 convolutions,
@@ -21,12 +21,15 @@ common = {
     "deadline": None,
     "derandomize": False,  # in CI, too, where Hypothesis's own default is to repeat its cases
     "print_blob": True,
+    # Shrinking may take 5 minutes for each way to fail, so one way at a time; and no explaining.
+    "phases": [phase for phase in Phase if phase is not Phase.explain],
+    "report_multiple_bugs": False,
     "suppress_health_check": [HealthCheck.too_slow],
 }
+settings.register_profile("few", max_examples=10, **common)  # where all ran already, elsewhere
 settings.register_profile("default", max_examples=30, **common)
-settings.register_profile("ci", max_examples=50, **common)
 settings.register_profile("thorough", max_examples=1000, **common)
-settings.load_profile("ci" if os.environ.get("CI") else "default")
+settings.load_profile("default")
 
 
 def pytest_addoption(parser):

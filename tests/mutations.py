@@ -1,6 +1,6 @@
 """Files that lie: a campaign of seeded mutations over all readers.
 
-    python tests/mutations.py COUNT [SEED]
+    python tests/mutations.py COUNT [SEED [READER]]
 
 Every case is numbered, and its number and the seed give the same file again. A reader may read a
 file, or raise a ValueError or FileNotFoundError that names it; all else is a fault.
@@ -37,6 +37,8 @@ from numpy_shufflenet.training import (
     load_weights,
     save_weights,
 )
+from numpy_shufflenet.weights import load, save
+from numpy_shufflenet.weights.pytorch import MAGIC, VERSION
 
 CLASSES = ("a", "b", "c", "d")
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), np.uint8)  # n c h w
@@ -353,8 +355,51 @@ def checkpoint(rng: random.Random, folder: Path) -> Callable[[], object]:
     return read
 
 
-READERS = (idx, cifar10, npz, images, weights, checkpoint)
-SHARES = (1, 1.5, 0.7, 1.5, 1, 4)  # most faults were in checkpoints
+def torch_file(rng: random.Random, folder: Path) -> Callable[[], object]:
+    """A file as PyTorch writes it, in either format, with changed bytes, or a changed pickle."""
+    arrays = {f"{number}.weight": np.full((4, 3), number, np.float32) for number in range(4)}
+    path = folder / "weights.pth"
+    save(path, arrays)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    pickled = members["archive/data.pkl"]
+    inner = rng.random() < 0.6
+    if inner:
+        pickled = mutate_bytes(rng, pickled)
+    if rng.random() < 0.5:  # the older format
+        head = b"".join(pickle.dumps(v, 2) for v in (MAGIC, VERSION, {"little_endian": True}))
+        whole = head + pickled + pickle.dumps(list("0123"), 2)
+        whole += b"".join(struct.pack("<q", a.size) + a.tobytes() for a in arrays.values())
+    else:
+        stream = io.BytesIO()
+        kind = rng.choice((zipfile.ZIP_STORED,) * 9 + (zipfile.ZIP_DEFLATED,))
+        with zipfile.ZipFile(stream, "w", kind) as archive:
+            for name, content in (members | {"archive/data.pkl": pickled}).items():
+                archive.writestr(name, content)
+        whole = stream.getvalue()
+    path.write_bytes(whole if inner else mutate_bytes(rng, whole))
+    return lambda: load(path)
+
+
+def numpy_archive(rng: random.Random, folder: Path) -> Callable[[], object]:
+    """An archive of NumPy, compressed or not, with changed bytes, or a changed member."""
+    path = folder / "weights.npz"
+    stream = io.BytesIO()
+    kind = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    inner = rng.random() < 0.6
+    with zipfile.ZipFile(stream, "w", kind) as archive:
+        for number in range(3):
+            content = io.BytesIO()
+            np.save(content, np.full((4, 3), number, rng.choice(("f4", "f2", "i8"))))
+            member = content.getvalue()
+            archive.writestr(f"{number}.npy", mutate_bytes(rng, member) if inner else member)
+    whole = stream.getvalue()
+    path.write_bytes(whole if inner else mutate_bytes(rng, whole))
+    return lambda: load(path)
+
+
+READERS = (idx, cifar10, npz, images, weights, checkpoint, torch_file, numpy_archive)
+SHARES = (1, 1.5, 0.7, 1.5, 1, 4, 2, 1)  # most faults were in checkpoints
 
 
 # --- the campaign
@@ -371,10 +416,12 @@ def memory() -> tuple[float, float]:
     return float(found["VmRSS"]) / 1024, float(found["VmHWM"]) / 1024
 
 
-def case(seed: int, number: int) -> tuple[str, str, float, float]:
+def case(seed: int, number: int, only: str = "") -> tuple[str, str, float, float]:
     """Run one case: its reader, "read", "refused" or a fault, its megabytes and its seconds."""
     rng = random.Random(f"{seed} {number}")
     reader = rng.choices(READERS, SHARES)[0]
+    if only:
+        reader = next(reader for reader in READERS if reader.__name__ == only)
     with tempfile.TemporaryDirectory(prefix="mutated") as name:
         read = reader(rng, Path(name))
         memory()
@@ -398,11 +445,12 @@ def case(seed: int, number: int) -> tuple[str, str, float, float]:
 def main() -> None:
     """Run the campaign, and print what was found."""
     total, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    only = sys.argv[3] if len(sys.argv) > 3 else ""
     good_file("weights")
     outcomes: Counter[tuple[str, str]] = Counter()
     worst_memory, worst_time = (0.0, 0, ""), (0.0, 0, "")
     for number in range(total):
-        reader, outcome, megabytes, seconds = case(seed, number)
+        reader, outcome, megabytes, seconds = case(seed, number, only)
         if outcome not in ("read", "refused"):
             print(f"case {number} ({reader}): {outcome}", flush=True)
             outcome = "FAULT"

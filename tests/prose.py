@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGES = (
     "backend|bench|cost|course|data|exercises|gradcheck|kernels|models|nn|operations|ops|plan|"
-    "plots|steps|timing|training|zoo"
+    "plots|steps|timing|training|weights|zoo"
 )
 NAME = re.compile(
     rf"`(?:numpy_shufflenet\.)?((?:{PACKAGES})\.[A-Za-z_][\w.]*)(?:\(.*?\))?`", re.DOTALL

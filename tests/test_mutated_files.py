@@ -19,3 +19,12 @@ def test_a_mutated_file_is_read_or_refused_by_name_in_bounded_memory(start):
             reader, outcome, megabytes, _ = mutations.case(SEED, number)
             assert outcome in ("read", "refused"), f"case {number} of seed {SEED}, {reader}"
             assert megabytes < 200, f"case {number} of seed {SEED}, {reader}"
+
+
+@pytest.mark.parametrize("reader", ["torch_file", "numpy_archive"])
+def test_mutated_weights_of_other_libraries(reader):
+    for number in range(300):
+        _, outcome, megabytes, seconds = mutations.case(SEED, number, reader)
+        assert outcome in ("read", "refused"), f"case {number} of seed {SEED}, {reader}"
+        assert megabytes < 50, f"case {number} of seed {SEED}, {reader}"
+        assert seconds < 5, f"case {number} of seed {SEED}, {reader}"

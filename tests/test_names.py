@@ -31,6 +31,8 @@ PROTOCOLS = {
         "channels_at_budget confusion_matrix",
         "cost/closed_forms.py training/evaluation.py plots/*",
     ),
+    "reading a vector of lanes, or a file": ("load", "kernels/_vectors.py weights/files.py"),
+    "a file of a picture, or of weights": ("save", "plots/* weights/*"),
     "what a package is for: exercises, gradients, a zoo of mistakes": (
         "check",
         "exercises/check.py gradcheck/check.py zoo/score.py",

@@ -8,7 +8,7 @@ import pytest
 CALLS = {
     "hypothesis": ("from numpy_shufflenet import exercises", "hypothesis", "notebooks"),
     "matplotlib": (
-        "from numpy_shufflenet.plots.figures import _figure; _figure(1, 1)",
+        "from numpy_shufflenet.plots.figures import new_figure; new_figure(1, 1)",
         "matplotlib",
         "demo",
     ),
@@ -18,6 +18,11 @@ CALLS = {
         "demo",
     ),
     "rich": ("from numpy_shufflenet.training import ProgressBar; ProgressBar()", "rich", "demo"),
+    "onnx": (
+        "from numpy_shufflenet.weights.onnx import read_onnx; read_onnx('a')",
+        "onnx",
+        "onnx",
+    ),
     "safetensors": (
         "from numpy_shufflenet import nn, training; training.save_weights(nn.ReLU(), 'a')",
         "safetensors",

@@ -14,7 +14,7 @@ import numpy_shufflenet
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "numpy_shufflenet"
-OPTIONAL = ("PIL", "jax", "matplotlib", "numba", "rich", "safetensors", "scipy", "torch")
+OPTIONAL = ("PIL", "jax", "matplotlib", "numba", "onnx", "rich", "safetensors", "scipy", "torch")
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -66,6 +66,7 @@ def test_every_other_file_is_package_data():
         "gradcheck",
         "zoo",
         "backend",
+        "weights",
         "plots",
         "course",
     ],

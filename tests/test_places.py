@@ -93,6 +93,12 @@ def all_work_is_shared():
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_image_is_begun(monkeypatch):
+    """Not even one that another test began, and that something still refers to."""
+    monkeypatch.setattr(_places._here, "image", None)
+
+
 @pytest.fixture
 def copied(monkeypatch):
     """Channels that are copied, one number for each call."""

@@ -30,6 +30,12 @@ def test_an_example_runs_and_is_short(name, begins, capsys):
     assert capsys.readouterr().out.startswith(begins)
 
 
+def test_the_example_with_a_file_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(marked("weights"), "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out == "(1, 1000)\n"
+
+
 @pytest.mark.parametrize("name", ["demo command", "test command"])
 def test_a_command_is_one_line_and_makes_its_own_environment(name):
     command = marked(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import special_values
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from peers import need
 from strategies import as_tuple, cases, cotangent_like, run, seeds
@@ -58,6 +58,8 @@ def test_implementations_agree_wherever_a_special_value_is(name, data, seed):
         with_special(a, rng) if i in dense and chosen in (i, "all") else a
         for i, a in enumerate(case.arrays)
     ]
+    if name.startswith("batch_norm"):
+        assume(not has_value_at_its_mean(case.arrays[0]))
     case = Example(tuple(arrays), case.hyperparameters)
     y, cache = run(operation, case)
     dy = cotangent_like(y, rng)
@@ -76,6 +78,16 @@ def test_implementations_agree_wherever_a_special_value_is(name, data, seed):
             assert_same(name, gradients[1:], others[1:])
         else:
             assert_same(name, gradients, others)
+
+
+def has_value_at_its_mean(x):
+    """Whether rounding decides the sign of a normalised value; times inf, it is -inf, NaN or inf.
+
+    Only for a batch of numbers that are all finite. A channel with another one has no such value.
+    """
+    x = x.astype(np.float64)
+    distance = abs(x - x.mean(axis=(0, 2, 3), keepdims=True))
+    return bool((distance <= 1e-5 * (1 + abs(x).max())).any()) if x.size else False
 
 
 def with_special(array, rng):

@@ -1,4 +1,4 @@
-"""The speed comparison: our kernels beside PyTorch, ONNX Runtime and plain NumPy, as ratios."""
+"""Speed comparisons of this package with PyTorch, ONNX Runtime and plain NumPy."""
 
 from numpy_shufflenet.bench.timing import Comparison, TimedRow, time_against
 

@@ -1,9 +1,10 @@
-"""Whole networks: inference and training steps, beside PyTorch, ONNX Runtime and plain NumPy."""
+"""Whole networks: inference and training steps, compared with PyTorch, ONNX Runtime and NumPy."""
 
 import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,40 +27,31 @@ Prepare = Callable[[], list[Comparison]]
 
 
 def inference(batches: tuple[int, ...], *, with_compile: bool) -> Iterator[tuple[str, Prepare]]:
-    """Yield what is measured, and a function that prepares it."""
+    """Yield the name of each measurement, and a function that prepares its comparisons."""
     for name in NETWORKS:
         for batch in batches:
-            yield (
-                f"{name}, inference, batch {batch}",
-                lambda name=name, batch=batch: _inference(  # type: ignore[misc]
-                    name, batch, with_compile
-                ),
-            )
+            prepare = partial(_inference, name, batch, with_compile)
+            yield f"{name}, inference, batch {batch}", prepare
 
 
 def training() -> Iterator[tuple[str, Prepare]]:
-    """Yield what is measured, and a function that prepares it."""
+    """Yield the name of each measurement, and a function that prepares its comparison."""
+
+    def small() -> ImageClassifier:
+        return shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=0)
+
     for name, make in NETWORKS.items():
-        yield (
-            f"{name}, training step, batch 32",
-            lambda name=name, make=make: [  # type: ignore[misc]
-                _training_step(name, make(), 32, 224, goal=2.0)
-            ],
-        )
-    yield f"{SMALL}, training step, batch 128", lambda: [small_step()]
-
-
-def small_step() -> Comparison:
-    """Return the training step on small images."""
-    model = shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=0)
-    return _training_step(SMALL, model, 128, 32, goal=2.5)
+        prepare = partial(_training_step, name, make, 32, 224, goal=2.0)
+        yield f"{name}, training step, batch 32", prepare
+    prepare = partial(_training_step, SMALL, small, 128, 32, goal=2.5)
+    yield f"{SMALL}, training step, batch 128", prepare
 
 
 def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassifier:
-    """Give the running statistics those of a batch.
+    """Set the running statistics to the statistics of a random batch, and return the model.
 
-    Those of a new network let activations shrink from layer to layer, down to numbers so small
-    that processors slow down with them.
+    With the running statistics of a new network, activations shrink from layer to layer. They
+    become subnormal numbers, which slow processors down.
     """
     x = np.random.default_rng(1).normal(size=(4, model.in_channels, size, size))
     norms = [layer for _, layer in model.named_layers() if isinstance(layer, BatchNorm2d)]
@@ -94,33 +86,25 @@ def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
             "inference", work, batch, peer, ours, theirs, results, goal, warm_seconds=0.1
         )
 
-    net = to_torch(model).eval()
+    net: Any = to_torch(model).eval()
 
-    def eager(memory_format: Any) -> Callable[[], Any]:
-        module: Any = to_torch(model).eval()
-        module = module.to(memory_format=memory_format)
-        images = torch.from_numpy(x).to(memory_format=memory_format)
-
+    def runner(module: Any, images: Any) -> Callable[[], Any]:
         def run() -> Any:
             with torch.inference_mode():
                 return module(images)
 
         return run
 
-    found = [
-        against(
-            "PyTorch", fastest(map(eager, (torch.contiguous_format, torch.channels_last))), goal
-        )
-    ]
+    def eager(memory_format: Any) -> Callable[[], Any]:
+        module: Any = to_torch(model).eval()
+        module = module.to(memory_format=memory_format)
+        return runner(module, torch.from_numpy(x).to(memory_format=memory_format))
+
+    eager_run = fastest(map(eager, (torch.contiguous_format, torch.channels_last)))
+    found = [against("PyTorch", eager_run, goal)]
     if with_compile:
-        images = torch.from_numpy(x)
-        compiled = torch.compile(net)
-
-        def run_compiled() -> Any:
-            with torch.inference_mode():
-                return compiled(images)
-
-        found.append(against("torch.compile", run_compiled, None))
+        compiled_run = runner(torch.compile(net), torch.from_numpy(x))
+        found.append(against("torch.compile", compiled_run, None))
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
         found.append(against("ONNX Runtime", _onnx(net, x), 1.0))
 
@@ -135,7 +119,7 @@ def _inference(name: str, batch: int, with_compile: bool) -> list[Comparison]:
 
 
 def _onnx(net: Any, x: Array) -> Callable[[], Any]:
-    """Return a run of the network that PyTorch exports, on as many threads as ours has."""
+    """Export a network from PyTorch, and return a function that runs it with our thread count."""
     import onnxruntime
     import torch
 
@@ -155,7 +139,7 @@ def _onnx(net: Any, x: Array) -> Callable[[], Any]:
 def our_training_step(
     model: ImageClassifier, batch: int, size: int
 ) -> Callable[[], tuple[float, Array]]:
-    """Return a function that makes one step, and returns the loss and the logits."""
+    """Return a function that runs one training step, and returns the loss and the logits."""
     x, labels = _images(batch, size, model.in_channels), _labels(batch, model.num_classes)
     optimiser = SGD(model, **SETTINGS)
 
@@ -174,7 +158,7 @@ def our_training_step(
 def torch_training_step(
     model: ImageClassifier, batch: int, size: int, *, channels_last: bool = True
 ) -> Callable[[], tuple[float, Array]]:
-    """Return the same for PyTorch, starting from the model's weights."""
+    """Return a function that runs the same step in PyTorch, with the same initial weights."""
     import torch
 
     from numpy_shufflenet.torch_peer import to_torch
@@ -207,9 +191,9 @@ def torch_training_step(
 
 
 def _training_step(
-    name: str, model: ImageClassifier, batch: int, size: int, goal: float
-) -> Comparison:
-    with_real_statistics(model, min(size, 96))
+    name: str, make: Callable[[], ImageClassifier], batch: int, size: int, *, goal: float
+) -> list[Comparison]:
+    model = with_real_statistics(make(), min(size, 96))
     theirs = fastest(
         torch_training_step(model, batch, size, channels_last=last) for last in (True, False)
     )
@@ -217,13 +201,12 @@ def _training_step(
     ours = our_training_step(model, batch, size)
 
     def results() -> tuple[list[Any], list[Any]]:
-        """Both losses over two steps: the second tells of gradients and the update."""
+        """Return the losses of two steps; the second loss depends on gradients and update."""
         pairs = [(ours()[0], theirs_to_compare()[0]) for _ in range(2)]
         return [np.array([a for a, _ in pairs])], [np.array([b for _, b in pairs])]
 
-    return Comparison(
-        "training", f"{name}, training step", batch, "PyTorch", ours, theirs, results, goal
-    )
+    work = f"{name}, training step"
+    return [Comparison("training", work, batch, "PyTorch", ours, theirs, results, goal)]
 
 
 def _images(batch: int, size: int, channels: int = 3) -> Array:

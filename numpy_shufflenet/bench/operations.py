@@ -1,7 +1,8 @@
-"""Every operation of V1 and V2 at the shapes that the 1x networks have for 224 pixels."""
+"""Every operation of V1 and V2, at shapes of the 1x networks for images of 224 pixels."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,17 +14,17 @@ from numpy_shufflenet.operations import find
 
 
 class Workload(NamedTuple):
-    """An operation at one shape, and how PyTorch says it."""
+    """An operation at one shape, and the same work in PyTorch."""
 
     work: str
     operation: str
-    images: tuple[tuple[int, int, int], ...]  # (c, h, w) of each image argument
+    images: tuple[tuple[int, int, int], ...]  #: (c, h, w) of each image argument
     weights: tuple[tuple[int, ...], ...]
     hyperparameters: dict[str, Any]
-    peer: Callable[..., Any]  # (torch.nn.functional, images, weights) -> output
+    peer: Callable[..., Any]  #: maps (torch.nn.functional, images, weights) to the output
 
     def work_in_numbers(self, batch: int) -> tuple[int, int] | None:
-        """Return the FLOPs of a forward and the bytes that it must move; None if no convolution."""
+        """Return FLOPs and moved bytes of a convolution's forward; None for other operations."""
         if not self.operation.endswith("conv2d"):
             return None
         shapes = {"x": (batch, *self.images[0]), "w": self.weights[0]}
@@ -32,14 +33,42 @@ class Workload(NamedTuple):
 
 
 HALF = {"stride": 2, "padding": 1}
+PIXEL = (1, 1)
 
 
-def _conv(**settings: Any) -> Callable[..., Any]:
-    return lambda f, x, w: f.conv2d(*x, *w, **settings)
+def _convolution(
+    work: str, image: tuple[int, int, int], weight: tuple[int, int, int, int], **settings: int
+) -> Workload:
+    """Return a convolution; its kind and its groups follow from the shapes."""
+    groups = image[0] // weight[1]
+    depthwise = weight[1] == 1
+    grouped = {} if depthwise or groups == 1 else {"groups": groups}
+    kind = "depthwise_" if depthwise else "pointwise_" if weight[2:] == PIXEL else ""
+    return Workload(
+        work,
+        f"{kind}conv2d",
+        (image,),
+        (weight,),
+        {**settings, **grouped},
+        lambda f, x, w: f.conv2d(*x, *w, **settings, groups=groups),
+    )
 
 
-def _batch_norm_relu(f: Any, x: Any, w: Any) -> Any:
-    return f.relu(f.batch_norm(x[0], None, None, *w, training=True), inplace=True)
+def _batch_norm_relu(work: str, image: tuple[int, int, int]) -> Workload:
+    def peer(f: Any, x: Any, w: Any) -> Any:
+        return f.relu(f.batch_norm(x[0], None, None, *w, training=True), inplace=True)
+
+    return Workload(work, "batch_norm_relu", (image,), ((image[0],),) * 2, {}, peer)
+
+
+def _pool(work: str, operation: str, image: tuple[int, int, int]) -> Workload:
+    """Return a 3x3 pooling with stride 2, which PyTorch calls by the same name."""
+    settings = {"kernel_size": 3, **HALF}
+
+    def peer(f: Any, x: Any, w: Any) -> Any:
+        return getattr(f, operation)(x[0], 3, **HALF)
+
+    return Workload(work, operation, (image,), (), settings, peer)
 
 
 def _split_concat_shuffle(f: Any, x: Any, w: Any) -> Any:
@@ -52,77 +81,18 @@ def _split_concat_shuffle(f: Any, x: Any, w: Any) -> Any:
 
 
 CASES = (
-    Workload(
-        "stem 3x3, stride 2", "conv2d", ((3, 224, 224),), ((24, 3, 3, 3),), HALF, _conv(**HALF)
-    ),
-    Workload(
-        "pointwise, stage 2", "pointwise_conv2d", ((58, 28, 28),), ((58, 58, 1, 1),), {}, _conv()
-    ),
-    Workload(
-        "pointwise, stage 3", "pointwise_conv2d", ((116, 14, 14),), ((116, 116, 1, 1),), {}, _conv()
-    ),
-    Workload(
-        "pointwise, stage 4", "pointwise_conv2d", ((232, 7, 7),), ((232, 232, 1, 1),), {}, _conv()
-    ),
-    Workload(
-        "pointwise, conv5", "pointwise_conv2d", ((464, 7, 7),), ((1024, 464, 1, 1),), {}, _conv()
-    ),
-    Workload(
-        "group pointwise, g=3, stage 2",
-        "pointwise_conv2d",
-        ((240, 28, 28),),
-        ((60, 80, 1, 1),),
-        {"groups": 3},
-        _conv(groups=3),
-    ),
-    Workload(
-        "group pointwise, g=8, stage 3",
-        "pointwise_conv2d",
-        ((768, 14, 14),),
-        ((192, 96, 1, 1),),
-        {"groups": 8},
-        _conv(groups=8),
-    ),
-    Workload(
-        "depthwise, stride 1, stage 2",
-        "depthwise_conv2d",
-        ((58, 28, 28),),
-        ((58, 1, 3, 3),),
-        {"padding": 1},
-        _conv(padding=1, groups=58),
-    ),
-    Workload(
-        "depthwise, stride 1, stage 4",
-        "depthwise_conv2d",
-        ((232, 7, 7),),
-        ((232, 1, 3, 3),),
-        {"padding": 1},
-        _conv(padding=1, groups=232),
-    ),
-    Workload(
-        "depthwise, stride 2, stage 2",
-        "depthwise_conv2d",
-        ((58, 56, 56),),
-        ((58, 1, 3, 3),),
-        HALF,
-        _conv(**HALF, groups=58),
-    ),
-    Workload(
-        "BN + ReLU, training, stem",
-        "batch_norm_relu",
-        ((24, 112, 112),),
-        ((24,), (24,)),
-        {},
-        _batch_norm_relu,
-    ),
-    Workload(
-        "BN + ReLU, training, stage 3",
-        "batch_norm_relu",
-        ((116, 14, 14),),
-        ((116,), (116,)),
-        {},
-        _batch_norm_relu,
-    ),
+    _convolution("stem 3x3, stride 2", (3, 224, 224), (24, 3, 3, 3), **HALF),
+    _convolution("pointwise, stage 2", (58, 28, 28), (58, 58, *PIXEL)),
+    _convolution("pointwise, stage 3", (116, 14, 14), (116, 116, *PIXEL)),
+    _convolution("pointwise, stage 4", (232, 7, 7), (232, 232, *PIXEL)),
+    _convolution("pointwise, conv5", (464, 7, 7), (1024, 464, *PIXEL)),
+    _convolution("group pointwise, g=3, stage 2", (240, 28, 28), (60, 80, *PIXEL)),
+    _convolution("group pointwise, g=8, stage 3", (768, 14, 14), (192, 96, *PIXEL)),
+    _convolution("depthwise, stride 1, stage 2", (58, 28, 28), (58, 1, 3, 3), padding=1),
+    _convolution("depthwise, stride 1, stage 4", (232, 7, 7), (232, 1, 3, 3), padding=1),
+    _convolution("depthwise, stride 2, stage 2", (58, 56, 56), (58, 1, 3, 3), **HALF),
+    _batch_norm_relu("BN + ReLU, training, stem", (24, 112, 112)),
+    _batch_norm_relu("BN + ReLU, training, stage 3", (116, 14, 14)),
     Workload(
         "split + concat + shuffle, stage 2",
         "split_concat_shuffle",
@@ -131,34 +101,22 @@ CASES = (
         {"groups": 2},
         _split_concat_shuffle,
     ),
-    Workload(
-        "max pool 3x3, stride 2",
-        "max_pool2d",
-        ((24, 112, 112),),
-        (),
-        {"kernel_size": 3, **HALF},
-        lambda f, x, w: f.max_pool2d(x[0], 3, **HALF),
-    ),
-    Workload(
-        "average pool 3x3, stride 2",
-        "avg_pool2d",
-        ((240, 28, 28),),
-        (),
-        {"kernel_size": 3, **HALF},
-        lambda f, x, w: f.avg_pool2d(x[0], 3, **HALF),
-    ),
+    _pool("max pool 3x3, stride 2", "max_pool2d", (24, 112, 112)),
+    _pool("average pool 3x3, stride 2", "avg_pool2d", (240, 28, 28)),
 )
 
 
-def comparisons(batches: tuple[int, ...]) -> Iterator[Callable[[], list[Comparison]]]:
-    """Yield, for each case and batch, a function that prepares forward and backward."""
+def comparisons(
+    batches: tuple[int, ...],
+) -> Iterator[tuple[str, Callable[[], list[Comparison]]]]:
+    """Yield a name, and a function that prepares the comparisons, for each case and batch."""
     for case in CASES:
         for batch in batches:
-            yield lambda case=case, batch=batch: comparisons_of(case, batch)  # type: ignore[misc]
+            yield "operations", partial(comparisons_of, case, batch)
 
 
 def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
-    """Forward and backward beside PyTorch, in the better of its two memory formats."""
+    """Compare forward and backward with PyTorch, in the faster of PyTorch's two memory formats."""
     import torch
     import torch.nn.functional as F  # noqa: N812
 
@@ -170,7 +128,7 @@ def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
     y, cache = forward()
     dy = rng.normal(size=y.shape).astype(np.float32)
 
-    def leaves_in(memory_format: Any) -> tuple[list[Any], list[Any]]:
+    def tensors_in(memory_format: Any) -> tuple[list[Any], list[Any]]:
         own = [torch.from_numpy(w).clone() for w in weights]
         return (
             [torch.from_numpy(x).to(memory_format=memory_format) for x in images],
@@ -178,63 +136,55 @@ def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
         )
 
     memory_formats = (torch.contiguous_format, torch.channels_last)
-    # By rounding, a ReLU may be at 0 for one and above it for the other: no gradient goes there.
+    # Rounding can put the input of a ReLU below 0 in one library and above 0 in the other. The
+    # gradients would then differ, so we set the upstream gradient to 0 at these entries.
     for memory_format in memory_formats:
         with torch.inference_mode():
-            theirs = case.peer(F, *leaves_in(memory_format))
+            theirs = case.peer(F, *tensors_in(memory_format))
         dy[(y > 0) != (theirs.numpy() > 0)] = 0
     our_dy = backend.channel_major(dy)
 
     def prepared(memory_format: Any) -> tuple[Any, Any]:
-        leaves, own = leaves_in(memory_format)
-        needed = [leaf.requires_grad_(True) for leaf in (*leaves, *own)]
+        inputs, own = tensors_in(memory_format)
+        needed = [tensor.requires_grad_(True) for tensor in (*inputs, *own)]
         gradient = torch.from_numpy(dy).to(memory_format=memory_format)
 
         def run() -> Any:
             with torch.inference_mode():
-                return case.peer(F, leaves, own)
+                return case.peer(F, inputs, own)
 
         def run_both() -> Any:
-            out = case.peer(F, leaves, own)
+            out = case.peer(F, inputs, own)
             return torch.autograd.grad(out, needed, gradient, allow_unused=True)
 
         return run, run_both
 
-    formats = [prepared(f) for f in memory_formats]
-    run = fastest(pair[0] for pair in formats)
-    run_both = fastest(pair[1] for pair in formats)
+    run, run_both = map(fastest, zip(*map(prepared, memory_formats), strict=True))
 
     def both() -> Any:
         _, cache = forward()
         return backward(our_dy, cache)
+
+    def outputs() -> tuple[list[Any], list[Any]]:
+        return [y], [run().numpy()]
 
     def gradients() -> tuple[list[Any], list[Any]]:
         ours = [g for g in backward(our_dy, cache) if g is not None]
         theirs = [g.detach().numpy() for g in run_both() if g is not None]
         return ours, theirs
 
-    def outputs() -> tuple[list[Any], list[Any]]:
-        return [y], [run().numpy()]
+    def against_torch(direction: str, ours: Any, theirs: Any, results: Any) -> Comparison:
+        work = f"{case.work}: {direction}"
+        return Comparison("operation", work, batch, "PyTorch", ours, theirs, results, 1.0)
 
     return [
-        Comparison(
-            "operation", f"{case.work}: forward", batch, "PyTorch", forward, run, outputs, 1.0
-        ),
-        Comparison(
-            "operation",
-            f"{case.work}: forward + backward",
-            batch,
-            "PyTorch",
-            both,
-            run_both,
-            gradients,
-            1.0,
-        ),
+        against_torch("forward", forward, run, outputs),
+        against_torch("forward + backward", both, run_both, gradients),
     ]
 
 
 def fastest(runs: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
-    """Return the one of which a few calls are the fastest: a peer may choose its memory format."""
+    """Return the fastest function, so that PyTorch runs in its faster memory format."""
     return min(runs, key=_seconds)
 
 
@@ -269,11 +219,11 @@ def _ours(
 
 
 def _split_concat_shuffle_pair(x: Array, branch: Array) -> tuple[Any, Any]:
-    """What surrounds the branch of a V2 unit: split, and then concatenation and shuffle as one."""
+    """Return forward and backward of a V2 unit without its branch: split, concat and shuffle."""
     from numpy_shufflenet import kernels
 
     half = x.shape[1] // 2
-    dright = np.zeros_like(x[:, half:])  # the branch, which is left out here, would send it
+    dright = np.zeros_like(x[:, half:])  # stands for the gradient that the branch would return
 
     def forward() -> Any:
         (left, _), split = kernels.channel_split_forward(x, (half, half))

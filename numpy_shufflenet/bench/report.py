@@ -1,8 +1,8 @@
-"""What was measured, as Markdown, JSON and pictures."""
+"""The results of a bench run as Markdown, JSON and pictures."""
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,26 +11,25 @@ from numpy_shufflenet import __version__, backend, plots
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
 from numpy_shufflenet.bench.timing import TimedRow
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
-
 
 @dataclass
 class BenchReport:
-    """All that a run of the bench found; parts that were not measured are empty."""
+    """The results of one run; parts that were not measured are empty."""
 
     rows: list[TimedRow] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     machine: Machine | None = None
-    missing: list[str] = field(default_factory=list)  # peers that are not installed
+    missing: list[str] = field(default_factory=list)  #: other packages that are not installed
 
     def versions(self) -> dict[str, str]:
-        """Return what ran."""
+        """Return the versions of the packages, the processor, and the number of threads."""
         found = {
             "numpy_shufflenet": __version__,
             "Python": platform.python_version(),
@@ -43,11 +42,11 @@ class BenchReport:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON."""
+        """Return everything in plain types, for JSON."""
         return {
             "versions": self.versions(),
             "machine": self.machine and self.machine._asdict(),
-            "rows": [row.to_dict() for row in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "memory": [{**m._asdict(), "ratio": m.ratio} for m in self.memory],
             "starts": [s._asdict() for s in self.starts],
             "growth": [{**g._asdict(), "worst": g.worst} for g in self.growth],
@@ -55,55 +54,51 @@ class BenchReport:
         }
 
     def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """Return title, header and rows of each table."""
-        tables = []
-        header = [
-            "work",
-            "batch",
-            "against",
-            "ours, ms",
-            "theirs, ms",
-            "ratio",
-            "quartiles",
-            "goal",
+        """Return title, header and rows of each table that has rows."""
+        times = ("ours, ms", "theirs, ms", "ratio", "quartiles")
+        header = ["work", "batch", "against", *times, "goal"]
+        tables = [
+            (title, header, [_cells(row) for row in self.rows if row.group == group])
+            for group, title in (
+                ("operation", "Operations (above 1: we are faster)"),
+                ("inference", "Inference"),
+                ("training", "Training steps"),
+            )
         ]
-        for group, title in (
-            ("operation", "Operations (above 1: we are faster)"),
-            ("inference", "Inference"),
-            ("training", "Training steps"),
-        ):
-            rows = [_cells(row) for row in self.rows if row.group == group]
-            if rows:
-                tables.append((title, header, rows))
-        if self.memory:
-            rows = [
-                [m.work, f"{m.ours / 1e6:,.0f}", f"{m.theirs / 1e6:,.0f}", f"{m.ratio:.2f}", "1.0"]
-                for m in self.memory
-            ]
-            header = ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"]
-            tables.append(("Peak memory beyond the imports", header, rows))
-        if self.starts:
-            rows = [[s.what, f"{s.seconds:.2f}", f"{s.goal:g}"] for s in self.starts]
-            tables.append(("Time to the first result", ["what", "seconds", "at most"], rows))
-        if self.growth:
-            rows = [
-                [g.what, g.axis, f"{g.sizes[0]} to {g.sizes[-1]}", f"{g.worst:.2f}", "2.3"]
-                for g in self.growth
-            ]
-            header = ["what", "with", "sizes", "worst factor for twice the work", "at most"]
-            tables.append(("Growth", header, rows))
-        return tables
+        memory = [
+            [m.work, f"{m.ours / 1e6:,.0f}", f"{m.theirs / 1e6:,.0f}", f"{m.ratio:.2f}", "1.0"]
+            for m in self.memory
+        ]
+        starts = [[s.what, f"{s.seconds:.2f}", f"{s.goal:g}"] for s in self.starts]
+        growth = [
+            [g.what, g.axis, f"{g.sizes[0]} to {g.sizes[-1]}", f"{g.worst:.2f}", "2.3"]
+            for g in self.growth
+        ]
+        tables += [
+            (
+                "Peak memory, without the imports",
+                ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"],
+                memory,
+            ),
+            ("Time to the first result", ["what", "seconds", "at most"], starts),
+            (
+                "Growth",
+                ["what", "with", "sizes", "largest factor for twice the work", "at most"],
+                growth,
+            ),
+        ]
+        return [table for table in tables if table[2]]
 
     def markdown(self) -> str:
-        """Return all tables, and what they were measured on."""
+        """Return all tables, with the versions and the machine."""
         lines = [", ".join(f"{key} {value}" for key, value in self.versions().items()) + "."]
         if self.machine:
             lines.append(
                 f"This machine multiplies matrices at {self.machine.gflops:.0f} GFLOP/s and copies "
-                f"at {self.machine.gbytes:.0f} GB/s, all threads together."
+                f"at {self.machine.gbytes:.0f} GB/s, with all threads together."
             )
         if self.missing:
-            lines.append(f"Not installed, so not compared: {', '.join(self.missing)}.")
+            lines.append(f"Not compared, because not installed: {', '.join(self.missing)}.")
         for title, header, rows in self.tables():
             lines += ["", f"**{title}**", "", "| " + " | ".join(header) + " |"]
             lines.append("|" + "---|" * len(header))
@@ -111,7 +106,7 @@ class BenchReport:
         return "\n".join(lines) + "\n"
 
     def figures(self) -> dict[str, "Figure"]:
-        """Return pictures by name: bars, roofline, growth; of what was measured."""
+        """Return the pictures of the measured parts, by name."""
         figures = {}
         if any(row.group == "operation" for row in self.rows):
             figures["operations"] = bars(self.rows)
@@ -136,11 +131,11 @@ def _cells(row: TimedRow) -> list[str]:
 
 
 def bars(rows: Sequence[TimedRow]) -> "Figure":
-    """Draw the ratio of each operation: one bar for each batch."""
+    """Draw the ratio of each operation, with one bar for each batch."""
     rows = [row for row in rows if row.group == "operation"]
     works = list(dict.fromkeys(row.work for row in rows))
     batches = sorted({row.batch for row in rows})
-    figure = _figure(8, 0.34 * len(works) + 1.4)
+    figure = new_figure(8, 0.34 * len(works) + 1.4)
     axes = figure.subplots()
     height = 0.8 / len(batches)
     for number, batch in enumerate(batches):
@@ -168,12 +163,12 @@ def bars(rows: Sequence[TimedRow]) -> "Figure":
     axes.minorticks_off()
     axes.set_xlabel("times as fast as PyTorch (log scale): median and quartiles")
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    hide_frame(axes)
     return figure
 
 
 def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
-    """Draw the speed of each convolution below what memory and arithmetic allow."""
+    """Draw the speed of each convolution below the limits of memory and arithmetic."""
     cases = {f"{case.work}: forward": case for case in CASES}
     batch = max(row.batch for row in rows if row.group == "operation")
     series: dict[str, list[plots.Work]] = {"ours": [], "PyTorch": []}
@@ -192,8 +187,8 @@ def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
 
 
 def growth_curves(growth: Sequence[Growth]) -> "Figure":
-    """Draw time against batch and image size, with a straight line for proportional growth."""
-    figure = _figure(9, 3.8)
+    """Draw time against batch and image size, with dotted lines for proportional growth."""
+    figure = new_figure(9, 3.8)
     for axes, axis in zip(figure.subplots(1, 2), ("batch", "pixels a side"), strict=True):
         for one, color in zip(
             [g for g in growth if g.axis == axis], (BLUE, ORANGE, GREEN), strict=False
@@ -215,14 +210,8 @@ def growth_curves(growth: Sequence[Growth]) -> "Figure":
     return figure
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def processor() -> str:
-    """Return the processor's name and the number of cores that this process may use."""
+    """Return the name of the processor."""
     name = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:

@@ -1,4 +1,4 @@
-"""What one run says little about: memory, time to the first result, growth, and the machine."""
+"""Measurements of memory, time to the first result, growth of the time, and the machine."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet.timing import interleave
 
-PRODUCTS = 10  # of matrices, in a row
+PRODUCTS = 10  # matrix products in one timed call
 
 MEMORY_CASES = {
     "V2 1x, training step, batch 32": ("shufflenet_v2(seed=0)", 32, 224),
@@ -32,7 +33,7 @@ from numpy_shufflenet import backend
 from numpy_shufflenet.bench import networks
 from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 backend.set_num_threads({threads})
-def peak():  # of this program alone: getrusage remembers the parent's
+def peak():  # getrusage would include the peak of the parent process
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 if {torch}:
@@ -45,7 +46,7 @@ else:
     make = networks.our_training_step
     small = shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=0)
     for n in (1, 2):
-        networks.our_training_step(small, n, 32)()  # kernels are loaded
+        networks.our_training_step(small, n, 32)()  # load the kernels before the measurement
 model = {model}
 before = peak()
 step = make(model, {batch}, {size})
@@ -56,7 +57,7 @@ print(json.dumps(peak() - before))
 
 
 class Memory(NamedTuple):
-    """Peak memory in bytes of a training step, beyond what was there after the imports."""
+    """Peak memory of a training step in bytes, minus the memory in use after the imports."""
 
     work: str
     ours: int
@@ -64,38 +65,24 @@ class Memory(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Theirs / ours: above 1, we need less."""
+        """Their memory divided by ours: above 1, we need less."""
         return self.theirs / self.ours
 
 
-def memory() -> Iterator[tuple[str, Callable[[], Memory]]]:
-    """Yield what is measured, and a function that measures it in processes of its own (Linux)."""
-    for work, (model, batch, size) in MEMORY_CASES.items():
+def memory() -> Iterator[tuple[str, Callable[[], list[Memory]]]]:
+    """Yield the name of each measurement, and a function that runs it in new processes (Linux)."""
 
-        def measure(
-            work: str = work, model: str = model, batch: int = batch, size: int = size
-        ) -> Any:
-            peaks = [
-                json.loads(
-                    _python(
-                        MEMORY_CODE.format(
-                            model=model,
-                            batch=batch,
-                            size=size,
-                            torch=torch,
-                            threads=backend.num_threads(),
-                        )
-                    )
-                )
-                for torch in (False, True)
-            ]
-            return Memory(work, *peaks)
+    def measure(work: str, model: str, batch: int, size: int) -> list[Memory]:
+        settings = {"model": model, "batch": batch, "size": size, "threads": backend.num_threads()}
+        codes = [MEMORY_CODE.format(torch=torch, **settings) for torch in (False, True)]
+        return [Memory(work, *(json.loads(_python(code)) for code in codes))]
 
-        yield f"{work}: memory", measure
+    for work, case in MEMORY_CASES.items():
+        yield f"{work}: memory", partial(measure, work, *case)
 
 
 class Start(NamedTuple):
-    """Seconds until something is there, in a new process."""
+    """Seconds until the first result of a new process."""
 
     what: str
     seconds: float
@@ -123,7 +110,7 @@ print(time.perf_counter() - start)
 
 
 def starts() -> Iterator[tuple[str, Callable[[], list[Start]]]]:
-    """Yield what is measured, and functions that measure it."""
+    """Yield the name of each measurement, and a function that runs it in new processes."""
 
     def imports() -> list[Start]:
         seconds = min(float(_python(IMPORT)) for _ in range(3))
@@ -142,30 +129,22 @@ def starts() -> Iterator[tuple[str, Callable[[], list[Start]]]]:
 
 
 class Growth(NamedTuple):
-    """Seconds at several sizes: how time grows with the work."""
+    """Seconds at several sizes, which show how the time grows with the work."""
 
     what: str
-    axis: str  # "batch" or "pixels a side"
+    axis: str  #: "batch" or "pixels a side"
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
 
     @property
     def worst(self) -> float:
-        """The largest factor in time when the work doubles."""
-        exponent = 1 if self.axis == "batch" else 2
-        factors = []
-        for (a, s), (b, t) in zip(
-            zip(self.sizes, self.seconds, strict=True),
-            zip(self.sizes[1:], self.seconds[1:], strict=False),
-            strict=False,
-        ):
-            doublings = exponent * np.log2(b / a)
-            factors.append((t / s) ** (1 / doublings))
-        return max(factors)
+        """The largest factor on the time when the work doubles."""
+        doublings = np.diff(np.log2(self.sizes)) * (1 if self.axis == "batch" else 2)
+        return float(max(2 ** (np.diff(np.log2(self.seconds)) / doublings)))
 
 
-def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
-    """Yield what is measured, and a function that measures it."""
+def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], list[Growth]]]]:
+    """Yield the name of each measurement, and a function that runs it."""
     from numpy_shufflenet.bench.networks import our_training_step, with_real_statistics
     from numpy_shufflenet.models import shufflenet_v2
 
@@ -180,29 +159,28 @@ def growth(*, short: bool) -> Iterator[tuple[str, Callable[[], Growth]]]:
         x = np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32)
         return lambda: plan(x)
 
+    def measure(kind: str, axis: str, sizes: tuple[int, ...]) -> list[Growth]:
+        seconds = []
+        for size in sizes:
+            batch, side = (size, 128) if axis == "batch" else (4, size)
+            found = interleave({kind: runner(kind, batch, side)}, rounds=5, min_seconds=0)
+            seconds.append(float(np.median(found[kind])))
+        return [Growth(f"V2 1x, {kind}", axis, sizes, tuple(seconds))]
+
     for kind in ("inference", "training step"):
         for axis, sizes in (("batch", batches), ("pixels a side", sides)):
-
-            def measure(kind: str = kind, axis: str = axis, sizes: Any = sizes) -> Growth:
-                seconds = []
-                for size in sizes:
-                    batch, side = (size, 128) if axis == "batch" else (4, size)
-                    found = interleave({kind: runner(kind, batch, side)}, rounds=5, min_seconds=0)
-                    seconds.append(float(np.median(found[kind])))
-                return Growth(f"V2 1x, {kind}", axis, sizes, tuple(seconds))
-
-            yield f"growth of {kind} with {axis}", measure
+            yield f"growth of {kind} with {axis}", partial(measure, kind, axis, sizes)
 
 
 class Machine(NamedTuple):
-    """What this machine can do at the best, all threads together."""
+    """The highest speeds of this machine, with all threads together."""
 
-    gflops: float  # sgemm
-    gbytes: float  # copying: read and written
+    gflops: float  #: GFLOP/s of matrix products in float32
+    gbytes: float  #: GB/s of copies, reads and writes together
 
 
 def machine() -> Machine:
-    """Measure products of matrices that stay in cache, and copies that don't."""
+    """Measure products of matrices that fit in the cache, and copies of arrays that do not."""
     from numpy_shufflenet._threads import share_range, single_threaded_blas
 
     threads = backend.num_threads()
@@ -227,7 +205,7 @@ def machine() -> Machine:
                 "multiply": lambda: share_range(threads, multiply, 1 << 30),
                 "copy": lambda: share_range(threads, copy, 1 << 30),
             },
-            rounds=21,  # short ones: some are not interrupted
+            rounds=21,  # many short rounds, so that the best one is not interrupted
             min_seconds=0,
         )
     multiplying, copying = (float(seconds[name].min()) for name in ("multiply", "copy"))
@@ -235,7 +213,7 @@ def machine() -> Machine:
 
 
 def _python(code: str, **environment: str) -> str:
-    """Run code in a new process, and return what it prints."""
+    """Run code in a new process, and return its output."""
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},

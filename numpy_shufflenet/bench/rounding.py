@@ -1,10 +1,12 @@
-"""How exact sums are: every reduction, in every implementation and layout, against math.fsum.
+"""Rounding errors of every sum, in every implementation and layout, compared with math.fsum.
 
     python -m numpy_shufflenet.bench.rounding 10000000
     python -m numpy_shufflenet.bench.rounding 10000 "batch norm"
 
-prints the table, or those rows, for 10^2 up to so many numbers of float32, in units of 1e-7 of the
-sum of all |terms|. All numbers are positive, so that sums grow as those of real images do.
+The argument is the largest number of terms; the table has a column for each power of ten from 10^2.
+A second argument selects rows by a part of their name. Errors are in units of 1e-7 of the sum of
+all |terms|. All numbers are positive float32, so that partial sums grow as with real images. Below,
+"dw over m pixels" means an entry of dw, which is a sum over m pixels.
 """
 
 import math
@@ -20,23 +22,24 @@ from numpy_shufflenet import kernels, nn, ops
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.plan import InferencePlan
 
-BOUND = 1e-6  # of the sum of |terms|: rounding the result alone gives up to 0.6e-7
+BOUND = 1e-6  # relative to the sum of |terms|; rounding of the result alone gives up to 0.6e-7
 LAYOUTS = ("row-major", "channels-last", "channel-major", "fortran", "every second")
 IMPLEMENTATIONS = {"ops": ops, "kernels": kernels}
 Found = tuple[Any, Array]
-"""A sum, and its terms in float64, whose products of float32 are exact."""
+"""A sum, and its terms in float64. A product of two float32 numbers is exact in float64."""
+GRADIENTS = ("y", "dx", "dw", "db")
 
 
 def laid_out(array: Array, layout: str) -> Array:
-    """Return the same numbers, that lie in memory in another order."""
+    """Return the same array in another memory layout."""
     if layout == "row-major":
         return np.ascontiguousarray(array)
     if layout == "fortran":
         return np.asfortranarray(array)
     if layout == "every second":
-        room = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-        room[..., ::2] = array
-        return room[..., ::2]
+        wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+        wide[..., ::2] = array
+        return wide[..., ::2]
     order = {"channels-last": (0, 2, 3, 1), "channel-major": (1, 2, 3, 0)}[layout]
     if array.ndim != len(order):
         return np.asfortranarray(array)
@@ -45,7 +48,7 @@ def laid_out(array: Array, layout: str) -> Array:
 
 
 class Numbers:
-    """Draws positive numbers of float32 in one layout."""
+    """Draws positive float32 arrays in one memory layout."""
 
     def __init__(self, layout: str, batch: int):
         self.layout = layout
@@ -53,155 +56,153 @@ class Numbers:
         self.rng = np.random.default_rng(0)
 
     def __call__(self, *shape: int) -> Array:
-        """Return numbers from 0 to 1 of this shape."""
+        """Return an array of numbers from 0 to 1."""
         return laid_out(self.rng.random(shape, np.float32), self.layout)
 
     def images(self, m: int, channels: int) -> Array:
-        """Return images of m numbers a channel."""
+        """Return a batch of images with m numbers in each channel."""
         h = 10 if m >= 10 * self.batch else 1
         return self(self.batch, channels, h, m // self.batch // h)
 
 
-def _bits(*arrays: Array) -> Array:
-    """Return the product of arrays in float64, flat."""
+def _products(*arrays: Array) -> Array:
+    """Return the elementwise product of arrays in float64, as one dimension."""
     wide = [array.astype(np.float64) for array in arrays]
     return np.asarray(math.prod(wide)).ravel()
 
 
 def batch_norm_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Mean, variance, dbeta or dgamma of a channel."""
+    """Return the mean, variance, dbeta or dgamma of one channel."""
     x, one = draw.images(m, 2), np.ones(2, np.float32)
     if what in ("mean", "var"):
         cache = f.batch_norm_forward(x, one, 0 * one)[1]
-        terms = _bits(x[:, 1])
+        terms = _products(x[:, 1])
         if what == "var":
             terms = np.square(terms - math.fsum(terms) / m)
         return getattr(cache, what)[1], terms / m
     _, cache = f.batch_norm_inference_forward(x, one, one, 0 * one, one, eps=0.0)
     dy = draw.images(m, 2)
     _, dgamma, dbeta = f.batch_norm_inference_backward(dy, cache)
-    return (dgamma[1], _bits(x[:, 1], dy[:, 1])) if what == "gamma" else (dbeta[1], _bits(dy[:, 1]))
+    if what == "gamma":
+        return dgamma[1], _products(x[:, 1], dy[:, 1])
+    return dbeta[1], _products(dy[:, 1])
 
 
 def global_mean(f: ModuleType, draw: Numbers, m: int) -> Found:
-    """The mean of an image, m pixels."""
+    """Return the mean over the m pixels of an image."""
     x = draw.images(m * draw.batch, 2)
-    return f.global_avg_pool_forward(x)[0][0, 1], _bits(x[0, 1]) / m
+    return f.global_avg_pool_forward(x)[0][0, 1], _products(x[0, 1]) / m
 
 
 def window_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Windows of m pixels: their average, and what a pixel gets back from m of them."""
+    """Return the average of a window of m pixels, or the gradient of a pixel in m windows."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, k, k)
     if what == "average":
-        return f.avg_pool2d_forward(x, k)[0][0, 0, 0, 0], _bits(x[0, 0]) / k**2
+        return f.avg_pool2d_forward(x, k)[0][0, 0, 0, 0], _products(x[0, 0]) / k**2
     x = laid_out(np.zeros((draw.batch, 1, 2 * k - 1, 2 * k - 1), np.float32), draw.layout)
     x[:, :, k - 1, k - 1] = 1
     dy = draw(draw.batch, 1, k, k)
     if what == "averages":
         dx = f.avg_pool2d_backward(dy, f.avg_pool2d_forward(x, k, stride=1)[1])
-        return dx[0, 0, k - 1, k - 1], _bits(dy[0, 0]) / k**2
+        return dx[0, 0, k - 1, k - 1], _products(dy[0, 0]) / k**2
     dx = f.max_pool2d_backward(dy, f.max_pool2d_forward(x, k, stride=1)[1])
-    return dx[0, 0, k - 1, k - 1], _bits(dy[0, 0])
+    return dx[0, 0, k - 1, k - 1], _products(dy[0, 0])
 
 
 def depthwise_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Depthwise convolution: y over m taps, dx from m outputs, dw and db over m pixels."""
+    """Return y over m taps, dx over m outputs, dw or db over m pixels of depthwise convolution."""
     if what in ("y", "dx"):
         k = math.isqrt(m)
         w = draw(1, 1, k, k)
         x = draw(draw.batch, 1, *((k, k) if what == "y" else (2 * k - 1, 2 * k - 1)))
         y, cache = f.depthwise_conv2d_forward(x, w)
         if what == "y":
-            return y[0, 0, 0, 0], _bits(x[0, 0], w[0, 0])
+            return y[0, 0, 0, 0], _products(x[0, 0], w[0, 0])
         dy = draw(*y.shape)
         dx = f.depthwise_conv2d_backward(dy, cache)[0]
-        return dx[0, 0, k - 1, k - 1], _bits(dy[0, 0], w[0, 0, ::-1, ::-1])
-    x, w = draw.images(m, 2), draw(2, 1, 3, 3)
-    y, cache = f.depthwise_conv2d_forward(x, w, draw(2), padding=1)
-    dy = draw(*y.shape)
-    _, dw, db = f.depthwise_conv2d_backward(dy, cache)
-    return (dw[1, 0, 1, 1], _bits(x[:, 1], dy[:, 1])) if what == "dw" else (db[1], _bits(dy[:, 1]))
+        return dx[0, 0, k - 1, k - 1], _products(dy[0, 0], w[0, 0, ::-1, ::-1])
+    forward, backward = f.depthwise_conv2d_forward, f.depthwise_conv2d_backward
+    return _weight_gradient(partial(forward, padding=1), backward, draw, m, (2, 1, 3, 3), what)
 
 
-def pointwise_sums(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
-    """Pointwise convolution: y and dx over m channels, dw and db over m pixels."""
+def convolution_sums(
+    f: ModuleType, draw: Numbers, m: int, what: str, k: int, channels: int
+) -> Found:
+    """Return y or dx over m terms, dw or db over m pixels of a pointwise or 3x3 convolution."""
+    name, settings = ("pointwise_conv2d", {}) if k == 1 else ("conv2d", {"padding": 1})
+    forward, backward = getattr(f, f"{name}_forward"), getattr(f, f"{name}_backward")
+    deep = max(1, m // k**2)
     if what == "y":
-        x, w = draw(draw.batch, m, 4, 4), draw(channels, m, 1, 1)
-        y = f.pointwise_conv2d_forward(x, w)[0]
-        return y[0, -1, 0, 0], _bits(x[0, :, 0, 0], w[-1, :, 0, 0])
+        h, w_in = (4, 4) if k == 1 else (3, 18)
+        x, w = draw(draw.batch, deep, h, w_in), draw(channels, deep, k, k)
+        return forward(x, w)[0][0, -1, 0, 0], _products(x[0, :, :k, :k], w[-1])
     if what == "dx":
-        x, w = draw(draw.batch, channels, 4, 4), draw(m, channels, 1, 1)
-        y, cache = f.pointwise_conv2d_forward(x, w)
+        h, w_in = (4, 4) if k == 1 else (5, 20)
+        x, w = draw(draw.batch, channels, h, w_in), draw(deep, channels, k, k)
+        y, cache = forward(x, w)
         dy = draw(*y.shape)
-        dx = f.pointwise_conv2d_backward(dy, cache)[0]
-        return dx[0, -1, 0, 0], _bits(dy[0, :, 0, 0], w[:, -1, 0, 0])
-    x, w = draw.images(m, channels), draw(channels, channels, 1, 1)
-    y, cache = f.pointwise_conv2d_forward(x, w, draw(channels))
-    dy = draw(*y.shape)
-    _, dw, db = f.pointwise_conv2d_backward(dy, cache)
-    if what == "dw":
-        return dw[-1, -1, 0, 0], _bits(x[:, -1], dy[:, -1])
-    return db[-1], _bits(dy[:, -1])
+        dx = backward(dy, cache)[0]
+        terms = _products(dy[0, :, :k, :k], w[:, -1, ::-1, ::-1])
+        return dx[0, -1, k - 1, k - 1], terms
+    forward = partial(forward, **settings)
+    return _weight_gradient(forward, backward, draw, m, (channels, channels, k, k), what)
 
 
-def conv2d_sums(f: ModuleType, draw: Numbers, m: int, what: str, channels: int) -> Found:
-    """Convolution, 3x3: y over 9 m / 9 terms, dx likewise, dw and db over m pixels."""
-    deep = max(1, m // 9)
-    if what == "y":
-        x, w = draw(draw.batch, deep, 3, 18), draw(channels, deep, 3, 3)
-        y = f.conv2d_forward(x, w)[0]
-        return y[0, -1, 0, 0], _bits(x[0, :, :, :3], w[-1])
-    if what == "dx":
-        x, w = draw(draw.batch, channels, 5, 20), draw(deep, channels, 3, 3)
-        y, cache = f.conv2d_forward(x, w)
-        dy = draw(*y.shape)
-        dx = f.conv2d_backward(dy, cache)[0]
-        return dx[0, -1, 2, 2], _bits(dy[0, :, :3, :3], w[:, -1, ::-1, ::-1])
-    x, w = draw.images(m, channels), draw(channels, channels, 3, 3)
-    y, cache = f.conv2d_forward(x, w, draw(channels), padding=1)
+def _weight_gradient(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    draw: Numbers,
+    m: int,
+    shape: tuple[int, int, int, int],
+    what: str,
+) -> Found:
+    """Return the weight or bias gradient, over m pixels, of a convolution from o to o channels."""
+    o, middle = shape[0], shape[-1] // 2
+    x, w = draw.images(m, o), draw(*shape)
+    y, cache = forward(x, w, draw(o))
     dy = draw(*y.shape)
-    _, dw, db = f.conv2d_backward(dy, cache)
+    _, dw, db = backward(dy, cache)
     if what == "dw":
-        return dw[-1, -1, 1, 1], _bits(x[:, -1], dy[:, -1])
-    return db[-1], _bits(dy[:, -1])
+        return dw[-1, -1, middle, middle], _products(x[:, -1], dy[:, -1])
+    return db[-1], _products(dy[:, -1])
 
 
 def linear_sums(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """Linear layer: y over m inputs, dx over m outputs, dw and db over m rows."""
+    """Return y over m inputs, dx over m outputs, dw or db over m rows of a linear layer."""
     rows, inputs, outputs = {"y": (2, m, 2), "dx": (2, 2, m)}.get(what, (m, 2, 2))
     x, w = draw(rows, inputs), draw(outputs, inputs)
     y, cache = f.linear_forward(x, w, 0 * w[:, 0])
     dy = draw(*y.shape)
     dx, dw, db = f.linear_backward(dy, cache)
     return {
-        "y": (y[1, 1], _bits(x[1], w[1])),
-        "dx": (dx[1, 1], _bits(dy[1], w[:, 1])),
-        "dw": (dw[1, 1], _bits(x[:, 1], dy[:, 1])),
-        "db": (db[1], _bits(dy[:, 1])),
+        "y": (y[1, 1], _products(x[1], w[1])),
+        "dx": (dx[1, 1], _products(dy[1], w[:, 1])),
+        "dw": (dw[1, 1], _products(x[:, 1], dy[:, 1])),
+        "db": (db[1], _products(dy[:, 1])),
     }[what]
 
 
 def upsample_sums(f: ModuleType, draw: Numbers, m: int, kind: str) -> Found:
-    """What a pixel gets back from the m it became."""
+    """Return the gradient of a pixel that was repeated or interpolated to m pixels."""
     k = math.isqrt(m)
     x = draw(draw.batch, 1, 1, 1)
     y, cache = getattr(f, f"upsample_{kind}_forward")(x, k)
     dy = draw(*y.shape)
-    return getattr(f, f"upsample_{kind}_backward")(dy, cache)[0, 0, 0, 0], _bits(dy[0, 0])
+    return getattr(f, f"upsample_{kind}_backward")(dy, cache)[0, 0, 0, 0], _products(dy[0, 0])
 
 
 def squeeze_excitation_sums(f: ModuleType, draw: Numbers, m: int) -> Found:
-    """The gradient of a channel's scale: over m pixels; the scale is 1/2, its slope 1/4."""
+    """Return db2, a sum over m pixels. The scale is sigmoid(b2), whose derivative at 0 is 1/4."""
     x, zero = draw.images(m * draw.batch, 2), np.zeros((2, 2), np.float32)
     y, cache = f.squeeze_excitation_forward(x, zero, zero[0], zero, zero[0])
     dy = draw(*y.shape)
     db2 = f.squeeze_excitation_backward(dy, cache)[-1]
-    return db2[1], _bits(x[:, 1], dy[:, 1]) / 4
+    return db2[1], _products(x[:, 1], dy[:, 1]) / 4
 
 
 def loss(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
-    """The mean over m rows, or the sum over m classes, whose logits are 0."""
+    """Return the mean loss over m rows, or the loss of m classes whose logits are all 0."""
     if what == "classes":
         logits, labels = laid_out(np.zeros((2, m), np.float32), draw.layout), np.zeros(2, int)
         return f.softmax_cross_entropy_forward(logits, labels)[0], np.array([math.log(m)])
@@ -213,90 +214,85 @@ def loss(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
 
 
 def plan_mean(draw: Numbers, m: int) -> Found:
-    """The mean of an image in a plan."""
+    """Return the mean over the m pixels of an image, computed by a plan."""
     x = draw.images(m * draw.batch, 2)
-    return InferencePlan(nn.Sequential(nn.GlobalAvgPool()))(x)[0, 1], _bits(x[0, 1]) / m
+    return InferencePlan(nn.Sequential(nn.GlobalAvgPool()))(x)[0, 1], _products(x[0, 1]) / m
 
 
 def plan_product(draw: Numbers, m: int, what: str) -> Found:
-    """A sum over m channels in a plan: of a pointwise convolution, or of a linear layer."""
+    """Return y over m channels of a pointwise convolution or linear layer, computed by a plan."""
     x = draw(draw.batch, m, 1, 1)
     pointwise, fc = nn.Conv2d(m, 6, 1), nn.Linear(m, 6)
     layers = [pointwise, nn.GlobalAvgPool()] if what == "pointwise" else [nn.GlobalAvgPool(), fc]
     w = (pointwise if what == "pointwise" else fc).weight
     w.value = w.value + draw(6, m).reshape(w.value.shape)
-    return InferencePlan(nn.Sequential(*layers))(x)[0, -1], _bits(
+    return InferencePlan(nn.Sequential(*layers))(x)[0, -1], _products(
         x[0, :, 0, 0], w.value[-1].ravel()
     )
 
 
 class Reduction(NamedTuple):
-    """A sum that an operation makes.
-
-    Attributes
-    ----------
-    run : callable
-        run(module, numbers, m) returns the sum that a module finds of m terms, and the terms.
-    implementations : tuple of str
-    most : int
-        Terms that are tried at the most, for memory or time.
-    """
+    """A sum that an operation computes."""
 
     name: str
-    run: Callable[..., Found]
+    run: Callable[..., Found]  #: maps (module, numbers, m) to a sum of m terms, and the terms
     implementations: tuple[str, ...] = ("ops", "kernels")
-    most: int = 10**7
+    most: int = 10**7  #: largest number of terms that time and memory allow
+
+
+def _without_module(run: Callable[..., Found], **settings: Any) -> Callable[..., Found]:
+    """Return a `run` for a plan, which uses the kernels and needs no module."""
+    return lambda f, *arguments: run(*arguments, **settings)
 
 
 def reductions() -> list[Reduction]:
-    """Return all of them."""
-    table = [Reduction(f"batch norm: {what}", partial(batch_norm_sums, what=what)) for what in
-             ("mean", "var", "beta", "gamma")]  # fmt: skip
-    table.append(Reduction("global average pool: y", global_mean))
-    table += [
-        Reduction(f"{name}", partial(window_sums, what=what), most=10**4)
-        for name, what in (
-            ("average pool: y", "average"),
-            ("average pool: dx", "averages"),
-            ("max pool: dx", "largest"),
-        )
-    ]
-    for what in ("y", "dx"):
-        run = partial(depthwise_sums, what=what)
-        table.append(Reduction(f"depthwise convolution: {what}", run, most=10**4))
-    for what in ("dw", "db"):
-        run = partial(depthwise_sums, what=what)
-        table.append(Reduction(f"depthwise convolution: {what}", run))
-    for name, convolution, kinds in (
-        ("pointwise", pointwise_sums, (1, 16)),
-        ("3x3", conv2d_sums, (1, 8)),
+    """Return all reductions."""
+    found: list[Reduction] = []
+
+    def add(name: str, run: Callable[..., Found], *fields: Any, **settings: Any) -> None:
+        found.append(Reduction(name, partial(run, **settings), *fields))
+
+    both, ops_only = ("ops", "kernels"), ("ops",)
+    for what in ("mean", "var", "beta", "gamma"):
+        add(f"batch norm: {what}", batch_norm_sums, what=what)
+    add("global average pool: y", global_mean)
+    for name, what in (
+        ("average pool: y", "average"),
+        ("average pool: dx", "averages"),
+        ("max pool: dx", "largest"),
     ):
-        for what in ("y", "dx", "dw", "db"):
-            for channels in kinds:
-                run = partial(convolution, what=what, channels=channels)
-                most = 10**7 if what in ("dw", "db") and name == "pointwise" else 10**6
-                label = f"{name} convolution, {channels} channels: {what}"
-                table.append(Reduction(label, run, most=most if channels == 1 else most // 10))
-    for what in ("y", "dx", "dw", "db"):
-        table.append(Reduction(f"linear: {what}", partial(linear_sums, what=what), ("ops",)))
+        add(name, window_sums, both, 10**4, what=what)
+    for what in GRADIENTS:
+        most = 10**4 if what in ("y", "dx") else 10**7
+        add(f"depthwise convolution: {what}", depthwise_sums, both, most, what=what)
+    for name, k, widths in (("pointwise", 1, (1, 16)), ("3x3", 3, (1, 8))):
+        for what in GRADIENTS:
+            for channels in widths:
+                most = 10**7 if what in ("dw", "db") and k == 1 else 10**6
+                add(
+                    f"{name} convolution, {channels} channels: {what}",
+                    convolution_sums,
+                    both,
+                    most if channels == 1 else most // 10,
+                    what=what,
+                    k=k,
+                    channels=channels,
+                )
+    for what in GRADIENTS:
+        add(f"linear: {what}", linear_sums, ops_only, what=what)
     for kind, most in (("nearest", 10**7), ("bilinear", 10**6)):
-        table.append(
-            Reduction(f"upsample {kind}: dx", partial(upsample_sums, kind=kind), ("ops",), most)
-        )
-    table.append(Reduction("squeeze-and-excitation: db2", squeeze_excitation_sums, ("ops",)))
+        add(f"upsample {kind}: dx", upsample_sums, ops_only, most, kind=kind)
+    add("squeeze-and-excitation: db2", squeeze_excitation_sums, ops_only)
     for what in ("rows", "classes"):
-        run = partial(loss, what=what)
-        table.append(Reduction(f"cross-entropy, over {what}", run, ("ops",), 10**6))
-    mean: Callable[..., Found] = lambda f, *a: plan_mean(*a)  # noqa: E731
-    table.append(Reduction("global average pool: y", mean, ("plan",), 10**6))
+        add(f"cross-entropy, over {what}", loss, ops_only, 10**6, what=what)
+    add("global average pool: y", _without_module(plan_mean), ("plan",), 10**6)
     for what in ("pointwise", "linear"):
-        plan = partial(plan_product, what=what)
-        table.append(Reduction(f"{what}: y", lambda f, *a, p=plan: p(*a), ("plan",), 10**5))
-    return table
+        add(f"{what}: y", _without_module(plan_product, what=what), ("plan",), 10**5)
+    return found
 
 
 def error(reduction: Reduction, implementation: str, m: int) -> float:
-    """Return the largest error over layouts and batches, of the sum of |terms|."""
+    """Return the largest error of all layouts and batches, relative to the sum of |terms|."""
     largest = 0.0
     for batch in (1, 10):
         for layout in LAYOUTS:
@@ -309,7 +305,7 @@ def error(reduction: Reduction, implementation: str, m: int) -> float:
 
 
 def table(most: int, only: str = "", done: Callable[[str], None] = lambda row: None) -> list[str]:
-    """Return the rows of those whose name has `only` in it, in Markdown: in units of 1e-7."""
+    """Return a Markdown table of the reductions whose name contains `only`, in units of 1e-7."""
     sizes = [10**k for k in range(2, 8) if 10**k <= most]
     rows = [
         "| reduction | in | " + " | ".join(f"10^{len(str(m)) - 1}" for m in sizes) + " |",

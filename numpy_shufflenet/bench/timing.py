@@ -1,7 +1,7 @@
-"""Comparisons in pairs: two contenders that must compute the same, and then take turns."""
+"""Compares two implementations: checks that their results agree, then times them in turn."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,62 +13,25 @@ SAMPLE_SECONDS = 4e-3
 
 @dataclass(frozen=True)
 class TimedRow:
-    """One contender beside ours on one piece of work.
+    """The result of one comparison; a ratio is their time / our time, so above 1 we are faster."""
 
-    Attributes
-    ----------
-    group, work : str
-        What is measured; `group` is the part of the table.
-    batch : int
-        Images.
-    peer : str
-        The other contender.
-    ours, theirs : float
-        Median seconds.
-    ratio : float
-        Median of theirs / ours, pair by pair: above 1, we are faster.
-    low, high : float
-        Quartiles of the ratio.
-    pairs : int
-    difference : float
-        Largest difference between both results, relative to the largest number in them.
-    goal : float or None
-        Of the ratio.
-    """
-
-    group: str
+    group: str  #: the table that the row belongs to
     work: str
-    batch: int
-    peer: str
-    ours: float
-    theirs: float
-    ratio: float
-    low: float
-    high: float
+    batch: int  #: number of images
+    peer: str  #: name of the other contender, such as "PyTorch"
+    ours: float  #: median seconds
+    theirs: float  #: median seconds
+    ratio: float  #: median over all pairs
+    low: float  #: lower quartile of the ratio
+    high: float  #: upper quartile of the ratio
     pairs: int
-    difference: float
-    goal: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
+    difference: float  #: largest difference of the results, relative to the largest number in them
+    goal: float | None = None  #: the ratio that we aim for
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two contenders that do the same.
-
-    Attributes
-    ----------
-    ours, theirs : callable
-        Without arguments. `results` tells what they compute.
-    results : callable
-        Returns (our arrays, their arrays), to be compared before timing.
-    tolerance : float
-        Largest relative difference of the results that counts as the same.
-    warm_seconds : float
-        How long each runs before it is timed: until threads of the other one have stopped to spin.
-    """
+    """Two functions without arguments that do the same work."""
 
     group: str
     work: str
@@ -76,26 +39,26 @@ class Comparison:
     peer: str
     ours: Callable[[], Any]
     theirs: Callable[[], Any]
-    results: Callable[[], tuple[list[Any], list[Any]]]
+    results: Callable[[], tuple[list[Any], list[Any]]]  #: returns (our arrays, their arrays)
     goal: float | None = None
-    tolerance: float = 1e-3
-    warm_seconds: float = 10e-3
+    tolerance: float = 1e-3  #: largest relative difference that rounding can explain
+    warm_seconds: float = 10e-3  #: untimed run before each turn; see `interleave`
 
 
 def time_against(comparison: Comparison, pairs: int) -> TimedRow:
-    """Verify that both compute the same, then time them in turns.
+    """Check that the results of both implementations agree, then time the two in turn.
 
     Raises
     ------
     ValueError
-        If they don't compute the same.
+        If the results differ by more than the tolerance.
     """
     difference = _difference(*comparison.results())
     if not difference <= comparison.tolerance:
         raise ValueError(
             f"{comparison.work}, batch {comparison.batch}: our result and that of "
             f"{comparison.peer} differ by {difference:.1e}, relative to the largest number; "
-            f"at most {comparison.tolerance:.0e} is rounding"
+            f"rounding explains at most {comparison.tolerance:.0e}"
         )
     ours, theirs = interleave(
         {"ours": comparison.ours, "theirs": comparison.theirs},
@@ -121,6 +84,7 @@ def time_against(comparison: Comparison, pairs: int) -> TimedRow:
 
 
 def _difference(ours: list[Any], theirs: list[Any]) -> float:
+    """Return the largest difference, relative to the largest number of each array."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         size = max(float(np.abs(b).max(initial=0.0)), 1e-30)

@@ -1,4 +1,5 @@
-"""What each command does: a module a command, with `add_arguments(parser)` and `run(arguments)`.
+"""One module for each command, with `add_arguments(parser)` and `run(arguments)`.
 
-A module's docstring is the command's help: the first line what it does, the rest examples.
+A module's docstring is the command's help: its first line says what the command does, and the rest
+gives examples.
 """

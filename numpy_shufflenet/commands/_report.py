@@ -1,4 +1,4 @@
-"""One HTML file that holds all it shows: pictures inside, nothing loaded from elsewhere."""
+"""A report in one HTML file that contains its pictures and loads no other file."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ summary { cursor: pointer; font-weight: 600; }
 
 
 class HtmlReport:
-    """Collects what is to be shown, in order; `html` returns the page."""
+    """A page; each method adds one part at its end."""
 
     def __init__(self, title: str):
         self.title = title
@@ -43,8 +43,8 @@ class HtmlReport:
         )
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """Add a table of names and values, and of what the computation ran on."""
-        ran_on = {
+        """Add a table of settings, followed by the versions and the machine."""
+        environment = {
             "numpy_shufflenet": __version__,
             "NumPy": np.__version__,
             "Python": platform.python_version(),
@@ -52,12 +52,12 @@ class HtmlReport:
         }
         rows = "".join(
             f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
-            for name, value in {**values, **ran_on}.items()
+            for name, value in {**values, **environment}.items()
         )
         self._parts.append(f"<h2>Settings</h2><table>{rows}</table>")
 
     def text(self, title: str, text: str) -> None:
-        """Add a long text that folds away."""
+        """Add a long text that the reader can unfold."""
         self._parts.append(
             f"<details><summary>{html.escape(title)}</summary>"
             f"<pre>{html.escape(text)}</pre></details>"

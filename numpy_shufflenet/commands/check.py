@@ -1,4 +1,4 @@
-"""Check gradients: of an operation, a unit, a whole network, or of everything.
+"""Check gradients of an operation, a unit, a whole network, or everything.
 
 examples:
   numpy-shufflenet check conv2d
@@ -22,13 +22,15 @@ from numpy_shufflenet import gradcheck, models, nn
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
+    add_name,
     build_model,
     positive_int,
     show_table,
 )
 from numpy_shufflenet.operations import IMPLEMENTATIONS, OPERATIONS
 
-# Channels of x, and the unit; widths where no shuffle is its own inverse: 1 < g < c, c / g != g.
+# Each unit with its input channels. If g groups divide c channels with 1 < g < c and c / g != g,
+# the shuffle is not its own inverse, so the check notices a backward that shuffles the wrong way.
 UNITS: dict[str, tuple[int, Callable[[], nn.Layer]]] = {
     "unit-v1": (24, lambda: nn.ShuffleNetV1Unit(24, 24, groups=3, stride=1)),
     "unit-v1-stride2": (12, lambda: nn.ShuffleNetV1Unit(12, 24, groups=3, stride=2)),
@@ -44,43 +46,30 @@ UNITS: dict[str, tuple[int, Callable[[], nn.Layer]]] = {
 }
 CLASSES = 10
 MODES = ("training", "evaluation")
-SETTLED = 30  # training forwards that running statistics need to fit the images
-# Small networks, whole, for --all.
+WARM_UP = 30  # training forwards after which the running statistics fit the images
+# The networks that --all checks; they are small enough for a check of every tensor.
 NETWORKS = {"shufflenet_v1": {"scale": 0.25, "groups": 3}, "shufflenet_v2": {"scale": 0.5}}
-SMALL = {"stem": "small"}
-SMALL_SIZE, SMALL_BATCH = 16, 2
+SMALL = {"stem": "small", "size": 16, "batch": 2}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    names = [*OPERATIONS, *UNITS, *models.MODELS]
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", choices=[*names, None], help=f"one of {', '.join(names)}"
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="every operation, unit and small network"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the numbers drawn")
-    parser.add_argument(
-        "--implementation",
-        choices=IMPLEMENTATIONS,
-        default=IMPLEMENTATIONS[0],
-        help="of an operation",
-    )
-    parser.add_argument(
-        "--mode", choices=MODES, default=MODES[0], help="in which a unit or network is checked"
-    )
-    parser.add_argument(
-        "--per-entry", action="store_true", help="compare every entry of an operation's arrays"
-    )
-    parser.add_argument("--entries", type=positive_int, default=3, help="compared in each tensor")
-    parser.add_argument("--size", type=positive_int, default=32, help="of a network's images")
-    parser.add_argument("--batch", type=positive_int, default=4, help="of a network's images")
+    """Add the arguments of the command."""
+    add_name(parser, "NAME", [*OPERATIONS, *UNITS, *models.MODELS])
+    first = IMPLEMENTATIONS[0]
+    add = parser.add_argument
+    add("--all", action="store_true", help="check every operation, unit and small network")
+    add("--seed", type=int, default=0, help="seed of all random numbers")
+    add("--implementation", choices=IMPLEMENTATIONS, default=first, help="of an operation")
+    add("--mode", choices=MODES, default=MODES[0], help="of a unit or network")
+    add("--per-entry", action="store_true", help="compare every entry of an operation's arrays")
+    add("--entries", type=positive_int, default=3, help="entries to compare in each tensor")
+    add("--size", type=positive_int, default=32, help="height and width of a network's images")
+    add("--batch", type=positive_int, default=4, help="number of images for a network")
     add_model_arguments(parser, classes=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check, print what was found, and return 0 or 1."""
+    """Check, print the verdict, and return 0 or 1."""
     if arguments.all == (arguments.name is not None):
         raise ValueError("give either a NAME to check, or --all")
     if arguments.all:
@@ -107,10 +96,9 @@ def _check_one(name: str, arguments: argparse.Namespace, implementation: str, mo
     if name in UNITS:
         unit, x = _unit(name, seed, arguments.batch)
         return gradcheck.check_layer(unit, x, training=training, seed=seed)
-    model = build_model(name, arguments, num_classes=CLASSES)
-    x, labels = _images(model, seed, arguments.batch, arguments.size)
+    model, x, labels = _network(name, arguments)
     if not training:
-        _settle(model, x)
+        _warm_up(model, x)
     return gradcheck.check_model(
         model, x, labels, training=training, entries=arguments.entries, seed=seed
     )
@@ -121,20 +109,27 @@ def _unit(name: str, seed: int, batch: int) -> tuple[nn.Layer, Array]:
     unit, rng = make(), np.random.default_rng(seed)
     nn.initialise(unit, rng)
     x = rng.normal(size=(batch, channels, 6, 5))
-    _settle(unit, x)
+    _warm_up(unit, x)
     return unit, x
 
 
-def _images(model: models.ImageClassifier, seed: int, batch: int, size: int) -> tuple[Array, Array]:
-    rng = np.random.default_rng(seed)
+def _network(
+    name: str, arguments: argparse.Namespace
+) -> tuple[models.ImageClassifier, Array, Array]:
+    """Return a network with random images and labels."""
+    model = build_model(name, arguments, num_classes=CLASSES)
+    rng, batch, size = np.random.default_rng(arguments.seed), arguments.batch, arguments.size
     x = rng.normal(size=(batch, model.in_channels, size, size))
-    return x, rng.integers(0, CLASSES, batch)
+    return model, x, rng.integers(0, CLASSES, batch)
 
 
-def _settle(layer: nn.Layer, x: Array) -> None:
-    """Let running statistics fit the images, as after a training: else little is left to see."""
+def _warm_up(layer: nn.Layer, x: Array) -> None:
+    """Run training forwards until the running statistics fit the images.
+
+    With a new layer's running statistics, activations become too small to show an error.
+    """
     x = x.astype(np.float32)
-    for _ in range(SETTLED):
+    for _ in range(WARM_UP):
         layer.forward(x, training=True)
         layer.release()
 
@@ -149,27 +144,23 @@ def _check_all(arguments: argparse.Namespace) -> int:
     show_table("Gradient checks", header, rows, left=3)
     print(
         f"{len(rows)} checks, {failed or 'none'} not passed, {time.perf_counter() - start:.0f} s; "
-        "units and networks run on the implementations that backend picks"
+        "units and networks run on the implementations that backend chooses"
     )
     return int(failed > 0)
 
 
 def _verdicts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield name, implementation, mode and verdict of every check of --all."""
     for name, operation in OPERATIONS.items():
         for implementation in operation.implementations:
             yield name, implementation, "", _check_one(name, arguments, implementation, "")
     for name in UNITS:
         for mode in MODES:
             yield name, "backend", mode, _check_one(name, arguments, "", mode)
-    small = argparse.Namespace(
-        **{**vars(arguments), **SMALL, "size": SMALL_SIZE, "batch": SMALL_BATCH}
-    )
     for name, settings in NETWORKS.items():
-        named = argparse.Namespace(**{**vars(small), **settings})
+        small = argparse.Namespace(**{**vars(arguments), **SMALL, **settings})
         title = f"{name} {settings['scale']}x"
         for mode in MODES:
-            yield title, "backend", mode, _check_one(name, named, "", mode)
-        model = build_model(name, named, num_classes=CLASSES)
-        x, labels = _images(model, named.seed, named.batch, named.size)
-        found = gradcheck.check_model_hessian(model, x, labels, seed=named.seed)
+            yield title, "backend", mode, _check_one(name, small, "", mode)
+        found = gradcheck.check_model_hessian(*_network(name, small), seed=small.seed)
         yield title, "backend", "second order", found

@@ -1,4 +1,4 @@
-"""Count what networks and operations cost, beside the figures that the papers print.
+"""Count the costs of networks and operations, and compare the costs with the papers.
 
 examples:
   numpy-shufflenet cost
@@ -6,9 +6,10 @@ examples:
   numpy-shufflenet cost shufflenet_v1 --groups 8 --training --batch 8 --time --out runs/cost
   numpy-shufflenet cost depthwise_conv2d
 
-without a NAME: all figures of the papers beside ours. With a network: what "FLOPs" means under each
-convention, and costs by kind of operation; --time measures the share of run time beside them. With
-an operation: its formulas, computed and counted on a small example
+Without a NAME, the command prints every cost that the papers print, and our count. For a network,
+it prints the FLOPs under each convention and the cost of each kind of operation; --time also
+measures the share of each kind in the run time. For an operation, it prints the formulas, and
+evaluates them for a small example next to a step-by-step count.
 """
 
 import argparse
@@ -22,40 +23,40 @@ from numpy_shufflenet._files import expanded
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
+    add_name,
     build_model,
     make_folder,
+    networks_of_the_papers,
     positive_int,
     show_table,
+    with_commas,
 )
 from numpy_shufflenet.operations import OPERATIONS
 
-UNIT = (28, 28, 240, 60)  # h, w, c, m of the units that are compared
-UNIT_GROUPS = 3
+H, W, C, M, GROUPS = 28, 28, 240, 60, 3  # sizes of the units in the table of closed forms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    names = [*models.MODELS, *OPERATIONS]
-    parser.add_argument(
-        "name", nargs="?", metavar="NAME", choices=[*names, None], help=f"one of {', '.join(names)}"
-    )
-    parser.add_argument("--out", type=expanded, help="folder for pictures")
-    parser.add_argument("--layers", action="store_true", help="show each layer of a network")
-    parser.add_argument("--size", type=positive_int, help="height and width of images in pixels")
-    parser.add_argument("--batch", type=positive_int, default=1, help="images")
-    parser.add_argument("--training", action="store_true", help="BN with statistics of the batch")
-    parser.add_argument("--time", action="store_true", help="measure shares of run time")
-    parser.add_argument("--rounds", type=positive_int, default=10, help="of measuring")
+    """Add the arguments of the command."""
+    add_name(parser, "NAME", [*models.MODELS, *OPERATIONS])
+    add = parser.add_argument
+    add("--out", type=expanded, help="folder for pictures")
+    add("--layers", action="store_true", help="show each layer of a network")
+    add("--size", type=positive_int, help="height and width of the images in pixels")
+    add("--batch", type=positive_int, default=1, help="number of images")
+    add("--training", action="store_true", help="use batch statistics in batch normalisation")
+    add("--time", action="store_true", help="measure each kind's share of the run time")
+    add("--rounds", type=positive_int, default=10, help="number of measured forwards")
     add_model_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print tables, and draw pictures if asked to."""
+    """Print tables, and draw pictures if --out is given."""
     if arguments.out:
         need("matplotlib", "drawing")
         make_folder(arguments.out)
     if arguments.name is None:
-        _papers(arguments)
+        _papers(arguments.out)
     elif arguments.name in OPERATIONS:
         _operation(arguments.name)
     else:
@@ -63,113 +64,96 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _papers(arguments: argparse.Namespace) -> None:
+def _papers(out: Path | None) -> None:
+    """Compare our counts with all numbers in the papers, and show closed forms and conventions."""
     figures = list(cost.compare_figures())
-    rows = [
-        [
-            figure.source,
-            figure.network,
-            figure.quantity,
-            figure.note or ("fits" if figure.fits else "does not fit"),
-            figure.printed if figure.printed[-1] in "MG" else f"{int(figure.printed):,}",
-            figure.ours,
-            f"{figure.difference:+.3f}"
-            if figure.printed[-1] in "MG"
-            else f"{figure.difference:+g}",
-        ]
-        for figure in figures
-    ]
     show_table(
-        "Printed and counted; a multiply-add is one FLOP",
+        "Printed in the papers and counted by us; a multiply-add is one FLOP",
         ["source", "network", "what", "verdict", "printed", "ours", "difference"],
-        rows,
+        [_figure_row(figure) for figure in figures],
         left=4,
     )
     fitting = sum(figure.fits for figure in figures)
-    print(f"{fitting} of {len(figures)} fit; all others are known misfits\n")
+    print(f"{fitting} of {len(figures)} agree; the reasons for all others are known\n")
 
-    h, w, c, m = UNIT
     closed = cost.closed_forms
+    units = (
+        ("ResNet", "h w (2 c m + 9 m^2)", closed.resnet_unit(H, W, C, M)),
+        ("ResNeXt", "h w (2 c m + 9 m^2 / g)", closed.resnext_unit(H, W, C, M, GROUPS)),
+        ("ShuffleNet", "h w (2 c m / g + 9 m)", closed.shufflenet_unit(H, W, C, M, GROUPS)),
+    )
     show_table(
-        f"Multiply-adds of a unit with {c} channels, bottleneck {m}, g={UNIT_GROUPS}, {h} x {w}",
+        f"Multiply-adds of a unit with {C} channels, bottleneck {M}, g={GROUPS}, {H} x {W} pixels",
         ["unit", "formula", "multiply-adds"],
-        [
-            ["ResNet", "h w (2 c m + 9 m^2)", f"{closed.resnet_unit(h, w, c, m):,}"],
-            [
-                "ResNeXt",
-                "h w (2 c m + 9 m^2 / g)",
-                f"{closed.resnext_unit(h, w, c, m, UNIT_GROUPS):,}",
-            ],
-            [
-                "ShuffleNet",
-                "h w (2 c m / g + 9 m)",
-                f"{closed.shufflenet_unit(h, w, c, m, UNIT_GROUPS):,}",
-            ],
-        ],
+        [[name, formula, f"{value:,}"] for name, formula, value in units],
         left=2,
     )
-    ratio = closed.separable_ratio(c, 3)
     print(
-        f"a depthwise separable 3x3 to {c} channels costs 1/N + 1/D_K^2 = {ratio:.4f} of a full\n"
+        f"a depthwise separable 3x3 convolution to {C} channels costs "
+        f"1/N + 1/D_K^2 = {closed.separable_ratio(C, 3):.4f} of a full one\n"
     )
+    counted = {
+        name: cost.count(model, (3, 224, 224)) for name, model in networks_of_the_papers().items()
+    }
     rows = [
-        [str(network), *(f"{value / 1e6:,.2f} M" for value in counted.conventions().values())]
-        for network, counted in _networks_by_name().items()
+        [name, *(f"{value / 1e6:,.2f} M" for value in network.conventions().values())]
+        for name, network in counted.items()
     ]
-    show_table(
-        "FLOPs of one 224 x 224 image under four conventions", ["network", *CONVENTIONS], rows
-    )
+    title = "FLOPs of one 224 x 224 image under four conventions"
+    show_table(title, ["network", *cost.CONVENTIONS], rows)
     for name, meaning in cost.CONVENTIONS.items():
         print(f"  {name}: {meaning}")
-    if arguments.out:
-        from numpy_shufflenet import plots
-
-        budgets = np.geomspace(2e6, 1e8, 12)
-        found = [closed.channels_at_budget(budget) for budget in budgets]
-        widths = {name: [row[name] for row in found] for name in found[0]}
-        picture = plots.channels_at_budget(list(budgets), widths)
-        plots.save(picture, arguments.out / "channels_at_budget.png")
-        kinds = {
-            name: {kind: counts.multiply_adds for kind, counts in counted.by_kind().items()}
-            for name, counted in _networks_by_name().items()
-        }
-        plots.save(
-            plots.cost_by_kind(kinds, "Multiply-adds by kind of operation"),
-            arguments.out / "multiply_adds_by_kind.png",
-        )
-        print(f"\npictures in {arguments.out}")
+    if out:
+        _draw_papers(counted, out)
 
 
-CONVENTIONS = list(cost.CONVENTIONS)
+def _figure_row(figure: cost.Figure) -> list[str]:
+    exact = figure.printed.isdecimal()
+    return [
+        *(figure.source, figure.network, figure.quantity),
+        figure.note or ("agrees" if figure.fits else "differs"),
+        f"{int(figure.printed):,}" if exact else figure.printed,
+        figure.ours,
+        f"{figure.difference:+g}" if exact else f"{figure.difference:+.3f}",
+    ]
 
 
-def _networks_by_name() -> dict[str, cost.NetworkCost]:
-    networks = (
-        models.shufflenet_v1(),
-        models.shufflenet_v2(),
-        models.mobilenet_v1(),
-        models.resnet_50(),
-    )
-    return {model.config["name"]: cost.count(model, (3, 224, 224)) for model in networks}
+def _draw_papers(counted: dict[str, cost.NetworkCost], out: Path) -> None:
+    from numpy_shufflenet import plots
+
+    budgets = np.geomspace(2e6, 1e8, 12)
+    found = [cost.closed_forms.channels_at_budget(budget) for budget in budgets]
+    widths = {name: [row[name] for row in found] for name in found[0]}
+    kinds = {name: _by_kind(network, "multiply_adds") for name, network in counted.items()}
+    for name, picture in {
+        "channels_at_budget": plots.channels_at_budget(list(budgets), widths),
+        "multiply_adds_by_kind": plots.cost_by_kind(kinds, "Multiply-adds by kind of operation"),
+    }.items():
+        plots.save(picture, out / f"{name}.png")
+    print(f"\npictures are in {out}")
+
+
+def _by_kind(counted: cost.NetworkCost, field: str) -> dict[str, float]:
+    return {kind: getattr(counts, field) for kind, counts in counted.by_kind().items()}
 
 
 def _operation(name: str) -> None:
     operation = OPERATIONS[name]
     example = operation.example()
-    print(f"{name}; letters as in numpy_shufflenet.registry.formula\n")
+    print(f"{name}; the letters are explained in numpy_shufflenet.registry.formula\n")
     print(operation.formula, "\n")
     arrays = operation.named(example.arrays)
     shapes = {key: array.shape for key, array in arrays.items() if array is not None}
     computed = operation.cost(shapes, example.hyperparameters)
     counted = cost.counting.count_operation(name, *example.arrays, **example.hyperparameters)
+    columns = (computed.forward, counted[0], computed.backward, counted[1])
     rows = [
-        [field.replace("_", "-"), *(f"{getattr(counts, field):,}" for counts in columns)]
+        [field.replace("_", "-"), *with_commas(*(getattr(counts, field) for counts in columns))]
         for field in vars(computed.forward)
-        for columns in [(computed.forward, counted[0], computed.backward, counted[1])]
     ]
     settings = ", ".join(f"{k}={v}" for k, v in example.hyperparameters.items() if k != "rng")
     show_table(
-        f"Computed by formula and counted step by step: {shapes} {settings}",
+        f"By formula, and counted step by step: {shapes} {settings}",
         ["", "forward", "counted", "backward", "counted"],
         rows,
     )
@@ -182,92 +166,72 @@ def _network(arguments: argparse.Namespace) -> None:
     counted = cost.count(model, image, batch=arguments.batch, training=arguments.training)
     mode = "training" if arguments.training else "inference"
     print(f"{counted.title}\n{arguments.batch} x {' x '.join(map(str, image))}, {mode}\n")
-    flops = counted.conventions()
     show_table(
         "FLOPs of a forward",
         ["convention", "meaning", "FLOPs"],
-        [[name, cost.CONVENTIONS[name], f"{value:,}"] for name, value in flops.items()],
+        [[name, cost.CONVENTIONS[name], f"{n:,}"] for name, n in counted.conventions().items()],
         left=2,
     )
     shares = None
     if arguments.time:
-        shares = _shares(model, image, arguments)
-    by_kind = counted.by_kind()
-    header = ["kind", "multiply-adds", "arithmetic", "read", "written"]
-    rows = [
-        [
-            kind,
-            f"{counts.multiply_adds:,}",
-            f"{counts.arithmetic:,}",
-            f"{counts.read:,}",
-            f"{counts.written:,}",
-            *([f"{shares.get(kind, 0):.1%}"] if shares else []),
-        ]
-        for kind, counts in by_kind.items()
-        if counts.memory_access
-    ]
-    total = counted.forward
-    rows.append(
-        [
-            "total",
-            f"{total.multiply_adds:,}",
-            f"{total.arithmetic:,}",
-            f"{total.read:,}",
-            f"{total.written:,}",
-            *([f"{sum(shares.get(kind, 0) for kind in by_kind):.1%}"] if shares else []),
-        ]
-    )
-    show_table(
-        "Forward by kind of operation; read and written are distinct elements",
-        [*header, *(["run time"] if shares else [])],
-        rows,
-    )
+        x = np.random.default_rng(0).normal(size=(arguments.batch, *image)).astype(np.float32)
+        shares = cost.shares_by_kind(model, x, training=arguments.training, rounds=arguments.rounds)
+    _show_kinds(counted, shares)
     back = counted.backward
     print(
-        f"backward: {back.multiply_adds:,} multiply-adds, {back.arithmetic:,} in all, "
+        f"backward: {back.multiply_adds:,} multiply-adds, {back.arithmetic:,} operations in all, "
         f"{back.memory_access:,} elements read and written\n"
         f"kept between forward and backward: {counted.kept_bytes / 1e6:,.1f} MB; "
         f"parameters: {counted.parameters:,}"
     )
     if arguments.layers:
-        show_table(
-            "Layers",
-            ["layer", "what", "multiply-adds", "arithmetic", "memory access", "kept bytes"],
-            [
-                [
-                    layer.name,
-                    layer.text,
-                    f"{layer.cost.forward.multiply_adds:,}",
-                    f"{layer.cost.forward.arithmetic:,}",
-                    f"{layer.cost.forward.memory_access:,}",
-                    f"{layer.cost.kept_bytes:,}",
-                ]
-                for layer in counted.layers
-                if layer.cost.forward.memory_access
-            ],
-            left=2,
-        )
+        _show_layers(counted)
     if arguments.out:
-        _draw(counted, shares, arguments.out)
+        _draw_network(counted, shares, arguments.out)
 
 
-def _shares(model: Any, image: tuple[int, int, int], arguments: argparse.Namespace) -> Any:
-    x = np.random.default_rng(0).normal(size=(arguments.batch, *image)).astype(np.float32)
-    return cost.shares_by_kind(model, x, training=arguments.training, rounds=arguments.rounds)
+def _show_kinds(counted: cost.NetworkCost, shares: dict[str, float] | None) -> None:
+    def row(kind: str, counts: cost.Counts, share: float) -> list[str]:
+        cells = with_commas(counts.multiply_adds, counts.arithmetic, counts.read, counts.written)
+        return [kind, *cells, *([f"{share:.1%}"] if shares else [])]
+
+    found = {kind: (shares or {}).get(kind, 0.0) for kind in counted.by_kind()}
+    rows = [
+        row(kind, counts, found[kind])
+        for kind, counts in counted.by_kind().items()
+        if counts.memory_access
+    ]
+    rows.append(row("total", counted.forward, sum(found.values())))
+    header = ["kind", "multiply-adds", "arithmetic", "read", "written"]
+    show_table(
+        "Forward by kind of operation; each element counts once as read or written",
+        [*header, *(["run time"] if shares else [])],
+        rows,
+    )
 
 
-def _draw(counted: cost.NetworkCost, shares: Any, out: Path) -> None:
+def _show_layers(counted: cost.NetworkCost) -> None:
+    rows = []
+    for layer in counted.layers:
+        forward = layer.cost.forward
+        numbers = (forward.multiply_adds, forward.arithmetic, forward.memory_access)
+        if forward.memory_access:
+            rows.append([layer.name, layer.text, *with_commas(*numbers, layer.cost.kept_bytes)])
+    header = ["layer", "what", "multiply-adds", "arithmetic", "memory access", "kept bytes"]
+    show_table("Layers", header, rows, left=2)
+
+
+def _draw_network(counted: cost.NetworkCost, shares: Any, out: Path) -> None:
     from numpy_shufflenet import plots
 
     name = counted.title.partition("(")[0]
     plots.save(plots.cost_by_layer(counted.layers, name), out / "cost_by_layer.png")
-    by_kind = counted.by_kind()
-    rows: dict[str, dict[str, float]] = {
-        "multiply-adds": {kind: counts.multiply_adds for kind, counts in by_kind.items()},
-        "all arithmetic": {kind: counts.arithmetic for kind, counts in by_kind.items()},
-        "memory access": {kind: counts.memory_access for kind, counts in by_kind.items()},
+    rows = {
+        "multiply-adds": _by_kind(counted, "multiply_adds"),
+        "all arithmetic": _by_kind(counted, "arithmetic"),
+        "memory access": _by_kind(counted, "memory_access"),
     }
     if shares:
         rows["run time, measured"] = shares
     plots.save(plots.cost_by_kind(rows, f"{name} by kind of operation"), out / "cost_by_kind.png")
-    print(f"pictures in {out}")
+    print(f"pictures are in {out}")

@@ -1,4 +1,4 @@
-"""Take or give the course: list its lessons, start it in JupyterLab, build its editions, grade.
+"""Take or teach the course: list or start its lessons, build its editions, or grade notebooks.
 
 examples:
   numpy-shufflenet course list
@@ -9,91 +9,70 @@ examples:
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
   numpy-shufflenet course grade handed_in/*.ipynb --json points.json
 
-numpy-shufflenet course ACTION --help says more; notebooks/teachers_guide.md is for teachers
+numpy-shufflenet course ACTION --help explains an action; teachers read notebooks/teachers_guide.md
 """
 
 import argparse
 import json
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
-from numpy_shufflenet.commands._common import positive_int, show_table
+from numpy_shufflenet.commands._common import positive_int, progress, show_table
 from numpy_shufflenet.course import editions, lessons
 
-DEFAULT = Path("numpy_shufflenet_course")
+FOLDER = Path("numpy_shufflenet_course")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the arguments of the command."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listed = actions.add_parser("list", help="the lessons and what each is for")
+    listed = actions.add_parser("list", help="list the lessons and their goals")
     listed.set_defaults(action=_list)
 
     start = actions.add_parser(
         "start", help="write the notebooks into a folder, and open them in JupyterLab"
     )
-    start.add_argument(
-        "folder", nargs="?", type=expanded, default=DEFAULT, help=f"(default: ./{DEFAULT})"
-    )
-    start.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
-    start.add_argument("--no-lab", action="store_true", help="write the notebooks, and that is all")
-    start.add_argument(
-        "--overwrite", action="store_true", help="write existing notebooks anew; asks before"
-    )
+    add = start.add_argument
+    add("folder", nargs="?", type=expanded, default=FOLDER, help=f"(default: ./{FOLDER})")
+    add("--no-browser", action="store_true", help="print the address instead of opening it")
+    add("--no-lab", action="store_true", help="write the notebooks without starting JupyterLab")
+    add("--overwrite", action="store_true", help="replace existing notebooks, if you confirm it")
     start.set_defaults(action=_start)
 
     build = actions.add_parser("build", help="write editions of the notebooks")
-    build.add_argument(
-        "--edition",
-        choices=[*editions.EDITIONS, "all"],
-        default="student",
-        help="which one (default: student)",
+    add = build.add_argument
+    kinds = [*editions.EDITIONS, "all"]
+    add("--edition", choices=kinds, default="student", help="edition (default: student)")
+    out_help = "folder with one subfolder for each edition (default: runs/course)"
+    add("--out", type=expanded, default=Path("runs/course"), help=out_help)
+    add("--lessons", type=numbers, metavar="3,4", help="numbers of the lessons (default: all)")
+    add("--no-solutions", action="store_true", help="omit solutions from the student edition")
+    add("--nbgrader", action="store_true", help="write a course folder for nbgrader instead")
+    executed_help = "folder of an executed solution edition, which becomes the site"
+    add("--executed", type=expanded, metavar="DIR", help=executed_help)
+    lite_help = (
+        "let readers run lessons in the browser with JupyterLite, which loads Python from a CDN "
+        "when a reader starts it"
     )
-    build.add_argument(
-        "--out",
-        type=expanded,
-        default=Path("runs/course"),
-        help="folder; each edition gets one in it, by its name (default: runs/course)",
-    )
-    build.add_argument(
-        "--lessons", type=numbers, metavar="3,4", help="numbers of lessons (default: all)"
-    )
-    build.add_argument(
-        "--no-solutions", action="store_true", help="leave them out of the student edition"
-    )
-    build.add_argument(
-        "--nbgrader", action="store_true", help="write a course folder of nbgrader instead"
-    )
-    build.add_argument(
-        "--executed", type=expanded, metavar="DIR", help="solution edition, to make the site from"
-    )
-    build.add_argument(
-        "--lite",
-        action="store_true",
-        help="let lessons run in the browser on the site, by JupyterLite; readers who ask for that "
-        "load Python from a CDN",
-    )
+    add("--lite", action="store_true", help=lite_help)
     build.set_defaults(action=_build)
 
     grade = actions.add_parser(
         "grade",
         help="check students' functions again, and give points",
-        description="Runs each notebook, and checks its functions anew, whatever its outputs say. "
-        "ada_03_convolution_backwards.ipynb is Ada's, as is ada/03_convolution_backwards.ipynb.",
+        description="Runs each notebook and checks its functions again; saved outputs don't count. "
+        "The student's name is the first part of the file name, or the folder's name: both "
+        "ada_03_convolution_backwards.ipynb and ada/03_convolution_backwards.ipynb are Ada's.",
     )
-    grade.add_argument("notebooks", nargs="+", type=expanded, metavar="NOTEBOOK")
-    grade.add_argument("--json", type=expanded, help="file for the points of every exercise")
-    grade.add_argument(
-        "--seconds", type=positive_int, default=60, help="for one function (default: 60)"
-    )
+    add = grade.add_argument
+    add("notebooks", nargs="+", type=expanded, metavar="NOTEBOOK")
+    add("--json", type=expanded, help="write the points of every exercise to this file")
+    add("--seconds", type=positive_int, default=60, help="time limit of one function (default: 60)")
     grade.set_defaults(action=_grade)
 
 
@@ -111,7 +90,7 @@ def numbers(text: str) -> list[int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked for."""
+    """Run the action."""
     return int(arguments.action(arguments))
 
 
@@ -128,16 +107,14 @@ def _start(arguments: argparse.Namespace) -> int:
         need("jupyterlab", "opening the course")
     folder, overwrite = arguments.folder, arguments.overwrite
     if overwrite and folder.is_dir() and list(folder.glob("*.ipynb")):
-        answer = input(
-            f"Write the notebooks in {folder} anew? What was done in them is lost. [y/N] "
-        )
+        answer = input(f"Replace the notebooks in {folder}? Your changes to them are lost. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
     written, kept = start.write_student_edition(folder, overwrite=overwrite)
     print(f"{len(written)} lessons written to {folder}")
     if kept:
-        print(f"{len(kept)} kept as they are; --overwrite writes them anew")
+        print(f"{len(kept)} existing lessons kept; --overwrite replaces them")
     if arguments.no_lab:
         return 0
     return start.open_lab(folder, browser=not arguments.no_browser)
@@ -148,13 +125,13 @@ def _build(arguments: argparse.Namespace) -> int:
     if arguments.nbgrader:
         from numpy_shufflenet.course import nbgrader
 
-        with progress(len(chosen)) as done:
+        with progress(len(chosen), lines=True) as done:
             arguments.out.mkdir(parents=True, exist_ok=True)
             nbgrader.build_nbgrader(arguments.out, chosen, done)
         print(f"nbgrader: {len(chosen)} lessons in {arguments.out}")
         return 0
     names = editions.EDITIONS if arguments.edition == "all" else [arguments.edition]
-    with progress(len(names) * len(chosen)) as done:
+    with progress(len(names) * len(chosen), lines=True) as done:
         for name in names:
             out = arguments.out / name
             editions.build_edition(name, out, chosen, done, **_options(arguments, name))
@@ -164,10 +141,10 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
-    """Return what was said of one edition; the site shows the solution edition built before it."""
+    """Return the options of one edition."""
     if edition == "student":
         return {"solutions": not arguments.no_solutions}
-    if edition == "site":
+    if edition == "site":  # --edition all builds the solution edition before the site
         made = arguments.out / "solution" if arguments.edition == "all" else None
         return {"executed": arguments.executed or made, "lite": arguments.lite}
     return {}
@@ -178,7 +155,7 @@ def _grade(arguments: argparse.Namespace) -> int:
 
     os.environ["MPLBACKEND"] = "Agg"
     grades = []
-    with progress(len(arguments.notebooks)) as done:
+    with progress(len(arguments.notebooks), lines=True) as done:
         for path in arguments.notebooks:
             grades.append(grading.grade(path, seconds=arguments.seconds))
             done(str(path))
@@ -194,15 +171,3 @@ def _grade(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write_bytes(arguments.json, json.dumps(book, indent=1).encode())
     return 0
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar in a terminal, else a line for each thing that is done."""
-    if not sys.stdout.isatty():
-        yield lambda name: print(name, flush=True)
-        return
-    bars = need("rich.progress", "the progress bar")
-    with bars.Progress() as bar:
-        task = bar.add_task("building", total=total)
-        yield lambda name: bar.update(task, advance=1, description=name)

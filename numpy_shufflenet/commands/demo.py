@@ -1,12 +1,13 @@
-"""Train a ShuffleNet on real images, from its gradient check to its predictions.
+"""Check the gradients of a ShuffleNet, train it on real images, and draw its predictions.
 
 examples:
   numpy-shufflenet demo
   numpy-shufflenet demo --model shufflenet_v1 --out runs/v1
   numpy-shufflenet demo --quick
 
-steps: print the network layer by layer; verify the gradients of this very network; train it on the
-embedded 10,000 images; test it on 2,000 others; draw pictures, and one report.html with all of it
+The demo prints the network layer by layer and checks the gradients of this network. It trains the
+network on the 10,000 embedded training images and tests it on the 2,000 test images. It draws
+pictures, and writes everything into one report.html.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from numpy_shufflenet.commands._common import (
     make_folder,
     observers,
     positive_int,
+    progress,
     sample,
     show_table,
 )
@@ -35,28 +37,24 @@ MODELS = {
 }
 CHECKED_IMAGES = 3
 SHOWN_IMAGES = 32
-QUICK = {
-    "epochs": 2,
-    "train_images": 1000,
-    "test_images": 500,
-    "batch_size": 20,
-    "learning_rate": 0.05,
+QUICK: dict[str, Any] = {
+    **{"epochs": 2, "train_images": 1000, "test_images": 500},
+    **{"batch_size": 20, "learning_rate": 0.05},
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument(
-        "--out", type=expanded, default=Path("runs/demo"), help="folder for results"
-    )
-    parser.add_argument("--model", choices=MODELS, default="shufflenet_v2")
-    parser.add_argument("--epochs", type=positive_int, default=4)
-    parser.add_argument("--train-images", type=positive_int, help="fewer than all 10,000")
-    parser.add_argument("--test-images", type=positive_int, help="fewer than all 2,000")
-    parser.add_argument("--learning-rate", type=float, default=0.3, help="its peak")
-    parser.add_argument("--batch-size", type=positive_int, default=64)
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order of images")
-    parser.add_argument("--quick", action="store_true", help="a little of everything")
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("--out", type=expanded, default=Path("runs/demo"), help="folder for the results")
+    add("--model", choices=MODELS, default="shufflenet_v2")
+    add("--epochs", type=positive_int, default=4)
+    add("--train-images", type=positive_int, help="number of training images (default: 10,000)")
+    add("--test-images", type=positive_int, help="number of test images (default: 2,000)")
+    add("--learning-rate", type=float, default=0.3, help="peak of the learning rate")
+    add("--batch-size", type=positive_int, default=64)
+    add("--seed", type=int, default=0, help="seed of the weights and of the order of images")
+    add("--quick", action="store_true", help="train on fewer images, for 2 epochs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,11 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     table = models.summary(model, train_set.images.shape[1:])
     print(table)
 
-    print(f"\nVerifying the gradients of this network on {CHECKED_IMAGES} images, in float64")
+    print(f"\nChecking the gradients of this network on {CHECKED_IMAGES} images, in float64")
     images, labels = sample(train_set.images, train_set.labels, CHECKED_IMAGES)
     verdict = _check_gradients(gradcheck, trainer, images, labels)
     show_table(
-        "Gradients: analytic against numeric, worst entry of each tensor",
+        "Analytic and numeric gradients: worst entry of each tensor",
         ["tensor", "entries", "kinks", "difference", "allowed", "verdict"],
         [
             [
@@ -102,11 +100,11 @@ def run(arguments: argparse.Namespace) -> int:
             for row in verdict.rows
         ],
     )
-    said = (
+    summary = (
         f"gradient check: {verdict.status}; {len(verdict.rows)} tensors, "
         f"{verdict.entries} entries, {verdict.kinks} on kinks, {verdict.seconds:.0f} s"
     )
-    print(said)
+    print(summary)
     if verdict.status != "pass":
         print(verdict)
         return 1
@@ -115,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     history = trainer.run(observers())
     found = evaluate(model, test_set, trainer.standardise)
 
-    shown = np.flatnonzero(np.isin(np.arange(len(test_set)), _shown(found, test_set.labels)))
+    shown = np.sort(_choose_images(found, test_set.labels))
     pictures = {
         "learning_curves.png": plots.learning_curves(history),
         "confusion_matrix.png": plots.confusion_matrix(found.confusion, test_set.classes),
@@ -130,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     report = HtmlReport(f"{arguments.model} on {len(train_set):,} images of Fashion-MNIST")
     result = f"test accuracy {found.accuracy:.2%} on {len(test_set):,} images"
-    report.paragraph(f"{result}. {said}.")
+    report.paragraph(f"{result}. {summary}.")
     for name, figure in pictures.items():
         report.picture(name.removesuffix(".png").replace("_", " "), plots.save(figure, out / name))
     schedule = {"schedule": trainer.schedule.describe()}
@@ -144,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Fill in what `train` takes and the demo doesn't ask for."""
+    """Return arguments for `train`, with default values for those that the demo does not have."""
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     filled = train.filled(parser.parse_args([]))
@@ -154,9 +152,7 @@ def _train_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
 
 
 def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any) -> Any:
-    """Check the network that is trained: training mode, real images, the training loss."""
-    from rich.progress import Progress
-
+    """Check the network in training mode, on real images, with the loss of the training."""
     from numpy_shufflenet import ops
 
     def loss(logits: Any) -> tuple[float, Any]:
@@ -165,18 +161,17 @@ def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any) -> 
         )
         return float(value), ops.softmax_cross_entropy_backward(1.0, cache)
 
-    with Progress(transient=True) as progress:
-        task = progress.add_task("gradient check", total=len(trainer.model.parameters()))
+    with progress(len(trainer.model.parameters()), "gradient check") as update:
         return gradcheck.check_model(
             trainer.model,
             trainer.standardise(images, np.float64),
             loss=loss,
-            on_tensor=lambda row: progress.advance(task),
+            on_tensor=lambda row: update(),
         )
 
 
-def _shown(found: Any, labels: Any) -> Any:
-    """Choose test images for the picture: the most surprising mistakes, and as many others."""
+def _choose_images(found: Any, labels: Any) -> Any:
+    """Return indices of test images: one quarter confident mistakes, three quarters right."""
     wrong = np.flatnonzero(found.predictions != labels)
     confidence = found.probabilities.max(axis=1)
     mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][: SHOWN_IMAGES // 4]

@@ -1,12 +1,13 @@
-"""Measure a trained network on test images: accuracy, and which class is taken for which.
+"""Measure the accuracy of a trained network on test images, and which classes it confuses.
 
 examples:
   numpy-shufflenet evaluate runs/demo/checkpoint.safetensors
   numpy-shufflenet evaluate runs/cifar/checkpoint.safetensors --data cifar10:cifar-10-python.tar.gz
   numpy-shufflenet evaluate runs/train/checkpoint.safetensors --data folder:~/other_photos
 
-a folder without train/ and test/ is taken whole, unless the network was trained on a part of it:
-then the other part is taken; the size of its images is that of the training
+If a folder has no train/ and test/, the command uses all images of the folder. But if the network
+was trained on a part of these images, the command uses only the other part. Images are resized to
+the size of the training images.
 """
 
 import argparse
@@ -17,17 +18,16 @@ from numpy_shufflenet.commands._common import positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument("checkpoint", type=expanded, metavar="CHECKPOINT")
-    parser.add_argument("--data", default="embedded", help="the images, as for train")
-    parser.add_argument("--size", type=positive_int, help="of images from a folder")
-    parser.add_argument(
-        "--out", type=expanded, metavar="PNG", help="also draw the confusion matrix"
-    )
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("checkpoint", type=expanded, metavar="CHECKPOINT")
+    add("--data", default="embedded", help="the images, as in the command train")
+    add("--size", type=positive_int, help="height and width of images from a folder")
+    add("--out", type=expanded, metavar="PNG", help="draw the confusion matrix into this file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print accuracy by class."""
+    """Print the accuracy of each class."""
     from numpy_shufflenet import plots
     from numpy_shufflenet.data.load import load_held_out
     from numpy_shufflenet.training import evaluate, load_checkpoint

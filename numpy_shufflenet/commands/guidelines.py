@@ -1,4 +1,4 @@
-"""Measure the four guidelines of ShuffleNet V2 on this machine, beside the paper's tables.
+"""Measure the four guidelines of ShuffleNet V2 on this machine, and compare with the paper.
 
 examples:
   numpy-shufflenet guidelines
@@ -6,104 +6,99 @@ examples:
   numpy-shufflenet guidelines G1 G2 --sizes x1 x2 x4 --rounds 60
   numpy-shufflenet guidelines ablation --seeds 5 --groups 8
 
-G1 channel ratio; G2 groups; G3 fragments; G4 ReLU and shortcut; shares: what element-wise
-operations take of the run time; ablation: shuffle against no shuffle, trained (some minutes).
-All networks of a table run in turn; each ratio has a 95 % interval over the rounds
+G1: channel ratio. G2: groups. G3: fragments. G4: ReLU and shortcut. shares: share of element-wise
+operations in the run time. ablation: training with and without the shuffle (some minutes).
+In each round, every network of a table runs once. Each ratio has a 95 % interval over the rounds.
 """
 
 import argparse
-import contextlib
+import importlib.util
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet import cost, models
+from numpy_shufflenet import cost
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
-from numpy_shufflenet.commands._common import make_folder, positive_int, show_table
+from numpy_shufflenet.commands._common import (
+    make_folder,
+    networks_of_the_papers,
+    positive_int,
+    progress,
+    show_table,
+)
 from numpy_shufflenet.cost import ablation as ablations
-from numpy_shufflenet.cost import guidelines
+from numpy_shufflenet.cost import experiments, guidelines
 from numpy_shufflenet.cost.kinds import ELEMENT_WISE
 
 PARTS = (*cost.EXPERIMENTS, "shares", "ablation")
 QUICK_ROUNDS, ROUNDS = 24, 60
-QUICK_ABLATION = {"seeds": 2, "images": 500, "epochs": 1, "test_images": 500}
-PICTURE_SIZE = 224
+QUICK_ABLATION = {"seeds": 2, "images": 500, "epochs": 1}
+IMAGE = (1, 3, 224, 224)
+MEANING = {True: "as claimed", False: "opposite to the claim", None: "no clear difference"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        metavar="PART",
-        help=f"of {', '.join(PARTS)}; all but the ablation if not given",
-    )
-    parser.add_argument("--quick", action="store_true", help="all four in less than 90 seconds")
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        choices=guidelines.SIZES,
-        default=None,
-        help="factors of the paper's ARM widths (default: x1 x2; x1 if quick)",
-    )
-    parser.add_argument("--rounds", type=positive_int, help="at least 6 (default: 60; 24 if quick)")
-    parser.add_argument(
-        "--only",
-        choices=guidelines.IMPLEMENTATIONS,
-        help="one implementation; both if PyTorch is installed",
-    )
-    parser.add_argument("--out", type=expanded, default=Path("runs/guidelines"), help="for results")
-    group = parser.add_argument_group("ablation")
-    group.add_argument("--seeds", type=positive_int, default=3)
-    group.add_argument("--groups", type=int, default=8)
-    group.add_argument("--images", type=positive_int, default=4000)
-    group.add_argument("--epochs", type=positive_int, default=4)
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    parts_help = f"any of {', '.join(PARTS)} (default: all except ablation)"
+    add("parts", nargs="*", metavar="PART", help=parts_help)
+    add("--quick", action="store_true", help="measure all four in less than 90 seconds")
+    sizes = "factors on the paper's ARM widths (default: x1 x2; with --quick: x1)"
+    add("--sizes", nargs="+", choices=experiments.SIZES, default=None, help=sizes)
+    rounds = "number of rounds, at least 6 (default: 60; with --quick: 24)"
+    add("--rounds", type=positive_int, help=rounds)
+    only = "measure one implementation (default: both, if PyTorch is installed)"
+    add("--only", choices=guidelines.IMPLEMENTATIONS, help=only)
+    add("--out", type=expanded, default=Path("runs/guidelines"), help="folder for the results")
+    add = parser.add_argument_group("ablation").add_argument
+    add("--seeds", type=positive_int, default=3, help="pairs of trainings")
+    add("--groups", type=int, default=8, help="groups of the network")
+    add("--images", type=positive_int, default=4000, help="training images")
+    add("--epochs", type=positive_int, default=4)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, draw, and write JSON."""
     for module in ("rich", "matplotlib"):
         need(module, "the guidelines")
+    quick = arguments.quick
     parts = arguments.parts or [part for part in PARTS if part != "ablation"]
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"part {part!r} is not one of {', '.join(PARTS)}")
     out = make_folder(arguments.out)
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-    sizes = arguments.sizes or (["x1"] if arguments.quick else ["x1", "x2"])
-    implementations = [arguments.only] if arguments.only else _implementations()
+    rounds = arguments.rounds or (QUICK_ROUNDS if quick else ROUNDS)
+    sizes = arguments.sizes or (["x1"] if quick else ["x1", "x2"])
+    has_torch = importlib.util.find_spec("torch")
+    both = ["ours", "PyTorch"] if has_torch else ["ours"]
+    implementations = [arguments.only] if arguments.only else both
     found: dict[str, Any] = {"machine": _machine(), "guidelines": []}
     verdicts: list[list[str]] = []
-    for key in cost.EXPERIMENTS:
-        if key in parts:
-            for size in sizes:
-                results = _measure(key, size, implementations, rounds)
-                _show(results)
-                _draw(results, out)
-                found["guidelines"] += [result.to_dict() for result in results]
-                verdicts += [
-                    [key, size, result.implementation, result.verdict] for result in results
-                ]
+    for key in [key for key in cost.EXPERIMENTS if key in parts]:
+        for size in sizes:
+            results = _measure(key, size, implementations, rounds)
+            _show(results)
+            _draw(results, out)
+            found["guidelines"] += [result.to_dict() for result in results]
+            verdicts += [[key, size, r.implementation, r.verdict] for r in results]
     if "shares" in parts:
-        found["shares"] = _shares(out, rounds=6 if arguments.quick else 20)
+        found["shares"] = _shares(out, rounds=6 if quick else 20)
     if "ablation" in parts:
-        settings = QUICK_ABLATION if arguments.quick else _ablation_settings(arguments)
-        found["ablation"] = _ablation(settings, arguments.groups)
-    if verdicts:
-        show_table(
-            "Verdicts, on this machine only",
-            ["guideline", "size", "implementation", "verdict"],
-            verdicts,
-            left=4,
+        given = {"seeds": arguments.seeds, "images": arguments.images, "epochs": arguments.epochs}
+        test_images = {"test_images": 500} if quick else {}
+        found["ablation"] = _ablation(
+            arguments.groups, QUICK_ABLATION if quick else given, test_images
         )
+    if verdicts:
+        header = ["guideline", "size", "implementation", "verdict"]
+        show_table("Verdicts, only for this machine", header, verdicts, left=4)
     write_bytes(out / "guidelines.json", json.dumps(found, indent=1).encode())
-    print(f"all numbers in {out / 'guidelines.json'}; pictures beside it")
+    print(f"all numbers are in {out / 'guidelines.json'}, and pictures in the same folder")
     return 0
 
 
@@ -112,48 +107,50 @@ def _measure(
 ) -> list[cost.GuidelineResult]:
     experiment = cost.EXPERIMENTS[key](size)
     turns = (rounds + 1) * len(experiment.variants) * len(implementations)
-    with _progress(f"{key} {size}", turns) as advance:
+    with progress(turns, f"{key} {size}") as update:
         return [
             cost.measure(
                 experiment,
                 rounds=rounds,
                 implementation=implementation,
-                on_run=lambda label: advance(),
+                on_run=lambda label: update(),
             )
             for implementation in implementations
         ]
 
 
 def _show(results: list[cost.GuidelineResult]) -> None:
-    experiment = results[0].experiment
-    gpu, arm = guidelines.paper_relative(experiment)
+    """Print the table of one experiment, with a column for each implementation."""
     first = results[0]
+    experiment = first.experiment
+    gpu, arm = experiments.paper_relative(experiment)
     relative = [result.relative() for result in results]
     names = [result.implementation for result in results]
     with_bound = experiment.key in ("G1", "G2")
     rows = []
     for number, variant in enumerate(experiment.variants):
         label = variant.label
-        cells = [label, f"{first.multiply_adds[label] / 1e6:.1f} M"]
-        cells += [f"{first.memory_access[label] / 1e6:.2f} M"]
-        cells += [f"{first.bound[label] / 1e6:.2f} M"] if with_bound else []
-        cells += [f"{1e3 * np.median(result.seconds[label]):.2f}" for result in results]
-        cells += [f"{column[label]:.2f}" for column in relative]
-        rows.append([*cells, f"{gpu[number]:.2f}", f"{arm[number]:.2f}"])
-    header = ["", "multiply-adds", "MAC", *(["its bound"] if with_bound else [])]
-    header += [f"{name}, ms" for name in names]
-    show_table(
-        f"{experiment.key} ({experiment.size}), {experiment.title}: speed per multiply-add",
-        [*header, *names, "paper, GPU", "paper, ARM"],
-        rows,
-    )
+        rows.append(
+            [
+                label,
+                f"{first.multiply_adds[label] / 1e6:.1f} M",
+                f"{first.memory_access[label] / 1e6:.2f} M",
+                *([f"{first.bound[label] / 1e6:.2f} M"] if with_bound else []),
+                *(f"{1e3 * np.median(result.seconds[label]):.2f}" for result in results),
+                *(f"{column[label]:.2f}" for column in relative),
+                *(f"{gpu[number]:.2f}", f"{arm[number]:.2f}"),
+            ]
+        )
+    header = ["", "multiply-adds", "MAC", *(["minimum MAC"] if with_bound else [])]
+    header += [*(f"{name}, ms" for name in names), *names, "paper, GPU", "paper, ARM"]
+    title = f"{experiment.key} ({experiment.size}), {experiment.title}: speed per multiply-add"
+    show_table(title, header, rows)
     if experiment.note:
         print(f"  {experiment.note}")
     for result in results:
-        print(f"  {result.implementation}: time per multiply-add, each row over the one before")
+        print(f"  {result.implementation}: ratios of two rows' times per multiply-add")
         for step in result.steps:
-            told = {True: "as claimed", False: "the other way", None: "no difference to tell"}
-            print(f"    {step.label} / {step.before}: {step.ratio}  {told[step.as_claimed]}")
+            print(f"    {step.label} / {step.before}: {step.ratio}  {MEANING[step.as_claimed]}")
         print(f"    {experiment.claim}: {result.verdict}")
     print()
 
@@ -162,47 +159,43 @@ def _draw(results: list[cost.GuidelineResult], out: Path) -> None:
     from numpy_shufflenet import plots
 
     experiment = results[0].experiment
-    labels = [variant.label for variant in experiment.variants]
-    gpu, arm = guidelines.paper_relative(experiment)
     columns: dict[str, list[float]] = {}
     intervals = {}
-    for result in results:
-        found = {step.label: step.ratio for step in result.whole}
-        columns[result.implementation] = [
-            1 / found[label].median if label in found else 1.0 for label in labels
-        ]
-        intervals[result.implementation] = [
-            (1 / found[label].high, 1 / found[label].low) if label in found else (1.0, 1.0)
-            for label in labels
-        ]
-    columns |= {"paper, GPU": gpu, "paper, ARM": arm}
+    for result in results:  # the first row is 1 by definition; speed is 1 / time
+        ratios = [step.ratio for step in result.whole]
+        columns[result.implementation] = [1.0, *(1 / r.median for r in ratios)]
+        intervals[result.implementation] = [(1.0, 1.0), *((1 / r.high, 1 / r.low) for r in ratios)]
+    columns["paper, GPU"], columns["paper, ARM"] = experiments.paper_relative(experiment)
     figure = plots.guideline(
-        labels, columns, f"{experiment.key} ({experiment.size}): {experiment.title}", intervals
+        [variant.label for variant in experiment.variants],
+        columns,
+        f"{experiment.key} ({experiment.size}): {experiment.title}",
+        intervals,
     )
     plots.save(figure, out / f"{experiment.key}_{experiment.size}.png")
 
 
 def _shares(out: Path, *, rounds: int) -> dict[str, Any]:
+    """Measure the share of each kind of operation in the run time of three networks."""
     from numpy_shufflenet import plots
 
-    networks = (models.shufflenet_v1(), models.shufflenet_v2(), models.mobilenet_v1())
-    x = np.random.default_rng(0).normal(size=(1, 3, PICTURE_SIZE, PICTURE_SIZE))
-    x = x.astype(np.float32)
-    with _progress("shares of run time", rounds * len(networks)) as advance:
+    networks = networks_of_the_papers()
+    del networks["resnet_50"]
+    x = np.random.default_rng(0).normal(size=IMAGE).astype(np.float32)
+    with progress(rounds * len(networks), "shares of run time") as update:
         shares = {
-            model.config["name"]: cost.shares_by_kind(model, x, rounds=rounds, on_run=advance)
-            for model in networks
+            name: cost.shares_by_kind(model, x, rounds=rounds, on_run=update)
+            for name, model in networks.items()
         }
-    kinds = list(dict.fromkeys(kind for row in shares.values() for kind in row))
+    kinds = dict.fromkeys(kind for row in shares.values() for kind in row)
+    groups: dict[str, tuple[str, ...]] = {kind: (kind,) for kind in kinds}
+    groups[f"element-wise ({', '.join(ELEMENT_WISE)})"] = ELEMENT_WISE
     show_table(
         "G4: share of run time of a forward, one 224 x 224 image",
         ["", *shares],
         [
-            *([kind, *(f"{row.get(kind, 0):.1%}" for row in shares.values())] for kind in kinds),
-            [
-                f"element-wise ({', '.join(ELEMENT_WISE)})",
-                *(f"{sum(row.get(k, 0) for k in ELEMENT_WISE):.1%}" for row in shares.values()),
-            ],
+            [name, *(f"{sum(row.get(kind, 0) for kind in group):.1%}" for row in shares.values())]
+            for name, group in groups.items()
         ],
     )
     figure = plots.cost_by_kind(shares, "Share of run time, measured on this machine")
@@ -210,45 +203,34 @@ def _shares(out: Path, *, rounds: int) -> dict[str, Any]:
     return shares
 
 
-def _ablation_settings(arguments: argparse.Namespace) -> dict[str, int]:
-    return {"seeds": arguments.seeds, "images": arguments.images, "epochs": arguments.epochs}
-
-
-def _ablation(settings: dict[str, int], groups: int) -> dict[str, Any]:
-    with _progress("ablation", ablations.total_steps(**_training(settings))) as advance:
-        found = cost.shuffle_ablation(groups=groups, **settings, on_step=advance)
-    paper = ablations.PAPER.get(groups)
-    rows = []
-    for name, errors, printed in (
-        ("no shuffle", found.without_shuffle, paper and paper[0]),
-        ("shuffle", found.with_shuffle, paper and paper[1]),
-    ):
-        rows.append(
-            [
-                name,
-                "  ".join(f"{error:.1%}" for error in errors),
-                f"{np.mean(errors):.1%} +- {np.std(errors, ddof=1):.1%}",
-                f"{printed} %" if printed else "",
-            ]
+def _ablation(groups: int, settings: dict[str, int], test_images: dict[str, int]) -> dict[str, Any]:
+    with progress(ablations.total_steps(**settings), "ablation") as update:
+        found = cost.shuffle_ablation(groups=groups, **settings, **test_images, on_step=update)
+    paper = ablations.PAPER.get(groups, (None, None))
+    rows = [
+        [
+            name,
+            "  ".join(f"{error:.1%}" for error in errors),
+            f"{np.mean(errors):.1%} +- {np.std(errors, ddof=1):.1%}",
+            f"{printed} %" if printed else "",
+        ]
+        for name, errors, printed in zip(
+            ("no shuffle", "shuffle"),
+            (found.without_shuffle, found.with_shuffle),
+            paper,
+            strict=True,
         )
+    ]
     show_table(
-        f"V1 0.25x, g={groups}: test error after {found.epochs} epochs of {found.images:,} images",
+        f"V1 0.25x, g={groups}: test error after {found.epochs} epochs on {found.images:,} images",
         ["", "each seed", "mean +- standard deviation", "paper, ImageNet"],
         rows,
     )
     mean, low, high = found.gain
-    print(f"  the shuffle takes away {mean:.1%} [{low:.1%}, {high:.1%}]: {found.verdict}\n")
+    print(
+        f"  the shuffle lowers the error by {mean:.1%} [{low:.1%}, {high:.1%}]: {found.verdict}\n"
+    )
     return found.to_dict()
-
-
-def _training(settings: dict[str, int]) -> dict[str, int]:
-    return {key: value for key, value in settings.items() if key != "test_images"}
-
-
-def _implementations() -> list[str]:
-    from importlib.util import find_spec
-
-    return ["ours", *(["PyTorch"] if find_spec("torch") else [])]
 
 
 def _machine() -> dict[str, Any]:
@@ -259,13 +241,3 @@ def _machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
     }
-
-
-@contextlib.contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar while something is measured, in a terminal."""
-    from rich.progress import Progress
-
-    with Progress(transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda: bar.advance(task)

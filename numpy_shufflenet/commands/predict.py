@@ -1,11 +1,12 @@
-"""Say what a trained network sees in images.
+"""Classify images with a trained network.
 
 examples:
   numpy-shufflenet predict --checkpoint runs/demo/checkpoint.safetensors shoe.png
   numpy-shufflenet predict --checkpoint runs/cifar/checkpoint.safetensors --top 5 *.jpg
 
-images are resized to what the network was trained on; the embedded images show bright clothes on
-black, so a photograph on white needs --invert
+Images are resized to the size of the training images. The embedded images show bright clothes on a
+black background. If a network was trained on these images, use --invert for photographs with
+a white background.
 """
 
 import argparse
@@ -19,14 +20,13 @@ from numpy_shufflenet.commands._common import positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument("images", nargs="+", type=expanded, metavar="IMAGE")
-    parser.add_argument(
-        "--checkpoint", type=expanded, default=Path("runs/demo/checkpoint.safetensors")
-    )
-    parser.add_argument("--top", type=positive_int, default=3, help="classes shown for each image")
-    parser.add_argument("--size", type=positive_int, help="height and width in pixels")
-    parser.add_argument("--invert", action="store_true", help="swap black and white")
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("images", nargs="+", type=expanded, metavar="IMAGE")
+    add("--checkpoint", type=expanded, default=Path("runs/demo/checkpoint.safetensors"))
+    add("--top", type=positive_int, default=3, help="number of classes to show for each image")
+    add("--size", type=positive_int, help="height and width in pixels")
+    add("--invert", action="store_true", help="swap black and white")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
     if names := not_finite(checkpoint.model):
         raise ValueError(
-            f"{arguments.checkpoint} holds weights that are NaN or infinite ({names}), so that no "
-            "class can be told; that training diverged: try an earlier checkpoint, or train anew"
+            f"{arguments.checkpoint} holds weights that are NaN or infinite ({names}), because the "
+            "training diverged; use an earlier checkpoint, or train again"
         )
     model = checkpoint.build_model()
     channels, trained_size, _ = checkpoint.image_shape
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.invert:
         images = 255 - images
     logits = model.forward(checkpoint.standardise(images, np.float32))  # n k
-    labels = np.zeros(len(logits), int)  # of no account for the probabilities
+    labels = np.zeros(len(logits), int)  # any labels: the probabilities do not depend on them
     _, cache = ops.softmax_cross_entropy_forward(logits, labels)
     rows = []
     for path, row in zip(arguments.images, cache.probabilities, strict=True):

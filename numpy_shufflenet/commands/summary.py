@@ -4,9 +4,9 @@ examples:
   numpy-shufflenet summary shufflenet_v2
   numpy-shufflenet summary shufflenet_v1 --groups 8 --scale 0.5
   numpy-shufflenet summary shufflenet_v2 --scale 0.5 --stem small --size 28 --channels 1
-  numpy-shufflenet summary shufflenet_v2 --plan     # the instructions it becomes for inference
+  numpy-shufflenet summary shufflenet_v2 --plan
 
-multiply-adds are counted as in both papers: convolutions and the classifier
+As in both papers, only the multiply-adds of convolutions and of the classifier are counted.
 """
 
 import argparse
@@ -16,21 +16,16 @@ from numpy_shufflenet.commands._common import add_model_arguments, build_model, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument(
-        "model", choices=models.MODELS, metavar="MODEL", help=", ".join(models.MODELS)
-    )
-    parser.add_argument(
-        "--size", type=positive_int, help="height and width of the images in pixels"
-    )
-    parser.add_argument(
-        "--plan", action="store_true", help="list the instructions of its inference plan instead"
-    )
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("model", choices=models.MODELS, metavar="MODEL", help=", ".join(models.MODELS))
+    add("--size", type=positive_int, help="height and width of the images in pixels")
+    add("--plan", action="store_true", help="list the instructions of the inference plan instead")
     add_model_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, or the program."""
+    """Print the table, or the instructions of the plan."""
     model = build_model(arguments.model, arguments, seed=0)
     size = arguments.size or model.default_size
     shape = (model.in_channels, size, size)

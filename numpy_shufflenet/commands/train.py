@@ -1,4 +1,4 @@
-"""Train a network on images, with a checkpoint after each epoch.
+"""Train a network on images, and write a checkpoint after each epoch.
 
 examples:
   numpy-shufflenet train --out runs/first
@@ -8,10 +8,10 @@ examples:
   numpy-shufflenet train --resume --out runs/first --epochs 8
 
 --data is one of
-  embedded               12,000 images of Fashion-MNIST, in the package
-  fashion-mnist:FOLDER   its IDX files, gzipped or not
-  cifar10:PATH           the python or the binary version, unpacked or not
-  folder:FOLDER          a folder of images for each class, or such folders in train/ and test/
+  embedded               12,000 images of Fashion-MNIST, which are part of the package
+  fashion-mnist:FOLDER   the IDX files of Fashion-MNIST, gzipped or not
+  cifar10:PATH           the Python or the binary version of CIFAR-10, unpacked or not
+  folder:FOLDER          one folder of images for each class, or train/ and test/ that have these
 """
 
 import argparse
@@ -32,10 +32,9 @@ from numpy_shufflenet.commands._common import (
 )
 
 CHECKPOINT = "checkpoint.safetensors"
-SMALL = 64  # images of up to so many pixels get the small stem
+SMALL = 64  # images with at most this height get the small stem
 
-
-# What is taken where the command line says nothing; with --resume, that is the checkpoint's.
+# The settings of a new training. With --resume, the settings of the checkpoint replace them.
 DEFAULTS = {
     "model": "shufflenet_v2",
     "size": 64,
@@ -55,7 +54,7 @@ DEFAULTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the arguments of the command."""
 
     def add(to: Any, name: str, help_text: str = "", **how: Any) -> None:
         default = DEFAULTS[name.removeprefix("--").replace("-", "_")]
@@ -63,40 +62,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         to.add_argument(name, help=f"{help_text} {shown}".strip(), default=None, **how)
 
     parser.add_argument("--data", default="embedded", help="the images; see below")
-    add(parser, "--size", "of images from a folder", type=positive_int)
-    parser.add_argument(
-        "--out", type=expanded, default=Path("runs/train"), help="folder for results"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the checkpoint in --out; of the settings, only --epochs may be another",
-    )
+    add(parser, "--size", "height and width of images from a folder", type=positive_int)
+    results = "folder for the results"
+    parser.add_argument("--out", type=expanded, default=Path("runs/train"), help=results)
+    resume = "continue from the checkpoint in --out, with its settings; only --epochs may differ"
+    parser.add_argument("--resume", action="store_true", help=resume)
     add(parser, "--model", choices=models.MODELS)
     group = parser.add_argument_group("training")
     add(group, "--epochs", type=positive_int)
     add(group, "--batch-size", type=positive_int)
-    add(group, "--learning-rate", "its peak", type=float)
+    add(group, "--learning-rate", "peak of the learning rate", type=float)
     add(group, "--schedule", choices=("cosine", "linear"))
-    add(group, "--warmup", "share of all steps", type=float)
-    add(group, "--momentum", "Nesterov's", type=float)
+    add(group, "--warmup", "share of the steps in which the rate rises", type=float)
+    add(group, "--momentum", "Nesterov momentum", type=float)
     add(group, "--weight-decay", type=float)
     add(group, "--label-smoothing", type=float)
-    add(group, "--accumulate", "parts of a batch", type=positive_int)
-    add(group, "--crop-padding", "of random crops", type=int)
-    add(group, "--no-flip", "never mirror images", action="store_true")
+    add(group, "--accumulate", "number of parts that a batch is split into", type=positive_int)
+    add(group, "--crop-padding", "padding before a random crop, in pixels", type=int)
+    add(group, "--no-flip", "do not mirror images", action="store_true")
     add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments with DEFAULTS for those that were not given."""
+    """Return the arguments, with the values of DEFAULTS for arguments that were not given."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **given})
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and write checkpoint, history and curves."""
+    """Train, and write checkpoint, history and learning curves."""
     from numpy_shufflenet import plots
     from numpy_shufflenet.data import load_dataset
 
@@ -105,9 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = arguments.out / CHECKPOINT
     if arguments.resume:
         trainer = resumed(arguments, checkpoint)
-        print(f"going on after epoch {trainer.epoch} of {trainer.epochs}")
+        print(f"continuing after epoch {trainer.epoch} of {trainer.epochs}")
         if trainer.epoch == trainer.epochs:
-            print(f"all of them are done; --epochs {trainer.epochs + 1} or more trains on")
+            print(f"all epochs are done; --epochs {trainer.epochs + 1} or more continues")
     else:
         full = filled(arguments)
         train_set, test_set = load_dataset(full.data, size=full.size)
@@ -124,13 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resumed(arguments: argparse.Namespace, path: Path) -> Any:
-    """Return the Trainer of a checkpoint, or raise if it was given other settings.
+    """Return the Trainer of a checkpoint, if the command line agrees with its settings.
 
     Raises
     ------
     ValueError
-        Naming every setting on the command line that differs from the checkpoint's; but for
-        --epochs, which makes the training longer or shorter.
+        If settings other than --epochs differ from the checkpoint. The message names all of these.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
@@ -138,22 +132,20 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     checkpoint = load_checkpoint(path)
     kept = settings_of(checkpoint)
     differing = [
-        f"--{key.replace('_', '-')} {value}, where the checkpoint has {kept.get(key)}"
+        f"--{key.replace('_', '-')} {value}, but the checkpoint has {kept.get(key)}"
         for key, value in vars(arguments).items()
-        if value is not None and key in {*DEFAULTS, *MODEL_ARGUMENTS} - {"epochs", "no_flip"}
+        if value is not None and key in {*DEFAULTS, *MODEL_ARGUMENTS} - {"epochs"}
         if key != "warmup" and value != kept.get(key)
     ]
     if arguments.warmup is not None and kept["warmup"] != int(arguments.warmup * kept["steps"]):
         differing.append(
-            f"--warmup {arguments.warmup}, where the checkpoint has {kept['warmup']} "
+            f"--warmup {arguments.warmup}, but the checkpoint has {kept['warmup']} "
             f"of {kept['steps']} steps"
         )
-    if arguments.no_flip and kept["flip"]:
-        differing.append("--no-flip, where the checkpoint mirrors images")
     if differing:
         raise ValueError(
-            f"{path} was begun with other settings: {'; '.join(differing)}; "
-            "leave them out, or begin anew in another --out"
+            f"{path} has other settings: {'; '.join(differing)}; "
+            "leave these arguments out, or start a new training in another --out"
         )
     size = arguments.size or checkpoint.image_shape[1]
     train_set, test_set = load_dataset(arguments.data, size=size)
@@ -161,7 +153,7 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
 
 
 def settings_of(checkpoint: Any) -> dict[str, Any]:
-    """Return the settings of a checkpoint by the names that the command line gives them."""
+    """Return the settings of a checkpoint in a dict; the keys are names on the command line."""
     architecture = checkpoint.architecture or {}
     schedule = checkpoint.schedule or {}
     augmentation = checkpoint.settings["augmentation"]
@@ -179,12 +171,12 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "label_smoothing": checkpoint.settings["label_smoothing"],
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
-        "flip": augmentation is not None and augmentation.get("flip", True),
+        "no_flip": augmentation is None or not augmentation.get("flip", True),
     }
 
 
 def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) -> Any:
-    """Return a Trainer as the command line asks for."""
+    """Return a Trainer with the settings of the command line."""
     from numpy_shufflenet.training import SGD, Schedule, Trainer, steps_per_epoch
 
     channels, height = train_set.images.shape[1:3]

@@ -1,4 +1,4 @@
-"""Run the gradient checker on a zoo of wrong gradients, and print how many it catches.
+"""Run the gradient checker on a collection of wrong gradients, and print how many it catches.
 
 examples:
   numpy-shufflenet zoo --list
@@ -7,7 +7,7 @@ examples:
   numpy-shufflenet zoo --seeds 50 --right-seeds 200
   numpy-shufflenet zoo --compare
 
-exit status: 0 if every bug is caught and nothing right is blamed, else 1
+exit status: 0 if the checker catches every bug and passes every right gradient, else 1
 """
 
 import argparse
@@ -19,25 +19,18 @@ from numpy_shufflenet.zoo.score import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument(
-        "name", nargs="?", metavar="BUG", help="show one bug, its verdict and cause"
-    )
-    parser.add_argument("--list", action="store_true", help="all bugs, and where they were found")
-    parser.add_argument(
-        "--compare", action="store_true", help="with the checkers of other packages"
-    )
-    parser.add_argument("--seeds", type=positive_int, default=5, help="examples of each bug")
-    parser.add_argument(
-        "--right-seeds", type=positive_int, default=20, help="examples of what is right"
-    )
-    parser.add_argument(
-        "--style-seeds", type=positive_int, default=2, help="examples that weaker styles look at"
-    )
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("name", nargs="?", metavar="BUG", help="show one bug, the verdict on it, and its cause")
+    add("--list", action="store_true", help="list all bugs, and where they were found")
+    add("--compare", action="store_true", help="compare with the checkers of other packages")
+    add("--seeds", type=positive_int, default=5, help="number of examples of each bug")
+    add("--right-seeds", type=positive_int, default=20, help="number of right examples")
+    add("--style-seeds", type=positive_int, default=2, help="examples for weaker checks")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was asked for, and return 0 or 1."""
+    """Print the list, one bug, the comparison or the score, and return 0 or 1."""
     if arguments.list:
         return _list()
     if arguments.name is not None:
@@ -65,7 +58,7 @@ def _show(bug: Bug) -> int:
 
 
 def _score_wrong(seeds: int, style_seeds: int) -> bool:
-    """Print how many wrong gradients are caught; return whether all are."""
+    """Print how many wrong gradients are caught, and return whether all are."""
     styles = score.weaker_styles()
     header = ["bug", "ours", "cause named", *(style.name for style in styles)]
     totals = [Tally() for _ in header[1:]]
@@ -81,13 +74,13 @@ def _score_wrong(seeds: int, style_seeds: int) -> bool:
     rows.append(["all", *(total.percent for total in totals)])
     show_table("Wrong gradients: how many are caught", header, rows)
     print(f"caught: {totals[0]}, {totals[0].percent}")
-    print(f"cause named: {totals[1]}, {totals[1].percent}; of the bugs written after explain() was")
-    print(f"finished: {held_out}, {held_out.percent}\n")
+    print(f"cause named: {totals[1]}, {totals[1].percent}")
+    print(f"cause named, of bugs newer than explain(): {held_out}, {held_out.percent}\n")
     return totals[0].all_good
 
 
 def _score_right(seeds: int, style_seeds: int) -> bool:
-    """Print how many right gradients pass; return whether all do."""
+    """Print how many right gradients pass, and return whether all do."""
     styles = score.weaker_styles()
     total, rows = Tally(), []
     for right in score.rights():
@@ -105,7 +98,7 @@ def _score_right(seeds: int, style_seeds: int) -> bool:
 
 
 def _for_styles(bug: Bug) -> bool:
-    """Whether weaker styles can check it: units have too many entries to try each of them."""
+    """Return whether weaker checks run too; on units, trying every entry would take too long."""
     return not bug.operation.startswith("unit")
 
 

@@ -1,9 +1,10 @@
-"""What a network costs: FLOPs, memory access, the four guidelines, the audit of a network."""
+"""The cost of a network: FLOPs, memory access, the four guidelines, and an audit by them."""
 
 from numpy_shufflenet.cost import closed_forms, counting
 from numpy_shufflenet.cost.ablation import Ablation, shuffle_ablation
 from numpy_shufflenet.cost.audit import Audit, AuditRow, audit
-from numpy_shufflenet.cost.guidelines import EXPERIMENTS, Experiment, GuidelineResult, measure
+from numpy_shufflenet.cost.experiments import EXPERIMENTS, Experiment
+from numpy_shufflenet.cost.guidelines import GuidelineResult, measure
 from numpy_shufflenet.cost.kinds import ORDER
 from numpy_shufflenet.cost.network import CONVENTIONS, LayerCost, NetworkCost, count
 from numpy_shufflenet.cost.published import Figure, compare_figures

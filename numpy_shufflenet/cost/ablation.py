@@ -1,4 +1,8 @@
-"""Shuffle against no shuffle: V1's table 3 on images that a laptop can train on."""
+"""Training with and without the channel shuffle, as in V1's table 3, on images fit for a laptop.
+
+Each seed gives a pair of trainings that start from the same weights and see the images in the same
+order. Only the shuffle differs.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,36 +13,31 @@ import numpy as np
 
 from numpy_shufflenet.ops.checks import check_positive
 
-# Test error in % of V1 0.25x on ImageNet, without and with the shuffle: V1, table 3.
+#: For each number of groups, the test errors in % of V1 0.25x on ImageNet without and with the
+#: shuffle (V1, table 3).
 PAPER = {3: (56.3, 55.0), 8: (56.5, 52.7)}
 
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
+#: Two-sided 95 % quantiles of Student's t distribution, for 1, 2, ... degrees of freedom.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
 LARGE_SAMPLE = 1.96
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Test errors of networks that differ in the shuffle only.
-
-    Attributes
-    ----------
-    groups, images, epochs : int
-        Of the network; in training; rounds over them.
-    without_shuffle, with_shuffle : tuple of float
-        Share of the test images classified wrongly, one for each seed: the same weights and the
-        same order of images to begin with.
-    """
+    """Test errors of networks that differ only in the shuffle."""
 
     groups: int
-    images: int
+    images: int  #: training images
     epochs: int
-    without_shuffle: tuple[float, ...]
+    without_shuffle: tuple[float, ...]  #: share of wrongly classified test images, for each seed
     with_shuffle: tuple[float, ...]
 
     @property
     def gain(self) -> tuple[float, float, float]:
-        """Mean error that the shuffle takes away, and its 95 % interval over paired seeds."""
+        """The mean decrease of the error by the shuffle, and the bounds of its 95 % interval.
+
+        The interval comes from a paired t-test over the seeds.
+        """
         differences = np.subtract(self.without_shuffle, self.with_shuffle)
         n = len(differences)
         quantile = STUDENT[n - 2] if n - 2 < len(STUDENT) else LARGE_SAMPLE
@@ -48,24 +47,23 @@ class Ablation:
 
     @property
     def verdict(self) -> str:
-        """What these seeds say."""
+        """Whether the paper's claim holds for these seeds."""
         _, low, high = self.gain
         if low > 0:
             return "holds: with the shuffle fewer images are classified wrongly"
         if high < 0:
             return "does not hold here: with the shuffle more images are classified wrongly"
-        return "can't be told: the seeds differ by more than the shuffle does"
+        return "not clear: the seeds differ more from each other than the shuffle changes"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it in plain types, for JSON."""
-        mean, low, high = self.gain
+        """Return everything in plain types, for JSON."""
         return {
             "groups": self.groups,
             "images": self.images,
             "epochs": self.epochs,
             "error_without_shuffle": list(self.without_shuffle),
             "error_with_shuffle": list(self.with_shuffle),
-            "gain": {"mean": mean, "low": low, "high": high},
+            "gain": dict(zip(("mean", "low", "high"), self.gain, strict=True)),
             "verdict": self.verdict,
             "paper_imagenet_error_percent": PAPER.get(self.groups),
         }
@@ -87,60 +85,60 @@ def shuffle_ablation(
     Parameters
     ----------
     groups : int
-        Of the network; the more, the more the shuffle has to mend.
+        With more groups, the shuffle matters more.
     seeds : int
-        Pairs of networks, at least 2.
+        Number of pairs of networks, at least 2.
     images : int
-        Of the 10,000 to train on.
+        Number of training images, at most 10,000.
     epochs, batch_size : int
     learning_rate : float
-        Its peak.
+        The peak of the learning rate.
     test_images : int
-        Of the 2,000 to test on.
+        Number of test images, at most 2,000.
     on_step : callable, optional
-        Called after each step of a training.
+        Called after each training step.
 
     Raises
     ------
     ValueError
-        If there are fewer than 2 seeds, or more images than there are.
+        If `seeds` is below 2, or the dataset has fewer images than asked for.
     """
     from numpy_shufflenet.data import load_embedded
 
     if check_positive("seeds", seeds) < 2:
         raise ValueError(f"seeds={seeds} shows no spread; at least 2 are needed")
     train_set, test_set = load_embedded()
-    train_set = _some("images", train_set, images)
-    test_set = _some("test_images", test_set, test_images)
+    train_set = _subset("images", train_set, images)
+    test_set = _subset("test_images", test_set, test_images)
+    settings = {"groups": groups, "epochs": epochs, "batch_size": batch_size}
     errors: dict[bool, list[float]] = {False: [], True: []}
     for seed in range(seeds):
-        for shuffle in (False, True):
-            error = _train(
-                train_set,
-                test_set,
-                groups=groups,
-                shuffle=shuffle,
-                seed=seed,
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                on_step=on_step,
+        for shuffle, found in errors.items():
+            found.append(
+                _train(
+                    train_set,
+                    test_set,
+                    shuffle=shuffle,
+                    seed=seed,
+                    learning_rate=learning_rate,
+                    on_step=on_step,
+                    **settings,
+                )
             )
-            errors[shuffle].append(error)
     return Ablation(groups, images, epochs, tuple(errors[False]), tuple(errors[True]))
 
 
 def total_steps(*, seeds: int, images: int, epochs: int, batch_size: int = 32) -> int:
-    """Return how many steps an ablation takes."""
+    """Return the number of training steps of an ablation."""
     from numpy_shufflenet.training import steps_per_epoch
 
     return 2 * seeds * epochs * steps_per_epoch(images, batch_size)
 
 
-def _some(name: str, dataset: Any, count: int) -> Any:
-    """Return so many images, always the same."""
+def _subset(name: str, dataset: Any, count: int) -> Any:
+    """Return `count` images of a dataset, always the same ones."""
     if check_positive(name, count) > len(dataset):
-        raise ValueError(f"{name}={count} is more than the {len(dataset)} there are")
+        raise ValueError(f"{name}={count} is more than the {len(dataset)} images in the dataset")
     return dataset.subset(np.random.default_rng(0).permutation(len(dataset))[:count])
 
 
@@ -156,22 +154,15 @@ def _train(
     learning_rate: float,
     on_step: Callable[[], object],
 ) -> float:
-    """Return the test error of one network."""
+    """Train one network and return its test error."""
+    from numpy_shufflenet import training
     from numpy_shufflenet.models import shufflenet_v1
-    from numpy_shufflenet.training import (
-        SGD,
-        Observer,
-        Schedule,
-        Trainer,
-        evaluate,
-        steps_per_epoch,
-    )
 
-    class Ticks(Observer):
-        """Passes on that a step is done."""
+    class StepCallback(training.Observer):
+        """Calls `on_step` after each training step."""
 
         def step(self, trainer: Any, report: Any) -> None:
-            """Say so."""
+            """Called by the trainer."""
             on_step()
 
     model = shufflenet_v1(
@@ -183,19 +174,19 @@ def _train(
         stem="small",
         seed=seed,
     )
-    optimiser = SGD(
+    optimiser = training.SGD(
         model, learning_rate=learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
-    steps = epochs * steps_per_epoch(len(train_set), batch_size)
-    trainer = Trainer(
+    steps = epochs * training.steps_per_epoch(len(train_set), batch_size)
+    trainer = training.Trainer(
         model,
         optimiser,
         train_set,
         epochs=epochs,
         batch_size=batch_size,
-        schedule=Schedule("cosine", learning_rate, steps, steps // 10),
+        schedule=training.Schedule("cosine", learning_rate, steps, steps // 10),
         augmentation={"flip": True},
         seed=seed,
     )
-    trainer.run([Ticks()])
-    return 1 - evaluate(model, test_set, trainer.standardise).accuracy
+    trainer.run([StepCallback()])
+    return 1 - training.evaluate(model, test_set, trainer.standardise).accuracy

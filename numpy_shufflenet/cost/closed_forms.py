@@ -1,4 +1,4 @@
-"""Costs in closed form, as both papers write them: of a 1x1 convolution, and of three units."""
+"""The papers' equations for the costs of a 1x1 convolution and of the units of several networks."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 
 def pointwise_multiply_adds(h: int, w: int, c1: int, c2: int, groups: int = 1) -> int:
-    """Return B = h w c1 c2 / g of a 1x1 convolution from c1 to c2 channels.
+    """Return the multiply-adds B = h w c1 c2 / g of a 1x1 convolution from c1 to c2 channels.
 
     Source: ShuffleNet V2, section 2, G1 and G2.
     """
@@ -17,7 +17,7 @@ def pointwise_multiply_adds(h: int, w: int, c1: int, c2: int, groups: int = 1) -
 
 
 def pointwise_memory_access(h: int, w: int, c1: int, c2: int, groups: int = 1) -> int:
-    """Return MAC = h w (c1 + c2) + c1 c2 / g: input, output and weights, each once.
+    """Return MAC = h w (c1 + c2) + c1 c2 / g, which counts input, output and weights once each.
 
     Source: ShuffleNet V2, section 2, equations 1 and 2.
     """
@@ -26,39 +26,41 @@ def pointwise_memory_access(h: int, w: int, c1: int, c2: int, groups: int = 1) -
 
 
 def lower_bound(h: int, w: int, multiply_adds: float, groups: int = 1) -> float:
-    """Return the least MAC that any 1x1 convolution of this cost and these groups can have.
+    """Return the smallest MAC of a 1x1 convolution with this cost B and this number of groups.
 
-    Without groups it is 2 sqrt(h w B) + B / (h w), and is reached when c1 = c2; with g groups the
-    channels that B pays for are more, and it is 2 sqrt(h w g B) + B / (h w).
+    The result is 2 sqrt(h w g B) + B / (h w). A convolution with c1 = c2 has this MAC.
 
-    Source: ShuffleNet V2, section 2, equation 1, from the inequality of means.
+    Source: ShuffleNet V2, section 2, equation 1, from the inequality of arithmetic and geometric
+    means.
     """
     pixels = h * w
     return 2 * math.sqrt(pixels * groups * multiply_adds) + multiply_adds / pixels
 
 
 def resnet_unit(h: int, w: int, c: int, m: int) -> int:
-    """Return h w (2 c m + 9 m^2): 1x1, full 3x3, 1x1."""
+    """Return the multiply-adds h w (2 c m + 9 m^2) of a 1x1, a full 3x3 and a 1x1 convolution.
+
+    The input has c channels of h x w pixels, and the bottleneck has m channels.
+
+    Source: ShuffleNet V1, section 3.2, also for the next two functions.
+    """
     return h * w * (2 * c * m + 9 * m * m)
 
 
 def resnext_unit(h: int, w: int, c: int, m: int, groups: int) -> int:
-    """Return h w (2 c m + 9 m^2 / g): only the 3x3 is grouped."""
+    """Return h w (2 c m + 9 m^2 / g): only the 3x3 convolution has groups."""
     check_divides(groups, m, of="m")
     return h * w * (2 * c * m + 9 * m * m // groups)
 
 
 def shufflenet_unit(h: int, w: int, c: int, m: int, groups: int) -> int:
-    """Return h w (2 c m / g + 9 m): grouped 1x1, depthwise 3x3.
-
-    Source: of all three, ShuffleNet V1, section 3.2. Input c x h x w, m channels in the bottleneck.
-    """
+    """Return h w (2 c m / g + 9 m): the 1x1 convolutions have groups, and the 3x3 is depthwise."""
     check_divides(groups, m, of="m")
     return h * w * (2 * c * m // groups + 9 * m)
 
 
 def separable_ratio(out_channels: int, kernel_size: int) -> float:
-    """Return 1/N + 1/D_K^2: a depthwise separable convolution over a full one of N outputs.
+    """Return 1/N + 1/D_K^2: the cost of a depthwise separable convolution / the cost of a full one.
 
     Source: MobileNets, section 3.1.
     """
@@ -66,12 +68,12 @@ def separable_ratio(out_channels: int, kernel_size: int) -> float:
 
 
 def widest(budget: float, cost: Callable[[int], float], *, step: int = 1) -> int:
-    """Return the largest multiple of step whose cost fits a budget; cost must grow.
+    """Return the largest multiple of `step` whose cost is within `budget`; `cost` must increase.
 
     Raises
     ------
     ValueError
-        If not even one step fits.
+        If `step` channels already cost more than the budget.
     """
     if cost(step) > budget:
         raise ValueError(f"budget={budget:g} is below {cost(step):g}, the cost of {step} channels")
@@ -85,7 +87,7 @@ def widest(budget: float, cost: Callable[[int], float], *, step: int = 1) -> int
 
 
 class Width(NamedTuple):
-    """Of a unit: the channels that it gives, and those that its 3x3 convolution works on."""
+    """The numbers of channels of a unit's output and of its 3x3 convolution."""
 
     channels: int
     inner: int
@@ -94,12 +96,13 @@ class Width(NamedTuple):
 def channels_at_budget(
     budget: float, h: int = 28, w: int = 28, *, groups: int = 8
 ) -> dict[str, Width]:
-    """Return how wide a unit of each network can be for a budget of multiply-adds.
+    """Return how wide a unit of each network can be, for a budget of multiply-adds.
 
-    Groups buy the most channels, and narrow bottlenecks and memory access is their price (G1, G2).
-    V2's unit works on one half of its channels, all equally wide, and hands the other half on: more
-    channels than in a dense bottleneck or a separable convolution, and more of them at work than
-    in any bottleneck of a quarter, without groups.
+    Groups allow the most channels, but they raise the memory access (G2), as narrow bottlenecks do
+    (G1). V2's unit has neither groups nor a bottleneck. It computes on half of its channels, with
+    equal widths, and passes the other half on. So V2's unit has more channels than a dense
+    bottleneck or a separable convolution of the same cost, and its 3x3 convolution is wider than
+    the 3x3 convolution of any bottleneck.
 
     Source: ShuffleNet V1, section 3.2; V2, section 3.
     """

@@ -1,13 +1,15 @@
-"""Counting by doing: the `steps` implementation runs on numbers that count what is done to them.
+"""Counts arithmetic: runs the loop implementation (`steps`) on `Number` objects, which count.
 
-A border is written out as numbers first, so that taps on padding are multiplied like any other;
-reading the border is not counted, as it is nowhere in memory.
+Padding is first made part of the array, so that products with padding count like all other
+products. Reads of padding are not counted, because the padding of a real run is not in memory.
 """
 
 import contextlib
 import copy
+import operator
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,68 +20,59 @@ from numpy_shufflenet.registry.formula import Counts
 from numpy_shufflenet.steps import Output, thrifty
 
 
-class WorkDone:
-    """What has been done so far."""
+def _binary(field: str, compute: Callable[[float, float], Any]) -> Callable[..., Any]:
+    """Return a method for a binary operator that adds 1 to a field of the tally."""
 
-    def __init__(self) -> None:
-        self.multiply_adds = 0
-        self.multiplications = 0
-        self.additions = 0
-        self.comparisons = 0
-        self.functions = 0
+    def method(self: "Number", other: Any) -> Any:
+        Number.tally[field] += 1
+        result = compute(self.value, float(other))
+        return result if isinstance(result, bool) else Number(result)
+
+    return method
+
+
+def _function(compute: Callable[[float], Any]) -> Callable[..., Any]:
+    """Return a method for a function of one number; np.exp(x) calls the method x.exp()."""
+
+    def method(self: "Number") -> "Number":
+        Number.tally["functions"] += 1
+        return Number(compute(self.value))
+
+    return method
 
 
 class Number:
-    """A number that counts each operation on it in the tally of its class.
+    """A number that counts each operation on it in `Number.tally`.
 
-    Products with a number that is marked as a weight are multiply-adds, too. Negation is free, and
-    != is not counted: the twins ask by it for NaN only.
+    A product with a number that is marked as a weight is also a multiply-add. Negation is not
+    counted. != is not counted either, because `steps` uses != only to look for NaN.
     """
 
     __slots__ = ("value", "weight")
-    tally = WorkDone()
+    tally: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, value: Any, *, weight: bool = False):
         self.value = float(value)
         self.weight = weight
 
-    def __add__(self, other: Any) -> "Number":
-        Number.tally.additions += 1
-        return Number(self.value + float(other))
-
-    def __sub__(self, other: Any) -> "Number":
-        Number.tally.additions += 1
-        return Number(self.value - float(other))
-
-    def __rsub__(self, other: Any) -> "Number":
-        Number.tally.additions += 1
-        return Number(float(other) - self.value)
+    __add__ = __radd__ = _binary("additions", operator.add)
+    __sub__ = _binary("additions", operator.sub)
+    __rsub__ = _binary("additions", lambda a, b: b - a)
+    __truediv__ = _binary("multiplications", operator.truediv)
+    __rtruediv__ = _binary("multiplications", lambda a, b: b / a)
+    __gt__ = _binary("comparisons", operator.gt)
+    __lt__ = _binary("comparisons", operator.lt)
+    exp, log, sqrt = _function(np.exp), _function(np.log), _function(np.sqrt)
 
     def __mul__(self, other: Any) -> "Number":
-        Number.tally.multiplications += 1
-        Number.tally.multiply_adds += self.weight or getattr(other, "weight", False)
+        Number.tally["multiplications"] += 1
+        Number.tally["multiply_adds"] += self.weight or getattr(other, "weight", False)
         return Number(self.value * float(other))
 
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __truediv__(self, other: Any) -> "Number":
-        Number.tally.multiplications += 1
-        return Number(self.value / float(other))
-
-    def __rtruediv__(self, other: Any) -> "Number":
-        Number.tally.multiplications += 1
-        return Number(float(other) / self.value)
+    __rmul__ = __mul__
 
     def __neg__(self) -> "Number":
         return Number(-self.value)
-
-    def __gt__(self, other: Any) -> bool:
-        Number.tally.comparisons += 1
-        return self.value > float(other)
-
-    def __lt__(self, other: Any) -> bool:
-        Number.tally.comparisons += 1
-        return self.value < float(other)
 
     def __ne__(self, other: object) -> bool:
         return self.value != float(other)  # type: ignore[arg-type]
@@ -89,34 +82,18 @@ class Number:
     def __float__(self) -> float:
         return self.value
 
-    def _function(self, function: Callable[[float], Any]) -> "Number":
-        Number.tally.functions += 1
-        return Number(function(self.value))
-
-    def exp(self) -> "Number":
-        """e to the power of this number: np.exp finds it here."""
-        return self._function(np.exp)
-
-    def log(self) -> "Number":
-        """The natural logarithm."""
-        return self._function(np.log)
-
-    def sqrt(self) -> "Number":
-        """The square root."""
-        return self._function(np.sqrt)
-
 
 def count_operation(
     name: str, *arrays: Array | None, **hyperparameters: Any
 ) -> tuple[Counts, Counts]:
-    """Run an operation's forward and backward step by step, and count.
+    """Run forward and backward of an operation step by step, and count their arithmetic.
 
     Parameters
     ----------
     name : str
-        Of an operation in the table.
+        The name of an operation, as in `operations`.
     *arrays, **hyperparameters
-        As `ops.NAME_forward` takes them. Keep them small: every number is a Python object.
+        The arguments of `ops.NAME_forward`. Keep the arrays small: every number is a Python object.
 
     Returns
     -------
@@ -128,7 +105,7 @@ def count_operation(
         If there is no such operation.
     """
     operation = operations.find(name)
-    arrays, hyperparameters, inside = _written_out(name, arrays, hyperparameters)
+    arrays, hyperparameters, inside = _pad_explicitly(name, arrays, hyperparameters)
     numbers = [
         _numbers(array, weight=key.startswith("w")) if array is not None else None
         for key, array in operation.named(arrays).items()
@@ -156,7 +133,7 @@ def _counted(
     *,
     gradients: bool,
 ) -> Counts:
-    """Run steps, and collect what they do and read and write."""
+    """Run the steps and return their counts; `inside` tells pixels from padding."""
     read = set()
     written = 0
     with _fresh_tally() as tally:
@@ -166,31 +143,30 @@ def _counted(
             read |= {(key, index) for key, index in step.reads if key != "x" or inside(index)}
             written += step.output != "dx" or inside(step.index)
             if gradients and step.output.startswith("dw"):
-                tally.multiply_adds += len(step.terms)
-    return Counts(**vars(tally), read=len(read), written=written)
+                tally["multiply_adds"] += len(step.terms)
+    return Counts(**tally, read=len(read), written=written)
 
 
 @contextlib.contextmanager
-def _fresh_tally() -> Iterator[WorkDone]:
-    before, Number.tally = Number.tally, WorkDone()
+def _fresh_tally() -> Iterator[Counter[str]]:
+    before, Number.tally = Number.tally, Counter()
     try:
         yield Number.tally
     finally:
         Number.tally = before
 
 
-def _written_out(
+def _pad_explicitly(
     name: str, arrays: tuple[Any, ...], hyperparameters: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any], Callable[[tuple[int, ...]], bool]]:
-    """Return the same case with a border of numbers, and what tells a pixel from the border."""
+    """Return the arguments with padding inside x, and a function that tells pixels from padding."""
     if "padding" not in hyperparameters:
         return arrays, hyperparameters, lambda index: True
     x, *rest = arrays
     (top, bottom), (left, right) = as_padding(hyperparameters["padding"])
-    border = -np.inf if name == "max_pool2d" else 0.0
-    padded = np.pad(
-        x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=x.dtype.type(border)
-    )
+    border = x.dtype.type(-np.inf if name == "max_pool2d" else 0.0)
+    widths = ((0, 0), (0, 0), (top, bottom), (left, right))
+    padded = np.pad(x, widths, constant_values=border)
 
     def inside(index: tuple[int, ...]) -> bool:
         _, _, r, s = index
@@ -210,5 +186,5 @@ def _numbers(array: Any, *, weight: bool = False) -> Any:
 
 
 def _ones(y: Any) -> Any:
-    """Return a dy of the shape of y."""
+    """Return an upstream gradient of ones in the shape of y."""
     return _numbers(np.ones(np.shape(y))) if np.shape(y) else Number(1.0)

@@ -1,9 +1,9 @@
-"""Kinds of operations, as the pictures and the audit group them."""
+"""Kinds of operations, by which pictures, tables and the audit group the layers of a network."""
 
 from numpy_shufflenet.operations import OPERATIONS
 
 ADDITION = "addition"
-"""Shortcuts: what units add themselves."""
+"""Shortcuts: additions that a unit computes itself."""
 
 _FIRST = (
     "convolution",
@@ -20,4 +20,4 @@ ORDER = tuple(dict.fromkeys([*_FIRST, *(each.kind for each in OPERATIONS.values(
 """Every kind, in the order of pictures and tables."""
 
 ELEMENT_WISE = ("batch norm", "ReLU", ADDITION)
-"""What guideline 4 calls element-wise; BN is included, as it is where it is not folded."""
+"""The element-wise kinds of guideline 4; batch normalisation counts unless it is folded."""

@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer: formulas applied to the shapes that flow through it."""
+"""The cost of a network, layer by layer: evaluates its operations' formulas at its real shapes."""
 
 import math
 from dataclasses import dataclass
@@ -17,32 +17,22 @@ Shape = tuple[int, ...]
 CONVENTIONS = {
     "papers": "multiply-adds of convolutions and matrix products, classifier included",
     "papers, no classifier": "the same without the classifier, as in V1's table 1",
-    "two a multiply-add": "2 FLOPs a multiply-add, of convolutions and matrix products only",
-    "all arithmetic": "every +, -, x, /, comparison and function, with BN, ReLU and pooling",
+    "two a multiply-add": "2 FLOPs for each multiply-add of convolutions and matrix products",
+    "all arithmetic": "every +, -, x, /, comparison and function, also of BN, ReLU and pooling",
 }
-"""What "FLOPs" may mean. One network has a different number under each."""
+"""What "FLOPs" may mean. Each convention gives a different number for the same network."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
     """One layer of a network.
 
-    Attributes
-    ----------
-    name : str
-        As in the model's dicts; of an addition, the unit that adds.
-    kind : str
-        One of `kinds.ORDER`.
-    text : str
-        Its class and settings.
-    x_shape, y_shape : tuple of int
-        Input and output, with the batch; of several arrays, all channels together.
-    cost : Cost
+    If a layer has several inputs or outputs, `x_shape` or `y_shape` has the sum of the channels.
     """
 
-    name: str
-    kind: str
-    text: str
+    name: str  #: as in `named_layers`; an addition has the name of the unit that adds
+    kind: str  #: one of `kinds.ORDER`
+    text: str  #: class and settings
     x_shape: Shape
     y_shape: Shape
     cost: Cost
@@ -50,37 +40,28 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What one forward and one backward of a network cost.
-
-    Attributes
-    ----------
-    layers : tuple of LayerCost
-        In the order of forward.
-    kept_bytes : int
-        What the caches of `ops` keep between forward and backward, without parameters. An array
-        that several layers keep is counted once.
-    """
+    """What one forward and one backward of a network cost."""
 
     title: str
     image_shape: Shape
     batch: int
     training: bool
-    layers: tuple[LayerCost, ...]
-    kept_bytes: int
+    layers: tuple[LayerCost, ...]  #: in the order of forward
+    kept_bytes: int  #: size of all arrays that caches of `ops` keep for backward, each counted once
 
     @property
     def forward(self) -> Counts:
-        """The sum over all layers."""
+        """The counts of a forward, summed over all layers."""
         return sum((layer.cost.forward for layer in self.layers), Counts())
 
     @property
     def backward(self) -> Counts:
-        """The sum over all layers."""
+        """The counts of a backward, summed over all layers."""
         return sum((layer.cost.backward for layer in self.layers), Counts())
 
     @property
     def parameters(self) -> int:
-        """Learned numbers."""
+        """The number of learned parameters."""
         return sum(layer.cost.parameters for layer in self.layers)
 
     def conventions(self) -> dict[str, int]:
@@ -107,9 +88,9 @@ class NetworkCost:
 def count(
     model: Layer, image_shape: tuple[int, int, int], *, batch: int = 1, training: bool = False
 ) -> NetworkCost:
-    """Count what a network does to a batch of images of shape (c, h, w).
+    """Count the operations of a network on a batch of images of shape (c, h, w).
 
-    The shapes come from a run on a batch of no images, which costs nothing itself.
+    The shapes come from a forward on an empty batch, which takes almost no time.
 
     Parameters
     ----------
@@ -117,15 +98,15 @@ def count(
         Any network built from the layers of `nn`.
     image_shape : (c, h, w)
     batch : int
-        Images. Weights are read once for all of them.
+        Number of images. Weights are read once for the whole batch.
     training : bool
-        Whether batch normalisation takes its statistics from the batch, and dropout drops.
+        Whether batch normalisation uses the statistics of the batch, and dropout is active.
 
     Raises
     ------
     ValueError
-        If such images don't fit the network, or it has a layer that is unknown here: one that is
-        neither an operation nor composed of layers.
+        If the images do not fit the network, or a layer is neither an operation nor composed of
+        layers.
     """
     check_positive("batch", batch)
     dtype = next((value.dtype for value in model.parameters().values()), np.dtype(np.float32))
@@ -135,12 +116,12 @@ def count(
     kept = _KeptMemory(batch, dtype.itemsize)
     for name, layer in model.named_layers():
         if (name or "output") not in trace.activations:
-            continue  # composed, and runs its layers itself
+            continue  # a composed layer whose parent runs its children directly
         x, y = trace.inputs[name or "output"], trace.activations[name or "output"]
         x_shape, y_shape = _joint_shape(x, batch), _joint_shape(y, batch)
         if isinstance(layer, OperationLayer):
             if isinstance(layer, Dropout) and not training:
-                continue  # does nothing
+                continue  # dropout does nothing in inference mode
             as_trained = isinstance(layer, BatchNorm2d) and training
             operation = operations.find("batch_norm" if as_trained else layer.operation)
             cost = operation.cost(
@@ -151,7 +132,7 @@ def count(
         elif not layer.children() and not isinstance(layer, Sequential):
             raise ValueError(
                 f"layer {name!r} is a {type(layer).__name__}, which is neither an operation nor "
-                "composed of layers; what it costs is unknown"
+                "composed of layers; its cost is unknown"
             )
         forward, backward = layer.own_additions(x_shape, y_shape)
         if forward or backward:
@@ -169,16 +150,17 @@ def _sum_of_two(elements: int) -> Counts:
 
 
 def _joint_shape(value: Any, batch: int) -> Shape:
-    """The shape of an array, or of several along their channels, for so many images."""
+    """Return the shape of an array, or of several arrays side by side, for a batch of this size."""
     parts = value if isinstance(value, tuple) else (value,)
     channels = sum(part.shape[1] for part in parts)
     return (batch, channels, *parts[0].shape[2:])
 
 
 class _KeptMemory:
-    """Which arrays caches keep alive: those of a batch of no images, told apart by their owners.
+    """The memory that caches keep for backward, found from the arrays of an empty batch.
 
-    A view keeps all of the memory that it looks into: the half of a split keeps both halves.
+    Two views of an array share memory, so a view is identified by the array that owns its memory.
+    A view keeps the whole owner: half of a split keeps both halves.
     """
 
     KEEPS_OUTPUT = ("relu", "sigmoid")
@@ -186,35 +168,35 @@ class _KeptMemory:
 
     def __init__(self, batch: int, itemsize: int):
         self._batch, self._itemsize = batch, itemsize
-        self._sizes: dict[int, int] = {}  # of every activation's memory
+        self._sizes: dict[int, int] = {}  # bytes of each owner
         self._alive: dict[int, Any] = {}
         self._kept: set[int] = set()
-        self._besides = 0
+        self._other_bytes = 0
 
     def add(self, operation: str, x: Any, y: Any, kept_bytes: int) -> None:
-        """Note what a layer saw and gave, and what its cache holds of that."""
+        """Add a layer with input x, output y, and a cache of this many bytes."""
         for value in (x, y):
             for part in value if isinstance(value, tuple) else (value,):
                 self._note(part)
         if not kept_bytes:
             return
         if operation in self.KEEPS_NO_ACTIVATION:
-            self._besides += kept_bytes
+            self._other_bytes += kept_bytes
             return
         activation = y if operation in self.KEEPS_OUTPUT else x
         self._kept.add(self._note(activation))
-        self._besides += kept_bytes - self._size(activation)
+        self._other_bytes += kept_bytes - self._size(activation)
 
     def bytes(self) -> int:
-        """Return the sum."""
-        return self._besides + sum(self._sizes[owner] for owner in self._kept)
+        """Return the bytes of all caches together."""
+        return self._other_bytes + sum(self._sizes[owner] for owner in self._kept)
 
     def _note(self, array: Any) -> int:
         owner = array
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         key = id(owner)
-        self._alive[key] = owner  # so that no other array gets its id
+        self._alive[key] = owner  # an id is unique only as long as its array exists
         self._sizes[key] = max(self._sizes.get(key, 0), self._size(array))
         return key
 

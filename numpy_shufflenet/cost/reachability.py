@@ -1,8 +1,9 @@
-"""Which input channels reach which output channels: the claim of V1, made checkable.
+"""Which input channels reach which output channels: a test of V1's claim about the shuffle.
 
-Every weight becomes a positive number and every bias 0, so that nothing cancels and ReLU lets all
-pass; then each input channel in turn is 1 and all others are 0. Where anything arrives, there is a
-way. With all convolutions 0 instead, what arrives has been passed on unchanged.
+We set every weight to a positive number and every bias to 0, so that no two terms cancel and ReLU
+passes everything. Then we set one input channel to 1 and all others to 0, for each channel in turn.
+An output above 0 depends on that channel. If we set all convolutions to 0 instead, only channels
+that the network passes on unchanged reach the output.
 """
 
 import math
@@ -25,84 +26,71 @@ from numpy_shufflenet.ops.checks import check_positive
 
 @dataclass(frozen=True)
 class Reach:
-    """Who reaches whom.
+    """Connections between channels, as bool arrays of shape (output channels, input channels)."""
 
-    Attributes
-    ----------
-    connected : bool array, shape (output channels, input channels)
-        Entry (k, l): does output k depend on input l?
-    unchanged : bool array, shape (output channels, input channels)
-        Entry (k, l): is output k input l itself, untouched?
-    """
-
-    connected: Array
-    unchanged: Array
+    connected: Array  #: entry (k, l): whether output k depends on input l
+    unchanged: Array  #: entry (k, l): whether output k is a copy of input l
 
     @property
     def share(self) -> float:
-        """The share of all pairs that are connected: 1 if every output sees every input."""
+        """The share of connected pairs: 1 if every output depends on every input."""
         return float(self.connected.mean())
 
     @property
     def reused(self) -> float:
-        """The share of input channels that come out unchanged."""
+        """The share of input channels that the network passes on unchanged."""
         return float(self.unchanged.any(axis=0).mean())
 
     @property
     def cut_off(self) -> int:
-        """The largest number of inputs that an output does not see."""
+        """The largest number of inputs that an output does not depend on."""
         return int((~self.connected).sum(axis=1).max())
 
 
 def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
-    """Find the ways through a stack of units, or any other network.
+    """Find which output channels of a network depend on which input channels.
 
-    The scale of squeeze-and-excitation looks at all channels at once; it is held constant here,
-    so that what is found are the ways of the features themselves.
+    The scale of squeeze-and-excitation depends on all channels. We hold this scale constant, so
+    that the result shows only the paths of the features themselves.
 
     Parameters
     ----------
     layers : Layer
-        From images (n, c, h, w) to images, or to logits. It is not changed.
+        A network from images (n, channels, size, size) to images or logits. It is not changed.
     channels : int
-        c
     size : int
-        Height and width of the images: large enough for all strides.
-
-    Returns
-    -------
-    Reach
+        Height and width of the images, large enough for all strides.
 
     Raises
     ------
     ValueError
-        If the layers don't fit such images.
+        If the images do not fit the network.
     """
     check_positive("channels", channels)
     check_positive("size", size)
     x = np.zeros((channels, channels, size, size))
     x[np.arange(channels), np.arange(channels)] = 1  # image l: channel l is 1
-    all_ways = _run(layers, x, open_convolutions=True)
-    untouched = _run(layers, x, open_convolutions=False)
-    axes = tuple(range(2, all_ways.ndim))
-    connected = np.asarray((all_ways > 0).any(axis=axes)).T
-    alone = connected.sum(axis=1, keepdims=True) == 1  # nothing else was added
-    unchanged = np.asarray((untouched == 1).all(axis=axes)).T & alone
+    reached = _run(layers, x, convolve=True)
+    copied = _run(layers, x, convolve=False)
+    axes = tuple(range(2, reached.ndim))
+    connected = np.asarray((reached > 0).any(axis=axes)).T
+    alone = connected.sum(axis=1, keepdims=True) == 1  # the output depends on one input
+    unchanged = np.asarray((copied == 1).all(axis=axes)).T & alone
     return Reach(connected, unchanged)
 
 
 def feature_reuse(channels: int, units: int) -> list[float]:
-    """Return the share of channels that come out unchanged after 1, 2, ... units of V2.
+    """Return the share of channels that stay unchanged after 1, 2, ... units of V2.
 
-    It is 1/2, 1/4, 1/8, ...: the reuse of features falls exponentially with the distance between
-    two units, as in DenseNets.
+    The shares are 1/2, 1/4, 1/8, ...: the reuse of features falls exponentially with the distance
+    between two units, as in DenseNet.
 
     Parameters
     ----------
     channels : int
-        Of every unit; even.
+        Channels of every unit; an even number.
     units : int
-        In a row, at the most.
+        The largest number of units in sequence.
 
     Source: ShuffleNet V2, section 3.2, "Discussion of network accuracy".
     """
@@ -113,13 +101,13 @@ def feature_reuse(channels: int, units: int) -> list[float]:
     ]
 
 
-def _run(layers: Layer, x: Array, *, open_convolutions: bool) -> Array:
-    """Run a copy with telling weights."""
+def _run(layers: Layer, x: Array, *, convolve: bool) -> Array:
+    """Run a copy of the network with positive weights, or with all convolutions set to 0."""
     model = layers.astype(np.float64)
     for _, layer in model.named_layers():
         if isinstance(layer, Conv2d | Linear):
             weight = layer.weight.value
-            weight[...] = 1 / math.prod(weight.shape[1:]) if open_convolutions else 0
+            weight[...] = 1 / math.prod(weight.shape[1:]) if convolve else 0
             if layer.bias is not None:
                 layer.bias.value[...] = 0
         elif isinstance(layer, BatchNorm2d):

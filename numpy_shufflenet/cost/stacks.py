@@ -1,7 +1,7 @@
-"""The networks of the guideline experiments: ten blocks on 56x56, as in V2's tables 1 to 4.
+"""The networks of the guideline experiments: ten blocks on 56x56 pixels, as in V2's tables 1 to 4.
 
-The paper gives the widths and says what a block is; what stands between the convolutions it does
-not say, so there is nothing here but what the table is about.
+The paper gives the widths and the convolutions of a block. It does not say which other layers a
+block has, so we add only the layers that a table is about, such as ReLU and shortcut in table 4.
 """
 
 import math
@@ -13,37 +13,38 @@ from numpy_shufflenet.nn import Add, Conv2d, Layer, Parallel, ReLU, Sequential
 from numpy_shufflenet.ops.checks import check_divides, check_positive
 
 BLOCKS = 10
+PIXELS = 56  # height and width of the images
 
 
 def channel_ratio(c1: int, c2: int, *, blocks: int = BLOCKS) -> Sequential:
-    """Return blocks of two 1x1 convolutions, c1 to c2 and back (table 1)."""
+    """Return blocks of two 1x1 convolutions, from c1 to c2 channels and back (table 1)."""
     return _stack(blocks, lambda: Sequential(Conv2d(c1, c2, 1), Conv2d(c2, c1, 1)))
 
 
 def grouped(c: int, groups: int, *, blocks: int = BLOCKS) -> Sequential:
-    """Return 1x1 group convolutions in a row (table 2)."""
+    """Return a sequence of 1x1 group convolutions (table 2)."""
     check_divides(groups, c, of="c")
     return _stack(blocks, lambda: Sequential(Conv2d(c, c, 1, groups=groups)))
 
 
 def in_series(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
-    """Return blocks of so many 1x1 convolutions one after the other (table 3)."""
+    """Return blocks whose 1x1 convolutions run one after the other (table 3)."""
     check_positive("fragments", fragments)
     return _stack(blocks, lambda: Sequential(*(Conv2d(c, c, 1) for _ in range(fragments))))
 
 
 def in_parallel(c: int, fragments: int, *, blocks: int = BLOCKS) -> Sequential:
-    """Return blocks of so many 1x1 convolutions side by side, added up (table 3)."""
+    """Return blocks whose 1x1 convolutions read the same input and add their outputs (table 3)."""
     if check_positive("fragments", fragments) == 1:
         return in_series(c, 1, blocks=blocks)
     return _stack(blocks, lambda: _sum(*(Conv2d(c, c, 1) for _ in range(fragments))))
 
 
 def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> Sequential:
-    """Return bottlenecks, 1x1, 3x3, 1x1 with c/4 channels in the middle (table 4).
+    """Return bottlenecks: 1x1, 3x3 and 1x1 convolutions, with c/4 channels in the middle (table 4).
 
-    The paper gives one width; that it is the outer one follows from the printed speeds, which no
-    phone could reach if it were the inner one.
+    The paper gives one width. It must be the outer width c: if it were the inner width, no phone
+    could reach the printed speeds.
     """
     check_divides(4, c, of="c")
     m = c // 4
@@ -68,12 +69,8 @@ def bottlenecks(c: int, *, relu: bool, shortcut: bool, blocks: int = BLOCKS) -> 
 def one_fault_each() -> dict[str, tuple[Sequential, int]]:
     """Return networks that break one guideline each, and one that breaks none.
 
-    All cost about as many multiply-adds.
-
-    Returns
-    -------
-    dict of str to (network, its input channels)
-        By guideline; "none" first.
+    All have about the same number of multiply-adds. The result maps the broken guideline, or
+    "none", to the network and its number of input channels.
     """
     c = 64
     c1, c2 = at_ratio(c, 6)
@@ -91,31 +88,32 @@ def one_fault_each() -> dict[str, tuple[Sequential, int]]:
 
 
 def at_ratio(c: int, ratio: int) -> tuple[int, int]:
-    """Return c1 and c2 = ratio c1 whose product is about c^2: the widths of table 1.
+    """Return the widths of table 1: c1 and c2 = ratio * c1, whose product is about c^2.
 
     Raises
     ------
     ValueError
-        If nothing is left of c1.
+        If c1 would be below 1.
     """
     check_positive("ratio", ratio)
     c1 = int(c / math.sqrt(ratio))
     if c1 < 1:
-        raise ValueError(f"ratio={ratio} leaves {c1} channels of c={c}; at most {c * c} leaves one")
+        raise ValueError(f"ratio={ratio} leaves no channel of c={c}; use at most {c * c}")
     return c1, ratio * c1
 
 
 def narrowed(c: int, fragments: int) -> int:
-    """Return the width at which so many 1x1 convolutions cost as much as one of c channels.
+    """Return the width at which `fragments` 1x1 convolutions cost as much as one of width c.
 
     Raises
     ------
     ValueError
-        If nothing is left of it.
+        If the width would be below 1.
     """
-    if round(c / math.sqrt(check_positive("fragments", fragments))) < 1:
+    width = round(c / math.sqrt(check_positive("fragments", fragments)))
+    if width < 1:
         raise ValueError(f"fragments={fragments} leaves 0 channels of c={c}; use fewer")
-    return round(c / math.sqrt(fragments))
+    return width
 
 
 def _sum(*branches: Layer) -> Sequential:
@@ -123,7 +121,7 @@ def _sum(*branches: Layer) -> Sequential:
 
 
 def _stack(blocks: int, block: Callable[[], Layer]) -> Sequential:
-    """Return blocks with random weights that keep the size of their numbers."""
+    """Return a sequence of blocks with random weights that keep the scale of the activations."""
     check_positive("blocks", blocks)
     model = Sequential(*(block() for _ in range(blocks)))
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Where the time of a network goes: layer by layer, and by kind of operation."""
+"""How the run time of a network divides among its kinds of operations."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from numpy_shufflenet.cost.kinds import ADDITION, ORDER
 from numpy_shufflenet.nn import Layer, OperationLayer
 
 OTHER = "the rest"
-"""The time of composed layers themselves: they call other layers, and compute nothing."""
+"""The time that composed layers spend outside their child layers, which is overhead of calls."""
 
 
 def shares_by_kind(
@@ -21,10 +21,11 @@ def shares_by_kind(
     rounds: int = 10,
     on_run: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
-    """Return the share of a forward's run time that each kind of operation takes: they sum to 1.
+    """Return the share of each kind of operation in the run time of a forward; they sum to 1.
 
-    The time of a layer is the median over all rounds. Layers run one by one, as in every trace, so
-    nothing is fused. The own time of a layer that adds without a layer for it counts as "addition".
+    The time of a layer is its median over all rounds. Layers run one by one, as in every trace, so
+    no two are fused. If a unit adds its branches itself, the time that it spends outside its child
+    layers counts as "addition".
 
     Parameters
     ----------
@@ -32,9 +33,9 @@ def shares_by_kind(
     x : array, shape (n, c, h, w)
     training : bool
     rounds : int
-        Forwards that are measured, after one that is not.
-    on_run : callable
-        Called after each of them.
+        Number of measured forwards; one more forward runs first, unmeasured.
+    on_run : callable, optional
+        Called after each measured forward.
     """
     model.trace(x, training=training)
     model.release()

@@ -1,1 +1,1 @@
-"""The course: its lessons, the editions that are made of them, and the grading of exercises."""
+"""The course: lessons, editions of the lessons, and grading."""

@@ -1,8 +1,9 @@
-"""A student's notebook in a process of its own, and its functions as if they were here.
+"""Runs a student's notebook in another process, and calls the student's functions from this one.
 
-The process runs the notebook, and then answers calls of its functions; see `exercises.sandbox`.
+The other process runs the notebook, and then answers calls of its functions; see
+`exercises.sandbox`.
 
-usage: python -m numpy_shufflenet.course._student NOTEBOOK, by `Student` alone.
+usage: python -m numpy_shufflenet.course._student NOTEBOOK; only `Student` starts it.
 """
 
 import contextlib
@@ -19,21 +20,17 @@ from typing import Any
 from numpy_shufflenet import exercises
 from numpy_shufflenet.exercises import sandbox, worker
 
-START_SECONDS = 300  # of computing, for the whole notebook
-START_PATIENCE = 3
+START_SECONDS = 300  # limit on the computing time of the whole notebook
+START_PATIENCE = 3  # wall-clock seconds for each second of computing time
 MEGABYTES = 8192
 SKIPPED = {"timing", "long", "solution"}
-Parameters = list[list[Any]]  # name, kind, and whether there is a default
+Parameters = list[list[Any]]  # for each: name, kind, whether it has a default
 
 
 class Student:
-    """The functions of a notebook; use it in a `with` block, which ends the process.
+    """The functions of a notebook, for a `with` block; the end of the block ends the process.
 
-    Parameters
-    ----------
-    notebook : Path
-    seconds : float
-        Of computing, for all calls of a function together.
+    `seconds` limits the computing time of all calls of one function together.
     """
 
     def __init__(self, notebook: Path, seconds: float = 60.0):
@@ -48,7 +45,7 @@ class Student:
         self.process.stop()
 
     def function(self, name: str) -> Callable[..., Any] | None:
-        """Return a function of the notebook, or None if there is none of this name."""
+        """Return a function of the notebook, or None if the notebook doesn't define it."""
         if self.process.ended:
             self._start()
         if name not in self._parameters:
@@ -80,10 +77,10 @@ class Student:
 
 
 def main() -> None:
-    """Run the notebook, say which functions it has, and answer calls until there are no more."""
+    """Run the notebook, send the parameters of its functions, and answer calls."""
     requests, replies = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # what the notebook prints goes nowhere
+    for descriptor in (0, 1, 2):  # discards the output of the notebook
         os.dup2(null, descriptor)
     worker.limit_memory(MEGABYTES)
     worker.limit_computing(START_SECONDS)
@@ -95,10 +92,10 @@ def main() -> None:
 
 
 def run_cells(path: Path) -> dict[str, Any]:
-    """Run a notebook's code, going on where a cell fails; return its variables."""
+    """Run the code cells of a notebook, even after a cell fails; return its variables."""
     from IPython.core.interactiveshell import InteractiveShell
 
-    # Checks are made later, and not here.
+    # The grader checks the functions later, so the notebook's own checks do nothing.
     exercises.check = lambda *arguments, **options: None  # type: ignore[assignment]
     shell: Any = InteractiveShell.instance()
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
@@ -110,18 +107,12 @@ def run_cells(path: Path) -> dict[str, Any]:
 
 
 def parameters_in(namespace: dict[str, Any]) -> Iterator[tuple[str, Parameters]]:
-    """Yield each function that can be an answer, with its parameters."""
+    """Yield the name and the parameters of each function that may be an answer."""
     for name, function in namespace.items():
         if name.startswith("my_") and callable(function):
             with contextlib.suppress(TypeError, ValueError):
                 parameters = inspect.signature(function).parameters.values()
-                yield (
-                    name,
-                    [
-                        [p.name, int(p.kind), p.default is not inspect.Parameter.empty]
-                        for p in parameters
-                    ],
-                )
+                yield name, [[p.name, int(p.kind), p.default is not p.empty] for p in parameters]
 
 
 if __name__ == "__main__":

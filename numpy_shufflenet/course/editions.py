@@ -1,11 +1,11 @@
-"""The editions of the course: notebooks for students, and for those who know the answers.
+"""The editions of the course: notebooks with blank exercises, and notebooks with solutions.
 
-    build("student", out, lessons())
+    build_edition("student", out, lessons())
 
-In the **student edition** exercises are blank, and hints and solutions are folded below them; a
-solution is text there, so nothing of it runs. In the **solution edition** each exercise is answered
-by its solution, and everything has been executed. `EDITIONS` names what there is; a new edition is
-a module with a function `build(out, lessons, done)`, and a line here.
+In the **student edition** the exercises are blank, with folded hints and solutions below them. A
+solution is text there, so it doesn't run. In the **solution edition** the solutions replace the
+blank exercises, and all cells have been executed. `EDITIONS` lists the editions. To add one, write
+a function `build(out, lessons, done)`, and add a line to `EDITIONS`.
 """
 
 import importlib
@@ -26,31 +26,32 @@ EDITIONS = {
     "solution": "numpy_shufflenet.course.editions:build_solution",
     "site": "numpy_shufflenet.course.site.build:build_site",
 }
-"""Name -> function that builds it: `module:function`, imported when it is needed."""
+"""The function that builds each edition: `module:function`, imported when it is needed."""
 
 
 def build_edition(
     edition: str, out: Path, lessons: Sequence[Lesson], done: Done = print, **options: Any
 ) -> None:
-    """Write one edition of some lessons into a folder, which is made if need be.
+    """Write one edition of some lessons into a folder.
 
     Parameters
     ----------
     edition : str
         A key of `EDITIONS`.
     out : Path
+        A folder; it is created if it doesn't exist.
     lessons : sequence of Lesson
     done : callable
-        Called with the name of each lesson that has been written.
+        Receives the name of each lesson after it has been written.
     **options
-        Of the edition.
+        Options of the edition.
 
     Raises
     ------
     ValueError
         If there is no such edition.
     ImportError
-        If an extra is missing; the message names it.
+        If a package that the edition needs is missing; the message names the extra to install.
     """
     if edition not in EDITIONS:
         raise ValueError(f"edition={edition!r} is not one of {', '.join(EDITIONS)}")
@@ -69,7 +70,7 @@ def build_student(
 
 
 def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
-    """Execute and write the solution edition."""
+    """Execute the solution edition, and write it."""
     for lesson in lessons:
         notebook = solution(lesson)
         execute(notebook, lesson.name)
@@ -78,7 +79,7 @@ def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
 
 
 def student(lesson: Lesson, *, solutions: bool = True) -> Any:
-    """Return a lesson for students: exercises blank, solutions folded, or left out."""
+    """Return a lesson with blank exercises; solutions are folded, or omitted if not `solutions`."""
     notebook = lesson.read()
     cells = []
     for cell in notebook.cells:
@@ -96,7 +97,7 @@ def student(lesson: Lesson, *, solutions: bool = True) -> Any:
 
 
 def folded(cell: Any) -> str:
-    """Return a code cell as Markdown that is folded until a reader wants to see it."""
+    """Return a code cell as Markdown that is folded until a reader opens it."""
     return (
         "<details>\n<summary>Solution (try first; a wrong answer teaches more)</summary>\n\n"
         f"```python\n{cell.source.strip()}\n```\n\n</details>"
@@ -104,10 +105,7 @@ def folded(cell: Any) -> str:
 
 
 def solution(lesson: Lesson) -> Any:
-    """Return a lesson in which solutions, unfolded, are in the place of blank exercises.
-
-    It has no outputs yet: see `execute`.
-    """
+    """Return a lesson with solutions in place of blank exercises, and without outputs."""
     notebook = lesson.read()
     cells = []
     for cell in notebook.cells:
@@ -130,6 +128,6 @@ def tags(cell: Any) -> set[str]:
 
 
 def write_notebook(notebook: Any, path: str | os.PathLike[str]) -> None:
-    """Write a notebook in one go."""
+    """Write a notebook to a file. If writing fails, the old file stays."""
     text = need("nbformat", "a notebook").writes(notebook)
     write_bytes(path, (text + "\n").encode())

@@ -1,4 +1,4 @@
-"""Runs notebooks in the Python that runs this, whatever kernels are installed for others."""
+"""Runs notebooks with the Python that runs this code; installed Jupyter kernels don't matter."""
 
 import asyncio
 import os
@@ -10,29 +10,30 @@ from typing import Any
 
 from numpy_shufflenet._optional import need
 
-INLINE = "module://matplotlib_inline.backend_inline"  # figures appear below their cell
-SECONDS = 300  # a cell; its own limits are checked afterwards, on what it took
+INLINE = "module://matplotlib_inline.backend_inline"  # shows figures below their cell
+SECONDS = 300  # limit for a cell; for a stricter limit, compare with `seconds_of`
 
 
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
-    """Run all cells of a notebook, in place: outputs, and when each cell began and ended.
+    """Run all cells of a notebook, and store outputs, start times and end times in the notebook.
 
-    A picture gets an alternative text where its cell begins with one: "# Picture: a boot, ...".
+    If a cell begins with a comment "# Picture: a boot, ...", this text becomes the alternative text
+    of the cell's pictures.
 
     Parameters
     ----------
     notebook : NotebookNode
     name : str
-        For messages.
+        Name in error messages.
     errors : bool
-        Whether to go on where a cell fails that isn't tagged `raises-exception`.
+        Whether to continue after a cell that fails without the tag `raises-exception`.
 
     Raises
     ------
     ImportError
         If nbclient or ipykernel is not installed.
     ValueError
-        If a cell fails, or takes more than 5 minutes; the message names it.
+        If a cell fails, or takes more than 5 minutes; the message names the notebook.
     """
     nbclient = need("nbclient", "running a notebook")
     need("ipykernel", "running a notebook")
@@ -43,7 +44,7 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
         kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
     )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Jupyter's own libraries
+        warnings.simplefilter("ignore")  # warnings of the libraries of Jupyter
         client = nbclient.NotebookClient(
             notebook,
             km=manager,
@@ -63,7 +64,7 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
 
 
 def seconds_of(cell: Any) -> float:
-    """Return how long an executed cell took; 0 if that is not known."""
+    """Return the seconds that an executed cell took; 0 if unknown."""
     times = cell.metadata.get("execution", {})
     keys = ("iopub.execute_input", "shell.execute_reply")
     if cell.cell_type != "code" or not all(key in times for key in keys):

@@ -1,7 +1,7 @@
-"""Grades students' notebooks: the checks of the lessons, on the functions that students wrote.
+"""Grades students' notebooks: runs the checks of a lesson on the functions of the student.
 
-What a notebook says of itself counts for nothing, nor do its own checks. It runs in a process of
-its own (see `_student`), and the checks, from the lesson's own source, run here.
+The notebook runs in another process (see `_student`). The checks come from the source of the
+lesson, and run in this process. So the checks and the outputs in the notebook don't count.
 """
 
 import ast
@@ -31,21 +31,21 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     Parameters
     ----------
     path : Path
-        Of a notebook of the student edition, filled in. It is run: not on a machine that you
-        wouldn't let its author use.
+        A notebook of the student edition with a student's answers. Its code runs on this machine,
+        so use a machine that you would let the student use.
     seconds : float
-        For all calls of one function.
+        Limit on the computing time of all calls of one function.
 
     Returns
     -------
     dict
-        "student", "notebook", "lesson", "points", "of", and "exercises": for each its name, title,
-        "points", "of", "passed" and a message.
+        "student", "notebook", "lesson", "points", "of" (the largest possible points), and
+        "exercises", a list of dicts with "exercise", "title", "points", "of", "passed", "message".
 
     Raises
     ------
     ValueError
-        If it is no notebook, or of no lesson.
+        If the file is no notebook, or belongs to no lesson.
     """
     need("IPython", "grading")
     lesson = lesson_of(path)
@@ -62,7 +62,7 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
 
 
 def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the grades by student, each with the sum of points of all notebooks."""
+    """Return the grades of each student, with the sum of the points of all notebooks."""
     book: dict[str, Any] = {}
     for found in grades:
         entry = book.setdefault(found["student"], {"points": 0, "of": 0, "notebooks": []})
@@ -73,7 +73,7 @@ def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def lesson_of(path: Path) -> Lesson:
-    """Return the lesson of a notebook: from its metadata, else from its title."""
+    """Find the lesson of a notebook by the notebook's metadata, or otherwise by its title."""
     try:
         notebook = json.loads(path.read_text("utf-8"))
         cells, metadata = notebook["cells"], notebook.get("metadata", {})
@@ -85,14 +85,14 @@ def lesson_of(path: Path) -> Lesson:
     for lesson in lessons():
         if lesson.name == name or (name is None and lesson.number == number):
             return lesson
-    raise ValueError(f"{path} is of no lesson of the course: its title and metadata are gone")
+    raise ValueError(f"{path} belongs to no lesson: its metadata and title don't name one")
 
 
 def student_of(path: Path, lesson: Lesson) -> str:
-    """Return whose notebook it is: the file name without the lesson's, or else the folder.
+    """Return the name of the student, which is in the name of the file or of the folder.
 
-    ada_03_convolution_backwards.ipynb is Ada's, and so is every notebook with a lesson's name in
-    ada/, or in ada/03_convolution_backwards/ (as nbgrader has it).
+    ada_03_convolution_backwards.ipynb is Ada's. 03_convolution_backwards.ipynb is Ada's if it is
+    in ada/, or in ada/03_convolution_backwards/, where nbgrader stores it.
     """
     rest = path.stem.replace(lesson.name, "").strip("_- .")
     if rest:
@@ -115,9 +115,9 @@ def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
 
 
 def _needed(task: Task) -> set[str]:
-    """Return the names that its checks take from the cells above."""
-    names = [node for check in task.checks for node in ast.walk(ast.parse(check))]
-    used = {node.id for node in names if isinstance(node, ast.Name)}
+    """Return the names that the checks of a task use from the cells above."""
+    nodes = [node for check in task.checks for node in ast.walk(ast.parse(check))]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
     return used - set(task.functions) - set(vars(builtins))
 
 
@@ -143,7 +143,7 @@ def _result(task: Task, student: Student, known: dict[str, Any]) -> dict[str, An
 
 
 def _check(code: str, known: dict[str, Any]) -> str:
-    """Run a check, and return what it objects to; nothing if all is right."""
+    """Run a check, and return what is wrong, or ""."""
     try:
         printed = _run(code, known)
     except exercises.NotYet as error:
@@ -158,7 +158,7 @@ def _check(code: str, known: dict[str, Any]) -> str:
 
 
 def _run(code: str, known: dict[str, Any]) -> str:
-    """Run code of the course; return what it printed."""
+    """Run code of the course, and return its output."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,10 +1,10 @@
-"""The parts of the teacher's guide that are made from the course itself.
+"""Writes the tables of the teacher's guide, from the lessons and from the zoo.
 
     python -m numpy_shufflenet.course.guide notebooks/teachers_guide.md
 
-writes them anew, between marks in the page; `.ci/run` compares. They are the goals and points of
-the lessons, and common mistakes with the hint that each gets: the bugs of the zoo,
-submitted as a student would.
+replaces the text between marks in the page; `.ci/run` checks that the page is up to date. There are
+two tables: the goals and points of the lessons, and common mistakes with their hints. For the
+second table, each bug of the zoo is checked like the answer of a student.
 """
 
 import re
@@ -18,11 +18,11 @@ from numpy_shufflenet.course.tasks import tasks
 from numpy_shufflenet.exercises import NotYet
 from numpy_shufflenet.zoo import Bug
 
-SECONDS = 120.0  # so that a hint depends on the cases alone, not on how busy the machine is
+SECONDS = 120.0  # long enough that hints don't depend on how busy the machine is
 
 
 def submitted() -> list[Bug]:
-    """Return the bugs that can be handed in as the answer to an exercise."""
+    """Return the bugs that can be the answer to an exercise."""
     return [
         bug
         for bug in zoo.BUGS.values()
@@ -31,38 +31,32 @@ def submitted() -> list[Bug]:
 
 
 def hint(bug: Bug) -> str:
-    """Return what a student reads who makes this mistake; nothing if float64 doesn't show it."""
+    """Return the text for a student who makes this mistake; "" if float64 hides the mistake."""
     try:
         name = f"{bug.operation}_backward"
         exercises.check(name, bug.backward, forward=bug.forward, seconds=SECONDS)
     except NotYet as error:
         said = error.result.cause or error.result.message
-        # Without what depends on the numbers that were drawn.
-        said = re.sub(r"^(.*? in the gradient of [^:]*): .*?; ", _first_part, said)
+        # Remove the part that depends on the random numbers.
+        said = re.sub(r"^(.*? in the gradient of [^:]*: ).*?; ", r"\1", said)
         return said.partition(", in line")[0]
     return ""
 
 
-def _first_part(match: re.Match[str]) -> str:
-    return f"{match[1]}: "
-
-
 def mistakes() -> str:
-    """Return all mistakes by operation, as Markdown."""
+    """Return a Markdown table of all mistakes, sorted by operation."""
     lines = ["| operation | mistake | hint |", "|---|---|---|"]
     bugs = submitted()
     for operation in dict.fromkeys(bug.operation for bug in bugs):
         for bug in bugs:
             if bug.operation == operation and (said := hint(bug)):
                 cells = (f"`{operation}`", bug.summary, said)
-                lines.append(
-                    f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-                )
+                lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(lines)
 
 
 def goals() -> str:
-    """Return what each lesson is for, and its exercises with their points, as Markdown."""
+    """Return a Markdown table of the lessons with their goals, exercises and points."""
     lines = ["| lesson | goals | exercises (points) |", "|---|---|---|"]
     for lesson in lessons():
         asked = ", ".join(f"{task.title} ({task.points})" for task in tasks(lesson))
@@ -72,20 +66,12 @@ def goals() -> str:
 
 
 def renewed(page: str) -> str:
-    """Return a page with its parts as they must be.
-
-    Raises
-    ------
-    ValueError
-        If the page has no place for one of them.
-    """
+    """Return a page with new tables; ValueError if the marks of a table are missing."""
     for name, make in (("goals", goals), ("mistakes", mistakes)):
         before, begin, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end {name} -->\n")
         if not begin or not end:
-            raise ValueError(
-                f"the page has no place between <!-- {name} --> and <!-- end {name} -->"
-            )
+            raise ValueError(f"the page lacks the marks <!-- {name} --> and <!-- end {name} -->")
         page = f"{before}{begin}{make()}\n{end}{after}"
     return page
 

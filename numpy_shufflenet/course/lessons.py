@@ -1,7 +1,7 @@
-"""The lessons: where their sources are, and what each is about.
+"""The lessons: their source files, titles and goals.
 
-A source is a jupytext script, from which every edition is made. In a checkout it lies in
-`notebooks/`; a wheel carries the same files beside this module.
+A source is a jupytext script, from which every edition is made. In a checkout the sources are in
+`notebooks/`; in a wheel they are beside this module.
 """
 
 import re
@@ -19,29 +19,20 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson.
-
-    Attributes
-    ----------
-    number : int
-    name : str
-        Of the file: "03_convolution_backwards".
-    title : str
-        "Lesson 3: convolution, backwards".
-    source : Path
-        The jupytext script.
-    goal : tuple of str
-        What a reader will have learned, a sentence each; Markdown.
-    """
+    """A lesson."""
 
     number: int
+    #: Name of the file: "03_convolution_backwards".
     name: str
+    #: "Lesson 3: convolution, backwards"
     title: str
+    #: The jupytext script.
     source: Path
+    #: What a reader learns, in sentences of Markdown.
     goal: tuple[str, ...]
 
     def read(self) -> Any:
-        """Return the source as a notebook (of nbformat), with cell ids that never change.
+        """Return the source as a notebook of nbformat; its cell ids are the same every time.
 
         Raises
         ------
@@ -58,26 +49,20 @@ class Lesson:
 
 
 def source_folder() -> Path:
-    """Return the folder of the sources, whether this is a wheel or a checkout."""
+    """Return the folder of the sources."""
     return INSTALLED if INSTALLED.is_dir() else CHECKOUT
 
 
 def lessons() -> list[Lesson]:
-    """Return all lessons in their order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the installation has none.
-    """
+    """Return all lessons in order, or raise FileNotFoundError if none is installed."""
     sources = sorted(source_folder().glob("[0-9][0-9]_*.py"))
     if not sources:
-        raise FileNotFoundError(f"there are no lessons in {source_folder()}: install anew")
+        raise FileNotFoundError(f"{source_folder()} has no lessons: install the package again")
     return [_lesson(source) for source in sources]
 
 
 def find(numbers: Sequence[int]) -> list[Lesson]:
-    """Return the lessons of these numbers, in their order; ValueError if one doesn't exist."""
+    """Return the lessons with these numbers in order, or raise ValueError if one doesn't exist."""
     known = {lesson.number: lesson for lesson in lessons()}
     for number in numbers:
         if number not in known:

@@ -1,10 +1,11 @@
-"""The course as one of nbgrader: a folder in which `nbgrader generate_assignment` can begin.
+"""Writes a course folder for nbgrader, ready for `nbgrader generate_assignment`.
 
     nbgrader_config.py
     source/03_convolution_backwards/03_convolution_backwards.ipynb
 
-Each exercise is two cells: one to be filled in, whose solution nbgrader cuts out, and one with the
-checks, which is locked and has the points. nbgrader itself is not needed here.
+Each exercise is two cells. Students fill in the first one, from which nbgrader removes the
+solution. The second one has the checks and the points, and is locked. This module doesn't need
+nbgrader itself.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,19 @@ from numpy_shufflenet.course.editions import Done, student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.tasks import Task, tasks
 
-SCHEMA = 3  # of nbgrader's cell metadata
+SCHEMA = 3  # version of the cell metadata of nbgrader
 CONFIG = '''\
 """Settings of nbgrader for this course: `nbgrader db`, `generate_assignment`, `autograde`, ..."""
 
 c = get_config()
 c.CourseDirectory.course_id = "numpy_shufflenet"
-c.ClearSolutions.code_stub = {"python": ""}  # each exercise has its own
+c.ClearSolutions.code_stub = {"python": ""}  # each exercise has its own stub
 c.ExecutePreprocessor.timeout = 120
 '''
 
 
 def build_nbgrader(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
-    """Write the course folder of nbgrader; settings that are there stay."""
+    """Write the course folder of nbgrader, but keep an existing settings file."""
     config = out / "nbgrader_config.py"
     if not config.exists():
         write_bytes(config, CONFIG.encode())
@@ -41,7 +42,7 @@ def build_nbgrader(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
 
 
 def assignment(lesson: Lesson) -> Any:
-    """Return a lesson with its solutions, in cells that nbgrader understands."""
+    """Return a lesson with its solutions, in cells with the metadata of nbgrader."""
     notebook = student(lesson, solutions=False)
     by_cell = {task.blank: task for task in tasks(lesson)}
     cells = []
@@ -54,7 +55,7 @@ def assignment(lesson: Lesson) -> Any:
 
 
 def _pair(task: Task, cell: Any) -> list[Any]:
-    """Return the cell to fill in, and the cell that checks it."""
+    """Return the cell that a student fills in, and the cell with the checks."""
     new = need("nbformat", "a notebook").v4.new_code_cell
     answer = f"{task.blank}\n### BEGIN SOLUTION\n{task.solution}\n### END SOLUTION"
     return [

@@ -1,4 +1,4 @@
-"""Puts the student edition into a folder, and opens it in JupyterLab."""
+"""Writes the student edition into a folder, and opens it in JupyterLab."""
 
 import os
 import subprocess
@@ -13,19 +13,10 @@ from numpy_shufflenet.course.lessons import Lesson, lessons
 def write_student_edition(
     folder: Path, *, overwrite: bool = False
 ) -> tuple[list[Lesson], list[Lesson]]:
-    """Write the student edition into a folder; return the lessons written, and those kept.
+    """Write the student edition into a folder; return the lessons written and the lessons kept.
 
-    Parameters
-    ----------
-    folder : Path
-        Made if need be.
-    overwrite : bool
-        Whether notebooks that exist are written anew; else whatever is in them stays.
-
-    Raises
-    ------
-    ValueError
-        If it is a file.
+    A notebook that exists stays as it is, unless `overwrite` is True. The folder is created if it
+    doesn't exist; if it is a file, ValueError is raised.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a folder is needed")
@@ -44,10 +35,7 @@ def write_student_edition(
 def open_lab(folder: Path, *, browser: bool = True) -> int:
     """Run JupyterLab on the first lesson until it is closed; return its exit status.
 
-    Raises
-    ------
-    ImportError
-        If JupyterLab isn't installed.
+    ImportError is raised if JupyterLab isn't installed.
     """
     need("jupyterlab", "opening the course")
     first = lessons()[0]
@@ -55,8 +43,8 @@ def open_lab(folder: Path, *, browser: bool = True) -> int:
     command.append(f"--LabApp.default_url=/lab/tree/{first.name}.ipynb")
     if not browser:
         command.append("--no-browser")
-    if getattr(os, "geteuid", lambda: 1)() == 0:  # as in a container
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # root, as in a container
         command.append("--allow-root")
-    # Two BLAS threads that wait for each other make small products slow; kernels have their own.
+    # BLAS threads slow small products down, and our kernels have their own threads.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     return subprocess.run(command, env=environment, check=False).returncode

@@ -1,7 +1,8 @@
-"""The exercises of a lesson, read from its source: what is asked, by which function, for how much.
+"""The exercises of a lesson, read from its source: functions, checks, hints and points.
 
-A **task** is a cell tagged `exercise`: functions named `my_...`, which wait to be written, and
-below them statements that check these. Its solution has the same functions, named `solved_...`.
+A **task** is a cell tagged `exercise`. It has functions named `my_...`, which students write, and
+below them statements that check these functions. The solution of the task has the same functions
+under the names `solved_...`.
 """
 
 import ast
@@ -16,49 +17,35 @@ from numpy_shufflenet.course.lessons import Lesson
 
 @dataclass(frozen=True)
 class Task:
-    """An exercise of the course.
-
-    Attributes
-    ----------
-    lesson : Lesson
-    number : int
-        Within its lesson, from 1.
-    title : str
-    points : int
-        1 to 3, as many as there are dots behind its title.
-    functions : tuple of str
-        Names that a student defines: "my_dx".
-    blank : str
-        The cell's code above its checks.
-    checks : tuple of str
-        Statements that fail unless the functions are right.
-    hints : tuple of (str, str)
-        Title and text of each.
-    solution : str
-        Code that defines the same functions, rightly, without its checks.
-    cell : int
-        Place of the exercise in the notebook.
-    """
+    """An exercise of the course."""
 
     lesson: Lesson
+    #: The number of the exercise in the lesson, from 1.
     number: int
     title: str
+    #: 1 to 3: the number of dots after the title.
     points: int
+    #: Names of the functions that a student writes: "my_dx".
     functions: tuple[str, ...]
+    #: The code of the cell above the checks.
     blank: str
+    #: Statements that fail if the functions are wrong.
     checks: tuple[str, ...]
+    #: Title and text of each hint.
     hints: tuple[tuple[str, str], ...]
+    #: Code that defines correct functions, without checks.
     solution: str
+    #: Index of the cell in the notebook.
     cell: int
 
     @property
     def name(self) -> str:
-        """The same in every run: "03_convolution_backwards-2"."""
+        """The lesson and the number: "03_convolution_backwards-2"."""
         return f"{self.lesson.name}-{self.number}"
 
 
 def tasks(lesson: Lesson) -> list[Task]:
-    """Return the exercises of a lesson, in their order.
+    """Return the exercises of a lesson in order.
 
     Raises
     ------
@@ -104,7 +91,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
 
 
 def split_cell(source: str) -> tuple[str, tuple[str, ...]]:
-    """Return what a cell defines, and the statements below the last definition."""
+    """Return the code of a cell up to its last function, and the statements below the function."""
     statements = ast.parse(source).body
     last = max(i for i, s in enumerate(statements) if isinstance(s, ast.FunctionDef))
     lines = source.splitlines()
@@ -113,16 +100,12 @@ def split_cell(source: str) -> tuple[str, tuple[str, ...]]:
     checks: list[str] = []
     for i, statement in enumerate(rest):
         text = "\n".join(lines[statement.lineno - 1 : statement.end_lineno])
-        # What only prepares a check belongs to it.
-        if i and not _may_fail(rest[i - 1]):
+        # An assignment prepares the next statement, so both belong to one check.
+        if i and isinstance(rest[i - 1], ast.Assign):
             checks[-1] += "\n" + text
         else:
             checks.append(text)
     return "\n".join(lines[:end]), tuple(checks)
-
-
-def _may_fail(statement: ast.stmt) -> bool:
-    return not isinstance(statement, ast.Assign)
 
 
 def _defined(source: str, prefix: str) -> list[str]:
@@ -134,7 +117,7 @@ def _defined(source: str, prefix: str) -> list[str]:
 
 
 def _answer(lesson: Lesson, functions: tuple[str, ...], solution: str) -> str:
-    """Return the solution under the names that the exercise gives its functions."""
+    """Return the solution, with each function also under its name in the exercise."""
     answer, _ = split_cell(solution)
     for name in functions:
         solved = name.replace("my_", "solved_", 1)

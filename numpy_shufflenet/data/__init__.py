@@ -1,6 +1,6 @@
-"""Labelled images: an embedded set, readers of others, augmentation, batches.
+"""Labelled images: an embedded set, readers of other sets, augmentation, batches.
 
-Images are uint8 arrays (n, c, h, w), 0 is black; labels are int64 arrays (n,).
+Images are uint8 arrays (n, c, h, w); 0 is black. Labels are int64 arrays (n,).
 """
 
 from numpy_shufflenet.data.augment import augment, random_crop, random_flip

@@ -1,20 +1,18 @@
-"""Checks of arguments and files: name what is wrong, quote it, say what would fit."""
+"""Checks of arguments and files. An error names the argument and its value, and what would fit."""
 
 import contextlib
 import gzip
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
 
-PathLike: TypeAlias = str | os.PathLike[str]
-COLOURS = 4  # channels of grey, grey and alpha, RGB, RGBA
+COLOURS = 4  # the largest number of channels of an image: red, green, blue, alpha
 
 
 def check_images(name: str, value: Any) -> None:
@@ -49,11 +47,11 @@ def check_generator(rng: Any) -> None:
 
 
 def existing(name: str, value: PathLike) -> Path:
-    """Return value as a Path, ~ expanded, or raise unless something is there."""
+    """Return value as a Path with ~ expanded, or raise if nothing exists there."""
     try:
         path = expanded(value)
         found = path.exists()
-    except (TypeError, ValueError) as error:  # no path at all, or one with a zero byte
+    except (TypeError, ValueError) as error:  # value is no path, or has a zero byte
         raise ValueError(f"{name}={value!r} is not a path: {error}") from error
     if not found:
         raise FileNotFoundError(f"{name}={str(value)!r} does not exist")
@@ -61,7 +59,7 @@ def existing(name: str, value: PathLike) -> Path:
 
 
 def existing_directory(name: str, value: PathLike) -> Path:
-    """Return value as a Path, or raise unless a directory is there."""
+    """Return value as a Path, or raise unless it is a directory."""
     path = existing(name, value)
     if not path.is_dir():
         raise ValueError(f"{name}={str(value)!r} is a file; a directory is needed")
@@ -70,9 +68,10 @@ def existing_directory(name: str, value: PathLike) -> Path:
 
 @contextlib.contextmanager
 def opened_maybe_gzipped(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressed if it is gzip's, whatever the file's name.
+    """Open a file for reading. If the content is gzip data, reading decompresses it.
 
-    Nothing is read here, so a reader can look at a header before it believes a size.
+    The name of the file doesn't matter. This reads only the first two bytes, so the caller can
+    check a header before allocating memory.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"

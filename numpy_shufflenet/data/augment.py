@@ -1,7 +1,7 @@
-"""Augmentation: the same classes in other pixels, so that a network learns less by heart.
+"""Augmentation: random changes of images that keep the class and reduce overfitting.
 
-Each function takes a batch of bytes and a Generator, and returns a new batch; the same Generator
-state gives the same batch, whatever the images show.
+Each function takes a batch of uint8 images and a Generator, and returns a new batch. The random
+choices depend on the state of the Generator only, not on the images.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy_shufflenet.ops.checks import is_integer
 
 
 def random_flip(images: Array, rng: np.random.Generator) -> Array:
-    """Mirror each image, left to right, with probability 1/2.
+    """Mirror each image left to right with probability 1/2.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def random_flip(images: Array, rng: np.random.Generator) -> Array:
     Raises
     ------
     ValueError
-        If images or rng is something else.
+        If images or rng has another type or shape.
     """
     check_images("images", images)
     check_generator(rng)
@@ -36,14 +36,14 @@ def random_flip(images: Array, rng: np.random.Generator) -> Array:
 
 
 def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
-    """Shift each image by up to `padding` pixels each way: pad with black, crop at random.
+    """Shift each image by up to `padding` pixels: pad it with black, then crop at random.
 
     Parameters
     ----------
     images : array, shape (n, c, h, w), uint8
     rng : Generator
     padding : int
-        Each of the (2 padding + 1)^2 places for the crop is as likely.
+        All (2 padding + 1)^2 positions of the crop are equally likely.
 
     Returns
     -------
@@ -52,9 +52,9 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If images or rng is something else, or padding is negative.
+        If images or rng has another type or shape, or if padding is negative.
 
-    Source: He et al., Deep Residual Learning, 2016, section 4.2 (there with 4 pixels, on CIFAR-10).
+    Source: He et al., Deep Residual Learning, 2016, section 4.2 (padding 4, on CIFAR-10).
     """
     check_images("images", images)
     check_generator(rng)
@@ -71,26 +71,26 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
 def augment(
     images: Array, rng: np.random.Generator, *, flip: bool = True, crop_padding: int = 2
 ) -> Array:
-    """Mirror and shift each image at random: `random_flip`, then `random_crop`.
+    """Apply `random_flip`, then `random_crop`.
 
     Parameters
     ----------
     images : array, shape (n, c, h, w), uint8
     rng : Generator
     flip : bool
-        False where a mirror image is another class, as with digits.
+        False if a mirror image may have another class, as with digits.
     crop_padding : int
         0 for no crop.
 
     Returns
     -------
     augmented : array, shape (n, c, h, w), uint8
-        Never the memory of `images`.
+        It never shares memory with `images`.
 
     Raises
     ------
     ValueError
-        As `random_flip` and `random_crop`.
+        In the cases of `random_flip` and `random_crop`.
     """
     if flip:
         images = random_flip(images, rng)

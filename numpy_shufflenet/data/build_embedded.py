@@ -2,8 +2,8 @@
 
     python -m numpy_shufflenet.data.build_embedded DIRECTORY [OUT]
 
-Nothing is drawn by lot: the first 1,000 training and 200 test images of each class, in the order
-in which the IDX files hold them.
+The script takes the first 1,000 training images and the first 200 test images of each class, in the
+order of the IDX files of Fashion-MNIST (see `fashion_mnist`).
 """
 
 import argparse
@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike
 from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.data.embedded import EMBEDDED
 from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist
@@ -39,15 +38,16 @@ def build_file(
     train_per_class: int = 1000,
     test_per_class: int = 200,
 ) -> None:
-    """Write the subset of the IDX files in `directory` to the file `out`.
+    """Write a subset of the IDX files in `directory` to the file `out`.
 
-    The file is one that `numpy.load` opens: train_images (n, 28, 28), train_labels (n,),
-    test_images and test_labels, all uint8. The same zlib gives the same bytes on every run.
+    `numpy.load` opens the file. It has train_images (n, 28, 28), train_labels (n,), test_images and
+    test_labels, all uint8. With the same version of zlib, every run writes the same bytes.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_fashion_mnist`; or if a class has too few images. `out` is then left as it was.
+        In the cases of `load_fashion_mnist`, or if a class has too few images. Then `out` doesn't
+        change.
     """
     check_positive("train_per_class", train_per_class)
     check_positive("test_per_class", test_per_class)
@@ -71,7 +71,7 @@ def build_file(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command at the head of this file."""
+    """Run the command in the docstring of this module."""
     parser = argparse.ArgumentParser(
         prog="python -m numpy_shufflenet.data.build_embedded",
         description="Rebuild the embedded images from the four IDX files of Fashion-MNIST.",

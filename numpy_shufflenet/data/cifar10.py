@@ -1,13 +1,15 @@
-"""CIFAR-10: 50,000 training and 10,000 test images of ten classes, colour, 32 x 32.
+"""CIFAR-10: 50,000 training and 10,000 test images of ten classes, in colour, 32 x 32.
 
-Two versions are published, and both are read, unpacked or as .tar.gz:
+The set is published in two versions. `load_cifar10` reads both versions, unpacked or as .tar.gz:
 
-- python: data_batch_1 .. data_batch_5 and test_batch, each a pickled dict; b"data" is (n, 3072)
-  uint8, a row the red plane, then the green, then the blue; b"labels" is a list of n numbers.
-- binary: the same names with .bin; a record is 1 byte of label, then 3072 of the three planes.
+- The python version has the files data_batch_1 to data_batch_5 and test_batch. Each file is a
+  pickled dict. b"data" is a uint8 array (n, 3072): a row has all red values of an image, then the
+  green and the blue values. b"labels" is a list of n integers.
+- The binary version has files with the same names and .bin. Each image has 1 byte for the label,
+  then 3072 bytes for its values in the same order.
 
-A pickle can run any code when it is loaded, so these go through `_pickles`, which knows nothing but
-arrays of numbers and plain types.
+Loading a pickle can run any code, so `_pickles` reads the pickles; it knows only arrays of integers
+and plain types.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -21,10 +23,10 @@ from typing import IO, cast
 
 import numpy as np
 
+from numpy_shufflenet import _pickles
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data import _pickles
 from numpy_shufflenet.data._check import (
-    PathLike,
     check_labels,
     existing,
     opened_maybe_gzipped,
@@ -47,11 +49,12 @@ BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data
 TEST_BATCH = "test_batch"
 FOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin")
 PIXELS = 3 * 32 * 32
-# Limits on what a file may claim to be, about twice what is published.
+# Limits on the sizes in a file, about twice the published sizes.
 LARGEST_BATCH = 64 * 2**20  # bytes
 LARGEST_ARCHIVE = 384 * 2**20  # bytes, unpacked
 MOST_MEMBERS = 1000
-PIECE = 2**20  # bytes that are read at once
+PIECE = 2**20  # the largest number of bytes in one read
+GLOBALS = _pickles.array_globals(_pickles.WHOLE_NUMBERS)
 
 
 def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
@@ -60,29 +63,29 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
     Parameters
     ----------
     path : path
-        cifar-10-python.tar.gz, cifar-10-binary.tar.gz, or the directory that either unpacks to
-        (or the one above it).
+        cifar-10-python.tar.gz, cifar-10-binary.tar.gz, the unpacked directory, or the directory
+        that contains the unpacked directory.
 
     Returns
     -------
     train, test : Dataset
-        images (n, 3, 32, 32), the five training batches in their order.
+        images (n, 3, 32, 32); `train` has the five training batches in order.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at `path`.
+        If `path` doesn't exist.
     ValueError
-        If a batch is missing, truncated, something else or over 64 MiB, or if an archive unpacks
-        to over 384 MiB; the message names it.
+        If a batch is missing, damaged or larger than 64 MiB, or if an archive unpacks to more than
+        384 MiB. The message names the batch or the archive.
     """
     source = existing("path", path)
-    parts: dict[str, tuple[Array, Array]] = {}  # by name of batch: images n 3 32 32, labels n
+    parts: dict[str, tuple[Array, Array]] = {}  # name of batch -> images n 3 32 32, labels n
     for name, data in _files(source):
         if name in (*BATCHES, TEST_BATCH):
             parts[name] = _decode_pickle(f"{source}: {name}", data)
         elif name.removesuffix(".bin") in (*BATCHES, TEST_BATCH):
-            # Where both versions lie side by side, they hold the same images.
+            # If the directory has both versions, they hold the same images.
             parts.setdefault(name.removesuffix(".bin"), _decode_binary(f"{source}: {name}", data))
     missing = [name for name in (*BATCHES, TEST_BATCH) if name not in parts]
     if missing:
@@ -93,7 +96,7 @@ def load_cifar10(path: PathLike) -> tuple[Dataset, Dataset]:
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and bytes of each batch in a directory or an archive, one at a time."""
+    """Yield the name and the bytes of each batch in a directory or an archive."""
     wanted = {name + suffix for name in (*BATCHES, TEST_BATCH) for suffix in ("", ".bin")}
     if source.is_dir():
         inside = next((source / name for name in FOLDERS if (source / name).is_dir()), source)
@@ -104,12 +107,12 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
         return
     if not source.is_file():
         raise ValueError(f"{source} is neither a file nor a directory")
-    # Members are read, never unpacked: a name in an archive may point anywhere.
-    # Going through them in order decompresses the archive once.
+    # Members are never unpacked to disk, because a name in an archive may point anywhere.
+    # Reading them in order decompresses the archive only once.
     try:
         with opened_maybe_gzipped(source) as file:
             forward = _Forward(file)
-            # What tarfile asks for is a file that can be read, and sought forwards.
+            # TarFile only reads the file and seeks forwards, so `_Forward` is enough.
             archive = tarfile.TarFile(fileobj=cast(IO[bytes], forward))
             for _ in range(MOST_MEMBERS):
                 forward.left = PIECE
@@ -148,15 +151,16 @@ def _read_member(forward: "_Forward", stream: IO[bytes], size: int) -> bytes:
 
 
 class _Forward:
-    """A file that tarfile reads forwards only, and a bounded amount of at once.
+    """A file that allows only reads of limited size and seeks forwards.
 
-    A header may claim that a name is 10^12 bytes long, or that its file lies before it.
+    The header of a damaged archive may claim a name of 10^12 bytes, or a file that lies before the
+    header.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.at = 0
-        self.left = PIECE  # bytes that may be read before somebody sets it anew
+        self.left = PIECE  # number of bytes that may be read until the caller sets `left` again
 
     def tell(self) -> int:
         return self.at
@@ -192,13 +196,16 @@ def _decode_binary(where: str, data: bytes) -> tuple[Array, Array]:
 
 def _decode_pickle(where: str, pickled: bytes) -> tuple[Array, Array]:
     try:
-        batch = _pickles.load_pickle(pickled)
+        batch = _pickles.load_pickle(pickled, GLOBALS)
     except ValueError as error:
         raise ValueError(f"{where} is not a batch of CIFAR-10: {error}") from error
-    # Python 2 wrote its keys as bytes; whoever pickled a batch again may have strings.
+    # Keys from Python 2 are bytes; keys of a batch that was pickled again may be strings.
     found = {}
     if isinstance(batch, dict):
-        found = {key.encode() if isinstance(key, str) else key: v for key, v in batch.items()}
+        found = {
+            key.encode() if isinstance(key, str) else key: _pickles.unboxed(value)
+            for key, value in batch.items()
+        }
     if not {b"data", b"labels"} <= found.keys():
         raise ValueError(f"{where} is not a dict with data and labels")
     images, labels = found[b"data"], found[b"labels"]  # n 3072, n

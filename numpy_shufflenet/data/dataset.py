@@ -1,4 +1,4 @@
-"""A set of labelled images, and how a training loop reads it in batches."""
+"""A set of labelled images, and its batches for training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from numpy_shufflenet.ops.checks import check_positive, is_integer
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Images, the class of each, and the names of the classes.
+    """Images, the class of each image, and the names of the classes.
 
     Parameters
     ----------
     images : array, shape (n, c, h, w), uint8
-        Grey or colour values, 0 is black.
+        Grey or colour values; 0 is black.
     labels : array, shape (n,), int64
-        An index into `classes` for each image.
+        The class of each image, as an index into `classes`.
     classes : tuple of str
 
     Raises
     ------
     ValueError
-        If a dtype or shape is another, or a label has no class.
+        If a dtype or a shape doesn't fit, or if a label is no index into `classes`.
     """
 
     images: Array  # n c h w
@@ -54,26 +54,26 @@ class Dataset:
         return f"Dataset({n} images of {c} x {h} x {w}, {len(self.classes)} classes)"
 
     def subset(self, indices: Array) -> "Dataset":
-        """Return a set of the images at `indices`, copied, in that order."""
+        """Return a dataset with copies of the images at `indices`, in the order of `indices`."""
         return Dataset(self.images[indices], self.labels[indices], self.classes)
 
 
 def split(dataset: Dataset, *, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Split a set in two, the same share of every class in each.
+    """Split a dataset in two, with about the same share of every class in both parts.
 
     Parameters
     ----------
     dataset : Dataset
     fraction : float
-        Share of the images that go to the second set, between 0 and 1; from every class at least
-        one image goes to each set.
+        Share of the images in the second part, between 0 and 1. Each part has at least one image of
+        every class.
     seed : int
-        The same seed gives the same split. Both sets keep the order of the given one.
+        The same seed gives the same split. Both parts keep the order of the images.
 
     Raises
     ------
     ValueError
-        If fraction isn't between 0 and 1, or a class has a single image.
+        If fraction isn't between 0 and 1, or if a class has a single image.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction={fraction!r} is not between 0 and 1")
@@ -105,19 +105,20 @@ def batches(
     dataset : Dataset
     batch_size : int
     rng : Generator, optional
-        Shuffles the images; without it they come in their own order.
+        Shuffles the images. Without it they keep their order.
     drop_last : bool
-        Leave out a last batch of fewer than `batch_size` images.
+        Whether to drop the last batch if it has fewer than `batch_size` images.
 
     Returns
     -------
     iterator of (images, labels) : (b, c, h, w) uint8 and (b,) int64
-        Copies, so that writing to a batch never changes the set.
+        These are copies, so the caller may change a batch.
 
     Raises
     ------
     ValueError
-        At the call, if batch_size is not a positive number or rng not a Generator.
+        If batch_size is not a positive integer, or rng is not a Generator. This is raised at the
+        call, not at the first batch.
     """
     batch_size = check_positive("batch_size", batch_size)
     n = len(dataset)
@@ -127,7 +128,7 @@ def batches(
         check_generator(rng)
         order = rng.permutation(n)
     stop = n - n % batch_size if drop_last else n
-    # An expression, not a `yield`: the checks above run at the call, not at the first batch.
+    # With a `yield` in this function, the checks above would run at the first batch, not here.
     return (
         (dataset.images[chosen], dataset.labels[chosen])
         for chosen in (order[start : start + batch_size] for start in range(0, stop, batch_size))

@@ -1,4 +1,4 @@
-"""The images inside the package: 12,000 of Fashion-MNIST, read without any network."""
+"""12,000 images of Fashion-MNIST that are part of the package, so no download is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,18 @@ from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.data.fashion_mnist import FASHION_MNIST_CLASSES
 
 EMBEDDED = Path(__file__).parent / "fashion_mnist_12k.npz"
-LARGEST = 20_000_000  # bytes: twice what the file unpacks to
+LARGEST = 20_000_000  # bytes, about twice the unpacked size of the file
 
 
 def load_embedded() -> tuple[Dataset, Dataset]:
-    """Return 10,000 training and 2,000 test images of Fashion-MNIST, each class equally often.
+    """Return 10,000 training and 2,000 test images of Fashion-MNIST.
 
     Returns
     -------
     train, test : Dataset
-        images (10000, 1, 28, 28) and (2000, 1, 28, 28): the first 1,000 and 200 of each class, in
-        the order of the full set (`build_embedded` makes the file). New arrays at every call.
+        images (10000, 1, 28, 28) and (2000, 1, 28, 28). They are the first 1,000 training images
+        and 200 test images of each class, in the order of the full set. `build_embedded` makes the
+        file. Every call returns new arrays.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, grey, 28 x 28.
+"""Fashion-MNIST: 60,000 training and 10,000 test images of clothes, in grey, 28 x 28.
 
 An IDX file is a header of big-endian numbers, then the bytes of one array:
 
-    0, 0, 8 (unsigned bytes), number of axes   |   one 4-byte length an axis   |   the values
+    0, 0, 8 (unsigned bytes), number of axes   |   4 bytes for the length of each axis   |   values
 
-Source: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; the format: LeCun, Cortes, Burges, MNIST.
+Sources: Xiao, Rasul, Vollgraf, Fashion-MNIST, 2017; LeCun, Cortes, Burges, MNIST (the IDX format).
 """
 
 import math
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import (
-    PathLike,
     check_labels,
     existing_directory,
     opened_maybe_gzipped,
@@ -34,8 +34,8 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 
-LARGEST = 100 * 2**20  # values in one file: twice those of Fashion-MNIST
-PIECE = 2**20  # bytes that are read at once
+LARGEST = 100 * 2**20  # most values in a file, about twice the number in Fashion-MNIST
+PIECE = 2**20  # the largest number of bytes in one read
 
 
 def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
@@ -44,21 +44,21 @@ def load_fashion_mnist(directory: PathLike) -> tuple[Dataset, Dataset]:
     Parameters
     ----------
     directory : path
-        Holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the two of t10k, each as such
-        or with .gz at its end.
+        It contains the files train-images-idx3-ubyte, train-labels-idx1-ubyte,
+        t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each with or without .gz.
 
     Returns
     -------
     train, test : Dataset
-        images (n, 1, h, w); n, h and w are what the files say.
+        images (n, 1, h, w); n, h and w come from the files.
 
     Raises
     ------
     FileNotFoundError
         If the directory or one of the files is missing.
     ValueError
-        If a file is truncated, isn't what its name says, or claims to hold over 100 MiB; the
-        message names it.
+        If a file is truncated, has other content than its name says, or claims to have more than
+        100 MiB. The message names the file.
     """
     folder = existing_directory("directory", directory)
     return _read_part(folder, "train"), _read_part(folder, "t10k")
@@ -87,9 +87,10 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def read_idx(path: Path, *, axes: int) -> Array:
-    """Read one IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes.
+    """Read an IDX file of unsigned bytes, gzipped or not, as a uint8 array of `axes` axes.
 
-    Reads no more than the header says, and refuses a header that says more than LARGEST.
+    It reads no more values than the header says, and refuses a header with more than LARGEST
+    values.
     """
     with opened_maybe_gzipped(path) as file:
         start = 4 + 4 * axes

@@ -1,44 +1,49 @@
-"""Images from files: one for a prediction, or a folder of them for each class."""
+"""Read images from files: one image for a prediction, or a dataset from folders of images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike, existing, existing_directory
+from numpy_shufflenet.data._check import existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
 from numpy_shufflenet.ops.checks import check_positive
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IGNORED = {"thumbs.db", "desktop.ini"}  # left behind by file managers, as are names with a dot
+IGNORED = {"thumbs.db", "desktop.ini"}  # file managers create them
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-# Modes of Pillow whose range of values is known.
+# The modes of Pillow with a known range of values.
 MODES = (
     *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"),
     *("I", "I;16", "I;16L", "I;16B", "I;16N"),
 )
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
-PIXELS = 2**23  # read of any file; decoded, they take 32 MiB, and copies of that
+# A file may have up to PIXELS pixels, whatever its size. They take 32 MiB when decoded, and a copy
+# takes another 32 MiB. With more bytes, a file may have more pixels: up to PIXELS_PER_BYTE for each
+# byte (photographs have fewer than 20), and up to MOST_PIXELS.
+PIXELS = 2**23
 MOST_PIXELS = 2**26
-PIXELS_PER_BYTE = 100  # photographs have fewer than 20
+PIXELS_PER_BYTE = 100
 
 
 def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
-    """Read an image file as a square: the shorter side resized to `size`, the middle cut out.
+    """Read an image file as a square image: resize the shorter side to `size`, and crop the centre.
 
     Parameters
     ----------
     path : path
-        A file of any format that Pillow reads, but EPS; of an animation, the first picture.
+        A file of any format that Pillow reads, except EPS. Of an animation only the first frame
+        is read.
     size : int
         Height and width of the result.
     channels : 1 or 3
-        Grey or red, green, blue. Transparent parts become white; a photograph is turned upright,
-        as its EXIF data says.
+        Grey, or red, green and blue. Transparent pixels become white. A photograph is rotated
+        according to its EXIF data.
 
     Returns
     -------
@@ -47,11 +52,11 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
     Raises
     ------
     FileNotFoundError
-        If there is no file at `path`.
+        If `path` doesn't exist.
     ValueError
-        If it is no image, or a damaged one, or size or channels don't fit; if its pixels are
-        floating-point, 32-bit or signed numbers, or LAB, for nothing says which of them is white;
-        or if it claims far more pixels than its bytes can hold.
+        If size or channels doesn't fit; if the file is no image, or a damaged image; if its pixels
+        are floating-point, 32-bit or signed numbers, or LAB, because the value of white is unknown;
+        or if it claims to have far more pixels than its bytes can hold.
     ImportError
         If Pillow is not installed.
     """
@@ -71,9 +76,10 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
             with Image.open(file) as opened:
                 _check_size(opened, file_path.stat().st_size)
                 ImageOps.exif_transpose(opened, in_place=True)
-                # The colours first: resizing mixes neighbours, so they must be values by then.
+                # Convert before resizing: resizing averages pixels, so they must be colour values,
+                # not indices into a palette.
                 image = _plain_colours(opened, channels)
-        except Exception as error:  # Pillow's decoders raise errors of almost any kind
+        except Exception as error:  # decoders of Pillow raise almost any kind of error
             raise ValueError(
                 f"path={str(path)!r} is not an image that Pillow can read: {error}"
             ) from error
@@ -82,20 +88,20 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
 
 
 def _check_size(image: "Image.Image", size: int) -> None:
-    """Raise if decoding would take far more memory than a file of so many bytes can be worth."""
+    """Raise if decoding would need too much memory for a file of `size` bytes."""
     if image.format == "EPS":
         raise ValueError("EPS is a program that only another program can run")
     sizes = [image.size]
-    if image.format == "ICO":  # the picture inside has a size of its own
+    if image.format == "ICO":  # the picture inside the icon may have another size
         icons = image.ico  # type: ignore[attr-defined]
         sizes.append(icons.frame(icons.getentryindex(image.size)).size)
     for width, height in sizes:
         pixels = width * height
         if pixels > PIXELS and (pixels > MOST_PIXELS or pixels > PIXELS_PER_BYTE * size):
             raise ValueError(
-                f"it claims {width} x {height} pixels in a file of {size:,} bytes; "
-                f"up to {PIXELS:,} pixels are read of any file, and up to {MOST_PIXELS:,} of one "
-                f"that has a byte for every {PIXELS_PER_BYTE}"
+                f"it claims {width} x {height} pixels in a file of {size:,} bytes; up to "
+                f"{PIXELS:,} pixels are read from any file, and up to {MOST_PIXELS:,} if the file "
+                f"has a byte for every {PIXELS_PER_BYTE} pixels"
             )
 
 
@@ -110,9 +116,10 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
         raise ValueError("its pixels are 32-bit or signed numbers (mode I) of unknown range")
     if mode not in MODES:
         raise ValueError(f"its pixels are of mode {mode}; {', '.join(MODES)} are read")
-    if mode.startswith("I"):  # `convert` would cut off what exceeds 255
+    if mode.startswith("I"):  # `convert` would clip values above 255
         image = _grey_of_16_bits(image)
-    if mode in ("La", "RGBa"):  # colours times opacity; La becomes nothing but LA
+    # In these modes, colours are multiplied by opacity. Pillow can convert La only to LA.
+    if mode in ("La", "RGBa"):
         image = image.convert(mode[:-1] + "A")
     if image.mode.endswith("A") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -124,7 +131,7 @@ def _plain_colours(image: "Image.Image", channels: int) -> "Image.Image":
 
 
 def _grey_of_16_bits(image: "Image.Image") -> "Image.Image":
-    """Return the upper 8 bits as mode L; one value of a PNG may stand for transparency."""
+    """Return the upper 8 bits as mode L. In a PNG, one value may mean "transparent"."""
     from PIL import Image
 
     values = np.asarray(image)  # h w
@@ -137,7 +144,7 @@ def _grey_of_16_bits(image: "Image.Image") -> "Image.Image":
     upper = (values.clip(0, 65535) >> (bits - 8)).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        upper[values == transparent] = 255  # white, as all that is transparent
+        upper[values == transparent] = 255  # white, like all transparent pixels
     return Image.fromarray(upper)
 
 
@@ -147,23 +154,23 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
     Parameters
     ----------
     directory : path
-        Its folders name the classes, in alphabetical order. Every file in them must be an image,
-        save those whose name begins with a dot; there must be no folders in them.
+        It has one folder for each class; the names of the folders are the classes, in alphabetical
+        order. The folders contain images and no folders. Names that begin with a dot are ignored.
     size, channels : int
         As in `load_image`.
 
     Returns
     -------
     dataset : Dataset
-        images (n, channels, size, size); class after class, the files in alphabetical order.
+        images (n, channels, size, size), in the order of the classes, then of the file names.
 
     Raises
     ------
     FileNotFoundError
         If the directory is missing.
     ValueError
-        If it has no folders, one of them has no files or has folders, a file is no image, or
-        images lie beside the class folders, where they have no class.
+        If the directory has no folders, or has images, because these have no class; if a folder has
+        no files or contains folders; or if a file is no image.
     ImportError
         If Pillow is not installed.
     """

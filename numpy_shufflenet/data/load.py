@@ -1,11 +1,12 @@
-"""One name for every set of images, as the commands take it."""
+"""Loads a dataset by its name on the command line, such as "folder:DIRECTORY"."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from numpy_shufflenet.data._check import PathLike, existing_directory
+from numpy_shufflenet._files import PathLike
+from numpy_shufflenet.data._check import existing_directory
 from numpy_shufflenet.data.cifar10 import load_cifar10
 from numpy_shufflenet.data.dataset import Dataset, split
 from numpy_shufflenet.data.embedded import load_embedded
@@ -13,7 +14,7 @@ from numpy_shufflenet.data.fashion_mnist import load_fashion_mnist
 from numpy_shufflenet.data.image_folder import load_image_folder
 
 DATASETS = ("embedded", "fashion-mnist:DIRECTORY", "cifar10:PATH", "folder:DIRECTORY")
-TEST_FRACTION = 0.2  # of a folder that isn't split yet
+TEST_FRACTION = 0.2  # share of the test set if a directory has no folder test/
 
 
 def load_dataset(
@@ -24,18 +25,19 @@ def load_dataset(
     test_fraction: float = TEST_FRACTION,
     seed: int = 0,
 ) -> tuple[Dataset, Dataset]:
-    """Load the training and the test set that `name` stands for.
+    """Load the training and the test set of a dataset.
 
     Parameters
     ----------
     name : str
         "embedded", "fashion-mnist:DIRECTORY", "cifar10:PATH" or "folder:DIRECTORY".
     size, channels : int
-        Of the images of a "folder"; the other sets have their own.
+        Size and channels of the images of a "folder". The other datasets have a fixed size.
     test_fraction : float
     seed : int
-        How to split a "folder" of class folders. One that has the folders train/ and test/, with
-        the class folders in each, isn't split; no other folder beside them is read.
+        How to split a "folder" that contains one folder for each class. If the directory contains
+        train/ and test/, each with the class folders, these two are the training and the test set;
+        other folders are ignored.
 
     Returns
     -------
@@ -44,9 +46,9 @@ def load_dataset(
     Raises
     ------
     ValueError
-        If name is none of these, or as the reader of that set.
+        If name is none of these, or if the reader of the dataset raises ValueError.
     FileNotFoundError
-        As the reader of that set.
+        If the reader of the dataset raises FileNotFoundError.
     """
     if name == "embedded":
         return load_embedded()
@@ -70,38 +72,38 @@ def load_dataset(
 def load_held_out(
     name: str, is_training_set: Callable[[Dataset], bool], *, size: int = 64, channels: int = 3
 ) -> tuple[Dataset, str]:
-    """Load the images that a training has not seen, as far as that can be known.
+    """Load images that a training hasn't used, as far as this is known.
 
     Parameters
     ----------
     name, size, channels
-        As for `load_dataset`.
+        As in `load_dataset`.
     is_training_set : function
-        Whether the training was on this very set.
+        is_training_set(dataset) -> whether the training used exactly this dataset.
 
     Returns
     -------
     dataset : Dataset
-        The test set; of a "folder" without train/ and test/, the part that `load_dataset` splits
-        off if the training was on the other part, and otherwise all of it.
+        The test set. A "folder" without train/ and test/ is split as in `load_dataset`; if the
+        training used the training part, this is the test part, otherwise all images.
     which : str
-        Says in words which of these it is.
+        Describes these images.
 
     Raises
     ------
     ValueError, FileNotFoundError
-        As `load_dataset`.
+        In the cases of `load_dataset`.
     """
     kind, _, directory = name.partition(":")
     if kind != "folder" or not directory or _is_split(existing_directory("directory", directory)):
         return load_dataset(name, size=size, channels=channels)[1], "the test images"
     dataset = load_image_folder(directory, size=size, channels=channels)
-    # A class of one image can't be split, so the training was on something else.
+    # A class with one image can't be split, so the training used another set.
     if np.bincount(dataset.labels).min() > 1:
         train, test = split(dataset, fraction=TEST_FRACTION, seed=0)
         if is_training_set(train):
             return test, "the images of the folder that the training left out"
-    return dataset, "all images of the folder; the training was on others"
+    return dataset, "all images of the folder; the training used other images"
 
 
 def load_split_folder(

@@ -1,6 +1,6 @@
-"""From bytes to the network's scale: every channel of the training images gets mean 0, variance 1.
+"""Scales images for a network: each channel of the training images gets mean 0 and variance 1.
 
-y = (x / 255 - mean) / std        mean and std of x / 255, one of each a channel
+y = (x / 255 - mean) / std        with the mean and std of x / 255 for each channel
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from numpy_shufflenet.ops.checks import FLOATS
 
 
 class Standardise(NamedTuple):
-    """The mean and standard deviation of each channel: plain numbers, to be kept with weights."""
+    """The mean and standard deviation of each channel, as plain numbers for a checkpoint."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __call__(self, images: Array, dtype: npt.DTypeLike = np.float32) -> Array:
-        """Return images (n, c, h, w) in the network's scale; see `to_float`."""
+        """Return scaled images (n, c, h, w); see `to_float`."""
         return to_float(images, self.mean, self.std, dtype)
 
 
 def channel_statistics(images: Array) -> Standardise:
-    """Measure the mean and the standard deviation of each channel, on the scale 0 to 1.
+    """Compute the mean and standard deviation of each channel, on the scale from 0 to 1.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def channel_statistics(images: Array) -> Standardise:
     Returns
     -------
     standardise : Standardise
-        Rounded to float32. A constant channel gets std 1, so that it becomes 0 and not NaN.
+        Rounded to float32. A constant channel has std 1, so that its values become 0 and not NaN.
 
     Raises
     ------
     ValueError
-        If images isn't such an array, or is empty.
+        If images is another kind of array, or has no image.
     """
     check_images("images", images)
     if not len(images):
@@ -49,9 +49,9 @@ def channel_statistics(images: Array) -> Standardise:
     mean, std = [], []
     values = np.arange(256) / 255
     for channel in images.transpose(1, 0, 2, 3):  # n h w
-        # How often each value occurs says all, in whole numbers: exact, and in any order the same.
+        # The counts of the 256 values are exact; they do not depend on the order of the images.
         counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(channel), 1000):  # bincount makes a copy of 8 bytes a pixel
+        for start in range(0, len(channel), 1000):  # bincount's copy has 8 bytes per pixel
             counts += np.bincount(channel[start : start + 1000].ravel(), minlength=256)
         mu = counts @ values / channel.size
         variance = counts @ (values - mu) ** 2 / channel.size
@@ -66,23 +66,23 @@ def to_float(
     std: Sequence[float],
     dtype: npt.DTypeLike = np.float32,
 ) -> Array:
-    """Bring bytes to the network's scale: (images / 255 - mean) / std.
+    """Return (images / 255 - mean) / std.
 
     Parameters
     ----------
     images : array, shape (n, c, h, w), uint8
     mean, std : sequence of c floats
-        Of each channel, on the scale 0 to 1; std above 0.
+        One number for each channel, for values from 0 to 1; std is above 0.
     dtype : float32 or float64
 
     Returns
     -------
-    x : array, shape (n, c, h, w), of that dtype
+    x : array, shape (n, c, h, w), of dtype `dtype`
 
     Raises
     ------
     ValueError
-        If an argument doesn't fit these.
+        If an argument doesn't fit these descriptions.
     """
     check_images("images", images)
     if np.dtype(dtype) not in FLOATS:

@@ -1,4 +1,4 @@
-"""The checks behind the course's exercises: `check("conv2d_backward", my_function)`."""
+"""Checks of the exercises of the course: `check("conv2d_backward", my_function)`."""
 
 from numpy_shufflenet._optional import need
 

@@ -1,4 +1,4 @@
-"""A student's function: how it wants to be called, and what is wrong with what comes back."""
+"""A student's function: which arguments it takes, and what is wrong with its results."""
 
 import copy
 import inspect
@@ -10,8 +10,7 @@ import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import sandbox
-from numpy_shufflenet.exercises.cases import Case
-from numpy_shufflenet.exercises.exercise import Exercise
+from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.judge import Problem, judge
 
 UNWRITTEN = "nothing is written yet"
@@ -19,29 +18,21 @@ UNWRITTEN = "nothing is written yet"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A student's function, and how it wants to be called.
-
-    Attributes
-    ----------
-    exercise : Exercise
-    run : callable
-        Takes the arguments of the exercise, and returns its results.
-    takes : set of str or None
-        Names of the arguments that it takes; None for all.
-    by_position : bool
-        Whether arrays go by their order, since the function has names of its own.
-    """
+    """A student's function, with the information needed to call it."""
 
     exercise: Exercise
+    #: Takes the arguments of the exercise and returns its results.
     run: Callable[..., Any]
+    #: Names of the arguments that the function takes; None for all.
     takes: set[str] | None = None
+    #: Whether to pass arrays by position, because the function has other names for them.
     by_position: bool = False
 
     @classmethod
     def of(
         cls, exercise: Exercise, function: Any, forward: Callable[..., Any] | None = None
     ) -> "Attempt":
-        """Read from the signature of a function how it wants to be called.
+        """Make an Attempt: read from a function's signature how to call the function.
 
         Parameters
         ----------
@@ -49,12 +40,13 @@ class Attempt:
         function : object
             What the student handed in.
         forward : callable, optional
-            For a function of (dy, cache): makes y and the cache; the library's if not given.
+            For a function of (dy, cache): computes y and the cache. By default, the forward of the
+            library.
 
         Raises
         ------
         TypeError
-            If it can't be called with the arguments of the exercise; the message is for students.
+            If the function can't take the arguments of the exercise. The message is for students.
         """
         if not callable(function):
             kind = type(function).__name__
@@ -79,16 +71,16 @@ class Attempt:
         missing = [name for name in wanted if name in exercise.needed - takes]
         if not strange and not missing:
             return cls(exercise, function, takes)
-        said = f"it needs {', '.join(missing)}, too"
+        said = f"it must also take {', '.join(missing)}"
         if strange:
-            said = f"nothing is known of {', '.join(strange)}"
+            said = f"this exercise has no argument {', '.join(strange)}"
         raise TypeError(
             f"your function takes ({', '.join(given)}); {said}. "
-            f"It may take {exercise.signature}, or as many of these as it uses"
+            f"It may take {exercise.signature}, or only those that it uses"
         )
 
     def __call__(self, case: Case) -> Any:
-        """Call the function with its own copies of what it takes."""
+        """Call the function with copies of the arguments that it takes."""
         arrays, settings = copy.deepcopy(case)
         if self.by_position:
             returned = self.run(*arrays.values(), **settings)
@@ -100,7 +92,7 @@ class Attempt:
         return returned
 
     def problem(self, case: Case) -> Problem | None:
-        """Call the function, and return what is wrong with what comes back.
+        """Call the function, and return what is wrong with its results, or None.
 
         Raises
         ------
@@ -117,7 +109,7 @@ class Attempt:
         except sandbox.EndedError:
             raise
         except MemoryError:
-            return Problem("your function ran out of memory: does something grow and grow?")
+            return Problem("your function ran out of memory: does an array or a list keep growing?")
         except RecursionError:
             return Problem("your function calls itself without end")
         except _WroteError as error:
@@ -126,12 +118,12 @@ class Attempt:
             return Problem(UNWRITTEN)
         except Exception as error:
             kind, line = type(error).__name__, getattr(error, "line", "")
-            said = str(error) or "no message"
-            return Problem(f"your function raised {kind}{line}. It says: {said}")
+            message = str(error) or "no message"
+            return Problem(f"your function raised {kind}{line}. The message is: {message}")
 
 
 def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of (dy, cache) as one of dy and the arguments of the forward."""
+    """Turn a function of (dy, cache) into a function of dy and the arguments of the forward."""
 
     def run(dy: Any, *arrays: Any, **settings: Any) -> Any:
         _, cache = forward(*arrays, **settings)
@@ -141,13 +133,13 @@ def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Ca
 
 
 class _WroteError(Exception):
-    """An argument was changed."""
+    """The function has changed an argument."""
 
 
 def _refuse_writing(before: dict[str, Any], after: dict[str, Any]) -> None:
     for name, array in before.items():
         if isinstance(array, np.ndarray) and not np.array_equal(array, after[name], equal_nan=True):
             raise _WroteError(
-                f"your function writes into {name}, which others may still need; "
+                f"your function writes into {name}, but the caller may still need {name}; "
                 "write into a new array"
             )

@@ -1,8 +1,10 @@
 """Names the likely cause of a wrong answer.
 
-First it compares the answer with the results of the mistakes in the catalogue (`zoo`). Then, for a
-backward, it asks the gradient checker, whose verdict reads the pattern of the error. At last it
-looks at the pattern of the difference itself.
+There are three ways, tried in this order:
+
+1. Compare the answer with the results of the known mistakes (`zoo`).
+2. For a backward, ask the gradient checker, which reads the pattern of the error.
+3. Look at the pattern of the difference between the answer and the target (`patterns`).
 """
 
 import contextlib
@@ -15,40 +17,40 @@ import numpy as np
 
 from numpy_shufflenet import gradcheck, operations, zoo
 from numpy_shufflenet.exercises.attempt import Attempt
-from numpy_shufflenet.exercises.cases import NEUTRAL, Case
-from numpy_shufflenet.exercises.exercise import Exercise
+from numpy_shufflenet.exercises.exercise import NEUTRAL, Case, Exercise
 from numpy_shufflenet.exercises.judge import Problem
 from numpy_shufflenet.exercises.patterns import Wrong, equal, named_factors, patterns
 from numpy_shufflenet.exercises.table import find
 
-TELLING_CASES = 6
+LARGEST_CASES = 6
 Failure = tuple[Case, Problem]
 
 
 def cause_of(attempt: Attempt, failures: Sequence[Failure]) -> str:
-    """Return the likely cause of failures, in a sentence; "" if the largest of them show none.
+    """Return the likely cause of failures in a sentence, or "".
 
-    Large cases tell more: if there is a single number, everything is a multiple of it.
+    Only the largest cases count, because a small case fits too many causes. For example, a single
+    wrong number is always a multiple of the right number.
     """
-    telling = [
+    wrongs = [
         Wrong(case, problem.name, problem.yours, problem.target)
         for case, problem in sorted(failures, key=size_of, reverse=True)
         if problem.yours is not None and problem.target is not None and problem.yours.size
-    ][:TELLING_CASES]
-    if not telling:
+    ][:LARGEST_CASES]
+    if not wrongs:
         return ""
-    comparable = [wrong for wrong in telling if wrong.comparable]
-    other_shapes = [wrong for wrong in telling if wrong.yours.shape != wrong.target.shape]
+    comparable = [wrong for wrong in wrongs if wrong.comparable]
+    other_shapes = [wrong for wrong in wrongs if wrong.yours.shape != wrong.target.shape]
     return (
-        _vote([_hints(attempt.exercise, wrong) for wrong in telling])
+        _vote([_hints(attempt.exercise, wrong) for wrong in wrongs])
         or _vote([named_factors(wrong) for wrong in comparable])
-        or _explained(attempt, telling[0].case)
+        or _explained(attempt, wrongs[0].case)
         or _vote([patterns(wrong) for wrong in (*other_shapes, *comparable)])
     )
 
 
 def size_of(failure: Failure) -> int:
-    """Return how large the case of a failure is: its entries, then its unusual settings."""
+    """Return the size of a failure's case: 10 for each entry, 1 for each setting not at default."""
     arrays, settings = failure[0]
     parts = [p for a in arrays.values() for p in (a if isinstance(a, tuple) else (a,))]
     entries = sum(int(np.size(part)) for part in parts if part is not None)
@@ -57,19 +59,19 @@ def size_of(failure: Failure) -> int:
 
 
 def _vote(said: list[list[str]]) -> str:
-    """Return the sentence that is said of more than half of the failures, or nothing."""
+    """Return the sentence that fits more than half of the failures, or ""."""
     counts = Counter(sentence for several in said for sentence in dict.fromkeys(several))
     best = max(counts, key=counts.__getitem__, default="")
     return best if 2 * counts[best] > len(said) else ""
 
 
 def _hints(exercise: Exercise, wrong: Wrong) -> list[str]:
-    """Return the hint of each mistake that gives the very numbers of this wrong answer."""
-    index = _position(exercise, wrong.name)
+    """Return the hint of each mistake that gives exactly this wrong answer."""
+    index = _index_of(exercise, wrong.name)
     found = []
     for hint, function, settings in _mistakes(exercise, wrong.case):
         arrays, settings = copy.deepcopy((wrong.case[0], settings))
-        # Not every mistake of the catalogue can be made in every case.
+        # Some mistakes are possible only in some cases, and raise an error in other cases.
         with np.errstate(all="ignore"), contextlib.suppress(Exception):
             results = function(*arrays.values(), **settings)
             listed = results if isinstance(results, tuple) else (results,)
@@ -81,9 +83,9 @@ def _hints(exercise: Exercise, wrong: Wrong) -> list[str]:
 def _mistakes(
     exercise: Exercise, case: Case
 ) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
-    """Yield mistakes that can be made in an exercise: a hint, a function, and its settings.
+    """Yield (hint, function, settings) for each mistake that is possible in an exercise.
 
-    Where the exercise asks for one gradient alone, the function returns all of them nevertheless.
+    The function returns all gradients, even if the exercise asks for only one gradient.
     """
     name = exercise.name.partition(",")[0]
     arrays, settings = case
@@ -97,12 +99,12 @@ def _mistakes(
         if key in ("count_include_pad", "align_corners"):
             yield f"this is the result for {key}={not value}", right, {**settings, key: not value}
         elif key in NEUTRAL and value != NEUTRAL[key]:
-            hint = f"this is what {key}={NEUTRAL[key]} would give: does your code use {key}?"
+            hint = f"this is the result for {key}={NEUTRAL[key]}: does your code use {key}?"
             yield hint, right, {**settings, key: NEUTRAL[key]}
 
 
-def _position(exercise: Exercise, name: str) -> int:
-    """Return the place of a result among all that the target has."""
+def _index_of(exercise: Exercise, name: str) -> int:
+    """Return the index of a result among all results of the operation."""
     if not exercise.operation:
         return 0
     every = operations.find(exercise.operation).differentiable
@@ -110,19 +112,18 @@ def _position(exercise: Exercise, name: str) -> int:
 
 
 def _explained(attempt: Attempt, case: Case) -> str:
-    """Ask the gradient checker; whatever goes wrong in that, there is no explanation then."""
+    """Return the explanation of the gradient checker, or "" if it has none or raises an error."""
     exercise = attempt.exercise
     if not exercise.operation:
         return ""
     operation = operations.find(exercise.operation)
     if len(exercise.returns) != len(operation.differentiable):
-        return ""  # the checker wants all gradients
+        return ""  # the checker needs all gradients
     cases = [case]
     if attempt.takes is None and not operation.arrays[0].startswith("*"):
-        # The example of the table shows all that the operation can do.
+        # First try the operation's own example, because it uses all settings.
         own = operation.example()
-        named = dict(zip(operation.arrays, own.arrays, strict=True))
-        cases.insert(0, (named, own.hyperparameters))
+        cases.insert(0, (operation.named(own.arrays), own.hyperparameters))
     for example in cases:
         with np.errstate(all="ignore"), contextlib.suppress(Exception):
             if said := _checked(attempt, operation, example):
@@ -131,7 +132,7 @@ def _explained(attempt: Attempt, case: Case) -> str:
 
 
 def _checked(attempt: Attempt, operation: operations.Operation, case: Case) -> str:
-    """Let the gradient checker look at a wrong backward, and return what it makes of it."""
+    """Run the gradient checker on a backward, and return its explanation."""
     arrays, settings = case
     inputs = {name: array for name, array in arrays.items() if name != "dy"}
     varied = [n for n in inputs if n in operation.differentiable or n.startswith("arrays[")]
@@ -149,6 +150,6 @@ def _checked(attempt: Attempt, operation: operations.Operation, case: Case) -> s
 
     verdict = gradcheck.check(f, vjp, *(inputs[n] for n in varied), names=varied, per_entry=True)
     explanation = verdict.explain()
-    # A wrong shape, or an exception: that has been said already.
+    # The message for the student already reports a wrong shape or an exception.
     said = not verdict.passed and explanation.family != "not a gradient"
     return str(explanation) if said else ""

@@ -1,7 +1,6 @@
-"""Check a student's function: draw cases, compare, shrink what fails, and say what is wrong.
+"""Checks a student's function: draws cases, compares, shrinks a failure, and says what is wrong.
 
-The function runs in a sandbox with limits of time and memory. What is drawn depends on what the
-function takes: see `cases`.
+A case is the arguments of one call. The function runs in a sandbox with limits of time and memory.
 """
 
 import json
@@ -10,15 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import assume
+
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import Attempt
-from numpy_shufflenet.exercises.exercise import Exercise
+from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.result import NotYet, Result
 from numpy_shufflenet.exercises.search import search
 from numpy_shufflenet.exercises.table import find
+from numpy_shufflenet.strategies import DrawForStudents
 
-_points: dict[tuple[str, str], Result] = {}  # by exercise and function
+_points: dict[tuple[str, str], Result] = {}  # the best result, by exercise and function
 
 
 def check(
@@ -32,28 +34,28 @@ def check(
     megabytes: int = 1024,
     points: float = 1.0,
 ) -> Result:
-    """Check a function against the library's own, and show what came of it.
+    """Compare a function with the library's function, and show the result.
 
-    The function takes what it needs, by the library's names: `dy`, `x`, `w`, `b`, `stride`, ...
-    What it doesn't take is held where it does nothing, so that a convolution without a stride can
-    be right, too. A backward may also take `(dy, cache)`, with the cache of the library's forward
-    or of the `forward` that is given.
+    The function takes the arguments that it needs, under the library's names: `dy`, `x`, `w`, `b`,
+    `stride`, ... An argument that it doesn't take keeps its default. So a convolution without a
+    stride can be right, too. A backward may take `(dy, cache)` instead. The cache then comes from
+    `forward`, or from the library's forward.
 
     Parameters
     ----------
     name : str
-        Of the exercise: "conv2d_forward", "conv2d_backward", ...; `exercises.names()` has all.
+        Name of the exercise: "conv2d_forward", ...; `exercises.names()` lists all names.
     function : callable
     wrt : str, optional
-        Of a backward, the one array whose gradient the function returns: "x", "w", "b", ...
-    forward : callable
-        For a backward of `(dy, cache)`: gives y and the cache.
+        For a backward that returns one gradient: the array of this gradient, "x", "w", "b", ...
+    forward : callable, optional
+        For a backward of `(dy, cache)`: computes y and the cache.
     examples : int
-        Cases to draw.
+        Number of cases.
     seconds, megabytes : float, int
-        Limits for all cases together; of seconds those count in which the function computes.
+        Limits for all cases together. Only seconds in which the function computes count.
     points : float
-        What the exercise is worth.
+        Points for a right answer.
 
     Returns
     -------
@@ -62,9 +64,9 @@ def check(
     Raises
     ------
     NotYet
-        If the answer is wrong, an AssertionError with all that there is to say as its text.
+        If the answer is wrong. This is an AssertionError; its text says what is wrong.
     ValueError
-        If there is no such exercise, or wrt is no array of it.
+        If there is no such exercise, or `wrt` is not one of its arrays.
     """
     exercise = _with_respect_to(find(name), wrt)
     result = _check(exercise, function, forward, examples, seconds, megabytes)
@@ -81,7 +83,7 @@ def check(
 
 
 def earned() -> dict[str, Any]:
-    """Return the points of this session: each function's best result, and their sums."""
+    """Return the points of this session: the best result of each function, and the sums."""
     results = [result.to_dict() for result in _points.values()]
     return {
         "points": sum(result["points"] for result in results),
@@ -96,23 +98,27 @@ def save_points(path: str | os.PathLike[str]) -> None:
 
 
 def _with_respect_to(exercise: Exercise, wrt: str | None) -> Exercise:
-    """Return the exercise in which only one gradient is asked for."""
+    """Return the exercise that asks for only one gradient."""
     if wrt is None:
         return exercise
     if not exercise.operation or f"d{wrt}" not in exercise.returns:
         known = ", ".join(name[1:] for name in exercise.returns if exercise.operation) or "none"
         raise ValueError(f"wrt={wrt!r} is not an array of {exercise.name}; there are {known}")
     index = exercise.returns.index(f"d{wrt}")
-    return Exercise(
-        f"{exercise.name}, d{wrt}",
-        exercise.arguments,
-        exercise.needed - {"w", "b"},
-        (f"d{wrt}",),
-        lambda case: (exercise.target(case)[index],),
-        lambda takes: exercise.draw(None if takes is None else {*takes, wrt}).filter(
-            lambda case: case[0][wrt] is not None
-        ),
-        exercise.operation,
+
+    def build(draw: DrawForStudents) -> Case:
+        case = exercise.build(draw)
+        assume(case[0][wrt] is not None)
+        return case
+
+    return replace(
+        exercise,
+        name=f"{exercise.name}, d{wrt}",
+        needed=exercise.needed - {"w", "b"},
+        returns=(f"d{wrt}",),
+        target=lambda case: (exercise.target(case)[index],),
+        build=build,
+        always=frozenset({wrt}),
     )
 
 
@@ -128,7 +134,7 @@ def _check(
         attempt = Attempt.of(exercise, function, forward)
     except TypeError as error:
         return Result(exercise.name, False, str(error))
-    if isinstance(function, sandbox.Function):  # of a notebook that is graded: it has limits
+    if isinstance(function, sandbox.Function):  # from a graded notebook; it has limits already
         return search(attempt, examples, seconds)
     with sandbox.open_sandbox(attempt.run, seconds=seconds, megabytes=megabytes) as run:
         return search(replace(attempt, run=run), examples, seconds)

@@ -1,4 +1,4 @@
-"""What was tried: the sizes and settings that cases have covered, in a sentence."""
+"""A sentence about what was tested: the sizes and settings of all cases (arguments of calls)."""
 
 from collections import defaultdict
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet.exercises.attempt import Attempt
-from numpy_shufflenet.exercises.cases import NEUTRAL, Case
+from numpy_shufflenet.exercises.exercise import NEUTRAL, Case
 
-SIZED = ("x", "w", "logits", "labels", "image")  # arrays whose shapes are told
+SIZED = ("x", "w", "logits", "labels", "image")  # the sentence gives the shapes of these arrays
 
 
 class Coverage:
-    """Collects cases."""
+    """Collects the shapes and settings of cases."""
 
     def __init__(self) -> None:
         self.cases = 0
-        self._spans: dict[str, set[Any]] = defaultdict(set)
+        self._values: dict[str, set[Any]] = defaultdict(set)  # values or shapes of each argument
 
     def add(self, case: Case) -> None:
         """Note a case."""
@@ -24,17 +24,17 @@ class Coverage:
         arrays, settings = case
         for name, array in arrays.items():
             if name == "b":
-                self._spans["bias"].add(array is not None)
+                self._values["bias"].add(array is not None)
             elif isinstance(array, np.ndarray) and name in SIZED:
-                self._spans[name].add(array.shape)
+                self._values[name].add(array.shape)
         for name, value in settings.items():
             if not callable(value):
-                self._spans[name].add(value)
+                self._values[name].add(value)
 
     def sentence(self, attempt: Attempt) -> str:
-        """Say what was tried, and what wasn't because the function doesn't take it."""
+        """Return what was tested, and which arguments weren't because the function lacks them."""
         parts = []
-        for name, values in self._spans.items():
+        for name, values in self._values.items():
             if name in SIZED:
                 parts.append(f"{name} {_range_of(values)}")
             elif len(values) > 1 and name == "bias":
@@ -42,24 +42,18 @@ class Coverage:
             elif len(values) > 1:
                 parts.append(f"{name} {', '.join(map(str, sorted(values, key=str)[:4]))}")
         said = f"right in all {self.cases} cases{': ' if parts else ''}{'; '.join(parts)}"
-        if attempt.takes is None:
-            return said
-        left = [n for n in NEUTRAL if n in attempt.exercise.arguments and n not in attempt.takes]
+        optional = NEUTRAL.keys() - (attempt.takes if attempt.takes is not None else NEUTRAL)
+        left = [name for name in attempt.exercise.arguments if name in optional]
         if not left:
             return said
         return f"{said}. Not tried, since your function doesn't take it: {', '.join(left)}"
 
 
 def _range_of(shapes: set[tuple[int, ...]]) -> str:
-    """Return "from 1×2 to 3×4" for shapes with as many axes, else the numbers of axes."""
-    axes = sorted(len(shape) for shape in shapes)
+    """Return "from 1×2 to 3×4" if all shapes have equally many axes, else the range of axes."""
+    axes = sorted(map(len, shapes))
     if axes[0] < axes[-1]:
         return f"of {axes[0]} to {axes[-1]} axes"
-    low, high = (
-        tuple(map(bound, *shapes)) if len(shapes) > 1 else min(shapes) for bound in (min, max)
-    )
-    return f"from {_times(low)} to {_times(high)}"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
+    by_axis = list(zip(*shapes, strict=True))
+    low, high = ("×".join(str(bound(sizes)) for sizes in by_axis) for bound in (min, max))
+    return f"from {low} to {high}"

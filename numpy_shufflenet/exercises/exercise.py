@@ -1,5 +1,6 @@
-"""What an exercise is: something to write, what it is compared with, and the cases to try."""
+"""What an exercise is: a function to write, the right results, and the cases to test."""
 
+import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -7,54 +8,63 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from numpy_shufflenet.exercises.cases import Case
+from numpy_shufflenet.operations import OPERATIONS
+from numpy_shufflenet.plots.insight import occlusion_map
 from numpy_shufflenet.strategies import DrawForStudents
+from numpy_shufflenet.training import SGD, cosine_schedule
+
+Case = tuple[dict[str, Any], dict[str, Any]]
+"""The arrays and the hyperparameters of one call, by name."""
+
+_FUNCTIONS: list[Callable[..., Any]] = [
+    *(operation.forward() for operation in OPERATIONS.values()),
+    *(SGD, cosine_schedule, occlusion_map),
+]
+NEUTRAL: dict[str, Any] = {
+    name: parameter.default
+    for function in _FUNCTIONS
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.default is not parameter.empty and (parameter.default is not None or name == "b")
+}
+"""The library's defaults. A function that lacks an argument must be right for its default."""
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """Something to write.
-
-    Attributes
-    ----------
-    name : str
-    arguments : tuple of str
-        All that the target takes, in order: arrays, then hyperparameters. One that starts with *
-        repeats.
-    needed : frozenset of str
-        Those without which there is no exercise.
-    returns : tuple of str
-        Names of the results, for the report.
-    target : callable
-        Takes the case (arrays by name, hyperparameters by name), returns a tuple of results.
-    draw : callable
-        Takes the names that the student's function takes; returns a strategy for cases.
-    operation : str
-        Of the table, for backward exercises, of which the gradient can be checked.
-    """
+    """A function to write."""
 
     name: str
+    #: All arguments in order: arrays, then hyperparameters. A leading * marks a repeated argument.
     arguments: tuple[str, ...]
+    #: The arguments that the function must take.
     needed: frozenset[str]
+    #: Names of the results, for the report.
     returns: tuple[str, ...]
+    #: Computes the tuple of right results of a case.
     target: Callable[[Case], tuple[Any, ...]]
-    draw: Callable[[Collection[str] | None], SearchStrategy[Case]]
+    #: Makes one case.
+    build: Callable[[DrawForStudents], Case]
+    #: The name of the operation if the function is its backward, otherwise "".
     operation: str = ""
+    #: Arguments that cases contain even if the function doesn't take them.
+    always: frozenset[str] = frozenset()
 
     @property
     def signature(self) -> str:
-        """How a function for it may be declared."""
+        """The arguments that a function may declare."""
         return f"({', '.join(self.arguments)})"
 
+    def cases(
+        self, takes: Collection[str] | None, *, typical: bool = False
+    ) -> SearchStrategy[Case]:
+        """Return a strategy for cases of a function that takes these arguments; None means all.
 
-def strategy(build: Callable[[DrawForStudents], Case]) -> Callable[..., SearchStrategy[Case]]:
-    """Return `Exercise.draw` for a function that makes one case."""
+        See `DrawForStudents` for `typical`.
+        """
+        varied = None if takes is None else self.always.union(takes)
 
-    def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
         @st.composite
         def case(draw: DrawFn) -> Case:
-            return build(DrawForStudents(draw, takes))
+            return self.build(DrawForStudents(draw, varied, typical=typical))
 
         return case()
-
-    return draw

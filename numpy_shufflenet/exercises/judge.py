@@ -8,30 +8,23 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 
 NUMBERS = np.ndarray | np.generic | int | float
-TOLERANCE = 1e-8  # of the largest number in the target
+TOLERANCE = 1e-8  # relative to the largest number in the target
 
 
 @dataclass
 class Problem:
-    """What is wrong with an answer.
-
-    Attributes
-    ----------
-    sentence : str
-    name : str
-        Of the result that is wrong, if it is one of them.
-    yours, target : array or None
-        Both, where they can be drawn side by side.
-    """
+    """What is wrong with an answer."""
 
     sentence: str
+    #: Name of the wrong result, if one result is wrong.
     name: str = ""
+    #: Your result and the target, if they can be drawn side by side.
     yours: Array | None = None
     target: Array | None = None
 
 
 def judge(returned: Any, targets: tuple[Any, ...], names: tuple[str, ...]) -> Problem | None:
-    """Return what is wrong, or None.
+    """Return what is wrong with a returned value, or None.
 
     Parameters
     ----------
@@ -39,11 +32,11 @@ def judge(returned: Any, targets: tuple[Any, ...], names: tuple[str, ...]) -> Pr
         Whatever a student's function returned.
     targets : tuple of arrays, numbers and None
     names : tuple of str
-        Of the targets.
+        Names of the targets.
     """
-    results, problem = _as_results(returned, targets, names)
-    if problem:
-        return problem
+    results = _as_results(returned, targets, names)
+    if isinstance(results, Problem):
+        return results
     for name, yours, target in zip(names, results, targets, strict=True):
         found = None if target is None else _judge_one(name, yours, np.asarray(target))
         if found:
@@ -53,27 +46,28 @@ def judge(returned: Any, targets: tuple[Any, ...], names: tuple[str, ...]) -> Pr
 
 def _as_results(
     returned: Any, targets: tuple[Any, ...], names: tuple[str, ...]
-) -> tuple[tuple[Any, ...], Problem | None]:
+) -> tuple[Any, ...] | Problem:
     """Unpack what was returned into as many results as there are targets."""
     wanted = names[0] if len(names) == 1 else f"({', '.join(names)})"
     if returned is None:
-        return (), Problem(f"your function returned None, not {wanted}: is a `return` missing?")
+        return Problem(f"your function returned None, not {wanted}: is a `return` missing?")
     if len(targets) == 1:
         if isinstance(returned, tuple) and returned and isinstance(returned[0], NUMBERS):
-            return (returned[0],), None  # with a cache behind it, or alone
-        return (returned,), None
+            return (returned[0],)  # a cache may follow the result
+        return (returned,)
     if not isinstance(returned, tuple | list):
         kind = type(returned).__name__
-        return (), Problem(
-            f"your function returned one {kind}; {wanted} is needed, {len(names)} of them"
+        return Problem(
+            f"your function returned one {kind}; {wanted} is needed, {len(names)} results"
         )
     if targets[-1] is None and len(returned) == len(targets) - 1:
-        return (*returned, None), None  # no bias, and so no db
+        return (*returned, None)  # no bias, so no db
     if len(returned) != len(targets):
-        return (), Problem(
-            f"your function returned {len(returned)} results; {wanted} is needed, {len(names)}"
+        return Problem(
+            f"your function returned {len(returned)} results; {wanted} is needed, "
+            f"{len(names)} results"
         )
-    return tuple(returned), None
+    return tuple(returned)
 
 
 def _judge_one(name: str, yours: Any, target: Array) -> Problem | None:
@@ -84,34 +78,31 @@ def _judge_one(name: str, yours: Any, target: Array) -> Problem | None:
     if yours.dtype.kind not in "fiub":
         return Problem(f"{name} has dtype {yours.dtype}; real numbers are needed", name)
     if yours.shape != target.shape:
-        return Problem(
-            f"{name} has shape {yours.shape}; {target.shape} is needed", name, yours, target
-        )
+        sentence = f"{name} has shape {yours.shape}; {target.shape} is needed"
+        return Problem(sentence, name, yours, target)
     yours = yours.astype(np.float64)
     bad = ~np.isfinite(yours)
     if bad.any():
-        place = f"[{', '.join(map(str, np.argwhere(bad)[0]))}]" if yours.ndim else ""
         count = f" ({bad.sum()} of {bad.size} entries are not finite)" if bad.size > 1 else ""
-        return Problem(
-            f"{name}{place} is {yours[bad][0]}{count}: a division by 0, the logarithm of 0, or an "
-            "overflow",
-            name,
-            yours,
-            target,
+        sentence = (
+            f"{_entry(name, bad)} is {yours[bad][0]}{count}: a division by 0, the logarithm of 0, "
+            "or an overflow"
         )
+        return Problem(sentence, name, yours, target)
     wrong = differs(yours, target)
     if not wrong.any():
         return None
-    if wrong.ndim:
-        worst = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = f"{name}[{', '.join(map(str, worst))}] is {yours[worst]:g}, not {target[worst]:g}"
-        count = f"; {wrong.sum()} of {wrong.size} entries are wrong" if wrong.size > 1 else ""
-    else:
-        where, count = f"{name} is {float(yours):g}, not {float(target):g}", ""
-    return Problem(where + count, name, yours, target)
+    count = f"; {wrong.sum()} of {wrong.size} entries are wrong" if wrong.size > 1 else ""
+    sentence = f"{_entry(name, wrong)} is {yours[wrong][0]:g}, not {target[wrong][0]:g}{count}"
+    return Problem(sentence, name, yours, target)
+
+
+def _entry(name: str, wrong: Array) -> str:
+    """Name the first entry that is wrong: "dx[0, 1]"."""
+    return f"{name}[{', '.join(map(str, np.argwhere(wrong)[0]))}]" if wrong.ndim else name
 
 
 def differs(yours: Array, target: Array) -> Array:
-    """Tell entry by entry what is wrong, in arrays of one shape."""
+    """Return which entries are wrong, for arrays of the same shape."""
     scale = float(np.abs(target).max(initial=0.0)) or 1.0
-    return ~(np.abs(yours - target) <= TOLERANCE * scale)
+    return np.asarray(~(np.abs(yours - target) <= TOLERANCE * scale))

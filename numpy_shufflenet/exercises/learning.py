@@ -1,12 +1,9 @@
-"""Exercises around training: a step of the optimiser, its schedule, and what came of it."""
+"""Exercises about training: a step of SGD, the cosine schedule, confusion matrix, occlusion map."""
 
 from typing import Any
 
-import numpy as np
-
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.exercises.cases import Case
-from numpy_shufflenet.exercises.exercise import Exercise, strategy
+from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.nn.layer import Layer, Parameter
 from numpy_shufflenet.plots.insight import occlusion_map
 from numpy_shufflenet.strategies import DrawForStudents
@@ -14,13 +11,7 @@ from numpy_shufflenet.training import SGD, confusion_matrix, cosine_schedule
 
 
 class OneTensor(Layer):
-    """A model of a single parameter, as far as the optimiser sees it.
-
-    Parameters
-    ----------
-    p, g : array
-        The parameter and its gradient.
-    """
+    """A model that has a single parameter p, with the gradient g, for the optimiser."""
 
     def __init__(self, p: Array, g: Array):
         super().__init__()
@@ -29,9 +20,9 @@ class OneTensor(Layer):
 
 
 class Score:
-    """A plain stand-in for a network: the sum of pixels, each times its weight.
+    """A function in place of a network: it returns the weighted sum of all pixels.
 
-    Its repr is Python that makes it, so that a student can run the case that failed.
+    `repr` returns Python code that makes the function, so that a student can run a failed case.
     """
 
     def __init__(self, weights: Array):
@@ -42,8 +33,7 @@ class Score:
         return (images * self.weights).sum(axis=(1, 2, 3))
 
     def __repr__(self) -> str:
-        weights = np.array2string(self.weights, separator=", ", threshold=10_000).split()
-        return f"lambda images: (images * np.array({' '.join(weights)})).sum(axis=(1, 2, 3))"
+        return f"lambda images: (images * np.array({self.weights.tolist()})).sum(axis=(1, 2, 3))"
 
 
 def sgd_step(case: Case) -> tuple[Any, ...]:
@@ -78,9 +68,7 @@ def _cosine_case(draw: DrawForStudents) -> Case:
     return {}, settings
 
 
-def _cosine(case: Case) -> tuple[Any, ...]:
-    settings = dict(case[1])
-    step = settings.pop("step")
+def _cosine(step: int, **settings: Any) -> tuple[Any, ...]:
     return (cosine_schedule(**settings)(step),)
 
 
@@ -100,10 +88,6 @@ def _occlusion_case(draw: DrawForStudents) -> Case:
     return {"image": draw(c, h, w)}, settings
 
 
-def _occlusion(case: Case) -> tuple[Any, ...]:
-    return (occlusion_map(image=case[0]["image"], **case[1]),)
-
-
 LEARNING: dict[str, Exercise] = {
     exercise.name: exercise
     for exercise in (
@@ -113,15 +97,15 @@ LEARNING: dict[str, Exercise] = {
             frozenset({"p", "g", "v", "learning_rate", "momentum"}),
             ("p", "v"),
             sgd_step,
-            strategy(_sgd_case),
+            _sgd_case,
         ),
         Exercise(
             "cosine_schedule",
             ("step", "peak", "steps", "warmup"),
             frozenset({"step", "peak", "steps"}),
             ("rate",),
-            _cosine,
-            strategy(_cosine_case),
+            lambda case: _cosine(**case[1]),
+            _cosine_case,
         ),
         Exercise(
             "confusion_matrix",
@@ -129,15 +113,15 @@ LEARNING: dict[str, Exercise] = {
             frozenset({"labels", "predictions", "classes"}),
             ("confusion",),
             lambda case: (confusion_matrix(**case[0], **case[1]),),
-            strategy(_confusion_case),
+            _confusion_case,
         ),
         Exercise(
             "occlusion_map",
             ("image", "probability", "size", "fill"),
             frozenset({"image", "probability", "size"}),
             ("fallen",),
-            _occlusion,
-            strategy(_occlusion_case),
+            lambda case: (occlusion_map(**case[0], **case[1]),),
+            _occlusion_case,
         ),
     )
 }

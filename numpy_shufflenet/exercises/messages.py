@@ -1,6 +1,7 @@
-"""Messages to and from the process of a student, and results as JSON, which can't run anything.
+"""Messages between this process and a student's process, and results as JSON.
 
-A message is its length in 8 bytes, and that many bytes.
+A message is sent as its length in 8 bytes, and then its bytes. Results are JSON and not pickles,
+because loading a pickle can run code.
 """
 
 import base64
@@ -22,7 +23,10 @@ def transmit(pipe: int, data: bytes) -> None:
 
 
 def receive(pipe: int, patience: float = 1e7) -> bytes:
-    """Return one message; TimeoutError after so many seconds, EOFError if the pipe is closed."""
+    """Return one message.
+
+    Raises TimeoutError after `patience` seconds, and EOFError if the pipe is closed.
+    """
     end = time.monotonic() + patience
     return _read(pipe, int.from_bytes(_read(pipe, 8, end), "little"), end)
 
@@ -41,7 +45,7 @@ def _read(pipe: int, size: int, end: float) -> bytes:
 
 
 def encode(value: Any) -> Any:
-    """Return what a function returned as JSON."""
+    """Return the result of a function in a form that JSON can hold."""
     if value is None or isinstance(value, bool | str | int | float):
         return {"plain": value}
     if isinstance(value, tuple | list):
@@ -58,7 +62,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """Return what `encode` was given; an object of a type of the same name if it is strange."""
+    """Undo `encode`. For a value of an unknown type, return an empty object of a type so named."""
     ((kind, content),) = value.items()
     if kind == "plain":
         return content
@@ -73,12 +77,12 @@ def decode(value: Any) -> Any:
 
 
 def as_exception(kind: str, text: str, line: str) -> Exception:
-    """Return an error of the built-in type of this name, or else of a new one."""
+    """Return an error of the built-in type of this name, or of a new type."""
     base = getattr(builtins, kind, None)
     if not isinstance(base, type) or not issubclass(base, Exception):
         base = Exception
     if issubclass(base, BaseExceptionGroup):
-        base = Exception  # a group wants errors, and we have none
+        base = Exception  # an ExceptionGroup needs a list of errors, which we lack
     made: Any = type(kind, (base,), {"__str__": lambda self: text, "line": line})
-    new: Exception = made.__new__(made)  # some types want other arguments than a text
+    new: Exception = made.__new__(made)  # some types' __init__ needs more than a text
     return new

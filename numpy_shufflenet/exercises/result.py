@@ -1,4 +1,4 @@
-"""What came of an exercise: in words, as a picture of yours beside the target, and as points."""
+"""The result of an exercise: text, a picture of your result and the target, and points."""
 
 import html
 import json
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.exercises.cases import NEUTRAL, Case
+from numpy_shufflenet.exercises.exercise import NEUTRAL, Case
 from numpy_shufflenet.exercises.judge import Problem, differs
 from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import asset
 
-MOST_DRAWN = 300  # entries of an array
+MOST_DRAWN = 300  # entries of an array; larger arrays are not drawn
 CELL_WIDTH, CELL_HEIGHT = 40, 26
 STYLE = """
 .nsn-moving .bad rect { stroke: var(--red); stroke-opacity: 1; stroke-width: 3; }
@@ -28,46 +28,28 @@ STYLE = """
 
 @dataclass
 class Result:
-    """The outcome of a check; notebooks show it as a picture.
-
-    Attributes
-    ----------
-    exercise : str
-    passed : bool
-    message : str
-        What was tried, or what is wrong, in a sentence.
-    cause : str
-        The likely cause; empty if it could not be read from the answer.
-    case : Case or None
-        The smallest case that failed.
-    problem : Problem or None
-    points, of : float
-        Earned, and what the exercise is worth.
-    printed : str
-        What the function printed in the case that failed.
-    """
+    """The outcome of a check. A notebook shows it as a picture."""
 
     exercise: str
     passed: bool
+    #: What was tested, or what is wrong, in a sentence.
     message: str
+    #: The likely cause; "" if none was found.
     cause: str = ""
+    #: The smallest case that failed.
     case: Case | None = None
     problem: Problem | None = None
+    #: The points earned, and the points for a right answer.
     points: float = 0.0
     of: float = 1.0
+    #: What the function printed in the case that failed.
     printed: str = ""
     _shown: bool = field(default=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a grade book needs, as plain data."""
-        return {
-            "exercise": self.exercise,
-            "passed": self.passed,
-            "points": self.points,
-            "of": self.of,
-            "message": self.message,
-            "cause": self.cause,
-        }
+        """Return what a grade book stores, as plain data."""
+        stored = ("exercise", "passed", "points", "of", "message", "cause")
+        return {name: getattr(self, name) for name in stored}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON."""
@@ -90,9 +72,9 @@ class Result:
         return "\n".join(parts)
 
     def show(self) -> None:
-        """Show the result in a notebook, and nowhere else.
+        """Show the result if this is a notebook.
 
-        As the value of the same cell it isn't shown once more.
+        If the result is also the value of the cell, the notebook doesn't show it a second time.
         """
         try:
             from IPython import get_ipython
@@ -135,15 +117,14 @@ class Result:
         )
 
     def _code(self) -> str:
-        """Return the case as Python that makes it."""
+        """Return Python code that makes the case."""
         assert self.case is not None
         arrays, settings = self.case
-        lines = []
-        for name, array in arrays.items():
-            if array is None:
-                continue
-            plain = name.replace("[", "_").replace("]", "")
-            lines.append(f"{plain} = {_literal(array)}")
+        lines = [
+            f"{name.replace('[', '_').replace(']', '')} = {_literal(array)}"
+            for name, array in arrays.items()
+            if array is not None
+        ]
         lines += [
             f"{name} = {value!r}"
             for name, value in settings.items()
@@ -152,10 +133,10 @@ class Result:
         return "\n".join(lines)
 
 
-class NotYet(AssertionError):  # noqa: N818 - a wrong answer is no error of the course
+class NotYet(AssertionError):  # noqa: N818 - the name tells a student to go on
     """An answer is not right yet; `result` says why.
 
-    In a notebook the result has been shown already, so all that is left to print is one line.
+    A notebook has shown the result already, so this error prints one line instead of a traceback.
     """
 
     def __init__(self, result: Result):
@@ -167,17 +148,14 @@ class NotYet(AssertionError):  # noqa: N818 - a wrong answer is no error of the 
 
 
 def side_by_side(name: str, target: Array, yours: Array) -> str:
-    """Return both arrays as grids of numbers, wrong entries framed; nothing if they are large."""
+    """Draw both arrays as grids of numbers with wrong entries framed; "" if they are too large."""
     target, yours = np.asarray(target, float), np.asarray(yours, float)
     if max(target.size, yours.size) > MOST_DRAWN:
         return ""
     same = target.shape == yours.shape
     wrong = differs(yours, target) if same else np.ones(yours.shape, bool)
-    drawn = (
-        _grids(f"{name}, the target", target, np.zeros(target.shape, bool), "k0"),
-        _grids(f"{name}, yours", yours, wrong, "ky"),
-    )
-    return f'<div class="row">{"".join(drawn)}</div>'
+    right_grid = _grids(f"{name}, the target", target, np.zeros(target.shape, bool), "k0")
+    return f'<div class="row">{right_grid}{_grids(f"{name}, yours", yours, wrong, "ky")}</div>'
 
 
 def _grids(title: str, array: Array, wrong: Array, kind: str) -> str:
@@ -185,14 +163,10 @@ def _grids(title: str, array: Array, wrong: Array, kind: str) -> str:
     largest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) or 1.0
     tiles = []
     for index in np.ndindex(array.shape[:-2]):
+        values, bad = (np.reshape(a[index], (height, width)) for a in (array, wrong))
         cells = [
-            _cell(r, s, float(v), bool(bad), largest)
-            for (r, s), v, bad in zip(
-                np.ndindex(height, width),
-                np.ravel(array[index]),
-                np.ravel(wrong[index]),
-                strict=True,
-            )
+            _cell(r, s, float(values[r, s]), bool(bad[r, s]), largest)
+            for r, s in np.ndindex(height, width)
         ]
         w, h = width * CELL_WIDTH, height * CELL_HEIGHT
         place = f"<small>{', '.join(map(str, index))}</small>" if index else ""

@@ -1,14 +1,15 @@
-"""Runs what a student wrote so that it can harm neither the notebook nor the machine.
+"""Runs a student's functions so that they can harm neither the notebook nor the machine.
 
-The functions run in another process (`worker`), which gets arguments and returns results. This
-process compares them with what is right. Requests are pickled; replies are JSON, which can't run
-anything here.
+The functions run in another process (`worker`), which receives arguments and returns results. This
+process compares the results with the right results. Requests are pickles. Replies are JSON, because
+loading a pickle from the student's process could run code in this process.
 
-The worker limits the time that it computes, so that no student is blamed for a busy machine. If it
-sleeps or waits, this process ends it after `PATIENCE` times as long.
+The worker limits its computing time, not the wall-clock time. So a busy machine doesn't cost a
+student points. If the worker sleeps or waits, this process ends the worker after `PATIENCE` times
+the limit.
 
-Where processes can't fork (Windows), the function runs in this thread, and another thread
-interrupts it when its time is over. That ends endless loops of Python, but not of C.
+On Windows a process can't fork. There the function runs in this thread, and another thread
+interrupts the function when its time is over. This ends an endless loop in Python, but not in C.
 """
 
 import contextlib
@@ -31,34 +32,27 @@ import numpy as np
 
 from numpy_shufflenet.exercises import messages, worker
 
-PATIENCE = 10  # seconds by the clock on the wall, for each that a process may compute
+PATIENCE = 10  # wall-clock seconds for each second of computing time
 Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
 
 
 class EndedError(TimeoutError):
-    """The process of a function has ended, or was ended when its time was over."""
+    """The process of a function has ended by itself, or because its time was over."""
 
 
 class Function:
-    """A student's function: call it as if it ran here. An error that it raises is raised here.
+    """A student's function. A call looks like a call in this process, and raises the same errors.
+
+    `printed` holds the output of the last call, or the end of a long output. A call raises
+    EndedError if the time is over or the process has ended.
 
     Parameters
     ----------
     run : callable
-        (positional, named, seconds of computing, seconds by the clock) -> a reply of `worker`.
+        Maps (positional, named, computing seconds, wall-clock seconds) to a reply of `worker`.
     seconds : float
-        That all calls together may compute.
+        Limit on the computing of all calls together.
     signature : inspect.Signature, optional
-
-    Attributes
-    ----------
-    printed : str
-        What the last call printed, its end if it was long.
-
-    Raises
-    ------
-    EndedError
-        When it is called, if its time is over or its process has ended.
     """
 
     def __init__(self, run: Run, seconds: float, signature: inspect.Signature | None = None):
@@ -68,7 +62,7 @@ class Function:
             self.__signature__ = signature
 
     def __call__(self, *positional: Any, **named: Any) -> Any:
-        """Return the value. What the function writes into arguments appears here, too."""
+        """Return the value; arguments that the function changes in its process change here, too."""
         begin = time.monotonic()
         try:
             reply = self._run(positional, named, self._left, self._patience)
@@ -88,8 +82,8 @@ class Function:
         seconds = self._seconds
         return {
             "time": f"your function was not done after {seconds:g} s: does a loop never end?",
-            "wait": f"your function was not done after {PATIENCE * seconds:g} s, and computed for "
-            f"less than {seconds:g} s of them: does it sleep, or wait for something?",
+            "wait": f"your function was not done after {PATIENCE * seconds:g} s, but it computed "
+            f"for less than {seconds:g} s: does it sleep, or wait for something?",
             "crash": "Python itself ended while your function ran",
         }[end]
 
@@ -98,16 +92,16 @@ class Function:
 def open_sandbox(
     function: Callable[..., Any], *, seconds: float, megabytes: int
 ) -> Iterator[Function]:
-    """Return the function with limits, which hold until the `with` block ends.
+    """Return the function with limits on its calls, for use in a `with` block.
 
     Parameters
     ----------
     function : callable
         Takes arguments that can be pickled.
     seconds : float
-        That all calls together may compute.
+        Limit on the computing of all calls together.
     megabytes : int
-        That they may take on top of what is in use; no limit where processes can't fork.
+        Limit on additional memory. There is no limit if processes can't fork.
     """
     if not hasattr(os, "fork") or sys.platform == "emscripten":
         yield Function(functools.partial(_call_here, function), seconds)
@@ -120,14 +114,7 @@ def open_sandbox(
 
 
 class Process:
-    """A process that answers requests.
-
-    Parameters
-    ----------
-    pid : int
-    requests, replies : int
-        Ends of pipes, to write to and to read from.
-    """
+    """A process that reads requests from one pipe, and writes replies to another pipe."""
 
     def __init__(self, pid: int, requests: int, replies: int):
         self.pid, self._requests, self._replies = pid, requests, replies
@@ -141,12 +128,9 @@ class Process:
         seconds: float,
         patience: float,
     ) -> dict[str, Any]:
-        """Have the process call a function, and return its reply; see `worker.answer`.
+        """Let the process call a function, and return the reply; see `worker.answer`.
 
-        Raises
-        ------
-        EndedError
-            "time", "wait" or "crash".
+        Raises EndedError with the text "time", "wait" or "crash".
         """
         if self.ended:
             raise EndedError("crash")
@@ -160,17 +144,17 @@ class Process:
             status = self.stop()
             over = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
             raise EndedError("time" if over else "crash") from None
-        except BaseException:  # an interrupt: the reply must not be taken for that of a later call
+        except BaseException:  # an interrupt; a later call must not receive this reply
             self.stop()
             raise
         return reply
 
     def receive(self, patience: float) -> Any:
-        """Return one message; TimeoutError after so many seconds, EOFError if there is none."""
+        """Return one message; see `messages.receive` for the errors."""
         return json.loads(messages.receive(self._replies, patience))
 
     def stop(self) -> int:
-        """End the process, and return the status of `os.waitpid`; 0 if it was stopped before."""
+        """End the process, and return the status of `os.waitpid`; 0 if stopped before."""
         if self.ended:
             return 0
         self.ended = True
@@ -182,28 +166,28 @@ class Process:
 
 
 def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process:
-    """Return a copy of this process that answers calls of these functions."""
+    """Fork this process; the copy answers calls of these functions."""
     (requests, ask), (hear, replies) = os.pipe(), os.pipe()
     sys.stdout.flush()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads in this process: the child uses none of them
+        warnings.simplefilter("ignore")  # Python warns of threads; the child uses none of them
         pid = os.fork()
     if pid == 0:
         try:
             os.close(ask)
             os.close(hear)
-            faulthandler.disable()  # where Python itself ends here, the parent says so
+            faulthandler.disable()  # if Python crashes here, the parent reports it
             worker.limit_memory(megabytes)
             worker.serve(functions, requests, replies)
         finally:
-            os._exit(0)  # without any clean-up of the parent's things
+            os._exit(0)  # skips the exit handlers of the parent
     os.close(requests)
     os.close(replies)
     return Process(pid, ask, hear)
 
 
 def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
-    """Start a new Python: requests are its standard input, and replies its standard output."""
+    """Start a new Python that reads requests from its standard input and replies on its output."""
     (requests, ask), (hear, replies) = os.pipe(), os.pipe()
     actions = [
         (os.POSIX_SPAWN_DUP2, requests, 0),
@@ -224,10 +208,10 @@ def _call_here(
     seconds: float,
     patience: float,
 ) -> dict[str, Any]:
-    """Call a function in this very thread, with another thread that interrupts it.
+    """Call a function in this thread; another thread interrupts it when the time is over.
 
-    Only what is written in Python can be interrupted. It is tried again and again: an exception
-    that comes while an object is being cleaned up is lost.
+    Only Python code can be interrupted. The other thread repeats the interrupt, because Python
+    drops an exception that arrives while an object is destroyed.
     """
     over = threading.Event()
     me = ctypes.c_ulong(threading.get_ident())
@@ -241,7 +225,7 @@ def _call_here(
 
     begin = time.monotonic()
     watcher = threading.Thread(target=watch, daemon=True)
-    with contextlib.suppress(RuntimeError):  # in a browser there are no threads, and no limit
+    with contextlib.suppress(RuntimeError):  # a browser has no threads, so there is no limit
         watcher.start()
     try:
         try:
@@ -250,7 +234,7 @@ def _call_here(
             over.set()
             if watcher.ident is not None:
                 watcher.join()
-            interrupt(me, None)  # one that is on its way
+            interrupt(me, None)  # cancels an interrupt that has not arrived yet
     except worker.TimeIsOver:
         raise EndedError("time") from None
     return {**reply, "seconds": time.monotonic() - begin}

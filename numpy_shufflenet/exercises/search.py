@@ -1,28 +1,28 @@
-"""Looks for the smallest case in which a function is wrong, and for what explains all of them."""
+"""Searches for the smallest case (arguments of a call) that fails, and for a cause of failures."""
 
-import contextlib
 import time
 
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt
-from numpy_shufflenet.exercises.cases import Case
 from numpy_shufflenet.exercises.causes import Failure, cause_of, size_of
 from numpy_shufflenet.exercises.coverage import Coverage
+from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 
-SHRINKING = 0.5  # of the time: after it the smallest case so far is as small as it gets
-COLLECTING = 0.7  # of the time: after it there are large cases enough
+TYPICAL = 10  # cases of the sizes of the operation's example
+SHRINKING = 0.5  # the search for smaller cases ends after this share of the time
+COLLECTING = 0.7  # the collection of further failures ends after this share of the time
 
 
 def search(attempt: Attempt, examples: int, seconds: float) -> Result:
-    """Draw cases until one fails, shrink it, and look for the cause."""
+    """Draw cases until a case fails, shrink this case, and look for the cause."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis.errors import HypothesisException
 
     exercise = attempt.exercise
     started = time.monotonic()
     failures: list[Failure] = []
-    printed: list[str] = []  # in each of them
+    printed: list[str] = []  # what the function printed, for each failure
     ended: list[Result] = []
     coverage = Coverage()
 
@@ -58,10 +58,16 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         phases=(Phase.generate, Phase.shrink),
         print_blob=False,
     )
-    strategy = exercise.draw(attempt.takes)
-    # The latter is raised where a case failed once, and not again.
-    with contextlib.suppress(AssertionError, HypothesisException):
-        profile(given(strategy)(examine))()
+    cases = exercise.cases(attempt.takes)
+    typical = exercise.cases(attempt.takes, typical=True)
+    try:
+        profile(given(cases)(examine))()
+        settings(profile, max_examples=TYPICAL)(given(typical)(examine))()
+    except AssertionError:
+        pass
+    except HypothesisException:  # for example, because a case failed once and then passed
+        if not failures:
+            raise
     if ended:
         return ended[0]
     if not failures:
@@ -70,8 +76,8 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     case, problem = failures[smallest]
     if problem.sentence == UNWRITTEN:
         return Result(exercise.name, False, UNWRITTEN)
-    # The smallest case is good to look at; large ones tell more about the cause.
-    profile(given(strategy)(collect))()
+    # A student looks at the smallest case. Large cases tell more about the cause.
+    profile(given(cases)(collect))()
     cause = cause_of(attempt, failures)
     return Result(
         exercise.name, False, problem.sentence, cause, case, problem, printed=printed[smallest]

@@ -1,17 +1,15 @@
-"""The exercises: every operation forward and backward, and some functions around them."""
+"""The exercises: forward and backward of every operation, and some further functions."""
 
 import copy
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
 
 from numpy_shufflenet import operations
-from numpy_shufflenet.exercises.cases import Case, case_of, named_cases
-from numpy_shufflenet.exercises.exercise import Exercise, strategy
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.learning import LEARNING
+from numpy_shufflenet.operations import Operation
 from numpy_shufflenet.ops.conv2d import col2im, im2col
 from numpy_shufflenet.ops.windows import windows_over
 from numpy_shufflenet.strategies import DrawForStudents
@@ -19,7 +17,7 @@ from numpy_shufflenet.strategies import DrawForStudents
 OPERATIONS = {
     name: operation
     for name, operation in operations.OPERATIONS.items()
-    if "rng" not in operation.hyperparameters  # no one answer is right
+    if "rng" not in operation.hyperparameters  # a random result can't be compared
 }
 
 
@@ -30,7 +28,7 @@ def find(name: str) -> Exercise:
     stem, _, direction = name.rpartition("_")
     if stem not in OPERATIONS or direction not in ("forward", "backward"):
         raise ValueError(f"there is no exercise {name!r}; there are {', '.join(names())}")
-    return _forward(stem) if direction == "forward" else _backward(stem)
+    return (_forward if direction == "forward" else _backward)(OPERATIONS[stem])
 
 
 def names() -> list[str]:
@@ -38,93 +36,79 @@ def names() -> list[str]:
     return [*EXTRA, *(f"{name}_{way}" for name in OPERATIONS for way in ("forward", "backward"))]
 
 
-def _forward(name: str) -> Exercise:
-    operation = operations.find(name)
+def _case_of(operation: Operation, draw: DrawForStudents) -> Case:
+    arrays, hyperparameters = operation.draw(draw)
+    return operation.named(arrays), hyperparameters
 
-    def target(case: Case) -> tuple[Any, ...]:
-        arrays, settings = case
-        y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
-        return y if isinstance(y, tuple) else (y,)
 
+def _run_forward(operation: Operation, arrays: Any, settings: dict[str, Any]) -> Any:
+    """Return y and the cache. A case may hold a random generator, so the settings are copied."""
+    return operation.forward()(*arrays, **copy.deepcopy(settings))
+
+
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _forward(operation: Operation) -> Exercise:
     return Exercise(
-        f"{name}_forward",
+        f"{operation.name}_forward",
         (*operation.arrays, *operation.hyperparameters),
         operation.required,
-        ("*y",) if name == "channel_split" else ("y",),
-        target,
-        lambda takes: named_cases(name, takes),
+        ("*y",) if operation.name == "channel_split" else ("y",),
+        lambda case: _as_tuple(_run_forward(operation, case[0].values(), case[1])[0]),
+        lambda draw: _case_of(operation, draw),
     )
 
 
-def _backward(name: str) -> Exercise:
-    operation = operations.find(name)
-
-    def draw(takes: Collection[str] | None) -> SearchStrategy[Case]:
-        @st.composite
-        def with_dy(draw: DrawFn) -> Case:
-            arrays, settings = draw(named_cases(name, takes))
-            y, _ = operation.forward()(*arrays.values(), **copy.deepcopy(settings))
-            rng = np.random.default_rng(draw(st.integers(0, 999)))
-
-            def values(part: Any) -> Any:
-                return rng.integers(1, 10, np.shape(part)) * rng.choice([-1.0, 1.0], np.shape(part))
-
-            dy = tuple(map(values, y)) if isinstance(y, tuple) else values(y)
-            return {"dy": dy, **arrays}, settings
-
-        return with_dy()
+def _backward(operation: Operation) -> Exercise:
+    def build(draw: DrawForStudents) -> Case:
+        arrays, settings = _case_of(operation, draw)
+        y, _ = _run_forward(operation, arrays.values(), settings)
+        dy = tuple(draw(*part.shape) for part in y) if isinstance(y, tuple) else draw(*np.shape(y))
+        return {"dy": dy, **arrays}, settings
 
     def target(case: Case) -> tuple[Any, ...]:
-        arrays, settings = case
-        dy, *others = arrays.values()
-        _, cache = operation.forward()(*others, **copy.deepcopy(settings))
-        gradients = operation.backward()(dy, cache)
-        return gradients if isinstance(gradients, tuple) else (gradients,)
+        dy, *others = case[0].values()
+        _, cache = _run_forward(operation, others, case[1])
+        return _as_tuple(operation.backward()(dy, cache))
 
     return Exercise(
-        f"{name}_backward",
+        f"{operation.name}_backward",
         ("dy", *operation.arrays, *operation.hyperparameters),
-        # The others may be left out: not every gradient needs them.
+        # An answer need not take the other arrays, because not every gradient needs them.
         frozenset({"dy", "labels", *operation.hyperparameters} & {"dy", *operation.required}),
         tuple(f"*d{n[1:]}" if n[0] == "*" else f"d{n}" for n in operation.differentiable),
         target,
-        draw,
-        name,
+        build,
+        operation.name,
     )
 
 
 def _im2col_case(draw: DrawForStudents) -> Case:
-    arrays, settings = case_of("conv2d", draw)
-    w = arrays["w"]
-    settings = {k: v for k, v in settings.items() if k != "groups"}
-    return {"x": arrays["x"]}, {"kernel_size": w.shape[2:], **settings}
+    arrays, settings = _case_of(OPERATIONS["conv2d"], draw)
+    del settings["groups"]
+    return {"x": arrays["x"]}, {"kernel_size": arrays["w"].shape[2:], **settings}
 
 
-def _windows_of(x: Any, settings: dict[str, Any]) -> Any:
-    others = {key: value for key, value in settings.items() if key != "kernel_size"}
-    return windows_over(x, settings["kernel_size"], **others)
-
-
-def _im2col(case: Case) -> tuple[Any, ...]:
-    """Columns as the lessons write them: (n, c kh kw, oh ow)."""
-    x = case[0]["x"]
-    windows = _windows_of(x, case[1])
+def _columns(x: Array, kernel_size: tuple[int, int], **settings: Any) -> Array:
+    """Return the columns in the layout of the lessons: (n, c kh kw, oh ow)."""
+    windows = windows_over(x, kernel_size, **settings)
     columns = im2col(x, windows)[0]  # c kh kw, oh ow n
     oh, ow = windows.output
-    return (columns.reshape(len(columns), oh * ow, len(x)).transpose(2, 0, 1),)
+    return columns.reshape(len(columns), oh * ow, len(x)).transpose(2, 0, 1)
 
 
 def _col2im_case(draw: DrawForStudents) -> Case:
     arrays, settings = _im2col_case(draw)
-    (columns,) = _im2col((arrays, settings))
+    columns = _columns(**arrays, **settings)
     return {"columns": draw(*columns.shape)}, {"shape": arrays["x"].shape, **settings}
 
 
-def _col2im(case: Case) -> tuple[Any, ...]:
-    columns, shape = case[0]["columns"], case[1]["shape"]
+def _image(columns: Array, shape: Any, kernel_size: tuple[int, int], **settings: Any) -> Array:
+    """Return an image of this shape: the columns, added up at their positions."""
     x = np.zeros(shape)
-    windows = _windows_of(x, {k: v for k, v in case[1].items() if k != "shape"})
-    return (col2im(columns.transpose(1, 2, 0), x, windows),)
+    return col2im(columns.transpose(1, 2, 0), x, windows_over(x, kernel_size, **settings))
 
 
 WINDOWS = ("kernel_size", "stride", "padding", "dilation")
@@ -134,16 +118,16 @@ EXTRA: dict[str, Exercise] = {
         ("x", *WINDOWS),
         frozenset({"x", "kernel_size"}),
         ("columns",),
-        _im2col,
-        strategy(_im2col_case),
+        lambda case: (_columns(**case[0], **case[1]),),
+        _im2col_case,
     ),
     "col2im": Exercise(
         "col2im",
         ("columns", "shape", *WINDOWS),
         frozenset({"columns", "shape", "kernel_size"}),
         ("x",),
-        _col2im,
-        strategy(_col2im_case),
+        lambda case: (_image(**case[0], **case[1]),),
+        _col2im_case,
     ),
     **LEARNING,
 }

@@ -1,4 +1,4 @@
-"""The process that runs a student's functions: it answers calls, and limits its time and memory."""
+"""The process that runs a student's functions, within limits of time and memory."""
 
 import contextlib
 import copy
@@ -18,16 +18,19 @@ import numpy as np
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import messages
 
-MOST_PRINTED = 2000  # characters of what a function prints
+MOST_PRINTED = 2000  # number of characters of a function's output that are kept
 LIBRARY = str(Path(operations.__file__).parent)
 
 
 class TimeIsOver(BaseException):
-    """Raised from outside; not an Exception, so that a bare `except Exception` lets it pass."""
+    """The error that another thread raises in a function whose time is over.
+
+    The class isn't an Exception, so `except Exception` doesn't catch it.
+    """
 
 
 def serve(functions: Mapping[str, Callable[..., Any]], requests: int, replies: int) -> None:
-    """Answer calls until there are no more."""
+    """Answer calls until the pipe is closed."""
     while True:
         try:
             request = messages.receive(requests)
@@ -48,8 +51,8 @@ def answer(
     Returns
     -------
     dict
-        "value", or "error" (its type, its text, the line that raised it), "seconds" of computing,
-        "printed", and "changed": the arrays into which it wrote, each with its position or name.
+        "value", or "error" (type, text, line of the student's code); "seconds" of computing time;
+        "printed"; "changed": the arrays that the function wrote to, with their position or name.
     """
     before = copy.deepcopy((positional, named))
     printed, begin = io.StringIO(), time.process_time()
@@ -82,9 +85,9 @@ def send(replies: int, message: Any) -> None:
 
 
 def limit_computing(seconds: float) -> None:
-    """End this process by SIGPROF, where there is such a thing, after seconds of computing.
+    """Let SIGPROF end this process after `seconds` of computing time; 0 removes the limit.
 
-    0 lifts the limit.
+    Windows has no such signal, so there is no limit.
     """
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -93,7 +96,7 @@ def limit_computing(seconds: float) -> None:
 
 
 def limit_memory(megabytes: int) -> None:
-    """Limit memory on top of what this process has; where that can't be done, there is no limit."""
+    """Limit the memory that this process takes from now on, if the system is Linux."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -104,7 +107,7 @@ def limit_memory(megabytes: int) -> None:
 
 
 def _line_of(error: BaseException) -> str:
-    """Return which line of the student's raised an error; "" if that is not known."""
+    """Return the line of the student's code that raised an error; "" if that is unknown."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
     inner = [frame for frame in own if "site-packages" not in frame.filename] or own

@@ -1,12 +1,11 @@
-"""Gradient checks for hand-written backward passes: anyone's; NumPy is all it needs."""
+"""Checks of the gradients of any hand-written backward pass. The package needs only NumPy."""
 
 from .adapters import from_jax, from_torch
 from .check import check
 from .curve import ErrorCurve
 from .explain import FAMILIES, Explanation
 from .layer import check_layer
-from .model import check_model
-from .model_verdict import ModelVerdict, TensorRow
+from .model import ModelVerdict, TensorRow, check_model
 from .pair import assert_gradients, check_operation, check_pair
 from .report import ArrayReport, Entry
 from .second_order import (

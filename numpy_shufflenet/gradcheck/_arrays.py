@@ -1,4 +1,4 @@
-"""What every file here needs of arrays: their type, their copies, and how far entries move."""
+"""Helpers for arrays that the other files use: types, copies, and the scale of each entry."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-FAR = 16  # an entry this many times smaller than usual in its array moves by its own size
+FAR = 16  # an entry this many times smaller than its usual scale has its own size as scale
 
 
 def is_floating(array: Any) -> bool:
@@ -21,7 +21,7 @@ def copies(arrays: Sequence[Any]) -> list[Any]:
 
 
 def all_equal(some: Sequence[Array], others: Sequence[Array]) -> bool:
-    """Whether two sequences have as many arrays, and the same in each place."""
+    """Whether two sequences have the same length, and equal arrays at the same positions."""
     return len(some) == len(others) and all(map(np.array_equal, some, others))
 
 
@@ -35,16 +35,17 @@ def norm(values: Array) -> float:
 
 
 def signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Return random numbers of size 0.5 to 1.5 and of either sign: none of them near 0."""
+    """Return numbers of random sign and of a random size from 0.5 to 1.5, so none is near 0."""
     return rng.uniform(0.5, 1.5, shape) * rng.choice((-1.0, 1.0), shape)
 
 
 def scales(array: Array) -> Array:
-    """Return how far each entry moves at t = 1: by its size, but not less than is usual here.
+    """Return the usual scale of each entry; a step h changes the entry by h times its scale.
 
-    In an array with a large offset, such as 1e5 + noise, a step of that size would move y far away
-    from the point. There an entry moves by its distance from the median, but by enough that the
-    rounding of the array does not show.
+    The scale is the size of the entry, or the median size in the array if that is larger. In an
+    array with a large offset, such as 1e5 + noise, a step of this scale would change y too much.
+    There the scale is the distance of the entry from the median, but large enough that rounding of
+    the array does not matter.
     """
     sizes = np.abs(array).astype(np.float64)
     distances = np.abs(array - np.median(array)).astype(np.float64)
@@ -56,7 +57,7 @@ def scales(array: Array) -> Array:
 
 
 def own_scales(array: Array, usual: Array) -> Array:
-    """Return scales by which entries that are small among large ones move by their own size."""
+    """Return the usual scales, but for small entries among large ones their own size."""
     sizes = np.abs(array).astype(np.float64)
     return np.where((sizes > 0) & (sizes < usual / FAR), sizes, usual)
 

@@ -1,14 +1,17 @@
-"""The check of each array: along directions first, then entry by entry what these leave open.
+"""Check each array: first along directions, then by entry where directions are not enough.
 
-Every measurement that agrees claims something for the entries along its direction: the smallest
-error of an entry that it would have shown. Entries for which the claim is too weak (small ones
-beside large ones) are measured again, as a direction of their own without the large ones, and those
-that are still too weak one by one. The rest is not seen: it is counted and named, and if it is more
-than UNSEEN of an array, the array is imprecise.
+A direction changes many entries of an array at once. Each measurement that agrees with the gradient
+gives a claim for each entry that it changes: the smallest error of the entry that the measurement
+would have shown. For small entries beside large ones, the claim is too weak. The check measures
+these entries again, first together without the large ones, then one by one. Entries whose claim is
+still too weak are "not seen". The check counts and names them. If their share of an array is above
+UNSEEN, the array is imprecise.
 
-A gradient of exactly 0 (or one that is nothing but rounding) has no size to compare with. It is
-seen if the noise of y is little beside what y does along directions, and if y does not move with
-the entry by more than that.
+A kink is a point where y has no derivative. Entries on kinks are counted, but not judged alone.
+
+A gradient of exactly 0 (or one that is only rounding) has no size to compare an error with. Its
+entry counts as seen if the noise of y is small beside the slopes of y along directions, and if the
+measured slope of the entry is not above the noise.
 """
 
 from collections.abc import Sequence
@@ -21,20 +24,19 @@ from ._arrays import Array, index_of, own_scales, signed
 from ._measure import MARGIN, Answer, Comparer, Movement, Question
 from ._noise import Grain
 from ._subject import Subject
-from ._ties import tied
 from .differences import Line
 from .report import ArrayReport, Entry
 
-LOCATED = 2000  # evaluations to look for the wrong entries of gradients that are known to be wrong
-UNSEEN = 0.05  # of an array's entries, at most, may not be seen in a pass
-SMALL = 0.1  # of `limit` of what y does along directions: below that a slope of 0 is seen
-ROUNDS = 6  # of directions among what is left
+LOCATED = 2000  # evaluations for finding the wrong entries of gradients that are known to be wrong
+UNSEEN = 0.05  # the largest share of an array's entries that may be unseen in a pass
+SMALL = 0.1  # a slope of 0 is seen if its error is below SMALL * limit * (slope along directions)
+ROUNDS = 6  # the small entries are measured together at most this many times
 
 
 def check_arrays(
     subject: Subject, positions: Sequence[int], *, per_entry: bool
 ) -> list[ArrayReport]:
-    """Check arrays: all of them along directions, then what these leave open."""
+    """Check arrays: first all arrays along directions, then entries of each array."""
     moved = Movement(np.zeros(subject.trial.y.size, bool))
     checks = []
     for position in positions:
@@ -47,14 +49,14 @@ def check_arrays(
 
 
 class _Claims:
-    """For each entry of an array, flat: the smallest error that would have been seen."""
+    """The smallest error of each entry that would have been seen; the entries are flat."""
 
     def __init__(self, size: int) -> None:
         self.absolute = np.full(size, np.inf)
-        self.relative = np.full(size, np.inf)  # to the entry
+        self.relative = np.full(size, np.inf)  # divided by the gradient of the entry
 
     def take(self, tried: Answer, direction: Array, gradient: Array) -> None:
-        """Note what an answer tells about the entries along its direction, if it agrees."""
+        """Update the claims of the entries that a direction changes, if its answer agrees."""
         if tried.outcome != "agrees":
             return
         moved = np.flatnonzero(direction)
@@ -67,10 +69,10 @@ class _Claims:
 
 
 class _ArrayCheck:
-    """One array: along directions when it is made, then what these leave open."""
+    """The check of one array: the constructor measures directions, `compare` measures entries."""
 
     def __init__(self, subject: Subject, position: int, moved: Movement) -> None:
-        self.trial, self.budget = subject.trial, subject.budget
+        self.subject, self.trial = subject, subject.trial
         self.limit = subject.precision.limit
         self.array = self.trial.arrays[position]
         self.gradient = np.asarray(subject.gradient(position), np.float64)
@@ -94,7 +96,7 @@ class _ArrayCheck:
     def _along_directions(self, comparer: Comparer) -> tuple[list[Answer], Question, Comparer]:
         """Measure along one random direction of all entries for each cotangent.
 
-        Return the answers, the last question, and a comparer that knows what they showed.
+        Return the answers, the last question, and a comparer that knows what the answers showed.
         """
         found, usual, own = [], self.usual, self.own
         shrink = own / usual
@@ -104,7 +106,7 @@ class _ArrayCheck:
             tried, last, comparer = comparer.along(number, direction, direction * shrink)
             unclear = tried.outcome != "agrees" and not tried.clearly_wrong
             if unclear and (own != usual).any():
-                # Steps of their own size keep small entries on their side of a kink or pole.
+                # With steps of their own size, small entries do not cross a kink or a pole.
                 direction = own * signs
                 second, last, comparer = comparer.along(number, direction, direction * shrink)
                 tried = second if second.outcome == "agrees" else tried
@@ -113,10 +115,11 @@ class _ArrayCheck:
         return found, last, comparer if comparer.complex else comparer.coarser()
 
     def compare(self, moved: Movement, room: float, *, per_entry: bool) -> int:
-        """Compare all entries if directions disagree or `per_entry`; the small ones in any case.
+        """Compare all entries if directions disagree or `per_entry` is true; else the small ones.
 
-        `moved` is what y did along the directions of all arrays. Return the evaluations that went
-        into the search for entries of a gradient that is known to be wrong; at most about `room`.
+        `moved` says how y moved along the directions of all arrays. Return the number of
+        evaluations that were used to find the wrong entries of a gradient that is known to be
+        wrong. This number is at most about `room`.
         """
         self.comparer = replace(self.comparer, moved=moved)
         report, located = self.report, 0
@@ -124,7 +127,7 @@ class _ArrayCheck:
         kinks: list[_Compared] = []
         if per_entry or outcomes != {"agrees"}:
             smooth = not any(tried.slope.detectors for tried in self.found)
-            if self.comparer.subject.method == "auto" and smooth and self.comparer.complex is None:
+            if self.subject.settings.method == "auto" and smooth and self.comparer.complex is None:
                 last = self.last
                 self.comparer = self.comparer.probed(last.number, last.direction, last.line)
             start = self.trial.evaluations
@@ -135,7 +138,7 @@ class _ArrayCheck:
                 located = self.trial.evaluations - start
             if report.status == "pass":
                 self._check_ties(kinks)
-            # Each entry may be within its own error, and their sum not.
+            # The difference of each entry may be allowed, but not the difference of the sum.
             if report.status == "pass" and "wrong" in outcomes and not kinks:
                 report.status = "fail"
         on_kinks = np.zeros(self.array.size, bool)
@@ -182,15 +185,15 @@ class _ArrayCheck:
         )
 
     def _relative(self, tried: Answer) -> float:
-        """Return the difference, relative to the size of what was compared."""
-        natural = 1e-6 * self.comparer.subject.natural()
+        """Return the difference of an answer, relative to the size of the compared slopes."""
+        natural = 1e-6 * self.subject.natural()
         size = max(abs(tried.analytic), abs(tried.slope.value), tried.size, natural)
         return tried.difference / (size or 1.0)
 
     # Every entry
 
     def _wrong_first(self, room: float) -> list[int]:
-        """Return all entries; a wrong one first, if there is no room for all of them."""
+        """Return all entries; if `room` is too small for all, a wrong entry comes first."""
         size = self.array.size
         if size * (1 if self.comparer.complex is not None else 8) <= room:
             return list(range(size))
@@ -198,19 +201,19 @@ class _ArrayCheck:
         return [first, *(i for i in range(size) if i != first)]
 
     def _bisect(self, left: Array) -> int:
-        """Return an entry that is wrong, by directions of half of what is left."""
-        while len(left) > 1 and self.budget.left():
+        """Return a wrong entry, found by bisection: measure half of the remaining entries."""
+        while len(left) > 1 and self.subject.within_budget():
             half = left[: len(left) // 2]
             tried, _ = self._group(half)
             left = half if tried.outcome == "wrong" else left[len(left) // 2 :]
         return int(left[0])
 
     def _compare_entries(self, order: Sequence[int], most: float) -> list["_Compared"]:
-        """Judge every entry on its own, up to `most` evaluations; return those on kinks."""
+        """Judge each entry alone, within `most` evaluations; return the entries on kinks."""
         report = self.report
         found: list[_Compared] = []
         for flat in order:
-            if not self.budget.left() or self.trial.evaluations > most:
+            if not self.subject.within_budget() or self.trial.evaluations > most:
                 break
             found.append(self._entry(flat))
         report.entries, report.skipped = len(found), len(order) - len(found)
@@ -236,19 +239,20 @@ class _ArrayCheck:
         unclear = first.tried.outcome != "agrees" or self.claims.relative[flat] > self.limit
         if own == usual or not unclear:
             return first
-        # Small among large ones: steps of its own size stay on its side of a kink or pole.
+        # With steps of its own size, a small entry does not cross a kink or a pole.
         second = self._one(flat, own)
         return first if second.tried.outcome == "imprecise" else second
 
     def _check_ties(self, kinks: Sequence["_Compared"]) -> None:
-        """Judge entries on kinks together, moved alike: each may be right, and their sum not.
+        """Judge entries on kinks together: each entry may look right while their sum is wrong.
 
-        Of a maximum with a tie, (1, 0) and (1/2, 1/2) are subgradients, (1, 1) is none.
+        If the maximum has two equal entries, (1, 0) and (1/2, 1/2) are subgradients, but (1, 1) is
+        not a subgradient.
         """
         report, own = self.report, self.own.ravel()
         flat, jumping = [kink.flat for kink in kinks], [kink.tried.slope.outputs for kink in kinks]
-        for group in tied(flat, jumping, self.array):
-            if not self.budget.left():
+        for group in _tied(flat, jumping, self.array):
+            if not self.subject.within_budget():
                 return
             tried, _ = self._measure(np.array(group), own[group].min(), patient=True)
             if tried.outcome == "wrong":
@@ -256,19 +260,19 @@ class _ArrayCheck:
                 report.status = "fail"
                 report.worst = kinks[flat.index(largest)].entry
                 report.note = (
-                    f"entries of {report.name} that lie on kinks, {len(group)} of them, have "
-                    f"the slope {tried.slope.value:.6g} when they move together, and the gradient "
-                    f"says {tried.analytic:.6g}: it is no subgradient"
+                    f"{len(group)} entries of {report.name} lie on kinks; moved together, they "
+                    f"have the slope {tried.slope.value:.6g}, but the gradient says "
+                    f"{tried.analytic:.6g}: it is no subgradient"
                 )
                 return
 
-    # Entries whose errors larger ones would hide
+    # Small entries, whose errors larger entries would hide
 
     def _look_at_small(self, left: Array) -> None:
-        """Look at small entries together, then alone."""
+        """Measure small entries together, then one by one."""
         parts = np.abs(self.gradient * self.own).ravel()
         for _ in range(ROUNDS):
-            if not len(left) or not self.budget.left():
+            if not len(left) or not self.subject.within_budget():
                 return
             tried, _ = self._group(left, float(parts[left].min()))
             if tried.clearly_wrong:
@@ -282,14 +286,14 @@ class _ArrayCheck:
             if tried.outcome != "agrees" or len(left) == before:
                 break
         if self.trial.y.size == 1 and len(left):
-            # Of one output the noise is the same for all; those that it hides need no look.
+            # With one output, the noise is the same for all entries: skip those that it hides.
             left = left[parts[left] * self.limit > self.comparer.least_error()]
         for flat in left.tolist():
-            if not self.budget.left() or self._is_wrong_alone(flat):
+            if not self.subject.within_budget() or self._is_wrong_alone(flat):
                 return
 
     def _is_wrong_alone(self, flat: int) -> bool:
-        """Measure one entry; if it is wrong, fail and name it."""
+        """Measure one entry; if it is wrong, the report fails and names the entry."""
         found = self._one(flat, float(self.own.ravel()[flat]))
         if found.tried.outcome != "wrong":
             return False
@@ -298,23 +302,23 @@ class _ArrayCheck:
         return True
 
     def _seen_as_zero(self, left: Array) -> Array:
-        """Confirm gradients of 0, all at once; return which entries, flat, were seen to be 0."""
-        comparer, precision = self.comparer, self.comparer.subject.precision
+        """Check gradients of 0, first all at once; return which flat entries were seen to be 0."""
+        comparer, precision = self.comparer, self.subject.precision
         seen = np.zeros(self.array.size, bool)
         whole = self._group(left)
         if not comparer.all_live(whole[1]):
             return seen
-        # A backward that leaves rounding of terms that cancel shows that there are terms; else y
-        # must have shown that it can move. Below the smallest numbers nothing can be told.
+        # If the gradient contains rounding, terms cancel in it, and y gives their size. Otherwise
+        # y must have moved along a direction. Numbers near the dtype's smallest tell nothing.
         cancels = len(left) == self.array.size and self.gradient.any()
         usual = max(comparer.subject.natural() if cancels else 0.0, comparer.moved.slope)
         enough = max(SMALL * precision.limit * usual, 1e8 * precision.least)
         parts = [left]
-        while parts and self.budget.left():
+        while parts and self.subject.within_budget():
             flat = parts.pop()
             tried, line = whole if flat is left else self._group(flat)
             still = tried.slope.method == "complex step" or line.still
-            # Beside a slope of 0, noise looks like a jump; it may be one if it is far below y's.
+            # At a slope of 0, noise looks like a jump; a jump far below the slopes of y is allowed.
             agrees = tried.outcome == "agrees" or (
                 tried.difference <= tried.bound and MARGIN * tried.allowed <= enough
             )
@@ -355,6 +359,35 @@ class _Compared(NamedTuple):
     entry: Entry
 
     def rank(self) -> tuple[bool, float]:
-        """How wrong the entry is: one that does not agree outranks all that do."""
+        """How wrong the entry is: an entry that disagrees ranks above all entries that agree."""
         difference = self.entry.difference
         return self.tried.outcome != "agrees", np.inf if np.isnan(difference) else difference
+
+
+def _tied(
+    entries: Sequence[int], outputs: Sequence[Sequence[int]], values: Array
+) -> list[list[int]]:
+    """Return groups of two or more flat entries that make the same outputs jump.
+
+    `outputs` has for each entry the outputs that jump when the entry moves. `values` is the whole
+    array. Equal entries of a group (a tie of a maximum) form another group.
+    """
+    root: dict[int, int] = {}
+
+    def find(output: int) -> int:
+        while root.setdefault(output, output) != output:
+            root[output] = root[root[output]]
+            output = root[output]
+        return output
+
+    for jumping in outputs:
+        for other in jumping[1:]:
+            root[find(other)] = find(jumping[0])
+    groups: dict[object, list[int]] = {}
+    for entry, jumping in zip(entries, outputs, strict=True):
+        if jumping:
+            whole = find(jumping[0])
+            groups.setdefault(whole, []).append(entry)
+            groups.setdefault((whole, float(values.ravel()[entry])), []).append(entry)
+    unique = {tuple(group) for group in groups.values() if len(group) > 1}
+    return [list(group) for group in sorted(unique, key=len)]

@@ -1,7 +1,7 @@
-"""A verdict as HTML: its text, and for each array compared entry by entry a heat map.
+"""A verdict as HTML: its text, and a heat map for each array that was compared entry by entry.
 
-The map of an image has a row for each image and a tile for each channel; of a kernel, a row for
-each output channel. Plain HTML and SVG: no script, nothing loaded, readable on dark and light.
+The map of a batch has a row for each image and a tile for each channel. The map of a weight has a
+row for each output channel. The HTML and SVG need no scripts, and suit dark and light backgrounds.
 """
 
 import html
@@ -15,17 +15,17 @@ from .report import ArrayReport
 CELL = 12
 MOST_TILES = 64
 COLOURS = {"pass": "#009E73", "fail": "#D55E00"}
-# Decades of error, and the colours there: white, through orange, to dark red.
+# The colours of LIGHT stand for these powers of ten of the error: white, orange, dark red.
 DECADES = (-8, -4, -2, 0)
 LIGHT = ((255, 255, 255), (253, 208, 162), (230, 85, 13), (127, 0, 0))
 LEGEND = (
-    "white: right; orange: off by a percent; dark red: by all of it; blue: on a kink, left out; "
+    "white: right; orange: wrong by 1 %; dark red: wrong by 100 %; blue: on a kink, not judged; "
     "grey: not compared"
 )
 
 
 def verdict_html(status: str, text: str, reports: Sequence[ArrayReport]) -> str:
-    """Return the whole view."""
+    """Return a verdict as HTML."""
     colour = COLOURS.get(status, "#E69F00")
     maps = [_map(report) for report in reports if report.analytic is not None]
     return "\n".join(
@@ -40,7 +40,7 @@ def verdict_html(status: str, text: str, reports: Sequence[ArrayReport]) -> str:
 
 
 def _map(report: ArrayReport) -> str:
-    """Return the heat map of one array: |analytic - numeric| beside the largest gradient."""
+    """Return the heat map of one array: |analytic - numeric| relative to the largest gradient."""
     assert report.analytic is not None
     assert report.numeric is not None
     name, shape = html.escape(report.name), report.analytic.shape

@@ -1,7 +1,8 @@
-"""Measure the slope of y along a direction, and compare it with what the gradient says.
+"""Measure the slope of y along a direction, and compare it with the slope from the gradient.
 
-The slope along a direction d has an error. The gradient agrees if it is no further away than
-`allowed`. So an error of one entry that is larger than MARGIN allowed / |d| would have been seen.
+A direction d has a step for each entry of an array. The slope of y is that of <dy, y>, with a
+random cotangent dy. The measured slope has an error, so the slope from the gradient agrees if it
+differs by at most `allowed`. An entry's error above MARGIN * allowed / |its step| would be seen.
 """
 
 from dataclasses import dataclass, replace
@@ -17,90 +18,91 @@ from .complex_step import ComplexStep
 from .differences import NOISE, Change, Line, Slope, change_along
 from .settings import DIFFERENCES
 
-MARGIN = 2.5  # times what is allowed: an error of an entry that cannot be missed
-SAFETY = 5  # times the estimated error may analytic and numeric be apart
-UNCONFIRMED = 3  # times the rounding that one step sees is there at least
-BLAME = 0.1  # a slope that is less precise proves nothing wrong
-ZERO = 1e-6  # of y: a slope that is more precise than that proves another wrong
-BESIDE = 0.625  # of a jump: half of it and some room is the distance of both slopes from the mean
-SMALL_STEPS = (10, 14, 18, 22)  # levels at which a step of y at the point itself shows
+MARGIN = 2.5  # an error of an entry above MARGIN * allowed cannot be missed
+SAFETY = 5  # analytic and numeric may differ by SAFETY times the estimated error
+UNCONFIRMED = 3  # the error counts as at least this many times the rounding of one step
+BLAME = 0.1  # a slope can prove a gradient wrong if its relative error is below this,
+ZERO = 1e-6  # or if its error relative to y is below this
+BESIDE = 0.625  # share of a jump: each one-sided slope is 0.5 away from the mean; 0.125 is margin
+SMALL_STEPS = (10, 14, 18, 22)  # steps 2^-level that show whether y itself jumps at the point
 
 Outcome = Literal["agrees", "wrong", "kink", "imprecise"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """Whether the gradient agrees with the slope along a direction."""
+    """The question whether the gradient agrees with the slope along a direction."""
 
-    number: int  # of the cotangent
+    number: int  # index of the cotangent
     direction: Array
     line: Line
     analytic: float  # the slope that the gradient says
-    size: float  # of the parts that it is a sum of; 0 if they are nothing but rounding
-    weakest: float  # the smallest part that is to be seen; 0 if any will do
+    size: float  # norm of the products that `analytic` adds up; 0 if they are only rounding
+    weakest: float  # the smallest product whose error must be seen; 0 if none must
 
 
 class Answer(NamedTuple):
-    """The answer to a question; without its line and direction, which need much memory."""
+    """The answer to a question. It has no line and no direction, because they need much memory."""
 
     outcome: Outcome
     slope: Slope
     analytic: float
     size: float  # as in the question
     allowed: float
-    bound: float  # like `allowed`, but at a kink anything between both slopes is
+    bound: float  # like `allowed`, but at a kink every number between both slopes agrees
 
     @property
     def difference(self) -> float:
-        """How far analytic and numeric are apart."""
+        """|analytic - numeric|."""
         return abs(self.analytic - self.slope.value)
 
     @property
     def clearly_wrong(self) -> bool:
-        """Whether they disagree where there is no kink."""
+        """Whether analytic and numeric disagree, and no kink was detected."""
         return self.outcome == "wrong" and not self.slope.detectors
 
 
 class Movement(NamedTuple):
-    """What y did along directions of all entries."""
+    """How y moved along directions that change all entries."""
 
-    live: Array  # outputs that moved by more than rounding
-    slope: float = 0.0  # the largest, over all outputs
+    live: Array  # which outputs moved by more than rounding
+    slope: float = 0.0  # the largest slope; each is a norm over all outputs
 
     def join(self, other: "Movement") -> "Movement":
-        """Return what y did along the directions of both."""
+        """Return how y moved along the directions of this movement and the other."""
         return Movement(self.live | other.live, max(self.slope, other.slope))
 
 
 @dataclass(frozen=True)
 class Comparer:
-    """Compares slopes of one array, with all that is known of y along it.
+    """Compares slopes of y in one array, and knows what earlier measurements showed of y.
 
-    Directions of all entries come first: `along` returns a new comparer that knows more. The last
-    one compares the entries.
+    `along` measures a direction that changes all entries, and returns a new comparer that knows
+    more. The last comparer compares single entries.
     """
 
     subject: Subject
     position: int
-    moved: Movement  # along all directions so far, of any array
-    grain: Grain
-    noise: Array | None = None  # of y, where the array moves; None if it is not known
-    measured: bool = False  # whether that was tried
-    straight: bool = False  # whether y proved linear along a direction
-    complex: ComplexStep | None = None  # once f proved holomorphic
+    moved: Movement  # how y moved along all directions so far, of any array
+    grain: Grain  # the steps in which y moves, if y is coarser than its dtype
+    noise: Array | None = None  # noise of y when the array changes; None if unknown
+    measured: bool = False  # whether measuring the noise was tried
+    straight: bool = False  # whether y was linear along a direction
+    complex: ComplexStep | None = None  # set once f proved holomorphic
 
     # Along directions of all entries
 
     def along(
         self, number: int, direction: Array, quiet: Array
     ) -> tuple[Answer, Question, "Comparer"]:
-        """Measure along a direction of all entries; along `quiet`, how noisy y is.
+        """Measure the slope along `direction`, and the noise of y along `quiet`.
 
-        The question has the line that was measured first. If y proves coarser on the way, the line
-        of the answer has more noise, too much for a proof that f is holomorphic.
+        If y turns out to move in steps (see `Grain`), the measurement is repeated with these steps
+        as noise. The returned question keeps the first line, because with more noise the proof that
+        f is holomorphic would fail.
         """
         line, comparer = self._new_line(number, direction, quiet)
-        if self.subject.method == "complex" and comparer.complex is None:
+        if self.subject.settings.method == "complex" and comparer.complex is None:
             comparer = comparer.probed(number, direction, line)
         first = comparer.question(number, direction, line)
         tried = comparer.compare(first, patient=True)
@@ -112,13 +114,13 @@ class Comparer:
         return tried, first, replace(comparer, straight=straight, moved=moved)
 
     def probed(self, number: int, direction: Array, line: Line) -> "Comparer":
-        """Use the complex step from here on, if f proves holomorphic in the array here."""
+        """Return a comparer that uses the complex step if f proves holomorphic in the array."""
         step = ComplexStep(self.subject.trial, self.position)
         proved = step.proves(self.subject.dys[number], direction, line)
         return replace(self, complex=step if proved else None)
 
     def coarser(self) -> "Comparer":
-        """Take the steps in which y moves as noise, if they are more; else return this comparer."""
+        """Return this comparer, or one whose noise is raised to the steps in which y moves."""
         steps = np.abs(self.subject.dys[0]) * self.grain.steps()
         before = np.zeros(len(steps) + 1) if self.noise is None else self.noise
         more = np.maximum(before, np.append(steps, norm(steps)))
@@ -131,7 +133,7 @@ class Comparer:
         line = self._line(number, direction, change_along(*place, direction, dy, watch))
         if self.measured or self.straight:
             return line, self
-        linear = subject.method in ("auto", "adjoint") and line.affine() is not None
+        linear = subject.settings.method in ("auto", "adjoint") and line.affine() is not None
         if linear and not self.grain.steps().any():
             return line, self
         usual = NOISE * subject.precision.eps * subject.natural()
@@ -145,7 +147,7 @@ class Comparer:
     def question(
         self, number: int, direction: Array, line: Line | None = None, *, weakest: float = 0.0
     ) -> Question:
-        """Return the question about a direction, for a cotangent; see there for `weakest`."""
+        """Return the question about a direction and a cotangent; see `Question` for `weakest`."""
         subject = self.subject
         with np.errstate(all="ignore"):
             parts = np.asarray(subject.gradient(self.position, number), np.float64) * direction
@@ -153,15 +155,15 @@ class Comparer:
         if 0 < size <= ROUNDINGS * subject.precision.eps * subject.natural() and (
             size <= subject.rounding(self.position, direction)
         ):
-            size = 0.0  # rounding where all cancels: a gradient of 0
+            size = 0.0  # all terms cancel, and only rounding is left: a gradient of 0
         line = line or self._line(number, direction)
         return Question(number, direction, line, analytic, size, weakest)
 
     def compare(self, question: Question, *, patient: bool) -> Answer:
-        """Compare what the gradient says with the slope; `patient`: with many evaluations."""
+        """Compare the gradient with the slope; with many evaluations if `patient` is true."""
         tried = self._compared(question, patient)
         if tried.outcome == "wrong":
-            # The backward has rounding of its own; where all cancels, it is all there is.
+            # The backward rounds, too; where all terms cancel, its result is only rounding.
             rounding = self.subject.rounding(self.position, question.direction)
             if tried.difference <= tried.bound + rounding:
                 return tried._replace(outcome="agrees", allowed=tried.allowed + rounding)
@@ -173,7 +175,7 @@ class Comparer:
             change or change_along(trial, self.position, direction, dy),
             np.abs(dy * trial.y),
             precision.eps,
-            DIFFERENCES[self.subject.method],
+            DIFFERENCES[self.subject.settings.method],
             self.noise,
             precision.least,
         )
@@ -183,20 +185,20 @@ class Comparer:
             dy = self.subject.dys[question.number]
             return self._judged(self.complex.slope(dy, question.direction), question)
         line = question.line
-        if patient and self.subject.method in ("auto", "adjoint"):
+        if patient and self.subject.settings.method in ("auto", "adjoint"):
             affine = line.affine(again=self.straight)
             if affine is not None and self.noise is None:
                 return self._quieter(self._confirmed(affine, question), question)
         tried = self._searched(question, patient)
         if self.grain.steps().any():
-            for level in SMALL_STEPS:  # y moves in steps: does one lie at this point?
+            for level in SMALL_STEPS:  # y moves in steps: does y jump at this point?
                 line.halves(level)
             if line.breaks:
                 return _broken(tried)
         return self._quieter(tried, question)
 
     def _confirmed(self, large: Slope, question: Question) -> Answer:
-        """Before a straight line proves something wrong: small steps must find the same slope."""
+        """Call a gradient wrong by the adjoint identity only if small steps find the same slope."""
         tried = self._judged(large, question)
         if tried.outcome != "wrong":
             return tried
@@ -221,18 +223,18 @@ class Comparer:
             return self._judged(slope, question)
 
         tried = found(0)
-        if tried.outcome == "wrong":  # before it is said, noise is looked for at smaller steps
+        if tried.outcome == "wrong":  # smaller steps may find noise that explains the difference
             tried = found(2)
-        # Smaller steps, which a wrong gradient makes it try, may find more noise than these did.
+        # A wrong gradient leads to smaller steps, which may find more noise than the first steps.
         noise = max(UNCONFIRMED * tried.slope.rounding - tried.slope.error, 0.0)
         tried = tried._replace(allowed=tried.allowed + SAFETY * noise)
         return _broken(tried) if tried.outcome == "imprecise" and question.line.breaks else tried
 
     def _quieter(self, tried: Answer, question: Question) -> Answer:
-        """Measure again without the noise of outputs that do not depend on what moves here.
+        """Measure again without the noise of outputs that do not depend on the changed entries.
 
-        An output is independent if it moved along another direction, does not move along this one
-        by a bit, and sends nothing back to it.
+        An output does not depend on these entries if it moved along another direction, keeps every
+        bit along this direction, and sends no gradient back to these entries.
         """
         subject = self.subject
         if tried.outcome not in ("agrees", "imprecise") or not question.weakest:
@@ -259,7 +261,7 @@ class Comparer:
         tolerance = precision.tolerance * reference
         allowed = tolerance + SAFETY * slope.error
         bound = tolerance + SAFETY * slope.smooth + BESIDE * slope.jump
-        # A gradient of 0 has no size: there it is the error that is rounding beside y.
+        # A gradient of 0 has no size; its error may be as large as rounding of y.
         invisible = precision.zero * self.subject.natural() if size == 0 else 0.0
         difference = abs(question.analytic - slope.value)
         outcome: Outcome = "agrees"
@@ -267,7 +269,7 @@ class Comparer:
             outcome = "imprecise"
         elif not difference <= bound:
             outcome = "wrong" if self._proves(slope, question.number) else "imprecise"
-            # Where f chooses differently on both sides, no step tells what the slope is at 0.
+            # If f makes different choices on the two sides, no step shows the slope at 0.
             if "winners" in slope.detectors and slope.jump == 0:
                 outcome = "kink"
         elif slope.error > max(0.1 * precision.limit * reference, invisible):
@@ -278,24 +280,24 @@ class Comparer:
         return Answer(outcome, slope, question.analytic, size, allowed, bound)
 
     def _proves(self, slope: Slope, number: int) -> bool:
-        """Whether a slope is precise enough, beside itself or beside y, to prove another wrong."""
+        """Whether a slope is precise enough, relative to itself or y, to prove a gradient wrong."""
         if slope.value == 0 and self.moved.slope == 0:
-            return False  # y never moves: it is constant, or too coarse
+            return False  # y never moved: y is constant, or too coarse
         return slope.smooth <= max(BLAME * abs(slope.value), ZERO * self.subject.natural(number))
 
-    # What it can show
+    # What a measurement can show
 
     def all_live(self, line: Line) -> bool:
-        """Whether every output moves with something; one that never does may hide a slope."""
+        """Whether every output moved along some direction; other outputs may hide a slope."""
         if self.complex is not None:
             return True
-        line.halves(0)  # the largest step, too
+        line.halves(0)  # measures the largest step, too
         live, _ = line.movement(0.0)
         large = self.subject.dys[0] * self.subject.trial.y != 0
         return bool((self.moved.live | live)[large].all())
 
     def rounding_only(self) -> Array:
-        """Return which entries of the gradient, flat, are nothing but rounding, or 0."""
+        """Return which flat entries of the gradient are 0 or only rounding."""
         rounding = self.subject.roundings[self.position]
         size = np.abs(self.subject.gradient(self.position))
         return np.asarray(size <= (0.0 if rounding is None else 32 * rounding)).ravel()
@@ -306,7 +308,7 @@ class Comparer:
 
 
 def _broken(tried: Answer) -> Answer:
-    """Return a kink: y itself jumps."""
+    """Return the answer as a kink, because y itself jumps."""
     return tried._replace(
         outcome="kink", slope=replace(tried.slope, kink=True, detectors=("slopes",))
     )

@@ -1,4 +1,4 @@
-"""How noisy y is: from points beside each other, and from the last bits of its values."""
+"""How noisy y is, measured at neighbouring points and in the last bits of the values of y."""
 
 from itertools import pairwise
 
@@ -8,23 +8,25 @@ from ._arrays import Array
 from .differences import Change
 
 CLOSER = 2.0**-12
-POINTS = 10  # from which noise is measured
-BITS = 8  # as many bits at the end of all values that are 0 are no chance
-ENOUGH = 4  # values
+POINTS = 10  # number of neighbouring points
+BITS = 8  # if the last 8 bits of all values are 0, that is no coincidence
+ENOUGH = 4  # number of values that are needed for a decision
 
 
 def measured_noise(change: Change, spacing: float, usual: float) -> Array | None:
-    """Return the standard deviation of the noise of each output, and last that of their sum.
+    """Return the standard deviation of each output's noise; the last entry is for their sum.
 
-    Of ten points beside each other, on one side of 0, the third differences of a smooth function
-    are next to nothing, and those of noise have the standard deviation sqrt(20). Their median
-    ignores a kink, which is in three of seven. If it finds more than `usual`, there may be many
-    kinks: then points that are closer tell, unless y keeps still between them and moves in steps.
+    y is measured at ten neighbouring points, on one side of 0. The third differences of a smooth
+    function are almost 0 there. The third differences of noise have sqrt(20) times the standard
+    deviation of the noise. The median ignores a single kink, which affects three of the seven
+    differences. If the median is above `usual`, there may be several kinks. Then closer points are
+    measured, too. Their noise counts unless y has the same value at two neighbouring points, which
+    shows that y moves in steps.
 
-    An output that keeps every bit while others are noisy may be as noisy as they are, and round its
-    noise away: 1 + x does below 1e-16, and a logarithm of it shows no trace.
+    An output that keeps every bit may still be as noisy as the others: 1 + x, for x below 1e-16,
+    rounds the noise of x away. So such an output gets the largest noise of the others.
 
-    None if y is not defined at some of the points.
+    Returns None if y is not defined at some of the points.
 
     Source: More, Wild, Estimating computational noise, 2011.
     """
@@ -37,7 +39,7 @@ def measured_noise(change: Change, spacing: float, usual: float) -> Array | None
 
 
 def _third_differences(change: Change, spacing: float) -> tuple[Array | None, bool]:
-    """Return the noise, and whether y is different at each of the points."""
+    """Return the noise, and whether y differs between any two neighbouring points."""
     points = [change(j * spacing)[0] for j in range(1, POINTS)]
     values = np.array([np.zeros_like(points[0]), *points])
     moves = all((a != b).any() for a, b in pairwise(values))
@@ -49,23 +51,24 @@ def _third_differences(change: Change, spacing: float) -> tuple[Array | None, bo
 
 
 class Grain:
-    """The steps in which y moves, from its values at random places.
+    """The steps in which y moves, read from its values at random points.
 
-    Values that all end in zero bits were computed less precisely than their dtype: in float32
-    inside, or with a large number added and taken away again. They move in steps that are far
-    larger than their own rounding. `y` is flat and at the point itself, `eps` that of its dtype.
+    Values that all end in zero bits were computed less precisely than their dtype: in float32, or
+    by adding a large number and subtracting it again. They move in steps that are far larger than
+    the rounding of their dtype. `y` is the flat y at the point of the check; `eps` is the eps of
+    its dtype.
     """
 
     def __init__(self, y: Array, eps: float) -> None:
         self._y = y
         self._bits = int(-np.log2(eps)) + 1
         self._rough, self._moved = np.zeros(y.size, int), np.zeros(y.size, int)
-        self._coarse = np.ones(y.size, bool)  # so far
+        self._coarse = np.ones(y.size, bool)  # whether all values so far end in zero bits
         self._step = np.full(y.size, np.inf)
         self.add(y)
 
     def add(self, y: Array) -> None:
-        """Take in y at another place."""
+        """Use y at another point, too."""
         if not self._coarse.any() or not np.isfinite(y).all():
             return
         mantissa, exponent = np.frexp(y)
@@ -78,9 +81,9 @@ class Grain:
         self._step = np.where(y == 0, self._step, np.minimum(self._step, steps))
 
     def steps(self) -> Array:
-        """Return the steps in which each output moves, 0 where these are its own rounding."""
+        """Return the step in which each output moves; 0 if it is only the dtype's rounding."""
         sure = self._coarse & (self._rough >= ENOUGH) & (self._moved >= ENOUGH)
         found = np.where(sure, self._step, 0.0)
-        # An output that moved too seldom to tell, or never, may move in steps as large.
+        # An output that never moved, or moved too seldom, gets the largest step of the others.
         unsure = (self._moved == 0) | (self._coarse & (self._moved < ENOUGH))
         return np.asarray(np.where(unsure, found.max(initial=0.0), found))

@@ -1,7 +1,7 @@
 """Patterns that the difference of two gradients, or of two Jacobians, can make.
 
-Each is a family and what was seen. Tests go from the special to the general, and the first pattern
-that fits is taken; the others are not looked for.
+A pattern is a family of `explain.FAMILIES` and a text that says what was seen. The tests go from
+special patterns to general ones, and stop at the first pattern that fits.
 """
 
 import itertools
@@ -13,13 +13,13 @@ from ._arrays import Array
 
 Found = tuple[str, str]
 NOTHING: Found = ("", "")
-ALIKE = 1e-5  # relative to the largest entry
-FITS = 1e-2  # what a fit may leave of the difference that it explains
-FARTHEST = 3  # pixels that a border may be off by
+ALIKE = 1e-5  # arrays are alike up to this error, relative to the largest entry
+FITS = 1e-2  # a pattern fits if it leaves at most this share of the difference unexplained
+FARTHEST = 3  # the largest shift of an image that is tried, in pixels
 
 
 def close(a: Array | None, b: Array | None, tolerance: float = ALIKE) -> bool:
-    """Whether two arrays are the same but for a small part of their largest entry."""
+    """Whether two arrays differ by at most a small share of their largest entry."""
     if a is None or b is None:
         return a is b
     if a.shape != b.shape or a.size == 0:
@@ -29,7 +29,7 @@ def close(a: Array | None, b: Array | None, tolerance: float = ALIKE) -> bool:
 
 
 def of_maps(found: Array, expected: Array) -> Found:
-    """Compare a gradient with what it should be."""
+    """Return the pattern of a wrong gradient, given the right gradient."""
     return next(_of_maps(found, np.where(np.isfinite(expected), expected, found)), NOTHING)
 
 
@@ -40,8 +40,8 @@ def of_jacobians(
     y_shape: tuple[int, ...],
     x_shape: tuple[int, ...],
 ) -> Found:
-    """Compare Jacobians (y.size, x.size): row k is what output k sends back."""
-    good = np.isfinite(expected).all(axis=0)  # columns; others lie beyond a domain
+    """Return the pattern of a wrong Jacobian (y.size, x.size); row k is output k's gradient."""
+    good = np.isfinite(expected).all(axis=0)  # columns; in other columns y is not defined
     expected = np.where(good, expected, found)
     size = max(np.abs(expected).max(), np.abs(found).max())
     noise = np.minimum(np.where(good, 4 * errors, 0) + ALIKE * size, 0.1 * size)
@@ -61,7 +61,8 @@ def _of_maps(found: Array, expected: Array) -> Iterator[Found]:
         yield "sign", "each entry is minus what it should be"
     if found.size >= 8 and wrong.sum() <= max(1, found.size // 100):
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        yield "single entry", f"of {found.size} entries only {int(wrong.sum())} wrong, at {index}"
+        seen = f"only {int(wrong.sum())} of {found.size} entries wrong, the first at {index}"
+        yield "single entry", seen
     if found.size > 1 and not found.any():
         yield "dropped", "it is 0 everywhere"
     for axis in axes[:2] if not found[wrong].any() else ():
@@ -80,30 +81,30 @@ def _of_maps(found: Array, expected: Array) -> Iterator[Found]:
             yield "factor", f"{seen} what it should be{'' if axis is None else ', by channel'}"
     for name, candidate in _turned(expected):
         if close(found, candidate):
-            yield "transpose", f"the right one, {name}"
+            yield "transpose", f"the right gradient, {name}"
     if close(np.sort(found, axis=None), np.sort(expected, axis=None)):
         yield "permutation", "the right numbers, in another order"
     for down, right in _shifts(shape):
         a, b = _overlap(found, expected, (down, right))
         if b.any() and close(a, b):
-            yield "padding", f"the right one, but {down} rows and {right} columns off"
+            yield "padding", f"the right gradient, shifted by {down} rows and {right} columns"
     for axis in axes:
         total = np.broadcast_to(expected.sum(axis=axis, keepdims=True), shape)
         if shape[axis] > 1 and close(found, total):
-            yield "sum", f"it is added up along axis {axis} too"
+            yield "sum", f"the right gradient, but also added up along axis {axis}"
     if _at_border(wrong):
         yield "padding", "wrong at the border only"
 
 
 def _ratio(a: Array, b: Array, axes: tuple[int, ...], default: float) -> Array:
-    """Return the factor of b, along some axes, that comes nearest to a."""
+    """Return the factors that bring b nearest to a; entries along `axes` share a factor."""
     square = np.square(b).sum(axis=axes, keepdims=True)
     product = (a * b).sum(axis=axes, keepdims=True)
     return np.divide(product, square, out=np.full_like(product, default), where=square > 0)
 
 
 def _turned(a: Array) -> Iterator[tuple[str, Array]]:
-    """Yield what a kernel's or a matrix' gradient may be mistaken for."""
+    """Yield the gradient of a weight or a matrix with its axes flipped or swapped wrongly."""
     if a.ndim == 2:
         yield "transposed", a.T
     if a.ndim == 4:
@@ -116,7 +117,7 @@ def _turned(a: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _shifts(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Yield by how many rows and columns an image may be off."""
+    """Yield possible shifts (rows, columns) of an image, small shifts first."""
     near = sorted(range(-FARTHEST, FARTHEST + 1), key=abs)
     for down, right in itertools.product(near, near) if len(shape) == 4 else ():
         if (down or right) and abs(down) < shape[2] and abs(right) < shape[3]:
@@ -124,7 +125,7 @@ def _shifts(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 
 def _overlap(a: Array, b: Array, shift: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the parts of both images that meet if b is moved by so many (rows, columns)."""
+    """Return the parts of both images that overlap if b is shifted by (rows, columns)."""
     for axis, by in zip((2, 3), shift, strict=True):
         size = a.shape[axis]
         a = a.take(range(max(by, 0), size + min(by, 0)), axis)
@@ -133,7 +134,7 @@ def _overlap(a: Array, b: Array, shift: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def _at_border(wrong: Array) -> bool:
-    """Whether nothing inside of the images is wrong."""
+    """Whether wrong pixels are only at the border of the images."""
     image = wrong.ndim == 4 and min(wrong.shape[2:]) >= 3
     return image and not wrong[:, :, 1:-1, 1:-1].any()
 
@@ -150,27 +151,27 @@ def _of_jacobians(
 ) -> Iterator[Found]:
     most, row_noise = float(noise.max()), noise.sum(axis=1)
     equal: Array = np.abs(found - expected) <= noise
-    sends: Array = np.abs(expected) > noise  # where it should not be 0
+    sends: Array = np.abs(expected) > noise  # where the Jacobian should not be 0
     sent: Array = np.abs(found) > noise
     wrong = _any(~equal)
     images = len(x_shape) == len(y_shape) == 4
     square = found.shape[0] == found.shape[1]
-    # All that should pass does, and something else too; or the complement passes.
+    # All gradients that should pass do, but others pass, too; or only the others pass.
     if equal[sends].all() and not equal.all():
-        yield "mask", "what should pass does, and more with it"
+        yield "mask", "all gradients that should pass do, but others pass, too"
     rows, should = _any(sent), _any(sends)
     if not should.all() and equal[should].all() and rows[~should].any():
-        yield "mask", "outputs that were cut off send something back"
+        yield "mask", "outputs that should send back 0 send back something else"
     if square and should.any() and not should.all() and (rows == ~should).all():
-        yield "mask", "what should pass does not, and the rest does"
+        yield "mask", "gradients that should pass do not, but all others do"
     for subset, turned in _transposed(expected, x_shape) if y_shape == x_shape else ():
         if (np.abs(found - turned) <= most).all():
-            yield "transpose", f"output and input have changed places along axes {subset}"
+            yield "transpose", f"output and input are swapped along axes {subset}"
     for what, a, b in ("outputs", found, expected), ("entries", found.T, expected.T):
         direction = np.random.default_rng(0).normal(size=a.shape[1])
         if (np.abs(a[np.argsort(a @ direction)] - b[np.argsort(b @ direction)]) <= most).all():
             yield "permutation", f"the right {what}, in another order"
-    # Each output's share either arrives unchanged, or not at all.
+    # A share is what one output sends back to one entry. Each share is right, or missing.
     if (equal | ~sent).all():
         lost = sends & ~sent
         rows = _any(lost)
@@ -184,7 +185,7 @@ def _of_jacobians(
     if wrong.any() and _at_border(wrong.reshape(y_shape)):
         yield "padding", "only outputs at the border send back something wrong"
     ratio = _ratio(found, expected, (1,), 1.0)
-    several = sends.sum() >= 2 * len(sends)  # one number is a multiple of any other
+    several = sends.sum() >= 2 * len(sends)  # a single number is always a multiple of another
     if several and (np.abs(found - ratio * expected) <= most).all():
         times = f"{ratio.min():.4g} to {ratio.max():.4g} times"
         yield "factor", f"each output sends back {times} what it should"
@@ -193,20 +194,20 @@ def _of_jacobians(
     b = np.sort(np.where(sends, expected, 0)[rows], axis=1)
     if images and (np.abs(a - b) <= most).all(axis=1).sum() > rows.sum() / 2:
         yield "stride", "the weights of the forward reach other pixels"
-    # Each output still sends back as much in all, as an interpolation does.
+    # The total that each output sends back is right, as in a wrong interpolation.
     totals, right = found.sum(axis=1), expected.sum(axis=1)
     some = (np.abs(right) > row_noise).mean() > 0.5
     if some and (np.abs(totals - right) <= row_noise).all():
-        yield "weights", "each output sends back as much as it should, to others"
+        yield "weights", "each output sends back the right total, but to wrong entries"
 
 
 def _any(table: Array) -> Array:
-    """Whether there is any in each row."""
+    """Return for each row whether any entry is true."""
     return np.asarray(table.any(axis=1))
 
 
 def _transposed(expected: Array, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Array]]:
-    """Yield axes, and the Jacobian if those of y and of x change places."""
+    """Yield sets of axes, and the Jacobian in which y and x are swapped along these axes."""
     ndim, table = len(shape), expected.reshape(shape + shape)
     axes = [k for k in range(ndim) if shape[k] > 1]
     for count in range(1, len(axes) + 1):
@@ -218,7 +219,7 @@ def _transposed(expected: Array, shape: tuple[int, ...]) -> Iterator[tuple[tuple
 
 
 def _at_edge(rows: Array, shape: tuple[int, ...]) -> bool:
-    """Whether these outputs are the first or last rows or columns of the image."""
+    """Whether these outputs are exactly the first or the last row or column of the image."""
     for axis in (2, 3) if len(shape) == 4 else ():
         lines = np.moveaxis(rows.reshape(shape), axis, 0).reshape(shape[axis], -1)
         some = _any(lines)

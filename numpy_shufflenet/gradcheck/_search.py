@@ -1,7 +1,8 @@
 """The search for the step at which differences are most precise.
 
-Rounding grows as the step falls, truncation as it rises. No step is right for every function, so
-steps are tried from `first_level` (h = 2^-level) on, until one is good enough.
+Rounding grows as the step shrinks; truncation grows as the step grows. No step suits every
+function. So the search starts at the step h = 2^-`first_level`, and tries other steps until one is
+precise enough.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,8 @@ import numpy as np
 
 from .differences import Line, Slope
 
-MUCH = 100  # times the rounding that y must have
-AT_ONCE = 1e4  # an error that falls by more between two steps does so for no good reason
+MUCH = 100  # an error above MUCH times the rounding of y is noise
+AT_ONCE = 1e4  # truncation does not fall by more than this factor between two steps
 DEEPEST = 32  # the smallest step is 2^-32 of the scale
 
 
@@ -25,15 +26,15 @@ def find_slope(
     patient: bool = True,
     smaller: int = 0,
 ) -> Slope:
-    """Try steps until one is good enough; return the slope of the smallest error estimate.
+    """Try steps until one is precise enough; return the slope with the smallest error estimate.
 
-    The slope depends on y alone, not on the gradient that it will be compared with: a wrong
-    gradient is compared with the same number as a right one.
+    The slope depends on y alone, not on the gradient: a wrong gradient is compared with the same
+    number as a right one.
 
-    Smaller steps, the cure for kinks, follow the first as long as they can gain anything, and then
-    larger ones, the cure for noise. The search ends if a slope is `precise` and `smaller` more
-    steps below it were tried, which show how noisy y is. If it is not `patient`, it also ends when
-    three steps agree that there is a kink.
+    After the first step, smaller steps are tried as long as they can help, because they avoid
+    kinks. Then larger steps are tried, because they reduce noise. The search ends when a slope is
+    `precise` and at least `smaller` steps below its step were tried; these measure the noise of y.
+    If `patient` is false, the search also ends when three steps in a row find the same kink.
     """
     seen: list[Slope] = []
 
@@ -49,7 +50,7 @@ def find_slope(
             return _best(seen)
         last = seen[-1]
         if last.jump == 0 and 2 * last.rounding > last.error and len(seen) > smaller:
-            break  # all of the error is rounding
+            break  # the whole error is rounding
     for level in range(first_level - 2, -1, -2):
         seen.append(line.slope(level))
         if enough():
@@ -58,14 +59,15 @@ def find_slope(
 
 
 def _best(seen: list[Slope]) -> Slope:
-    """Return the slope of the smallest error, once each step knows what the others found.
+    """Correct each error estimate by those of other steps; return the most precise slope.
 
-    Noise is error x step, and smaller steps measure it: an estimate that is small by luck is raised
-    to what they found. An error that is a jump, alike at another step, is a kink.
+    Noise is error * step, and smaller steps measure it. So if an estimate is small by chance, it is
+    raised to the noise that smaller steps found. If two steps find the same jump of the slope, the
+    jump is a kink.
 
-    If y is computed less precisely than its dtype (in float32 inside, say), it moves in stairs that
-    tiny steps do not climb: little or nothing moves, which looks like an exact slope. So if larger
-    steps saw noise, smaller ones have at least as much; see `_floors`.
+    If y is computed less precisely than its dtype (in float32, say), its values lie on a coarse
+    grid. A tiny h does not reach the next grid value: y does not change, which looks like an exact
+    slope. So if a larger h saw noise, a smaller h has at least as much; see `_floors`.
     """
     floors = _floors(seen)
     known = []
@@ -80,10 +82,10 @@ def _best(seen: list[Slope]) -> Slope:
 
 
 def _floors(seen: list[Slope]) -> dict[float, float]:
-    """Return, for each step, the noise (error x step) that larger steps have shown there to be.
+    """Return, for each step, the smallest noise (error * step) that larger steps allow.
 
-    Errors that grow as the step falls are noise, unless they fall again bit by bit, as truncation
-    does, and not at once.
+    An error that grows as the step shrinks is noise. If the error then falls again, by a factor
+    below AT_ONCE between two steps, it was truncation.
     """
     steps = sorted((s for s in seen if np.isfinite(s.error)), key=lambda slope: -slope.step)
     floor, floors = 0.0, {}
@@ -97,6 +99,6 @@ def _floors(seen: list[Slope]) -> dict[float, float]:
 
 
 def _alike(slope: Slope, other: Slope) -> bool:
-    """Whether both see the same jump, and little else."""
+    """Whether both slopes have about the same jump, and little other error."""
     low, high = sorted((slope.jump, other.jump))
     return 0 < high <= 1.5 * low and slope.error <= 2 * slope.jump

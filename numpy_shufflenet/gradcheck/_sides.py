@@ -1,19 +1,20 @@
-"""Checks beside the differences: what a right backward also does, whatever it computes.
+"""Side checks: properties that every right backward has, whatever it computes.
 
     writes     f and vjp do not write into their arguments (`Trial` watches them)
     repeats    the same arguments give the same results
     dtype      f and vjp give float32 for float32
     linear     vjp(0) = 0, and vjp(2 dy - 3 dy') = 2 vjp(dy) - 3 vjp(dy')
-    batch      where a row of y depends on its own row of an array only, so does the gradient
-    layout     arrays with gaps in memory give the same
-    float32    float32 gives what float64 gives, as precisely as it can
+    batch      if each row of y depends only on the same row of an array, vjp doesn't mix rows
+    layout     arrays with gaps in memory give the same results
+    float32    float32 gives the results of float64, up to rounding
 
-How far two right results may be apart depends on f: some functions amplify the last digit (a mean
-of numbers near 1e6, a maximum of near-equals). So if two results differ, the allowance is measured:
-all arguments are changed in their last digit, and rounding may do what y and the gradients then do.
+Two right results may differ by rounding. How much they differ depends on f: some functions amplify
+rounding (a mean of numbers near 1e6, a maximum of near-equals). So where two results differ, the
+check changes the last digit of all arguments. This shows how much rounding may change y and the
+gradients.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -24,16 +25,16 @@ from ._subject import Subject
 from ._trial import Trial, WrongGradientError
 from .settings import Settings
 
-ROUNDINGS = 1e4  # sums in another order differ by a few eps times the terms that cancel in them
-AMPLIFIED = 64  # times what a change of the last digit does
-WOBBLES = 3  # random changes of the last digits
+ROUNDINGS = 1e4  # allowed rounding, in eps times the size of a result or of terms that cancel in it
+AMPLIFIED = 64  # allowed rounding, in multiples of the effect of changed last digits
+WOBBLES = 3  # number of random changes of the last digits
 FLOAT32 = np.finfo(np.float32)
 
-Finding = tuple[bool, str]  # whether it is a problem or only a note; and what was found
+Finding = tuple[bool, str]  # whether this is a problem, or only a note; and its text
 
 
 def writes(trial: Trial, settings: Settings) -> str:
-    """Return which arguments f or vjp wrote into, as a sentence, or ""."""
+    """Return a sentence that names the arguments that f or vjp wrote into, or ""."""
     if "writes" in settings.skip or not trial.written:
         return ""
     return f"f or vjp writes into {', '.join(sorted(trial.written))}"
@@ -42,19 +43,20 @@ def writes(trial: Trial, settings: Settings) -> str:
 class Sides:
     """The side checks of one subject."""
 
-    def __init__(self, subject: Subject, settings: Settings) -> None:
+    def __init__(self, subject: Subject) -> None:
         self._trial, self._dys, self._gradients = subject.trial, subject.dys, subject.gradients
-        self._skip, self._keeps_dtype = settings.skip, settings.keeps_dtype
+        self._skip, self._keeps_dtype = subject.settings.skip, subject.settings.keeps_dtype
         self._eps = subject.precision.eps
         self._rng = np.random.default_rng(0)
-        # The size of the gradient of array i if y changed by its own size as the array does. Where
-        # everything cancels, as in a shift before a batch normalisation, rounding of it is left.
+        # The size of the gradient of array i if y changed by its own size when the array does.
+        # Where all terms cancel, as for a shift before batch normalisation, the gradient is only
+        # rounding of numbers of this size.
         self._natural = cache(
             lambda i: subject.natural() / (float(np.median(self._trial.scales(i))) or 1.0)
         )
 
     def repeats(self) -> str:
-        """Return what differs from one call to the next, as a sentence, or ""."""
+        """Return a sentence that says what differs between two equal calls, or ""."""
         if "repeats" in self._skip:
             return ""
         trial = self._trial
@@ -70,21 +72,14 @@ class Sides:
 
     def findings(self) -> Iterator[Finding]:
         """Do all other checks, in the order of the list above."""
-        checks: dict[str, Callable[[], Iterable[Finding]]] = {
-            "dtype": self._dtype,
-            "linear": self._linear,
-            "batch": self._batch,
-            "layout": self._layout,
-            "float32": self._float32,
-        }
-        for name, check in checks.items():
+        for name in ("dtype", "linear", "batch", "layout", "float32"):
             if name not in self._skip:
-                yield from check()
+                yield from getattr(self, f"_{name}")()
 
     def _rounding(self, i: int, gradient: Array, size: float) -> float:
-        """Return the rounding in a gradient of array i that has terms of a size.
+        """Return the rounding in a gradient of array i whose terms have the size `size`.
 
-        It was computed in float32 if all of it fits into float32.
+        The gradient counts as computed in float32 if float32 can hold each of its numbers.
         """
         with np.errstate(all="ignore"):
             single = gradient.any() and (gradient == gradient.astype(np.float32)).all()
@@ -111,7 +106,7 @@ class Sides:
                 yield True, f"the gradient of {name} is not linear in dy"
 
     def _batch(self) -> Iterator[Finding]:
-        """Probe whether rows are independent; only if f shows that they are, demand it of vjp."""
+        """Test whether the rows of y are independent; if so, vjp must not mix rows."""
         trial = self._trial
         rows = {part.shape[0] if part.ndim else 0 for part in trial.outputs}
         n = rows.pop()
@@ -133,12 +128,12 @@ class Sides:
             if np.abs(gradient[others]).max(initial=0.0) > allowed:
                 yield (
                     True,
-                    f"rows of y depend on their own row of {name} only, but the gradient of "
+                    f"each row of y depends only on the same row of {name}, but the gradient of "
                     f"{name} mixes rows",
                 )
 
     def _only_row(self, i: int, k: int, others: Array) -> bool:
-        """Whether row k of y changes with row k of array i, and with no other row of it."""
+        """Whether row k of y changes with row k of array i, and with no other row of array i."""
         trial, array = self._trial, self._trial.arrays[i]
         if array.ndim == 0 or len(array) != len(others) or array.size == 0:
             return False
@@ -163,7 +158,7 @@ class Sides:
             raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}; copy them, or skip 'layout'"
-            yield True, f"arrays that are not contiguous raise {said}"
+            yield True, f"for arrays that are not contiguous, f or vjp raises {said}"
             return
         expected = [*trial.outputs, *self._gradients[0]]
         for name in self._unlike(found, expected, trial.arrays, dys, self._eps):
@@ -183,7 +178,7 @@ class Sides:
                 raise
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
-                return [(False, f"float32 is not compared: it raises {said}")]
+                return [(False, f"float32 is not compared: f or vjp raises {said}")]
             y, gradients = found[: len(dys)], found[len(dys) :]
             if promoted := [part.dtype for part in y if part.dtype != np.float32]:
                 said = f"f gives {promoted[0]} for float32 arrays"
@@ -203,7 +198,7 @@ class Sides:
             return [(True, f"float32 gives another {name} than float64") for name in unlike]
 
     def _results(self, arrays: Sequence[Any], dys: Sequence[Array]) -> list[Any]:
-        """Return the parts of y at any arrays, then the gradients."""
+        """Return the parts of y for these arrays, then the gradients."""
         y = self._trial.call(copies(arrays))
         gradients = self._trial.call_vjp(copies(dys), copies(arrays))
         return [*y, *(None if g is None else np.array(g) for g in gradients)]
@@ -216,38 +211,46 @@ class Sides:
         dys: Sequence[Array],
         eps: float,
     ) -> Iterator[str]:
-        """Yield the names of results that are not as expected at a point, but for rounding."""
-        trial = self._trial
-        naturals = [self._natural(i) if is_floating(a) else 0.0 for i, a in enumerate(arrays)]
-        sizes = [0.0] * len(dys) + naturals
-        names = ["y"] * len(dys) + [f"gradient of {name}" for name in trial.names]
+        """Yield the names of results that differ from the expected ones by more than rounding."""
+        moves = cache(lambda: self._moves(expected, arrays, dys, eps))
+        names = ["y"] * len(dys) + [f"gradient of {name}" for name in self._trial.names]
+        for i, (name, one, other) in enumerate(zip(names, found, expected, strict=True)):
+            if other is None or not np.isfinite(other).all():
+                continue
+            size, position = float(np.abs(other).max(initial=0.0)), i - len(dys)
+            if position >= 0 and is_floating(arrays[position]):
+                size = max(size, self._natural(position))
+            given = np.asarray(np.nan if one is None else one, np.float64)
+            if given.shape != other.shape:
+                yield name
+                continue
+            apart, allowed = np.abs(given - other), ROUNDINGS * eps * size
+            if not np.isfinite(allowed) or (apart <= allowed).all():
+                continue
+            allowed += AMPLIFIED * moves()[i]
+            if np.isfinite(allowed) and not (apart <= allowed).all():
+                yield name
 
-        def apart(moves: Sequence[float]) -> Iterator[str]:
-            results = zip(names, sizes, moves, found, expected, strict=True)
-            for name, natural, move, one, other in results:
-                if other is None or not np.isfinite(other).all():
-                    continue
-                size = max(float(np.abs(other).max(initial=0.0)), natural)
-                allowed = ROUNDINGS * eps * size + AMPLIFIED * move
-                given = np.asarray(np.nan if one is None else one, np.float64)
-                near = given.shape == other.shape and (
-                    not np.isfinite(allowed) or (np.abs(given - other) <= allowed).all()
-                )
-                if not near:
-                    yield name
-
-        moves = [0.0] * len(found)
-        for _ in range(WOBBLES) if next(apart(moves), "") else ():
+    def _moves(
+        self,
+        expected: Sequence[Array | None],
+        arrays: Sequence[Any],
+        dys: Sequence[Array],
+        eps: float,
+    ) -> list[float]:
+        """Return how much each result changes if the last digit of all arguments changes."""
+        moves = [0.0] * len(expected)
+        for _ in range(WOBBLES):
             nudged = [_nudged(a, eps, self._rng) if is_floating(a) else a for a in arrays]
             others = self._results(nudged, [_nudged(dy, eps, self._rng) for dy in dys])
             for i, (before, now) in enumerate(zip(expected, others, strict=True)):
                 if before is not None and now is not None:
                     moves[i] = max(moves[i], float(np.abs(now - before).max(initial=0.0)))
-        yield from apart(moves)
+        return moves
 
 
 def _fits_float32(array: Array) -> bool:
-    """Whether float32 holds the numbers, their squares and quotients: none too large or small."""
+    """Whether float32 can hold the numbers, their squares and their quotients."""
     sizes = np.abs(array[array != 0]).astype(np.float64)
     largest = sizes.max(initial=0.0)
     if not np.isfinite(sizes).all() or largest > np.sqrt(float(FLOAT32.max)):
@@ -256,7 +259,7 @@ def _fits_float32(array: Array) -> bool:
 
 
 def _with_gaps(array: Array) -> Array:
-    """Return a copy with gaps in memory that hold NaN, which spreads if it is ever read."""
+    """Return a copy with gaps in memory that hold NaN; a result that reads a gap becomes NaN."""
     if array.ndim == 0:
         return array.copy()
     filler = np.nan if is_floating(array) else 0

@@ -1,6 +1,7 @@
-"""The function under test, called safely: on copies, counted, outputs and cotangents as one vector.
+"""Safe calls of the function under test: they get copies, are counted, and return y as one vector.
 
-Whatever f and vjp do to their arguments, the caller's arrays and the next call keep their values.
+Even if f or vjp writes into its arguments, the arrays of the caller and of later calls keep their
+values.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,20 +11,29 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array, all_equal, copies, is_floating, scales
+from .report import Status
 
 
-class WrongGradientError(Exception):
+class TrialError(Exception):
+    """f or vjp returns an impossible result, which ends the check with this status."""
+
+    status: Status = "fail"
+
+
+class WrongGradientError(TrialError):
     """The backward returns something that is no gradient of these arrays; the text says what."""
 
 
-class ChangedShapeError(Exception):
+class ChangedShapeError(TrialError):
     """f returns y of another shape than before, for arrays of the same shapes."""
+
+    status = "nondeterministic"
 
 
 class Trial:
-    """f and vjp at one point, as `check` gets them; `names` are those of the arrays, for messages.
+    """f and vjp at one point, as `check` gets them; messages call the arrays by `names`.
 
-    Floating-point arrays are converted to `dtype`; others, and None, are not differentiated.
+    Floating-point arrays are converted to `dtype`. Other arrays, and None, are not differentiated.
     """
 
     def __init__(
@@ -62,13 +72,14 @@ class Trial:
         return [i for i, a in enumerate(self.arrays) if is_floating(a)]
 
     def moved(self, position: int, step: Array) -> tuple[Array, bool]:
-        """Return y with one array moved by a step, and whether f chose as at the point.
+        """Return y with one array moved by a step, and whether f chooses as at the point.
 
-        y is NaN where f is not defined: where it raises ValueError or ArithmeticError.
+        The choices of f are its masks and winners. If f raises ValueError or ArithmeticError, it is
+        not defined there, and y is NaN.
         """
         array = self.arrays[position]
         with np.errstate(all="ignore"):
-            # In the memory layout of the array: f adds up in the same order as at the point.
+            # Keep the memory layout of the array, so that f adds in the same order as at the point.
             moved = np.empty_like(array)
             np.add(array, step.astype(array.dtype), out=moved)
             try:
@@ -89,7 +100,7 @@ class Trial:
         return _flatten(parts)
 
     def _same_choices(self) -> bool:
-        """Whether f chose in the last evaluation (masks, winners) as at the point."""
+        """Whether the choices of f (masks, winners) in the last evaluation are as at the point."""
         return self.choices is self.pattern or all_equal(self.choices, self.pattern)
 
     def call(self, arrays: Sequence[Any]) -> list[Array]:
@@ -186,7 +197,9 @@ def _checked(name: str, gradient: Any, array: Any) -> Array:
     """Return a copy of a gradient of the shape and dtype of its array, all finite."""
     if not is_floating(array):
         kind = "None" if array is None else f"of dtype {np.asarray(array).dtype}"
-        raise WrongGradientError(f"vjp gives a gradient for {name}, which is {kind} and has none")
+        raise WrongGradientError(
+            f"vjp gives a gradient for {name}, but {name} is {kind} and has no gradient"
+        )
     try:
         gradient = np.array(gradient)
     except ValueError as error:  # a list of lists of different lengths

@@ -1,4 +1,4 @@
-"""Check what is written for PyTorch or JAX: their functions as f and vjp of arrays.
+"""Check functions written for PyTorch or JAX: turn them into f and vjp of NumPy arrays.
 
 f, vjp = from_torch(MyFunction.apply)       # a torch.autograd.Function
 f, vjp = from_jax(my_function)              # a jax.custom_vjp
@@ -25,8 +25,8 @@ def from_torch(function: Callable[..., Any]) -> Pair:
     ----------
     function : callable
         Tensors -> a tensor, or a tuple or list of tensors, of any shape, also (). Arrays become
-        tensors of their dtype. Those that are not floating-point get no gradient, and what is not
-        an array (None, a number) is handed on as it is.
+        tensors of their dtype. Arrays that are not floating-point get no gradient. Arguments that
+        are not arrays (None, a number) are passed on as they are.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def from_torch(function: Callable[..., Any]) -> Pair:
     ImportError
         If PyTorch isn't installed.
     ValueError
-        From f and vjp: if the function returns something else, PyTorch lacks the dtype of an array,
-        or the function writes into an input and cannot be differentiated by it any more.
+        By f and vjp: if the function returns anything but tensors, if PyTorch lacks the dtype of an
+        array, or if the function writes into an input, so that PyTorch has no gradient for it.
     """
     import torch
 
@@ -49,7 +49,7 @@ def from_torch(function: Callable[..., Any]) -> Pair:
             return array
         array = np.asarray(array)
         if not array.flags.writeable or min(array.strides, default=0) < 0:
-            array = array.copy()  # others share memory, so that a write into an input shows
+            array = array.copy()  # other arrays aren't copied, so a write into an input is noticed
         try:
             made = torch.from_numpy(array)
         except TypeError as error:
@@ -83,16 +83,13 @@ def from_torch(function: Callable[..., Any]) -> Pair:
         pairs = [
             (part, tensor(np.array(d)).to(part.dtype)) for part, d in pairs if part.requires_grad
         ]
-        wanted = [i for i, t in enumerate(inputs) if torch.is_tensor(t) and t.requires_grad]
-        gradients: list[Any] = [None] * len(inputs)
-        for i in wanted:
-            gradients[i] = array(torch.zeros_like(inputs[i]))
+        wanted = {i: t for i, t in enumerate(inputs) if torch.is_tensor(t) and t.requires_grad}
+        found = tuple(map(torch.zeros_like, wanted.values()))
         if pairs and wanted:
             parts, dys = zip(*pairs, strict=True)
-            found = torch.autograd.grad(parts, [inputs[i] for i in wanted], dys, allow_unused=True)
-            for i, gradient in zip(wanted, found, strict=True):
-                gradients[i] = gradients[i] if gradient is None else array(gradient)
-        return tuple(gradients)
+            found = torch.autograd.grad(parts, [*wanted.values()], dys, materialize_grads=True)
+        gradients = dict(zip(wanted, map(array, found), strict=True))
+        return tuple(gradients.get(i) for i in range(len(inputs)))
 
     return f, vjp
 
@@ -100,17 +97,17 @@ def from_torch(function: Callable[..., Any]) -> Pair:
 def from_jax(function: Callable[..., Any]) -> Pair:
     """Return f and vjp of a function of JAX arrays, such as a jax.custom_vjp.
 
-    In jaxlib 0.10.2 the compiler for CPUs ends Python while it compiles the input gradient of some
-    convolutions in float64, about one in 600. So the optimisation where that happens is left out,
-    if JAX hasn't computed anything yet (by XLA_FLAGS, for this process and those that it starts);
-    else a warning says so.
+    The CPU compiler of jaxlib 0.10.2 crashes Python while it compiles the input gradient of some
+    float64 convolutions, about one in 600. So this function turns off the optimisation that
+    crashes: it sets XLA_FLAGS for this process and its child processes. XLA_FLAGS has no effect if
+    JAX has computed something before; then a warning says so.
 
     Parameters
     ----------
     function : callable
-        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). It runs
-        with 64 bits. Arrays that are not floating-point get no gradient, and what is not an array
-        (None, a number) is handed on as it is.
+        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). JAX
+        computes it with 64-bit numbers. Arrays that are not floating-point get no gradient.
+        Arguments that are not arrays (None, a number) are passed on as they are.
 
     Returns
     -------
@@ -142,35 +139,34 @@ def from_jax(function: Callable[..., Any]) -> Pair:
         return leaves if isinstance(y, tuple | list | dict) else leaves[0]
 
     def vjp(dy: Any, *arrays: Any) -> tuple[Any, ...]:
-        inexact = [isinstance(a, ARRAYS) and a.dtype.kind in "fc" for a in arrays]
-        floating = [i for i, differentiated in enumerate(inexact) if differentiated]
+        floating = [
+            i for i, a in enumerate(arrays) if isinstance(a, ARRAYS) and a.dtype.kind in "fc"
+        ]
 
         def of_floating(*given: Any) -> Any:
-            values = list(map(jax_array, arrays))
-            for i, value in zip(floating, given, strict=True):
-                values[i] = value
-            return function(*values)
+            values = dict(enumerate(map(jax_array, arrays))) | dict(
+                zip(floating, given, strict=True)
+            )
+            return function(*values.values())
 
         def cotangent(part: Any, d: Any) -> Any:
             if jax.numpy.issubdtype(part.dtype, jax.numpy.inexact):
                 return jax.numpy.asarray(d, dtype=part.dtype)
-            return np.zeros(part.shape, jax.dtypes.float0)  # whole numbers have no other
+            return np.zeros(part.shape, jax.dtypes.float0)  # JAX's cotangent of integers
 
-        gradients: list[Any] = [None] * len(arrays)
         with wide(True):
             y, pull_back = jax.vjp(of_floating, *(jax.numpy.asarray(arrays[i]) for i in floating))
             parts, structure = jax.tree.flatten(y)
             dys = dy if isinstance(y, tuple | list | dict) else (dy,)
             found = pull_back(jax.tree.unflatten(structure, map(cotangent, parts, dys)))
-            for i, gradient in zip(floating, found, strict=True):
-                gradients[i] = array(gradient)
-        return tuple(gradients)
+            gradients = dict(zip(floating, map(array, found), strict=True))
+        return tuple(gradients.get(i) for i in range(len(arrays)))
 
     return f, vjp
 
 
 def _spare_the_process() -> None:
-    """Keep JAX's compiler from ending Python; warn, once, if it is too late for that."""
+    """Keep JAX's compiler from crashing Python; warn if JAX has computed something before."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_disable_hlo_passes" in flags:
         return
@@ -180,7 +176,7 @@ def _spare_the_process() -> None:
     if started:
         warnings.warn(
             "JAX has computed something before from_jax was called; from now on its compiler "
-            "(jaxlib 0.10.2's, for one) may end Python at the gradient of a float64 convolution. "
+            "may crash Python at the gradient of a float64 convolution, as jaxlib 0.10.2 does. "
             f"Call from_jax first, or set XLA_FLAGS={SAFE_FLAG}",
             RuntimeWarning,
             stacklevel=3,

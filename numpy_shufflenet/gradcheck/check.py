@@ -1,13 +1,14 @@
-"""Check a vector-Jacobian product against differences: directions detect, entries localise.
+"""Check a vector-Jacobian product (vjp) against differences, along directions and by entry.
 
-With a random cotangent dy, J^T dy can be tested through single numbers: <dy, J v> along a random
-direction v, measured by differences, must be <J^T dy, v>. One direction tests all entries of an
-array at once, and at a tight tolerance it misses hardly any mistake; no entry of v or dy is near 0,
-so it leaves none out. If a direction disagrees, or meets a kink, the entries are compared one by
-one: they tell where the mistake is, and which entries lie on kinks.
+J is the Jacobian of y; vjp gives J^T dy for a cotangent dy. With a random dy, single numbers can
+test it: the slope <dy, J v> along a random direction v, measured by differences, must equal
+<J^T dy, v>. One direction tests all entries of an array at once, because no entry of v or dy is
+near 0; with a tight tolerance it misses hardly any mistake. If the slope along a direction
+disagrees, or the direction crosses a kink (a point without a derivative), the entries are compared
+one by one. This shows where the mistake is, and which entries lie on kinks.
 
-A plain sum as the loss (dy all ones) would hide whatever a sum hides: the dx of batch normalisation
-is then 0 whatever its scale, and the gradient of a shuffle is the same in any order.
+A plain sum as the loss (dy all ones) would hide mistakes: the dx of batch normalisation is then 0
+for every scale, and the gradient of a shuffle is the same in any order.
 """
 
 import inspect
@@ -18,16 +19,13 @@ from typing import Any
 import numpy as np
 
 from ._arrays import Array, signed
-from ._budget import Budget
 from ._entries import check_arrays
 from ._sides import Sides, writes
-from ._subject import Subject, precision_of
-from ._trial import ChangedShapeError, Trial, WrongGradientError
-from .report import ArrayReport, Status
+from ._subject import Subject
+from ._trial import Trial, TrialError
+from .report import KINK_LIMIT, ArrayReport, Status, place_of
 from .settings import DEFAULTS, Settings
 from .verdict import Verdict
-
-KINK_LIMIT = 0.05  # of the entries that were compared
 
 
 def check(
@@ -47,34 +45,33 @@ def check(
     f : callable
         f(*arrays) -> y: an array of any shape, () included, or a tuple of arrays.
     vjp : callable
-        vjp(dy, *arrays) -> the gradients of <dy, y> in the order of the arrays, None for one that
-        is not differentiated; dy has the form of y.
+        vjp(dy, *arrays) -> the gradients of <dy, y> in the order of the arrays, None for an array
+        that is not differentiated. dy is an array or a tuple, as y is.
     *arrays : array or None
-        The point. Integer arrays (labels, indices) and None are passed on as they are. f and vjp
-        get copies, so these are never written to.
+        The point at which the gradients are compared. Integer arrays (labels, indices) and None are
+        passed on as they are. f and vjp get copies, so they cannot change the arrays given here.
     names : sequence of str, optional
-        Of the arrays, for the report; from the signature of f if not given.
+        Names of the arrays, for the report; from the signature of f if not given.
     pattern : callable, optional
-        pattern(*arrays) -> the choices that f makes there (masks, winners) as a sequence of arrays.
+        pattern(*arrays) -> the choices that f makes (masks, winners of a maximum), as arrays.
         It is called after f, with the same arrays. Kinks are found without it, too.
     per_entry : bool
         Whether every entry is compared even if all directions agree.
     seed : int or numpy.random.Generator
-        For the cotangents and directions.
+        Seed of the random cotangents and directions.
     settings : Settings
-        Method, precision, side checks and budget.
 
     Returns
     -------
     Verdict
-        Wrong gradients of any kind (count, shape, dtype, NaN, an exception in vjp) are a "fail"
-        that says so.
+        If the gradients are no valid gradients (wrong count, shape or dtype, NaN, or an exception
+        in vjp), the status is "fail", and the reason says why.
 
     Raises
     ------
     ValueError
-        If y is not finite or not floating-point, there is nothing to differentiate, the names do
-        not fit, or the cotangent does not fit or is the same everywhere, which makes the loss a
+        If y is not finite or not floating-point, if no array is floating-point, if the names or the
+        cotangent do not fit, or if the cotangent is the same everywhere, which makes the loss a
         plain sum.
     """
     start = time.perf_counter()
@@ -87,39 +84,35 @@ def check(
         raise ValueError("no array is floating-point; there is nothing to differentiate")
     rng = np.random.default_rng(seed)
     dys = [_cotangent(trial, settings, rng) for _ in range(settings.directions)]
-    precision, budget = precision_of(dtype, settings.tolerance), Budget(trial, settings)
-    subject = Subject(trial, dys, precision, settings.method, rng, budget)
+    subject = Subject(trial, dys, settings, rng)
     repeatable = None if isinstance(seed, np.random.Generator) else seed
     verdict = Verdict(seed=repeatable, trial=trial, dys=dys)
     try:
-        _compare(verdict, subject, settings, per_entry=per_entry)
-    except WrongGradientError as error:
-        verdict.status, verdict.reason, verdict.cause = "fail", str(error), error.__cause__
-    except ChangedShapeError as error:
-        verdict.status, verdict.reason = "nondeterministic", str(error)
+        verdict.status, verdict.reason = _compare(verdict, subject, per_entry=per_entry)
+    except TrialError as error:
+        verdict.status, verdict.reason, verdict.cause = error.status, str(error), error.__cause__
     finally:
-        budget.close()
+        subject.hide_progress()
     if verdict.status in ("pass", "kink", "imprecise") and (problem := writes(trial, settings)):
         verdict.status, verdict.reason = "fail", problem
     if dtype == np.float32 and verdict.arrays:
         verdict.notes.append(
-            f"in float32 differences are good to {verdict.precision:.0e} here; no error below that "
-            "is seen: check in float64"
+            f"in float32, differences have a precision of {verdict.precision:.0e} here and show no "
+            "smaller errors; check in float64"
         )
     verdict.evaluations = trial.evaluations
     verdict.seconds = time.perf_counter() - start
     return verdict
 
 
-def _compare(verdict: Verdict, subject: Subject, settings: Settings, *, per_entry: bool) -> None:
-    """Do all comparisons, and put what they find into the verdict, up to an error if one is raised.
+def _compare(verdict: Verdict, subject: Subject, *, per_entry: bool) -> tuple[Status, str]:
+    """Do all comparisons; return status and reason.
 
-    Arrays that cannot be compared are noted.
+    Reports and notes go into the verdict at once, so that they are kept if an error follows.
     """
-    trial, sides = subject.trial, Sides(subject, settings)
+    trial, settings, sides = subject.trial, subject.settings, Sides(subject)
     if problem := sides.repeats():
-        verdict.status, verdict.reason = "nondeterministic", problem
-        return
+        return "nondeterministic", problem
     chosen = []
     for i in trial.differentiable:
         name = trial.names[i]
@@ -132,20 +125,20 @@ def _compare(verdict: Verdict, subject: Subject, settings: Settings, *, per_entr
     verdict.arrays = check_arrays(subject, chosen, per_entry=per_entry)
     for report in verdict.arrays:
         verdict.notes += _notes(report, settings.method)
-    verdict.status, verdict.reason = _conclusion(verdict.arrays, trial)
-    if verdict.status == "pass" and not writes(trial, settings):
+    status, reason = _conclusion(verdict.arrays, trial)
+    if status == "pass" and not writes(trial, settings):
         for is_problem, found in sides.findings():
             if is_problem:
-                verdict.status, verdict.reason = "fail", found
+                status, reason = "fail", found
                 break
             verdict.notes.append(found)
-    # Last, because a function that counts its calls may start well.
-    if problem := sides.repeats():
-        verdict.status, verdict.reason = "nondeterministic", problem
+    # Check this again, because a function may change after some calls.
+    problem = sides.repeats()
+    return ("nondeterministic", problem) if problem else (status, reason)
 
 
 def _notes(report: ArrayReport, method: str) -> Iterator[str]:
-    """Say where the method that was asked for could not be used, or entries were left out."""
+    """Yield notes on a method that could not be used, and on entries that were not compared."""
     name = report.name
     if method == "complex" and report.method != "complex step":
         yield f"y is not holomorphic in {name} here: differences were used"
@@ -154,14 +147,14 @@ def _notes(report: ArrayReport, method: str) -> Iterator[str]:
     if report.note:
         yield report.note
     if report.status == "fail" and not report.entries and report.worst is None:
-        yield f"entries of {name} were not compared one by one, as others were"
+        yield f"entries of {name} were not compared one by one; other arrays used the evaluations"
     if report.skipped:
         left_out = f"{report.skipped} of {int(np.prod(report.shape))} entries of {name}"
         yield f"{left_out} were not looked at one by one: the budget was spent"
     if report.status == "pass" and (unseen := report.unseen):
-        named = ", ".join(f"{name}[{', '.join(map(str, i))}]" for i in unseen[:5])
+        named = ", ".join(place_of(name, index) for index in unseen[:5])
         more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
-        yield f"not seen, as the noise of y or larger entries hide them: {named}{more}"
+        yield f"not seen, because the noise of y or larger entries hide them: {named}{more}"
 
 
 def _conclusion(reports: Sequence[ArrayReport], trial: Trial) -> tuple[Status, str]:
@@ -186,10 +179,10 @@ def _imprecise(report: ArrayReport) -> str:
     unseen, reach = len(report.unseen), report.reachable
     reachable = f"only errors above {reach:.0e} of an entry" if reach < 1 else "no errors"
     return (
-        f"{unseen} of {report.seen.size} entries of {report.name} are not seen: beside the noise "
-        f"of y, {reachable} would be. Subtract a constant offset from y, compute it in float64, "
-        "rescale the arrays so that their gradients are alike, check the outputs one by one, or "
-        "move away from where y is saturated"
+        f"{unseen} of {report.seen.size} entries of {report.name} are not seen: with this noise of "
+        f"y, {reachable} would be seen. Subtract a constant offset from y, compute y in float64, "
+        "rescale the arrays so that their gradients have similar sizes, check the outputs one by "
+        "one, or choose a point where y is not saturated"
     )
 
 
@@ -214,7 +207,7 @@ def positional_names(f: Callable[..., Any], count: int) -> list[str]:
 
 
 def parameters_of(f: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of f; none where Python does not know them."""
+    """Return the parameters of f; an empty list if Python does not know them."""
     try:
         return list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
@@ -233,7 +226,8 @@ def _cotangent(trial: Trial, settings: Settings, rng: np.random.Generator) -> Ar
     flat = np.concatenate([np.ravel(np.asarray(part, np.float64)) for part in parts])
     if flat.size > 1 and (flat == flat[0]).all():
         raise ValueError(
-            f"cotangent is {flat[0]} everywhere, which makes the loss a plain sum: it cannot see "
-            "a permuted gradient, nor anything of batch normalisation's dx; give random numbers"
+            f"cotangent is {flat[0]} everywhere, which makes the loss a plain sum: a plain sum "
+            "hides a permuted gradient and every error in batch normalisation's dx; give random "
+            "numbers"
         )
     return flat

@@ -1,17 +1,18 @@
 """The complex step: a slope without a difference, and so without cancellation.
 
-For f that is holomorphic, f(x + i h v) = f(x) + i h J v - h^2/2 f''[v, v] - ..., so
+If f is holomorphic, f(x + i h v) = f(x) + i h J v - h^2/2 f''[v, v] - ..., so
 
     J v = Im f(x + i h v) / h        exact to rounding, for h as small as 1e-30
 
-But np.abs, np.var, comparisons and sorting are not holomorphic; they accept complex numbers and
-silently give something else. So f must first prove, here and in this array, that it is:
+But np.abs, np.var, comparisons and sorting are not holomorphic. They accept complex numbers and
+silently return something else. So two tests must first show that f is holomorphic at this point, in
+this array:
 
-    1. Im f(x + i h v) / h is the slope that real differences find, output by output;
-    2. The even part, h^2/2 f'' along the real line, is -h^2/2 f'' along the imaginary one:
+    1. Im f(x + i h v) / h is the slope that real differences find, output by output.
+    2. The even part is h^2/2 f'' along the real line, and -h^2/2 f'' along the imaginary line:
        Re f(x + i h v) - f(x) = f(x) - (f(x + h v) + f(x - h v)) / 2, at an h that is not tiny.
 
-v is random with no entry near 0, so that what fails for one entry of x shows.
+v is random and has no entry near 0, so a failure in a single entry of x shows.
 
 Source: Squire, Trapp, Using complex variables to estimate derivatives of real functions, 1998.
 """
@@ -25,7 +26,7 @@ from ._trial import Trial
 from .differences import Line, Slope
 
 TINY = 2.0**-100
-LEVEL = 8  # of the real differences that it is compared with: h = 2^-8 and its halves
+LEVEL = 8  # the real differences in the test have h = 2^-8, 2^-9 and 2^-10
 ROUNDINGS = 64
 EPS = float(np.finfo(np.float64).eps)
 
@@ -40,7 +41,7 @@ class ComplexStep:
     def proves(self, dy: Array, direction: Array, line: Line) -> bool:
         """Whether f is holomorphic along this direction, as far as differences can tell.
 
-        `dy` is the flat cotangent of the line, which has the differences along the direction.
+        `line` has the real differences along the direction; `dy` is its flat cotangent.
         """
         level = 0 if line.straight else LEVEL
         h = 2.0**-level
@@ -55,29 +56,29 @@ class ComplexStep:
             size = float(np.abs(self._trial.y).max(initial=0.0))
             if not np.allclose(here.real, self._trial.y, rtol=1e-9, atol=1e-9 * size):
                 return False
-            # Both even parts are h^2/2 f'' and differ in sign, up to what is left of order h^4.
+            # The even parts are h^2/2 f'' and -h^2/2 f'', up to terms of order h^4.
             real = line.halves(level)[1] * h / 2
             imaginary = dy * (away.real - self._trial.y)
-            allowed = 1e-2 * np.abs(real).max(initial=0.0) + errors * h  # rounding is left
+            allowed = 1e-2 * np.abs(real).max(initial=0.0) + errors * h  # errors * h is rounding
             return bool((np.abs(real + imaginary) <= allowed).all())
 
     def slope(self, dy: Array, direction: Array, step: float = TINY) -> Slope:
         """Return the slope of <dy, y> along a direction."""
         y = self._moved(step * direction)
         terms = np.full(dy.shape, np.nan) if y is None else dy * y.imag / step
-        # Where everything cancels, rounding of the size of y is left; but not where y does not
-        # depend on what moves, as an imaginary part of exactly 0 tells.
+        # Where all terms cancel, rounding of the size of y is left. But an output whose imaginary
+        # part is exactly 0 does not depend on the changed entries, and has no such rounding.
         sizes = np.where(terms == 0, 0.0, dy * self._trial.y)
         error = ROUNDINGS * EPS * float(np.hypot(norm(terms), norm(sizes)))
         return Slope(float(terms.sum()), error, step, error, error, "complex step")
 
     def _moved(self, step: Array) -> Array | None:
-        """Return y at x + i step as one complex vector, or None if f cannot take it."""
+        """Return y at x + i step as one complex vector; None if f cannot use complex numbers."""
         arrays = copies(self._point)
         arrays[self._position] += 1j * step
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("error")  # an imaginary part that is thrown away
+                warnings.simplefilter("error")  # NumPy warns if it discards an imaginary part
                 parts = self._trial.call(arrays)
         except Exception:
             return None

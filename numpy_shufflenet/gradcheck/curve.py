@@ -1,7 +1,9 @@
-"""The error of each method against its step: rounding falls, truncation rises, between is the best.
+"""The error of each method against its step.
 
-On a double-logarithmic plot the right flank of a method of order p rises with slope p, the left
-one falls with slope 1. Of a wrong gradient no step helps: every curve ends on the same plateau.
+With a growing step, rounding falls and truncation rises; the best step lies between. On a log-log
+plot, the left side of a curve is rounding, which falls with slope 1. The right side is truncation;
+for a method of order p, it rises with slope p. If the gradient is wrong, no step helps: no curve
+falls below the error of the gradient.
 """
 
 from dataclasses import dataclass
@@ -15,26 +17,17 @@ from .complex_step import ComplexStep
 from .differences import METHODS, line_along
 
 LEVELS = range(1, 44)  # h = 2^-level
-# Colours of Okabe and Ito, which colour-blind readers can tell apart, and other dashes.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart, with a line style each.
 LOOKS = {"#999999": ":", "#0072B2": "-", "#009E73": "--", "#D55E00": "-.", "#CC79A7": "-"}
 
 
 @dataclass(frozen=True)
 class ErrorCurve:
-    """Relative errors of a directional derivative.
+    """Relative errors of a directional derivative, by method and step."""
 
-    Attributes
-    ----------
-    array : str
-        Name of the array that is moved, in a random direction.
-    steps : array
-        h, as a share of the size of what is moved.
-    errors : dict of str to array
-        By method: |numeric - analytic|, relative to the size of the gradient.
-    """
-
-    array: str
-    steps: Array
+    array: str  #: Name of the array that moves, in a random direction.
+    steps: Array  #: h, relative to the size of the entries that move.
+    #: By method: |numeric - analytic| for each step, relative to the size of the gradient.
     errors: dict[str, Array]
 
     def plot(self, axes: Any = None) -> Any:
@@ -68,7 +61,7 @@ def error_curve(trial: Trial, dy: Array, position: int, seed: int = 0) -> ErrorC
     odd, even = (np.array([half[i].sum() for half in halves]) for i in (0, 1))
     found = {"forward": odd[:-2] + even[:-2] / 2, "central": odd[:-2]}
     for name in ("five-point", "richardson"):
-        # METHODS counts from the largest of three steps; the curve is drawn over that one.
+        # METHODS uses h, h/2 and h/4; the curve shows the error at the largest of them, h.
         weighted = [w * odd[i : len(odd) - 2 + i] for i, w in enumerate(METHODS[name][0])]
         found[name] = np.sum(weighted, axis=0)
     step = ComplexStep(trial, position)

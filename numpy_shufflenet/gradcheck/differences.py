@@ -1,21 +1,23 @@
 """The slope of a function along a line, by differences, with an estimate of its own error.
 
-Along a line, t -> y(t) is a vector; w(t) = dy (y(t) - y(0)) weighs it with the cotangent, so that
-sum w(t) has the slope <dy, J v> at 0. Two halves of w tell two things:
+Along a line, y(t) is a vector for each number t. w(t) = dy (y(t) - y(0)) is its change, weighted
+with the cotangent dy, so that sum w(t) has the slope <dy, J v> at t = 0. w has an odd and an even
+half:
 
     odd   d(h) = (w(h) - w(-h)) / 2h = slope + c2 h^2 + c4 h^4 + ...     the central difference
     even  j(h) = (w(h) + w(-h)) / h  =         c1 h   + c3 h^3 + ...     right minus left slope
 
-Halving h and extrapolating (Richardson) removes the leading terms: two extrapolated slopes, from
-h, h/2 and from h/2, h/4, differ by about the error of the worse. Extrapolating the even half
-leaves the jump between the slopes on the right and on the left: 0 where y is smooth, and not 0 at
-a kink, where the central difference alone would report the mean of both slopes and look perfect.
+Halving h and extrapolating (Richardson) removes the leading terms. One slope is extrapolated from
+h and h/2, another from h/2 and h/4; they differ by about the larger of their errors. Extrapolating
+the even half leaves the jump between the right and the left slope. The jump is 0 where y is smooth,
+and not 0 at a kink (a point where y has no derivative). At a kink, the central difference alone
+would report the mean of the right and the left slope, and its estimated error would be small.
 
-Kinks are detected in three ways, each on every output alone, so that several cannot cancel:
+Kinks are detected in three ways, for each output alone, so that two kinks cannot cancel:
 
     slopes     the jump between right and left slope, extrapolated to h = 0, is not 0
-    parabola   a parabola through five points, h and h/2 to both sides, has a residual that does
-               not shrink with h
+    parabola   a parabola through five points (0, h and h/2 to both sides) has a residual that
+               does not shrink with h
     winners    f says which choices it made (masks, winners), and they differ between -h and h
 
 Sources: Ridders, Accurate computation of F'(x), 1982 (extrapolation with an error estimate);
@@ -32,14 +34,14 @@ import numpy as np
 from ._arrays import Array, norm
 from ._trial import Trial
 
-KINK = 1e-6  # a jump that is a smaller part of the slope is none
-BREAK = 1e-4  # of y: a jump of y itself that is smaller is none
-ROUNDING = 4  # times the standard deviation of noise
-NOISE = 32  # an output moves by more than this many roundings, or it does not move
+KINK = 1e-6  # a jump of the slope, relative to the slope, is ignored below this
+BREAK = 1e-4  # a jump of y itself, relative to y, is ignored below this
+ROUNDING = 4  # noise counts as this many times its standard deviation
+NOISE = 32  # a change of an output by less than this many roundings is noise
 
 Change = Callable[[float], tuple[Array, bool]]
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
-# How the central differences at h, h/2 and h/4 make the slope, and an estimate of its error.
+# Weights of the central differences at h, h/2 and h/4 in the slope, and in its estimated error.
 METHODS: dict[str, Weights] = {
     "central": ((0, 0, 1), (0, -1, 1)),
     "five-point": ((0, -1 / 3, 4 / 3), (1 / 3, -5 / 3, 4 / 3)),
@@ -53,38 +55,39 @@ class Slope:
 
     value: float
     error: float  # estimate of |value - true slope|: truncation, rounding and kinks
-    step: float  # the smallest h that it is made of
-    rounding: float  # the part of `error` that y must have, if it is as precise as its dtype
-    smooth: float  # the part of `error` that is no kink's
+    step: float  # the smallest h that was used
+    rounding: float  # the part of `error` that is rounding of y in its dtype
+    smooth: float  # the part of `error` that no kink causes
     method: str
     jump: float = 0.0  # sum over the outputs of |right slope - left slope| above rounding
-    kink: bool = False  # whether the error is that of a kink and stays, however small the step
+    kink: bool = False  # whether a kink causes the error, so that no smaller step reduces it
     detectors: tuple[str, ...] = ()  # which of "slopes", "parabola" and "winners" see a kink
     outputs: tuple[int, ...] = ()  # flat positions of the outputs whose slope jumps
 
 
 @dataclass
 class Line:
-    """w(t), remembered: the weighted change of all outputs along a line through the point.
+    """The weighted change w(t) of all outputs along a line through the point; values are kept.
 
-    `replace(line, noise=...)` is the same line, with all its values, for another noise.
+    `replace(line, noise=...)` is the same line, with the same values, for another noise.
     """
 
-    # t -> the vector dy (y(t) - y(0)), not finite where y is not defined; and whether f made the
-    # choices there that it makes at 0.
+    # t -> w(t), which is not finite where y is not defined; and whether f makes the same choices
+    # at t as at 0.
     change: Change
-    magnitude: Array  # |dy y(0)| of each output: its rounding is eps times that
+    magnitude: Array  # |dy y(0)| of each output; the rounding of an output is eps times that
     eps: float  # of the dtype that y is computed in
     method: str = "five-point"  # one of METHODS
-    noise: Array | None = None  # standard deviation, of each output and last of their sum
+    noise: Array | None = None  # standard deviation for each output; the last is for their sum
     least: float = 0.0  # smallest distance of two numbers of the dtype
-    quiet: Array | None = None  # outputs that are independent of what moves: they have no noise
-    straight: bool = False  # as `affine` found
+    quiet: Array | None = None  # outputs without noise, as they don't depend on the moved entries
+    straight: bool = False  # whether `affine` found a straight line
+    # level -> the odd half, the even half, and whether f makes the same choices as at 0
     values: dict[int, tuple[Array, Array, bool]] = field(default_factory=dict)
 
     @cached_property
     def _noise(self) -> Array:
-        """Below this, a change of an output is noise."""
+        """A change of an output below this is noise."""
         noise = NOISE * (self.eps * self._loud(self.magnitude) + self.least)
         if self.noise is None:
             return np.asarray(noise)
@@ -114,13 +117,13 @@ class Line:
 
     @property
     def moved(self) -> Array:
-        """Which outputs changed by a bit or more at any step of this line, the largest included."""
+        """Which outputs changed at any step of this line, even if only in the last bit."""
         self.halves(0)
         changes = [(odd != 0) | (even != 0) for odd, even, _ in self.values.values()]
         return np.asarray(np.any(changes, axis=0))
 
     def movement(self, step: float) -> tuple[Array, float]:
-        """Return which outputs moved by more than rounding, and the size of slopes at a step."""
+        """Return which outputs moved by more than rounding, and the largest slope up to a step."""
         live, moves = np.zeros(len(self.magnitude), bool), 0.0
         own = ROUNDING * (self.eps * self.magnitude + self.least)
         for level, (odd, _, _) in self.values.items():
@@ -134,7 +137,7 @@ class Line:
 
     @property
     def still(self) -> bool:
-        """Whether y keeps every bit at one step, or moves no more than its noise at the largest."""
+        """Whether y keeps every bit at some step, or moves only by noise at the largest step."""
         if any(not (odd.any() or even.any()) for odd, even, _ in self.values.values()):
             return True
         largest = min(self.values)
@@ -142,7 +145,7 @@ class Line:
 
     @property
     def breaks(self) -> bool:
-        """Whether y itself jumps at 0: on one side it is as far away at any of the small steps."""
+        """Whether y itself jumps at 0: on one side, y - y(0) is the same for all small steps."""
         levels = sorted(level for level in self.values if level >= 10)[-4:]
         if len(levels) < 4:
             return False
@@ -157,12 +160,12 @@ class Line:
         return False
 
     def affine(self, *, again: bool = False) -> Slope | None:
-        """Return the slope if y is a straight line along all of this line; exact to rounding.
+        """Return the slope, exact up to rounding, if y is linear along this whole line; else None.
 
-        `again`: another line of the same array was straight; one pair of points is enough then.
+        If `again`, y was linear along another line of the array, and one pair of points is enough.
 
-        It is the adjoint identity <A v, dy> = <v, A^T dy> of linear maps: no step is small, so
-        nothing cancels.
+        The slope is one side of the adjoint identity <A v, dy> = <v, A^T dy> of linear maps. No
+        step is small, so nothing cancels.
         """
         odd, even = self.halves(0)
         with np.errstate(all="ignore"):
@@ -176,12 +179,12 @@ class Line:
         return Slope(float(odd.sum()), error, 1.0, error, error, "adjoint identity")
 
     def _step_noise(self, odd: Array) -> Array:
-        """What rounding leaves in each output at h = 1; in one near 0, what it leaves in others."""
+        """Return the rounding of each output at h = 1, plus the rms rounding of all outputs."""
         sizes = self._noise + NOISE * self.eps * np.abs(odd)
         return np.asarray(sizes + norm(sizes) / np.sqrt(sizes.size))
 
     def vector(self, level: int) -> tuple[Array, Array]:
-        """Return the slope of each output, and what it may be off by."""
+        """Return the slope of each output, and its estimated error."""
         if self.straight:
             odd, _ = self.halves(0)
             return odd, self._step_noise(odd)
@@ -191,13 +194,14 @@ class Line:
             return value, np.abs(error) + self._noise * 2.0 ** (level + 2)
 
     def slope(self, level: int) -> Slope:
-        """Extrapolate from h = 2^-level, h/2 and h/4."""
+        """Return the slope, extrapolated from h = 2^-level, h/2 and h/4."""
         odd, even = zip(*(self.halves(level + i) for i in range(3)), strict=True)
         alike = all(self.values[level + i][2] for i in range(3))
         step = 2.0 ** -(level + 2)
         with np.errstate(all="ignore"):
             value, difference = (_combine(weights, odd) for weights in METHODS[self.method])
-            # j(h) has c1 h, c3 h^3, ...: the fourth difference, the residual of a parabola.
+            # j(h) = jump + c1 h + c3 h^3 + ...: `once` removes c1 h, and is the residual of a
+            # parabola. `jump` also removes c3 h^3.
             once = 2 * even[1] - even[0], 2 * even[2] - even[1]
             jump = (8 * once[1] - once[0]) / 7
             noise = self._noise / step
@@ -229,7 +233,7 @@ class Line:
 def change_along(
     trial: Trial, position: int, direction: Array, dy: Array, watch: Callable[[Array], Any] = id
 ) -> Change:
-    """Return the change of y, weighed with dy, along a direction of an array; `watch` sees y."""
+    """Return w(t) along a direction of an array, as a function; `watch` is called with each y."""
 
     def change(t: float) -> tuple[Array, bool]:
         with np.errstate(all="ignore"):
@@ -247,7 +251,7 @@ def line_along(trial: Trial, position: int, direction: Array, dy: Array) -> Line
 
 
 def _stays(residual: Sequence[Array], noise: Array, least: float) -> bool:
-    """Whether a parabola's residual at h is still there at h/2: truncation shrinks by 4."""
+    """Whether a parabola's residual hardly shrinks from h to h/2; truncation shrinks by 4."""
     larger, smaller = np.abs(residual[0]), np.abs(residual[1])
     return bool((smaller > np.maximum(np.maximum(noise, least), larger / 2)).any())
 
@@ -257,6 +261,6 @@ def _combine(weights: Sequence[float], odd: Sequence[Array]) -> Array:
 
 
 def _size(error: Array, noise: Array) -> float:
-    """Return |sum error|, but let no errors cancel that are more than noise."""
+    """Return |sum error|, but add absolute values of errors above noise, so that none cancel."""
     large = np.abs(error) > noise
     return float(abs(error[~large].sum()) + np.abs(error[large]).sum())

@@ -1,8 +1,8 @@
 """Read the cause of a wrong gradient from the pattern of its error.
 
-Two pictures are compared: the gradient beside what it should be, entry by entry; and, where that
-does not tell, the whole Jacobian as the backward has it (one vjp for each output) beside the one
-that differences have: which output reaches which entry, and with what weight.
+First the gradient is compared with the right one, entry by entry. If this does not show the cause,
+two Jacobians are compared: the Jacobian of vjp (one call for each output), and the Jacobian from
+differences. A Jacobian says which output depends on which entry, and with what weight.
 """
 
 from collections.abc import Sequence
@@ -13,54 +13,55 @@ import numpy as np
 
 from . import _patterns
 from ._arrays import Array
-from ._trial import Trial, WrongGradientError
+from ._trial import Trial
 from .differences import line_along
 from .report import ArrayReport
 
-LARGEST = 2_000_000  # entries of a Jacobian
-MOST_CALLS = 2500
-LEVEL = 9  # its differences are taken at h = 2^-9, 2^-10 and 2^-11
+LARGEST = 2_000_000  # most entries of a Jacobian that is computed
+MOST_CALLS = 2500  # most calls of f and vjp for a Jacobian
+LEVEL = 9  # differences for a Jacobian use h = 2^-9, 2^-10 and 2^-11
 
 FAMILIES: dict[str, str] = {
-    "not a gradient": "count, shape, dtype or values are none that a gradient can have",
-    "side effect": "an argument is written to, or read as if it lay otherwise in memory",
-    "not repeatable": "something is kept from one call to the next, or drawn at random",
-    "not linear": "dy is not what everything is multiplied by: is it left out, or used twice?",
-    "swapped": "two gradients stand in each other's place",
+    "not a gradient": "a gradient has a wrong shape, dtype or value, or one is missing",
+    "side effect": "an argument is written to, or its memory layout is ignored",
+    "not repeatable": "the result depends on earlier calls, or on random numbers",
+    "not linear": "the gradient is not proportional to dy, as if dy were missing or used twice",
+    "swapped": "two gradients are swapped",
     "sign": "the sign is wrong",
-    "factor": "a constant factor is missing or too many: of all, or one for each channel",
-    "single entry": "all is right but for an entry or two: an index, or a special case",
-    "dropped": "the gradient of a whole part is 0: a branch, a group or an image is left out",
-    "permutation": "the right numbers stand in the wrong places: undo a permutation by its inverse",
-    "transpose": "a matrix or kernel must be transposed or turned, and is not; or the reverse",
-    "sum": "what several outputs send back must be added up, all of it and nothing else; "
+    "factor": "a constant factor is wrong, either for all entries or for each channel",
+    "single entry": "only very few entries are wrong, perhaps by an index or a special case",
+    "dropped": "one part of the gradient is 0, because a branch, a group or an image is forgotten",
+    "permutation": "the right numbers are in the wrong order, "
+    "perhaps because a permutation must be undone by its inverse",
+    "transpose": "a matrix or filter is not transposed or flipped, but must be; or the reverse",
+    "sum": "the gradients from several outputs must be added, all of them and nothing else; "
     "look for = in place of +=, and for the axes of a sum",
-    "mask": "gradients pass where the forward cut off or chose something else",
-    "padding": "the border: it is cut off at the wrong place, or counted wrongly",
-    "stride": "the right weights reach the wrong pixels: a stride or a dilation is left out",
-    "slope": "an element-wise function's derivative is another function",
-    "weights": "the right sums are taken with other weights than in the forward",
-    "term": "a term, a way from x to y, is missing, too many, or weighs too much",
+    "mask": "gradients pass where the forward sets 0 or chooses another entry",
+    "padding": "the border is cropped in the wrong place, or counted wrongly",
+    "stride": "the right weights reach the wrong pixels: a stride or a dilation is forgotten",
+    "slope": "the derivative of an element-wise function is wrong",
+    "weights": "the sums are right, but the forward uses other weights",
+    "term": "x reaches y in several ways, and the term of one way is missing, doubled or wrong",
+}
+
+
+# Words in the reason of a verdict, and the family that they show.
+REASONS = {
+    "writes into": "side effect",
+    "not contiguous": "side effect",
+    "linear in dy": "not linear",
+    "for dy = 0": "not linear",
+    "mixes rows": "sum",
 }
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The likely cause of a failure; `str` is a hint.
+    """The likely cause of a failure; `str` is a hint."""
 
-    Attributes
-    ----------
-    family : str
-        One of FAMILIES, or "" where nothing is wrong.
-    array : str
-        Name of the array whose gradient shows it, or "".
-    hint : str
-        What was seen.
-    """
-
-    family: str
-    array: str = ""
-    hint: str = ""
+    family: str  #: One of FAMILIES, or "" if nothing is wrong.
+    array: str = ""  #: Name of the array whose gradient shows it, or "".
+    hint: str = ""  #: What was seen.
 
     def __str__(self) -> str:
         if not self.family:
@@ -70,43 +71,27 @@ class Explanation:
         return f"{self.family}{place}: {seen}{FAMILIES[self.family]}"
 
 
-def explain(
-    status: str,
-    reason: str,
-    arrays: Sequence[ArrayReport],
-    trial: Trial | None,
-    dys: Sequence[Array],
-) -> Explanation:
-    """Return the likely cause of a failure; the arguments are the fields of a `Verdict`."""
+def explain_reason(status: str, reason: str) -> Explanation:
+    """Explain a verdict in which no gradient disagrees with differences."""
     if status == "nondeterministic":
         return Explanation("not repeatable", hint=reason)
     if status != "fail":
         return Explanation("", hint=f"the verdict is {status!r}")
-    failed = [report for report in arrays if report.status == "fail"]
-    if not failed:
-        return Explanation(_by_reason(reason), hint=reason)
-    assert trial is not None
-    try:
-        return _by_pattern(failed, trial, dys[0])
-    except WrongGradientError as error:  # for another dy
-        return Explanation("not a gradient", hint=str(error))
+    families = (family for words, family in REASONS.items() if words in reason)
+    return Explanation(next(families, "not a gradient"), hint=reason)
 
 
-def _by_reason(reason: str) -> str:
-    if "writes into" in reason or "not contiguous" in reason:
-        return "side effect"
-    if "linear in dy" in reason or "for dy = 0" in reason:
-        return "not linear"
-    return "sum" if "mixes rows" in reason else "not a gradient"
+def explain_gradients(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
+    """Explain why the gradients of some arrays disagree with differences.
 
-
-def _by_pattern(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Explanation:
+    dy is flat. Raises WrongGradientError if vjp gives no gradient for another dy.
+    """
     names = {trial.names.index(report.name): report.name for report in failed}
     gradients, twice = trial.pull_back(dy), trial.pull_back(2 * dy)
     found = {i: np.asarray(gradients[i], np.float64) for i in names}
     for i, name in names.items():
         if not _patterns.close(twice[i], 2 * found[i]):
-            return Explanation("not linear", name, "twice dy gives not twice the gradient")
+            return Explanation("not linear", name, "twice dy does not give twice the gradient")
     numeric = {i: report.numeric for i, report in zip(names, failed, strict=True)}
     known = {i: n for i, n in numeric.items() if n is not None and np.isfinite(n).all()}
     small = [i for i in names if i in known or not _too_large(trial, i)]
@@ -120,7 +105,7 @@ def _by_pattern(failed: Sequence[ArrayReport], trial: Trial, dy: Array) -> Expla
     if len(small) == 2:
         one, other = small
         if _patterns.close(found[one], known[other]) and _patterns.close(found[other], known[one]):
-            return Explanation("swapped", names[one], "it is that of the other array")
+            return Explanation("swapped", names[one], f"this is the gradient of {names[other]}")
     for i in small:
         family, hint = _patterns.of_maps(found[i], known[i])
         if not family and not _too_large(trial, i):
@@ -145,7 +130,7 @@ def _jacobian(trial: Trial, position: int) -> Array:
 
 
 def _numeric_jacobian(trial: Trial, position: int) -> tuple[Array, Array]:
-    """Measure every column by differences: (y.size, x.size); and what each entry may be off by."""
+    """Return the Jacobian (y.size, x.size) from differences, and the error of each entry."""
     scales, ones = trial.scales(position), np.ones(trial.y.size)
     columns = np.empty((2, trial.y.size, scales.size))
     for flat, scale in enumerate(scales.ravel()):

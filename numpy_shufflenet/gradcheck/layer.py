@@ -1,4 +1,4 @@
-"""Layers and networks as functions of x and their parameters; checks of them by `check`."""
+"""Layers and networks as functions of x and their parameters, to be checked by `check`."""
 
 import copy
 from collections.abc import Iterable
@@ -41,13 +41,13 @@ class Replica:
         return self.layer.forward(x, training=self._training)
 
     def backward(self, dy: Any) -> tuple[Array, dict[str, Array]]:
-        """Return dx, and the gradients of the parameters of the last forward."""
+        """Return dx and the gradients of the parameters, for the last forward."""
         self.layer.zero_gradients()
         dx = self.layer.backward(dy)
         return dx, self.layer.gradients()
 
     def pattern(self) -> list[Array]:
-        """Return the choices of the last forward; none if the layer does not tell them."""
+        """Return the choices (masks, winners) of the last forward, if the layer offers them."""
         return [np.array(p) for p in getattr(self.layer, "activation_pattern", list)()]
 
 
@@ -61,16 +61,16 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
         Copies are checked; the layer itself is not touched.
     x : array
     training : bool
-        Whether batch normalisation uses the statistics of the batch, and dropout drops: the same
-        mask each time.
+        Whether batch normalisation uses the statistics of the batch, and dropout is on, with the
+        same mask each time.
     **options
-        The keywords of `check`; per_entry is costly for a unit. `pattern` is called with the
+        The keywords of `check`; `per_entry` takes long for a unit. `pattern` is called with the
         `Replica` that did the last forward.
 
     Returns
     -------
     Verdict
-        Its arrays are x and the parameters, by name.
+        It has a report for x and one for each parameter, by name.
     """
     replica = cache(lambda dtype: Replica(layer, dtype, training))
     parameters = replica(np.dtype(np.float64)).parameters

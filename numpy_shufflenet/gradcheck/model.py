@@ -1,48 +1,158 @@
 """A whole network: sampled entries of every parameter tensor, each tensor judged on its own.
 
-One vector of all gradients would let the large tensors hide the small ones: an error in a BN shift
-is nothing beside the weights of the first convolution.
+If all gradients were compared as one vector, large tensors would hide small ones: nobody would see
+an error in the shift of a batch normalisation beside the weights of the first convolution.
 
-A network of ReLUs consists of smooth pieces, and in training mode every weight moves every
-activation. So each difference stays inside one piece: of the steps 1e-4, 1e-4 / 4, ... 6e-9 (times
-the rms of the tensor, but at least 0.01: a shift that starts near 0 still acts on numbers near 1)
-it takes the largest for which the activation pattern is the same at -h, 0 and +h. If there is none,
-the entry lies on a kink; it is counted and left out.
+A network of ReLUs is smooth between its kinks (points without a derivative), and in training mode
+every weight changes every activation. A difference must not cross a kink. So of the steps 1e-4,
+1e-4 / 4, ... 6e-9, the check takes the largest for which the activation pattern is the same at -h,
+0 and +h. If there is no such step, the entry lies on a kink; the check counts the entry, but does
+not compare it. Steps are relative to the rms of the tensor. The rms counts as at least 0.01,
+because a shift near 0 still acts on numbers near 1.
 
 An entry agrees if
 
     |analytic - numeric| <= tolerance * (largest |gradient| of its tensor) + floor
     floor = ROUNDINGS eps (|loss| + |dlogits logits| + |gradients parameters|) / h
 
-If it does not, truncation may be the reason: the next step, 4 times smaller, has 16 times less of
-it, and is tried as long as its floor stays below the tolerance.
+If it does not agree, truncation may be the reason. The next step is 4 times smaller and has 16
+times less truncation; it is tried as long as its floor stays below the tolerance.
 
 The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
-logits and the parameters moves the loss by eps times the terms in the brackets (|.| of a product is
-the root of the sum of its squares); ROUNDINGS covers the layers between. A gradient of exactly 0,
-such as that of a shift before batch normalisation, has no other allowance.
+logits and the parameters changes the loss by eps times the terms in the brackets (|.| of a product
+is the root of the sum of its squares); ROUNDINGS covers the layers between. For a gradient of
+exactly 0, such as the gradient of a shift before batch normalisation, only the floor is allowed.
 """
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ._arrays import Array, all_equal, index_of
 from .layer import Replica
-from .model_verdict import ModelVerdict, TensorRow, ratio
-from .report import Entry, Status
+from .report import KINK_LIMIT, BaseVerdict, Entry, Status
 from .settings import DEFAULTS, Settings
 
 STEPS = tuple(1e-4 * 4.0**-k for k in range(8))
 TOLERANCE = 1e-6
 SMALLEST_SCALE = 1e-2
-SPARE = 3  # entries drawn anew, per tensor, where the first ones lie on kinks
+SPARE = 3  # additional entries drawn in each tensor, to replace entries on kinks
 ROUNDINGS = 8
 USEFUL = 1e-2  # a floor above this share of the largest gradient hides too much
 
 Loss = Callable[[Array], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """What the check of one parameter tensor found."""
+
+    name: str
+    shape: tuple[int, ...]
+    #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
+    status: Status = "pass"
+    entries: int = 0  #: Number of entries tried.
+    kinks: int = 0  #: Number of entries that were tried, but not compared: they lie on kinks.
+    worst: Entry | None = None  #: The entry with the largest ratio of difference to `allowed`.
+    allowed: float = 0.0  #: Largest difference allowed: tolerance * largest_gradient + floor.
+    largest_gradient: float = 0.0  #: Largest |gradient| of all entries of the tensor.
+    reason: str = ""  #: Why the status is not "pass".
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is "pass"."""
+        return self.status == "pass"
+
+    @property
+    def difference(self) -> float:
+        """|analytic - numeric| of the worst entry."""
+        return self.worst.difference if self.worst else 0.0
+
+    @property
+    def floor(self) -> float:
+        """The part of `allowed` that is rounding."""
+        return self.worst.error if self.worst else 0.0
+
+
+@dataclass
+class ModelVerdict(BaseVerdict):
+    """The outcome of `check_model`; `str` is a table."""
+
+    loss: float  #: The loss at the point of the check.
+    tolerance: float
+    training: bool
+    rows: list[TensorRow]
+    evaluations: int  #: Number of forward passes.
+    seconds: float
+    deterministic: bool = True  #: Whether two forward passes gave the same loss.
+
+    @property
+    def status(self) -> Status:
+        """One of "pass", "fail", "kink", "imprecise" and "nondeterministic".
+
+        "fail" or "imprecise" if any row has this status; "kink" if all entries of a row lie on
+        kinks, or more than 5 % of all entries.
+        """
+        if not self.deterministic:
+            return "nondeterministic"
+        found = {row.status for row in self.rows}
+        if "fail" in found:
+            return "fail"
+        if "kink" in found or self.kinks > KINK_LIMIT * self.entries:
+            return "kink"
+        return "imprecise" if "imprecise" in found else "pass"
+
+    @property
+    def entries(self) -> int:
+        """Number of entries tried in all tensors."""
+        return sum(row.entries for row in self.rows)
+
+    @property
+    def kinks(self) -> int:
+        """Number of entries that were not compared, because they lie on kinks."""
+        return sum(row.kinks for row in self.rows)
+
+    @property
+    def difference(self) -> float:
+        """The largest |analytic - numeric|, relative to the tensor's largest gradient.
+
+        Tensors whose gradients are only rounding, such as a shift before a batch normalisation, do
+        not count.
+        """
+        seen = [row for row in self.rows if row.largest_gradient > row.floor]
+        return max((row.difference / row.largest_gradient for row in seen), default=0.0)
+
+    @property
+    def worst(self) -> TensorRow | None:
+        """The row with the largest ratio of its difference to the allowed difference."""
+        compared = [row for row in self.rows if row.worst is not None]
+        failed = [row for row in self.rows if row.status == "fail"]
+        return max(
+            failed or compared, key=lambda row: _ratio(row.difference, row.allowed), default=None
+        )
+
+    def __str__(self) -> str:
+        width = max([len(row.name) for row in self.rows], default=0)
+        wide = max([len(str(row.shape)) for row in self.rows], default=0)
+        lines = [
+            f"{'tensor':{width}}  {'shape':{wide}}  entries  kinks  difference   allowed"
+            "  largest gradient"
+        ]
+        lines += [
+            f"{row.name:{width}}  {row.shape!s:{wide}}  {row.entries:7}  {row.kinks:5}"
+            f"  {row.difference:10.1e}  {row.allowed:8.1e}  {row.largest_gradient:16.1e}"
+            f"  {row.status}{': ' if row.reason else ''}{row.reason}"
+            for row in self.rows
+        ]
+        lines.append(
+            f"{self.status}: {len(self.rows)} tensors, {self.entries} entries, "
+            f"{self.kinks} on kinks; loss {self.loss:.6g}, "
+            f"{self.evaluations} forwards in {self.seconds:.1f} s"
+        )
+        return "\n".join(lines)
 
 
 def check_model(
@@ -67,63 +177,59 @@ def check_model(
         activation_pattern. A float64 copy is checked; the model itself is not touched.
     x : array, shape (n, c, h, w)
     labels : integer array, shape (n,), optional
-        For the usual loss, softmax and cross-entropy of the package numpy_shufflenet.
+        For the usual loss: softmax and cross-entropy of the package numpy_shufflenet.
     loss : callable, optional
-        logits -> (value, dlogits), instead of labels.
+        Another loss, instead of labels: logits -> (value, dlogits).
     training : bool
         Whether batch normalisation uses the statistics of the batch.
     entries : int
-        Compared in each tensor: the one with the largest gradient, and others at random.
+        Number of entries compared in each tensor: the entry with the largest gradient, and random
+        entries.
     include_input : bool
-        Whether x is checked too, as one more row.
+        Whether x is checked too, in a row of its own.
     on_tensor : callable, optional
-        Called with each row as soon as it is there: a progress bar.
+        Called with each row as soon as it is known, for a progress bar.
     seed : int
-        For the random entries.
+        Seed of the random entries.
     settings : Settings
-        Only `tolerance` is used: relative to the largest |gradient| of the tensor, 1e-6 if not
-        given.
-
-    Returns
-    -------
-    ModelVerdict
-        One row per tensor; see there for the status.
+        Only `tolerance` is used. It is relative to the largest |gradient| of the tensor; the
+        default is 1e-6.
 
     Raises
     ------
     ValueError
-        If neither or both of labels and loss are given, entries is less than 1, or another field of
-        the settings is set.
+        If neither or both of `labels` and `loss` are given, if `entries` is less than 1, or if
+        another field of the settings is set.
     """
     if entries < 1:
         raise ValueError(f"entries={entries!r} is not a whole number of at least 1")
     tolerance = settings.only("tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
     network = Network(model, x, loss_of(labels, loss), training)
-    rng = np.random.default_rng(seed)
-    verdict = ModelVerdict(network.value, tolerance, training, deterministic=network.repeats())
+    rng, rows = np.random.default_rng(seed), []
+    deterministic = bool(abs(network.loss() - network.value) <= network.rounding)
     tensors = {
         name: (value, network.gradients.get(name)) for name, value in network.parameters.items()
     }
     if include_input:
         tensors["x"] = network.x, network.input_gradient
     for name, tensor in tensors.items():
-        row = _check_tensor(network, name, tensor, entries, tolerance, rng)
-        verdict.rows.append(row)
-        verdict.evaluations = network.evaluations
-        verdict.seconds = time.perf_counter() - start
+        rows.append(_check_tensor(network, name, *tensor, entries, tolerance, rng))
         if on_tensor is not None:
-            on_tensor(row)
-    return verdict
+            on_tensor(rows[-1])
+    seconds, evaluations = time.perf_counter() - start, network.evaluations
+    return ModelVerdict(
+        network.value, tolerance, training, rows, evaluations, seconds, deterministic
+    )
 
 
 def loss_of(labels: Array | None, loss: Loss | None) -> Loss:
-    """Return a loss of logits: the given one, or the usual one of labels."""
+    """Return the given loss of logits, or softmax and cross-entropy of the labels."""
     if (labels is None) == (loss is None):
         raise ValueError("give either labels, for softmax and cross-entropy, or a loss")
     if loss is not None:
         return loss
-    # Imported here, so that all other checks need nothing but this folder.
+    # Imported here, so that all other checks need only this package and NumPy.
     from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 
     def cross_entropy(logits: Array) -> tuple[float, Array]:
@@ -138,19 +244,18 @@ class Network(Replica):
 
     def __init__(self, model: Any, x: Array, loss: Loss, training: bool) -> None:
         super().__init__(model, np.float64, training)
-        self.x = np.array(x, np.float64)
-        self._loss = loss
+        self.x, self._loss = np.array(x, np.float64), loss
         self.evaluations = 0
-        self.last_step = 0  # number of the step that was clean for the entry before
+        self._last_step = 0  # index in STEPS of the last step that crossed no kink
         self.value = self.loss()
-        self._choices = self.choices  # at the point
+        self._choices = self.choices  # the choices at the point of the check
         dx, gradients = self.backward(self._dlogits)
         self.input_gradient = np.array(dx)
         self.gradients = {name: np.array(gradient) for name, gradient in gradients.items()}
         self.rounding = self._rounding()
 
     def loss(self) -> float:
-        """Return the loss at what is in the parameters now; keep the choices made there."""
+        """Return the loss at the present values of the parameters; keep the choices made there."""
         self.evaluations += 1
         self._logits = self.forward(self.x)
         self.choices = self.pattern()
@@ -158,12 +263,12 @@ class Network(Replica):
         return float(value)
 
     def gradients_here(self) -> dict[str, Array]:
-        """Return the gradients at what is in the parameters now, by name."""
+        """Return the gradients, by name, at the present values of the parameters."""
         self.loss()
         return self.backward(self._dlogits)[1]
 
     def _rounding(self) -> float:
-        """Return what rounding may change in the loss: of itself, of the logits, of the weights."""
+        """Return how much rounding of the loss, logits and parameters may change the loss."""
         parts = [self._dlogits * self._logits]
         parts += [
             gradient * self.parameters[name]
@@ -173,18 +278,30 @@ class Network(Replica):
         moved = sum(float(np.square(part).sum()) for part in parts)
         return float(ROUNDINGS * np.finfo(float).eps * (abs(self.value) + np.sqrt(moved)))
 
-    def repeats(self) -> bool:
-        """Whether the same forward gives the same loss again."""
-        return bool(abs(self.loss() - self.value) <= self.rounding)
+    def slopes(self, value: Array, index: tuple[int, ...]) -> Iterator[tuple[float, float]]:
+        """Yield the central difference in one entry and its floor, for each step without a kink.
 
-    def clean_loss(self) -> float | None:
-        """Return the loss, or None if it lies on another smooth piece."""
-        value = self.loss()
-        return value if all_equal(self.choices, self._choices) else None
+        The first step is the next larger one after the last step that crossed no kink, perhaps in
+        another entry. This saves most of the forward passes.
+        """
+        scale = max(float(np.sqrt(np.mean(np.square(value)))), SMALLEST_SCALE)
+        before = value[index]
+        for number in range(max(self._last_step - 1, 0), len(STEPS)):
+            sides = []
+            for step in (STEPS[number] * scale, -STEPS[number] * scale):
+                value[index] = before + step
+                sides.append((float(value[index]), self.loss()))  # rounding changes the step
+                value[index] = before
+                if not all_equal(self.choices, self._choices):
+                    break
+            else:
+                self._last_step = number
+                (right, above), (left, below) = sides
+                yield (above - below) / (right - left), self.rounding / ((right - left) / 2)
 
 
 def _problem_of(value: Array, gradient: Any) -> str:
-    """Return what keeps a gradient from being one of this array, or ""."""
+    """Return why a gradient cannot be one of this array, or ""."""
     if gradient is None:
         return "there is no gradient"
     for what in ("shape", "dtype"):
@@ -193,89 +310,58 @@ def _problem_of(value: Array, gradient: Any) -> str:
     return "" if np.isfinite(gradient).all() else "the gradient is not finite"
 
 
-class _Difference(NamedTuple):
-    """A central difference of the loss."""
-
-    numeric: float
-    floor: float
-    number: int  # of its step in STEPS
-
-
 def _check_tensor(
     network: Network,
     name: str,
-    tensor: tuple[Array, Any],
+    value: Array,
+    gradient: Any,
     entries: int,
     tolerance: float,
     rng: np.random.Generator,
 ) -> TensorRow:
-    value, gradient = tensor
     if problem := _problem_of(value, gradient):
         return TensorRow(name, value.shape, "fail", reason=problem)
     largest = float(np.abs(gradient).max(initial=0.0))
-    found: list[tuple[Entry, float]] = []  # with what it is allowed
-    tried = kinks = 0
-    for flat in _chosen(gradient, entries + SPARE, rng):
-        if tried - kinks >= entries or tried == entries + SPARE:
+    slack = tolerance * largest
+    found: list[tuple[Entry, float]] = []  # each entry with the difference that is allowed
+    tried = 0
+    for flat in _chosen(gradient, entries + SPARE, rng)[: entries + SPARE]:
+        if len(found) == entries:
             break
         index = index_of(flat, value.shape)
+        analytic, slopes = float(gradient[index]), network.slopes(value, index)
         tried += 1
-        # Starting one step above what was clean for the entry before saves most of the forwards.
-        slope = _difference(network, value, index, max(network.last_step - 1, 0))
+        slope = next(slopes, None)
         if slope is None:
-            kinks += 1
             continue
-        analytic, slack = float(gradient[index]), tolerance * largest
-        while abs(analytic - slope.numeric) > slack + slope.floor:
-            smaller = _difference(network, value, index, slope.number + 1)
-            if smaller is None or smaller.floor > slack:
+        while abs(analytic - slope[0]) > slack + slope[1]:
+            smaller = next(slopes, None)
+            if smaller is None or smaller[1] > slack:
                 break
             slope = smaller
-        entry = Entry(name, index, analytic, slope.numeric, slope.floor)
-        found.append((entry, slack + slope.floor))
-    status: Status = "pass"
-    reason, worst, allowed = "", None, 0.0
+        found.append((Entry(name, index, analytic, *slope), slack + slope[1]))
+    kinks = tried - len(found)
     if not found:
-        status, reason = "kink", "every entry tried lies on a kink"
-    else:
-        worst, allowed = max(found, key=lambda pair: ratio(pair[0].difference, pair[1]))
-        if any(not entry.difference <= most for entry, most in found):  # NaN is wrong
-            status, reason = "fail", str(worst)
-        # A gradient of 0 has no size to compare the floor with, and the floor is all of it.
-        elif worst.error > USEFUL * largest > worst.error * USEFUL:
-            status, reason = "imprecise", "rounding is too large beside the gradient"
+        reason = "every entry tried lies on a kink"
+        return TensorRow(name, value.shape, "kink", tried, kinks, None, 0.0, largest, reason)
+    status: Status = "pass"
+    reason = ""
+    worst, allowed = max(found, key=lambda pair: _ratio(pair[0].difference, pair[1]))
+    if any(not entry.difference <= most for entry, most in found):  # NaN counts as wrong
+        status, reason = "fail", str(worst)
+    # The floor isn't compared with a gradient of 0, or of only rounding, which has no size.
+    elif worst.error > USEFUL * largest > worst.error * USEFUL:
+        status, reason = "imprecise", "rounding is too large beside the gradient"
     return TensorRow(name, value.shape, status, tried, kinks, worst, allowed, largest, reason)
 
 
-def _difference(
-    network: Network, value: Array, index: tuple[int, ...], first: int
-) -> _Difference | None:
-    """Return the central difference of the largest clean step from STEPS[first] on."""
-    scale = max(float(np.sqrt(np.mean(np.square(value)))), SMALLEST_SCALE)
-    before = value[index]
-
-    def clean(step: float) -> tuple[float, float] | None:
-        value[index] = before + step
-        place = float(value[index])  # rounding moves it a little
-        loss = network.clean_loss()
-        return None if loss is None else (place, loss)
-
-    try:
-        for number in range(first, len(STEPS)):
-            step = STEPS[number] * scale
-            if (right := clean(step)) and (left := clean(-step)):
-                network.last_step = number
-                width = right[0] - left[0]
-                return _Difference(
-                    (right[1] - left[1]) / width, network.rounding / (width / 2), number
-                )
-    finally:
-        value[index] = before
-    return None
+def _ratio(difference: float, allowed: float) -> float:
+    """Return the difference as a multiple of what is allowed; infinity if it is NaN."""
+    return np.inf if np.isnan(difference) else difference / (allowed or 1.0)
 
 
 def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return flat positions, none twice: the largest gradient, then random ones."""
+    """Return different flat positions: first that of the largest gradient, then random ones."""
     largest = int(np.abs(gradient).argmax())
     others = rng.permutation(gradient.size)[:count].tolist()
     return [largest, *(i for i in others if i != largest)]

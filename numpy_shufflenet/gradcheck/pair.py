@@ -22,17 +22,18 @@ def check_pair(
     Parameters
     ----------
     forward, backward : callable
-        backward returns one gradient for each array, in their order, and none for integer arrays;
-        a single one as a plain array; None for an array that is None, or that forward was not
-        given.
+        backward returns one gradient for each array, in their order; a plain array if there is one
+        gradient only. It returns nothing for integer arrays, and None for an array that is None or
+        that forward was not given.
     *arrays : array or None
-        The first arguments of forward; None for a missing bias, say. Arrays that have no gradient
-        though they are floating-point (running statistics) are given by keyword.
+        The first arguments of forward; None for a missing bias, say. Floating-point arrays that
+        have no gradient (running statistics) must be given by keyword.
     **keywords
         Hyperparameters of forward, and the keywords of `check`: names, pattern, per_entry, seed and
-        settings. A name that forward has itself goes to forward. Here `pattern` is called with the
-        cache; it is `choices_in` if not given. Every evaluation gets a fresh copy of the
-        hyperparameters, so a generator among them draws the same numbers each time.
+        settings. If forward has a parameter with one of these names, the keyword goes to forward.
+        `pattern` is called with the cache; the default is `choices_in`. Every evaluation gets a
+        fresh copy of the hyperparameters, so a generator among them draws the same numbers each
+        time.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def check_operation(
     ----------
     name : str
     implementation : str
-        Which implementation: one of `operations.IMPLEMENTATIONS`.
+        One of `operations.IMPLEMENTATIONS`.
     example : int
         Seed of the example.
     **options
@@ -134,8 +135,8 @@ def choices_in(cache: Any) -> list[Array]:
 def _one_per_array(gradients: Any, arrays: tuple[Any, ...]) -> Any:
     """Insert None for integer arrays, and leave out None for arrays that were not given.
 
-    A backward returns nothing for integer arrays, and None for optional arguments of forward that
-    were left out (a bias).
+    A backward returns nothing for integer arrays, and None for optional arguments (a bias) that
+    forward was not given.
     """
     integer = [isinstance(a, np.ndarray) and not _has_kind(a, "fc") for a in arrays]
     if not any(integer) and not isinstance(gradients, tuple | list):

@@ -1,4 +1,8 @@
-"""What a gradient check found: of one entry, of one array, and what all verdicts share."""
+"""What a gradient check found in one entry and in one array, and what all verdicts share.
+
+A kink is a point where y has no derivative. An entry is "seen" if the check would have found an
+error in its gradient.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,19 +12,20 @@ import numpy as np
 from ._arrays import Array
 
 Status = Literal["pass", "fail", "kink", "imprecise", "nondeterministic"]
+KINK_LIMIT = 0.05  # the largest share of the compared entries that may lie on kinks in a pass
 
 
 class BaseVerdict:
     """What all verdicts share: a status, and no truth value.
 
-    `if verdict` would be true for a failure in one reading and false in the other.
+    `if verdict` raises, because it could mean "it passed" or "there is something to report".
     """
 
     cause: BaseException | None = None
 
     @property
     def status(self) -> Status:
-        """The outcome in a word."""
+        """The outcome in one word."""
         raise NotImplementedError
 
     @property
@@ -42,28 +47,14 @@ class BaseVerdict:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of one array: what the backward says, and what differences say.
+    """One entry of one array: its gradient from the backward, and from differences."""
 
-    Attributes
-    ----------
-    array : str
-        Name of the array.
-    index : tuple of int
-        Position in it.
-    analytic, numeric : float
-        The gradient from the backward, and from differences.
-    error : float
-        Estimated error of `numeric`.
-    detectors : tuple of str
-        Of a kink: what saw it ("slopes", "parabola", "winners"; see `differences`).
-    """
-
-    array: str
-    index: tuple[int, ...]
-    analytic: float
-    numeric: float
-    error: float
-    detectors: tuple[str, ...] = ()
+    array: str  #: Name of the array.
+    index: tuple[int, ...]  #: Position in the array.
+    analytic: float  #: The gradient from the backward.
+    numeric: float  #: The gradient from differences.
+    error: float  #: Estimated error of `numeric`.
+    detectors: tuple[str, ...] = ()  #: What saw a kink: "slopes", "parabola" or "winners".
 
     @property
     def difference(self) -> float:
@@ -71,67 +62,44 @@ class Entry:
         return abs(self.analytic - self.numeric)
 
     def __str__(self) -> str:
-        place = f"{self.array}[{', '.join(map(str, self.index))}]"
         numeric = f"{self.numeric:.10g} ± {self.error:.1g}"
+        place = place_of(self.array, self.index)
         return f"{place}: analytic {self.analytic:.10g}, numeric {numeric}"
+
+
+def place_of(name: str, index: tuple[int, ...]) -> str:
+    """Return an entry as it is written in Python: "x[1, 2]"."""
+    return f"{name}[{', '.join(map(str, index))}]"
 
 
 @dataclass
 class ArrayReport:
-    """The check of one array.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-    status : str
-    directions : int
-        Random directions that were judged.
-    entries : int
-        Entries that were judged one by one; 0 where directions settled it.
-    kinks : list of Entry
-        Entries left out, because y has no derivative there.
-    worst : Entry or None
-        The entry that disagrees most; of those that agree, the one with the largest difference.
-    difference : float
-        Largest |analytic - numeric|, relative to the size of what was compared.
-    precision : float
-        What is claimed: in every entry that was seen, an error of this share of it would have
-        been. For an entry of 0, this share of the size of y's slopes.
-    seen : array of bool or None
-        Of the array's shape: the entries counted as checked.
-    visible : array or None
-        Of the array's shape: the smallest error of each entry that would have been seen, relative
-        to the entry (of one that is 0, to the size of y's slopes).
-    reachable : float
-        The precision at which at least 95 % of the entries could be seen.
-    skipped : int
-        Entries that were not compared one by one, for want of budget.
-    note : str
-    analytic, numeric, error : array or None
-        Of the array's shape, NaN where not compared; None where directions settled it.
-    method : str
-        How the last slope was found: "adjoint identity" (y is linear in the array), "complex
-        step", or the differences' "central", "five-point" or "richardson".
-    """
+    """What the check of one array found."""
 
     name: str
     shape: tuple[int, ...]
     status: Status = "pass"
-    directions: int = 0
-    entries: int = 0
+    directions: int = 0  #: Number of random directions that were judged.
+    entries: int = 0  #: Number of entries judged one by one; 0 where directions were enough.
+    #: Entries that were not judged, because y has no derivative there.
     kinks: list[Entry] = field(default_factory=list)
+    #: The entry that disagrees most; if none does, the one with the largest difference.
     worst: Entry | None = None
+    #: The largest |analytic - numeric|, relative to the size of what was compared.
     difference: float = 0.0
+    #: In each entry that was seen, the check would have found a relative error of this size. Where
+    #: the gradient is 0, the error is relative to the slopes of y.
     precision: float = 0.0
-    seen: Array | None = None
-    visible: Array | None = None
-    reachable: float = 0.0
-    skipped: int = 0
+    seen: Array | None = None  #: Which entries count as checked: bool, of the array's shape.
+    visible: Array | None = None  #: The precision of each entry, seen or not.
+    reachable: float = 0.0  #: At least 95 % of the entries have this precision, or a better one.
+    skipped: int = 0  #: Number of entries not compared one by one, because the budget was spent.
     note: str = ""
-    analytic: Array | None = None
-    numeric: Array | None = None
-    error: Array | None = None
+    analytic: Array | None = None  #: Of the array's shape; None where directions were enough.
+    numeric: Array | None = None  #: Like `analytic`, but NaN where an entry was not compared.
+    error: Array | None = None  #: Estimated errors of `numeric`.
+    #: How the last slope was measured: "adjoint identity" (y is linear in the array), "complex
+    #: step", or the differences "central", "five-point" or "richardson".
     method: str = ""
 
     def __str__(self) -> str:
@@ -153,9 +121,8 @@ class ArrayReport:
 
     @property
     def unseen(self) -> list[tuple[int, ...]]:
-        """Entries that are not on kinks and whose errors would not have been seen."""
+        """Entries whose errors would not have been seen, except entries on kinks."""
         if self.seen is None:
             return []
-        kinks = {kink.index for kink in self.kinks}
-        found = (tuple(int(i) for i in index) for index in np.argwhere(~self.seen))
-        return [index for index in found if index not in kinks]
+        found = {tuple(map(int, index)) for index in np.argwhere(~self.seen)}
+        return sorted(found - {kink.index for kink in self.kinks})

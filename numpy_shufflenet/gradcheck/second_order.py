@@ -1,18 +1,19 @@
-"""Second order, where it is cheap: a gradient field has a symmetric Jacobian, the Hessian.
+"""A cheap check of second order: the Hessian, the Jacobian of a gradient, is symmetric.
 
 H v is the change of the gradient along v, by central differences of gradients,
 
     H v = (g(x + h v) - g(x - h v)) / 2h
 
-and u^T H v = v^T H u, whatever u and v, if g is the gradient of any function at all. So this needs
-no loss, only gradients; a wrong one is hardly ever the gradient of another function.
+If g is the gradient of any function, u^T H v = v^T H u for all u and v. So this check needs only
+gradients, no loss; a wrong gradient is hardly ever the gradient of another function.
 
-Steps: 2^-6, 2^-9, ... 2^-33 (times the size of what moves), as far as the choices of a piecewise
-function (masks, winners) are the same on all sides. Two steps in a row tell how precise they are.
+The steps h are 2^-6, 2^-9, ... 2^-33; entries move by h times their size. A step that crosses a
+kink is skipped: on one side of the kink, f makes other choices (masks, winners) than at the point.
+The difference of two steps in a row shows the precision.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,38 +27,23 @@ from .settings import DEFAULTS, Settings
 STEPS = tuple(2.0**-level for level in range(6, 36, 3))
 TOLERANCE = 1e-6
 SAFETY = 10
-LIMIT = 1e-3  # a relative error above it tells nothing
+LIMIT = 1e-3  # with a relative error above this, the verdict is "imprecise"
 
 Gradient = Callable[..., Sequence[Array]]
 
 
 @dataclass(frozen=True)
 class SymmetryVerdict(BaseVerdict):
-    """Whether the Hessian is symmetric, along pairs of random directions.
+    """Whether the Hessian is symmetric, along pairs of random directions."""
 
-    Attributes
-    ----------
-    status : str
-        "pass", "fail", "kink" (no step stays on one smooth piece) or "imprecise".
-    left, right : float
-        u^T H v and v^T H u of the pair that differs most.
-    difference : float
-        |left - right|, relative to the size of the terms that they are sums of.
-    precision : float
-        What differences of gradients can tell, in the same measure.
-    step : float
-    evaluations : int
-        Of the gradient.
-    seconds : float
-    """
-
+    #: "pass", "fail", "kink" (every step crosses a kink) or "imprecise".
     status: Status = "pass"
-    left: float = 0.0
-    right: float = 0.0
-    difference: float = 0.0
-    precision: float = 0.0
+    left: float = 0.0  #: u^T H v of the pair that differs most.
+    right: float = 0.0  #: v^T H u of that pair.
+    difference: float = 0.0  #: |left - right|, relative to the size of the terms in their sums.
+    precision: float = 0.0  #: Estimated error of `left` and `right`, relative to the same size.
     step: float = 0.0
-    evaluations: int = 0
+    evaluations: int = 0  #: Number of gradients computed.
     seconds: float = 0.0
 
     def __str__(self) -> str:
@@ -75,7 +61,7 @@ def check_hessian(
     seed: int = 0,
     settings: Settings = DEFAULTS,
 ) -> SymmetryVerdict:
-    """Check that a gradient is that of some function: its Hessian is symmetric.
+    """Check that a gradient is the gradient of some function: its Hessian must be symmetric.
 
     Parameters
     ----------
@@ -84,16 +70,12 @@ def check_hessian(
     *arrays : array
         The point, float64.
     pattern : callable, optional
-        Called after gradient: the choices (masks, winners) that were made, as arrays.
+        pattern() -> the choices (masks, winners) in the last call of `gradient`, as arrays.
     seed : int
-        For the directions.
+        Seed of the random directions.
     settings : Settings
         Only two fields are used: `directions`, the number of pairs of random directions, and
-        `tolerance`, 1e-6 if not given.
-
-    Returns
-    -------
-    SymmetryVerdict
+        `tolerance`, whose default is 1e-6.
 
     Raises
     ------
@@ -102,8 +84,7 @@ def check_hessian(
     """
     tolerance = settings.only("directions", "tolerance").tolerance or TOLERANCE
     start = time.perf_counter()
-    field = _Field(gradient, arrays, pattern)
-    rng = np.random.default_rng(seed)
+    field, rng = _Field(gradient, arrays, pattern or tuple), np.random.default_rng(seed)
     verdict = SymmetryVerdict()
     for _ in range(settings.directions):
         found = _check_pair(field, field.direction(rng), field.direction(rng), tolerance)
@@ -131,7 +112,7 @@ def check_model_hessian(
     model, x, labels, loss, training
         As in `check_model`.
     **options
-        seed and settings of `check_hessian`.
+        `seed` and `settings` of `check_hessian`.
     """
     network = Network(model, x, loss_of(labels, loss), training)
     values = [value.copy() for value in network.parameters.values()]
@@ -147,46 +128,42 @@ class _Field:
     """A gradient as a function of all entries of its arrays, as one vector."""
 
     def __init__(
-        self,
-        gradient: Gradient,
-        arrays: Sequence[Array],
-        pattern: Callable[[], Sequence[Array]] | None,
+        self, gradient: Gradient, arrays: Sequence[Array], pattern: Callable[[], Sequence[Array]]
     ) -> None:
-        self._gradient, self._pattern = gradient, pattern or tuple
+        self._gradient, self._pattern = gradient, pattern
         self._arrays = [np.asarray(a, np.float64) for a in arrays]
         self.evaluations = 0
-        _, self._choices = self._moved(0.0, [0.0] * len(arrays))
+        self._choices = self._moved(np.zeros(sum(a.size for a in self._arrays)))[1]
 
-    def direction(self, rng: np.random.Generator) -> list[Array]:
+    def direction(self, rng: np.random.Generator) -> Array:
         """Draw a random direction: how far each entry moves."""
-        return [scales(a) * signed(rng, a.shape) for a in self._arrays]
+        return _flat(scales(a) * signed(rng, a.shape) for a in self._arrays)
 
-    def along(self, direction: Sequence[Array], h: float) -> Array | None:
+    def along(self, direction: Array, h: float) -> Array | None:
         """Return H times a direction, or None if it crosses a kink."""
         sides = []
-        for sign in (1, -1):
-            gradient, choices = self._moved(sign * h, direction)
+        for step in (h, -h):
+            gradient, choices = self._moved(step * direction)
             if not all_equal(choices, self._choices):
                 return None
             sides.append(gradient)
         return np.asarray((sides[0] - sides[1]) / (2 * h))
 
-    def _moved(self, t: float, direction: Sequence[Any]) -> tuple[Array, list[Array]]:
-        """Return the gradient, flat, and the choices on the way to it, somewhere on a line."""
+    def _moved(self, step: Array) -> tuple[Array, list[Array]]:
+        """Return the gradient at the point + step, and the choices made there."""
         self.evaluations += 1
-        moved = (a + t * d for a, d in zip(self._arrays, direction, strict=True))
+        pieces = np.split(step, np.cumsum([a.size for a in self._arrays])[:-1])
+        moved = (a + d.reshape(a.shape) for a, d in zip(self._arrays, pieces, strict=True))
         gradient = _flat(self._gradient(*moved))
         return gradient, [np.array(p) for p in self._pattern()]
 
 
-def _flat(arrays: Sequence[Array]) -> Array:
+def _flat(arrays: Iterable[Array]) -> Array:
     return np.concatenate([np.ravel(a) for a in arrays])
 
 
-def _check_pair(
-    field: _Field, u: Sequence[Array], v: Sequence[Array], tolerance: float
-) -> SymmetryVerdict:
-    """Compare u^T H v with v^T H u, at the step where two in a row differ least."""
+def _check_pair(field: _Field, u: Array, v: Array, tolerance: float) -> SymmetryVerdict:
+    """Compare u^T H v with v^T H u, at the step that differs least from the step before it."""
     best: SymmetryVerdict | None = None
     before: tuple[float, float] | None = None
     for h in STEPS:
@@ -194,7 +171,7 @@ def _check_pair(
         along_v = None if along_u is None else field.along(v, h)
         if along_u is None or along_v is None:
             continue
-        terms = _flat(u) * along_v, _flat(v) * along_u
+        terms = u * along_v, v * along_u
         left, right = (float(part.sum()) for part in terms)
         size = norm(np.concatenate(terms)) or 1.0
         if before is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-# method -> the differences that are taken where the method itself cannot be used
+# Each method, and the differences that replace it where it cannot be used.
 DIFFERENCES = {
     "auto": "five-point",
     "adjoint": "five-point",
@@ -22,54 +22,39 @@ SIDE_CHECKS = ("writes", "repeats", "linear", "dtype", "batch", "layout", "float
 class Settings:
     """How a gradient is checked.
 
-    `check_model`, `check_hessian` and `check_model_hessian` use some fields only, as they say, and
-    refuse other values than the defaults in the rest.
-
-    Attributes
-    ----------
-    method : str
-        How slopes are measured.
-        "auto": the adjoint identity where y is linear in an array; elsewhere differences, five
-        points at the step that suits y; entries one by one by the complex step where f proves
-        holomorphic.
-        "central", "five-point", "richardson": only these differences.
-        "complex": the complex step, or differences and a note where f is not holomorphic.
-        "adjoint": the adjoint identity, or differences and a note where y is not linear.
-    directions : int
-        Number of random directions, and of cotangents, for each array.
-    cotangent : array or tuple of arrays, optional
-        Of the shape of y; random ones if not given.
-    dtype : dtype or None
-        Floating-point arrays are converted to it. None keeps their own dtype, and judges by what
-        can be seen in it (about 1e-2 in float32).
-    tolerance : float, optional
-        Relative difference that is allowed on top of the estimated error of the differences. In
-        `check` 1e-9 in float64 and 1e-4 in float32 if not given; 1e-6 elsewhere.
-    skip : collection of str
-        Side checks to leave out: "writes", "repeats", "linear", "dtype", "batch", "layout",
-        "float32".
-    keeps_dtype : bool, optional
-        Whether f must return the dtype of its arrays. If not given: an operation and a layer must,
-        any other function need not.
-    max_evaluations : int
-        Of f. Above it no further entries are compared; the verdict says which were not.
-    max_seconds : float
-        Likewise. After five seconds a terminal shows the progress.
+    `check_model`, `check_hessian` and `check_model_hessian` use only the fields that their
+    docstrings name, and raise ValueError if another one is set.
 
     Raises
     ------
     ValueError
-        If a field has a value that does not fit; the message names both.
+        If a value does not fit its field; the message names the field and the value.
     """
 
+    #: How slopes are measured.
+    #: "auto": by the adjoint identity if y is linear in an array, otherwise by five-point
+    #: differences; single entries by the complex step if f proves to be holomorphic.
+    #: "central", "five-point", "richardson": by these differences only.
+    #: "complex": by the complex step; by differences, with a note, if f is not holomorphic.
+    #: "adjoint": by the adjoint identity; by differences, with a note, if y is not linear.
     method: str = "auto"
-    directions: int = 2
+    directions: int = 2  #: Number of random directions, and of cotangents, for each array.
+    #: An array, or a tuple of arrays, of the shape of y; random if not given.
     cotangent: Any = field(default=None, compare=False)
+    #: Floating-point arrays are converted to this dtype. With None they keep their own dtype, and
+    #: the check is only as precise as that dtype allows (about 1e-2 in float32).
     dtype: Any = np.float64
+    #: Relative difference that is allowed in addition to the estimated error of the differences.
+    #: The default is 1e-9 for float64 and 1e-4 for float32 in `check`, and 1e-6 elsewhere.
     tolerance: float | None = None
+    #: Side checks to skip: "writes", "repeats", "linear", "dtype", "batch", "layout", "float32".
     skip: Collection[str] = ()
+    #: Whether f must return the dtype of its arrays. If not given, operations and layers must, and
+    #: other functions need not.
     keeps_dtype: bool | None = None
+    #: Largest number of calls of f. A note says how many entries were not compared by then.
     max_evaluations: int = 20_000
+    #: Longest duration, with the same note. After five seconds a terminal shows the progress.
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -93,7 +78,7 @@ class Settings:
         return replace(self, keeps_dtype=True) if self.keeps_dtype is None else self
 
     def only(self, *used: str) -> "Settings":
-        """Return these settings, or raise ValueError if a field that is not used was set."""
+        """Return these settings; raise ValueError if a field that is not in `used` was set."""
         for name in set(vars(self)) - {*used}:
             if not np.array_equal(getattr(self, name), getattr(DEFAULTS, name)):
                 raise ValueError(

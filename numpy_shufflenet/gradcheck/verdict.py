@@ -1,4 +1,4 @@
-"""What a gradient check found: the whole of it."""
+"""The outcome of a gradient check: one report for each array, and the status of the whole."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,57 +6,36 @@ from typing import Any
 
 from ._arrays import Array
 from ._html import verdict_html
-from ._trial import Trial
+from ._trial import Trial, WrongGradientError
 from .curve import ErrorCurve, error_curve
-from .explain import Explanation, explain
+from .explain import Explanation, explain_gradients, explain_reason
 from .report import ArrayReport, BaseVerdict, Entry, Status
 
 
 @dataclass
 class Verdict(BaseVerdict):
-    """The outcome of a gradient check; `str` tells it in words.
+    """The outcome of a gradient check; `str` gives it as text."""
 
-    There is no truth value: `if verdict` would be true for a failure in one reading and false in
-    the other. Ask for `verdict.passed` or `verdict.status`, or call `verdict.raise_if_failed()`.
-
-    Attributes
-    ----------
-    status : str
-        "pass": every gradient agrees, as precisely as differences can tell.
-        "fail": a gradient is wrong, or a side check failed.
-        "kink": too many entries lie on kinks, where there is no derivative to compare with.
-        "imprecise": differences are too noisy to tell.
-        "nondeterministic": the same arguments gave different results.
-    reason : str
-        Why it is not "pass"; empty otherwise.
-    arrays : list of ArrayReport
-    evaluations : int
-        Of f; those of vjp, few, come on top.
-    seconds : float
-    seed : int or None
-        Repeats the check; None where a generator was given.
-    notes : list of str
-        What a reader should know, and is no failure.
-    cause : exception or None
-        That vjp raised.
-    trial, dys
-        f and vjp at the point, and the flat cotangents: for the error curve and `explain`.
-    """
-
+    #: "pass": every gradient agrees, as precisely as differences can show.
+    #: "fail": a gradient is wrong, or a side check failed.
+    #: "kink": too many entries lie on kinks, where there is no derivative to compare with.
+    #: "imprecise": differences are too noisy for a decision.
+    #: "nondeterministic": the same arguments gave different results.
     status: Status = "pass"
-    reason: str = ""
+    reason: str = ""  #: Why the status is not "pass".
     arrays: list[ArrayReport] = field(default_factory=list)
-    evaluations: int = 0
+    evaluations: int = 0  #: Number of calls of f, without calls of f by vjp.
     seconds: float = 0.0
-    seed: int | None = None
-    notes: list[str] = field(default_factory=list)
-    cause: BaseException | None = None
+    seed: int | None = None  #: The seed that repeats the check; None if a generator was given.
+    notes: list[str] = field(default_factory=list)  #: What a reader should know besides failures.
+    cause: BaseException | None = None  #: The exception that vjp raised.
+    #: f and vjp at the point, and the flat cotangents: for `error_curve` and `explain`.
     trial: Trial | None = field(default=None, repr=False)
     dys: Sequence[Array] = field(default=(), repr=False)
 
     @property
     def kinks(self) -> list[Entry]:
-        """Entries left out of all arrays, because y has no derivative there."""
+        """Entries of all arrays that were not judged, because y has no derivative there."""
         return [kink for report in self.arrays for kink in report.kinks]
 
     @property
@@ -66,7 +45,7 @@ class Verdict(BaseVerdict):
 
     @property
     def worst(self) -> Entry | None:
-        """The entry that disagrees most, over all arrays; None where directions settled it."""
+        """The entry of any array that disagrees most; None where directions were enough."""
         found = [report for report in self.arrays if report.worst is not None]
         failed = [report for report in found if report.status == self.status]
         worst = max(failed or found, key=lambda report: report.difference, default=None)
@@ -79,12 +58,12 @@ class Verdict(BaseVerdict):
 
     @property
     def precision(self) -> float:
-        """What is claimed: an error of this share of any entry that was seen would show."""
+        """The check would have found a relative error of this size in each entry that was seen."""
         return max((report.precision for report in self.arrays), default=0.0)
 
     @property
     def share(self) -> float:
-        """The share of all entries that were seen, at `precision`; kinks are not."""
+        """The share of all entries that were seen; entries on kinks count as not seen."""
         seen = [report.seen for report in self.arrays if report.seen is not None]
         size = sum(array.size for array in seen)
         return sum(int(array.sum()) for array in seen) / size if size else 0.0
@@ -92,10 +71,8 @@ class Verdict(BaseVerdict):
     def error_curve(self, array: str | None = None) -> ErrorCurve:
         """Measure one directional derivative with every method at every step.
 
-        Parameters
-        ----------
-        array : str, optional
-            Name of the array to move; the worst one, or the first, if not given.
+        `array` is the name of the array to move. The default is the array of the worst entry, or
+        the first array.
         """
         if self.trial is None or not self.arrays:
             raise ValueError("there is no gradient to draw a curve of")
@@ -108,20 +85,26 @@ class Verdict(BaseVerdict):
         return error_curve(self.trial, self.dys[0], position, self.seed or 0)
 
     def plot_error_curve(self, axes: Any = None, array: str | None = None) -> Any:
-        """Draw the error against the step, of all methods, with matplotlib; return the axes."""
+        """Draw the error of each method against the step, with matplotlib; return the axes."""
         return self.error_curve(array).plot(axes)
 
     def explain(self) -> Explanation:
         """Return the likely cause of a failure, read from the pattern of the error.
 
-        `str` of it is a hint, `family` one of `gradcheck.FAMILIES`, which says what each means:
+        Its `str` is a hint. Its `family` is one of these, which `gradcheck.FAMILIES` explains:
         not a gradient, side effect, not repeatable, not linear, swapped, sign, factor,
         single entry, dropped, permutation, transpose, sum, mask, padding, stride, slope, weights,
         term.
 
-        It calls f and vjp some more; how often depends on the sizes of y and the array.
+        This calls f and vjp again; how often depends on the sizes of y and the array.
         """
-        return explain(self.status, self.reason, self.arrays, self.trial, self.dys)
+        failed = [report for report in self.arrays if report.status == "fail"]
+        if self.trial is None or self.status != "fail" or not failed:
+            return explain_reason(self.status, self.reason)
+        try:
+            return explain_gradients(failed, self.trial, self.dys[0])
+        except WrongGradientError as error:  # vjp fails for another dy
+            return Explanation("not a gradient", hint=str(error))
 
     def __str__(self) -> str:
         lines = [f"{self.status}: {self.reason}" if self.reason else self.status]

@@ -1,9 +1,10 @@
-"""The networks: ShuffleNet V1 and V2, two to compare them with, and the tables of their layers."""
+"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers."""
 
 from typing import Any
 
 from numpy_shufflenet.models.classifier import ImageClassifier
 from numpy_shufflenet.models.mobilenet import MobileNetV1, mobilenet_v1
+from numpy_shufflenet.models.recognise import from_weights
 from numpy_shufflenet.models.resnet import ResNet, resnet_50
 from numpy_shufflenet.models.summary import Summary, SummaryRow, summary
 from numpy_shufflenet.models.v1 import ShuffleNetV1, shufflenet_v1
@@ -30,7 +31,7 @@ MODELS = {
 
 
 def build(config: dict[str, Any]) -> ImageClassifier:
-    """Build a network from a `config`: the name of one of MODELS, and its keyword arguments.
+    """Build a network from a `config`: a name in MODELS, and keyword arguments.
 
     Raises
     ------
@@ -55,6 +56,7 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "build",
+    "from_weights",
     "mobilenet_v1",
     "resnet_50",
     "se_shufflenet_v2_164",

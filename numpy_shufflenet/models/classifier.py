@@ -1,11 +1,13 @@
-"""What both networks have in common: an image classifier of stages."""
+"""The base class of all networks, and the layers that all networks share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numpy_shufflenet import backend
-from numpy_shufflenet._typing import Array
+from numpy_shufflenet._files import PathLike
+from numpy_shufflenet._typing import Array, Padding
 from numpy_shufflenet.models.summary import summary
 from numpy_shufflenet.nn import (
     BatchNorm2d,
@@ -18,28 +20,32 @@ from numpy_shufflenet.nn import (
     ReLU,
     Sequential,
     fold,
+    initialise,
 )
-from numpy_shufflenet.ops.checks import check_floating
+from numpy_shufflenet.ops.checks import check_floating, check_positive, is_sequence
 
 if TYPE_CHECKING:
     from numpy_shufflenet.plan import InferencePlan
 
-BLOCK_PIXELS = 8 * 112 * 112  # of images that go through the network at once in inference
+BLOCK_PIXELS = 8 * 112 * 112  # pixels of the images in one forward of `infer`
 
 
 class ImageClassifier(Layer):
     """A network from images (n, c, h, w) to logits (n, classes).
 
-    A subclass sets its children, in the order of forward: all layers run one after the other.
+    A network that is built with `classifier=False` ends after its last stage: see `stage_outputs`.
+
+    Its children run one after the other, in the order in which they are set.
 
     Attributes
     ----------
     config : dict
-        The name of the function that built the model, and its keyword arguments, enough to build
+        The name of the function that built the model, and its keyword arguments: enough to build
         it again.
     in_channels, num_classes : int
+        num_classes is 0 if there is no classifier.
     default_size : int
-        Height and width of the images that the network is usually given.
+        Usual height and width of the images.
     """
 
     conv1: Sequential
@@ -48,11 +54,12 @@ class ImageClassifier(Layer):
     dropout: Dropout
     fc: Linear
 
-    def __init__(self, config: dict[str, Any], *, in_channels: int, num_classes: int):
+    def __init__(self, config: dict[str, Any]):
         super().__init__()
         self.config = config
-        self.in_channels = in_channels
-        self.num_classes = num_classes
+        num_classes = check_positive("num_classes", config["num_classes"])
+        self.num_classes = num_classes if config.get("classifier", True) else 0
+        self.in_channels = check_positive("in_channels", config["in_channels"])
         self.default_size = 32 if config.get("stem") == "small" else 224
 
     def _forward(self, x: Array, training: bool) -> Array:
@@ -73,7 +80,7 @@ class ImageClassifier(Layer):
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Any:
         """Return dx for dlogits dy, and add to the gradients of the parameters; see `Layer`.
 
-        Without `input_gradient` dx is None, and training saves what nobody looks at.
+        Training doesn't need dx. Without `input_gradient`, dx is None and the backward is faster.
         """
         first = self.conv1[0]
         assert isinstance(first, Conv2d)
@@ -81,10 +88,9 @@ class ImageClassifier(Layer):
         return super().backward(dy)
 
     def infer(self, x: Array) -> Array:
-        """Return the logits (n, classes) in evaluation mode; there is no backward after it.
+        """Return the logits (n, classes) in evaluation mode, without a backward.
 
-        Images go through the network a few at a time, so that they stay in the cache, and on all
-        threads at once.
+        Blocks of a few images run in parallel on all threads. So activations stay in the cache.
         """
         self._check_images(x)
         n, _, h, w = x.shape
@@ -98,18 +104,56 @@ class ImageClassifier(Layer):
         backend.for_each(len(blocks), run)
         return np.concatenate(logits)
 
+    def stage_outputs(self, x: Array) -> dict[str, Array]:
+        """Return the output (n, c, h, w) of each stage by name, in evaluation mode."""
+        self._check_images(x)
+        found = {}
+        for name, layer in self.children().items():
+            x = layer.infer(x)
+            if name.startswith("stage"):
+                found[name] = np.ascontiguousarray(x)
+        return found
+
+    def save(self, path: PathLike, layout: str = "native") -> None:
+        """Write weights and running statistics; `from_weights` reads the file back.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .safetensors, .npz, .pth or .pt.
+        layout : str
+            "native": names as in `state_dict`; a safetensors file says how to build the network.
+            "torchvision", "authors": names and order of channels as in torchvision's networks, or
+            those of the authors, for networks that both can express.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written; path is then as it was.
+        ValueError
+            If the suffix or the layout is another one, or can't express this network.
+        """
+        from numpy_shufflenet.models.recognise import save_model
+
+        save_model(self, path, layout)
+
     def fold(self: Self) -> Self:
-        """Return a new model for inference, with batch normalisation folded into convolutions."""
+        """Return a model for inference, with batch normalisation folded into the convolutions."""
         return fold(self)
 
     def plan(self) -> "InferencePlan":
-        """Return the network compiled for inference: its fastest form; see `InferencePlan`.
+        """Return the network compiled for inference, its fastest form; see `InferencePlan`.
 
         Raises
         ------
         ImportError
             If Numba isn't installed.
+        ValueError
+            If the network has no classifier. Later, with the first images: if a layer is one that
+            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
         """
+        if not self.num_classes:
+            raise ValueError("this network has no classifier, and a plan ends in logits; use infer")
         from numpy_shufflenet.plan import InferencePlan
 
         return InferencePlan(self)
@@ -133,7 +177,7 @@ class ImageClassifier(Layer):
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1
 ) -> tuple[Layer, Layer, Layer]:
-    """Return a convolution that keeps the size (or halves it), BN and ReLU."""
+    """Return a convolution, batch normalisation and ReLU. Stride 1 keeps the size."""
     padding = kernel_size // 2
     convolution = Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
     return convolution, BatchNorm2d(out_channels), ReLU()
@@ -141,30 +185,40 @@ def conv_bn_relu(
 
 def add_stem(
     model: ImageClassifier,
-    stem: str,
-    in_channels: int,
     *widths: int,
     kernel_size: int = 3,
     pool: bool = True,
+    pool_padding: Padding = 1,
 ) -> None:
-    """Add conv1, and for stem "imagenet" the max pool: together they shrink the image to 1/4."""
+    """Add conv1, a convolution for each width.
+
+    For the stem "imagenet" the first one has stride 2, and a max pool follows.
+    """
+    stem, channels = model.config["stem"], model.in_channels
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem={stem!r} is not one of 'imagenet', 'small'")
     strides = [2 if stem == "imagenet" else 1, *[1] * (len(widths) - 1)]
     layers: list[Layer] = []
     for width, stride in zip(widths, strides, strict=True):
-        layers += conv_bn_relu(in_channels, width, kernel_size, stride=stride)
-        in_channels = width
+        layers += conv_bn_relu(channels, width, kernel_size, stride=stride)
+        channels = width
     model.conv1 = Sequential(*layers)
     if pool and stem == "imagenet":
-        model.maxpool = MaxPool2d(3, stride=2, padding=1)
+        model.maxpool = MaxPool2d(3, stride=2, padding=pool_padding)
 
 
-def add_classifier(
-    model: ImageClassifier, channels: int, *, bias: bool, dropout: float, seed: int | None
-) -> None:
-    """Add the global pool, dropout if there is any, and the linear classifier."""
+def add_classifier(model: ImageClassifier, channels: int) -> None:
+    """Add the global pool, dropout if there is any, and the classifier; initialise all weights."""
+    dropout, seed = model.config["dropout"], model.config["seed"]
     model.pool = GlobalAvgPool()
     if dropout:
         model.dropout = Dropout(dropout, seed=seed)
-    model.fc = Linear(channels, model.num_classes, bias=bias)
+    model.fc = Linear(channels, model.num_classes, bias=model.config["classifier_bias"])
+    initialise(model, np.random.default_rng(seed))
+
+
+def check_widths(widths: Sequence[int], count: int) -> list[int]:
+    """Return widths as a list, or raise unless they are `count` integers of at least 1."""
+    if not is_sequence(widths) or len(widths) != count:
+        raise ValueError(f"widths={widths!r}; a list of {count} whole numbers is needed")
+    return [check_positive(f"widths[{index}]", width) for index, width in enumerate(widths)]

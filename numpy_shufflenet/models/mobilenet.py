@@ -1,6 +1,4 @@
-"""MobileNet V1, to compare with: depthwise convolutions, and no groups, split or shuffle."""
-
-import numpy as np
+"""MobileNet V1, for comparison: depthwise convolutions without groups, split or shuffle."""
 
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
@@ -8,8 +6,7 @@ from numpy_shufflenet.models.classifier import (
     add_stem,
     conv_bn_relu,
 )
-from numpy_shufflenet.nn import BatchNorm2d, Conv2d, ReLU, Sequential, initialise
-from numpy_shufflenet.ops.checks import check_positive
+from numpy_shufflenet.nn import BatchNorm2d, Conv2d, ReLU, Sequential
 
 BLOCKS = (  # output channels, stride
     *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
@@ -40,15 +37,15 @@ def mobilenet_v1(
     Parameters
     ----------
     scale : float
-        0.25, 0.5, 0.75 or 1: factor of all channels, the paper's width multiplier.
+        Factor of all channels, 0.25, 0.5, 0.75 or 1; the width multiplier of the paper.
     num_classes, in_channels : int
     stem : str
-        "imagenet": a first convolution of stride 2, for 224 pixels; "small": stride 1.
+        "imagenet", for images of 224 pixels: the first convolution has stride 2. "small": stride 1.
     classifier_bias : bool
     dropout : float
-        Rate before the classifier, in training.
+        Share of the inputs of the classifier that training drops.
     seed : int, optional
-        Of the initial weights.
+        Seed for the initial weights and for dropout.
 
     Returns
     -------
@@ -57,26 +54,23 @@ def mobilenet_v1(
     Raises
     ------
     ValueError
-        If an argument is not one of those named.
+        If an argument has another value than those above.
 
     Source: Howard et al., MobileNets, 2017, table 1.
     """
     if scale not in SCALES:
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 0.75, 1")
-    check_positive("num_classes", num_classes)
-    check_positive("in_channels", in_channels)
     config = {"name": "mobilenet_v1", **locals()}
     channels = int(32 * scale)
-    model = MobileNetV1(config, in_channels=in_channels, num_classes=num_classes)
-    add_stem(model, stem, in_channels, channels, pool=False)
+    model = MobileNetV1(config)
+    add_stem(model, channels, pool=False)
     blocks = []
     for width, stride in BLOCKS:
         out = int(width * scale)
         blocks.append(separable(channels, out, stride=stride))
         channels = out
     model.features = Sequential(*blocks)
-    add_classifier(model, channels, bias=classifier_bias, dropout=dropout, seed=seed)
-    initialise(model, np.random.default_rng(seed))
+    add_classifier(model, channels)
     return model
 
 

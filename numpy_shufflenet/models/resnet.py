@@ -1,6 +1,4 @@
-"""ResNet-50, to compare with: bottlenecks around a full 3x3 convolution, and a shortcut."""
-
-import numpy as np
+"""ResNet-50, for comparison: bottlenecks around a full 3x3 convolution, with a shortcut."""
 
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
@@ -16,9 +14,7 @@ from numpy_shufflenet.nn import (
     Parallel,
     ReLU,
     Sequential,
-    initialise,
 )
-from numpy_shufflenet.ops.checks import check_positive
 
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck, repeats, stride
 EXPANSION = 4
@@ -39,19 +35,19 @@ def resnet_50(
 ) -> ResNet:
     """Build ResNet-50, of 3.8 G multiply-adds: bottlenecks of 1x1, 3x3 and 1x1 convolutions.
 
-    Strides are in the first 1x1 convolution, as published.
+    The first 1x1 convolution of a unit has the stride, as in the paper.
 
     Parameters
     ----------
     num_classes, in_channels : int
     stem : str
-        "imagenet": 7x7 convolution of stride 2 and max pool, for 224 pixels; "small": 3x3, stride 1
-        and no max pool.
+        "imagenet", for images of 224 pixels: 7x7 convolution of stride 2, and a max pool. "small":
+        3x3 convolution of stride 1, without a max pool.
     classifier_bias : bool
     dropout : float
-        Rate before the classifier, in training.
+        Share of the inputs of the classifier that training drops.
     seed : int, optional
-        Of the initial weights.
+        Seed for the initial weights and for dropout.
 
     Returns
     -------
@@ -60,15 +56,13 @@ def resnet_50(
     Raises
     ------
     ValueError
-        If an argument is not one of those named.
+        If an argument has another value than those above.
 
     Source: He et al., Deep residual learning for image recognition, 2016, table 1 and figure 5.
     """
-    check_positive("num_classes", num_classes)
-    check_positive("in_channels", in_channels)
     config = {"name": "resnet_50", **locals()}
-    model = ResNet(config, in_channels=in_channels, num_classes=num_classes)
-    add_stem(model, stem, in_channels, 64, kernel_size=7 if stem == "imagenet" else 3)
+    model = ResNet(config)
+    add_stem(model, 64, kernel_size=7 if stem == "imagenet" else 3)
     channels = 64
     for number, (width, repeats, stride) in enumerate(STAGES, start=2):
         units = []
@@ -76,13 +70,12 @@ def resnet_50(
             units.append(bottleneck(channels, width, stride=stride if unit == 0 else 1))
             channels = EXPANSION * width
         setattr(model, f"stage{number}", Sequential(*units))
-    add_classifier(model, channels, bias=classifier_bias, dropout=dropout, seed=seed)
-    initialise(model, np.random.default_rng(seed))
+    add_classifier(model, channels)
     return model
 
 
 def bottleneck(in_channels: int, width: int, *, stride: int = 1) -> Sequential:
-    """Return a residual unit: width channels in the middle, four times as many at its ends."""
+    """Return a residual unit with `width` channels inside, and 4 width channels at the output."""
     out = EXPANSION * width
     shortcut: tuple[Layer, ...] = ()
     if stride > 1 or in_channels != out:

@@ -1,4 +1,4 @@
-"""A network layer by layer: shapes, parameters and multiply-adds."""
+"""A table of the layers of a network: shapes, parameters and multiply-adds."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,34 +13,25 @@ CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one F
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One layer.
+    """One layer."""
 
-    Attributes
-    ----------
-    name : str
-        As in the model's dicts.
-    kind : str
-        Its class and settings.
-    output_shape : tuple of int
-        For one image, without the batch.
-    parameters : int
-    multiply_adds : int
-        For one image; see `Summary`.
-    """
-
+    #: The layer's name in the dicts of the model.
     name: str
+    #: The layer's class and settings.
     kind: str
+    #: The output's shape for one image, without the batch axis.
     output_shape: tuple[int, ...]
     parameters: int
+    #: Multiply-adds for one image; see `Summary`.
     multiply_adds: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A table of layers that prints itself.
+    """A table of layers; `print` shows it.
 
-    Multiply-adds are counted as in both papers: convolutions and matrix products only, taps that
-    fall on padding included; a multiplication and the addition that follows count as one.
+    Multiply-adds are counted as in both papers: in convolutions and matrix products only, with taps
+    on the padding included. A multiplication and the addition after it count as one.
     """
 
     title: str
@@ -49,12 +40,12 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """Learned numbers of the whole network."""
+        """Number of parameters of the network."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of the whole network for one image."""
+        """Number of multiply-adds of the network for one image."""
         return sum(row.multiply_adds for row in self.rows)
 
     def __str__(self) -> str:
@@ -93,12 +84,12 @@ class Summary:
 def summary(model: Layer, image_shape: tuple[int, int, int]) -> Summary:
     """Return the table of a network's layers for images of shape (c, h, w).
 
-    The shapes come from running the network on a batch of no images, so it costs nothing.
+    The shapes come from a run on a batch of 0 images, which takes no time.
 
     Raises
     ------
     ValueError
-        If such images don't fit the network.
+        If images of this shape don't fit the network.
     """
     dtype = next(iter(model.parameters().values())).dtype
     trace = model.trace(np.zeros((0, *image_shape), dtype))

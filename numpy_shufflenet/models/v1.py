@@ -1,14 +1,30 @@
-"""ShuffleNet V1: group convolutions, and a shuffle so that the groups talk to each other."""
+"""ShuffleNet V1: group convolutions, and a shuffle that mixes the channels of the groups."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from numpy_shufflenet.models.classifier import ImageClassifier, add_classifier, add_stem
-from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit, initialise
-from numpy_shufflenet.ops.checks import check_positive
+from numpy_shufflenet.models.classifier import (
+    ImageClassifier,
+    add_classifier,
+    add_stem,
+    check_widths,
+)
+from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 
-STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # by groups; doubled in each next stage
+STAGE2_CHANNELS = {
+    1: 144,
+    2: 200,
+    3: 240,
+    4: 272,
+    8: 384,
+}  # groups: channels of stage 2; each later stage has twice as many
 REPEATS = (4, 8, 4)
-STEM_CHANNELS = {0.25: 12, 0.5: 12, 1.0: 24, 1.5: 24, 2.0: 48}  # at the least
+STEM_CHANNELS = {
+    0.25: 12,
+    0.5: 12,
+    1.0: 24,
+    1.5: 24,
+    2.0: 48,
+}  # by scale; `stem_channels` may add some
 
 
 class ShuffleNetV1(ImageClassifier):
@@ -19,10 +35,12 @@ def shufflenet_v1(
     *,
     groups: int = 3,
     scale: float = 1.0,
+    widths: Sequence[int] | None = None,
     num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
     shuffle: bool = True,
+    shuffle_order: str = "paper",
     se: bool = False,
     classifier_bias: bool = True,
     dropout: float = 0.0,
@@ -30,31 +48,35 @@ def shufflenet_v1(
 ) -> ShuffleNetV1:
     """Build ShuffleNet V1.
 
-    The paper scales the stages' widths and gives no rule for the stem. Here it has the channels
-    of the authors' code (12, 24, 24, 48 at 0.5, 1, 1.5, 2; 12 at 0.25), and more where needed so
-    that the groups divide what the first unit adds to it: 16 for 8 groups at 0.25 and 0.5.
-    Bottlenecks are rounded up to a multiple of groups.
+    The paper scales the widths of the stages, and has no rule for the stem. Here the stem has the
+    channels of the authors' code: 12, 24, 24, 48 at scale 0.5, 1, 1.5, 2; at 0.25 it also has 12.
+    If the groups don't divide the channels that the first unit adds, the stem has more: 16 for 8
+    groups at 0.25 and 0.5. Bottlenecks are rounded up to a multiple of groups.
 
     Parameters
     ----------
     groups : int
         1, 2, 3, 4 or 8.
     scale : float
-        0.25, 0.5, 1, 1.5 or 2: factor of the channels in all stages.
+        Factor of the channels in all stages, 0.25, 0.5, 1, 1.5 or 2.
+    widths : sequence of int, optional
+        Channels of the stem and of the three stages; scale then has no effect.
     num_classes, in_channels : int
     stem : str
-        "imagenet": 3x3 convolution of stride 2 and max pool, for 224 pixels; "small": stride 1 and
-        no max pool, for 28 to 64 pixels.
+        "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
+        for 28 to 64 pixels: stride 1, without a max pool.
     shuffle : bool
-        False for the paper's ablation (table 3).
+        False for the network without shuffle in table 3 of the paper.
+    shuffle_order : str
+        "paper", or "authors": the inverse order, as in the authors' code.
     se : bool
         Squeeze-and-excitation in every unit (table 5).
     classifier_bias : bool
-        The authors' code has none.
+        False in the authors' code.
     dropout : float
-        Rate before the classifier, in training.
+        Share of the inputs of the classifier that training drops.
     seed : int, optional
-        Of the initial weights.
+        Seed for the initial weights and for dropout.
 
     Returns
     -------
@@ -63,7 +85,7 @@ def shufflenet_v1(
     Raises
     ------
     ValueError
-        If an argument is not one of those named.
+        If an argument has another value than those above.
 
     Source: ShuffleNet V1, section 3.3 and table 1.
     """
@@ -71,15 +93,13 @@ def shufflenet_v1(
         raise ValueError(f"groups={groups!r} is not one of 1, 2, 3, 4, 8")
     if scale not in STEM_CHANNELS:
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 1, 1.5, 2")
-    check_positive("num_classes", num_classes)
-    check_positive("in_channels", in_channels)
+    widths = None if widths is None else check_widths(widths, 4)
     config = {"name": "shufflenet_v1", **locals()}
-    widths = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
-    channels = stem_channels(groups, scale)
+    channels, *stages = widths or v1_widths(groups, scale)
 
-    model = ShuffleNetV1(config, in_channels=in_channels, num_classes=num_classes)
-    add_stem(model, stem, in_channels, channels)
-    for stage, width, repeats in zip((2, 3, 4), widths, REPEATS, strict=True):
+    model = ShuffleNetV1(config)
+    add_stem(model, channels)
+    for stage, width, repeats in zip((2, 3, 4), stages, REPEATS, strict=True):
         units = []
         for number in range(repeats):
             unit = ShuffleNetV1Unit(
@@ -89,18 +109,24 @@ def shufflenet_v1(
                 stride=2 if number == 0 else 1,
                 first_groups=1 if stage == 2 and number == 0 else groups,
                 shuffle=shuffle,
+                shuffle_order=shuffle_order,
                 se=se,
             )
             units.append(unit)
             channels = width
         setattr(model, f"stage{stage}", Sequential(*units))
-    add_classifier(model, channels, bias=classifier_bias, dropout=dropout, seed=seed)
-    initialise(model, np.random.default_rng(seed))
+    add_classifier(model, channels)
     return model
 
 
+def v1_widths(groups: int, scale: float) -> list[int]:
+    """Return the channels of the stem and of the three stages."""
+    stages = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
+    return [stem_channels(groups, scale), *stages]
+
+
 def stem_channels(groups: int, scale: float) -> int:
-    """Return the channels of the stem: at least the authors', so that groups divide the rest."""
+    """Return the channels of the stem, so that the groups divide those that the first unit adds."""
     width = int(STAGE2_CHANNELS[groups] * scale)
     channels = STEM_CHANNELS[scale]
     return channels + (width - channels) % groups

@@ -1,11 +1,11 @@
-"""Folding: batch normalisation in inference is an affine map, and so is the convolution before it.
+"""Folding: put batch normalisation, which is affine in inference, into the convolution before it.
 
     gamma (w * x + b - mean) / sqrt(var + eps) + beta  =  w' * x + b'
 
     w' = scale w        b' = scale (b - mean) + beta        scale = gamma / sqrt(var + eps)
 
-with one scale for each output channel. The folded network gives the same numbers, to rounding, for
-a fraction of the memory traffic; it can't be trained as the other can.
+with one scale for each output channel. The folded network gives the same outputs, up to
+rounding, with less memory traffic. Training it is not the same, since batch norm is gone.
 
 Source: Ioffe, Szegedy, Batch normalization, 2015, section 3.1.
 """
@@ -23,9 +23,9 @@ L = TypeVar("L", bound=Layer)
 
 
 def fold(model: L) -> L:
-    """Return a new model for inference: each batch normalisation in the convolution before it.
+    """Return a new model for inference, with batch norms folded into the convolutions before them.
 
-    Layers are numbered anew where one has gone, so that names of parameters differ.
+    Layers after a folded one get new numbers, so the names of their parameters change.
     """
     folded = copy.deepcopy(model)
     folded.release()

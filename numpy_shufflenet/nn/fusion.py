@@ -49,7 +49,7 @@ class FusedPair:
 class Channelwise:
     """Layers that don't combine channels, and run in one pass over each channel; training only.
 
-    The convolution keeps the call. The ReLU keeps what tells which values were positive.
+    The convolution keeps the call. The ReLU keeps numbers that show which inputs were positive.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ ChainStep = Layer | FusedPair | Channelwise
 
 
 class Chain:
-    """Runs layers one after the other, and fuses those that it can.
+    """Runs layers one after the other, and fuses layers where a fused operation exists.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Chain:
 
 
 def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iterator[ChainStep]:
-    """Yield what runs: single layers, and layers that run as one."""
+    """Yield the steps of a chain: single layers, and groups of layers that run as one operation."""
     while layers:
         run, length = _channelwise(layers) if training and channelwise else (None, 0)
         if run is None:
@@ -156,7 +156,7 @@ def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iter
 
 
 def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[ChainStep | None, int]:
-    """Return the first two layers as a pair, if there is a fused operation, and their number."""
+    """Return the first two layers as a `FusedPair` and 2, or None and 0 if they don't fuse."""
     match layers:
         case (OperationLayer() as first, OperationLayer() as second, *_):
             names = first.operation_in(training), second.operation_in(training)
@@ -166,7 +166,7 @@ def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[ChainStep | None, 
 
 
 def _channelwise(layers: tuple[Layer, ...]) -> tuple[ChainStep | None, int]:
-    """Return the first layers as a `Channelwise`, if they fit, and their number."""
+    """Return the first layers as a `Channelwise` and their number, or None and 0."""
     before: BatchNorm2d | None = None
     relu: ReLU | None = None
     shuffle: ChannelShuffle | None = None

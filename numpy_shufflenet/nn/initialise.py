@@ -14,9 +14,9 @@ _skipped = ContextVar("skipped", default=False)
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Let `initialise` do nothing, in this thread: the weights are to be loaded anyway.
+    """Let `initialise` do nothing in this thread, because weights will be loaded later.
 
-    Zeros that nobody has written to take no memory yet.
+    Zeros take no memory until a program writes to them.
     """
     token = _skipped.set(True)
     try:

@@ -32,7 +32,7 @@ class Parameter:
         return self._gradient
 
     def accumulate(self, gradient: Array) -> None:
-        """Add a gradient; the array handed out before stays as it is."""
+        """Add a gradient; an array that `gradient` has returned before doesn't change."""
         self._gradient = gradient if self._gradient is None else self._gradient + gradient
 
     def zero_gradient(self) -> None:
@@ -53,11 +53,11 @@ Self = TypeVar("Self", bound="Layer")
 class _ForwardRun:
     """One forward of a whole network, or of a layer that is called directly."""
 
-    whole = False  # whether it has ended, and no backward has begun
+    whole = False  # whether the forward has ended, and no backward has begun
 
 
 class _CurrentRun(threading.local):
-    run: _ForwardRun | None = None  # which this thread is in
+    run: _ForwardRun | None = None  # the forward that this thread runs now
 
 
 _local = _CurrentRun()
@@ -66,17 +66,17 @@ _local = _CurrentRun()
 class Layer:
     """A part of a network that runs forward and then backward.
 
-    A layer stores its parameters, and the layers that it is composed of, as attributes. Names and
-    the order in all dicts follow from the attributes (`stage2.0.branch1.0.weight`). A subclass
-    defines `_forward(x, training)` and `_backward(dy)`. It stores what the backward needs on
-    itself, and drops it in `_release`.
+    A layer stores its parameters and child layers as attributes. The names and order in all dicts
+    follow from the attributes (`stage2.0.branch1.0.weight`). A subclass
+    defines `_forward(x, training)` and `_backward(dy)`. It stores what
+    the backward needs as attributes, and drops them in `_release`.
 
     Each backward belongs to one forward. Any number of evaluation forwards may come before a
-    training forward, but none may come between it and its backward.
+    training forward, but none between the training forward and its backward.
     """
 
     def __init__(self) -> None:
-        self._pending = 0  # forwards that the next backward could belong to
+        self._pending = 0  # number of forwards to which the next backward could belong
         self._pending_training = False
         self._run = _ForwardRun()  # of the last of these forwards
         self._trace: Trace | None = None
@@ -114,7 +114,7 @@ class Layer:
             raise
         finally:
             _local.run = before
-        # Forget forwards of a run that didn't end: an interrupt may have ended `release`, too.
+        # Forget forwards of a run that didn't end: an interrupt may have stopped `release`, too.
         left = self._run is not run and not self._run.whole
         if left or (training and not self._pending_training):
             self._pending, self._pending_training = 0, False
@@ -158,7 +158,7 @@ class Layer:
     def infer(self, x: Any) -> Any:
         """Compute y in evaluation mode, and keep nothing: there is no backward after it.
 
-        Several threads may do so at once.
+        Several threads may call `infer` at the same time.
         """
         with backend.own_cores():
             return backend.infer(self._forward, x, False)
@@ -180,14 +180,14 @@ class Layer:
         """Drop what this layer itself has kept."""
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """Return how many numbers the layer itself adds, not through a layer within.
+        """Return how many additions the layer itself makes, without those in its child layers.
 
-        For example, in backward, the two gradients of an input that two branches read.
+        For example, backward adds the two gradients of an input that two branches read.
 
         Parameters
         ----------
         x, y : tuple of int
-            Shapes of its input and its output.
+            Shapes of the layer's input and output.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class Layer:
             waiting += [(start + name, child) for name, child in reversed(below)]
 
     def _named(self, *kinds: type) -> Iterator[tuple[str, Any]]:
-        """Yield what is of one of these kinds, here and within, by its full name."""
+        """Yield each attribute of these types, here and in layers within, with its full name."""
         for prefix, layer in self.named_layers():
             for name, value in vars(layer).items():
                 if isinstance(value, kinds):
@@ -227,7 +227,7 @@ class Layer:
     def parameters(self) -> dict[str, Array]:
         """Return every learned array by name. These are the live arrays: write into them to train.
 
-        The names are those of torchvision in V2, and of the same pattern in V1.
+        V2 has the names of torchvision; V1 has names of the same pattern.
         """
         return {name: parameter.value for name, parameter in self.named_parameters()}
 
@@ -281,7 +281,7 @@ class Layer:
     def astype(self: Self, dtype: Any) -> Self:
         """Return a new layer with parameters and statistics of dtype float32 or float64.
 
-        It is ready for a forward; gradients and what this layer kept for backward stay here.
+        The new layer has no gradients, and nothing kept for backward; this layer doesn't change.
         """
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
@@ -325,7 +325,7 @@ class Layer:
 
 
 def not_finite(arrays: Mapping[str, Array]) -> str:
-    """Name the arrays that hold NaN or infinity, the first of them; "" if there are none."""
+    """Name the first three arrays that hold NaN or infinity; "" if no array does."""
     names = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
@@ -339,7 +339,7 @@ def warn_unless_finite(arrays: Mapping[str, Array]) -> None:
 
 
 def _converted(value: Any, like: Array) -> tuple[Any, str]:
-    """Return value as an array like another one, and what is wrong with it."""
+    """Return value in the dtype of `like`, and what is wrong with value (or "")."""
     if np.shape(value) != like.shape:
         return None, f"has shape {np.shape(value)}, but {like.shape} is needed"
     array = np.asarray(value)

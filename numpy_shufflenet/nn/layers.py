@@ -1,4 +1,4 @@
-"""Layers that are one operation each: they own its parameters and remember its call."""
+"""Layers that each run one operation: a layer stores the parameters and the last call."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ class OperationLayer(Layer):
         return x, *(parameter and parameter.value for parameter in self._learned())
 
     def note(self, cache: Any, training: bool) -> None:
-        """Look at what forward found: batch normalisation moves its running statistics."""
+        """Use what forward computed: batch normalisation updates its running statistics."""
 
     def keep(self, call: backend.Call) -> None:
         """Remember the call for backward, if there can be one."""
@@ -102,7 +102,7 @@ class OperationLayer(Layer):
         self.forget()
 
     def children(self) -> dict[str, Layer]:
-        """Return no layers: an operation isn't composed of any."""
+        """Return no layers: an operation has no child layers."""
         return {}
 
     def _learned(self) -> list[Parameter | None]:
@@ -137,7 +137,7 @@ class OperationLayer(Layer):
 
 
 class Conv2d(OperationLayer):
-    """A convolution; which of the four operations it is follows from its shape.
+    """A convolution; its shape decides which of the four convolution operations runs.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ class Conv2d(OperationLayer):
         self._geometry = geometry
 
     def has_geometry(self, kernel: tuple[int, int], strides: tuple[int, ...]) -> bool:
-        """Whether its kernel is such a one, its stride one of these, both ways, and it is dense."""
+        """Whether the kernel is this large, both strides equal one of `strides`, dilation is 1."""
         stride, dilation = (as_pair(name, self._geometry[name]) for name in ("stride", "dilation"))
         same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
         return same and stride[0] in strides and dilation == (1, 1)
@@ -256,7 +256,7 @@ class BatchNorm2d(OperationLayer):
         self.num_batches_tracked = Buffer(np.array(0, np.int64))
 
     def operation_in(self, training: bool) -> str:
-        """Return the operation of the batch's statistics, or of the running ones."""
+        """Return the operation with batch statistics in training, else with running statistics."""
         return "batch_norm" if training else "batch_norm_inference"
 
     def _forward(self, x: Array, training: bool) -> Array:
@@ -337,7 +337,7 @@ class ChannelShuffle(OperationLayer):
 
 
 class ChannelSplit(OperationLayer):
-    """x -> a tuple of arrays with so many channels each; backward takes such a tuple."""
+    """x -> a tuple of arrays with these numbers of channels; backward takes such a tuple."""
 
     operation = "channel_split"
 
@@ -380,7 +380,7 @@ class Add(OperationLayer):
         return (first,) * (self.count - 1) + (last,)
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In forward, one more for each array after the second."""
+        """Forward makes one more addition of arrays for each array after the second."""
         return (x[1] // y[1] - 2) * math.prod(y), 0
 
     def shapes(self, x: Any, batch: int) -> dict[str, tuple[int, ...]]:
@@ -389,14 +389,14 @@ class Add(OperationLayer):
 
 
 class Dropout(OperationLayer):
-    """Drops values in training, and does nothing in evaluation.
+    """Drops values in training; evaluation changes nothing.
 
     Parameters
     ----------
     rate : float
         From 0 to below 1.
     seed : int, optional
-        Of the generator that masks are drawn from.
+        Seed of the generator that draws the masks.
     """
 
     operation = "dropout"

@@ -59,7 +59,7 @@ class Parallel(Layer):
         return self._branches.backward(dy)
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In backward, the gradients of x: one array less than there are branches."""
+        """Backward adds one gradient of x for each branch after the first."""
         return 0, (len(self._layers) - 1) * math.prod(x)
 
     def children(self) -> dict[str, Layer]:

@@ -11,14 +11,14 @@ class Trace:
     Attributes
     ----------
     activations : dict of str to array
-        The output of every layer by its name; also "input", and "output" of the whole.
-        Layers that hand on several arrays have a tuple.
+        The output of every layer by its name; also "input" and "output" of the whole
+        network. A layer that returns several arrays has a tuple.
     gradients : dict of str to array
         After `backward`: the gradient with respect to each of the activations.
     inputs : dict of str to array
         The input of each layer.
     seconds : dict of str to float
-        The time of each layer's forward, without the layers within it.
+        The time of each layer's forward, without the time of layers within this layer.
     """
 
     def __init__(self, named_layers: Iterable[tuple[str, Any]]):
@@ -28,7 +28,7 @@ class Trace:
         self.seconds: dict[str, float] = {}
         self.recording = False
         self._names = {id(layer): name for name, layer in named_layers}
-        self._within = [0.0]  # seconds of the layers within each one that is running now
+        self._within = [0.0]  # for each layer that runs now, seconds of its child layers
 
     def forward(self, layer: Any, x: Any, training: bool) -> Any:
         """Run a layer's forward, and record its input, its output and its time."""

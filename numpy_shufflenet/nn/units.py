@@ -40,7 +40,7 @@ class ShuffleNetV1Unit(Layer):
     Parameters
     ----------
     in_channels, out_channels : int
-        Equal with stride 1.
+        They must be equal with stride 1.
     groups : int
     stride : int
         1 or 2.
@@ -48,6 +48,9 @@ class ShuffleNetV1Unit(Layer):
         Groups of the first convolution; 1 in the first unit of stage 2, where in_channels is small.
     shuffle : bool
         Off in the paper's ablation.
+    shuffle_order : str
+        "paper": the channels are shuffled with `groups` groups; "authors": with as many groups as
+        each group has channels, which is the inverse.
     se : bool
         Squeeze-and-excitation on the full output, before the addition's ReLU.
 
@@ -63,21 +66,24 @@ class ShuffleNetV1Unit(Layer):
         stride: int,
         first_groups: int | None = None,
         shuffle: bool = True,
+        shuffle_order: str = "paper",
         se: bool = False,
     ):
         super().__init__()
         self.stride = _check_stride(stride)
+        check_shuffle_order(shuffle_order)
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             check_positive(name, value)
         check_positive("groups", groups)
         _check_shortcut(stride, in_channels, out_channels)
         branch_channels = out_channels if stride == 1 else out_channels - in_channels
         bottleneck = -(-out_channels // (4 * groups)) * groups
+        shuffle_groups = groups if shuffle_order == "paper" else bottleneck // groups
         self.branch = Sequential(
             Conv2d(in_channels, bottleneck, 1, groups=first_groups or groups),
             BatchNorm2d(bottleneck),
             ReLU(),
-            ChannelShuffle(groups if shuffle else 1),
+            ChannelShuffle(shuffle_groups if shuffle else 1),
             depthwise3x3(bottleneck, stride=stride),
             BatchNorm2d(bottleneck),
             Conv2d(bottleneck, branch_channels, 1, groups=groups),
@@ -105,7 +111,7 @@ class ShuffleNetV1Unit(Layer):
         return self._branches.backward(self._join.backward(dy))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In backward, the two gradients of x."""
+        """Backward adds the two gradients of x."""
         return 0, math.prod(x)
 
 
@@ -117,7 +123,7 @@ class ShuffleNetV2Unit(Layer):
         one branch:    (a, b) = split(x)     y = shuffle([a, branch2(b)])
         two branches:                        y = shuffle([branch1(x), branch2(x)])
 
-    The shuffle has 2 groups. A unit that keeps size and channels splits; any other has two
+    A unit that keeps size and channels splits; any other has two
     branches: those of stride 2, and the first one of a network whose first stage keeps the size.
 
     Parameters
@@ -129,6 +135,8 @@ class ShuffleNetV2Unit(Layer):
     branch1_channels : int, optional
         Output of branch 1, of two: half of the output in torchvision's layout, in_channels in the
         authors'. Half if not given.
+    shuffle_groups : int
+        2 in the paper; 1 shuffles nothing.
     se : bool
         Squeeze-and-excitation on the full output, with reduction 2.
     residual : bool
@@ -147,6 +155,7 @@ class ShuffleNetV2Unit(Layer):
         *,
         stride: int,
         branch1_channels: int | None = None,
+        shuffle_groups: int = 2,
         se: bool = False,
         residual: bool = False,
         extra_depthwise: bool = False,
@@ -198,16 +207,18 @@ class ShuffleNetV2Unit(Layer):
             self._branches = Branches(self.branch1, self.branch2)
         self.concat = ChannelConcat()
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
-        self.shuffle = ChannelShuffle(2)
+        self.shuffle = ChannelShuffle(shuffle_groups)
         self._join = Chain(self.concat, self.se, self.shuffle)
         # Branches write their outputs where concatenation and shuffle would copy them to, and the
         # gradient of a half where the backward of the split would copy it to.
-        step, second = (1, out_channels - branch_out) if self.se else (2, 1)
+        step, second = (2, 1) if shuffle_groups == 2 and not se else (1, out_channels - branch_out)
+        # Another shuffle spreads a branch in a way that no step describes.
+        spread = shuffle_groups > 2 and not se
         if not self.splits:
-            self.branch1.write_to(output=Place(out_channels, 0, step))
+            self.branch1.write_to(output=None if spread else Place(out_channels, 0, step))
         if not self.residual:
             self.branch2.write_to(
-                output=Place(out_channels, second, step),
+                output=None if spread else Place(out_channels, second, step),
                 gradient=Place(out_channels, half) if self.splits else None,
             )
 
@@ -235,10 +246,16 @@ class ShuffleNetV2Unit(Layer):
         return self.split.backward((dleft, dright))
 
     def own_additions(self, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, int]:
-        """In backward, the two gradients of x; with a residual, those of its half."""
+        """Backward adds the two gradients of x or, with a residual, of the half of x."""
         if not self.splits:
             return 0, math.prod(x)
         return 0, math.prod(x) // 2 if self.residual else 0
+
+
+def check_shuffle_order(shuffle_order: str) -> None:
+    """Raise unless shuffle_order is "paper" or "authors"."""
+    if shuffle_order not in ("paper", "authors"):
+        raise ValueError(f"shuffle_order={shuffle_order!r} is not one of 'paper', 'authors'")
 
 
 def _check_stride(stride: int) -> int:

@@ -1,8 +1,9 @@
-"""Every operation as the text of the course has it: vectorised NumPy, forward and backward.
+"""Every operation in the form that the course teaches: vectorised NumPy, forward and backward.
 
-Each is a pair of pure functions: `y, cache = x_forward(...)`, `gradients = x_backward(dy, cache)`.
-Each file puts the operations in it into the table (`registry.register`), with what they cost and
-how cases for tests, examples and exercises are drawn.
+An operation NAME is a pair of pure functions: `y, cache = NAME_forward(...)` and
+`gradients = NAME_backward(dy, cache)`. Each file registers its operations in the table
+(`registry.register`), with formulas of their cost and a function that draws a case: arguments for
+tests, examples and exercises.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """Sums of many numbers, precise for every layout in memory.
 
-NumPy adds pairwise only along the axis that lies contiguous in memory; along any other it adds one
-number after the other, and in float32 the rounding errors grow with their count. So a sum of many
-numbers of float32 is made in float64 here, and rounded once at its end.
+NumPy adds pairwise only along the axis that is contiguous in memory. Along any other axis it adds
+one number after the other, and in float32 the rounding error grows with the number of terms. So
+this file adds many float32 numbers in float64, and rounds the sum once at the end.
 """
 
 import math
@@ -12,8 +12,8 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-FEW = 128  # terms that are as precise one after the other: NumPy's pairwise sums start from as many
-BLOCK = 1024  # terms that a matrix product adds up in the dtype of its matrices
+FEW = 128  # terms; NumPy's pairwise sums, too, add up to this many one after the other
+BLOCK = 1024  # terms that one matrix product adds up in the dtype of its matrices
 
 
 def sum_over(x: Array, axes: tuple[int, ...]) -> Array:
@@ -28,8 +28,8 @@ def mean_over(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _total(x: Array, axes: tuple[int, ...]) -> Any:
-    """Write what is added up as contiguous rows, and add up these."""
-    inner = sorted(axes, key=lambda axis: -abs(x.strides[axis]))  # as they lie, if they can
+    """Arrange the terms of each sum as one contiguous row, and add up each row."""
+    inner = sorted(axes, key=lambda axis: -abs(x.strides[axis]))  # may avoid a copy
     moved = np.moveaxis(x, inner, range(-len(axes), 0))
     kept = moved.shape[: x.ndim - len(axes)]
     rows = np.ascontiguousarray(moved).reshape(*kept, math.prod(moved.shape[len(kept) :]))
@@ -39,7 +39,7 @@ def _total(x: Array, axes: tuple[int, ...]) -> Any:
 def product(a: Array, b: Array) -> Array:
     """Return a @ b, (..., o, m) @ (..., m, d); sums of blocks of terms are added in float64."""
     terms = a.shape[-1]
-    with np.errstate(invalid="ignore"):  # BLAS multiplies infinity by what it fills up with, too
+    with np.errstate(invalid="ignore"):  # BLAS may multiply infinity by its padding zeros
         if terms <= BLOCK:
             return np.asarray(a @ b)
         blocks = (slice(start, start + BLOCK) for start in range(0, terms, BLOCK))
@@ -48,5 +48,5 @@ def product(a: Array, b: Array) -> Array:
 
 
 def wide(dtype: np.dtype[Any], terms: int = FEW + 1) -> np.dtype[Any]:
-    """Return the dtype in which so many terms are added one by one: float64, or complex128."""
+    """Return `dtype` for few terms; else float64 or complex128, to add many terms precisely."""
     return dtype if terms <= FEW else np.result_type(dtype, np.float64)

@@ -2,8 +2,8 @@
 
     y = x1 + x2        dx1 = dy,  dx2 = dy
 
-The gradient is handed to both, whole: addition copies backward. (And what is copied forward, a
-tensor used twice, adds backward.)
+Both inputs get the whole gradient: the backward of addition copies. (And if forward uses an array
+twice, backward adds the two gradients.)
 """
 
 from typing import NamedTuple
@@ -55,7 +55,7 @@ def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
 
 
 def check_summands(x1: Array, x2: Array) -> None:
-    """Raise ValueError unless x1 and x2 are alike."""
+    """Raise ValueError unless x1 and x2 have one shape and dtype."""
     check_floating("x1", x1)
     check_floating("x2", x2)
     if x2.dtype != x1.dtype:

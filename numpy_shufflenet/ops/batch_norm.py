@@ -5,11 +5,11 @@ With all means over the m = n h w values of one channel,
     mu    = mean x            var = mean (x - mu)^2          inv_std = 1 / sqrt(var + eps)
     x_hat = (x - mu) inv_std      y = gamma x_hat + beta
 
-Backward, three times. dbeta = sum dy and dgamma = sum dy x_hat are plain; dx is not, because x
-reaches y in three ways: directly, through mu and through var.
+Backward, derived in three ways. dbeta = sum dy and dgamma = sum dy x_hat are simple. dx is harder,
+because x reaches y in three ways: directly, through mu and through var.
 
-1. The computation graph (`batch_norm_backward_graph`): walk the forward's lines upwards, one
-   derivative a line, and add where ways meet. Nothing to think about, six arrays to keep.
+1. The computation graph (`batch_norm_backward_graph`): go through the forward's lines in
+   reverse, one derivative a line, and add where paths meet. This is simple, but keeps six arrays.
 
 2. Simplified (`batch_norm_backward_simplified`). Put g = gamma dy. Along the three ways,
 
@@ -32,7 +32,7 @@ reaches y in three ways: directly, through mu and through var.
    It needs x and four numbers a channel; x_hat is never kept. This is the one that networks run.
 
 In inference, mean and variance are given numbers: y is an affine map of each channel, and only the
-direct way is left.
+direct path remains.
 """
 
 from typing import NamedTuple
@@ -106,7 +106,7 @@ def batch_norm_forward(
 def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
     """Gradients of `batch_norm_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,).
 
-    The recompute form, the third in the text.
+    This is the recompute form, the third derivation above.
     """
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
@@ -121,7 +121,7 @@ def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
 
 
 def batch_norm_backward_simplified(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Compute the same gradients as `batch_norm_backward` by the second formula in the text."""
+    """Compute the same gradients as `batch_norm_backward` by the simplified form."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
     inv_std = _per_channel(_inverse_std(var, eps))
@@ -134,15 +134,15 @@ def batch_norm_backward_simplified(dy: Array, cache: BatchNormCache) -> Gradient
 
 
 def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
-    """Compute the same gradients as `batch_norm_backward` by walking the computation graph."""
+    """Compute the same gradients as `batch_norm_backward` through the computation graph."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
     m = x.size // x.shape[1]
-    # The forward, one operation a line ...
+    # The forward, one operation on each line
     centred = x - _per_channel(mean)
     inv_std = _inverse_std(var, eps)
     x_hat = centred * _per_channel(inv_std)
-    # ... and upwards: y = gamma x_hat + beta
+    # The backward, from the last line to the first: y = gamma x_hat + beta
     dbeta = sum_over(dy, CHANNEL_SUM)
     dgamma = sum_over(dy * x_hat, CHANNEL_SUM)
     dx_hat = dy * _per_channel(gamma)
@@ -270,7 +270,7 @@ def _inverse_std(var: Array, eps: float) -> Array:
 
 
 def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:
-    """Raise ValueError unless these can be normalised by the statistics of x."""
+    """Raise ValueError unless the arrays fit together, and x can be normalised."""
     _check_arguments(x, gamma, beta, eps)
     if x.size == 0:
         raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")

@@ -20,8 +20,8 @@ n groups instead of g:
 It is *not* the same shuffle again, save when g = 1, g = c or g g = c; a test on 4 channels in 2
 groups can't tell the difference, nor can any loss that is a plain sum.
 
-The two orders in the wild: `channel_shuffle` is the one in the paper (and torchvision); the
-authors' V1 code applies the other one, `channel_unshuffle`.
+Two orders are in use: the paper and torchvision use `channel_shuffle`; the authors' V1 code uses
+the inverse, `channel_unshuffle`.
 """
 
 from typing import NamedTuple
@@ -100,7 +100,7 @@ def channel_unshuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
 
 
 def _transpose_table(x: Array, rows: int) -> Array:
-    """Write the channels as a table of so many rows, transpose it, and read it off again."""
+    """Write the channels as a table, transpose the table, and read it row by row."""
     n, c, h, w = x.shape
     y = np.empty_like(x)
     table = y.reshape(n, c // rows, rows, h, w)  # a view of y

@@ -87,7 +87,7 @@ class ChannelConcatCache(NamedTuple):
 
 
 def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
-    """Lay the channels of several images one after the other.
+    """Concatenate the channels of several images.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def check_sizes(x: Array, sizes: Sequence[int]) -> None:
 
 
 def check_parts(arrays: Sequence[Array]) -> None:
-    """Raise ValueError unless these can be concatenated along their channels."""
+    """Raise ValueError unless the arrays can be concatenated along their channels."""
     if not arrays:
         raise ValueError("there is no array; at least one is needed")
     first = arrays[0]

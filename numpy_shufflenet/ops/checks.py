@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-# Complex numbers pass wherever the formula holds for them: the complex step of `gradcheck`.
+# Complex numbers are allowed for the complex step of `gradcheck`, where the formula holds.
 FLOATS = tuple(map(np.dtype, (np.float32, np.float64, np.complex64, np.complex128)))
 
 
@@ -27,10 +27,10 @@ def check_floating(name: str, value: Any, *, like: Array | None = None) -> None:
 
 
 def check_plain(name: str, value: Any) -> None:
-    """Raise if value is of a subclass of NumPy's array, whose arithmetic may be another.
+    """Raise if value is of a subclass of NumPy's array, whose arithmetic may be different.
 
-    A masked array leaves entries out, and a matrix has another product. A memory map is an array
-    like any other, only on disk.
+    A masked array ignores entries, and `*` of `np.matrix` is a matrix product. A memory map is
+    allowed: it is an ordinary array on disk.
     """
     if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
         kind = type(value).__name__
@@ -40,7 +40,7 @@ def check_plain(name: str, value: Any) -> None:
 
 
 def _swapped(dtype: np.dtype[Any]) -> str:
-    """Return what to do if only the order of the bytes is wrong."""
+    """Return the end of the error message if only the byte order is wrong."""
     native = dtype.newbyteorder("=")
     return f", in this machine's byte order: .astype('{native}')" if native in FLOATS else ""
 
@@ -64,7 +64,7 @@ def check_vector(name: str, value: Any, length: int, like: Array, *, of: str = "
 
 
 def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Raise unless dy is an array just like the output: broadcasting would hide a mistake."""
+    """Raise unless dy has the output's shape and dtype: broadcasting would hide a mistake."""
     if not isinstance(dy, np.ndarray | np.generic):
         raise ValueError(f"dy is a {type(dy).__name__}; an array of shape {shape} is needed")
     if type(dy) is not np.ndarray:
@@ -76,7 +76,7 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 
 
 def check_part_count(dparts: Any, count: int) -> None:
-    """Raise unless dparts is a tuple or list of so many gradients, one for each part."""
+    """Raise unless dparts is a tuple or list of `count` gradients, one for each output."""
     if not isinstance(dparts, tuple | list):
         kind = type(dparts).__name__
         raise ValueError(f"dy is a {kind}; a tuple of {count} arrays is needed")

@@ -4,19 +4,20 @@
 
     r(p, i) = p * stride + i * dilation - top        s(q, j) = q * stride + j * dilation - left
 
-where x is 0 outside of its borders. Deep learning calls it convolution though the kernel is not
-flipped (a cross-correlation).
+where x is 0 outside of its borders. Deep learning calls this sum a convolution, though the kernel
+is not flipped (so it is a cross-correlation).
 
-As one matrix product. Write each window as one column, and there are oh ow n of them. Then
+As one matrix product. Write each of the oh ow n windows as one column. Then
 
     y = w @ columns        (o, c kh kw) @ (c kh kw, oh ow n)
 
-and with g groups the channels fall into g such products that know nothing of each other:
-w[o, c/g, ...] sees only the c/g channels of its own group.
+With g groups there are g such products, independent of each other: an output channel reads only
+the c/g input channels of its group.
 
 Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel stands in
-several columns (its windows overlap), so its gradient is the sum over all of them: `im2col` copied,
-`col2im` adds. The bias reaches every pixel of its channel: db[o] = sum_{n, p, q} dy[n, o, p, q].
+several columns because windows overlap, so its gradient is the sum over these columns. `im2col`
+copies pixels to columns, and `col2im` adds columns to pixels. A bias is added to every pixel of its
+output channel, so db[o] = sum_{n, p, q} dy[n, o, p, q].
 """
 
 import math
@@ -71,20 +72,20 @@ def conv2d_forward(
     padding : int, (height, width) or ((top, bottom), (left, right))
         Rows and columns of zeros around x.
     groups : int
-        Divides c and o; output channels of a group see the input channels of that group only.
+        Must divide c and o. Output channels of a group read only the input channels of that group.
 
     Returns
     -------
     y : array, shape (n, o, oh, ow)
         oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and ow likewise.
     cache : Conv2dCache
-        Holds x itself: columns are larger by kh kw, and quickly made again.
+        Holds x instead of the columns, which are kh kw times larger and quick to make again.
 
     Raises
     ------
     ValueError
-        If shapes or dtypes don't fit, groups doesn't divide, or the kernel is larger than the
-        padded input.
+        If shapes or dtypes don't fit, groups doesn't divide c and o, or the kernel is larger than
+        the padded input.
 
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998, section
     II; as a matrix product: Chellapilla, Puri, Simard, 2006. Groups: Krizhevsky, Sutskever,
@@ -141,7 +142,7 @@ def im2col(x: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def col2im(columns: Array, x: Array, windows: Windows) -> Array:
-    """Add each column back to where `im2col` read it from: its transpose; the result is like x."""
+    """Add each column to the pixels that `im2col` read: the transpose of `im2col`."""
     n, c = x.shape[:2]
     columns = columns.reshape(c, *windows.kernel, *windows.output, n)
     padded = windows.accumulator(x, c, windows.padded_size)
@@ -151,12 +152,12 @@ def col2im(columns: Array, x: Array, windows: Windows) -> Array:
 
 
 def finite_at_border(factor: Array, windows: Windows) -> bool:
-    """Whether a matrix product is right: 0 of the border times infinity or NaN would be NaN."""
+    """Whether a matrix product is right: a border's 0 times infinity or NaN would be NaN."""
     return windows.padding == ((0, 0), (0, 0)) or bool(np.isfinite(factor).all())
 
 
 def convolve_by_taps(x: Array, w: Array, b: Array | None, windows: Windows, groups: int) -> Array:
-    """Return y, tap by tap, where the border is never read."""
+    """Return y, computed tap by tap without reading the border."""
     y = np.zeros((len(x), len(w), *windows.output), x.dtype)
     for i, j in windows.taps():
         outputs, pixels = windows.inside(i, j)
@@ -165,7 +166,7 @@ def convolve_by_taps(x: Array, w: Array, b: Array | None, windows: Windows, grou
 
 
 def correlate_by_taps(dy: Array, x: Array, w: Array, windows: Windows, groups: int) -> Array:
-    """Return dw, tap by tap, where the border is never read."""
+    """Return dw, computed tap by tap without reading the border."""
     dw = np.empty_like(w)
     for i, j in windows.taps():
         outputs, pixels = windows.inside(i, j)
@@ -189,7 +190,7 @@ def channel_rows(x: Array, groups: int) -> Array:
 
 
 def check_weight(x: Array, w: Array, b: Array | None, groups: int) -> None:
-    """Raise ValueError unless x, w, b and groups belong together."""
+    """Raise ValueError unless x, w, b and groups fit together."""
     check_image("x", x)
     check_floating("w", w, like=x)
     if w.ndim != 4:

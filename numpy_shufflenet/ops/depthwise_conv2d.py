@@ -1,4 +1,4 @@
-"""Depthwise convolution: every channel has kernels of its own and meets no other channel.
+"""Depthwise convolution: each channel is convolved with separate kernels; channels don't mix.
 
     y[n, c m + k, p, q] = b[c m + k] + sum_{i, j} w[c m + k, i, j] x[n, c, r(p, i), s(q, j)]
 
@@ -11,7 +11,7 @@ Backward. Tap (i, j) computed y += w[i, j] * shifted x. By the product rule, tap
 
     dw[i, j] = sum over the images of dy * shifted x        shifted dx += w[i, j] * dy
 
-and the m outputs of one input channel send their gradients back to the same place: they add.
+and the gradients from the m output channels of one input channel add up.
 """
 
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ def depthwise_conv2d_forward(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> tuple[Array, DepthwiseConv2dCache]:
-    """Convolve every channel with its own m kernels.
+    """Convolve each channel with m kernels that only this channel uses.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def _repeat_channels(x: Array, m: int) -> Array:
 
 
 def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Windows:
-    """Return the windows over x, or raise ValueError unless x, w and b belong together."""
+    """Return the windows over x, or raise ValueError unless x, w and b fit together."""
     check_image("x", x)
     check_floating("w", w, like=x)
     c = x.shape[1]

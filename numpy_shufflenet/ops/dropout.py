@@ -1,8 +1,9 @@
-"""Dropout: each value is dropped with probability rate; the others grow, so that the mean stays.
+"""Dropout: each value is dropped with probability rate; the others are scaled up to keep the mean.
 
     y = x mask / (1 - rate)        dx = dy mask / (1 - rate)
 
-Linear once the mask is drawn, and its own transpose. In inference there is no dropout at all.
+For a given mask dropout is linear, and equal to its transpose. In inference there is no dropout at
+all.
 """
 
 from typing import NamedTuple
@@ -64,7 +65,7 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
 
 
 def _kept(x: Array, factor: Array) -> Array:
-    """Return x times factor, and 0 for what was dropped, be it infinite or NaN."""
+    """Return x times factor, and 0 for dropped values, even infinite or NaN ones."""
     return np.multiply(x, factor, out=np.zeros_like(x), where=factor > 0)
 
 

@@ -6,10 +6,10 @@
     pointwise_conv2d_relu     ReLU                      weights (`model.fold()`)
     channel_concat_shuffle    concatenation, shuffle    the end of a V2 unit
 
-There is no new mathematics in a fused operation: forward composes the two forwards, backward the
-two backwards in the other order, as the chain rule has it. What fusion saves is memory: the array
-in between is never written and never read again. Here, where each step is NumPy, it saves nothing;
-this is the text behind the kernels that do.
+A fused operation has no new mathematics. Forward runs the two forwards; backward runs the two
+backwards in reverse order, by the chain rule. What fusion saves is memory: the array
+in between is never written and never read again. In NumPy
+fusion saves nothing; this file shows what the fused kernels compute.
 """
 
 from typing import Any, NamedTuple
@@ -115,7 +115,7 @@ def add_relu_forward(x1: Array, x2: Array) -> tuple[Array, FusedCache]:
 
 
 def add_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array]:
-    """Gradients of `add_relu_forward`: dx1 and dx2, one and the same array."""
+    """Gradients of `add_relu_forward`: dx1 and dx2, which are the same array."""
     return add_backward(relu_backward(dy, cache.second), cache.first)
 
 
@@ -169,7 +169,7 @@ def pointwise_conv2d_relu_backward(
 
 
 def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, FusedCache]:
-    """Lay the channels of several images one after the other, then deal them out to all groups.
+    """Concatenate the channels of several images, then shuffle the channels.
 
     Parameters
     ----------

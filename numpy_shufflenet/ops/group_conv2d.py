@@ -1,13 +1,13 @@
-"""Group convolution: g convolutions side by side, each on its own share of the channels.
+"""Group convolution: g convolutions side by side, each on one share of the channels.
 
     x = [x_1, ..., x_g],  w = [w_1, ..., w_g]       y = [w_1 * x_1, ..., w_g * x_g]
 
-Both the multiplications and the weights fall to 1/g of a full convolution. AlexNet introduced it
+There are 1/g as many multiplications and weights as in a full convolution. AlexNet introduced it
 to spread one network over two graphics cards, so that is how it is written here: split, convolve
 on each "card", concatenate. (`conv2d` does all groups in one batched matrix product.)
 
-Backward. What runs side by side forward runs side by side backward: each group turns its share of
-dy into its share of dx, dw and db. No gradient crosses from one group to another, just as no
+Backward. Groups are independent in backward, too: from its share of dy, each group computes its
+share of dx, dw and db. No gradient crosses from one group to another, just as no
 information did; that is why ShuffleNet must shuffle.
 """
 
@@ -55,7 +55,7 @@ def group_conv2d_forward(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> tuple[Array, GroupConv2dCache]:
-    """Convolve each of `groups` equal shares of the channels with kernels of its own.
+    """Convolve each of `groups` equal shares of the channels with separate kernels.
 
     Parameters
     ----------

@@ -2,7 +2,8 @@
 
     y = x @ w^T + b        (n, in) @ (in, out)
 
-Backward. y[n, o] = sum_i x[n, i] w[o, i] + b[o], so, summing over everything that an entry reaches,
+Backward. y[n, o] = sum_i x[n, i] w[o, i] + b[o], so, summing over all outputs that an entry
+reaches,
 
     dx = dy @ w        dw = dy^T @ x        db = sum_n dy
 """

@@ -7,8 +7,8 @@
 Only log p is needed, and log p = z - log sum exp z. Subtracting the row's largest logit first
 changes nothing in p, and keeps exp from overflowing.
 
-Backward. d log p[k] / d z[j] = [k = j] - p[j], and q sums to 1, so the error
-itself is left:
+Backward. d log p[k] / d z[j] = [k = j] - p[j], and q sums to 1, so the
+gradient is the error p - q, scaled:
 
     dz = dy (p - q) / N
 """

@@ -1,4 +1,4 @@
-"""Pointwise convolution: a 1x1 kernel, so every pixel is one and the same matrix product.
+"""Pointwise convolution: a 1x1 kernel multiplies the channels of every pixel by one matrix.
 
     y[n, :, p, q] = w @ x[n, :, p, q] + b
 
@@ -90,7 +90,7 @@ def _matrices(w: Array, groups: int) -> Array:
 
 
 def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:
-    """Raise ValueError unless x, w, b and groups belong together, and w is 1x1."""
+    """Raise ValueError unless x, w, b and groups fit together, and w is 1x1."""
     check_weight(x, w, b, groups)
     if w.shape[2:] != (1, 1):
         raise ValueError(f"w has shape {w.shape}; a pointwise kernel is (o, c/groups, 1, 1)")

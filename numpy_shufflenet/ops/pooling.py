@@ -1,13 +1,14 @@
-"""Pooling: each output sums up one window of its own channel, and so the image shrinks.
+"""Pooling: each output is the maximum or mean of one window of one channel.
 
-    max      y = max of the window              dx: each dy goes to the pixel that won
+    max      y = max of the window              dx: each dy goes to the largest pixel
     average  y = sum of the window / k          dx: each dy / k goes to every pixel of the window
     global   y = mean of the channel            dx: dy / (h w) goes to every pixel
 
-Windows overlap when the stride is smaller than the kernel, so gradients that meet in one pixel add.
+Windows overlap if the stride is smaller than the kernel; a pixel's gradients then add up.
 
-The border of a max pool is filled with -inf, which never wins (zeros would win over negative
-values). Among equal values the first in row-major order wins; there the maximum has a kink. The
+The winner is the largest pixel of a window. The border of a max pool is filled with -inf, which
+never wins (zeros would win over negative values). Among equal values the first in row-major order
+wins; the maximum has a kink there. The
 border of an average pool is filled with zeros: either they count as pixels (k = kh kw, as in the
 authors' V1 code), or they don't (k = pixels of the window that lie inside).
 """
@@ -78,7 +79,7 @@ def max_pool2d_forward(
     padded = windows.pad(x, value=-np.inf)
     y = np.full_like(x, -np.inf, shape=(*x.shape[:2], *windows.output))
     winner = np.empty_like(y, dtype=np.int32)
-    winner[...] = first_tap_inside(windows)  # wins over the border if all values are -inf
+    winner[...] = first_tap_inside(windows)  # this tap wins if all values are -inf
     for number, (i, j) in enumerate(windows.taps()):
         candidate = windows.tap(padded, i, j)
         wins = (candidate > y) | np.isnan(candidate)
@@ -241,12 +242,12 @@ def check_pixels(x: Array) -> None:
 
 
 def of_pool(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return the letters of a pool, whose windows tile the image where no stride is given."""
+    """Return the letters of a pool, whose stride is the kernel size if none is given."""
     return of_windows(shapes, {"stride": None, **settings})
 
 
 def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
-    """Draw a pool of which no window lies wholly in the padding."""
+    """Draw a pool in which every window reads at least one pixel."""
     kernel_size = draw.pair(1, 3, example=3)
     kernel = as_pair("kernel_size", kernel_size)
     stride = draw.option("stride", None, lambda: draw.choose(2, None, 1, 3, (1, 2)))

@@ -19,7 +19,7 @@ __all__ = ["relu_backward", "relu_forward"]
 
 
 class ReluCache(NamedTuple):
-    """What `relu_backward` needs: y itself tells where x was positive."""
+    """What `relu_backward` needs: y is positive where x was positive."""
 
     y: Array
 

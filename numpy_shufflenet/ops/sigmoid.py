@@ -1,8 +1,8 @@
-"""Sigmoid: any number becomes one between 0 and 1.
+"""Sigmoid: it maps any number to a number between 0 and 1.
 
     y = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2        dx = dy y (1 - y)
 
-The second form never overflows. The slope needs nothing but y.
+The second form never overflows. The slope depends on y only.
 """
 
 from typing import NamedTuple

@@ -6,7 +6,7 @@
     y[n, c] = e[n, c] x[n, c]          scale
 
 Backward. x reaches y twice: straight, scaled by e, and through the squeeze. With de[n, c] = sum
-over the pixels of dy x, the small network is walked upwards; where the two ways meet, they add:
+over the pixels of dy x, go backward through the small network; the gradients of the two paths add:
 
     dx = e dy + ds / (h w)
 """

@@ -3,7 +3,7 @@
     nearest    every pixel becomes a block of scale x scale equal ones
     bilinear   every new pixel is a weighted mean of its four neighbours
 
-Both are linear and treat rows and columns alike, so one matrix for each axis says it all:
+Both are linear and treat rows and columns alike, so one matrix for each axis is enough:
 
     y = R x C^T        R: (oh, h),  C: (ow, w), each row summing to 1
     dx = R^T dy C      backward is the transpose, as of every linear map
@@ -126,8 +126,8 @@ def upsample_bilinear_backward(dy: Array, cache: UpsampleBilinearCache) -> Array
 def _weigh(weights: Array, x: Array, axis: int) -> Array:
     """Multiply the last but one or the last axis of x by a matrix of weights.
 
-    A pixel of weight 0 takes no part, be it infinite or NaN: where there are such, their products
-    are made apart.
+    A pixel of weight 0 adds nothing, even if it is infinite or NaN. If there are such pixels, their
+    products are computed separately.
     """
     if axis == 3:
         return _weigh(weights, x.swapaxes(2, 3), 2).swapaxes(2, 3)

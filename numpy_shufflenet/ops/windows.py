@@ -1,9 +1,9 @@
-"""Where the windows of a convolution or a pool lie, and how NumPy looks through them.
+"""Where the windows of a convolution or a pool lie, and how NumPy reads them.
 
-Along one axis, output o looks through tap k at the padded input's row `o * stride + k * dilation`.
-Turned around: tap k alone sees rows `k * dilation, k * dilation + stride, ...`, one an output.
-That is a strided slice, so "every output through tap (i, j)" is a view that costs nothing,
-and an operation over windows is a loop over its few taps.
+A tap is one position (i, j) of the kernel. Along one axis, tap k of output o reads row
+`o * stride + k * dilation` of the padded input. So tap k of all outputs reads the rows
+`k * dilation, k * dilation + stride, ...`, one row for each output. These rows are a strided slice:
+NumPy makes a view of them without a copy, and an operation on windows is a loop over a few taps.
 """
 
 import functools
@@ -39,33 +39,33 @@ class Windows(NamedTuple):
             return x
         (top, _), (left, _) = self.padding
         h, w = self.size
-        # Made in the layout of x, so that memory that is channel-major stays so.
+        # `full_like` keeps the memory layout of x, such as channel-major.
         padded = np.full_like(x, value, shape=(*x.shape[:2], *self.padded_size))
         padded[:, :, top : top + h, left : left + w] = x
         return padded
 
     def crop(self, padded: Array) -> Array:
-        """Return the view of the padded image that is the image: the transpose of `pad`."""
+        """Return the view of a padded image without its border: the transpose of `pad`."""
         (top, _), (left, _) = self.padding
         h, w = self.size
         return padded[:, :, top : top + h, left : left + w]
 
     def tap(self, padded: Array, i: int, j: int) -> Array:
-        """Return the view (n, c, oh, ow) of what each output sees through tap (i, j)."""
+        """Return the view (n, c, oh, ow) of the pixel that each output reads at tap (i, j)."""
         (sh, sw), (dh, dw), (oh, ow) = self.stride, self.dilation, self.output
         rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
         columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
         return padded[:, :, rows, columns]
 
     def inside(self, i: int, j: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return which outputs see a pixel through tap (i, j), and which pixels: two indices.
+        """Return two indices: the outputs that read a pixel of x at tap (i, j), and these pixels.
 
-        The other outputs see the border there.
+        At tap (i, j) the other outputs read the border.
         """
         outputs, pixels = [], []
         for axis, tap in enumerate((i, j)):
             stride, size = self.stride[axis], self.size[axis]
-            start = tap * self.dilation[axis] - self.padding[axis][0]  # what output 0 sees
+            start = tap * self.dilation[axis] - self.padding[axis][0]  # what output 0 reads
             first = max(0, -(start // stride))
             last = max(first, min(self.output[axis], (size - 1 - start) // stride + 1))
             outputs.append(slice(first, last))
@@ -75,7 +75,7 @@ class Windows(NamedTuple):
     def accumulator(self, x: Array, channels: int, size: tuple[int, int]) -> Array:
         """Return zeros (n, channels, *size) in the layout of x, to which every tap adds.
 
-        They are float64 if that is many terms: see `_sums`.
+        The zeros are float64 if the kernel has many taps: see `_sums`.
         """
         dtype = wide(x.dtype, self.kernel[0] * self.kernel[1])
         return np.zeros_like(x, dtype, shape=(len(x), channels, *size))
@@ -111,7 +111,7 @@ def _fit(
     padding: tuple[tuple[int, int], tuple[int, int]],
     dilation: tuple[int, int],
 ) -> Windows:
-    """Work out the windows from what was checked one by one."""
+    """Work out the windows from arguments that were checked one by one."""
     output = []
     for axis, name in enumerate(("height", "width")):
         before, after = padding[axis]
@@ -152,9 +152,9 @@ def draw_windows(
 def of_windows(shapes: Shapes, settings: Settings) -> dict[str, int]:
     """Return the letters of the cost formula of a convolution or a pool.
 
-    Those of the image, o, g, b of the weights, kh kw and oh ow; uh uw are the rows and columns of
-    the image that some window sees (a stride larger than the kernel skips some), rh rw the same of
-    the padded image, border included.
+    `registry.formula` explains most letters. uh and uw are the number of image rows and columns
+    that some window reads (a stride larger than the kernel skips some). rh and rw are the number of
+    rows and columns of the padded image that some window reads.
     """
     letters = of_image(shapes, settings)
     if "w" in shapes:

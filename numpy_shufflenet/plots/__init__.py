@@ -1,6 +1,6 @@
-"""Pictures: of training, of what a network has learned and of what it costs; operations that move.
+"""Pictures of a training, of a network's cost, and of what the network has learned.
 
-Figures are drawn by matplotlib; moving pictures are HTML and need NumPy alone.
+matplotlib draws the figures. Moving pictures, which readers can play, are HTML and need only NumPy.
 """
 
 from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval

@@ -1,4 +1,4 @@
-"""A figure that any notebook shows, whichever backend matplotlib has there."""
+"""A figure that a notebook shows with every backend of matplotlib."""
 
 import base64
 import io
@@ -8,18 +8,12 @@ from matplotlib.figure import Figure
 
 
 class NotebookFigure(Figure):
-    """A Figure that is a picture by itself: no backend and no pyplot is needed to see it.
+    """A Figure that a notebook shows as a picture; it needs neither a backend nor pyplot."""
 
-    Attributes
-    ----------
-    alt : str
-        What the picture shows, for those who can't see it; exported pages have it as alternative
-        text. If nobody says it, it is what is written on the picture.
-    """
-
+    #: Alternative text for readers who cannot see the picture; by default, titles and labels.
     alt = ""
 
-    # This comes before what matplotlib tells a notebook about figures in general.
+    # A notebook calls this method before the formatters that matplotlib registers.
     def _repr_mimebundle_(self, **chosen: Any) -> tuple[dict[str, str], dict[str, Any]]:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=96)
@@ -27,13 +21,13 @@ class NotebookFigure(Figure):
         return {"image/png": png}, {"image/png": {"alt": self.alt or self._written()}}
 
     def _written(self) -> str:
-        """Return titles and axes."""
+        """Return the titles and the labels of the axes."""
         panels = []
         for axes in self.axes:
             named = (("across", axes.get_xlabel()), ("upwards", axes.get_ylabel()))
             scales = [f"{way}: {label}" for way, label in named if label]
-            said = ", ".join(filter(None, [axes.get_title(), *scales]))
-            if said:
-                panels.append(" ".join(said.split()))
+            text = ", ".join(filter(None, [axes.get_title(), *scales]))
+            if text:
+                panels.append(" ".join(text.split()))
         parts = [self.get_suptitle(), *dict.fromkeys(panels)]
         return f"Figure. {'; '.join(filter(None, parts)) or 'Images without titles'}."

@@ -1,4 +1,4 @@
-"""Figures class by class: how often a network is right, and which classes look alike to it."""
+"""Figures about classes: the accuracy of each class, and which classes are similar."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plots.figures import SEVERAL, _figure
+from numpy_shufflenet.plots.figures import SEVERAL, draw_matrix, hide_frame, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Z95 = 1.959964  # standard deviations that hold 95 % of a normal distribution
+Z95 = 1.959964  # 95 % of a normal distribution are within this number of standard deviations
 MARKERS = "osD^"
 
 
 def wilson_interval(right: int, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was found as so many of so many.
+    """Return the 95 % confidence interval of a share, from `right` successes in `of` trials.
 
-    Unlike p +- 2 sqrt(p (1 - p) / n) it stays within 0 and 1, and is right for few images.
+    Unlike p +- 2 sqrt(p (1 - p) / n), this interval stays between 0 and 1, and is accurate even for
+    few trials.
 
     Raises
     ------
     ValueError
-        If it isn't 0 <= right <= of, of > 0.
+        Unless 0 <= right <= of and of > 0.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
     if not 0 <= right <= of or of == 0:
-        raise ValueError(f"right={right} of={of}: a part of at least one image is needed")
+        raise ValueError(f"right={right} of={of}: 0 <= right <= of and of >= 1 are needed")
     share, z2 = right / of, Z95**2
     centre = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = Z95 * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2)) / (1 + z2 / of)
@@ -37,28 +38,28 @@ def wilson_interval(right: int, of: int) -> tuple[float, float]:
 
 
 def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -> "Figure":
-    """Draw the share of each class that is classified rightly, with its 95 % interval.
+    """Draw the accuracy of each class, with its 95 % confidence interval.
 
     Parameters
     ----------
     confusions : mapping of str to int array, shape (k, k)
-        The confusion matrix of each network, at most 4; a row a label.
+        The confusion matrices of 1 to 4 networks; a row holds the images of one label.
     classes : sequence of str
         The k names.
 
     Raises
     ------
     ValueError
-        If there are no networks or more than 4, or a class has no images.
+        If there is no network, there are more than 4, or a class has no images.
     """
     if not 1 <= len(confusions) <= len(SEVERAL):
         raise ValueError(
             f"confusions has {len(confusions)} entries; 1 to {len(SEVERAL)} are needed"
         )
-    figure = _figure(8, 0.9 + 0.36 * len(classes))
+    figure = new_figure(8, 0.9 + 0.36 * len(classes))
     axes = figure.subplots()
     shift = 0.24 / max(1, len(confusions) - 1)
-    said = []
+    worst_classes = []
     for number, (name, confusion) in enumerate(confusions.items()):
         right, of = np.diag(confusion), confusion.sum(axis=1)
         shares = right / np.maximum(of, 1)
@@ -74,19 +75,19 @@ def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -
             label=name,
         )
         worst = int(shares.argmin())
-        said.append(f"{name} is worst on {classes[worst]}, {shares[worst]:.0%}")
+        worst_classes.append(f"{name} is worst on {classes[worst]}, {shares[worst]:.0%}")
     axes.set_yticks(range(len(classes)), classes)
     axes.invert_yaxis()
-    axes.set(xlabel="% classified rightly, with 95 % interval", xlim=(None, 100.5))
+    axes.set(xlabel="accuracy in %, with 95 % interval", xlim=(None, 100.5))
     axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    hide_frame(axes)
     axes.legend(frameon=False)
-    figure.alt = f"Share of each class that is classified rightly: {'; '.join(said)}"
+    figure.alt = f"Accuracy of each class: {'; '.join(worst_classes)}"
     return figure
 
 
 def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> "Figure":
-    """Draw how much things have in common: red alike, blue opposite, white unrelated.
+    """Draw a matrix of similarities: red is similar, blue is opposite, white is unrelated.
 
     Parameters
     ----------
@@ -104,18 +105,14 @@ def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> "Figu
     k = len(names)
     if matrix.shape != (k, k):
         raise ValueError(f"matrix has shape {matrix.shape}; ({k}, {k}) is needed")
-    figure = _figure(2.4 + 0.46 * k, 1.8 + 0.42 * k)
-    axes = figure.subplots()
-    image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-    for i, j in np.ndindex(k, k):
-        ink = "white" if abs(matrix[i, j]) > 0.6 else "black"
-        text = f"{matrix[i, j]:.1f}".replace("-0.0", "0.0").replace("-", "\N{MINUS SIGN}")
-        axes.text(j, i, text, ha="center", va="center", color=ink, size=8)
-    axes.set_xticks(range(k), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(k), names)
+    figure = new_figure(2.4 + 0.46 * k, 1.8 + 0.42 * k)
+    texts = np.array([[f"{value + 0.0:.1f}" for value in row] for row in matrix.round(1)])
+    texts = np.char.replace(texts, "-", "\N{MINUS SIGN}")
+    style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
+    axes, image = draw_matrix(figure, matrix, names, texts, np.abs(matrix) > 0.6, **style)
     axes.set_title(title or "Similarity", size=11)
     figure.colorbar(image, ax=axes, fraction=0.046)
     others = np.where(np.eye(k, dtype=bool), -np.inf, matrix)
     i, j = divmod(int(others.argmax()), k)
-    figure.alt = f"{title or 'Similarity'} of {k} classes; most alike: {names[i]} and {names[j]}"
+    figure.alt = f"{title or 'Similarity'} of {k} classes; most similar: {names[i]} and {names[j]}"
     return figure

@@ -1,6 +1,6 @@
-"""Figures from plain data: each function returns a matplotlib Figure and touches nothing else.
+"""Figures from plain data; each function returns a new matplotlib Figure and changes nothing else.
 
-Colours are from a set that colour-blind readers can tell apart (Okabe, Ito, 2008).
+Colours are from a set that colour-blind readers can distinguish (Okabe, Ito, 2008).
 """
 
 import io
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
 SEVERAL = (BLUE, ORANGE, GREEN, GREY)
-SMOOTHED_STEPS = 25  # of the loss curve
+SMOOTHED_STEPS = 25  # length of the running mean of the loss
 
 
 def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
@@ -31,13 +31,13 @@ def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
     Parameters
     ----------
     history : training.History, or mapping of str to History
-        Of at least one step. Several by name, at most 4, share the plot: each has one colour, and
-        what was measured on the training images is dashed.
+        Histories of at least one step. Up to 4 named histories share the plot. Then each history
+        has one colour, and curves of the training images are dashed.
 
     Raises
     ------
     ValueError
-        If there are none, or more than 4.
+        If there is no history, or there are more than 4.
     """
     if isinstance(history, Mapping):
         if not 1 <= len(history) <= len(SEVERAL):
@@ -48,17 +48,17 @@ def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
         ]
     else:
         drawn = [("", history, BLUE, "-", ORANGE)]
-    figure = _figure(9 if len(drawn) == 1 else 11, 3.6 if len(drawn) == 1 else 4.2)
+    figure = new_figure(9 if len(drawn) == 1 else 11, 3.6 if len(drawn) == 1 else 4.2)
     losses, rates = figure.subplots(1, 2)
     for curves in drawn:
         _draw_losses(losses, *curves)
         _draw_rates(rates, *curves)
     losses.set(xlabel="step", ylabel="cross-entropy in nats", title="Loss", ylim=(0, None))
-    rates.set(xlabel="epoch", ylabel="images classified rightly, %", title="Accuracy")
+    rates.set(xlabel="epoch", ylabel="correct images, %", title="Accuracy")
     rates.set_xticks(sorted({record.epoch for curves in drawn for record in curves[1].epochs}))
     for axes in (losses, rates):
         axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        hide_frame(axes)
         axes.legend(frameon=False, fontsize=None if len(drawn) == 1 else 8.5)
     figure.alt = "Learning curves, loss by step and accuracy by epoch. " + " ".join(
         f"{name}at the end: training {record.train_accuracy:.1%}"
@@ -98,7 +98,7 @@ def _draw_rates(
 
 
 def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
-    """Draw which class is taken for which: a row a label, a column a prediction.
+    """Draw a confusion matrix, with one row for each label and one column for each prediction.
 
     Parameters
     ----------
@@ -107,22 +107,17 @@ def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
         The k names.
     """
     k = len(classes)
-    figure = _figure(2.6 + 0.52 * k, 2 + 0.46 * k)
-    axes = figure.subplots()
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    for i, j in np.ndindex(k, k):
-        if confusion[i, j]:
-            colour = "white" if share[i, j] > 0.5 else "black"
-            axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=colour, size=8)
-    axes.set_xticks(range(k), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(k), classes)
+    figure = new_figure(2.6 + 0.52 * k, 2 + 0.46 * k)
+    percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    texts = np.where(confusion, confusion.astype(str), "")
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 100}
+    axes, image = draw_matrix(figure, percent, classes, texts, percent > 50, **style)
     axes.set(xlabel="predicted", ylabel="label")
     right = np.trace(confusion) / max(confusion.sum(), 1)
-    axes.set_title(f"Confusion matrix: {right:.1%} right")
+    axes.set_title(f"Confusion matrix: {right:.1%} correct")
     figure.colorbar(image, ax=axes, label="% of the label's images", fraction=0.046)
     figure.alt = (
-        f"Confusion matrix of {k} classes, {right:.1%} right{_most_confused(confusion, classes)}"
+        f"Confusion matrix of {k} classes, {right:.1%} correct{_most_confused(confusion, classes)}"
     )
     return figure
 
@@ -132,11 +127,29 @@ def _most_confused(confusion: Array, classes: Sequence[str]) -> str:
     if not wrong.any():
         return ""
     i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-    return f". Most often wrong: {classes[i]} taken for {classes[j]}, {wrong[i, j]} times"
+    return f". Most frequent error: {classes[i]} as {classes[j]}, {wrong[i, j]} times"
+
+
+def draw_matrix(
+    figure: Any, values: Array, names: Sequence[str], texts: Array, white: Array, **style: Any
+) -> tuple[Any, Any]:
+    """Draw a matrix of shape (k, k) with names on both axes, and the texts that are not empty.
+
+    Where `white` is true, the text is white instead of black. `style` goes to imshow. Returns the
+    axes and the image.
+    """
+    axes = figure.subplots()
+    image = axes.imshow(values, **style)
+    for i, j in np.argwhere(texts != ""):
+        colour = "white" if white[i, j] else "black"
+        axes.text(j, i, texts[i, j], ha="center", va="center", color=colour, size=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    return axes, image
 
 
 def filters(weights: Array, *, columns: int = 8) -> "Figure":
-    """Draw the kernels of a first layer, blue below 0 and red above; in colour if it sees three.
+    """Draw the filters of a first layer, in colour for 3 input channels, or from blue to red for 1.
 
     Parameters
     ----------
@@ -147,27 +160,23 @@ def filters(weights: Array, *, columns: int = 8) -> "Figure":
     Raises
     ------
     ValueError
-        If there are other numbers of input channels.
+        If c is neither 1 nor 3.
     """
     o, c = weights.shape[:2]
     if c not in (1, 3):
         raise ValueError(f"weights has shape {weights.shape}; 1 or 3 input channels are needed")
-    rows = math.ceil(o / columns)
-    figure = _figure(0.9 * columns, 0.9 * rows + 0.7)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure, grid = new_grid(o, columns, (0.9, 0.9), 0.7)
     largest = float(np.abs(weights).max()) or 1.0
-    for number, axes in enumerate(grid.flat):
+    for axes, weight in zip(grid, weights, strict=True):
         axes.axis("off")
-        if number >= o:
-            continue
         if c == 3:
-            axes.imshow(0.5 + 0.5 * weights[number].transpose(1, 2, 0) / largest)
+            axes.imshow(0.5 + 0.5 * weight.transpose(1, 2, 0) / largest)
         else:
-            axes.imshow(weights[number, 0], cmap="RdBu_r", vmin=-largest, vmax=largest)
+            axes.imshow(weight[0], cmap="RdBu_r", vmin=-largest, vmax=largest)
     scale = "grey is 0" if c == 3 else f"white is 0, red {largest:.2g}, blue {-largest:.2g}"
     figure.suptitle(f"First-layer filters ({scale})", size=11)
     figure.alt = (
-        f"The {o} kernels of a first layer, {weights.shape[2]} by {weights.shape[3]} weights each"
+        f"The {o} filters of a first layer, {weights.shape[2]} by {weights.shape[3]} weights each"
     )
     return figure
 
@@ -181,7 +190,7 @@ def predictions(
     *,
     columns: int = 8,
 ) -> "Figure":
-    """Draw images with what the network takes them for; wrong ones say what they are.
+    """Draw images with their predicted classes; if a prediction is wrong, also show the label.
 
     Parameters
     ----------
@@ -193,43 +202,69 @@ def predictions(
     labels : int array, shape (n,), optional
     columns : int
     """
-    rows = math.ceil(len(images) / columns)
-    figure = _figure(1.45 * columns, 1.85 * rows + 0.5)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for number, axes in enumerate(grid.flat):
-        axes.set(xticks=[], yticks=[])
-        if number >= len(images):
-            axes.axis("off")
-            continue
-        image = images[number].transpose(1, 2, 0)
-        axes.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+    figure, grid = new_grid(len(images), columns, (1.45, 1.85), 0.5)
+    for number, axes in enumerate(grid):
+        show_image(axes, images[number])
         guess = predicted[number]
-        says, surely = classes[guess], f"{probabilities[number, guess]:.0%}"
+        name, percent = classes[guess], f"{probabilities[number, guess]:.0%}"
         label = guess if labels is None else labels[number]
         wrong = label != guess
-        title = f"{says} ({surely})\nis {classes[label]}" if wrong else f"{says}\n{surely}"
+        title = f"{name} ({percent})\nis {classes[label]}" if wrong else f"{name}\n{percent}"
         axes.set_title(title, size=8, color=ORANGE if wrong else "black")
         for spine in axes.spines.values():
             spine.set(color=ORANGE if wrong else GREY, linewidth=2 if wrong else 0.5)
     if labels is not None:
         figure.suptitle("Predictions on test images; orange: wrong", size=11)
-    figure.alt = f"{len(images)} images, each with what the network takes it for" + (
-        "" if labels is None else f"; {int((labels != predicted).sum())} of them wrongly"
+    figure.alt = f"{len(images)} images with their predicted classes" + (
+        "" if labels is None else f"; {int((labels != predicted).sum())} of them are wrong"
     )
     return figure
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
-    """Write a figure as PNG, whole or not at all, and return its bytes."""
+    """Write a figure as PNG and return its bytes; an interrupted write leaves the old file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_bytes(path, buffer.getvalue())
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Any:
-    """Return an empty figure of this size in inches, or say how to get matplotlib."""
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure of this size in inches.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed; the message says how to install it.
+    """
     need("matplotlib", "drawing")
     from numpy_shufflenet.plots._notebook import NotebookFigure
 
     return NotebookFigure(figsize=(width, height), layout="constrained")
+
+
+def new_grid(
+    count: int, columns: int, cell: tuple[float, float], extra: float
+) -> tuple[Any, list[Any]]:
+    """Return a figure with a grid of cells, and the axes of the first `count` cells.
+
+    A cell is (width, height) in inches; `extra` is the height of a title.
+    """
+    rows = math.ceil(count / columns)
+    figure = new_figure(cell[0] * columns, cell[1] * rows + extra)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.axis("off")
+    return figure, grid[:count]
+
+
+def show_image(axes: Any, image: Array, largest: float = 255) -> None:
+    """Draw an image of shape (c, h, w) with 1 or 3 channels and values from 0 to `largest`."""
+    axes.set(xticks=[], yticks=[])
+    shown = image.transpose(1, 2, 0) if len(image) == 3 else image[0]
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=largest)
+
+
+def hide_frame(axes: Any) -> None:
+    """Hide the upper and right edges of a plot."""
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""A gradient check as heat maps: what the backward says, what differences say, where they part."""
+"""A gradient check as heat maps: analytic gradient, numeric gradient, and their difference."""
 
 from typing import TYPE_CHECKING
 
@@ -6,21 +6,22 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck import Verdict
-from numpy_shufflenet.plots.figures import ORANGE, _figure
+from numpy_shufflenet.plots.figures import ORANGE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
-    """Draw each array of a gradient check: analytic, numeric, and their difference.
+    """Draw the analytic and numeric gradients of each array, and their difference.
 
-    Entries that disagree are crossed. Leading axes are laid out as tiles.
+    A cross marks an entry where the two gradients disagree. An array with more than two axes is
+    drawn as tiles; see `mosaic`.
 
     Parameters
     ----------
     verdict : gradcheck.Verdict
-        Of a check with `per_entry=True`, or one that failed.
+        The verdict of a check with `per_entry=True`, or of a check that failed.
     title : str
 
     Raises
@@ -32,7 +33,7 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     if not compared:
         raise ValueError("nothing was compared entry by entry; check with per_entry=True")
     heights = [1.1 if len(report.shape) < 2 else 2.6 for report in compared]
-    figure = _figure(9.6, sum(heights) + 0.5)
+    figure = new_figure(9.6, sum(heights) + 0.5)
     grid = figure.subplots(len(compared), 3, squeeze=False, height_ratios=heights)
     for row, report in zip(grid, compared, strict=True):
         assert report.analytic is not None
@@ -66,9 +67,10 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
 
 
 def mosaic(array: Array) -> Array:
-    """Lay an array of any rank out in two dimensions, its tiles apart by a line of NaN.
+    """Arrange an array of any rank in two dimensions, with lines of NaN between its tiles.
 
-    (a, b, h, w) becomes a rows of b tiles; (h, w) stays; (k,) becomes one row.
+    An array of shape (a, b, h, w) becomes `a` rows of b tiles of h x w entries. An array of shape
+    (h, w) does not change, and an array of shape (k,) becomes a row.
     """
     array = np.asarray(array, np.float64)
     if array.ndim < 2:

@@ -1,6 +1,5 @@
-"""What a network sees in an image: its activations, and what it misses when a part is covered."""
+"""Figures of activations, and of the parts of an image that a prediction depends on."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,45 +7,41 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
-from numpy_shufflenet.plots.figures import _figure
+from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
-    """Draw what every channel of a layer makes of one image; all share one scale.
+    """Draw the activations of every channel of a layer for one image, all with one colour scale.
 
     Parameters
     ----------
     maps : array, shape (c, h, w)
-        One image of an array in `model.trace(x).activations`.
+        The entry of one image in an array of `model.trace(x).activations`.
     columns : int
     title : str
 
     Raises
     ------
     ValueError
-        If maps is not 3-dimensional.
+        If `maps` is not 3-dimensional.
     """
     if maps.ndim != 3:
-        raise ValueError(f"maps has shape {maps.shape}; (c, h, w) is needed, of one image")
-    rows = math.ceil(len(maps) / columns)
-    figure = _figure(1.1 * columns, 1.25 * rows + 0.6)
-    grid = figure.subplots(rows, columns, squeeze=False)
+        raise ValueError(f"maps has shape {maps.shape}; (c, h, w) of one image is needed")
+    figure, grid = new_grid(len(maps), columns, (1.1, 1.25), 0.6)
     largest = float(np.abs(maps).max()) or 1.0
     negative = bool((maps < 0).any())
     style = {"cmap": "RdBu_r", "vmin": -largest} if negative else {"cmap": "Blues", "vmin": 0}
-    image = None
-    for number, axes in enumerate(grid.flat):
+    for number, axes in enumerate(grid):
         axes.axis("off")
-        if number < len(maps):
-            image = axes.imshow(maps[number], vmax=largest, **style)
-            axes.set_title(str(number), size=8)
+        image = axes.imshow(maps[number], vmax=largest, **style)
+        axes.set_title(str(number), size=8)
     figure.suptitle(title or f"Activations of {len(maps)} channels", size=11)
-    if image is not None:
+    if grid:
         figure.colorbar(image, ax=grid, fraction=0.02)
-    figure.alt = f"What each of {len(maps)} channels makes of one image; {title}".rstrip("; ")
+    figure.alt = f"Activations of each of {len(maps)} channels; {title}".rstrip("; ")
     return figure
 
 
@@ -58,41 +53,39 @@ def strongest_images(
     columns: int = 8,
     title: str = "",
 ) -> "Figure":
-    """Draw the images that some channels respond to most, a row a channel.
+    """Draw the images with the strongest responses of some channels, one row for each channel.
 
     Parameters
     ----------
     images : uint8 array, shape (n, c, h, w)
         c is 1 or 3.
     responses : array, shape (n, k)
-        How strongly each of k channels responds to each image: its mean or its largest value.
+        The response of each of k channels to each image: the channel's mean or maximum.
     channels : sequence of int
-        Which of the k to draw.
+        Indices of the channels to draw.
     columns : int
-        Images of each channel, the strongest first.
+        Number of images for each channel; the strongest comes first.
     title : str
 
     Raises
     ------
     ValueError
-        If there is not a row of responses for each image.
+        If responses does not have one row for each image.
     """
     if responses.ndim != 2 or len(responses) != len(images):
         raise ValueError(
             f"responses has shape {responses.shape}; ({len(images)}, channels) is needed"
         )
-    figure = _figure(0.95 * columns + 0.9, 0.95 * len(channels) + 0.4)
+    figure = new_figure(0.95 * columns + 0.9, 0.95 * len(channels) + 0.4)
     grid = figure.subplots(len(channels), columns, squeeze=False)
     for row, channel in zip(grid, channels, strict=True):
         order = np.argsort(-responses[:, channel], kind="stable")
         for axes, number in zip(row, order, strict=False):
-            image = images[number].transpose(1, 2, 0)
-            shown = image if image.shape[2] == 3 else image[..., 0]
-            axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
+            show_image(axes, images[number])
         for axes in row:
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"channel {channel}", size=8)
-    figure.suptitle(title or "Images that a channel responds to most", size=11)
+    figure.suptitle(title or "Images with the strongest response of a channel", size=11)
     figure.alt = f"The {columns} strongest images of {len(channels)} channels; {title}".rstrip("; ")
     return figure
 
@@ -106,31 +99,31 @@ def occlusion_map(
     fill: float = 0.0,
     batch_size: int = 64,
 ) -> Array:
-    """Measure how much a network's answer depends on each part of an image.
+    """Measure how much a network's prediction depends on each part of an image.
 
-    A square covers the image at one place after the other. Each pixel gets the mean, over all
-    squares that covered it, of how much the probability fell.
+    A square covers one place of the image after another. The value of a pixel is the decrease of
+    the probability, averaged over all squares that cover this pixel.
 
     Parameters
     ----------
     probability : callable
-        Takes images (n, c, h, w), gives for each the probability of the class of interest, (n,).
+        Maps images (n, c, h, w) to the probability of one class for each image, (n,).
     image : array, shape (c, h, w)
     size, stride : int
-        Of the square, in pixels.
+        Side of the square, and distance between squares, in pixels.
     fill : float
-        What stands in the square: 0 is the mean of standardised images.
+        Value inside the square; 0 is the mean of standardised images.
     batch_size : int
 
     Returns
     -------
     array, shape (h, w), float64
-        NaN where no square fits over a pixel.
+        NaN at pixels that no square covers.
 
     Raises
     ------
     ValueError
-        If the square is larger than the image, or a number is not positive.
+        If the square is larger than the image, or `size`, `stride` or `batch_size` is not positive.
 
     Source: Zeiler, Fergus, Visualizing and understanding convolutional networks, 2014, section 4.2.
     """
@@ -160,30 +153,30 @@ def occlusion_map(
 
 
 def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str = "") -> "Figure":
-    """Draw an image beside its occlusion map: red where covering it takes the answer away.
+    """Draw an image and its occlusion map: red where covering lowers the probability.
 
     Parameters
     ----------
     image : array, shape (c, h, w)
-        Of 1 or 3 channels; scaled to its own range.
-    fallen : array, shape (h, w), or mapping of str to such
-        From `occlusion_map`; those of several networks by name, on one scale.
+        An image with 1 or 3 channels; it is scaled so that its values use the whole range.
+    fallen : array, shape (h, w), or mapping of str to array
+        A result of `occlusion_map`, or the results of several networks by name. All are drawn with
+        one colour scale.
     title : str
 
     Raises
     ------
     ValueError
-        If the image has another number of channels.
+        If the image has neither 1 nor 3 channels.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"image has shape {image.shape}; (1, h, w) or (3, h, w) is needed")
-    said = "probability that covering takes away"
-    maps = fallen if isinstance(fallen, Mapping) else {said: fallen}
-    figure = _figure(3.4 * (1 + len(maps)) + 0.8, 3.4)
+    meaning = "decrease of the probability"
+    maps = fallen if isinstance(fallen, Mapping) else {meaning: fallen}
+    figure = new_figure(3.4 * (1 + len(maps)) + 0.8, 3.4)
     left, *others = figure.subplots(1, 1 + len(maps))
     low, high = float(image.min()), float(image.max())
-    shown = (image.transpose(1, 2, 0) - low) / ((high - low) or 1.0)
-    left.imshow(shown if shown.shape[2] == 3 else shown[..., 0], cmap="gray", vmin=0, vmax=1)
+    show_image(left, (image - low) / ((high - low) or 1.0), 1)
     left.set_title("image")
     largest = max(float(np.nanmax(np.abs(one))) for one in maps.values()) or 1.0
     places = []
@@ -192,11 +185,11 @@ def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str
         axes.set_title(name, size=10)
         row, column = np.unravel_index(np.nanargmax(one), one.shape)
         places.append(f"{name}: most at row {row}, column {column}")
-    figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=said if len(maps) > 1 else "")
+    figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=meaning if len(maps) > 1 else "")
     for axes in (left, *others):
         axes.axis("off")
     if title:
         figure.suptitle(title, size=11)
-    figure.alt = "; ".join(["An image, and where covering it hurts the answer", *places, title])
+    figure.alt = "; ".join(["An image, and where covering lowers the probability", *places, title])
     figure.alt = figure.alt.rstrip("; ")
     return figure

@@ -1,12 +1,12 @@
-"""The roofline: how fast an operation can be, by the bytes that it must move."""
+"""The roofline model: how the bytes that an operation reads and writes limit its speed."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet.plots.costs import _colours
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, _figure
+from numpy_shufflenet.plots.costs import colours_of_kinds
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,67 +18,57 @@ STYLES = tuple(
 
 
 class Work(NamedTuple):
-    """Something that was timed: a point below the roof.
+    """A timed operation: one point in the picture."""
 
-    Attributes
-    ----------
-    label : str
-        Written beside the point; "" for none.
-    flops, moved : float
-        Arithmetic of one run, and the bytes that it must read and write at least.
-    seconds : float
-        That it took.
-    """
-
-    label: str
+    label: str  #: text beside the point; may be ""
     flops: float
-    moved: float
+    moved: float  #: bytes that the operation must at least read and write
     seconds: float
 
     @property
     def intensity(self) -> float:
-        """FLOP for each byte."""
+        """FLOP per byte."""
         return self.flops / self.moved
 
     @property
     def gflops(self) -> float:
-        """Billion FLOP a second."""
+        """Speed in GFLOP/s."""
         return self.flops / self.seconds / 1e9
 
 
 def roofline(
     series: Mapping[str, Sequence[Work]], *, gflops: float, gbytes: float, title: str = ""
 ) -> "Figure":
-    """Draw the speed of operations below what memory and arithmetic of a machine allow.
+    """Draw the speed of operations below the limits set by a machine's memory and arithmetic.
 
     Parameters
     ----------
     series : mapping of str to sequence of Work
-        Points by the name that the legend gives them; they must do some arithmetic. A kind of
-        operation has the same colour as in other pictures.
+        The points of each entry in the legend, with flops above 0. If an entry is a kind of
+        operation, it has the same colour as in other pictures.
     gflops : float
-        Billion FLOP a second that the machine does at the best: the flat part.
+        Highest speed of the machine in GFLOP/s: the horizontal part of the roof.
     gbytes : float
-        Billion bytes a second that it moves: the slope on the left.
+        Memory bandwidth of the machine in GB/s: the sloped part of the roof.
     title : str
 
     Source: Williams, Waterman, Patterson, Roofline, 2009.
     """
-    figure = _figure(8.4, 4.8)
+    figure = new_figure(8.4, 4.8)
     axes = figure.subplots()
     points = [work for works in series.values() for work in works]
     ends = [work.intensity for work in points] or [1.0]
     intensity = np.geomspace(min(0.1, min(ends) / 2), max(256.0, 4 * max(ends)), 200)
     roof = np.minimum(gflops, gbytes * intensity)
-    axes.loglog(intensity, roof, color="black", label="what this machine allows")
+    axes.loglog(intensity, roof, color="black", label="limit of this machine")
     axes.axvline(gflops / gbytes, color=GREY, linewidth=0.8, linestyle=":")
-    of_kinds = _colours([])
+    of_kinds = colours_of_kinds()
     for number, (name, works) in enumerate(series.items()):
         colour, marker = STYLES[number % len(STYLES)]
         colour = of_kinds.get(name, colour)
         x, y = [work.intensity for work in works], [work.gflops for work in works]
         axes.plot(x, y, marker, color=colour, label=name, markersize=6, alpha=0.8)
-    axes.set(xlabel="FLOP for each byte that must be moved", ylabel="GFLOP/s", title=title)
+    axes.set(xlabel="FLOP per byte moved", ylabel="GFLOP/s", title=title)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -88,10 +78,10 @@ def roofline(
 
 
 def _write_labels(axes: "Axes", works: Sequence[Work]) -> None:
-    """Write each label beside its point, or so far below that it covers no other."""
+    """Write each label beside its point, or lower if the label would overlap another label."""
     from matplotlib.text import Text
 
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # now places are known
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]  # sets the scales
     taken: list[Any] = []
     for work in sorted(works, key=lambda work: -work.gflops):
         for lines in range(len(works)):
@@ -103,8 +93,8 @@ def _write_labels(axes: "Axes", works: Sequence[Work]) -> None:
                 fontsize=7,
                 arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkB": 3},
             )
-            text.get_window_extent()  # finds its place
-            place = Text.get_window_extent(text)  # without the line to its point
+            text.get_window_extent()  # updates the text's position
+            place = Text.get_window_extent(text)  # the text alone, without the line to its point
             if lines == len(works) - 1 or not any(place.overlaps(other) for other in taken):
                 break
             text.remove()

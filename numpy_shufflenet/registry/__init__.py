@@ -1,8 +1,8 @@
-"""The table of operations: every operation once, with what there is to know about it.
+"""The table of operations: one entry for each operation, with its facts.
 
 Each file in `ops` registers the operations that it implements. Tests, gradient checks, costs,
-pictures and exercises walk the table, so a new operation is in all of them. `operations` loads
-`ops` and gives the whole table.
+pictures and exercises loop over the table, so all of them include a new operation. The
+module `operations` loads `ops` and so fills the whole table.
 """
 
 from numpy_shufflenet.registry.draw import Case, Draw, Example

@@ -1,9 +1,9 @@
-"""How a case of an operation is drawn: one function for examples, tests and exercises.
+"""How to draw a case of an operation, for examples, tests and exercises.
 
-Every operation has a function that makes a case by asking a `Draw` for numbers and arrays. `Draw`
-itself needs only NumPy: each choice takes the value that shows the operation best (`example=`), and
-only the entries of arrays are random. `numpy_shufflenet.strategies` has a subclass which lets
-Hypothesis choose, for tests and for exercises.
+A case is the arguments of one call. Every operation has a function that makes a case by asking a
+`Draw` for numbers and arrays. `Draw` itself needs only NumPy: for each choice it returns the value
+that shows the operation best (`example=`), and only the entries of arrays are random.
+`numpy_shufflenet.strategies` has a subclass that lets Hypothesis choose, for tests and exercises.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Draw:
     Parameters
     ----------
     seed : int or numpy.random.Generator
-        Of the entries of arrays.
+        Seed of the entries of arrays.
     dtype : float32 or float64
     """
 
@@ -93,7 +93,7 @@ class Draw:
     def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
         """Return random numbers; in tests no two are close, for maxima and kinks.
 
-        mean and std are those of the example.
+        mean and std are for the example only.
         """
         return self.lay_out(mean + std * self.rng.normal(size=shape))
 
@@ -110,7 +110,7 @@ class Draw:
         return self(size, std=std)
 
     def lay_out(self, values: Array) -> Array:
-        """Return the values in the dtype drawn, and (in tests) in a layout of memory drawn."""
+        """Return the values in this dtype; in tests, the memory layout is drawn, too."""
         return values.astype(self.dtype)
 
     # What several operations share
@@ -126,7 +126,7 @@ class Draw:
         return n, channels, self.side(example=height), self.side(example=width)
 
     def groups(self, inputs: int, outputs: int = 1, groups: int = 2) -> tuple[int, int, int]:
-        """Return groups, input channels and output channels; the examples are by group."""
+        """Return groups, input channels and output channels; the examples are for one group."""
         g = self.option("groups", 1, lambda: self.integer(1, 3, example=groups))
         c, o = self.integer(1, 4, example=inputs), self.integer(1, 4, example=outputs)
         return g, g * c, g * o

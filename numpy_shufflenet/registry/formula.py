@@ -7,8 +7,9 @@ A formula is arithmetic on letters that stand for dimensions. These are the usua
     oh ow      the output        s        bytes of a number
     kh kw      the kernel        size     numbers in the input
 
-`Formula.letters` works them out from shapes and hyperparameters. A formula counts what the loop
-implementation (`steps`) does, entry by entry; `cost.counting` runs that and counts the same.
+`Formula.letters` computes the letters from shapes and hyperparameters. A formula counts what the
+loop implementation (`steps`) does, entry by entry; `cost.counting` runs `steps` and gets the same
+counts.
 """
 
 import math
@@ -33,17 +34,17 @@ class Counts:
     Attributes
     ----------
     multiply_adds : int
-        Products with a weight, or with its partner in the sum that is a weight's gradient: what
-        the papers call FLOPs. Taps that fall on padding count, as in every published count.
+        Products with a weight, and products that a weight gradient adds up. The papers call them
+        FLOPs. Taps that fall on padding count, as in every published count.
     multiplications : int
-        All products, those of multiply-adds included. A division counts as one.
+        All products, including those in multiply-adds. A division counts as one.
     additions : int
-        All additions and subtractions, those of multiply-adds included.
+        All additions and subtractions, including those in multiply-adds.
     comparisons : int
     functions : int
         Square roots, exponentials and logarithms.
     read, written : int
-        Distinct elements of arrays. Padding is not read, since it is nowhere in memory.
+        Distinct elements of arrays. Padding is not read, since it isn't stored in memory.
     """
 
     multiply_adds: int = 0
@@ -167,7 +168,7 @@ def of_image(shapes: Shapes, hyperparameters: Settings) -> dict[str, int]:
 
 
 def of_first(shapes: Shapes, hyperparameters: Settings) -> dict[str, int]:
-    """Return the size of the first array, of whatever shape."""
+    """Return the size of the first array, which may have any shape."""
     return {"size": math.prod(next(iter(shapes.values())))}
 
 

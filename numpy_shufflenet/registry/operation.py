@@ -1,4 +1,4 @@
-"""The record of an operation, and the table that holds one for each."""
+"""The record of an operation, and the table of these records."""
 
 import functools
 import importlib
@@ -23,30 +23,31 @@ OPERATIONS: dict[str, "Operation"] = {}
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation, with all that there is to know about it.
+    """The facts about one operation.
 
     Attributes
     ----------
     name : str
         NAME_forward and NAME_backward are its functions in every implementation.
     kind : str
-        The group that it is counted in: "convolution", "pooling", ...
+        The family under which its cost is reported: "convolution", "pooling", ...
     arrays : tuple of str
-        The array arguments in the order of the signature. One that starts with * repeats.
+        The array arguments in the order of the signature. A name that starts with * stands for any
+        number of arrays.
     hyperparameters : tuple of str
         The other arguments, in the order of the signature.
     required : frozenset of str
         The arguments without a default.
     differentiable : tuple of str
-        The arrays of which backward returns a gradient, in this order.
+        The arrays whose gradients backward returns, in this order.
     linear_in : tuple of str
-        The arrays in which y is linear while the others are held, and there is no bias.
+        Each array for which y is linear in this array alone, if there is no bias.
     cases : callable
-        From a `Draw` to the arrays and the hyperparameters of one case.
+        Takes a `Draw`, and returns the arrays and the hyperparameters of one case.
     formula : Formula
-        What it costs.
+        The cost of the operation.
     kernel : bool
-        Whether `kernels` implements it. The others are fast enough in `ops`.
+        Whether `kernels` implements the operation. Operations without a kernel are fast in `ops`.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Operation:
         return self.draw(Draw(seed, dtype))
 
     def cost(self, shapes: Shapes, settings: Settings, *, itemsize: int = 4) -> Cost:
-        """Return what it costs on arrays of these shapes; see `Formula.evaluate`."""
+        """Return the cost of the operation on arrays of these shapes; see `Formula.evaluate`."""
         return self.formula.evaluate(shapes, settings, itemsize=itemsize)
 
     def _function(self, implementation: str, direction: str) -> Callable[..., Any]:
@@ -119,8 +120,8 @@ def register(
 ) -> None:
     """Put an operation into the table; called once in its file in `ops`.
 
-    The names come from `forward`: those of its parameters that are annotated as arrays are arrays,
-    the others are hyperparameters. Without `differentiable`, all arrays are.
+    The names come from the signature of `forward`: parameters annotated as arrays are arrays, the
+    others are hyperparameters. Without `differentiable`, all arrays are differentiable.
     """
     arrays: list[str] = []
     hyperparameters: list[str] = []

@@ -1,7 +1,8 @@
-"""Every operation as a generator that computes one entry at a time: slow, and open to the eye.
+"""Every operation as a generator that computes one entry at a time: slow, but easy to follow.
 
-`x_forward_steps(arrays..., hyperparameters)` and `x_backward_steps(dy, arrays..., hyperparameters)`
-yield `Output` and `Step` records. x_forward and x_backward run them, with the signature of `ops`.
+`NAME_forward_steps(arrays..., hyperparameters)` and `NAME_backward_steps(dy, arrays...,
+hyperparameters)` yield `Output` and `Step` records. NAME_forward and NAME_backward run them, with
+the signatures of `ops`.
 """
 
 from typing import TYPE_CHECKING

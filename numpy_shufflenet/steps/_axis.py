@@ -4,8 +4,9 @@ Output p meets input r through tap i of the kernel if
 
     r = p * stride + i * dilation - before
 
-and r lies in the image. Forward asks for all (i, r) of an output, backward for all (p, i) of an
-input, and the gradient of the kernel for all (p, r) of a tap: three looks at one list.
+and r lies in the image. Forward needs all (i, r) of an output, the input gradient needs all (p, i)
+of an input, and the weight gradient needs all (p, r) of a tap i. `Axis` lists the triples
+(p, i, r) in these three ways.
 """
 
 from collections import defaultdict
@@ -18,7 +19,7 @@ Pairs = dict[int, list[tuple[int, int]]]
 
 
 class Axis(NamedTuple):
-    """All meetings along one axis; nothing is listed for what meets nothing."""
+    """All triples (p, i, r) along one axis, listed by output, by input and by tap."""
 
     outputs: int  # how many windows fit
     of_output: Pairs  # p -> (i, r)
@@ -39,7 +40,7 @@ def two_axes(
 
 
 def one_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> Axis:
-    """List the meetings of one axis, each list in ascending order."""
+    """List the triples (p, i, r) of one axis, each list in ascending order."""
     before, after = padding
     last_start = before + size + after - dilation * (kernel - 1) - 1
     starts = range(0, last_start + 1, stride)  # a remainder at the end is not used

@@ -1,11 +1,12 @@
-"""What a slow twin yields, and the driver that turns it into functions of the `ops` signature.
+"""What a slow twin yields, and the driver that makes functions with the signatures of `ops` of it.
 
-A twin is a generator. First it announces every output with its shape (`Output`), in the order in
-which they are returned; then it computes one entry at a time (`Step`): what it reads, the numbers
-that it adds up, and their sum. So it can be drawn and counted as well as compared.
+A slow twin is the loop implementation of an operation: a generator. First it yields every output's
+name and shape (`Output`), in the order of the results. Then it computes one entry at a time and
+yields a `Step`: the entries that it reads, the terms that it adds up, and their sum. So a program
+can draw a twin and count its operations, and compare its results with those of `ops`.
 
-Only + - * / and > are used on entries, and np.exp and its like, which NumPy looks up as a method on
-entries of other classes: an object array of numbers that count what is done to them runs, too.
+Twins use only + - * / and >, and functions such as np.exp, on entries. On objects NumPy calls their
+method `exp`. So a twin also runs on an object array of numbers that count operations.
 """
 
 import copy
@@ -27,9 +28,9 @@ Reads: TypeAlias = list[tuple[str, Index]]
 
 
 class Output(NamedTuple):
-    """An array that is about to be computed; of shape None if it is missing, as db without b.
+    """An array that will be computed. Its shape is None if there is none, such as db without b.
 
-    A tuple of arrays is announced part by part: y[0], y[1], ...
+    For a tuple of arrays, each array is an output of its own: y[0], y[1], ...
     """
 
     name: str
@@ -42,8 +43,8 @@ class Step:
 
     output: str
     index: Index
-    reads: Reads  # name and index of each entry that is looked at, in order
-    terms: list[Any]  # what is added up: in a backward, one dy * slope for each way to an output
+    reads: Reads  # name and index of each entry that is read, in order
+    terms: list[Any]  # in a backward, one dy * slope for each path to an output
     value: Any  # the sum of terms
 
 
@@ -63,7 +64,7 @@ def total(terms: list[Any]) -> Any:
 class StepsCache(NamedTuple):
     """What a slow backward needs: the arguments of the forward, and the shape of its outputs."""
 
-    arguments: inspect.BoundArguments  # a generator of random numbers as it was before the forward
+    arguments: inspect.BoundArguments  # a random generator in them has its state before the forward
     outputs: tuple[Output, ...]
     dtype: np.dtype[Any]
 
@@ -73,8 +74,8 @@ def functions(
 ) -> tuple[Callable[..., tuple[Any, StepsCache]], Callable[[Any, StepsCache], Any]]:
     """Return the pair (forward, backward) of the `ops` signature that runs these generators.
 
-    Both keep the dtype of the arrays. They raise ValueError where `ops` does, and for complex
-    numbers.
+    Both functions keep the dtype of the arrays. They raise ValueError where `ops` does, and for
+    complex numbers.
     """
     signature = inspect.signature(forward_steps)
     name = forward_steps.__name__.removesuffix("_forward_steps")
@@ -103,7 +104,7 @@ def functions(
 def run_steps(
     steps: Iterable[Output | Step], dtype: np.dtype[Any]
 ) -> tuple[tuple[Output, ...], list[Array | None]]:
-    """Write the value of each step to its place; every place must be written exactly once."""
+    """Write the value of each step into its output; every entry must be written exactly once."""
     outputs: dict[str, Output] = {}
     arrays: dict[str, Array] = {}
     written: dict[str, Array] = {}
@@ -133,12 +134,12 @@ def _pack(outputs: tuple[Output, ...], arrays: list[Array | None]) -> Any:
 
 
 def _check(name: str, arguments: inspect.BoundArguments) -> None:
-    """Raise ValueError for what doesn't fit: `ops` is quick enough to find it out by running."""
+    """Raise ValueError for bad arguments, by running the forward of `ops`, which checks them."""
     flat = [*arguments.args, *arguments.kwargs.values()]
     kinds = {value.dtype.kind for value in flat if isinstance(value, np.ndarray)}
     if "c" in kinds:
         raise ValueError(f"{name} has complex numbers; steps take float32 or float64, `ops` do")
-    if "O" not in kinds:  # what counts operations
+    if "O" not in kinds:  # not an array of objects that count operations
         fast = getattr(importlib.import_module("numpy_shufflenet.ops"), f"{name}_forward")
         with np.errstate(all="ignore"):
             fast(*arguments.args, **_with_own_rng(arguments).kwargs)
@@ -161,7 +162,7 @@ def _with_own_rng(arguments: inspect.BoundArguments) -> inspect.BoundArguments:
 
 
 def _checked_gradient(dy: Any, cache: StepsCache) -> Any:
-    """Return dy, or raise ValueError unless it is just like the output."""
+    """Return dy, or raise ValueError unless it has the shape and dtype of the output."""
     if not cache.outputs[0].name.endswith("]"):
         return _checked_part(dy, cache.outputs[0], cache.dtype)
     check_part_count(dy, len(cache.outputs))

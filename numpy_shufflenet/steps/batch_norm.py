@@ -1,4 +1,4 @@
-"""Batch normalisation, one output at a time: in training each reads the whole of its channel.
+"""Batch normalisation, one output at a time: in training each output reads a whole channel.
 
 Backward is none of the three of `ops`. The slope of output k by input i is written out as the
 quotient rule gives it, and dx[i] adds dy[k] times that slope, for all k of the channel: m^2

@@ -1,6 +1,7 @@
 """Channel shuffle, one output at a time: every output reads a single number.
 
-Channel k of x is number k % n of group k // n. Shuffled, it stands at number k // n of n groups.
+Channel k of x is number k % n of group k // n. After the shuffle this channel is in
+group k % n of n groups, with number k // n.
 """
 
 import numpy as np

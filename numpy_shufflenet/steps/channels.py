@@ -1,4 +1,4 @@
-"""Split and concatenation of channels, one output at a time: channel k is place c of part t."""
+"""Split and concatenation of channels, one output at a time: channel k is channel c of part t."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def channel_split_forward_steps(x: Array, sizes: Sequence[int]) -> Steps:
-    """Place c of part t reads the channel after all channels of the parts before."""
+    """Channel c of part t reads channel c + (all channels of earlier parts) of x."""
     n_images, _, height, width = x.shape
     shapes = [(n_images, size, height, width) for size in sizes]
     for t, shape in enumerate(shapes):
@@ -32,7 +32,7 @@ def channel_split_forward_steps(x: Array, sizes: Sequence[int]) -> Steps:
 
 
 def channel_split_backward_steps(dy: Sequence[Array], x: Array, sizes: Sequence[int]) -> Steps:
-    """A channel reaches one place of one part."""
+    """A channel reaches one channel of one part."""
     yield Output("dx", x.shape)
     for n, k, h, w in np.ndindex(x.shape):
         t, c = part_and_place(k, sizes)
@@ -41,7 +41,7 @@ def channel_split_backward_steps(dy: Sequence[Array], x: Array, sizes: Sequence[
 
 
 def channel_concat_forward_steps(*arrays: Array) -> Steps:
-    """Channel k reads one place of one array."""
+    """Channel k reads one channel of one array."""
     sizes = [array.shape[1] for array in arrays]
     y_shape = (len(arrays[0]), sum(sizes), *arrays[0].shape[2:])
     yield Output("y", y_shape)
@@ -52,7 +52,7 @@ def channel_concat_forward_steps(*arrays: Array) -> Steps:
 
 
 def channel_concat_backward_steps(dy: Array, *arrays: Array) -> Steps:
-    """Place c of array t reaches the channel after all channels of the arrays before."""
+    """Channel c of array t reaches channel c + (all channels of earlier arrays)."""
     sizes = [array.shape[1] for array in arrays]
     for t, array in enumerate(arrays):
         yield Output(f"darrays[{t}]", array.shape)
@@ -63,7 +63,7 @@ def channel_concat_backward_steps(dy: Array, *arrays: Array) -> Steps:
 
 
 def part_and_place(k: int, sizes: Sequence[int]) -> tuple[int, int]:
-    """Return the part in which channel k lies, and its number there."""
+    """Return the part that contains channel k, and the channel's number in this part."""
     part = 0
     while k >= sizes[part]:
         k -= sizes[part]

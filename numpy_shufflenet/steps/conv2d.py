@@ -1,7 +1,7 @@
 """Convolution, one output at a time: the window times the kernel, added up.
 
-Forward asks what an output sees, backward what an input, a weight or a bias reaches. Pixels of the
-border are 0 and add nothing, so they are left out.
+For each output, forward lists the pixels that the output reads. For each input, weight or bias,
+backward lists the outputs that depend on this entry. Border pixels are 0, so the loops skip them.
 """
 
 import numpy as np
@@ -53,9 +53,9 @@ def conv2d_backward_steps(
     dilation: IntOrPair = 1,
     groups: int = 1,
 ) -> Steps:
-    """A pixel gathers from the outputs whose windows hold it, a weight from all outputs of its o.
+    """Each gradient adds terms from all outputs that read its entry.
 
-    Nothing is scattered, as `ops` does in its col2im.
+    In contrast, col2im in `ops` adds each output's terms to many pixels.
     """
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     yield Output("dx", x.shape)

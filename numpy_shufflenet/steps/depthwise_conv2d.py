@@ -54,7 +54,7 @@ def depthwise_conv2d_backward_steps(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> Steps:
-    """A pixel of channel c gathers from the m outputs c m, ..., c m + m - 1."""
+    """dx of channel c adds terms from the m output channels c m, ..., c m + m - 1."""
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     m = len(w) // x.shape[1]
     yield Output("dx", x.shape)

@@ -1,4 +1,4 @@
-"""Dropout, one number at a time: draw, then drop it or let it grow.
+"""Dropout, one number at a time: draw a random number, then drop the value or scale it up.
 
 Backward draws the same numbers again, so it must start from the state that forward started from.
 """

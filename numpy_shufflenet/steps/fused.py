@@ -1,7 +1,7 @@
 """Pairs of operations that run as one, one output at a time.
 
-Forward, an output of the first operation goes through the second before the next one is computed:
-nothing in between is kept. Backward, a gradient that the ReLU stops is 0 to the first operation.
+Forward, an output of the first operation goes through the second operation at once, so no
+intermediate array is kept. Backward, the first operation gets 0 where ReLU's output was 0.
 """
 
 import functools
@@ -51,7 +51,7 @@ Backward: TypeAlias = Callable[[Array], Steps]
 
 
 def rectified(steps: Iterable[Output | Step]) -> Steps:
-    """Let each output go through a ReLU: a negative sum becomes an empty one."""
+    """Let each output go through a ReLU: a negative sum gets no terms, so it is 0."""
     for item in steps:
         if isinstance(item, Step) and item.value < 0:  # so NaN passes
             yield Step(item.output, item.index, item.reads, [], 0.0)
@@ -60,7 +60,7 @@ def rectified(steps: Iterable[Output | Step]) -> Steps:
 
 
 def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward) -> Steps:
-    """Run a backward with 0 for each dy that the ReLU stopped; what decides that is read, too."""
+    """Run a backward with dy = 0 where the ReLU's output is 0; steps read these entries, too."""
     passed, read = dy.copy(), {}
     for item in forward:
         if isinstance(item, Step):
@@ -104,7 +104,7 @@ def steps_with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Fo
 
 
 def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
-    """Channel k reads one place of one array."""
+    """Channel k reads one channel of one array."""
     sizes = [array.shape[1] for array in arrays]
     y_shape = (len(arrays[0]), sum(sizes), *arrays[0].shape[2:])
     yield Output("y", y_shape)
@@ -115,7 +115,7 @@ def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
 
 
 def channel_concat_shuffle_backward_steps(dy: Array, *arrays: Array, groups: int) -> Steps:
-    """Place c of array t reaches the channel that the shuffle sends it to."""
+    """Channel c of array t reaches one channel, which the shuffle decides."""
     sizes = [array.shape[1] for array in arrays]
     for t, array in enumerate(arrays):
         yield Output(f"darrays[{t}]", array.shape)

@@ -1,6 +1,6 @@
-"""Group convolution, group by group: each sees its own channels and fills its own outputs.
+"""Group convolution, group by group: a group's outputs read only the channels of that group.
 
-Channel numbers are written as (group, place in the group); one group's loop never leaves its group.
+A channel number is written as (group, number within the group).
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def group_conv2d_forward_steps(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> Steps:
-    """Of group g, output m reads the windows of all channels k of the same group."""
+    """Output m of group g reads the windows of all channels k of group g."""
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     out, into = len(w) // groups, x.shape[1] // groups  # channels of one group
     yield Output("y", (len(x), len(w), rows.outputs, columns.outputs))
@@ -57,7 +57,7 @@ def group_conv2d_backward_steps(
     padding: Padding = 0,
     dilation: IntOrPair = 1,
 ) -> Steps:
-    """Of group g, channel k gathers from the outputs m of the same group, and from no other."""
+    """The gradient of channel k of group g adds terms from outputs of group g only."""
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     out, into = len(w) // groups, x.shape[1] // groups  # channels of one group
     yield Output("dx", x.shape)

@@ -24,7 +24,7 @@ def linear_forward_steps(x: Array, w: Array, b: Array | None = None) -> Steps:
 
 
 def linear_backward_steps(dy: Array, x: Array, w: Array, b: Array | None = None) -> Steps:
-    """x[n, i] reaches every output of its row, w[o, i] output o of every row."""
+    """x[n, i] reaches every output of row n; w[o, i] reaches output o of every row."""
     yield Output("dx", x.shape)
     yield Output("dw", w.shape)
     yield Output("db", None if b is None else b.shape)

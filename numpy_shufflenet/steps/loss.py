@@ -1,8 +1,8 @@
 """Softmax and cross-entropy, number by number.
 
 The loss is a single output that adds q[n, k] (-log p[n, k]) / N over all rows n and classes k.
-Backward, logit j reaches every -log p[k] of its row, with slope p[j] - [k = j]; `ops` has added
-them up.
+Backward, logit j reaches every -log p[k] of its row, with slope p[j] - [k = j]. `ops` uses
+the sum of these slopes, simplified.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def softmax_cross_entropy_forward_steps(
 def softmax_cross_entropy_backward_steps(
     dy: Any, logits: Array, labels: Array, *, label_smoothing: float = 0.0
 ) -> Steps:
-    """A logit reaches the surprise of each class of its row: it lowers its own, and raises all."""
+    """A logit reaches -log p of each class in its row."""
     yield Output("dlogits", logits.shape)
     rows, classes = logits.shape
     for n, j in np.ndindex(rows, classes):

@@ -1,4 +1,4 @@
-"""Pooling, one output at a time: each reads one window of its own channel."""
+"""Pooling, one output at a time: each output reads one window of one channel."""
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def max_pool2d_backward_steps(
     stride: IntOrPair | None = None,
     padding: Padding = 0,
 ) -> Steps:
-    """A pixel goes through the windows that hold it, and gathers from those in which it wins."""
+    """dx adds dy of each window in which the pixel is the winner."""
     rows, columns = pool_axes(x, kernel_size, stride, padding)
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):
@@ -93,7 +93,7 @@ def avg_pool2d_backward_steps(
     padding: Padding = 0,
     count_include_pad: bool = True,
 ) -> Steps:
-    """A pixel gathers its share from every window that holds it."""
+    """dx adds a share of dy from every window that contains the pixel."""
     rows, columns = pool_axes(x, kernel_size, stride, padding)
     kh, kw = as_pair("kernel_size", kernel_size)
     yield Output("dx", x.shape)
@@ -109,7 +109,7 @@ def avg_pool2d_backward_steps(
 
 
 def global_avg_pool_forward_steps(x: Array) -> Steps:
-    """y[n, c] reads the whole of its channel."""
+    """y[n, c] reads the whole channel c."""
     yield Output("y", x.shape[:2])
     for n, c in np.ndindex(x.shape[:2]):
         pixels = [(n, c, r, s) for r, s in np.ndindex(x.shape[2:])]
@@ -118,7 +118,7 @@ def global_avg_pool_forward_steps(x: Array) -> Steps:
 
 
 def global_avg_pool_backward_steps(dy: Array, x: Array) -> Steps:
-    """Every pixel reaches one output, with one and the same weight."""
+    """Every pixel reaches one output, and all weights are equal."""
     height, width = x.shape[2:]
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):

@@ -39,7 +39,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def sigmoid_slope(x: Any) -> Any:
-    """Return its derivative, which is the same at x and -x."""
+    """Return the derivative of `sigmoid`, which is the same at x and -x."""
     e = np.exp(-x if x > 0 else x)
     return e / ((1 + e) * (1 + e))
 

@@ -5,7 +5,8 @@ product for each output that it reaches, with
 
     dy[n, k, p, q] / d e[n, k] = x[n, k, p, q]        de[k]/da = e (1 - e), a = w2 z + b2
 
-and a differentiated by what is asked for. `ops` walks the small network upwards instead.
+and the derivative of a with respect to the entry. `ops` goes backward through the small network
+instead.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ __all__ = [
 
 
 class Gate(NamedTuple):
-    """The small network at work on one image."""
+    """The numbers of the small network for one image."""
 
     s: list[Any]  # c: squeezed
     z: list[Any]  # r: hidden, after the ReLU
@@ -69,7 +70,7 @@ def squeeze_excitation_backward_steps(
                 yield add_up("dx", (n, c, r, s), reads, terms)
 
     def dlogit(out: Index) -> Any:
-        """What output `out` sends back to the logit of its channel."""
+        """The part of the gradient of a channel's logit that comes from output `out`."""
         n, k, _, _ = out
         return dy[out] * (x[out] * slopes[n][k])
 
@@ -116,7 +117,7 @@ def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
 
 
 def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) -> Reads:
-    """Return all that the scales of image n depend on."""
+    """Return all entries on which the scales of image n depend."""
     reads: Reads = [("x", (n, *place)) for place in np.ndindex(x.shape[1:])]
     for name, array in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
         reads += [(name, place) for place in np.ndindex(array.shape)]

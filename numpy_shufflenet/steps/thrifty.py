@@ -1,10 +1,11 @@
-"""Backwards that share their work as `ops` does, one entry at a time: the twins that are counted.
+"""Backward passes for counting: they reuse intermediate results as `ops` does, entry by entry.
 
-Most slow twins do what any implementation does, and counting them counts it. Four write every way
-from an input to an output out by itself, which shows where a gradient comes from, and takes m^2
-products where m are enough. What these four cost is counted here instead.
+A slow twin is a loop implementation in `steps`. Most twins do the same arithmetic as `ops`, so
+`cost.counting` counts them directly. Four twins write out every path from an input to an output.
+This shows where a gradient comes from, but takes m^2 products where m are enough. For these four,
+`cost.counting` counts the backward passes in this file.
 
-Each is a pair: `x_kept` returns what forward keeps, and `x_backward_steps` reads it.
+Each is a pair: `NAME_kept` returns what forward keeps, and `NAME_backward_steps` reads it.
 """
 
 from collections.abc import Callable
@@ -99,7 +100,7 @@ def max_pool2d_backward_steps(
 
 
 class KeptGate(NamedTuple):
-    """Of one image: squeezed, hidden, and the scale of each channel."""
+    """Numbers of one image: the channel means, the hidden units, and the scale of each channel."""
 
     s: list[Any]
     z: list[Any]
@@ -119,7 +120,7 @@ def squeeze_excitation_kept(x: Array, w1: Array, b1: Array, w2: Array, b2: Array
 def squeeze_excitation_backward_steps(
     kept: list[KeptGate], dy: Array, x: Array, w1: Array, b1: Array, w2: Array, b2: Array
 ) -> Steps:
-    """Walk the small network upwards, once for each image."""
+    """Go backward through the small network, once for each image."""
     _, channels, height, width = x.shape
     hidden = len(w1)
     for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
@@ -181,7 +182,7 @@ def softmax_cross_entropy_backward_steps(
     *,
     label_smoothing: float = 0.0,
 ) -> Steps:
-    """dlogits = dy / n (p - q): the error itself."""
+    """dlogits = dy / n (p - q), for probabilities p and targets q."""
     yield Output("dlogits", logits.shape)
     rows, classes = logits.shape
     share = dy / rows
@@ -194,7 +195,7 @@ def softmax_cross_entropy_backward_steps(
 def with_relu(
     name: str, forward_steps: Callable[..., Steps], backward_steps: Callable[..., Steps]
 ) -> tuple[Callable[..., Any], Callable[..., Steps]]:
-    """Return the pair of an operation with a ReLU after it: its output is kept, and looked at."""
+    """Return the pair of an operation with a ReLU after it, whose output backward reads."""
     inner = BACKWARDS.get(name)
 
     def kept(*arrays: Any, **settings: Any) -> tuple[Any, dict[Index, Any]]:

@@ -1,7 +1,7 @@
-"""Up-sampling, one output at a time: no matrices, but the question which pixels are near.
+"""Up-sampling, one output at a time: each output reads the pixels near its position.
 
-Bilinear: seen from position t, pixel r weighs 1 - |t - r| along one axis, and nothing if it is
-further away than 1. Both axes multiply.
+Bilinear: for position t along one axis, pixel r has weight 1 - |t - r|, or 0 if r is further away
+than 1. The weights of the two axes are multiplied.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def upsample_nearest_forward_steps(x: Array, scale: IntOrPair) -> Steps:
-    """y[n, c, p, q] reads the pixel whose block it lies in."""
+    """y[n, c, p, q] reads the pixel that became its block."""
     sh, sw = as_pair("scale", scale)
     y_shape = (*x.shape[:2], x.shape[2] * sh, x.shape[3] * sw)
     yield Output("y", y_shape)
@@ -33,7 +33,7 @@ def upsample_nearest_forward_steps(x: Array, scale: IntOrPair) -> Steps:
 
 
 def upsample_nearest_backward_steps(dy: Array, x: Array, scale: IntOrPair) -> Steps:
-    """A pixel gathers from the block that it became."""
+    """dx adds dy over the block that the pixel became."""
     sh, sw = as_pair("scale", scale)
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):
@@ -62,7 +62,7 @@ def upsample_bilinear_forward_steps(
 def upsample_bilinear_backward_steps(
     dy: Array, x: Array, scale: IntOrPair, *, align_corners: bool = False
 ) -> Steps:
-    """A pixel gathers from the outputs that it is near to, with the weight that it had there."""
+    """dx adds dy of every output near the pixel, times the pixel's weight there."""
     rows, columns = near_pixels(x, scale, align_corners)
     yield Output("dx", x.shape)
     for n, c, r, s in np.ndindex(x.shape):

@@ -1,131 +1,29 @@
-"""What the description in a checkpoint must look like: one table, checked in one place.
-
-A kind is a function of a value and the name of its field; it raises if they don't fit.
-"""
+"""The fields that a checkpoint's description must have, and how the fields depend on each other."""
 
 import inspect
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.training._kinds import (
+    Kind,
+    bits,
+    finite_number,
+    flag,
+    list_of,
+    maybe,
+    object_with,
+    one_of,
+    refuse,
+    text,
+    whole_number,
+)
 from numpy_shufflenet.training.schedule import SHAPES
 
-Kind: TypeAlias = Callable[[Any, str], None]
-LONGEST = 60  # characters of a value that is quoted
-MOST_CHANNELS, LARGEST_SIDE = 1024, 4096  # of the images of a training
-
-
-def refuse(field: str, value: Any, needed: str) -> None:
-    """Raise: the field, what it holds, what would fit."""
-    held = repr(value)
-    if len(held) > LONGEST:
-        held = held[: LONGEST - 3] + "..."
-    raise ValueError(f"its field {field} holds {held}; {needed} is needed")
-
-
-def whole_number(low: int = 0, high: int | None = None) -> Kind:
-    """A whole number, from low to high, or below 2^63."""
-
-    def check(value: Any, field: str) -> None:
-        if type(value) is not int or not low <= value <= (2**63 - 1 if high is None else high):
-            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-            refuse(field, value, f"a whole number {limits}")
-
-    return check
-
-
-def finite_number(
-    low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False
-) -> Kind:
-    """A finite number from low to high; `above` low, `below` high."""
-    excluded = [limit for limit, left_out in ((low, above), (high, below)) if left_out]
-
-    def check(value: Any, field: str) -> None:
-        fits = type(value) in (int, float) and math.isfinite(_float(value))
-        if not fits or not low <= value <= high or value in excluded:
-            limits = "" if low == -math.inf else f" {'above' if above else 'of at least'} {low}"
-            if high < math.inf:
-                limits += f" and {'below' if below else 'at most'} {high}"
-            refuse(field, value, f"a finite number{limits}")
-
-    return check
-
-
-def _float(value: int | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def of_type(kind: type, name: str) -> Kind:
-    """A value of this very type."""
-
-    def check(value: Any, field: str) -> None:
-        if type(value) is not kind:
-            refuse(field, value, name)
-
-    return check
-
-
-flag = of_type(bool, "true or false")
-text = of_type(str, "a string")
-
-
-def one_of(*values: Any) -> Kind:
-    """One of these values."""
-
-    def check(value: Any, field: str) -> None:
-        if not any(type(value) is type(v) and value == v for v in values):
-            refuse(field, value, f"one of {', '.join(map(repr, values))}")
-
-    return check
-
-
-def maybe(kind: Kind) -> Kind:
-    """None, or of this kind."""
-    return lambda value, field: None if value is None else kind(value, field)
-
-
-def list_of(kind: Kind, length: int | None = None) -> Kind:
-    """A list of so many of a kind."""
-
-    def check(value: Any, field: str) -> None:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            refuse(field, value, "a list" if length is None else f"a list of {length}")
-        for index, item in enumerate(value):
-            kind(item, f"{field}[{index}]")
-
-    return check
-
-
-def object_with(fields: Mapping[str, Kind], *, optional: bool = False) -> Kind:
-    """An object with these fields, each of its kind, all of them unless they are optional."""
-
-    def check(value: Any, field: str) -> None:
-        if not isinstance(value, dict):
-            refuse(field, value, f"an object with {', '.join(fields)}")
-        start = f"{field}." if field else ""
-        for name in value:
-            if name not in fields:
-                raise ValueError(f"it has a field {start}{name!s:.60}, which is unknown")
-        for name, kind in fields.items():
-            if name in value:
-                kind(value[name], start + name)
-            elif not optional:
-                raise ValueError(f"it lacks the field {start}{name}")
-
-    return check
-
-
-def bits(count: int) -> Kind:
-    """A whole number of so many bits."""
-    return whole_number(0, 2**count - 1)
-
+MOST_CHANNELS, LARGEST_SIDE = 1024, 4096  # limits for the training images
 
 _BUFFERED = {"has_uint32": whole_number(0, 1), "uinteger": bits(32)}
 _PCG64 = {"state": object_with({"state": bits(128), "inc": bits(128)}), **_BUFFERED}
@@ -144,7 +42,7 @@ GENERATORS: dict[str, dict[str, Kind]] = {
 
 
 def generator(value: Any, field: str) -> None:
-    """The state of one of NumPy's bit generators."""
+    """Check the state of a bit generator of NumPy."""
     if not isinstance(value, dict):
         refuse(field, value, "the state of a random generator")
     one_of(*GENERATORS)(value.get("bit_generator"), f"{field}.bit_generator")
@@ -153,7 +51,7 @@ def generator(value: Any, field: str) -> None:
 
 
 def generators(value: Any, field: str) -> None:
-    """The states of the trainer's generator and of those of layers."""
+    """Check the states of the random generators of the trainer and of layers."""
     if not isinstance(value, dict) or "trainer" not in value:
         refuse(field, value, "an object with trainer")
     for name, state in value.items():
@@ -170,13 +68,16 @@ ARGUMENTS: dict[str, Kind] = {
     "in_channels": whole_number(1, MOST_CHANNELS),
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
+    "shuffle_order": one_of("paper", "authors"),
+    "widths": maybe(list_of(whole_number(1, MOST_CHANNELS * 8))),
+    "pool_padding": one_of(0, 1, [[0, 1], [0, 1]]),
     "dropout": finite_number(0, 1, below=True),
     "seed": maybe(bits(1024)),
-}  # of the functions that build a network; all others are true or false
+}  # arguments of the functions that build a network; all other arguments are true or false
 
 
 def architecture(value: Any, field: str) -> None:
-    """The config of one of our networks."""
+    """Check the `config` of one of our networks."""
     if not isinstance(value, dict):
         refuse(field, value, "an object with name, or null,")
     one_of(*models.MODELS)(value.get("name"), f"{field}.name")
@@ -248,13 +149,7 @@ FIELDS: dict[str, Kind] = {
 def check_description(
     description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]
 ) -> None:
-    """Raise unless a description fits the table, itself, and the arrays beside it.
-
-    Raises
-    ------
-    ValueError
-        Naming the field, what it holds, and what would fit.
-    """
+    """Raise ValueError if a field is wrong, or contradicts another field or the arrays."""
     object_with(FIELDS)(description, "")
     _check_progress(description)
     _check_images(description)
@@ -277,7 +172,7 @@ def _check_progress(description: dict[str, Any]) -> None:
     for index, row in enumerate(records):
         field = f"history.epochs[{index}]"
         _equal(f"{field}.epoch", row["epoch"], index + 1, "they are counted from 1")
-        # Every epoch has as many steps: the images and the batch size stay.
+        # All epochs have the same number of steps, because images and batch size stay the same.
         if row["steps"] * epoch != (index + 1) * step:
             needed = f"{(index + 1) * step / epoch:g} (step={step} steps in epoch={epoch} epochs)"
             refuse(f"{field}.steps", row["steps"], needed)

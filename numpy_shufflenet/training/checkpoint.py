@@ -1,11 +1,10 @@
-"""Checkpoints: one safetensors file with all that is needed to train on, or to use the network.
+"""Checkpoints: a safetensors file with everything needed to resume a training or to predict.
 
-The arrays are the model's (weights and running statistics) under "model." and the optimiser's
-under "velocity."; everything else is JSON in the file's metadata.
+The names of weights and running statistics have the prefix "model.", and the names of the
+optimiser's velocities have the prefix "velocity.". Everything else is JSON in the file's metadata.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,72 +12,56 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
+from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Standardise
 from numpy_shufflenet.nn.initialise import without_weights
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
-from numpy_shufflenet.training import _safetensors, _schema
+from numpy_shufflenet.training import _schema
+from numpy_shufflenet.weights.safetensors import read_safetensors, write_safetensors
 
-PathLike = str | os.PathLike[str]
 FORMAT = "numpy_shufflenet checkpoint 1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training between two epochs.
+    """The state of a training between two epochs."""
 
-    Attributes
-    ----------
-    model : dict of str to array
-        `model.state_dict()`.
-    architecture : dict or None
-        `model.config`, from which the model is built again; None if it has none.
-    optimiser : dict
-        `SGD.state_dict()`.
-    schedule : dict or None
-        `Schedule.to_dict()`.
-    settings : dict
-        The other arguments of the Trainer.
-    standardise : Standardise
-        How images become what the model expects.
-    fingerprint : int
-        Of the training set; another one would not continue this training.
-    image_shape : tuple of int
-        (c, h, w) of the training images.
-    classes : tuple of str
-        Their names, in the order of the logits.
-    epoch, step : int
-        How many are done.
-    history : dict
-        `History.to_dict()`.
-    rng : dict
-        States of the random generators: "trainer", and "model.NAME" of layers that draw.
-    source : str
-        The file that it was read from, for messages.
-    """
-
+    #: `model.state_dict()`
     model: dict[str, Array]
+    #: `model.config`, from which the model can be built again; None if the model has none.
     architecture: dict[str, Any] | None
+    #: `SGD.state_dict()`
     optimiser: dict[str, Any]
+    #: `Schedule.to_dict()`
     schedule: dict[str, Any] | None
+    #: The other arguments of the Trainer.
     settings: dict[str, Any]
+    #: Converts images to the input of the model.
     standardise: Standardise
+    #: A checksum of the training set; the training can resume only with the same set.
     fingerprint: int
+    #: (c, h, w) of the training images.
     image_shape: tuple[int, ...]
+    #: Names of the classes, in the order of the logits.
     classes: tuple[str, ...]
+    #: Number of finished epochs and steps.
     epoch: int
     step: int
+    #: `History.to_dict()`
     history: dict[str, Any]
+    #: States of the random generators: "trainer", and "model.NAME" for layers that have one.
     rng: dict[str, Any]
+    #: The name of the file, for messages.
     source: str = field(default="this checkpoint", compare=False)
 
     def build_model(self) -> Layer:
-        """Return the network, built anew, with its weights and running statistics.
+        """Build the network again, with its weights and running statistics.
 
         Raises
         ------
         ValueError
-            If there is no architecture, or it and the weights don't fit together; the message
+            If there is no architecture, or the weights don't fit the architecture. The message
             names the file.
         """
         if self.architecture is None:
@@ -90,7 +73,7 @@ class Checkpoint:
             with without_weights():
                 model: Layer = models.build(self.architecture)
             double = any(array.dtype == np.float64 for array in self.model.values())
-            # A model that the weights don't fit takes no memory: nothing is written to it.
+            # Check that the weights fit before the model allocates memory.
             shapes = {name: array.shape for name, array in self.model.items()}
             if double and all(shapes.get(n) == p.shape for n, p in model.parameters().items()):
                 model = model.astype(np.float64)
@@ -100,26 +83,26 @@ class Checkpoint:
         return model
 
     def fill(self, model: Layer) -> None:
-        """Give a model the weights and running statistics.
+        """Copy the weights and running statistics into a model.
 
         Raises
         ------
         ValueError
-            If they don't fit. Nothing is changed then.
+            If the arrays don't fit the model. Then nothing changes.
         """
         _check_kinds(model, self.model)
         model.load_state_dict(self.model)
 
 
 def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; path holds the old file until the new one is whole.
+    """Write a checkpoint. The old file stays until the new one is complete.
 
     Raises
     ------
     OSError
         If the file can't be written.
     ValueError
-        If something in the checkpoint is neither an array nor JSON: a NaN, for one.
+        If a value in the checkpoint is neither an array nor valid JSON, such as NaN.
     """
     rest = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint) if f.name != "source"}
     arrays = {f"model.{name}": array for name, array in rest.pop("model").items()}
@@ -127,21 +110,21 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
-    _safetensors.write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
+    write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
 
 
 def load_checkpoint(path: PathLike) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
+    """Read a checkpoint that `save_checkpoint` has written.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, isn't a checkpoint, or says what can't be; the message names the
-        file, the field, what it holds and what would fit.
+        If the file is truncated, isn't a checkpoint, or has a field with an impossible value. The
+        message names the file, the field, its value and what would fit.
     """
-    arrays, metadata = _safetensors.read_safetensors(path)
+    arrays, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} holds arrays, but is not a checkpoint of this version of numpy_shufflenet; "
@@ -168,31 +151,30 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
 
 
 def save_weights(model: Layer, path: PathLike) -> None:
-    """Write weights and running statistics by name, and nothing else: a plain safetensors file.
+    """Write only the weights and running statistics, by name, to a safetensors file.
 
     Raises
     ------
     OSError
-        If the file can't be written; path is then as it was.
+        If the file can't be written. Then the old file stays.
     """
-    _safetensors.write_safetensors(path, model.state_dict(), {})
+    write_safetensors(path, model.state_dict(), {})
 
 
 def load_weights(model: Layer, path: PathLike) -> None:
-    """Give a model the weights of a safetensors file; from a checkpoint it takes the weights.
+    """Copy the weights in a safetensors file, which may be a checkpoint, into a model.
 
-    float16 and bfloat16 are widened.
+    float16 and bfloat16 are read as float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated or isn't a safetensors file, holds a tensor of an unknown dtype,
-        or its arrays don't fit the model; the message names the file and the tensor. The model is
-        unchanged then.
+        If the file is truncated, isn't a safetensors file, or doesn't fit the model, or a tensor
+        has an unknown dtype. The message names the file and the tensor. The model doesn't change.
     """
-    arrays, metadata = _safetensors.read_safetensors(path)
+    arrays, metadata = read_safetensors(path)
     if metadata.get("format") == FORMAT:
         arrays = _within(arrays, "model.")
     try:
@@ -211,14 +193,14 @@ def _within(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 
 def _to_json(value: Any) -> Any:
-    """Some generators keep their state in arrays."""
+    """Return an array as a list, because the states of some random generators have arrays."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise ValueError(f"{value!r} in a checkpoint is neither an array nor JSON")
 
 
 def _check_kinds(model: Layer, arrays: Mapping[str, Array]) -> None:
-    """Raise if numbers of one kind would silently become another: integers weights, for one."""
+    """Raise if a tensor has a wrong kind of numbers, such as integers for weights."""
     for name, stored in model._named(Parameter, Buffer):
         kinds = ("iu", "f")[stored.value.dtype.kind == "f"]
         if name in arrays and arrays[name].dtype.kind not in kinds:

@@ -1,4 +1,4 @@
-"""How good a model is: loss, accuracy, and which class is taken for which."""
+"""Evaluation of a model: loss, accuracy, and confusion matrix."""
 
 import contextlib
 from collections.abc import Callable
@@ -17,24 +17,15 @@ from numpy_shufflenet.ops.checks import check_positive
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found on n images of k classes.
+    """The result of `evaluate` on n images of k classes."""
 
-    Attributes
-    ----------
-    loss : float
-        Mean cross-entropy in nats, without label smoothing.
-    accuracy : float
-        Share of the images whose most probable class is the label, from 0 to 1.
-    confusion : int array, shape (k, k)
-        See `confusion_matrix`.
-    predictions : int array, shape (n,)
-        The most probable class of each image; the lowest of equals.
-    probabilities : array, shape (n, k)
-    """
-
+    #: Mean cross-entropy in nats, without label smoothing.
     loss: float
+    #: Share of correct predictions, from 0 to 1.
     accuracy: float
+    #: See `confusion_matrix`.
     confusion: Array  # k k
+    #: The most probable class of each image; the lowest index among equal probabilities.
     predictions: Array  # n
     probabilities: Array  # n k
 
@@ -47,12 +38,12 @@ def evaluate(
     Parameters
     ----------
     model : Layer
-        From images (n, c, h, w) to logits (n, k). What an earlier forward kept is dropped.
+        Maps images (n, c, h, w) to logits (n, k). Caches of an earlier forward are deleted.
     dataset : Dataset
     standardise : Standardise
-        That of the training.
+        The `standardise` of the training.
     batch_size : int
-        Images that go through the network at once; no result depends on it beyond rounding.
+        Number of images in one forward. Results for different sizes differ only by rounding.
 
     Raises
     ------
@@ -66,7 +57,7 @@ def evaluate(
     dtype = dtype_of(model)
     loss = 0.0
     parts = []
-    # Weights that have overflowed give NaN, which the caller sees in the loss.
+    # After an overflow the loss is NaN, so a warning would tell nothing new.
     run = _fastest(model, dataset.images.shape[1:], dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, batch_size):
@@ -89,25 +80,25 @@ def evaluate(
 def _fastest(
     model: Layer, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Callable[[Array], Array]:
-    """Return the model's plan if it can have one, and otherwise its layers."""
+    """Return an inference plan of the model (only for float32 with Numba), or its `infer`."""
     if backend.current() == "numba" and dtype == np.float32:
         from numpy_shufflenet.plan import InferencePlan
 
         plan = InferencePlan(model)
-        with contextlib.suppress(ValueError):  # an operation, or a shape, that it can't run
+        with contextlib.suppress(ValueError):  # plans lack some operations and shapes
             plan.program(shape)
             return plan
     return model.infer
 
 
 def dtype_of(model: Layer) -> np.dtype[np.floating[Any]]:
-    """Return the dtype of a model's parameters, which its input must have."""
+    """Return the dtype of a model's parameters. The input needs the same dtype."""
     dtype: np.dtype[np.floating[Any]] = next(iter(model.parameters().values())).dtype
     return dtype
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
-    """Count how often each class is taken for each.
+    """Count the predictions for each class.
 
     Parameters
     ----------
@@ -118,8 +109,8 @@ def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
     Returns
     -------
     confusion : int64 array, shape (classes, classes)
-        confusion[i, j] images of class i were predicted as class j: a row a label, a column a
-        prediction; its sum is n, and its diagonal is right.
+        confusion[i, j] is the number of images of class i with the prediction j. The diagonal
+        counts the correct predictions.
 
     Raises
     ------

@@ -1,6 +1,5 @@
-"""The training loop: batches in, gradients back, one step of the optimiser, and the books kept."""
+"""The training loop: forward, backward and step for every batch, and a record of the results."""
 
-import copy
 import os
 import time
 import zlib
@@ -15,6 +14,7 @@ from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
+from numpy_shufflenet.training._smallest_part import check_smallest_part
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpy_shufflenet.training.evaluation import dtype_of, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
@@ -24,27 +24,27 @@ from numpy_shufflenet.training.schedule import Schedule
 PathLike = str | os.PathLike[str]
 
 
-class TrainingDiverged(ValueError):  # noqa: N818 - the name says what happened
+class TrainingDiverged(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
     """The loss or a weight is NaN or infinite."""
 
 
 class Observer:
-    """Is told what happens in a training; a subclass overrides what it wants to know.
+    """The trainer calls these methods during training; a subclass overrides some methods.
 
-    An exception in an observer ends the training as one anywhere else does.
+    An exception in an observer ends the training.
     """
 
     def begin(self, trainer: "Trainer") -> None:
-        """Training begins, or goes on."""
+        """Called when training starts or resumes."""
 
     def step(self, trainer: "Trainer", report: StepReport) -> None:
-        """A step is done."""
+        """Called after each step."""
 
     def epoch(self, trainer: "Trainer", record: EpochRecord) -> None:
-        """An epoch is done, evaluated, and saved."""
+        """Called after each epoch, when the test loss is known and the checkpoint is written."""
 
     def end(self, trainer: "Trainer") -> None:
-        """Training is over, rightly or by an exception."""
+        """Called at the end of training, also after an exception."""
 
 
 class Trainer:
@@ -53,42 +53,43 @@ class Trainer:
     Parameters
     ----------
     model : Layer
-        From images (n, c, h, w) to logits.
+        Maps images (n, c, h, w) to logits.
     optimiser : SGD
-        Of this model.
+        An optimiser of this model.
     train_set : Dataset
     test_set : Dataset, optional
-        Evaluated after each epoch.
+        The model is evaluated on these images after each epoch.
     epochs, batch_size : int
-        The last batch of an epoch has what is left; see `steps_per_epoch`. If that is a single
-        image, and batch normalisation has no second value of a channel to compare with (the image
-        is 1 x 1 by then), the Trainer refuses at once, and names a batch size that fits.
+        The last batch of an epoch may be smaller; see `steps_per_epoch`. Some networks can't be
+        trained on a single image, because batch normalisation needs two values of each channel.
+        If a batch would be a single image, ValueError names a batch size that fits.
     schedule : Schedule, optional
-        Sets the optimiser's learning rate before each step; without it, it stays.
+        Sets the learning rate before each step. Without a schedule, the learning rate stays.
     standardise : Standardise, optional
-        How images become the model's input; measured on the training images if not given.
+        Converts images to the input of the model. The default is measured on the training images.
     label_smoothing : float
     accumulation : int
-        In how many parts a batch goes through the network, to save memory. The gradient is that
-        of the whole batch, but for batch normalisation, which sees a part at a time.
+        Number of parts into which a batch is split to save memory. The gradients of the parts add
+        up to the gradient of the whole batch, except that batch normalisation uses the statistics
+        of each part.
     augmentation : dict, optional
-        Arguments of `data.augment`; without it images stay as they are.
+        Arguments of `data.augment`; None for no augmentation.
     seed : int
-        Of the order of the images, and of augmentation.
+        Seed for the order of the images, and for augmentation.
     checkpoint : path, optional
-        File that is written after each epoch.
+        A file, written after each epoch.
 
     Attributes
     ----------
     epoch, step : int
-        How many are done.
+        Number of finished epochs and steps.
     history : History
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or a single image would go through a network that
-        needs two.
+        If an argument is out of range, or a batch would be a single image but the network needs
+        two.
     """
 
     def __init__(
@@ -123,9 +124,11 @@ class Trainer:
         self.label_smoothing = check_share("label_smoothing", label_smoothing)
         self.accumulation = check_positive("accumulation", accumulation)
         self.augmentation = None if augmentation is None else dict(augmentation)
-        self._augmented(train_set.images[:1], np.random.default_rng())  # refuses wrong arguments
+        self._augmented(train_set.images[:1], np.random.default_rng())  # checks the arguments
         self._dtype = dtype_of(model)
-        self._check_smallest_part()
+        with np.errstate(over="ignore", invalid="ignore"):  # of a std that hardly fits the dtype
+            x = self.standardise(train_set.images[:1], self._dtype)
+        check_smallest_part(model, x, len(train_set), self.batch_size, self.accumulation)
         self.checkpoint = checkpoint
         self.epoch = 0
         self.step = 0
@@ -133,76 +136,38 @@ class Trainer:
         self._rng = np.random.default_rng(seed)
         self._within_epoch = False
 
-    def _check_smallest_part(self) -> None:
-        """Raise if a part of a batch is one image, where the network can be trained with two only.
-
-        Otherwise the last step of the first epoch would raise, and the epoch would be lost.
-        """
-        n = len(self.train_set)
-
-        def smallest(batch_size: int) -> int:
-            sizes = (min(batch_size, n), n % batch_size or min(batch_size, n))
-            return min(size // min(self.accumulation, size) for size in sizes)
-
-        if smallest(self.batch_size) > 1 or not self._trains_with(2):
-            return  # a network that no two images fit says so at its first step
-        try:
-            self._forward_of_copy(1)
-        except ValueError as error:
-            nearest = sorted(range(2, n + 1), key=lambda size: abs(size - self.batch_size))
-            fitting = next((size for size in nearest if smallest(size) > 1), None)
-            hint = f"; batch_size={fitting} fits" if fitting else ""
-            raise ValueError(
-                f"batch_size={self.batch_size} and accumulation={self.accumulation} let a single "
-                f"one of the {n} images through the network, which can't be trained by one of "
-                f"{self.train_set.images.shape[1:]}: {error}{hint}"
-            ) from error
-
-    def _trains_with(self, count: int) -> bool:
-        try:
-            self._forward_of_copy(count)
-        except ValueError:
-            return False
-        return True
-
-    def _forward_of_copy(self, count: int) -> None:
-        """Run a training forward of so many images; statistics and generators stay as they are."""
-        images = np.repeat(self.train_set.images[:1], count, axis=0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            copy.deepcopy(self.model).forward(self.standardise(images, self._dtype), training=True)
-
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches make one epoch."""
+        """Number of batches in one epoch."""
         return steps_per_epoch(len(self.train_set), self.batch_size)
 
     def run(self, observers: Iterable[Observer] = ()) -> History:
-        """Train to the last epoch, from wherever this training stands.
+        """Train from the current epoch to the last one.
 
-        After an exception (Ctrl-C is one), go on from the checkpoint with `resume`.
+        After an exception, Ctrl-C included, continue from the checkpoint with `resume`.
 
         Raises
         ------
         TrainingDiverged
-            If the loss or a weight is NaN or infinite. The checkpoint, if there is one, is of the
-            last epoch before.
+            If the loss or a weight is NaN or infinite. The checkpoint, if any, has the state after
+            the previous epoch.
         ValueError
-            If this training was stopped within an epoch.
+            If an earlier call stopped in the middle of an epoch.
         """
         if self._within_epoch:
             raise ValueError(
-                f"this training stopped within epoch {self.epoch + 1}; Trainer.resume goes on "
-                "from the checkpoint of the last whole one"
+                f"this training has stopped within epoch {self.epoch + 1}; Trainer.resume "
+                "continues from the checkpoint of the last complete epoch"
             )
         observers = tuple(observers)
-        self.model.release()  # what an interrupted training may have left between two passes
+        self.model.release()  # caches that an interrupted training may have left
         try:
             for observer in observers:
                 observer.begin(self)
             while self.epoch < self.epochs:
                 self._run_epoch(observers)
         finally:
-            self.model.release()  # what an exception left between a forward and its backward
+            self.model.release()  # caches that an exception left between forward and backward
             for observer in observers:
                 observer.end(self)
         return self.history
@@ -235,12 +200,12 @@ class Trainer:
             observer.epoch(self, record)
 
     def _run_step(self, images: Array, labels: Array) -> StepReport:
-        """One step of the optimiser, by the gradient of the mean loss of a batch."""
+        """Run one step of the optimiser with the gradient of the mean loss of a batch."""
         if self.schedule is not None:
             self.optimiser.learning_rate = self.schedule(self.step)
         self.model.zero_gradients()
         n, loss, correct = len(labels), 0.0, 0
-        # An overflow shows in the loss, which is looked at; a warning would say it less clearly.
+        # `_check_finite` reports an overflow, so NumPy need not warn.
         with np.errstate(over="ignore", invalid="ignore"):
             for part in np.array_split(np.arange(n), min(self.accumulation, n)):
                 x = self.standardise(images[part], self._dtype)  # b c h w
@@ -248,7 +213,7 @@ class Trainer:
                 part_loss, cache = softmax_cross_entropy_forward(
                     logits, labels[part], label_smoothing=self.label_smoothing
                 )
-                # The batch's mean is the parts' means, weighed by size: parts may be unequal.
+                # Parts may differ in size, so each part's weight is its share of the batch.
                 share = len(part) / n
                 loss += share * float(part_loss)
                 correct += int((logits.argmax(axis=1) == labels[part]).sum())
@@ -262,14 +227,14 @@ class Trainer:
         return StepReport(self.step, n, correct, loss, learning_rate)
 
     def _backward(self, dlogits: Array) -> None:
-        """Add to the gradients of the parameters; that of the images is of no use here."""
+        """Add to the parameters' gradients; skip the gradient of the images if possible."""
         if isinstance(self.model, ImageClassifier):
             self.model.backward(dlogits, input_gradient=False)
         else:
             self.model.backward(dlogits)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
-        """Test loss and accuracy; on the way, make sure that this model is worth a checkpoint."""
+        """Check that the weights are finite; return the test loss and the test accuracy."""
         for name, array in self.model.state_dict().items():
             self._check_finite(name, array, self.step)
         if self.test_set is None:
@@ -288,14 +253,14 @@ class Trainer:
         raise TrainingDiverged(
             f"{what} is {found} at step {step} (epoch {self.epoch + 1}), with "
             f"learning_rate={self.optimiser.learning_rate:g}; "
-            f"try a lower one, or more warm-up; {kept}"
+            f"try a lower one, or a longer warm-up; {kept}"
         )
 
     def _augmented(self, images: Array, rng: np.random.Generator) -> Array:
         return images if self.augmentation is None else augment(images, rng, **self.augmentation)
 
     def state(self) -> Checkpoint:
-        """Return a copy of where this training stands, between two epochs."""
+        """Return a copy of the state of this training, between two epochs."""
         config = getattr(self.model, "config", None) or {}
         return Checkpoint(
             model=self.model.state_dict(),
@@ -329,32 +294,33 @@ class Trainer:
         model: Layer | None = None,
         epochs: int | None = None,
     ) -> "Trainer":
-        """Go on from a checkpoint, and end with the very weights of a training never stopped.
+        """Return a Trainer that continues from a checkpoint.
+
+        The final weights are bitwise the same as without the interruption.
 
         Parameters
         ----------
         path : path
-            The checkpoint; the training goes on to write it.
+            The checkpoint. The training continues to write to this file.
         train_set, test_set : Dataset
-            The sets that the training began with.
+            The same sets as at the start of the training.
         model : Layer, optional
-            Takes the checkpoint's weights; needed only if they come from a model without `config`.
-
+            A model that receives the weights; needed only if the first model had no `config`.
         epochs : int, optional
-            The new length of the training, at least what is done. A schedule is stretched with it:
-            from here on the learning rate is that of a training which was to be so long from its
-            start. Without it, the length stays.
+            The new number of epochs, at least the number of finished epochs. A schedule is
+            stretched: the learning rate continues as if the training had been planned with this
+            number of epochs from the start. By default, the number stays.
 
         Raises
         ------
         FileNotFoundError, ValueError
-            As `load_checkpoint`; or if the model or the training set is another, or more epochs
-            are done.
+            In the same cases as `load_checkpoint`, and if the model or the training set doesn't fit
+            the checkpoint, or `epochs` is too small.
         """
         checkpoint = load_checkpoint(path)
         if fingerprint(train_set) != checkpoint.fingerprint:
             raise ValueError(
-                f"train_set={train_set!r} is not the one that the training in {path} began with"
+                f"train_set={train_set!r} is not the training set of the training in {path}"
             )
         try:
             return cls._resume(checkpoint, path, train_set, test_set, model, epochs)
@@ -383,7 +349,7 @@ class Trainer:
         settings = dict(checkpoint.settings)
         if epochs is not None:
             if check_positive("epochs", epochs) < checkpoint.epoch:
-                raise ValueError(f"epochs={epochs}, but {checkpoint.epoch} are done")
+                raise ValueError(f"epochs={epochs}, but {checkpoint.epoch} are done already")
             if schedule is not None:
                 schedule = schedule.stretched(epochs, settings["epochs"])
             settings["epochs"] = epochs
@@ -416,7 +382,7 @@ class Trainer:
         return trainer
 
     def _generators(self) -> dict[str, np.random.Generator]:
-        """Everything that draws: this loop, and dropout layers within the model."""
+        """Return all random generators: one of this loop, and one of each dropout layer."""
         found = {"trainer": self._rng}
         for name, layer in self.model.named_layers():
             rng = getattr(layer, "rng", None)
@@ -426,10 +392,10 @@ class Trainer:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Return the number of batches in one pass over so many images, the smaller last one too."""
+    """Return the number of batches in one epoch, including a smaller last batch."""
     return -(-check_positive("images", images) // check_positive("batch_size", batch_size))
 
 
 def fingerprint(dataset: Dataset) -> int:
-    """A number that another set of images or labels would hardly have."""
+    """Return a checksum of the images and labels."""
     return zlib.crc32(dataset.labels.tobytes(), zlib.crc32(dataset.images.tobytes()))

@@ -1,14 +1,15 @@
-"""Stochastic gradient descent with momentum: the rule that every network here is trained by.
+"""Stochastic gradient descent with momentum.
 
 With the gradient g of a parameter p, the learning rate lr, momentum mu and weight decay wd,
 
-    g <- g + wd p                  only if p has more than one dimension
+    g <- g + wd p                  only if p has more than one axis
     v <- mu v + g                  v = 0 before the first step
     p <- p - lr v                  plain momentum
-    p <- p - lr (g + mu v)         Nesterov: look one step of v ahead
+    p <- p - lr (g + mu v)         Nesterov momentum: the gradient one step of v ahead
 
-Without momentum, v = g. Weight decay pulls the kernels and the classifier's matrix to 0; biases
-and batch normalisation's scale and shift are vectors, and are left alone, as the authors do.
+Without momentum, v = g. Weight decay pulls the weights of convolutions and of the classifier
+towards 0. Biases, and the scale and shift of batch normalisation, have one axis, so they don't
+decay. The authors of ShuffleNet do the same.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def sgd_update(
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """Move one parameter p, and its velocity v if it has one, in place, by its gradient g."""
+    """Update a parameter p in place with its gradient g; also update its velocity v unless None."""
     if weight_decay:
         g = g + weight_decay * p
     if v is not None:
@@ -45,28 +46,29 @@ def sgd_update(
 
 
 class SGD:
-    """Changes the parameters of a model, in place, by their gradients.
+    """Updates the parameters of a model in place with their gradients.
 
     Parameters
     ----------
     model : Layer
-        Its parameters are looked up here, once.
+        The optimiser reads the model's list of parameters only when it is created.
     learning_rate : float
-        An attribute too: a schedule sets it before each step.
+        At least 0. A schedule sets this attribute before each step.
     momentum : float
-        Share of the last step that goes into the next, from 0 to below 1.
+        Factor of the velocity in the next step, from 0 to below 1.
     nesterov : bool
-        Nesterov's momentum; it needs momentum > 0.
+        Whether to use Nesterov momentum, which needs momentum > 0.
     weight_decay : float
-        Strength of the pull to 0 on parameters of more than one dimension; at least 0.
+        At least 0. It applies to parameters of more than one axis.
 
     Raises
     ------
     ValueError
-        If a number is out of its range.
+        If a number is out of range.
 
     Source: Sutskever et al., On the importance of initialization and momentum, 2013, section 2,
-    with the learning rate outside of v, as in PyTorch. Decay as in the code of ShuffleNet V2.
+    with the learning rate outside of v, as in PyTorch. Weight decay is as in the code of ShuffleNet
+    V2.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class SGD:
     ):
         self.momentum = check_share("momentum", momentum, below=True)
         if nesterov and momentum == 0:
-            raise ValueError("nesterov=True looks along the momentum; momentum > 0 is needed")
+            raise ValueError("nesterov=True without momentum has no effect; momentum > 0 is needed")
         self.model = model
         self.learning_rate = learning_rate
         self.nesterov = bool(nesterov)
@@ -94,7 +96,7 @@ class SGD:
 
     @property
     def learning_rate(self) -> float:
-        """The size of the next step; at least 0."""
+        """The learning rate of the next step; at least 0."""
         return self._learning_rate
 
     @learning_rate.setter
@@ -102,10 +104,10 @@ class SGD:
         self._learning_rate = check_size("learning_rate", value)
 
     def step(self) -> None:
-        """Move every parameter once, by the gradients that the model has accumulated.
+        """Update every parameter once, with the gradients that the model has accumulated.
 
-        With momentum, kernels and parameters of one dtype (as in every network here), an interrupt
-        comes before the step or after it.
+        With momentum, compiled kernels and parameters of one dtype, Ctrl-C acts only before or
+        after the step, so either all parameters are updated or none.
         """
         rule = {name: getattr(self, name) for name in SETTINGS}
         parameters = [
@@ -120,30 +122,30 @@ class SGD:
             sgd_update(p, g, v, **{**rule, "weight_decay": self.weight_decay * (p.ndim > 1)})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings by name, and "velocity", a copy of v of every parameter by name."""
+        """Return a dict of the settings, in which "velocity" is a dict of copies of v."""
         settings = {name: getattr(self, name) for name in SETTINGS}
         return {**settings, "velocity": {name: v.copy() for name, v in self._velocity.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the settings and velocities of a `state_dict`.
+        """Restore the settings and velocities of a `state_dict`.
 
         Raises
         ------
         ValueError
-            If an entry is missing or unknown, or a velocity doesn't fit its parameter. Nothing is
-            changed then.
+            If an entry is missing or unknown, or a velocity doesn't fit its parameter. Then nothing
+            changes.
         """
         if set(state) != {*SETTINGS, "velocity"}:
             needed = ", ".join([*SETTINGS, "velocity"])
             raise ValueError(f"state has the entries {', '.join(state)}; {needed} are needed")
         settings = {name: state[name] for name in SETTINGS}
-        new = SGD(self.model, **settings)  # checks them
+        new = SGD(self.model, **settings)  # checks the settings
         velocity = state["velocity"]
         if set(velocity) != set(new._velocity):
             odd = sorted(set(velocity) ^ set(new._velocity))
             raise ValueError(
                 f"state['velocity'] and the parameters differ in {', '.join(odd[:5])}; "
-                "with momentum there is one for each parameter, without there is none"
+                "with momentum each parameter has one, without momentum there are none"
             )
         for name, v in new._velocity.items():
             if np.shape(velocity[name]) != v.shape:
@@ -159,7 +161,7 @@ class SGD:
 
 
 def _kernel() -> Any:
-    """Return the module that holds the rule compiled, or None if the backend has no kernels."""
+    """Return the module with the compiled update, or None if the backend has no kernels."""
     if backend.current() != "numba":
         return None
     from numpy_shufflenet.kernels import sgd

@@ -1,4 +1,4 @@
-"""A progress bar in the terminal: loss, accuracy, images a second, time left."""
+"""A progress bar in the terminal with loss, accuracy, images per second and the time left."""
 
 import time
 from typing import Any
@@ -7,23 +7,14 @@ from numpy_shufflenet._optional import need
 from numpy_shufflenet.training.history import EpochRecord, StepReport
 from numpy_shufflenet.training.loop import Observer, Trainer
 
-SMOOTHING = 0.9  # of loss and accuracy from one step to the next
+SMOOTHING = 0.9  # weight of the earlier steps in the displayed loss and accuracy
 
 
 class ProgressBar(Observer):
-    """Shows one bar for the whole training, and a line for each epoch that is done.
+    """Shows one bar for the whole training, and a line for each finished epoch.
 
-    Nothing is shown when the output isn't a terminal.
-
-    Parameters
-    ----------
-    console : rich.console.Console, optional
-        Where to show it; the standard output if not given.
-
-    Raises
-    ------
-    ImportError
-        If rich isn't installed.
+    If the output isn't a terminal, the bar isn't shown. `console` is a rich.console.Console; the
+    default writes to the standard output. Raises ImportError if rich isn't installed.
     """
 
     def __init__(self, console: Any = None):
@@ -32,7 +23,7 @@ class ProgressBar(Observer):
         self._bar: Any = None
 
     def begin(self, trainer: Trainer) -> None:
-        """Show the bar, at the step where the training stands."""
+        """Show the bar at the current step."""
         if not self.console.is_terminal:
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,7 +36,7 @@ class ProgressBar(Observer):
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self.console,
-            speed_estimate_period=120,  # seconds: so that an evaluation hardly shows in it
+            speed_estimate_period=120,  # seconds; an evaluation is much shorter
         )
         self._task = self._bar.add_task(
             "",
@@ -55,19 +46,18 @@ class ProgressBar(Observer):
             epochs=trainer.epochs,
             state="",
         )
-        self._loss = self._accuracy = 0.0
-        self._weight = 0.0
+        self._loss = self._accuracy = self._weight = 0.0
         self._images, self._start = 0, time.perf_counter()
         self._bar.start()
 
     def step(self, trainer: Trainer, report: StepReport) -> None:
-        """Move the bar, and show means over the last steps."""
+        """Advance the bar, and show means over the last steps."""
         if self._bar is None:
             return
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * report.loss
         accuracy = report.correct / report.images
         self._accuracy = SMOOTHING * self._accuracy + (1 - SMOOTHING) * accuracy
-        self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)  # of steps there were, below 1
+        self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)  # total weight so far, below 1
         self._images += report.images
         speed = self._images / (time.perf_counter() - self._start)
         self._bar.update(
@@ -79,21 +69,21 @@ class ProgressBar(Observer):
         )
 
     def epoch(self, trainer: Trainer, record: EpochRecord) -> None:
-        """Leave a line above the bar."""
+        """Print a line above the bar."""
         self._images, self._start = 0, time.perf_counter()
         if self._bar is not None:
             line = describe_epoch(record, trainer.epochs)
             self._bar.console.print(line, highlight=False, soft_wrap=True)
 
     def end(self, trainer: Trainer) -> None:
-        """Take the bar away, whatever happened."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:
-    """Say in one line how an epoch went."""
+    """Describe an epoch in one line."""
     line = (
         f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}: "
         f"loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"

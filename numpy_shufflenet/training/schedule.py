@@ -1,11 +1,11 @@
-"""The learning rate over the course of training: a pure function of the step, counted from 0.
+"""The learning rate as a function of the step, counted from 0.
 
     warm-up, step < warmup        peak (step + 1) / warmup
     after,  t = (step - warmup) / (steps - warmup)
         linear                    peak (1 - t)
         cosine                    peak (1 + cos(pi t)) / 2
 
-So the step after the warm-up has the peak, and the step after the last one would have 0.
+The first step after the warm-up has the peak rate. The step after the last step would have rate 0.
 """
 
 import math
@@ -19,23 +19,15 @@ SHAPES = ("linear", "cosine")
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate for each step; made by `linear_schedule` and `cosine_schedule`.
+    """A learning rate for each step; see `linear_schedule` and `cosine_schedule`."""
 
-    Attributes
-    ----------
-    shape : str
-        "linear" or "cosine".
-    peak : float
-        The largest learning rate.
-    steps : int
-        Length of the training, the warm-up included.
-    warmup : int
-        Steps on which it rises to the peak.
-    """
-
+    #: "linear" or "cosine".
     shape: str
+    #: The largest learning rate.
     peak: float
+    #: Number of steps of the training, warm-up included.
     steps: int
+    #: Number of steps in which the learning rate rises to the peak.
     warmup: int = 0
 
     def __post_init__(self) -> None:
@@ -51,7 +43,7 @@ class Schedule:
             )
 
     def __call__(self, step: int) -> float:
-        """Return the learning rate of a step; 0 from `steps` on."""
+        """Return the learning rate of a step; from step `steps` on, the rate is 0."""
         if not is_integer(step) or step < 0:
             raise ValueError(f"step={step!r} is not a whole number of at least 0")
         if step < self.warmup:
@@ -62,41 +54,41 @@ class Schedule:
         return self.peak * (1 + math.cos(math.pi * t)) / 2
 
     def describe(self) -> str:
-        """Say in words what the learning rate does."""
+        """Describe the learning rate in words."""
         rise = f"rises to {self.peak:g} in {self.warmup} steps, then " if self.warmup else ""
         start = "" if self.warmup else f" from {self.peak:g}"
         how = "linearly" if self.shape == "linear" else "along a cosine"
         return f"{rise}falls{start} {how} to 0 at step {self.steps}"
 
     def stretched(self, epochs: int, before: int) -> "Schedule":
-        """Return the schedule of a training of `epochs` epochs, where this one has `before`.
+        """Return the schedule for `epochs` epochs, if this schedule is for `before` epochs.
 
-        The warm-up keeps its steps, where they fit.
+        The warm-up keeps its number of steps, if the new schedule has more steps than that.
         """
         steps = max(1, self.steps * epochs // before)
         return Schedule(self.shape, self.peak, steps, min(self.warmup, steps - 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the attributes by name; `Schedule(**...)` makes it again."""
+        """Return a dict of the fields; `Schedule(**fields)` makes the schedule again."""
         return asdict(self)
 
 
 def linear_schedule(peak: float, steps: int, warmup: int = 0) -> Schedule:
-    """Fall in a straight line, as the authors of ShuffleNet train.
+    """Decrease the learning rate in a straight line, as the authors of ShuffleNet do.
 
     Parameters
     ----------
     peak : float
         The largest learning rate.
     steps : int
-        Length of the training, the warm-up included.
+        Number of steps of the training, warm-up included.
     warmup : int
-        Steps on which it rises to the peak.
+        Number of steps in which the learning rate rises to the peak.
 
     Raises
     ------
     ValueError
-        If peak is not above 0, or the steps don't fit.
+        If peak is not above 0, or steps or warmup is out of range.
 
     Source: Ma et al., ShuffleNet V2, 2018, section 4 (as Zhang et al., ShuffleNet, 2017).
     """
@@ -104,7 +96,7 @@ def linear_schedule(peak: float, steps: int, warmup: int = 0) -> Schedule:
 
 
 def cosine_schedule(peak: float, steps: int, warmup: int = 0) -> Schedule:
-    """Fall along half a cosine: slowly at first and at the end. Arguments as `linear_schedule`.
+    """Decrease the learning rate along half a cosine. For the arguments see `linear_schedule`.
 
     Source: Loshchilov, Hutter, SGDR, 2017, equation 5, without restarts.
     """

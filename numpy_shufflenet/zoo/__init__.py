@@ -1,16 +1,16 @@
-"""The catalogue of mistakes, most from published code: each is a small diff of what is right.
+"""The catalogue of mistakes. Most come from published code; each is a small change of right code.
 
-`MISTAKES` holds them by name. An entry says which operation is wrong and in which direction, what
-the cause is, where its like was found, and what a student reads who makes it. Exercises compare a
-wrong answer with the entries (`mistakes_in`). `BUGS` has those that are a forward with a backward;
-they measure the gradient checker:
+`MISTAKES` holds the mistakes by name. An entry says which function of which operation is wrong,
+what the cause is, where such a mistake was found, and which hint a student reads. Exercises compare
+a wrong answer with the entries (`mistakes_in`). `BUGS` has the entries that consist of a forward
+and a backward. These bugs measure the gradient checker:
 
-    part a    wrong backward of a right forward: `gradcheck` catches every one
-    part b    wrong forward, and a backward that agrees with it: no gradient check can see it
-    part c    side effects: only side checks see them
-    held out  more of part a, written after `explain` was finished, so that it is measured fairly
+    part a    a wrong backward of a right forward: `gradcheck` catches every one
+    part b    a wrong forward, and a backward that agrees with it: no gradient check can catch it
+    part c    side effects: only the checks of side effects catch them
+    held out  more of part a, written after `explain` was finished, to measure `explain` fairly
 
-and `checkers` holds wrong and weak gradient checkers, each with a bug that slips through it.
+`checkers` holds weak and wrong gradient checkers. Each checker names a bug that it misses.
 
     bug = zoo.find("conv2d/kernel_not_flipped")
     example = bug.example(seed=0)
@@ -18,11 +18,11 @@ and `checkers` holds wrong and weak gradient checkers, each with a bug that slip
         bug.forward, bug.backward, *example.arrays, **example.hyperparameters
     )
 
-The checker knows nothing of the zoo. To add a mistake in a gradient, write the wrong gradient below
-a decorator of `catalogue`: `@wrong_gradient("conv2d", "b", cause=..., found_in=...)`.
+The gradient checker doesn't import the zoo. To add a wrong gradient, write it below a decorator of
+`catalogue`: `@wrong_gradient("conv2d", "b", cause=..., found_in=...)`.
 """
 
-from numpy_shufflenet.zoo import (
+from numpy_shufflenet.zoo import (  # noqa: F401 - their decorators fill the catalogue
     convolutions,
     elementwise,
     fused,
@@ -50,18 +50,8 @@ __all__ = [
     "MISTAKES",
     "Bug",
     "Mistake",
-    "convolutions",
-    "elementwise",
     "find",
-    "fused",
-    "held_out",
     "mistakes_in",
-    "movement",
-    "normalisation",
-    "pooling",
-    "side_effects",
-    "training",
-    "units",
     "wrong_answer",
     "wrong_backward",
     "wrong_forward",
@@ -69,7 +59,7 @@ __all__ = [
 ]
 
 BUGS = {name: mistake for name, mistake in MISTAKES.items() if isinstance(mistake, Bug)}
-"""Every mistake that is a forward with a backward, by name."""
+"""The mistakes that consist of a forward and a backward, by name."""
 
 
 def find(name: str) -> Bug:

@@ -1,15 +1,15 @@
-"""What an entry of the catalogue of mistakes holds, and the decorators that add one.
+"""The entries of the catalogue of mistakes, and the decorators that add them.
 
-Each decorator stands above a wrong function:
+Each decorator takes a wrong function. What the function returns depends on the decorator:
 
-    wrong_gradient   the gradient of one array; the others are right
+    wrong_gradient   the gradient of one array; the other gradients are right
     wrong_backward   all gradients
     wrong_forward    y and a cache
     wrong_answer     the results of an exercise, without a cache
 
-The docstring of the function says what it does wrong ("Average db over the batch."). Below, lines
-that begin with "Found in:" and "Hint:" say where its like was found, and what a student reads who
-makes it. Without a "Hint:" the hint is made of the first sentence.
+The docstring of the function says what it does wrong ("Average db over the batch."). "Found in:"
+then names published code with such a mistake. "Hint:" is the text for a student who makes the
+mistake. Without it, the hint repeats the first sentence.
 """
 
 import functools
@@ -30,90 +30,69 @@ Drawing = Callable[[Draw], tuple[tuple[Any, ...], dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong function.
+    """A wrong function."""
 
-    Attributes
-    ----------
-    name : str
-        "conv2d/kernel_not_flipped".
-    part : str
-        "a": a wrong backward of a right forward: a gradient check must catch it.
-        "b": a wrong forward, and the backward that agrees with it: no gradient check can see it.
-        "c": a side effect.
-        "answer": a wrong answer to an exercise, without a backward.
-        "held out": as "a", but written after `explain` was finished, to measure it fairly.
-    operation : str
-        Its name in the table of operations; or the name of a unit, or of an exercise.
-    direction : str
-        "forward" or "backward": which function of the operation is wrong; "" in an exercise that
-        is no operation.
-    function : callable
-        What is wrong.
-    cause : str
-        The family of causes, one of `gradcheck.FAMILIES`.
-    found_in : str
-        Where its like was found.
-    summary : str
-        What the function does wrong, in a sentence.
-    hint : str
-        What a student reads whose answer has this mistake.
-    """
-
+    #: Operation and function, such as "conv2d/kernel_not_flipped".
     name: str
+    #: "a": a wrong backward of a right forward. A gradient check must catch it.
+    #: "b": a wrong forward, and a backward that agrees with it. No gradient check can catch it.
+    #: "c": a side effect.
+    #: "answer": a wrong answer to an exercise, without a backward.
+    #: "held out": like "a", but nobody used it to improve `explain`.
     part: str
+    #: Name of an operation of the table, of a unit or of an exercise.
     operation: str
+    #: "forward" or "backward": the function that is wrong; "" for an exercise that has neither.
     direction: str
+    #: The wrong function.
     function: Function
+    #: The family of the mistake's cause, one of `gradcheck.FAMILIES`.
     cause: str
+    #: Published code that has this mistake, or a similar one.
     found_in: str
+    #: What the function does wrong, in a sentence.
     summary: str
+    #: The text for a student whose answer has this mistake.
     hint: str
 
     def __reduce__(self) -> Any:
-        """Pickle by name: another process has the same catalogue."""
+        """Pickle the name alone: another process has the same catalogue."""
         return _named, (self.name,)
 
     @property
     def exercise(self) -> str:
-        """The exercise to which it is a wrong answer: "conv2d_backward"."""
+        """Name of the exercise to which this is a wrong answer, such as "conv2d_backward"."""
         return f"{self.operation}_{self.direction}" if self.direction else self.operation
 
     def answer(self, *arrays: Any, **hyperparameters: Any) -> Any:
-        """Return the results that this mistake has in place of those of its exercise."""
+        """Return the wrong results for the arguments of the exercise."""
         return self.function(*arrays, **hyperparameters)
 
 
 @dataclass(frozen=True)
 class Bug(Mistake):
-    """A mistake in a forward or a backward, as a pair of functions that can be checked.
+    """A wrong forward or backward, as a pair of functions that can be checked."""
 
-    Attributes
-    ----------
-    forward, backward : callable
-        y, cache = forward(*arrays, **hyperparameters); gradients = backward(dy, cache).
-    right : (forward, backward)
-        What is right.
-    draw : callable
-        Draws arrays and hyperparameters on which the mistake shows.
-    own_example : callable or None
-        What draws its examples, if these are others than the operation's own.
-    """
-
+    #: y, cache = forward(*arrays, **hyperparameters)
     forward: Function
+    #: gradients = backward(dy, cache)
     backward: Function
+    #: The right forward and the right backward.
     right: Pair
+    #: Draws arrays and hyperparameters that show the mistake.
     draw: Drawing
+    #: The same function as `draw`, if the operation's own example would hide the mistake.
     own_example: Drawing | None = None
 
     def answer(self, *arrays: Any, **hyperparameters: Any) -> Any:
-        """Return y, or the gradients for arrays that begin with dy."""
+        """Return y. For a wrong backward, dy is the first array; return the gradients."""
         if self.direction == "forward":
             return self.forward(*arrays, **hyperparameters)[0]
         dy, *others = arrays
         return self.backward(dy, self.forward(*others, **hyperparameters)[1])
 
     def example(self, seed: int = 0, dtype: Any = np.float64) -> Example:
-        """Draw a case on which the mistake shows: the same one for the same seed."""
+        """Draw an example that shows the mistake. The same seed gives the same example."""
         return Example(*self.draw(Draw(np.random.default_rng(seed), np.dtype(dtype))))
 
 
@@ -126,19 +105,23 @@ def _named(name: str) -> Mistake:
 
 
 def mistakes_in(exercise: str) -> list[Mistake]:
-    """Return the wrong answers to an exercise that a student's answer may be compared with.
+    """Return the mistakes with which an exercise compares a student's answer.
 
-    Those that are held out are not among them, nor are side effects, whose results are right.
+    Mistakes that are held out are not among them. Nor are side effects: their results are right.
     """
-    found = [mistake for mistake in MISTAKES.values() if mistake.exercise == exercise]
-    return [mistake for mistake in found if mistake.part in ("a", "b", "answer")]
+    return [
+        mistake
+        for mistake in MISTAKES.values()
+        if mistake.exercise == exercise and mistake.part in ("a", "b", "answer")
+    ]
 
 
 def wrong_gradient(operation: str, array: str, **about: Any) -> Decorator:
-    """Add a mistake in the gradient of one array, where the others are right.
+    """Add a mistake in the gradient of one array.
 
     The decorated function takes the right gradient, dy and the cache, and returns the wrong
-    gradient. It isn't called where the right one is None. `about` is that of `wrong_backward`.
+    gradient. If the right gradient is None, the function isn't called. `about` is passed to
+    `wrong_backward`.
     """
     known = find(operation)
     right, index = known.backward(), known.differentiable.index(array)
@@ -160,23 +143,16 @@ def wrong_gradient(operation: str, array: str, **about: Any) -> Decorator:
 
 
 def wrong_backward(operation: str, *, part: str = "a", **about: Any) -> Decorator:
-    """Add a wrong backward of an operation: the decorated function takes dy and the cache.
+    """Add a wrong backward of an operation. The decorated function takes dy and the cache.
 
-    Parameters
-    ----------
-    operation : str
-        Of the table.
-    part, cause : str
-        See `Mistake`.
-    found_in, hint : str, optional
-        In place of what the docstring says.
-    example : callable, optional
-        Draws a case on which the mistake shows, where the operation's own example would hide it.
+    `about` has the keyword `cause`. It may also have `found_in` and `hint`, which replace the texts
+    in the docstring (see `Mistake`). If the operation's own example would hide the mistake, it also
+    has `example`, which draws an example that shows the mistake.
 
     Raises
     ------
     ValueError
-        If there is no such operation, or there is a mistake of this name already.
+        If there is no such operation, or if the name of the mistake is taken.
     """
     right = find(operation).forward()
     return _wrong(operation, "backward", lambda function: (right, function), part, **about)
@@ -185,10 +161,10 @@ def wrong_backward(operation: str, *, part: str = "a", **about: Any) -> Decorato
 def wrong_forward(
     operation: str, *, part: str = "b", backward: Function | None = None, **about: Any
 ) -> Decorator:
-    """Add a wrong forward of an operation: the decorated function returns y and a cache.
+    """Add a wrong forward of an operation. The decorated function returns y and a cache.
 
-    `backward` agrees with it; it is the operation's own if not given. The other parameters are
-    those of `wrong_backward`.
+    `backward` agrees with the wrong forward. The default is the operation's own backward. For the
+    other arguments see `wrong_backward`.
     """
     agrees = backward or find(operation).backward()
     return _wrong(operation, "forward", lambda function: (function, agrees), part, **about)
@@ -224,16 +200,10 @@ def _wrong(
 
 
 def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
-    """Add a wrong answer to an exercise: the decorated function returns its results alone.
+    """Add a wrong answer to an exercise ("sgd_step"; see `exercises.names`).
 
-    Parameters
-    ----------
-    exercise : str
-        "conv2d_forward", "sgd_step"; see `exercises.names`.
-    cause : str
-        See `Mistake`.
-    **given : str
-        found_in and hint, in place of what the docstring says.
+    The decorated function takes the arguments of the exercise and returns its results. `given` may
+    have `found_in` and `hint`, which replace the texts in the docstring.
     """
     operation = exercise.removesuffix("_forward")
     direction = "" if operation == exercise else "forward"
@@ -250,7 +220,7 @@ def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
 def described(
     operation: str, direction: str, function: Function, part: str, cause: str, **given: str
 ) -> dict[str, Any]:
-    """Return the fields of `Mistake`; `given` may have found_in and hint."""
+    """Return the fields of `Mistake`. `given` may have `found_in` and `hint`."""
     summary, *others = re.split(r"\s+(?=Found in: |Hint: )", function.__doc__ or "")
     told = dict(" ".join(other.split()).rstrip(".").split(": ", 1) for other in others)
     summary = " ".join(summary.split())
@@ -262,28 +232,28 @@ def described(
         "direction": direction,
         "function": function,
         "cause": cause,
-        "found_in": given.get("found_in")
-        or told.get("Found in", "answers of students to the exercises"),
+        "found_in": told.get("Found in", "answers of students to the exercises"),
         "summary": summary,
-        "hint": given.get("hint") or told.get("Hint", hint),
+        "hint": told.get("Hint", hint),
+        **given,
     }
 
 
 def add_to_catalogue(mistake: Mistake) -> None:
-    """Add a mistake to the catalogue; ValueError if there is one of this name already."""
+    """Add a mistake to the catalogue, or raise ValueError if the name is taken."""
     if mistake.name in MISTAKES:
         raise ValueError(f"there are two mistakes {mistake.name!r}")
     MISTAKES[mistake.name] = mistake
 
 
 def without_mistake(name: str, right: Pair, draw: Drawing) -> Bug:
-    """Return what is right in the form of a bug, so that it can be checked like one."""
+    """Return a right forward and backward as a `Bug`, so that they can be checked like a bug."""
     about = name, "right", name, "backward", right[1], "", "", "what is right", ""
     return Bug(*about, *right, right, draw)
 
 
 def differentiable_first(operation: Operation, draw: Drawing) -> Drawing:
-    """Pass arrays that have no gradient, such as running statistics, by keyword."""
+    """Return `draw` so that arrays without gradient, such as running means, become keywords."""
     if operation.arrays[0].startswith("*"):
         return draw
 

@@ -1,4 +1,4 @@
-"""Mistakes in convolutions; two of them are those of a dense layer, too."""
+"""Mistakes in convolutions. Two of these mistakes also occur in a dense layer."""
 
 from typing import Any
 
@@ -11,35 +11,35 @@ from numpy_shufflenet.zoo.catalogue import Drawing, wrong_answer, wrong_backward
 
 
 def square(draw: Draw) -> Any:
-    """As many outputs as inputs, stride 1: everything that could be exchanged fits."""
+    """Draw as many input as output channels, so that a wrong order of axes keeps the shape."""
     return (draw(2, 3, 5, 4), draw(3, 3, 3, 3), draw(3)), {"padding": 1}
 
 
 def strided(draw: Draw) -> Any:
-    """A stride that leaves a remainder, and a border."""
+    """Draw a convolution with padding, and with a stride that doesn't divide the size."""
     return (draw(2, 3, 6, 8), draw(4, 3, 3, 3), draw(4)), {"stride": 2, "padding": 1}
 
 
 def dilated(draw: Draw) -> Any:
-    """Taps two apart."""
+    """Draw a convolution with dilation 2."""
     return (draw(2, 3, 6, 5), draw(2, 3, 3, 2), draw(2)), {"dilation": 2, "padding": 2}
 
 
 def lopsided(draw: Draw) -> Any:
-    """A border on two sides only."""
+    """Draw a convolution with padding at the top and at the left only."""
     return (draw(2, 3, 5, 4), draw(2, 3, 3, 3), draw(2)), {"padding": ((2, 0), (2, 0))}
 
 
-# The kernel is turned by 180 degrees, or isn't
+# Weights that are turned by 180 degrees, or should be
 
 
 def _turned(w: Array) -> Array:
     return w[:, :, ::-1, ::-1].copy()
 
 
-def _with_turned_kernels(cache: Any) -> Any:
+def _with_turned_weights(cache: Any) -> Any:
     if hasattr(cache, "convolutions"):  # one for each group
-        return cache._replace(convolutions=tuple(map(_with_turned_kernels, cache.convolutions)))
+        return cache._replace(convolutions=tuple(map(_with_turned_weights, cache.convolutions)))
     return cache._replace(w=_turned(cache.w))
 
 
@@ -48,21 +48,21 @@ def _add_turned(operation: str, example: Drawing | None) -> None:
 
     @wrong_answer(f"{operation}_forward", cause="transpose")
     def kernel_flipped(x: Array, w: Array, b: Array | None, **settings: Any) -> Any:
-        """Turn the kernel by 180 degrees, as a true convolution does.
+        """Turn the weights by 180 degrees, as a true convolution does.
 
-        Hint: your kernel is flipped: a true convolution, but networks correlate.
+        Hint: your weights are flipped, as in a true convolution; networks compute a correlation.
         """
         return forward(x, _turned(w), b, **settings)[0]
 
     @wrong_gradient(operation, "x", cause="transpose", example=example)
     def kernel_not_flipped(dx: Array, dy: Array, cache: Any) -> Any:
-        """Compute dx as a convolution of dy with the kernel as it is, not turned by 180 degrees.
+        """Compute dx with the weights as they are, not turned by 180 degrees.
 
-        Found in: wuziheng/CNN-Numpy, issue 2: whether, and along which axes, to turn the kernel.
-        Hint: your dx takes the kernel the wrong way round: tap (i, j) of an output meets the pixel
-        at p * stride + i - padding, so going back the kernel is flipped.
+        Found in: wuziheng/CNN-Numpy, issue 2, which asks along which axes to turn the weights.
+        Hint: your dx uses the weights in the wrong order: tap (i, j) of output p reads the pixel at
+        p * stride + i - padding, so the backward needs flipped weights.
         """
-        return backward(dy, _with_turned_kernels(cache))[0]
+        return backward(dy, _with_turned_weights(cache))[0]
 
 
 _add_turned("conv2d", square)
@@ -74,7 +74,7 @@ _add_turned("depthwise_conv2d", None)
 def weights_flipped(dw: Array, dy: Array, cache: Any) -> Array:
     """Turn dw by 180 degrees.
 
-    Found in: FluxML/NNlib.jl, issue 518: the filter's gradient with a flipped kernel.
+    Found in: FluxML/NNlib.jl, issue 518: the weight gradient is flipped.
     """
     return _turned(dw)
 
@@ -84,7 +84,7 @@ def weights_flipped(dw: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="transpose", example=square)
 def channels_not_swapped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Turn the kernel for dx, but leave input and output channels where they are.
+    """Turn the weights for dx, but don't swap input and output channels.
 
     Found in: wuziheng/CNN-Numpy, issue 2: the swap of input and output channels is missing.
     """
@@ -95,15 +95,15 @@ def channels_not_swapped(dx: Array, dy: Array, cache: Any) -> Array:
 def slightly_too_large(dx: Array, dy: Array, cache: Any) -> Array:
     """Make dx 0.5 % too large.
 
-    Found in: tests with a tolerance of 1e-2 or 10 %, such as HomericIntelligence/Odyssey's, which
-    would let it pass.
+    Found in: projects such as HomericIntelligence/Odyssey, whose tests have a tolerance of 1e-2 or
+    10 % and miss this mistake.
     """
     return dx * 1.005
 
 
 @wrong_gradient("conv2d", "x", cause="padding", example=lopsided)
 def border_cropped_on_the_other_side(dx: Array, dy: Array, cache: Any) -> Array:
-    """Cut the border off at the bottom right, though it had been added at the top left.
+    """Crop dx at the bottom and right, though the padding is at the top and left.
 
     Found in: published NumPy convolutions that crop the wrong axis or side at padding 1.
     """
@@ -117,10 +117,10 @@ def border_cropped_on_the_other_side(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="padding", example=square)
 def last_column_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Stop one output short, so that the last columns of dx miss what it sends back.
+    """Leave out the last column of dy, so that the last columns of dx are too small.
 
     Found in: HomericIntelligence/Odyssey, issue 2949; PKUFlyingPig/CMU10-714, issue 6: sizes that
-    leave a remainder.
+    the stride doesn't divide.
     """
     cut = dy.copy()
     cut[..., -1] = 0
@@ -129,7 +129,7 @@ def last_column_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="stride", example=strided)
 def stride_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Send each output's gradient to the window that it would have with stride 1.
+    """Add the gradient of each output to the window that the output would have at stride 1.
 
     Found in: Kulbear/deep-learning-coursera, pull request 34: the stride is missing in
     conv_backward.
@@ -140,9 +140,9 @@ def stride_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="stride", example=dilated)
 def dilation_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Put the taps side by side in dx, though they are two apart.
+    """Compute dx with dilation 1, though the forward had dilation 2.
 
-    Found in: PaddlePaddle/Anakin, pull request 269: a dilation that was not carried through.
+    Found in: PaddlePaddle/Anakin, pull request 269: the dilation is missing.
     """
     dense = cache.windows._replace(dilation=(1, 1))
     return ops.conv2d_backward(dy, cache._replace(windows=dense))[0]
@@ -150,7 +150,7 @@ def dilation_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("conv2d", "x", cause="sum", example=square)
 def columns_assigned(dx: Array, dy: Array, cache: Any) -> Array:
-    """Write each column back with `=` in place of `+=`: where windows overlap, the last counts.
+    """Write each column back with `=` instead of `+=`, so that overlapping windows don't add up.
 
     Found in: jmschrei/tangermeme, pull request 95: assigning where windows overlap.
     """
@@ -168,9 +168,9 @@ def columns_assigned(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("group_conv2d", "x", cause="dropped")
 def last_group_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Run the loop over the groups one time too few: the last one's dx stays 0.
+    """Leave the last group out of the loop, so that its dx stays 0.
 
-    Found in: tracel-ai/burn, pull request 1891: slices of the weights' gradient with groups.
+    Found in: tracel-ai/burn, pull request 1891: slices of the weight gradient with groups.
     """
     wrong = dx.copy()
     wrong[:, -cache.split.shapes[-1][1] :] = 0
@@ -179,7 +179,7 @@ def last_group_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("depthwise_conv2d", "x", cause="sum")
 def one_kernel_per_channel(dx: Array, dy: Array, cache: Any) -> Array:
-    """Let the kernels of one input channel overwrite each other's dx: the last one counts.
+    """Overwrite dx for each filter of an input channel, so that only the last filter counts.
 
     Found in: ml-explore/mlx, pull request 3800: dx of grouped and strided convolutions.
     """
@@ -196,10 +196,10 @@ def one_kernel_per_channel(dx: Array, dy: Array, cache: Any) -> Array:
     example=lambda draw: ((draw(2, 4, 3, 2), draw(4, 4, 1, 1), draw(4)), {}),
 )
 def matrix_not_transposed(dx: Array, dy: Array, cache: Any) -> Array:
-    """Multiply dy by w in place of w^T.
+    """Multiply dy by w instead of w^T.
 
-    Found in: wuziheng/CNN-Numpy, issue 2: a 1x1 convolution is a matrix product, whose backward
-    transposes.
+    Found in: wuziheng/CNN-Numpy, issue 2: a 1x1 convolution is a matrix product; its backward
+    multiplies by the transpose.
     """
     return ops.pointwise_conv2d_forward(dy, cache.w, groups=cache.groups)[0]
 
@@ -208,7 +208,7 @@ def matrix_not_transposed(dx: Array, dy: Array, cache: Any) -> Array:
 
 
 def _of_one_image(dy: Array, cache: Any, image: int) -> tuple[Array, Array, Array | None]:
-    """Return right gradients, but for w and b those of one image."""
+    """Return the right dx, with dw and db of one image only."""
     one = np.zeros_like(dy)
     one[image] = dy[image]
     dx, _, _ = ops.conv2d_backward(dy, cache)
@@ -219,18 +219,18 @@ def _of_one_image(dy: Array, cache: Any, image: int) -> tuple[Array, Array, Arra
 def weights_of_the_first_image(dy: Array, cache: Any) -> tuple[Array, Array, Array | None]:
     """Compute dw and db from the first image alone.
 
-    Found in: NumPy networks that were only ever tried with a batch of one image.
-    Hint: your dw and db are those of the first image only: add up the whole batch.
+    Found in: NumPy networks that were tested with a batch of one image only.
+    Hint: your dw and db come from the first image only: add them up over the whole batch.
     """
     return _of_one_image(dy, cache, 0)
 
 
 @wrong_backward("conv2d", cause="sum", example=square)
 def last_image_alone(dy: Array, cache: Any) -> tuple[Array, Array, Array | None]:
-    """Assign dw and db inside of the loop over the batch in place of adding: the last one counts.
+    """Assign dw and db in a loop over the batch instead of adding: only the last image counts.
 
-    Found in: published NumPy convolutions whose dW is right for batch 1 and wrong above.
-    Hint: your dw and db are those of the last image only: add up the whole batch.
+    Found in: published NumPy convolutions whose dW is right only for a batch of one image.
+    Hint: your dw and db come from the last image only: add them up over the whole batch.
     """
     return _of_one_image(dy, cache, -1)
 
@@ -238,18 +238,18 @@ def last_image_alone(dy: Array, cache: Any) -> tuple[Array, Array, Array | None]
 @wrong_gradient("linear", "w", cause="factor")
 @wrong_gradient("conv2d", "w", cause="factor")
 def weights_divided_by_the_batch(dw: Array, dy: Array, cache: Any) -> Array:
-    """Divide dw by the batch size, which the loss had done already.
+    """Divide dw by the batch size, though the loss has divided by it already.
 
-    Found in: deeplearning4j, pull request 366: divided by the batch size once too often.
+    Found in: deeplearning4j, pull request 366: divided by the batch size twice.
     """
     return dw / len(dy)
 
 
 @wrong_gradient("conv2d", "w", cause="single entry", example=square)
 def one_weight_too_large(dw: Array, dy: Array, cache: Any) -> Array:
-    """Make one single entry of dw too large, by 0.02 %.
+    """Make one entry of dw 0.02 % too large.
 
-    Found in: pytorch, issue 50042: one row of a kernel's gradient, for one shape only.
+    Found in: pytorch, issue 50042: one row of a weight gradient, for one shape only.
     """
     wrong = dw.copy()
     wrong[1, 2, 0, 1] *= 1.0002
@@ -258,27 +258,27 @@ def one_weight_too_large(dw: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("group_conv2d", "w", cause="permutation")
 def groups_in_reverse(dw: Array, dy: Array, cache: Any) -> Array:
-    """Concatenate the groups' dw from the last to the first.
+    """Concatenate dw of the groups from the last to the first.
 
-    Found in: pytorch, issue 51430: the weights' gradient with more than one group.
+    Found in: pytorch, issue 51430: the weight gradient with more than one group.
     """
     return np.concatenate(np.split(dw, len(cache.convolutions))[::-1])
 
 
 @wrong_gradient("depthwise_conv2d", "w", cause="transpose")
 def taps_transposed(dw: Array, dy: Array, cache: Any) -> Array:
-    """Exchange rows and columns of each kernel's gradient.
+    """Swap rows and columns of the gradient of each filter.
 
-    Found in: Maratyszcza/NNPACK, issue 15: rows and columns mixed up, unseen with square images.
+    Found in: Maratyszcza/NNPACK, issue 15: rows and columns swapped, which square images hide.
     """
     return dw.swapaxes(2, 3)
 
 
 @wrong_gradient("depthwise_conv2d", "w", cause="permutation")
 def kernels_in_the_other_order(dw: Array, dy: Array, cache: Any) -> Array:
-    """Number the kernels multiplier first in dw, channel second.
+    """Order the filters in dw by (multiplier, channel) instead of (channel, multiplier).
 
-    Found in: the two orders of a channel multiplier, (c, m) and (m, c), which frameworks mix.
+    Found in: frameworks that use the two orders of a channel multiplier, (c, m) and (m, c).
     """
     c = cache.x.shape[1]
     table = dw.reshape(c, len(dw) // c, *dw.shape[1:])
@@ -287,9 +287,9 @@ def kernels_in_the_other_order(dw: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("pointwise_conv2d", "w", cause="sum")
 def weights_of_the_last_image(dw: Array, dy: Array, cache: Any) -> Array:
-    """Assign dw inside of the loop over the batch in place of adding: the last image counts.
+    """Assign dw in the loop over the batch instead of adding, so that only the last image counts.
 
-    Found in: published NumPy convolutions whose dW is right for batch 1 and wrong above.
+    Found in: published NumPy convolutions whose dW is right only for a batch of one image.
     """
     return ops.pointwise_conv2d_backward(dy[-1:], cache._replace(x=cache.x[-1:]))[1]
 
@@ -297,7 +297,7 @@ def weights_of_the_last_image(dw: Array, dy: Array, cache: Any) -> Array:
 @wrong_gradient("linear", "b", cause="sum")
 @wrong_gradient("conv2d", "b", cause="sum", example=square)
 def one_sum_for_all_biases(db: Array, dy: Array, cache: Any) -> Array:
-    """Add up dy over channels too, so that every bias gets the same.
+    """Add up dy over the channels, too, so that every bias gets the same gradient.
 
     Found in: rasbt/stat453-deep-learning-ss21, issue 5: one sum over everything for all biases.
     """
@@ -315,9 +315,9 @@ def bias_averaged(db: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("pointwise_conv2d", "b", cause="sum")
 def bias_of_one_pixel(db: Array, dy: Array, cache: Any) -> Array:
-    """Add up db over the batch, and forget that a bias reaches every pixel.
+    """Add up dy over the batch at one pixel only, though the bias is added to every pixel.
 
     Found in: rust0258/Deeplearning.ai-Natural-Language-Processing-Specialization, issue 62: a bias
-    that is summed over the wrong thing.
+    gradient that is summed over the wrong axis.
     """
     return dy[:, :, 0, 0].sum(axis=0)

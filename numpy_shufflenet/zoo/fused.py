@@ -1,4 +1,4 @@
-"""Mistakes in the addition and in fused operations: one of the two steps goes wrong."""
+"""Mistakes in the addition and in fused operations."""
 
 import functools
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.zoo import normalisation  # noqa: F401 - whose mistakes are repeated here
+from numpy_shufflenet.zoo import normalisation  # noqa: F401 - fills the catalogue for `mistakes_in`
 from numpy_shufflenet.zoo.catalogue import (
     Mistake,
     mistakes_in,
@@ -16,21 +16,21 @@ from numpy_shufflenet.zoo.catalogue import (
     wrong_gradient,
 )
 
-ACTIVATION = "fused layers that were written for the forward alone, and differentiated in part"
+ACTIVATION = "fused layers whose backward leaves the activation out for some gradients"
 
 
 @wrong_gradient("add", "x2", cause="dropped")
 def second_summand_forgotten(dx2: Array, dy: Array, cache: Any) -> Array:
-    """Hand dy to the first summand only: the shortcut's gradient is 0.
+    """Return dy for the first array only, and 0 for the second.
 
-    Found in: residual units, as karpathy/micrograd 2.
+    Found in: residual units, such as karpathy/micrograd, issue 2.
     """
     return np.zeros_like(dx2)
 
 
 @wrong_answer("batch_norm_relu_forward", cause="dropped")
 def relu_forgotten(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
-    """Normalise, and leave the ReLU out.
+    """Normalise without a ReLU.
 
     Hint: the ReLU is missing.
     """
@@ -39,14 +39,14 @@ def relu_forgotten(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
 
 @wrong_answer("batch_norm_relu_forward", cause="swapped")
 def relu_first(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
-    """Apply the ReLU first, and normalise what it gives.
+    """Apply the ReLU first, and then normalise.
 
     Hint: the ReLU comes after batch normalisation, not before it.
     """
     return ops.batch_norm_forward(np.maximum(x, 0), gamma, beta, **eps)[0]
 
 
-def _enter_before_relu(mistake: Mistake) -> None:
+def _add_before_relu(mistake: Mistake) -> None:
     @wrong_answer(
         "batch_norm_relu_forward",
         cause=mistake.cause,
@@ -59,46 +59,46 @@ def _enter_before_relu(mistake: Mistake) -> None:
 
 
 for mistake in mistakes_in("batch_norm_forward"):
-    _enter_before_relu(mistake)
+    _add_before_relu(mistake)
 
 
 @wrong_backward("batch_norm_relu", cause="mask", found_in=ACTIVATION)
 def activation_forgotten(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Go back through the normalisation alone, as if there were no ReLU behind it."""
+    """Leave the ReLU out of the backward."""
     return ops.batch_norm_backward(dy, cache.first)
 
 
 @wrong_backward("batch_norm_relu", cause="mask")
 def mask_from_the_input(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Cut off where x is negative, and not where the normalised value is.
+    """Set the gradient to 0 where x is negative, not where the normalised value is.
 
-    Found in: PaddlePaddle, pull request 18678: deciding by the wrong one of input and output.
+    Found in: PaddlePaddle, pull request 18678: the mask of the input instead of the output.
     """
     return ops.batch_norm_backward(dy * (cache.x > 0), cache.first)
 
 
 @wrong_gradient("add_relu", "x2", cause="mask", found_in=ACTIVATION)
 def shortcut_unmasked(dx2: Array, dy: Array, cache: Any) -> Array:
-    """Cut off the gradient of the first summand only."""
+    """Apply the mask of the ReLU to the gradient of the first array only."""
     return dy
 
 
 @wrong_gradient("conv2d_relu", "b", cause="mask", found_in=ACTIVATION)
 def bias_unmasked(db: Array, dy: Array, cache: Any) -> Array:
-    """Add up dy for the bias, before the ReLU has cut it off."""
+    """Add up dy for the bias without the mask of the ReLU."""
     return dy.sum(axis=(0, 2, 3))
 
 
 @wrong_gradient("pointwise_conv2d_relu", "x", cause="mask", found_in=ACTIVATION)
 def input_unmasked(dx: Array, dy: Array, cache: Any) -> Array:
-    """Cut off what goes to the weights, and not what goes to x."""
+    """Apply the mask of the ReLU to dw, but not to dx."""
     return ops.pointwise_conv2d_backward(dy, cache.first)[0]
 
 
 @wrong_backward("channel_concat_shuffle", cause="permutation")
 def shuffle_skipped(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Cut dy into its parts without undoing the shuffle first.
+    """Split dy without undoing the shuffle first.
 
-    Found in: units whose shuffle is not undone.
+    Found in: units whose backward doesn't undo the shuffle.
     """
     return ops.channel_concat_backward(dy, cache.first)

@@ -1,4 +1,4 @@
-"""Mistakes in what moves channels: shuffle, split, concatenation."""
+"""Mistakes in the shuffle, the split and the concatenation of channels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,18 +14,18 @@ from numpy_shufflenet.zoo.catalogue import (
     wrong_gradient,
 )
 
-SHUFFLES = "published shuffles whose backward shuffles onwards, as C = 4, g = 2 can't tell"
-FORWARDS = (
-    "you moved the gradients as the numbers were moved; they must go back instead, by the inverse "
+SHUFFLES = "published shuffles whose backward shuffles again; tests with C = 4, g = 2 miss it"
+AGAIN = (
+    "you moved the gradients in the same way as the channels; move them back by the inverse "
     "permutation"
 )
 
 
 @wrong_forward("channel_shuffle", backward=ops.channel_unshuffle_backward, cause="permutation")
 def shuffled_in_the_other_order(x: Array, groups: int) -> tuple[Array, Any]:
-    """Shuffle in the order of the authors' V1 code where the paper's is meant.
+    """Shuffle in the order of the authors' V1 code instead of the paper's.
 
-    Found in: the two orders in the wild: the paper's, and the authors' V1 code's.
+    Found in: published networks; some use the order of the paper, others the order of the V1 code.
     Hint: this is the inverse permutation, the order of the authors' V1 code.
     """
     return ops.channel_unshuffle_forward(x, groups)
@@ -35,23 +35,23 @@ def shuffled_in_the_other_order(x: Array, groups: int) -> tuple[Array, Any]:
 def not_moved(x: Array, groups: int) -> Array:
     """Leave every channel where it is.
 
-    Hint: nothing has moved.
+    Hint: no channel has moved.
     """
     return x
 
 
 @wrong_answer("channel_unshuffle_forward", cause="permutation")
 def shuffled(x: Array, groups: int) -> Array:
-    """Shuffle in place of unshuffling.
+    """Shuffle instead of unshuffling.
 
-    Hint: this is the other permutation, that of channel_shuffle.
+    Hint: this is the permutation of channel_shuffle; unshuffling needs its inverse.
     """
     return ops.channel_shuffle_forward(x, groups)[0]
 
 
-@wrong_gradient("channel_shuffle", "x", cause="permutation", found_in=SHUFFLES, hint=FORWARDS)
+@wrong_gradient("channel_shuffle", "x", cause="permutation", found_in=SHUFFLES, hint=AGAIN)
 def shuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
-    """Shuffle dy once more, as x was, in place of back."""
+    """Shuffle dy once more instead of undoing the shuffle."""
     return ops.channel_shuffle_forward(dy, cache.groups)[0]
 
 
@@ -59,15 +59,15 @@ def shuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
 def not_shuffled(dx: Array, dy: Array, cache: Any) -> Array:
     """Leave every gradient where it is.
 
-    Found in: units that forget it; see unit_v2.
-    Hint: every gradient stayed where it was, but the forward moved the channels.
+    Found in: units that forget the shuffle in the backward; see unit_v2.
+    Hint: no gradient has moved, but the forward moved the channels.
     """
     return dy
 
 
-@wrong_gradient("channel_unshuffle", "x", cause="permutation", found_in=SHUFFLES, hint=FORWARDS)
+@wrong_gradient("channel_unshuffle", "x", cause="permutation", found_in=SHUFFLES, hint=AGAIN)
 def unshuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
-    """Unshuffle dy once more in place of shuffling."""
+    """Unshuffle dy once more instead of shuffling it."""
     return ops.channel_unshuffle_forward(dy, cache.groups)[0]
 
 
@@ -75,16 +75,16 @@ def unshuffled_onwards(dx: Array, dy: Array, cache: Any) -> Array:
 def parts_in_reverse(dx: Array, dparts: Sequence[Array], cache: Any) -> Array:
     """Concatenate the parts from the last to the first.
 
-    Found in: V2 units with the two branches exchanged on the way back.
+    Found in: V2 units that swap the two branches in the backward.
     """
     return np.concatenate(dparts[::-1], axis=1)
 
 
 @wrong_gradient("channel_split", "x", cause="dropped")
 def first_part_forgotten(dx: Array, dparts: Sequence[Array], cache: Any) -> Array:
-    """Leave the gradient of the first part 0.
+    """Leave the gradient of the first part at 0.
 
-    Found in: V2 units that forget the branch through which channels just pass.
+    Found in: V2 units that forget the channels that skip the branch.
     """
     first, *others = dparts
     return np.concatenate([np.zeros_like(first), *others], axis=1)
@@ -96,8 +96,8 @@ def first_part_forgotten(dx: Array, dparts: Sequence[Array], cache: Any) -> Arra
     example=lambda draw: ((draw(2, 2, 3, 2), draw(2, 2, 3, 2)), {}),
 )
 def parts_swapped(dy: Array, cache: Any) -> tuple[Array, ...]:
-    """Hand the second part's gradient to the first array, and the first part's to the second.
+    """Swap the gradients of the first and the second array.
 
-    Found in: V2 units with the two branches exchanged on the way back.
+    Found in: V2 units that swap the two branches in the backward.
     """
     return ops.channel_concat_backward(dy, cache)[::-1]

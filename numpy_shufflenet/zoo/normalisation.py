@@ -8,11 +8,11 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.batch_norm import CHANNEL_SUM
 from numpy_shufflenet.zoo.catalogue import wrong_answer, wrong_forward, wrong_gradient
 
-COURSES = "solutions of cs231n's second assignment, which derive dx by hand"
+COURSES = "solutions of the second assignment of cs231n, which derive dx by hand"
 
 
 def _wide(v: Array) -> Array:
-    """Return one number for each channel so that it fits an image."""
+    """Return one number for each channel, in a shape that broadcasts over images."""
     return v[:, None, None]
 
 
@@ -24,7 +24,7 @@ def _mean(a: Array) -> Array:
 
 
 def _x_hat(x: Array, eps: float, axis: tuple[int, ...] = CHANNEL_SUM) -> Array:
-    """Normalise by statistics over these axes."""
+    """Normalise x by its mean and variance over these axes."""
     mean, var = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True)
     return (x - mean) / np.sqrt(var + eps)
 
@@ -40,7 +40,7 @@ def _unbiased_backward(dy: Array, cache: Any) -> tuple[Array, Array, Array]:
 def normalised_by_the_unbiased_variance(
     x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> tuple[Array, Any]:
-    """Normalise by the variance with m - 1, forward and backward.
+    """Divide the variance by m - 1, in the forward and in the backward.
 
     Found in: np.var(ddof=1) in NumPy normalisations.
     Hint: you divide the variance by m - 1 (ddof=1); batch normalisation divides by m.
@@ -54,35 +54,37 @@ def normalised_by_the_unbiased_variance(
 
 @wrong_answer("batch_norm_forward", cause="sum")
 def statistics_over_the_batch(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Take mean and variance of each entry over the batch.
+    """Compute mean and variance of each pixel over the batch.
 
-    Hint: your statistics are of each entry over the batch; a channel's are over the batch, the rows
-    and the columns: axis=(0, 2, 3).
+    Hint: you compute mean and variance of each pixel over the batch; compute them of each channel,
+    over the batch, the rows and the columns: axis=(0, 2, 3).
     """
     return _wide(gamma) * _x_hat(x, eps, axis=(0,)) + _wide(beta)
 
 
 @wrong_answer("batch_norm_forward", cause="sum")
 def statistics_of_each_image(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Take mean and variance of each channel of each image.
+    """Compute mean and variance of each channel of each image.
 
-    Hint: your statistics are of each image alone; the batch belongs to it: axis=(0, 2, 3).
+    Hint: you compute mean and variance of each image; compute them over the batch, too: axis=(0, 2,
+    3).
     """
     return _wide(gamma) * _x_hat(x, eps, axis=(2, 3)) + _wide(beta)
 
 
 @wrong_answer("batch_norm_forward", cause="sum")
 def statistics_of_each_pixel(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Take mean and variance over the channels of each pixel.
+    """Compute mean and variance over the channels of each pixel.
 
-    Hint: your statistics are of the channels of each pixel (layer normalisation).
+    Hint: you compute mean and variance over the channels of each pixel, as layer normalisation
+    does.
     """
     return _wide(gamma) * _x_hat(x, eps, axis=(1,)) + _wide(beta)
 
 
 @wrong_answer("batch_norm_forward", cause="dropped")
 def not_scaled(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Normalise, and leave out gamma and beta.
+    """Normalise without gamma and beta.
 
     Hint: this is x_hat: gamma and beta are missing.
     """
@@ -93,7 +95,7 @@ def not_scaled(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
 
 
 def _parts(cache: Any) -> tuple[Array, Array]:
-    """Return x_hat, and gamma / standard deviation so that it fits an image."""
+    """Return x_hat, and gamma / (standard deviation) in a shape that broadcasts over images."""
     inv_std = 1 / np.sqrt(cache.var + cache.eps)
     return (cache.x - _wide(cache.mean)) * _wide(inv_std), _wide(cache.gamma * inv_std)
 
@@ -102,7 +104,7 @@ def _parts(cache: Any) -> tuple[Array, Array]:
 def gamma_dropped(dx: Array, dy: Array, cache: Any) -> Array:
     """Leave gamma out of dx.
 
-    Found in: mlpack, issue 1923: no layer stood before the one tested.
+    Found in: mlpack, issue 1923: the test had no layer before batch normalisation.
     Hint: gamma is missing in dx: y = gamma x_hat + beta, so dx_hat = gamma dy.
     """
     return dx / _wide(cache.gamma)
@@ -110,13 +112,13 @@ def gamma_dropped(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="factor", found_in=COURSES)
 def divided_by_the_variance(dx: Array, dy: Array, cache: Any) -> Array:
-    """Divide dx by the variance in place of the standard deviation."""
+    """Divide dx by the variance instead of the standard deviation."""
     return dx / _wide(np.sqrt(cache.var + cache.eps))
 
 
 @wrong_gradient("batch_norm", "x", cause="factor")
 def eps_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
-    """Leave eps out of the last division by the standard deviation: wrong by parts in a million.
+    """Leave eps out of the last division by the standard deviation.
 
     Found in: pytorch, issue 4253: a mismatch of 1e-4 that breaks tests of correctness.
     """
@@ -125,7 +127,7 @@ def eps_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="term")
 def unbiased_variance(dx: Array, dy: Array, cache: Any) -> Array:
-    """Divide by m - 1 in the term of the variance, where the forward divided by m.
+    """Divide by m - 1 in the term of the variance, though the forward divides by m.
 
     Found in: np.var(ddof=1) in NumPy normalisations.
     """
@@ -136,9 +138,9 @@ def unbiased_variance(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="term", found_in=COURSES)
 def mean_term_dropped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Leave out the way through the mean.
+    """Leave out the gradient through the mean.
 
-    Hint: the way through the mean is missing in dx: subtract the mean of gamma dy.
+    Hint: the gradient through the mean is missing in dx: subtract the mean of gamma dy.
     """
     x_hat, scale = _parts(cache)
     return scale * (dy - x_hat * _mean(dy * x_hat))
@@ -146,9 +148,10 @@ def mean_term_dropped(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="term", found_in=COURSES)
 def variance_term_dropped(dx: Array, dy: Array, cache: Any) -> Array:
-    """Leave out the way through the variance.
+    """Leave out the gradient through the variance.
 
-    Hint: the way through the variance is missing in dx: subtract x_hat mean(g x_hat).
+    Hint: the gradient through the variance is missing in dx: with g = gamma dy, subtract
+    x_hat mean(g x_hat).
     """
     _, scale = _parts(cache)
     return scale * (dy - _mean(dy))
@@ -159,8 +162,8 @@ def inference_formula_in_training(dx: Array, dy: Array, cache: Any) -> Array:
     """Treat the statistics of the batch as constants.
 
     Found in: apache/mxnet, issue 9580; torch/nn, pull request 768: the two modes mixed up.
-    Hint: your dx takes mean and variance for constants (the formula of inference); in training x
-    moves them, too.
+    Hint: your dx treats mean and variance as constants, which is the formula of inference; in
+    training they depend on x.
     """
     _, scale = _parts(cache)
     return scale * dy
@@ -168,9 +171,9 @@ def inference_formula_in_training(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="term")
 def sums_for_means(dx: Array, dy: Array, cache: Any) -> Array:
-    """Add up over the channel in place of averaging, in both terms.
+    """Use sums over the channel instead of means, in both terms.
 
-    Hint: your dx adds where it must average: both sums over the channel are divided by m.
+    Hint: your dx has sums where it needs means: divide both sums over the channel by m.
     """
     x_hat, scale = _parts(cache)
     m = dy.size // dy.shape[1]
@@ -179,7 +182,7 @@ def sums_for_means(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm", "x", cause="term")
 def means_over_the_batch_only(dx: Array, dy: Array, cache: Any) -> Array:
-    """Take the two means for every pixel over the batch, not for every channel over all pixels.
+    """Compute the two means of each pixel over the batch, not of each channel.
 
     Found in: published NumPy normalisations that normalise each element over the batch.
     """
@@ -191,22 +194,22 @@ def means_over_the_batch_only(dx: Array, dy: Array, cache: Any) -> Array:
 def shift_of_one_image(dbeta: Array, dy: Array, cache: Any) -> Array:
     """Add up dbeta over the pixels of the first image only.
 
-    Found in: deeplearning4j, pull request 364: the mean of a bias over the wrong dimension.
+    Found in: deeplearning4j, pull request 364: the mean of a bias over the wrong axis.
     """
     return dy[0].sum(axis=(1, 2))
 
 
 @wrong_gradient("batch_norm", "gamma", cause="term", found_in=COURSES)
 def scale_without_centring(dgamma: Array, dy: Array, cache: Any) -> Array:
-    """Compute dgamma from x / std in place of x_hat: the mean is not subtracted."""
+    """Compute dgamma from x / std instead of x_hat, without subtracting the mean."""
     return dgamma + cache.mean / np.sqrt(cache.var + cache.eps) * dy.sum(axis=CHANNEL_SUM)
 
 
 @wrong_gradient("batch_norm_inference", "x", cause="term")
 def training_formula_in_inference(dx: Array, dy: Array, cache: Any) -> Array:
-    """Let the gradient flow through mean and variance, which are constants here.
+    """Add gradients through mean and variance, though they are constants in inference.
 
-    Found in: pytorch/xla, issue 913; pytorch, issue 586: evaluation with the training's backward.
+    Found in: pytorch/xla, issue 913; pytorch, issue 586: evaluation with the backward of training.
     """
     x_hat, scale = _parts(cache)
     return scale * (dy - _mean(dy) - x_hat * _mean(dy * x_hat))
@@ -214,8 +217,8 @@ def training_formula_in_inference(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("batch_norm_inference", "x", cause="factor")
 def standard_deviation_multiplied(dx: Array, dy: Array, cache: Any) -> Array:
-    """Multiply by the standard deviation in place of dividing.
+    """Multiply by the standard deviation instead of dividing by it.
 
-    Found in: torch/nn, pull request 615: the order of scaling in the evaluation's backward.
+    Found in: torch/nn, pull request 615: the scale in the backward of evaluation.
     """
     return dx * _wide(cache.var + cache.eps)

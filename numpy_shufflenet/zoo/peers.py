@@ -1,9 +1,13 @@
-"""Gradient checkers of other packages, on the same functions and the same bugs as ours.
+"""Gradient checkers of other packages, compared with ours on the same functions and bugs.
 
-Each gets f and vjp in the form that it wants: torch.autograd.gradcheck a torch.autograd.Function,
-jax.test_util.check_grads a jax.custom_vjp around a callback, and scipy.optimize.check_grad a loss
-of one vector, <dy, y> with a random dy, beside its gradient. All run in float64, with their own
-defaults. SciPy returns an error and no verdict; its users compare it with 1e-5, say, and so do we.
+Each checker receives f and vjp in the form that it needs:
+
+    torch.autograd.gradcheck      a torch.autograd.Function
+    jax.test_util.check_grads     a jax.custom_vjp around a callback
+    scipy.optimize.check_grad     a loss <dy, y> of one vector, with a random dy, and its gradient
+
+All checkers run in float64 with their default settings. SciPy returns an error and no verdict, so
+the comparison sets a tolerance of 1e-5.
 """
 
 import functools
@@ -21,42 +25,33 @@ from numpy_shufflenet.operations import Draw, Example
 from numpy_shufflenet.zoo.catalogue import Bug, without_mistake
 from numpy_shufflenet.zoo.score import part, rights
 
-Report = tuple[str, str]  # "right", "wrong" or "kink", and all that the checker says
+Report = tuple[str, str]  # "right", "wrong" or "kink"; the full text of the checker
 Run = Callable[[Callable[..., Any], Callable[..., Any], list[Array]], Report]
 SCIPY_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one checker achieves.
-
-    Attributes
-    ----------
-    name : str
-    caught, bugs : int
-    blamed, right : int
-        False alarms, of so many right gradients.
-    named, located : int
-        How often it names the one entry that is wrong.
-    kinks, kinked : int
-        How often a right function at a kink is said to have one.
-    seconds : sequence of float
-        For each right gradient: the whole check.
-    """
+    """The scores of one checker."""
 
     name: str
+    #: Number of the `bugs` that the checker catches.
     caught: int
     bugs: int
+    #: Number of the `right` gradients that the checker calls wrong.
     blamed: int
     right: int
+    #: Number of the `located` bugs in a single entry for which the checker names this entry.
     named: int
     located: int
+    #: Number of the `kinked` right functions at a kink for which the checker reports a kink.
     kinks: int
     kinked: int
+    #: Duration of the check of each right gradient.
     seconds: Sequence[float] = ()
 
     def cells(self) -> list[str]:
-        """Return the row of the table."""
+        """Return the row of the table as text."""
         return [
             self.name,
             f"{self.caught} of {self.bugs}",
@@ -67,7 +62,7 @@ class Row:
         ]
 
     def first_or_equal(self, others: Sequence["Row"]) -> bool:
-        """Whether no other is better in a column of correctness."""
+        """Whether no other checker is better in a column of correctness."""
         return all(
             self.caught >= other.caught
             and self.blamed <= other.blamed
@@ -75,6 +70,10 @@ class Row:
             and self.kinks >= other.kinks
             for other in others
         )
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _ours(
@@ -105,8 +104,7 @@ def _torch(
             point = [t.detach().numpy() for t in ctx.saved_tensors]
             parts = tuple(dy.numpy() for dy in dys)
             found = vjp(parts if len(parts) > 1 else parts[0][()], *point)
-            listed = found if isinstance(found, tuple) else (found,)
-            return tuple(torch.from_numpy(np.array(g)) for g in listed)
+            return tuple(torch.from_numpy(np.array(g)) for g in _as_tuple(found))
 
     tensors = tuple(torch.from_numpy(a.copy()).requires_grad_() for a in arrays)
     try:
@@ -123,21 +121,19 @@ def _jax(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) ->
     struct: Any = jax.ShapeDtypeStruct
     y = f(*arrays)
     several = isinstance(y, tuple)
-    shapes = [struct(np.shape(p), np.float64) for p in (y if several else (y,))]
+    shapes = tuple(struct(np.shape(p), np.float64) for p in _as_tuple(y))
     inputs = tuple(struct(a.shape, np.float64) for a in arrays)
 
     def run(*point: Any) -> Any:
-        found = f(*map(np.asarray, point))
-        return found if several else (found,)
+        return _as_tuple(f(*map(np.asarray, point)))
 
     def run_back(dy: Any, *point: Any) -> Any:
         parts = tuple(np.asarray(part)[()] for part in dy)
-        found = vjp(parts if several else parts[0], *map(np.asarray, point))
-        return found if isinstance(found, tuple) else (found,)
+        return _as_tuple(vjp(parts if several else parts[0], *map(np.asarray, point)))
 
     @jax.custom_vjp
     def wrapped(*point: Any) -> Any:
-        return jax.pure_callback(run, tuple(shapes), *point)
+        return jax.pure_callback(run, shapes, *point)
 
     wrapped.defvjp(
         lambda *point: (wrapped(*point), point),
@@ -158,8 +154,7 @@ def _scipy(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) 
 
     rng = np.random.default_rng(0)
     y = f(*arrays)
-    parts = y if isinstance(y, tuple) else (y,)
-    dys = tuple(np.asarray(rng.normal(size=np.shape(p)))[()] for p in parts)
+    dys = tuple(np.asarray(rng.normal(size=np.shape(p)))[()] for p in _as_tuple(y))
     dy = dys if isinstance(y, tuple) else dys[0]
     ends = np.cumsum([a.size for a in arrays])[:-1]
 
@@ -168,14 +163,11 @@ def _scipy(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) 
         return [p.reshape(a.shape) for p, a in zip(pieces, arrays, strict=True)]
 
     def loss(vector: Array) -> float:
-        found = f(*point(vector))
-        values = found if isinstance(found, tuple) else (found,)
+        values = _as_tuple(f(*point(vector)))
         return float(sum((d * v).sum() for d, v in zip(dys, values, strict=True)))
 
     def gradient(vector: Array) -> Array:
-        found = vjp(dy, *point(vector))
-        listed = found if isinstance(found, tuple) else (found,)
-        return np.concatenate([g.ravel() for g in listed])
+        return np.concatenate([g.ravel() for g in _as_tuple(vjp(dy, *point(vector)))])
 
     start = np.concatenate([a.ravel() for a in arrays])
     try:
@@ -198,14 +190,14 @@ ONE_ENTRY = {"conv2d/one_weight_too_large": "[1, 2, 0, 1]", "pointwise_conv2d/of
 
 
 def compare(seeds: int, *, every: int = 1) -> list[Row]:
-    """Run every checker on the bugs of part a and on what is right, but for whole units.
+    """Run every checker on wrong backwards and on right gradients of operations, without units.
 
     Parameters
     ----------
     seeds : int
-        Examples of each.
+        Number of examples of each bug and of each right gradient.
     every : int
-        Take every so-manyth bug and right gradient only, and those with one wrong entry.
+        Only every `every`-th bug and right gradient is used, and all bugs in a single entry.
     """
     bugs = [b for b in part("a", "held out") if not b.operation.startswith("unit")]
     right = [b for b in rights() if not b.operation.startswith("unit")][::every]
@@ -214,7 +206,7 @@ def compare(seeds: int, *, every: int = 1) -> list[Row]:
 
 
 def _row(name: str, run: Run, bugs: list[Bug], right: list[Bug], seeds: int) -> Row:
-    for warm_up in right[:2]:  # imports, and what is compiled once
+    for warm_up in right[:2]:  # so that imports and compilation aren't timed
         run(*_case(warm_up, 0))
     wrong = [(bug, *run(*_case(bug, seed))) for seed in range(seeds) for bug in bugs]
     found = [ONE_ENTRY[bug.name] in text for bug, _, text in wrong if bug.name in ONE_ENTRY]
@@ -244,14 +236,13 @@ def _timed(run: Run, bug: Bug, seed: int) -> tuple[str, float]:
 
 
 def _case(bug: Bug, seed: int) -> tuple[Callable[..., Any], Callable[..., Any], list[Array]]:
-    forward, backward = bug.forward, bug.backward
     example: Example = bug.example(seed)
-    f, vjp, _ = functions_of(forward, backward, example.hyperparameters)
+    f, vjp, _ = functions_of(bug.forward, bug.backward, example.hyperparameters)
     return f, vjp, [a for a in example.arrays if a is not None]
 
 
 def _kinked(name: str) -> Bug:
-    """What is right, at a point where one entry lies on a kink: a 0 of ReLU, a tie of max pool."""
+    """Return a right operation at a kink: x = 0 for ReLU, or equal pixels for the max pool."""
     right = next(b for b in rights() if b.name == name)
 
     def draw(source: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Mistakes in pooling and up-sampling."""
+"""Mistakes in pooling and upsampling."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy_shufflenet.zoo.catalogue import wrong_forward, wrong_gradient
 
 
 def overlapping(draw: Draw) -> Any:
-    """Windows that share many pixels."""
+    """Draw windows that share many pixels."""
     return (draw(2, 2, 5, 4),), {"kernel_size": 3, "stride": 1, "padding": 1}
 
 
@@ -39,11 +39,11 @@ def _crop_zeros(dy: Array, cache: Any) -> Array:
     example=lambda draw: ((draw(2, 3, 6, 5) - 2,), {"kernel_size": 3, "stride": 2, "padding": 1}),
 )
 def border_of_zeros(x: Array, kernel_size: Any, **windows: Any) -> tuple[Array, Any]:
-    """Fill the border of a max pool with 0, which wins over negative values.
+    """Pad a max pool with 0, which is larger than negative values.
 
     Found in: published NumPy max pools that pad with 0.
-    Hint: your border of zeros wins over negative numbers; it must never win: fill it with -inf, or
-    leave it out.
+    Hint: the zeros in your padding are larger than negative numbers; padding must never be the
+    maximum: pad with -inf, or leave the padding out.
     """
     (top, bottom), (left, right) = ((windows.get("padding", 0),) * 2,) * 2
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
@@ -53,11 +53,11 @@ def border_of_zeros(x: Array, kernel_size: Any, **windows: Any) -> tuple[Array, 
 
 @wrong_gradient("max_pool2d", "x", cause="sum", example=overlapping)
 def winners_assigned(dx: Array, dy: Array, cache: Any) -> Array:
-    """Write with `=` in place of `+=`: of windows that share their winner, the last one counts.
+    """Write with `=` instead of `+=`, so that windows with the same largest pixel don't add up.
 
     Found in: 0809zheng/CS231n-assignment2019, issue 19; FluxML/NNlib.jl, issue 205.
-    Hint: a pixel that wins in several windows keeps the gradient of the last one only: add them up
-    (+=, not =).
+    Hint: a pixel that is the largest in several windows gets the gradient of the last window only:
+    add up the gradients of all these windows (+=, not =).
     """
     windows, dpadded = cache.windows, _padded_zeros(cache, dy.dtype)
     row, column = np.divmod(cache.winner, windows.kernel[1])
@@ -71,7 +71,7 @@ def winners_assigned(dx: Array, dy: Array, cache: Any) -> Array:
 def everyone_wins(dx: Array, dy: Array, cache: Any) -> Array:
     """Give dy to every pixel of the window.
 
-    Found in: pools that double the gradient's size and forget who won.
+    Found in: pools that upsample the gradient and ignore which pixel was the largest.
     """
     dpadded = _padded_zeros(cache, dy.dtype)
     for i, j in cache.windows.taps():
@@ -81,7 +81,7 @@ def everyone_wins(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("max_pool2d", "x", cause="padding")
 def border_not_cut_off(dx: Array, dy: Array, cache: Any) -> Array:
-    """Take the top left of the padded gradient, border and all, as that of x.
+    """Return the top left part of the padded gradient, including the padding.
 
     Found in: published max pools whose backward reads the unpadded input.
     """
@@ -93,9 +93,9 @@ def border_not_cut_off(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("max_pool2d", "x", cause="dropped")
 def returned_too_early(dx: Array, dy: Array, cache: Any) -> Array:
-    """Return after the first image: the others' gradients stay 0.
+    """Return after the first image, so that the gradients of the others stay 0.
 
-    Found in: riccardoandreoni0/CNN-from-scratch, issue 1: the return stands inside of the loop.
+    Found in: riccardoandreoni0/CNN-from-scratch, issue 1: the return statement is in the loop.
     """
     wrong = dx.copy()
     wrong[1:] = 0
@@ -104,7 +104,7 @@ def returned_too_early(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("avg_pool2d", "x", cause="factor")
 def not_divided(dx: Array, dy: Array, cache: Any) -> Array:
-    """Give every pixel of the window the whole of dy.
+    """Give every pixel of the window all of dy.
 
     Found in: pools that copy dy to every pixel.
     Hint: every entry is too large by a factor: divide by the pixels of the window.
@@ -114,7 +114,7 @@ def not_divided(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("avg_pool2d", "x", cause="padding")
 def border_counted(dx: Array, dy: Array, cache: Any) -> Array:
-    """Divide by the whole kernel at the border too, where the forward had left padding out.
+    """Divide by the full kernel size at the border, though the forward leaves padding out.
 
     Found in: tracel-ai/burn, issue 5604; pytorch, issue 198119: the full kernel as divisor.
     """
@@ -124,7 +124,7 @@ def border_counted(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("avg_pool2d", "x", cause="sum")
 def shares_assigned(dx: Array, dy: Array, cache: Any) -> Array:
-    """Write with `=` in place of `+=`.
+    """Write with `=` instead of `+=`, so that overlapping windows don't add up.
 
     Found in: ghosert/cmd-editor, issue 2058: `=` for `+=` where windows overlap.
     """
@@ -136,9 +136,9 @@ def shares_assigned(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("avg_pool2d", "x", cause="padding")
 def padding_not_subtracted(dx: Array, dy: Array, cache: Any) -> Array:
-    """Look for the windows of a pixel as if there were no border: all is moved by it.
+    """Forget that the padding shifts the windows, so that dx is shifted.
 
-    Found in: pytorch, pull request 188345: no offset by the padding, tests had ignored padding.
+    Found in: pytorch, pull request 188345: the offset by the padding is missing.
     """
     dpadded = _padded_zeros(cache, dy.dtype)
     for i, j in cache.windows.taps():
@@ -148,7 +148,7 @@ def padding_not_subtracted(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("global_avg_pool", "x", cause="factor")
 def mean_not_divided(dx: Array, dy: Array, cache: Any) -> Array:
-    """Give every pixel the whole of dy.
+    """Give every pixel all of dy.
 
     Found in: pools that copy dy to every pixel.
     Hint: every entry is too large by a factor: divide by the h w pixels.
@@ -158,7 +158,7 @@ def mean_not_divided(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("global_avg_pool", "x", cause="factor")
 def height_squared(dx: Array, dy: Array, cache: Any) -> Array:
-    """Divide by h h in place of h w.
+    """Divide by h h instead of h w.
 
     Found in: Maratyszcza/NNPACK, issue 15: right for square images only.
     """
@@ -166,14 +166,14 @@ def height_squared(dx: Array, dy: Array, cache: Any) -> Array:
     return dx * (w / h)
 
 
-# Up-sampling
+# Upsampling
 
 
 @wrong_gradient("upsample_nearest", "x", cause="sum")
 def first_pixel_of_each_block(dx: Array, dy: Array, cache: Any) -> Array:
-    """Take one pixel of each block in place of their sum.
+    """Use one pixel of each block instead of the sum of the block.
 
-    Found in: davisking/dlib, pull request 336, where it is discussed and done right.
+    Found in: davisking/dlib, pull request 336, which discusses this mistake and avoids it.
     """
     sh, sw = cache.scale
     return dy[:, :, ::sh, ::sw]
@@ -181,18 +181,18 @@ def first_pixel_of_each_block(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("upsample_nearest", "x", cause="factor")
 def blocks_averaged(dx: Array, dy: Array, cache: Any) -> Array:
-    """Average over each block.
+    """Use the mean of each block instead of the sum.
 
-    Found in: up-samplings whose backward is an average pool.
+    Found in: upsampling whose backward is an average pool.
     """
     return dx / np.prod(cache.scale)
 
 
 @wrong_gradient("upsample_bilinear", "x", cause="weights")
 def corners_aligned(dx: Array, dy: Array, cache: Any) -> Array:
-    """Use the weights of the other convention on the way back.
+    """Use the weights for align_corners=True in the backward.
 
-    Found in: pytorch, pull request 5927: two conventions of the corners.
+    Found in: pytorch, pull request 5927: the two conventions for corners.
     """
     (_, _, h, w), rows, columns = cache
     other = [interpolation_matrix(s, len(m) // s, True) for s, m in ((h, rows), (w, columns))]
@@ -201,9 +201,9 @@ def corners_aligned(dx: Array, dy: Array, cache: Any) -> Array:
 
 @wrong_gradient("upsample_bilinear", "x", cause="weights")
 def nearest_weights(dx: Array, dy: Array, cache: Any) -> Array:
-    """Send each gradient to the nearest pixel alone.
+    """Add each gradient to the nearest pixel only.
 
-    Found in: flagos-ai/FlagGems, issue 5218: outputs that a pixel also reaches are left out.
+    Found in: flagos-ai/FlagGems, issue 5218: the gradients of some outputs of a pixel are missing.
     """
     _, rows, columns = cache
     hard = [m == m.max(axis=1, keepdims=True) for m in (rows, columns)]

@@ -1,4 +1,4 @@
-"""How many bugs a checker catches, how many right gradients it blames, how many causes it names."""
+"""Counts the bugs that a checker catches, its false alarms, and the causes that it names."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,15 +18,10 @@ from numpy_shufflenet.zoo.units import UNITS, draw_unit, unit_pair
 
 @dataclass(frozen=True)
 class Tally:
-    """Of so many tries, how many went as they should; and which did not.
-
-    Attributes
-    ----------
-    tries : int
-    others : tuple of (seed, outcome)
-    """
+    """A number of tries, and the tries with an unwanted outcome."""
 
     tries: int = 0
+    #: The seed and the outcome of each try with an unwanted outcome.
     others: tuple[tuple[int, str], ...] = ()
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -37,28 +32,28 @@ class Tally:
 
     @property
     def good(self) -> int:
-        """How many went as they should."""
+        """How many tries had the wanted outcome."""
         return self.tries - len(self.others)
 
     @property
     def percent(self) -> str:
-        """The share that went as it should."""
+        """The share of tries with the wanted outcome."""
         return f"{100 * self.good / self.tries:.1f} %" if self.tries else ""
 
     @property
     def all_good(self) -> bool:
-        """Whether every try went as it should."""
+        """Whether every try had the wanted outcome."""
         return not self.others
 
 
 def _tally(seeds: int, outcome: Callable[[int], str], wanted: str) -> Tally:
-    """Count for how many seeds the outcome is the one that is wanted."""
+    """Try the seeds from 0 to `seeds` - 1, and count the tries with the wanted outcome."""
     outcomes = [(seed, outcome(seed)) for seed in range(seeds)]
     return Tally(seeds, tuple(pair for pair in outcomes if pair[1] != wanted))
 
 
 def check(bug: Bug, seed: int, *, right: bool = False, **options: Any) -> Verdict:
-    """Check a bug, or what is right in its place, on the example of a seed."""
+    """Check a bug, or the right functions in its place, on the example of a seed."""
     forward, backward = bug.right if right else (bug.forward, bug.backward)
     example = bug.example(seed)
     options.setdefault("seed", seed)
@@ -68,21 +63,21 @@ def check(bug: Bug, seed: int, *, right: bool = False, **options: Any) -> Verdic
 
 
 def catches(bug: Bug, seeds: int) -> Tally:
-    """Check a bug on so many seeds with default settings; only "fail" counts as caught.
+    """Check a bug on `seeds` seeds with default settings. Only "fail" counts as caught.
 
-    "nondeterministic" counts where that is the bug; "kink" and "imprecise" never do.
+    For a bug that isn't repeatable, "nondeterministic" counts instead.
     """
     wanted = "nondeterministic" if bug.cause == "not repeatable" else "fail"
     return _tally(seeds, lambda seed: check(bug, seed).status, wanted)
 
 
 def names_cause(bug: Bug, seeds: int) -> Tally:
-    """Ask `explain` for the family of a bug's cause on so many seeds."""
+    """Count the seeds on which `explain` names the family of a bug's cause."""
     return _tally(seeds, lambda seed: check(bug, seed).explain().family or "nothing", bug.cause)
 
 
 def style_catches(checker: Checker, bug: Bug, seeds: int, *, right: bool = False) -> Tally:
-    """Run a weaker checker on a bug, or on what is right in its place."""
+    """Run a weak checker on a bug, or on the right functions in its place."""
 
     def says(seed: int) -> str:
         passed = checker.run(Case(bug, seed, right=right), np.random.default_rng(seed))
@@ -92,14 +87,15 @@ def style_catches(checker: Checker, bug: Bug, seeds: int, *, right: bool = False
 
 
 def passes(right: Bug, seeds: int) -> Tally:
-    """Check what is right on so many seeds."""
+    """Count the seeds on which right functions pass."""
     return _tally(seeds, lambda seed: check(right, seed).status, "pass")
 
 
 def rights() -> Iterator[Bug]:
-    """Yield what is right, in the form of a bug without a mistake, once for each example.
+    """Yield right functions, each in the form of a bug without a mistake.
 
-    Every operation of the table on its own example, every unit, and each example that a bug brings.
+    They are every operation of the table, on the example of the table; every unit; and, for each
+    bug that has its own example, the right operation on this example.
     """
     for name, operation in OPERATIONS.items():
         pair = operation.forward(), operation.backward()
@@ -114,10 +110,10 @@ def rights() -> Iterator[Bug]:
 
 
 def part(*names: str) -> list[Bug]:
-    """Return the bugs of some parts."""
+    """Return the bugs of these parts of the catalogue, such as "a"."""
     return [bug for bug in BUGS.values() if bug.part in names]
 
 
 def weaker_styles() -> list[Checker]:
-    """Return the checkers that compare, and too little."""
+    """Return the checkers that compare gradients, but not closely enough."""
     return [checker for checker in CHECKERS.values() if checker.weak]

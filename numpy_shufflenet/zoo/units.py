@@ -1,4 +1,7 @@
-"""Wrong backwards of whole units: each operation is right, but the unit combines them wrongly."""
+"""Wrong backwards of units, which combine right operations wrongly.
+
+A unit is a block of layers that ShuffleNet repeats. A branch is a chain of layers within a unit.
+"""
 
 import functools
 from collections.abc import Callable
@@ -12,8 +15,8 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw
 from numpy_shufflenet.zoo.catalogue import Bug, add_to_catalogue, described
 
-RESIDUAL = "residual units, as karpathy/micrograd 2"
-NOT_UNDONE = "units whose shuffle is not undone"
+RESIDUAL = "residual units, such as karpathy/micrograd, issue 2"
+NOT_UNDONE = "units whose backward doesn't undo the shuffle"
 # With these widths no shuffle is its own inverse: 1 < g < c, c / g != g.
 UNITS: dict[str, tuple[int, Callable[[], Any]]] = {
     "unit_v1": (24, lambda: nn.ShuffleNetV1Unit(24, 24, groups=3, stride=1)),
@@ -28,7 +31,7 @@ Backward = Callable[[Any, Array], Array]
 def wrong_unit(
     unit: str, *, cause: str, part: str = "a", **given: str
 ) -> Callable[[Backward], Backward]:
-    """Put the decorated `_backward(unit, dy)` of a unit into the zoo."""
+    """Add a wrong backward of a unit. The decorated function takes the unit and dy."""
 
     def add(function: Backward) -> Backward:
         forward, backward = unit_pair(unit, function)
@@ -49,11 +52,12 @@ def wrong_unit(
 def unit_pair(
     name: str, backward: Backward | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return a unit in training mode as a pair of functions: of x and all parameters.
+    """Return the forward and the backward of a unit in training mode.
 
-    It runs as in a trace, layer by layer, so that a wrong backward can call any of them.
+    The forward takes x and all parameters. The unit runs layer by layer, as in a trace, so that a
+    wrong backward can call any layer.
     """
-    layers: dict[Any, Any] = {}  # one of each dtype, used again and again
+    layers: dict[Any, Any] = {}  # one unit for each dtype
 
     def run(x: Array, parameters: tuple[Array, ...]) -> tuple[Array, Any]:
         if x.dtype not in layers:
@@ -81,10 +85,10 @@ def unit_pair(
 
 
 def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Draw x and parameters of which none is special: gamma is not 1, beta is not 0.
+    """Draw x and parameters without special values: gamma is not 1, beta is not 0.
 
-    beta is positive, so that after every normalisation some values of each channel are: behind a
-    ReLU that cuts off all of them no bug would show.
+    beta is positive. So every channel has positive values after normalisation. If a ReLU set a
+    whole channel to 0, it would hide bugs in the layers before the ReLU.
     """
     channels, make = UNITS[name]
     parameters = []
@@ -102,23 +106,23 @@ def draw_unit(name: str, draw: Draw) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 @wrong_unit("unit_v2", cause="permutation", found_in=NOT_UNDONE)
 def shuffle_forgotten(unit: Any, dy: Array) -> Array:
-    """Forget the shuffle on the way back."""
+    """Don't undo the shuffle."""
     dleft, dright = unit.concat.backward(dy)
     return unit.split.backward((dleft, unit.branch2.backward(dright)))
 
 
 @wrong_unit("unit_v2", cause="permutation", found_in=NOT_UNDONE)
 def shuffle_repeated(unit: Any, dy: Array) -> Array:
-    """Shuffle the gradient onwards in place of back."""
+    """Shuffle the gradient once more instead of undoing the shuffle."""
     dleft, dright = unit.concat.backward(nn.ChannelShuffle(2).forward(dy))
     return unit.split.backward((dleft, unit.branch2.backward(dright)))
 
 
 @wrong_unit("unit_v2", cause="permutation")
 def branches_swapped(unit: Any, dy: Array) -> Array:
-    """Hand the gradient of the branch to the channels that just pass, and theirs to the branch.
+    """Swap the gradients of the branch and of the channels that skip it.
 
-    Found in: units that exchange what a split returns.
+    Found in: units that swap the two results of a split.
     """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((unit.branch2.backward(dright), dleft))
@@ -126,9 +130,9 @@ def branches_swapped(unit: Any, dy: Array) -> Array:
 
 @wrong_unit("unit_v2", cause="dropped")
 def passing_channels_dropped(unit: Any, dy: Array) -> Array:
-    """Forget the channels that just pass: their gradient is 0.
+    """Leave the gradient of the channels that skip the branch at 0.
 
-    Found in: units that keep the computed branch alone.
+    Found in: units that keep the computed branch only.
     """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((np.zeros_like(dleft), unit.branch2.backward(dright)))
@@ -136,9 +140,10 @@ def passing_channels_dropped(unit: Any, dy: Array) -> Array:
 
 @wrong_unit("unit_v2_stride2", cause="sum")
 def second_use_overwrites_the_first(unit: Any, dy: Array) -> Array:
-    """Assign dx of the second branch over that of the first, though x is used by both.
+    """Overwrite dx of the first branch with dx of the second, though both branches use x.
 
-    Found in: karpathy/micrograd, issue 2; sony/nnabla, pull request 532: what is used twice.
+    Found in: karpathy/micrograd, issue 2; sony/nnabla, pull request 532: an array that is used
+    twice.
     """
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     unit.branch1.backward(dleft)
@@ -147,7 +152,7 @@ def second_use_overwrites_the_first(unit: Any, dy: Array) -> Array:
 
 @wrong_unit("unit_v2_stride2", cause="factor")
 def first_use_counted_twice(unit: Any, dy: Array) -> Array:
-    """Scale the sum of both branches by their number, as a mean would not.
+    """Multiply the sum of the gradients of both branches by 2.
 
     Found in: sebgao/cTensor, issue 5; zou-group/textgrad, pull request 200: counted twice.
     """
@@ -157,28 +162,28 @@ def first_use_counted_twice(unit: Any, dy: Array) -> Array:
 
 @wrong_unit("unit_v2_residual", cause="term", found_in=RESIDUAL)
 def residual_dropped(unit: Any, dy: Array) -> Array:
-    """Forget the way around the branch."""
+    """Leave out the gradient that skips the branch."""
     dleft, dright = unit.concat.backward(unit.shuffle.backward(dy))
     return unit.split.backward((dleft, unit.branch2.backward(unit.relu.backward(dright))))
 
 
 @wrong_unit("unit_v1", cause="term", found_in=RESIDUAL)
 def shortcut_dropped(unit: Any, dy: Array) -> Array:
-    """Forget the gradient that comes through the addition's other summand."""
+    """Leave out the gradient of the shortcut."""
     return unit.branch.backward(unit.relu.backward(dy))
 
 
 @wrong_unit("unit_v1", cause="mask")
 def last_relu_forgotten(unit: Any, dy: Array) -> Array:
-    """Forget the ReLU after the addition.
+    """Leave out the ReLU after the addition.
 
-    Found in: units whose last activation is added in the forward only.
+    Found in: units that have their last activation in the forward only.
     """
     return dy + unit.branch.backward(dy)
 
 
 @wrong_unit("unit_v1_stride2", cause="sum", found_in=RESIDUAL)
 def pooled_shortcut_dropped(unit: Any, dy: Array) -> Array:
-    """Forget the gradient that comes through the average pool."""
+    """Leave out the gradient of the average pool."""
     _, dy = unit.concat.backward(unit.relu.backward(dy))
     return unit.branch.backward(dy)

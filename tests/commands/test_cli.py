@@ -163,7 +163,7 @@ def test_zoo_lists_bugs_and_shows_one(capsys):
     assert f"{len(BUGS)} bugs" in printed
     assert run("zoo", "relu/slope_one") == 0
     printed = capsys.readouterr().out
-    assert "Let every gradient through." in printed
+    assert "Return dy unchanged, as if the slope were 1 everywhere." in printed
     assert "fail: the gradient of x disagrees" in printed
     assert "mask in the gradient of x" in printed
     assert run("zoo", "no such bug") == 2
@@ -330,12 +330,12 @@ def test_resume_names_every_setting_that_differs(tiny, tmp_path, capsys):
     ):
         assert run("train", *tiny, *same, "--resume", *given) == 2, given
         error = capsys.readouterr().err
-        assert f"{path} was begun with other settings: {given[0]}" in error
-        assert error.count("checkpoint has") + error.count("checkpoint mirrors") == 1
+        assert f"{path} has other settings: {given[0]}" in error
+        assert error.count("checkpoint has") == 1
     assert run("train", *tiny, "--resume", "--accumulate", 2, "--seed", 5) == 2
     error = capsys.readouterr().err
-    assert "--accumulate 2, where the checkpoint has 1" in error
-    assert "--seed 5, where the checkpoint has 0" in error
+    assert "--accumulate 2, but the checkpoint has 1" in error
+    assert "--seed 5, but the checkpoint has 0" in error
     assert path.read_bytes() == before
 
 
@@ -344,7 +344,7 @@ def test_resume_extends_a_training(tiny, tmp_path, capsys):
     capsys.readouterr()
     data = tiny[:2]  # the size of the images is the checkpoint's
     assert run("train", *data, "--out", tmp_path / "out", "--resume") == 0
-    assert "all of them are done; --epochs 2 or more trains on" in capsys.readouterr().out
+    assert "all epochs are done; --epochs 2 or more continues" in capsys.readouterr().out
     assert run("train", *tiny, "--resume", "--epochs", 3) == 0
     found = load_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
     steps = found.step // 3
@@ -373,7 +373,7 @@ def test_evaluate_takes_the_size_and_the_images_that_training_left_out(tiny, tmp
             )
     assert run("evaluate", path, "--data", f"folder:{tmp_path / 'other'}") == 0
     printed = capsys.readouterr().out
-    assert "4 images (all images of the folder; the training was on others)" in printed
+    assert "4 images (all images of the folder; the training used other images)" in printed
     assert "was trained on" not in printed
     other = ["--data", f"folder:{tmp_path / 'other'}"]
     assert run("evaluate", path, *other, "--size", 32) == 0

@@ -27,7 +27,7 @@ def test_cost_prints_the_papers_figures_beside_ours(capsys, tmp_path):
     rows = [line.split() for line in printed.splitlines()]
     assert ["143", "M", "142.50", "M", "-0.497"] in [row[-5:] for row in rows]
     assert ["2,278,604", "2,278,604", "+0"] in [row[-3:] for row in rows]
-    assert "33 of 36 fit; all others are known misfits" in printed
+    assert "33 of 36 agree; the reasons for all others are known" in printed
     assert printed.count("known: ") == 3
     assert "h w (2 c m / g + 9 m)" in printed
     assert "a multiply-add is one FLOP" in printed
@@ -69,7 +69,7 @@ def test_guidelines_measure_print_draw_and_write(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "erratum" in printed
     assert "paper, GPU" in printed
-    assert "Verdicts, on this machine only" in printed
+    assert "Verdicts, only for this machine" in printed
     found = json.loads((tmp_path / "guidelines.json").read_text())
     assert [row["guideline"] for row in found["guidelines"]] == ["G1", "G2"]
     for guideline in found["guidelines"]:

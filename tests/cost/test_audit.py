@@ -137,7 +137,7 @@ def test_it_is_json(constructed):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="Sequential has no convolution; there is nothing to au"):
         cost.audit(nn.Sequential(nn.ReLU()), (3, 8, 8))
-    with pytest.raises(ValueError, match="image_shape is missing; a Sequential doesn't say"):
+    with pytest.raises(ValueError, match="image_shape is missing, and a Sequential has no default"):
         cost.audit(nn.Sequential(nn.Conv2d(3, 4, 1)))
 
     class Doubled(nn.Layer):

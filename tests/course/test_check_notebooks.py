@@ -80,5 +80,5 @@ def test_the_hints_in_the_guide_are_those_that_a_student_gets():
 
 
 def test_a_page_without_a_place_is_refused():
-    with pytest.raises(ValueError, match="no place between <!-- goals -->"):
+    with pytest.raises(ValueError, match="lacks the marks <!-- goals -->"):
         guide.renewed("# A page\n")

@@ -161,7 +161,7 @@ def test_start_never_overwrites_what_a_student_did(tmp_path, monkeypatch, capsys
     assert run("start", folder, "--no-lab") == 0
     said = capsys.readouterr().out
     assert "1 lessons written" in said
-    assert f"{len(LESSONS) - 1} kept as they are" in said
+    assert f"{len(LESSONS) - 1} existing lessons kept" in said
     assert mine.read_text() == "my work"
 
     monkeypatch.setattr("builtins.input", lambda question: "")

@@ -132,4 +132,4 @@ def test_what_is_no_lesson_is_refused(tmp_path, capsys):
     assert f"{other} is not a notebook" in capsys.readouterr().err
     other.write_text('{"cells": [], "metadata": {}}')
     assert cli.main(["course", "grade", str(other)]) == 2
-    assert "is of no lesson" in capsys.readouterr().err
+    assert "belongs to no lesson" in capsys.readouterr().err

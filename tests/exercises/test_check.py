@@ -59,8 +59,22 @@ def test_what_a_function_does_not_take_is_not_tried():
 
 def test_a_function_that_takes_a_stride_must_use_it():
     result = wrong("conv2d_forward", lambda x, w, stride: my_conv(x, w))
-    assert "stride=1 would give" in result.cause
+    assert "the result for stride=1" in result.cause
     assert result.case[1]["stride"] > 1
+
+
+@pytest.mark.parametrize("name", ["avg_pool2d_backward", "max_pool2d_backward"])
+def test_a_function_need_not_take_a_stride_of_none_or_a_pair(name):
+    operation = name.removesuffix("_backward")
+
+    def with_whole_numbers(dy, x, kernel_size, stride, padding):
+        assert {type(kernel_size), type(stride), type(padding)} == {int}
+        _, cache = getattr(ops, f"{operation}_forward")(
+            x, kernel_size, stride=stride, padding=padding
+        )
+        return getattr(ops, name)(dy, cache)
+
+    check(name, with_whole_numbers)
 
 
 def test_one_gradient_alone_can_be_checked():
@@ -159,12 +173,24 @@ def summed_loss(logits, labels):
 
 
 WRONG = {
-    "relu passes everything": ("relu_backward", lambda dy, x: dy, "you pass every gradient on"),
-    "relu of dy": ("relu_backward", lambda dy, x: np.maximum(dy, 0), "it is x that decides"),
+    "relu passes everything": ("relu_backward", lambda dy, x: dy, "you return dy unchanged"),
+    "relu of dy": (
+        "relu_backward",
+        lambda dy, x: np.maximum(dy, 0),
+        "where x is negative, not where dy is",
+    ),
     "slope alone": ("relu_backward", lambda dy, x: (x > 0) * 1.0, "multiply it by dy"),
     "sign": ("relu_backward", lambda dy, x: -dy * (x > 0), "sign"),
-    "shuffle onwards": ("channel_shuffle_backward", shuffled_onwards, "must go back instead"),
-    "shuffle stays": ("channel_shuffle_backward", lambda dy, groups: dy.copy(), "stayed where"),
+    "shuffle onwards": (
+        "channel_shuffle_backward",
+        shuffled_onwards,
+        "move them back by the inverse",
+    ),
+    "shuffle stays": (
+        "channel_shuffle_backward",
+        lambda dy, groups: dy.copy(),
+        "no gradient has moved",
+    ),
     "other shuffle": (
         "channel_shuffle_forward",
         lambda x, groups: ops.channel_unshuffle_forward(x, groups)[0],
@@ -173,17 +199,17 @@ WRONG = {
     "conv flipped": (
         "conv2d_forward",
         lambda x, w: my_conv(x, w[:, :, ::-1, ::-1]),
-        "kernel is flipped",
+        "your weights are flipped",
     ),
-    "conv dx flipped": ("conv2d_backward", flipped_dx, "wrong way round", "x"),
+    "conv dx flipped": ("conv2d_backward", flipped_dx, "weights in the wrong order", "x"),
     "conv dw of one image": ("conv2d_backward", of_last_image, "last image only"),
     "padding forgotten": (
         "conv2d_forward",
         lambda x, w, padding: my_conv(x, w),
-        "padding=0 would give",
+        "the result for padding=0",
     ),
-    "max pool pads with 0": ("max_pool2d_forward", zero_padded, "border of zeros"),
-    "max pool assigns": ("max_pool2d_backward", assigned, "add them up"),
+    "max pool pads with 0": ("max_pool2d_forward", zero_padded, "the zeros in your padding"),
+    "max pool assigns": ("max_pool2d_backward", assigned, "add up the gradients of all these"),
     "average not divided": ("avg_pool2d_backward", averaged, "divide by the pixels of the window"),
     "norm with m - 1": (
         "batch_norm_forward",
@@ -198,7 +224,7 @@ WRONG = {
     "norm of each image": (
         "batch_norm_forward",
         lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, axis=(2, 3)),
-        "each image alone",
+        "mean and variance of each image",
     ),
     "norm and ReLU, without the ReLU": (
         "batch_norm_relu_forward",
@@ -223,12 +249,12 @@ WRONG = {
     "mean dropped": (
         "batch_norm_backward",
         lambda dy, x, gamma: norm_backward(dy, x, gamma, with_mean=False),
-        "the way through the mean",
+        "the gradient through the mean",
     ),
     "variance dropped": (
         "batch_norm_backward",
         lambda dy, x, gamma: norm_backward(dy, x, gamma, with_var=False),
-        "the way through the variance",
+        "the gradient through the variance",
     ),
     "inference formula": (
         "batch_norm_backward",
@@ -286,8 +312,8 @@ def test_the_smallest_case_is_small():
         (lambda dy, x: (_ for _ in ()).throw(NotImplementedError), "nothing is written yet"),
         (lambda dy, x: exit(3), "raised SystemExit"),
         (lambda dy, x: os._exit(3), "Python itself ended"),
-        (lambda q: q, "nothing is known of q"),
-        (lambda x: x, "it needs dy, too"),
+        (lambda q: q, "this exercise has no argument q"),
+        (lambda x: x, "it must also take dy"),
         (5, "this is of type int; a function is needed"),
     ],
 )

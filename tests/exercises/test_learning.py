@@ -118,28 +118,28 @@ def counted_once(labels, predictions, classes):
 
 WRONG = {
     "uphill": ("sgd_step", lambda p, g, v, learning_rate, momentum: (
-        p + learning_rate * (momentum * v + g), momentum * v + g), "uphill"),
-    "rate inside of v": ("sgd_step", rate_inside, "learning rate is inside"),
-    "average": ("sgd_step", averaged, "g counts in full"),
+        p + learning_rate * (momentum * v + g), momentum * v + g), "increases the loss"),
+    "rate inside of v": ("sgd_step", rate_inside, "your v contains the learning rate"),
+    "average": ("sgd_step", averaged, "multiply g by 1 - momentum"),
     "no momentum in p": ("sgd_step", lambda p, g, v, learning_rate, momentum: (
-        p - learning_rate * g, momentum * v + g), "moves along g alone"),
-    "vectors decay": ("sgd_step", decays_vectors, "pulls at vectors"),
+        p - learning_rate * g, momentum * v + g), "you move p along g"),
+    "vectors decay": ("sgd_step", decays_vectors, "weight decay to a vector"),
     "decay forgotten": ("sgd_step", lambda p, g, v, learning_rate, momentum, weight_decay: sgd(
-        p, g, v, learning_rate, momentum), "weight_decay=0.0 would give"),
-    "warm-up from 0": ("cosine_schedule", first_step_lost, "the first step is lost"),
-    "cosine from step 0": ("cosine_schedule", from_the_first_step, "counts from its end"),
+        p, g, v, learning_rate, momentum), "the result for weight_decay=0.0"),
+    "warm-up from 0": ("cosine_schedule", first_step_lost, "first step has the learning rate 0"),
+    "cosine from step 0": ("cosine_schedule", from_the_first_step, "start it after the warm-up"),
     "straight": ("cosine_schedule", straight, "straight line"),
-    "cosine to -1": ("cosine_schedule", not_lifted, "move it up by 1"),
+    "cosine to -1": ("cosine_schedule", not_lifted, "add 1 and divide by 2"),
     "transposed": ("confusion_matrix", lambda labels, predictions, classes: confusion(
-        predictions, labels, classes), "a row is a label"),
+        predictions, labels, classes), "the label is the row"),
     "counted once": ("confusion_matrix", counted_once, "np.add.at"),
-    "sum": ("occlusion_map", occlusion_sum, "should be their mean"),
+    "sum": ("occlusion_map", occlusion_sum, "give it their mean"),
     "of a square": ("occlusion_map", lambda image, probability, size, fill: occlusion(
         image, probability, size, fill, divide=False), "fewer at the border"),
     "sign": ("occlusion_map", lambda image, probability, size, fill: -occlusion(
         image, probability, size, fill), "wrong sign"),
     "fill forgotten": ("occlusion_map", lambda image, probability, size, fill: occlusion(
-        image, probability, size, 0.0), "fill=0.0 would give"),
+        image, probability, size, 0.0), "the result for fill=0.0"),
 }  # fmt: skip
 
 

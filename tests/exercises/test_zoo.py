@@ -17,7 +17,7 @@ MISTAKES = [
     if mistake.part != "c" and mistake.exercise in exercises.names()
 ]
 BACKWARDS = [mistake for mistake in MISTAKES if mistake.direction == "backward"]
-# Words of the sentences that no mistake of the zoo has, for the families that they belong to.
+# Words of the sentences in `patterns` and `causes`, by the family of causes that they name.
 OWN_WORDS = {
     "transpose": ("reverse", "axes"),
     "permutation": ("reverse order", "permutation"),
@@ -26,8 +26,8 @@ OWN_WORDS = {
     "padding": ("count_include_pad", "padding"),
     "weights": ("align_corners",),
     "stride": ("stride", "dilation", "height and width"),
-    "swapped": ("another order", "reverse"),
-    "dropped": ("never reaches", "every entry is 0"),
+    "swapped": ("wrong order", "reverse"),
+    "dropped": ("never writes", "every entry is 0"),
 }
 
 
@@ -42,7 +42,7 @@ def failures_of(attempt):
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(attempt.exercise.draw(attempt.takes))
+    @given(attempt.exercise.cases(attempt.takes))
     def collect(case):
         if problem := attempt.problem(case):
             found.append((case, problem))

@@ -125,7 +125,8 @@ def test_float32_says_what_it_can_reach():
     verdict = check(np.sin, sine_vjp, x, settings=Settings(dtype=None))
     assert verdict.passed
     assert 1e-6 < verdict.precision < 1e-2
-    assert f"in float32 differences are good to {verdict.precision:.0e} here" in str(verdict)
+    said = f"in float32, differences have a precision of {verdict.precision:.0e} here"
+    assert said in str(verdict)
 
 
 def test_complex_arrays_of_operations_keep_their_dtype():

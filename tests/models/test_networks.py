@@ -19,6 +19,7 @@ from numpy_shufflenet.models import (
     shufflenet_v1,
     shufflenet_v2,
     shufflenet_v2_50,
+    summary,
 )
 from numpy_shufflenet.nn import BatchNorm2d, Conv2d, Linear, ShuffleNetV1Unit, ShuffleNetV2Unit
 
@@ -667,3 +668,38 @@ def test_bad_images_are_named(x: Any, message: str) -> None:
         model.forward(x)
     with pytest.raises(ValueError, match="backward without a forward"):
         model.backward(np.zeros((2, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "message"),
+    [
+        (shufflenet_v1, {"shuffle_order": "torch"}, "shuffle_order='torch' is not one of 'paper'"),
+        (shufflenet_v2, {"shuffle_order": None}, "shuffle_order=None is not one of 'paper'"),
+        (shufflenet_v2, {"pool_padding": 2}, r"pool_padding=2 is not one of 0, 1, \[\[0, 1\]"),
+        (shufflenet_v1, {"widths": (24, 240, 480)}, r"widths=\(24, 240, 480\); a list of 4 whole"),
+        (shufflenet_v2, {"widths": 24}, "widths=24; a list of 5 whole numbers is needed"),
+        (shufflenet_v2, {"widths": (24, 0, 96, 192, 1024)}, r"widths\[1\]=0 is not"),
+        (shufflenet_v2, {"widths": (24, 47, 96, 192, 1024)}, "out_channels=47 is odd"),
+    ],
+)
+def test_wrong_widths_and_orders_are_refused(build, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build(**arguments)
+
+
+def test_a_network_without_classifier_ends_after_stage_4():
+    model = shufflenet_v2(scale=0.5, classifier=False, seed=0)
+    x = np.random.default_rng(0).normal(size=(2, 3, 64, 96)).astype(np.float32)
+    outputs = model.stage_outputs(x)
+    shapes = {name: y.shape for name, y in outputs.items()}
+    assert shapes == {
+        "stage2": (2, 48, 8, 12),
+        "stage3": (2, 96, 4, 6),
+        "stage4": (2, 192, 2, 3),
+    }
+    np.testing.assert_allclose(model.infer(x), outputs["stage4"], rtol=1e-5, atol=1e-5)
+    assert model.num_classes == 0
+    assert model.backward(model.forward(x, training=True)).shape == x.shape
+    assert "192 x 2 x 3" in str(summary(model, (3, 64, 96)))
+    with pytest.raises(ValueError, match="this network has no classifier, and a plan ends in"):
+        model.plan()

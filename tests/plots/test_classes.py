@@ -47,6 +47,6 @@ def test_similarity_is_drawn_as_it_is():
     axes = figure.axes[0]
     np.testing.assert_array_equal(axes.images[0].get_array(), matrix)
     assert axes.images[0].get_clim() == (-1, 1)
-    assert figure.alt == "In conv5 of 3 classes; most alike: cat and dog"
+    assert figure.alt == "In conv5 of 3 classes; most similar: cat and dog"
     with pytest.raises(ValueError, match=r"matrix has shape \(3, 3\); \(2, 2\) is needed"):
         plots.similarity(matrix, ["cat", "dog"])

@@ -62,8 +62,8 @@ def test_the_confusion_matrix_has_labels_down_and_predictions_across():
     found = {text.get_position(): text.get_text() for text in axes.texts}
     assert found == {(0, 0): "5", (1, 0): "2", (1, 1): "3"}  # x: predicted, y: label
     assert axes.get_ylabel() == "label"
-    assert "80.0% right" in axes.get_title()
-    assert figure.alt.endswith("80.0% right. Most often wrong: cat taken for dog, 2 times")
+    assert "80.0% correct" in axes.get_title()
+    assert figure.alt.endswith("80.0% correct. Most frequent error: cat as dog, 2 times")
 
 
 def test_filters_draw_every_kernel():
@@ -101,6 +101,6 @@ def test_a_notebook_shows_a_figure_by_itself():
     figure = plots.confusion_matrix(np.eye(2, dtype=int), ["a", "b"])
     data, metadata = figure._repr_mimebundle_()
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert metadata == {"image/png": {"alt": "Confusion matrix of 2 classes, 100.0% right"}}
+    assert metadata == {"image/png": {"alt": "Confusion matrix of 2 classes, 100.0% correct"}}
     figure.alt = ""  # where nobody says what it shows, what is written on it does
     assert "across: predicted" in figure._repr_mimebundle_()[1]["image/png"]["alt"]

@@ -22,7 +22,7 @@ def drawn(axes):
 
 def test_the_roof_is_a_slope_and_a_ceiling_that_meet():
     (axes,) = plots.roofline({}, gflops=200, gbytes=40).axes
-    x, y = drawn(axes)["what this machine allows"]
+    x, y = drawn(axes)["limit of this machine"]
     np.testing.assert_allclose(y[x < 5], 40 * x[x < 5])
     np.testing.assert_allclose(y[x > 5], 200)
     assert axes.lines[1].get_xdata()[0] == 5  # where both meet
@@ -34,7 +34,7 @@ def test_a_point_is_its_flops_a_byte_and_a_second():
     np.testing.assert_allclose(drawn(axes)["one"], [[4], [16]])
     np.testing.assert_allclose(drawn(axes)["two"], [[1e-3, 4], [1000, 16]])
     assert [text.get_text() for text in axes.texts] == ["a", "a"]
-    x, _ = drawn(axes)["what this machine allows"]
+    x, _ = drawn(axes)["limit of this machine"]
     assert x[0] < 1e-3  # the roof reaches over all points
 
 

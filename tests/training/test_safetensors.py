@@ -8,7 +8,8 @@ import pytest
 import safetensors.numpy
 
 from numpy_shufflenet import nn
-from numpy_shufflenet.training import _safetensors, load_weights
+from numpy_shufflenet.training import load_weights
+from numpy_shufflenet.weights.safetensors import read_safetensors
 
 WEIGHT = np.array([[1.0, -2.5, 0.15625], [3e-5, -65504.0, 0.0]], np.float32)
 
@@ -36,7 +37,7 @@ def test_what_the_package_writes_is_read(tmp_path):
         for shape in ((), (3,), (2, 0, 3), (2, 3, 4))
     }
     safetensors.numpy.save_file(arrays, tmp_path / "a", metadata={"x": "y"})
-    got, metadata = _safetensors.read_safetensors(tmp_path / "a")
+    got, metadata = read_safetensors(tmp_path / "a")
     assert metadata == {"x": "y"}
     assert got.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -65,7 +66,7 @@ def test_another_dtype_is_named_with_its_tensor(tmp_path, dtype, size):
     path.write_bytes(stored({"fc.weight": (dtype, [2, 3], bytes(size))}))
     message = rf"eight\.safetensors: tensor 'fc.weight' has dtype {dtype}; F64, .*BF16.* are read"
     with pytest.raises(ValueError, match=message):
-        _safetensors.read_safetensors(path)
+        read_safetensors(path)
 
 
 def test_whole_numbers_are_no_weights(tmp_path):
@@ -104,11 +105,11 @@ def test_a_wrong_file_is_named(tmp_path, data):
     path.write_bytes(data)
     message = r"wrong\.safetensors is truncated, or not a safetensors file: \S"
     with pytest.raises(ValueError, match=message):
-        _safetensors.read_safetensors(path)
+        read_safetensors(path)
 
 
 def test_a_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / "a.safetensors").write_bytes(stored(GOOD))
-    assert _safetensors.read_safetensors("~/a.safetensors")[0].keys() == GOOD.keys()
+    assert read_safetensors("~/a.safetensors")[0].keys() == GOOD.keys()

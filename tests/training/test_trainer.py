@@ -149,7 +149,7 @@ def test_a_resumed_training_ends_with_the_very_same_weights(
     for step in (10, 14) if nested else (10,):  # of 4 steps an epoch
         with pytest.raises(KeyboardInterrupt):
             trainer.run([At(step, interrupt)])
-        with pytest.raises(ValueError, match=r"stopped within epoch \d; Trainer.resume goes on"):
+        with pytest.raises(ValueError, match=r"stopped within epoch \d; Trainer.resume continues"):
             trainer.run()
         other = small_network(seed=99, dropout=0.3)  # its weights and masks must not matter
         trainer = Trainer.resume(path, train_set, test_set, model=other)
@@ -169,7 +169,9 @@ def test_a_resumed_training_ends_with_the_very_same_weights(
 def test_another_training_set_does_not_continue_a_training(small_network, small_set, tmp_path):
     path = tmp_path / "training.safetensors"
     make_trainer(small_network(), small_set(16), checkpoint=path, epochs=1).run()
-    with pytest.raises(ValueError, match=r"16 images .* is not the one that the training in"):
+    with pytest.raises(
+        ValueError, match=r"16 images .* is not the training set of the training in"
+    ):
         Trainer.resume(path, small_set(16, seed=1), model=small_network())
 
 
@@ -296,7 +298,7 @@ def test_a_single_image_that_batch_normalisation_refuses_is_foreseen(
     pixels = np.zeros((images, 1, 32, 32), np.uint8)
     dataset = Dataset(pixels, np.arange(images) % 2, ("a", "b"))
     before = model.state_dict()
-    with pytest.raises(ValueError, match=f"batch_size={batch_size} .* a single one") as caught:
+    with pytest.raises(ValueError, match=f"batch_size={batch_size} .* a single image") as caught:
         make_trainer(model, dataset, batch_size=batch_size, accumulation=accumulation)
     hint = re.search(r"batch_size=(\d+) fits", str(caught.value))
     assert (hint and int(hint[1])) == fits

@@ -1,5 +1,5 @@
-"""The course's static site: executed lessons, API reference, glossary, and the teacher's guide.
+"""The static site of the course: executed lessons, API reference, glossary, and teacher's guide.
 
-It is one folder of HTML that asks nothing of the network. `numpy-shufflenet course build --edition
-site` makes it, by Sphinx, with MyST-NB for the notebooks and Furo for the look.
+The site is one folder of HTML that loads nothing from the network. `numpy-shufflenet course build
+--edition site` builds it with Sphinx, MyST-NB for the notebooks, and the theme Furo.
 """

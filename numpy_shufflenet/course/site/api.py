@@ -1,7 +1,8 @@
-"""The API reference: a page a module, written from what the modules hold.
+"""Writes the API reference: one page for each module.
 
-An object stands on the page of the module that defines it, below that module's own text; a package
-lists what it exports. What a package exports from a private module stands on the package's page.
+An object is on the page of the module that defines it, below the docstring of the module. The page
+of a package lists the names that the package exports. A private module has no page, so names that a
+package exports from a private module are documented on the page of the package.
 """
 
 import importlib
@@ -38,50 +39,42 @@ PACKAGES = (
     "bench",
     "data",
     "training",
+    "weights",
     "plots",
     "exercises",
     "course",
 )
-PEER = "torch"  # what needs it is shown where it is installed
+PEER = "torch"  # if torch is not installed, modules that need torch have no page
 
 
 @dataclass
 class Page:
-    """What is shown of one module.
+    """The content of the page of one module."""
 
-    Attributes
-    ----------
-    module : str
-        Its name below the package: "ops.conv2d".
-    about : list of str
-        The lines of its docstring.
-    members : dict of str to str
-        Name below the package, and the directive that documents it.
-    exports : list of str
-        Of a package: names that are imported from modules below it.
-    below : list of str
-        Modules of a package, as `module`.
-    """
-
+    #: The name of the module inside this package: "ops.conv2d".
     module: str
+    #: The lines of the module's docstring.
     about: list[str]
+    #: For each documented name inside this package, its Sphinx directive.
     members: dict[str, str] = field(default_factory=dict)
+    #: For a package: the names that it imports from its modules.
     exports: list[str] = field(default_factory=list)
+    #: For a package: its modules, named like `module`.
     below: list[str] = field(default_factory=list)
 
 
 class Reference:
-    """All pages, and where each name leads; of some packages only, if they are named."""
+    """The pages of some or all packages, and the page of each name."""
 
     def __init__(self, packages: Sequence[str] = PACKAGES) -> None:
         self.packages = tuple(packages)
         self.pages: dict[str, Page] = {}
-        self.home: dict[str, str] = {}  # name by which it can be imported -> where it is explained
+        self.home: dict[str, str] = {}  # from an importable name to its documented name
         for package in self.packages:
             self._read(package)
 
     def _read(self, name: str) -> bool:
-        """Read a module and those below it; False if it needs a peer that isn't installed."""
+        """Read a module and its submodules; return False if the module needs a missing package."""
         try:
             module = importlib.import_module(f"{PACKAGE}.{name}")
         except ModuleNotFoundError as error:
@@ -105,7 +98,7 @@ class Reference:
         return True
 
     def link(self, name: str, module: str = "") -> str | None:
-        """Return the role that links a name as it is used in a module; None if it isn't shown."""
+        """Return the role that links a name used in a module; None if no page shows the name."""
         path = module.split(".") if module else []
         called = name.removeprefix(f"{PACKAGE}.").removesuffix("()")
         for end in range(len(path), -1, -1):
@@ -117,14 +110,14 @@ class Reference:
         return None
 
     def write(self, folder: Path) -> None:
-        """Write all pages, and the list of them."""
+        """Write all pages, and the index."""
         folder.mkdir(parents=True)
         for page in self.pages.values():
             (folder / f"{page.module}.rst").write_text("\n".join(self._rst(page)), "utf-8")
         (folder / "commands.rst").write_text("\n".join(_commands()), "utf-8")
         lines = [
             *_title("API reference"),
-            "A page a module: its own text, and all that it defines.",
+            "Each module has a page with its docstring and everything that it defines.",
             "",
             *self._list(self.packages),
             "* :doc:`commands`: the command line, ``numpy-shufflenet``",
@@ -162,7 +155,7 @@ class Reference:
             yield ""
 
     def _list(self, modules: Sequence[str]) -> Iterator[str]:
-        """List modules with their first sentence."""
+        """List modules, each with its first sentence."""
         for module in modules:
             about = inline(self.pages[module].about[0], partial(self.link, module=module))
             yield f"* :doc:`{module} </api/{module}>`: {about}"
@@ -170,7 +163,7 @@ class Reference:
 
 
 def _own(module: ModuleType) -> Iterator[str]:
-    """Yield the public members that a module defines and explains, in the order of its text."""
+    """Yield the public names that a module defines and documents, in the order of its source."""
     analyzer = ModuleAnalyzer.for_module(module.__name__)
     analyzer.analyze()
     explained = {key for scope, key in analyzer.attr_docs if not scope}
@@ -185,7 +178,7 @@ def _own(module: ModuleType) -> Iterator[str]:
 
 
 def _is_private(module: ModuleType, key: str) -> bool:
-    """Whether what a package exports is defined where no page shows it."""
+    """Whether a package exports this name from a private module, which has no page."""
     home = getattr(getattr(module, key), "__module__", None)
     return home is not None and "._" in home and not inspect.ismodule(getattr(module, key))
 
@@ -201,7 +194,7 @@ def _title(text: str) -> list[str]:
 
 
 def _commands() -> Iterator[str]:
-    """Yield the page of the command line: what each command says with --help."""
+    """Yield the page of the command line: the --help text of each command."""
     yield from _title("Commands")
     files = Path(numpy_shufflenet.__file__).with_name("commands").glob("[a-z]*.py")
     for name in ("", *sorted(file.stem for file in files)):

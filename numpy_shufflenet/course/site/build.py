@@ -1,4 +1,4 @@
-"""Builds the site: writes its sources from lessons, modules and terms, and lets Sphinx work."""
+"""Builds the site: writes its sources from lessons, modules and glossary, and runs Sphinx."""
 
 import io
 import os
@@ -26,32 +26,33 @@ def build_site(
     lite: bool = False,
     packages: Sequence[str] = (),
 ) -> None:
-    """Build the site into a folder, whole or not at all; a site that is there is replaced.
+    """Build the site into a folder. If anything fails, the old site stays.
 
     Parameters
     ----------
     out : path
-        Made if need be.
+        A folder; it is created if it doesn't exist.
     lessons : sequence of Lesson
-        All if None.
+        The lessons of the site; None for all.
     done : callable
-        Called with the name of each lesson whose page is written.
+        Receives the name of each lesson after its page has been written.
     executed : path
-        Folder with the solution edition: what has been run isn't run again.
+        A folder with the solution edition, whose notebooks don't run again.
     lite : bool
-        Whether to add a JupyterLite, in which lessons run in the reader's browser. It works where
-        the site is served by HTTP, and loads Python from a CDN when a reader opens it.
+        Whether to add JupyterLite, so that lessons run in the reader's browser. JupyterLite works
+        only if the site is served by HTTP, and loads Python from a CDN when a reader opens it.
     packages : sequence of str
-        Packages that the API reference shows; all if empty.
+        Packages in the API reference; empty for all.
 
     Raises
     ------
     ImportError
-        If an extra is missing; the message names it.
+        If a package is missing; the message names the extra to install.
     ValueError
-        If out holds something that is not a site, or a notebook in `executed` is of another source.
+        If `out` has files that don't belong to a site, or a notebook in `executed` doesn't fit the
+        source of its lesson.
     RuntimeError
-        If Sphinx warns of anything, or a page has a broken link or asks for an outside resource.
+        If Sphinx warns, or a page has a broken link or loads a file from another host.
     """
     need("sphinx", "building the site", extra="site")
     from numpy_shufflenet.course.site import api, checks, pages
@@ -59,7 +60,7 @@ def build_site(
 
     out = Path(out)
     if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
-        raise ValueError(f"out={str(out)!r} holds something that is not a site; it would be lost")
+        raise ValueError(f"out={str(out)!r} holds other files than a site; they would be lost")
     lessons = all_lessons() if lessons is None else list(lessons)
     executed = None if executed is None else Path(executed)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,14 +86,14 @@ def build_site(
 
 
 def _run_sphinx(source: Path, site: Path, doctrees: Path, **settings: Any) -> None:
-    """Let Sphinx make HTML of the sources; whatever it warns of is an error."""
+    """Run Sphinx on the sources; a warning is an error."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     said = io.StringIO()
     with patch_docutils(), docutils_namespace(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Sphinx's own libraries
+        warnings.simplefilter("ignore")  # warnings of the libraries of Sphinx
         sphinx = Sphinx(source, HERE, site, doctrees, "html", settings, status=None, warning=said)
         sphinx.build()
     if said.getvalue():
-        raise RuntimeError(f"Sphinx is not content:\n{said.getvalue()}")
+        raise RuntimeError(f"Sphinx warns:\n{said.getvalue()}")

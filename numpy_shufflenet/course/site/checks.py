@@ -1,4 +1,4 @@
-"""Checks a built site: every internal link leads somewhere, and no page loads from outside."""
+"""Checks that every internal link of a site has a target, and no page loads from other hosts."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from urllib.parse import unquote, urlsplit
 LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src"}
 NOT_LOADED = {"canonical", "index", "search", "next", "prev", "author", "help"}
 OUTSIDE_CSS = re.compile(r"(?:@import\s+|url\()['\"]?((?:https?:)?//[^'\")]+)")
-ELSEWHERE = "lite"  # an application, whose pages are not ours
+ELSEWHERE = "lite"  # the folder of JupyterLite, whose pages are not ours
 
 
 @dataclass
 class _Links(HTMLParser):
-    """What one page points to, loads and names."""
+    """The links of a page, the files that it loads, and its anchors."""
 
     names: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
@@ -25,7 +25,7 @@ class _Links(HTMLParser):
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a tag names, links and loads."""
+        """Note the anchors, links and files of a tag."""
         found = {key: value or "" for key, value in attrs}
         self.names.update(found[key] for key in ("id", "name") if key in found)
         if tag == "a" and "href" in found:
@@ -37,13 +37,7 @@ class _Links(HTMLParser):
 
 
 def problems_of(site: Path) -> list[str]:
-    """Return a sentence for each broken internal link and each outside resource.
-
-    Parameters
-    ----------
-    site : Path
-        The folder with index.html.
-    """
+    """Return a sentence for each broken link in a site and for each file from another host."""
     site = site.resolve()
     pages = {
         path: _read(path)
@@ -64,7 +58,7 @@ def problems_of(site: Path) -> list[str]:
 
 
 def _loads(path: Path, page: _Links) -> Iterator[str]:
-    """Yield what is wrong with the files that a page loads."""
+    """Yield the problems of the files that a page loads."""
     for url in page.loads:
         if url.startswith("//") or urlsplit(url).scheme not in ("", "data"):
             yield f"loads {url} from outside"
@@ -73,7 +67,7 @@ def _loads(path: Path, page: _Links) -> Iterator[str]:
 
 
 def _links(site: Path, path: Path, pages: dict[Path, _Links]) -> Iterator[str]:
-    """Yield what is wrong with the links of a page within the site."""
+    """Yield the problems of the links of a page to this site."""
     for url in pages[path].links:
         if not urlsplit(url).scheme and (problem := _broken(site, path, url, pages)):
             yield f"links to {url}: {problem}"
@@ -86,21 +80,21 @@ def _read(path: Path) -> _Links:
 
 
 def _target(page: Path, url: str) -> Path:
-    """Return the file that a relative link means."""
+    """Return the file to which a relative link points."""
     path = unquote(urlsplit(url).path)
     target = (page.parent / path).resolve() if path else page
     return target / "index.html" if target.is_dir() else target
 
 
 def _broken(site: Path, page: Path, url: str, pages: dict[Path, _Links]) -> str:
-    """Return what is wrong with a link within the site; empty if nothing is."""
+    """Return the problem of a link to this site, or ""."""
     target = _target(page, url)
     if not target.exists():
         return "there is no such file"
     if not target.is_relative_to(site.resolve()):
-        return "it leads out of the site"
+        return "the file is outside the site"
     anchor = unquote(urlsplit(url).fragment)
     there = pages.get(site / target.relative_to(site.resolve()))
     if anchor and there and anchor not in there.names:
-        return f"nothing there has the id {anchor!r}"
+        return f"the page has no id {anchor!r}"
     return ""

@@ -1,9 +1,8 @@
-"""Settings of Sphinx for the course's site; `book.build` gives it the sources."""
+"""Settings of Sphinx for the site of the course; `build` writes the sources."""
 
 import re
 import sys
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -38,7 +37,7 @@ python_maximum_signature_line_length = 80
 toc_object_entries = False
 add_module_names = False
 
-smartquotes = False  # programs and equations stand in the text
+smartquotes = False  # the text contains programs and equations
 
 html_theme = "furo"
 html_title = "ShuffleNet, taken apart"
@@ -79,18 +78,21 @@ def _signature(
 
 
 def _skip(app: Sphinx, what: str, name: str, item: object, skip: bool, options: Any) -> bool | None:
-    """Leave out the fields of named tuples, of which Python says only their number."""
+    """Skip the fields of named tuples, because Python documents only their index."""
     return True if str(getattr(item, "__doc__", "")).startswith("Alias for field") else None
 
 
 def _source(app: Sphinx, module: str, name: str) -> str:
-    """Return the module whose text explains an object: a constant's own, not that of its type."""
-    home = getattr(attrgetter(name)(sys.modules[module]), "__module__", None) or ""
+    """Return the module that documents an object; for a constant, not the module of its type."""
+    item: Any = sys.modules[module]
+    for part in name.split("."):
+        item = getattr(item, part, item)  # a class has no attribute for a field without default
+    home = getattr(item, "__module__", None) or ""
     return home if home.startswith(PACKAGE) else module
 
 
 def setup(app: Sphinx) -> None:
-    """Connect what is ours; `build` hands the reference over."""
+    """Connect our functions; `build` passes the reference as a setting."""
     app.add_config_value("reference", None, "")
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)

@@ -1,15 +1,15 @@
-"""Docstrings as reStructuredText: what a docstring says in plain text, a page shows as meant.
+"""Translates docstrings to reStructuredText.
 
-Docstrings here are written to be read in an editor. Indented blocks are equations, tables and
-programs; names stand in backticks, some of them full, some as one would say them; sections are
-underlined as NumPy does it. None of that is reStructuredText, so it is translated.
+Our docstrings are written for an editor, and aren't reStructuredText. Indented blocks are
+equations, tables or programs. Names are in backticks, with or without the names of their modules.
+Sections are underlined as in NumPy.
 """
 
 import re
 from collections.abc import Callable, Sequence
 
 Link = Callable[[str], str | None]
-"""From a name in backticks to the role that links it; None if there is no such page."""
+"""Takes a name in backticks; returns the role that links it, or None if no page shows the name."""
 
 SPECIAL = re.compile(r"([\\*|_])")
 LISTED = re.compile(r"(- |\d+\. )")
@@ -17,17 +17,10 @@ SOURCE = "Source: "
 
 
 def to_rst(lines: Sequence[str], link: Link = lambda name: None) -> list[str]:
-    """Return a docstring, without its common indent, as lines of reStructuredText.
-
-    Parameters
-    ----------
-    lines : sequence of str
-    link : callable
-        Returns the role for a name in backticks, or None.
-    """
+    """Return the lines of a docstring, without common indent, as lines of reStructuredText."""
     rst: list[str] = []
     in_section = False
-    depth = 0  # of the text of a list that isn't over
+    depth = 0  # indent of the text of the current list item
     for block in _blocks(lines):
         item = LISTED.match(block[0])
         depth = len(item[0]) if item else depth if block[0].startswith(" ") else 0
@@ -37,7 +30,7 @@ def to_rst(lines: Sequence[str], link: Link = lambda name: None) -> list[str]:
         elif block[0].startswith(SOURCE):
             source = inline("\n".join(block).removeprefix(SOURCE), link)
             rst += [":Source:", *_indented(source), ""]
-        elif in_section and block[0].startswith(" "):  # one more paragraph of the last entry
+        elif in_section and block[0].startswith(" "):  # another paragraph of the last entry
             rst += [*_indented(inline("\n".join(block), link)), ""]
         else:
             in_section = False
@@ -48,20 +41,22 @@ def to_rst(lines: Sequence[str], link: Link = lambda name: None) -> list[str]:
 
 
 def inline(text: str, link: Link = lambda name: None) -> str:
-    """Link names in backticks, and let all other characters mean themselves."""
+    """Link the names in backticks, and escape all other markup."""
     parts = re.split(r"`([^`]+)`", text)
     for number, part in enumerate(parts):
         if number % 2 == 0:
             parts[number] = SPECIAL.sub(r"\\\1", part)
         else:
             name = " ".join(part.split())
-            glue = r"\ " if parts[number + 1][:1].isalnum() else ""  # markup ends at a word's end
+            glue = (
+                r"\ " if parts[number + 1][:1].isalnum() else ""
+            )  # markup must end at the end of a word
             parts[number] = (link(name) or f"``{name}``") + glue
     return "".join(parts)
 
 
 def _blocks(lines: Sequence[str]) -> list[list[str]]:
-    """Cut at blank lines, save those within an indented block: an equation or a program goes on."""
+    """Split at blank lines, but not within an indented block, which may have blank lines."""
     blocks: list[list[str]] = []
     gap = True
     for line in lines:
@@ -87,7 +82,7 @@ def _indented(text: str) -> list[str]:
 
 
 def _prose(block: list[str], link: Link) -> list[str]:
-    """Translate a paragraph, a list, or a block that is shown as it is."""
+    """Translate a paragraph, a list, or an indented block."""
     if block[0].startswith(" "):
         return [".. code-block:: text", "", *_indented("\n".join(block))]
     if LISTED.match(block[0]):
@@ -98,7 +93,7 @@ def _prose(block: list[str], link: Link) -> list[str]:
 
 
 def _entries(lines: Sequence[str], link: Link) -> list[str]:
-    """Translate the entries of a section: `name : what it is`, and what is indented below."""
+    """Translate the entries of a section: `name : type`, and the indented text below."""
     rst = []
     for entry in re.split(r"\n(?=\S)", "\n".join(lines)):
         head, _, body = entry.partition("\n")

@@ -12,38 +12,29 @@ from numpy_shufflenet.course.site.docstrings import Link, inline
 
 @dataclass(frozen=True)
 class Term:
-    """A term of the field.
-
-    Attributes
-    ----------
-    english, chinese : str
-    text : str
-        What it means.
-    lesson : int
-        Number of the lesson that introduces it.
-    also : tuple of str
-        Other names of the same.
-    see : str
-        The name in the API that does it; may be empty.
-    """
+    """A term of the field, in English and Chinese."""
 
     english: str
     chinese: str
+    #: The meaning of the term.
     text: str
+    #: Number of the lesson that introduces it.
     lesson: int
+    #: Synonyms.
     also: tuple[str, ...] = ()
+    #: The name of the object in the API that implements the term, or "".
     see: str = ""
 
 
 def terms() -> list[Term]:
-    """Return all terms, in the order of the alphabet."""
+    """Return all terms in alphabetical order."""
     text = resources.files(__package__).joinpath("glossary.toml").read_text("utf-8")
     found: list[dict[str, Any]] = tomllib.loads(text)["term"]
     return [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in found]
 
 
 def glossary_page(lessons: Sequence[Lesson], link: Link) -> str:
-    """Return the page, as reStructuredText; terms link to those lessons that are there."""
+    """Return the glossary as reStructuredText. Terms link to these lessons."""
     there = {lesson.number: lesson for lesson in lessons}
     lines = [
         "Glossary 术语表",

@@ -1,7 +1,6 @@
-"""Lessons as pages: the source's cells with the outputs of the solution edition.
+"""Lessons as pages: the cells of the source, with the outputs of the solution edition.
 
-An exercise stands there as a student finds it, and its solution is folded below, with what the
-check says about it.
+The exercises are blank. The folded solution below each exercise shows the output of its check.
 """
 
 import copy
@@ -17,7 +16,7 @@ FOLDED = {"code_prompt_show": "Solution", "code_prompt_hide": "Solution"}
 
 
 def executed(lesson: Lesson, folder: Path | None) -> Any:
-    """Return the solution edition of a lesson with outputs: from a folder, or executed now.
+    """Return the executed solution edition of a lesson; read it if `folder` has it, else run it.
 
     Raises
     ------
@@ -31,12 +30,12 @@ def executed(lesson: Lesson, folder: Path | None) -> Any:
         return fresh
     notebook = need("nbformat", "a notebook").read(path, as_version=4)
     if [cell.source for cell in notebook.cells] != [cell.source for cell in fresh.cells]:
-        raise ValueError(f"{path} is not made from {lesson.source}: build the solution edition")
+        raise ValueError(f"{path} doesn't fit {lesson.source}: build the solution edition again")
     return notebook
 
 
 def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
-    """Return the notebook that is shown: all cells of the source, outputs where something ran."""
+    """Return the notebook of the page: all cells of the source, with outputs of `notebook`."""
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     shown = lesson.read()
     for cell in shown.cells:
@@ -54,7 +53,7 @@ def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False)
 
 
 def _bar(lesson: Lesson, runs_in_browser: bool) -> str:
-    """Return the line below the title: the student edition, to work in."""
+    """Return the line below the title, with links to the student edition."""
     lines = [f"{{download}}`Notebook to work in <../notebooks/{lesson.name}.ipynb>`"]
     if runs_in_browser:
         address = f"../lite/lab/index.html?path={lesson.name}.ipynb"

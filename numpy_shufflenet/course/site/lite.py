@@ -1,8 +1,8 @@
-"""Lessons that run in the reader's browser: a JupyterLite with this package in it.
+"""Lessons that run in the reader's browser: JupyterLite with this package.
 
-The application and our wheel are part of the site. Python itself, compiled to WebAssembly, and
-NumPy come from Pyodide's CDN, as no package index has them; they are loaded when a reader opens a
-lesson there, and never by a page of the site.
+The application and our wheel are part of the site. Python and NumPy, compiled to WebAssembly, come
+from the CDN of Pyodide, because no package index has these builds. A page loads Python and NumPy
+only when a reader opens a lesson in JupyterLite. Other pages of the site load neither.
 """
 
 import base64
@@ -22,24 +22,24 @@ import numpy_shufflenet
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.lessons import Lesson
 
-LEFT_OUT = (12, 14, 15, 16)  # they measure this machine, and train for minutes
+LEFT_OUT = (12, 14, 15, 16)  # they measure the machine, or train for minutes
 SETUP = "%pip install -q numpy_shufflenet matplotlib hypothesis"
 
 
 def runs(lesson: Lesson) -> bool:
-    """Whether a lesson runs in a browser: with NumPy alone, on one thread."""
+    """Whether a lesson runs in a browser, with NumPy alone and one thread."""
     return lesson.number not in LEFT_OUT
 
 
 def build_lite(notebooks: Sequence[Path], out: Path) -> None:
-    """Write the application, with notebooks in it, into a folder.
+    """Write the application with these notebooks into a folder.
 
     Raises
     ------
     ImportError
         If the extra `lite` is not installed.
     RuntimeError
-        If JupyterLite can't be built; the message holds what it said.
+        If JupyterLite can't be built; the message holds its output.
     """
     for module in ("jupyterlite_core", "jupyterlite_pyodide_kernel"):
         need(module, "JupyterLite", extra="lite")
@@ -52,7 +52,7 @@ def build_lite(notebooks: Sequence[Path], out: Path) -> None:
         command = [sys.executable, "-m", "jupyterlite_core", "build"]
         command += ["--apps", "lab", "--no-sourcemaps", "--lite-dir", folder]
         command += ["--contents", str(contents), "--piplite-wheels", str(wheel)]
-        command += ["--output-dir", str(out.resolve())]  # it runs in another folder
+        command += ["--output-dir", str(out.resolve())]  # the command runs in another folder
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f"JupyterLite failed:\n{run.stdout}\n{run.stderr}")
@@ -61,7 +61,7 @@ def build_lite(notebooks: Sequence[Path], out: Path) -> None:
 def write_wheel(folder: Path) -> Path:
     """Write a wheel of this package, from a checkout or an installation; return its path.
 
-    Lessons are left out: they are notebooks there.
+    The wheel has no sources of lessons, because the application has the notebooks.
     """
     version = numpy_shufflenet.__version__
     info = f"numpy_shufflenet-{version}.dist-info"
@@ -89,7 +89,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _with_setup(path: Path) -> str:
-    """Return a notebook that begins by installing what it needs."""
+    """Return a notebook whose first cell installs the packages that it needs."""
     notebook = json.loads(path.read_text("utf-8"))
     cell: dict[str, Any] = {
         "cell_type": "code",

@@ -1,24 +1,27 @@
-"""Writes the sources of all pages into one folder, as Sphinx wants them."""
+"""Writes the sources of all pages into one folder, for Sphinx."""
 
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from numpy_shufflenet.course.editions import student
-from numpy_shufflenet.course.editions import write_notebook as write_notebook
+from numpy_shufflenet.course.editions import student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.site import glossary, lesson_page
 from numpy_shufflenet.course.site.api import Reference
 from numpy_shufflenet.course.site.lite import runs
 
 PARTS = (
-    ("Begin", range(2), "What the course is like, and the one rule that all gradients obey."),
-    ("The operations", range(2, 9), "One by one, forward and backward, as loops and as NumPy."),
-    ("Trust", range(9, 10), "How a right gradient is told from a wrong one."),
-    ("The networks", range(10, 14), "Units, costs, guidelines: from V1 to V2."),
+    (
+        "Begin",
+        range(2),
+        "How the course works, and the chain rule: every gradient follows from it.",
+    ),
+    ("The operations", range(2, 9), "Each operation forward and backward, as loops and in NumPy."),
+    ("Verification", range(9, 10), "How to tell a right gradient from a wrong one."),
+    ("The networks", range(10, 14), "Units, costs and guidelines: from V1 to V2."),
     ("Practice", range(14, 17), "Real images, and speed."),
 )
-"""Parts of the course: title, numbers of lessons, what they are about."""
+"""The parts of the course: title, numbers of the lessons, topic."""
 
 
 def write_sources(
@@ -31,7 +34,7 @@ def write_sources(
     guide: Path,
     lite: bool,
 ) -> None:
-    """Write the sources; the teacher's guide is left out if there is none."""
+    """Write the sources, with the teacher's guide if it exists."""
     reference.write(folder / "api")
     for name in ("lessons", "notebooks"):
         (folder / name).mkdir()
@@ -45,27 +48,23 @@ def write_sources(
     shutil.copy(Path(__file__).with_name("numbers.md"), folder / "numbers.md")
     if guide.exists():
         shutil.copy(guide, folder / guide.name)
-    others = [
-        "glossary",
-        "numbers",
-        *([guide.stem] if guide.exists() else []),
-        "API reference <api/index>",
-    ]
+    guides = [guide.stem] if guide.exists() else []
+    others = ["glossary", "numbers", *guides, "API reference <api/index>"]
     (folder / "index.md").write_text(landing(lessons, others), "utf-8")
 
 
 def landing(lessons: Sequence[Lesson], others: Sequence[str]) -> str:
-    """Return the landing page in Markdown: the map of the course, and the list of all pages."""
+    """Return the landing page in Markdown, with a map of the course and a list of all pages."""
     template = Path(__file__).with_name("landing.md").read_text("utf-8")
     names = [f"lessons/{lesson.name}" for lesson in lessons]
-    tables = _toctree("Lessons", names) + _toctree("Beside them", others)
+    tables = _toctree("Lessons", names) + _toctree("Reference", others)
     for mark, text in {"map": _map(lessons), "first": names[0], "pages": tables}.items():
         template = template.replace(f"<<{mark}>>", text)
     return template
 
 
 def _map(lessons: Sequence[Lesson]) -> str:
-    """Return a card for each lesson, part by part."""
+    """Return a card for each lesson, grouped by part."""
     lines = []
     for title, numbers, about in PARTS:
         part = [lesson for lesson in lessons if lesson.number in numbers]

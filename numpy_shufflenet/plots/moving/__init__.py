@@ -1,4 +1,4 @@
-"""Pictures that move: operations, units and networks, forward and backward, in any notebook."""
+"""Moving pictures, for any notebook, of operations, units and networks, forward and backward."""
 
 from numpy_shufflenet.plots.moving.channels import unit_channels
 from numpy_shufflenet.plots.moving.network import network

@@ -1,12 +1,11 @@
-"""A unit channel by channel, at one pixel: every channel of every layer a dot, every read a wire.
+"""A unit at one pixel: each channel of a layer is a dot, and wires lead to the channels it reads.
 
-At a single pixel a 3x3 kernel has its centre tap alone, and all that is left of a unit is how its
-channels meet: who reaches whom, and by what factor. The factors are the slopes of the layers' slow
-twins: what each backward multiplies a dy of 1 by.
+On an image of one pixel, a 3x3 convolution uses only the centre of its filter. So the picture shows
+only how channels depend on each other, and by what factor. Each factor is a slope dy/dx, which the
+backward of the loop implementation returns for dy = 1.
 """
 
 import html
-from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +15,18 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import BatchNorm2d, Layer, OperationLayer
 from numpy_shufflenet.plots.moving.dataflow import FlowNode, dataflow
 from numpy_shufflenet.plots.moving.grids import short_number
-from numpy_shufflenet.plots.moving.picture import MovingPicture, Part, PictureStep, Scene
+from numpy_shufflenet.plots.moving.picture import MovingPicture, Part, PictureStep, Scene, svg
 from numpy_shufflenet.plots.moving.unit import LEFT, RIGHT, place_boxes
 from numpy_shufflenet.plots.moving.wires import dot
 from numpy_shufflenet.steps import Step
 
-PITCH, RADIUS = 34, 14  # between dots, of a dot
+PITCH, RADIUS = 34, 14  # distance between dots, radius of a dot
 MOST_CHANNELS = 24
-LABEL = 164  # width for the names of the rows
+LABEL = 164  # width of the names of the rows
 
 
 class Spot(NamedTuple):
-    """One channel: of which node, of which of its outputs."""
+    """One channel of one output of a node."""
 
     node: int
     part: int
@@ -38,28 +37,25 @@ Links = dict[Spot, list[tuple[Spot, float]]]
 
 
 def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = "") -> MovingPicture:
-    """Draw how the channels of a unit meet, forward and backward, with the numbers of one pixel.
+    """Draw how the channels of a unit depend on each other, with the numbers of one pixel.
 
-    Hover over a channel: all that it depends on lights up; backward, all that it has an influence
-    on. Weights are random tenths, and batch normalisation is in inference mode.
+    Hover over a channel to highlight all channels that it depends on. In the backward scene, this
+    highlights all channels that it influences. Weights are random multiples of 0.1, and batch
+    normalisation is in inference mode.
 
     Parameters
     ----------
     layer : Layer
-        A small unit: at most 24 channels anywhere.
+        A small unit, with at most 24 channels in each layer.
     channels : int
-        Of its input.
+        Channels of the input.
     seed : int
     title : str
-
-    Returns
-    -------
-    MovingPicture
 
     Raises
     ------
     ValueError
-        If the input doesn't fit, or there are too many channels to be drawn.
+        If the input does not fit, or a layer has more than 24 channels.
     """
     rng = np.random.default_rng(seed)
     small = layer.astype(np.float64)
@@ -73,8 +69,7 @@ def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = ""
     widest = max(node.shape[0] for node in nodes)
     if widest > MOST_CHANNELS:
         raise ValueError(
-            f"the unit has up to {widest} channels; at most {MOST_CHANNELS} can be drawn: "
-            "build a smaller one"
+            f"the unit has up to {widest} channels; use a unit with at most {MOST_CHANNELS}"
         )
     drawing = _Drawing(nodes, widest)
     return MovingPicture(
@@ -84,7 +79,7 @@ def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = ""
 
 
 def links_of(nodes: list[FlowNode]) -> Links:
-    """Return what each channel reads, and by what factor."""
+    """Return the channels that each channel reads, with their factors."""
     links: Links = {
         Spot(i, part, k): []
         for i, node in enumerate(nodes)
@@ -92,16 +87,17 @@ def links_of(nodes: list[FlowNode]) -> Links:
         for k in range(array.shape[1])
     }
     for i, node in enumerate(nodes):
-        if node.layer is None:  # an addition; the input has no sources
+        if node.layer is None:  # an addition, or the input, which has no sources
             for source in node.sources:
                 for k in range(node.shape[0]):
                     links[Spot(i, 0, k)].append((Spot(*source, k), 1.0))
             continue
         taken = [nodes[source].outputs[part] for source, part in node.sources]
-        gradients_of = _names_of_inputs(node.layer, len(taken))
+        named = operations.find(node.layer.operation).named(taken)
+        gradients_of = [f"d{name}" for name in named]
         for step in _backward_of_ones(node.layer, taken, node.outputs):
             if step.output not in gradients_of:
-                continue  # that of a parameter
+                continue  # the gradient of a parameter
             read = Spot(*node.sources[gradients_of.index(step.output)], step.index[1])
             gradients = [read for read in step.reads if read[0].startswith("dy")]
             for (name, index), slope in zip(gradients, step.terms, strict=False):
@@ -109,35 +105,27 @@ def links_of(nodes: list[FlowNode]) -> Links:
     return links
 
 
-def _names_of_inputs(layer: OperationLayer, count: int) -> list[str]:
-    """Return what the slow backward calls the gradients of what the layer is given."""
-    names = operations.find(layer.operation).arrays
-    if names[0].startswith("*"):
-        return [f"d{names[0][1:]}[{i}]" for i in range(count)]
-    return [f"d{name}" for name in names[:count]]
-
-
 def _backward_of_ones(
     layer: OperationLayer, taken: list[Array], outputs: tuple[Array, ...]
 ) -> list[Step]:
-    """Run the slow backward of a layer with dy = 1: its terms are slopes."""
+    """Run the loop implementation's backward of a layer with dy = 1, so that terms are slopes."""
     operands = list(layer.operands().values())
     if isinstance(layer, BatchNorm2d):
         operands += [layer.running_mean.value, layer.running_var.value]
     ones: Any = tuple(np.ones_like(array) for array in outputs)
     dy = ones if layer.operation == "channel_split" else ones[0]
-    twin = getattr(steps, f"{layer.operation}_backward_steps")
-    items = twin(dy, *taken, *operands, **layer.hyperparameters)
+    backward = getattr(steps, f"{layer.operation}_backward_steps")
+    items = backward(dy, *taken, *operands, **layer.hyperparameters)
     return [item for item in items if isinstance(item, Step)]
 
 
 def _part(name: str) -> int:
-    """Return 2 of dy[2], and 0 where there is one array only."""
+    """Return the index in a name such as dy[2], here 2; a name without index has 0."""
     return int(name.partition("[")[2].rstrip("]") or 0)
 
 
 class _Drawing:
-    """The rows of dots of one unit."""
+    """The drawing of one unit, with a row of dots for each layer."""
 
     def __init__(self, nodes: list[FlowNode], widest: int):
         self.nodes = nodes
@@ -151,10 +139,8 @@ class _Drawing:
             self.colours[spot] = self._colour(spot)
 
     def scene(self, *, backwards: bool) -> Scene:
-        scene = Scene(
-            "Backward" if backwards else "Forward", "flows into" if backwards else "feeds"
-        )
-        scene.deep = True
+        name, verb = ("Backward", "flows into") if backwards else ("Forward", "feeds")
+        scene = Scene(name, verb, deep=True)
         before = "d " if backwards else ""
         elements = {
             spot: scene.add(
@@ -169,7 +155,7 @@ class _Drawing:
             for spot, sources in self.links.items()
             for source, _ in sources
         }
-        links = _turned(self.links) if backwards else self.links
+        links = _reversed(self.links) if backwards else self.links
         order = sorted(links, reverse=backwards)
         for spot in order:
             ends = [(spot, other) if backwards else (other, spot) for other, _ in links[spot]]
@@ -197,7 +183,7 @@ class _Drawing:
             factor = [] if slope == 1 else [f" × {short_number(slope)}"]
             terms.append([elements[other], *factor])
             rest -= slope * self._value(other, backwards)
-        if abs(rest) > 1e-9:  # a shift, or what comes from outside
+        if abs(rest) > 1e-9:  # a bias, or the upstream gradient
             terms.append([short_number(rest)])
         return terms
 
@@ -207,18 +193,18 @@ class _Drawing:
         return float(arrays[spot.part][0, spot.channel, 0, 0])
 
     def _column(self, spot: Spot) -> int:
-        """Return the number of a channel in its row."""
+        """Return the position of a channel in its row."""
         parts = self.nodes[spot.node].outputs[: spot.part]
         return spot.channel + sum(array.shape[1] for array in parts)
 
     def _place(self, spot: Spot, widest: int) -> tuple[float, float]:
-        """The branch on the right ends where the widest row ends; all others start on the left."""
+        """Return the position (x, y) of a dot; only the right branch is aligned to the right."""
         box = self.boxes[spot.node]
         start = widest - self.nodes[spot.node].shape[0] if box.x == RIGHT else 0
         return LABEL + (start + self._column(spot) + 0.5 + spot.part * 0.4) * PITCH, box.y
 
     def _colour(self, spot: Spot) -> str:
-        """By the group that a channel belongs to, or else the colour of what it reads first."""
+        """Return the colour of a channel's group, or without groups, of its first input channel."""
         node = self.nodes[spot.node]
         settings = node.layer.hyperparameters if node.layer else {}
         if not node.sources:
@@ -253,20 +239,20 @@ class _Drawing:
             drawn.append(f'<text class="left" x="{left}" y="{box.y:g}">{label}</text>')
         drawn += [dot(scene, element, *self.at[spot], RADIUS) for spot, element in elements.items()]
         height = max(box.y for box in self.boxes) + 24
-        side = " back" if before else ""
-        return (
-            f'<div class="scroll"><svg class="tile{side}" role="group" '
-            f'aria-label="channels, layer by layer; arrow keys move" '
-            f'style="min-width: {0.8 * self.width:.0f}px" viewBox="0 0 {self.width} {height:g}" '
-            f'width="{self.width}" height="{height:g}" data-first="{min(elements.values())}" '
-            f'data-count="{len(elements)}" data-columns="1">{"".join(drawn)}</svg></div>'
+        return svg(
+            drawn,
+            (self.width, height),
+            "channels, layer by layer; arrow keys move",
+            (min(elements.values()), len(elements), 1),
+            backwards=bool(before),
+            scroll=True,
         )
 
 
-def _turned(links: Links) -> Links:
-    """Return what reads each channel, and by what factor: the way of the gradients."""
-    turned: Links = defaultdict(list, {spot: [] for spot in links})
+def _reversed(links: Links) -> Links:
+    """Return the channels that read each channel, with their factors, for the backward scene."""
+    readers: Links = {spot: [] for spot in links}
     for spot, sources in links.items():
         for source, slope in sources:
-            turned[source].append((spot, slope))
-    return dict(turned)
+            readers[source].append((spot, slope))
+    return readers

@@ -1,7 +1,7 @@
-"""Which layer feeds which: read off a run, so that a drawing shows what the model really does.
+"""Finds from a run which layer feeds which layer, so that drawings show what a model really does.
 
-A layer's input is recognised as the very array that another layer returned. Where it is none of
-them, it must be the sum of two: an addition, which a unit does without a layer.
+If the input of layer B is the same object as an output of layer A, then A feeds B. If no layer has
+this output, the input must be the sum of two outputs: an addition that a unit computes itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,53 +15,37 @@ from numpy_shufflenet import operations
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer, OperationLayer, initialise
 
-ImagePixel: TypeAlias = tuple[int, int]
-"""The number of a node, and of one of its outputs."""
+Place: TypeAlias = tuple[int, int]
+"""The number of a node, and the number of one of its outputs."""
 
 
 @dataclass
 class FlowNode:
-    """The input, a layer, or an addition.
+    """The input of the model, a layer, or an addition."""
 
-    Attributes
-    ----------
-    name : str
-        Of the layer in the model; "input" and "add" otherwise.
-    kind : str
-        What it is, for the eye.
-    layer : OperationLayer or None
-    sources : list of places
-        For each array that it takes: the number of the node that made it, and which of its parts.
-    outputs : tuple of arrays
-    gradients : tuple of arrays
-        Of the outputs.
-    inputs : array or tuple of arrays
-        What the layer was given.
-    """
-
-    name: str
-    kind: str
+    name: str  #: name of the layer in the model, or "input" or "add"
+    kind: str  #: a short description for the picture
     layer: OperationLayer | None
-    sources: list[ImagePixel] = field(default_factory=list)
+    sources: list[Place] = field(default_factory=list)  #: the output that each input comes from
     outputs: tuple[Array, ...] = ()
-    gradients: tuple[Array, ...] = ()
-    inputs: Any = ()
+    gradients: tuple[Array, ...] = ()  #: gradients of the outputs
+    inputs: Any = ()  #: the array, or the tuple of arrays, that the layer receives
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the output for one image; that of its parts together, if there are several."""
+        """The shape of the output for one image; channels of several outputs are added up."""
         channels = sum(part.shape[1] for part in self.outputs)
         return (channels, *self.outputs[0].shape[2:])
 
     @property
     def parameters(self) -> int:
-        """How many numbers it learns."""
+        """The number of learned parameters."""
         operands = self.layer.operands() if self.layer else {}
         return sum(array.size for array in operands.values())
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds for one image, as the papers count."""
+        """The multiply-adds for one image, counted as in the papers."""
         if self.layer is None:
             return 0
         shapes = self.layer.shapes(self.inputs, 1)
@@ -77,21 +61,21 @@ def dataflow(
     Parameters
     ----------
     layer : Layer
-        Of operation layers, composed in whatever way; it is left as it is. If its weights are all
-        0, the copy gets random ones.
+        An operation layer, or a layer composed of operation layers; it is not changed. If its
+        weights are all 0, the copy gets random weights.
     x : array, shape (n, c, h, w), float64
     dy : array, optional
-        Gradient of the output; normal numbers from a fixed seed if not given.
+        Upstream gradient; by default, normal numbers from a fixed seed.
     training : bool
 
     Raises
     ------
     ValueError
-        If a layer's input is neither another's output nor a sum of two.
+        If the input of a layer is neither an output of another layer nor a sum of two outputs.
     """
     run = layer.astype(np.float64)
     if not any(array.any() for array in run.parameters().values() if array.ndim > 1):
-        initialise(run, np.random.default_rng(0))  # a layer that is new: its weights are all 0
+        initialise(run, np.random.default_rng(0))  # a new layer has only zeros
     trace = run.trace(x, training=training)
     if dy is None:
         dy = np.random.default_rng(2).normal(size=trace.activations["output"].shape)
@@ -122,7 +106,7 @@ def dataflow(
 
 
 def describe_layer(layer: OperationLayer) -> str:
-    """Say in a few words what a layer is, as the papers' figures do."""
+    """Return a short description of a layer, in the words of the papers' figures."""
     operation, settings = layer.operation, layer.hyperparameters
     stride = f", stride {settings['stride']}" if settings.get("stride", 1) != 1 else ""
     if operation.endswith("conv2d"):
@@ -149,17 +133,15 @@ def describe_layer(layer: OperationLayer) -> str:
     return names.get(operation, operation.replace("_", " "))
 
 
-def arrays_of(nodes: list[FlowNode]) -> Iterator[tuple[ImagePixel, Array]]:
-    """Yield every array with the number of the node that made it, and of the part."""
+def arrays_of(nodes: list[FlowNode]) -> Iterator[tuple[Place, Array]]:
+    """Yield the place of every output, and the output."""
     for number, node in enumerate(nodes):
         for part, array in enumerate(node.outputs):
             yield (number, part), array
 
 
-def _source(
-    nodes: list[FlowNode], array: Array, name: str, dinput: Callable[[], Array]
-) -> ImagePixel:
-    """Find what made an array; add a node if it is a sum."""
+def _source(nodes: list[FlowNode], array: Array, name: str, dinput: Callable[[], Array]) -> Place:
+    """Return the place of an array; if it is a sum of two outputs, first add a node for it."""
     known = list(arrays_of(nodes))
     for place, candidate in reversed(known):
         if candidate is array:
@@ -169,11 +151,14 @@ def _source(
             if a.shape == b.shape == array.shape and np.array_equal(a + b, array):
                 nodes.append(FlowNode("add", "add", None, [first, second], (array,), (dinput(),)))
                 return len(nodes) - 1, 0
-    raise ValueError(f"the input of layer {name!r} is no output of another, nor a sum of two")
+    raise ValueError(
+        f"the input of layer {name!r} is neither an output of another layer nor a sum of two "
+        "outputs"
+    )
 
 
 def _gradient_of_input(layer: OperationLayer, x: Array, dy: Array) -> Array:
-    """Return dx of one layer alone; a trace notes it only where another layer made x."""
+    """Return dx of one layer, because a trace has dx only if x is the output of another layer."""
     operation = operations.find(layer.operation)
     _, cache = operation.forward()(x, *layer.operands().values(), **layer.hyperparameters)
     gradients = operation.backward()(dy, cache)

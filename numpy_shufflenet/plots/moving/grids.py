@@ -1,4 +1,4 @@
-"""Arrays as grids of numbers: one tile for each pair of leading indices, a cell for each entry."""
+"""Arrays as tiles of numbers: a tile has a cell for each entry of an array's last two axes."""
 
 import html
 import math
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plots.moving.picture import Scene
+from numpy_shufflenet.plots.moving.picture import Scene, svg
 
-WIDTH, HEIGHT = 38, 28  # of a cell
+WIDTH, HEIGHT = 38, 28  # size of a cell
 Margins = tuple[tuple[int, int], tuple[int, int]]
 NO_BORDER: Margins = ((0, 0), (0, 0))
 LEADING = {"x": ("image", "channel"), "w": ("kernel", "channel"), "y": ("image", "channel")}
@@ -19,35 +19,21 @@ LEADING = {"x": ("image", "channel"), "w": ("kernel", "channel"), "y": ("image",
 
 @dataclass
 class Grid:
-    """An array whose entries are elements of a scene.
-
-    Attributes
-    ----------
-    name : str
-    array : Array
-    kind : str
-        The class that gives its colour: "k0", "k1", ... or "ky".
-    first : int
-        Number of the element of its first entry.
-    border : Sides
-        Rows and columns of padding around each tile.
-    border_text : str
-        What stands in the padding.
-    """
+    """An array whose entries are elements of a scene."""
 
     name: str
     array: Array
-    kind: str
-    first: int
-    border: Margins = NO_BORDER
-    border_text: str = "0"
+    kind: str  #: CSS class of the array's colour: "k0", "k1", ... or "ky"
+    first: int  #: number of the scene's element for the first entry
+    border: Margins = NO_BORDER  #: rows and columns of padding around each tile
+    border_text: str = "0"  #: text in the padding
 
     @classmethod
     def add(cls, scene: Scene, name: str, array: Any, kind: str, **settings: Any) -> "Grid":
         """Add every entry of an array to a scene."""
         array = np.asarray(array)
         first = len(scene.labels)
-        if array.dtype.kind == "f":  # what only rounding keeps from 0 is 0 to the eye
+        if array.dtype.kind == "f":  # show rounding errors of 0 as 0
             noise = 1e-6 if array.dtype == np.float32 else 1e-12
             array = np.where(np.abs(array) < noise * np.abs(array).max(initial=0.0), 0, array)
         for index in np.ndindex(array.shape):
@@ -56,7 +42,7 @@ class Grid:
         return cls(name, array, kind, first, **settings)
 
     def element(self, index: Sequence[int]) -> int:
-        """Return the element of an entry."""
+        """Return the number of an entry's element."""
         return self.first + (
             int(np.ravel_multi_index(tuple(index), self.array.shape)) if index else 0
         )
@@ -74,10 +60,10 @@ class Grid:
             svg = self._tile(scene, first, height, width, largest, names)
             tiles.append(f"<div>{svg}{f'<small>{names}</small>' if names else ''}</div>")
         columns = shape[1] if len(shape) == 4 else 1
-        said = " × ".join(map(str, shape)) if shape else "a number"
+        size = " × ".join(map(str, shape)) if shape else "a number"
         return (
             f'<figure class="{self.kind}" data-k="{self.kind}">'
-            f"<figcaption><b>{html.escape(self.name)}</b> <span>{said}</span></figcaption>"
+            f"<figcaption><b>{html.escape(self.name)}</b> <span>{size}</span></figcaption>"
             f'<div class="tiles" style="grid-template-columns: repeat({columns}, auto)">'
             f"{''.join(tiles)}</div></figure>"
         )
@@ -112,18 +98,12 @@ class Grid:
                 f'<rect {rect} class="{sign}" fill-opacity="{shade:.2f}"/>'
                 f"<text {middle}>{scene.values[element]}</text></g>"
             )
-        label = html.escape(
-            f"{self.name}{', ' if names else ''}{names}: {height} by {width} numbers"
-        )
-        return (
-            f'<svg class="tile" role="group" aria-label="{label}" viewBox="0 0 {w} {h}" '
-            f'width="{w}" height="{h}" data-first="{first}" data-count="{height * width}" '
-            f'data-columns="{width}">{" ".join(cells)}</svg>'
-        )
+        label = f"{self.name}{', ' if names else ''}{names}: {height} by {width} numbers"
+        return svg(cells, (w, h), label, (first, height * width, width))
 
 
 def short_number(value: Any) -> str:
-    """Write a number in at most about five characters, with a true minus sign."""
+    """Return a number as text of at most about five characters, with a typographic minus sign."""
     if isinstance(value, np.integer | np.bool_ | int):
         return str(int(value)).replace("-", "−")
     value = float(value)

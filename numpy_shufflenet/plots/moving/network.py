@@ -1,11 +1,11 @@
-"""A whole network as in the papers' tables, drawn from the model: shapes, costs, and its units."""
+"""A whole network with its units and their shapes and costs, as in the papers' tables."""
 
 import html
 from dataclasses import dataclass
 
 from numpy_shufflenet.models import SummaryRow, summary
 from numpy_shufflenet.nn import Layer, Sequential
-from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
+from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene, svg
 from numpy_shufflenet.plots.moving.unit import short
 
 WIDTH, ROW, HEAD = 460, 58, 44
@@ -15,7 +15,7 @@ SQUARE = 14
 
 @dataclass
 class Block:
-    """A child of the network, or one unit of a stage."""
+    """A child layer of the network, or a unit of a stage."""
 
     name: str
     kind: str
@@ -30,18 +30,14 @@ def network(model: Layer, image_shape: tuple[int, int, int], *, title: str = "")
     Parameters
     ----------
     model : Layer
-        Whose children run one after the other.
+        A network whose children run one after the other.
     image_shape : (channels, height, width)
     title : str
-
-    Returns
-    -------
-    MovingPicture
 
     Raises
     ------
     ValueError
-        If such images don't fit the network.
+        If the images do not fit the network.
 
     Source: V1, table 1; V2, table 5.
     """
@@ -63,8 +59,7 @@ def network(model: Layer, image_shape: tuple[int, int, int], *, title: str = "")
     )
     drawn = [f'<g class="box">{keys}{head}</g>']
     previous: list[int] = []
-    rows = 0
-    for name, child in model.children().items():
+    for position, (name, child) in enumerate(model.children().items()):
         own = [row for row in table.rows if row.name == name or row.name.startswith(f"{name}.")]
         block = _block(name, child, own)
         units = [
@@ -80,27 +75,22 @@ def network(model: Layer, image_shape: tuple[int, int, int], *, title: str = "")
         scene.steps += [
             _step(e, unit, [element], total) for e, unit in zip(inner, units, strict=True)
         ]
-        drawn.append(_row(element, block, inner, HEAD + rows * ROW - 8, total))
+        drawn.append(_row(element, block, inner, HEAD + position * ROW - 8, total))
         previous = [element]
-        rows += 1
-    height = HEAD + rows * ROW
-    said = " × ".join(map(str, image_shape))
-    body = "".join(drawn)
-    scene.body = (
-        f'<svg class="tile" role="group" aria-label="the network, layer by layer" '
-        f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" data-first="0" '
-        f'data-count="{len(scene.labels)}" data-columns="1">{body}</svg>'
-    )
+    height = HEAD + len(model.children()) * ROW
+    images = " × ".join(map(str, image_shape))
+    elements = (0, len(scene.labels), 1)
+    scene.body = svg(drawn, (WIDTH, height), "the network, layer by layer", elements)
     kind = getattr(model, "config", {}).get("name", type(model).__name__)
     counts = f"{short(table.multiply_adds)} multiply-adds, {short(table.parameters)} parameters"
-    return MovingPicture(title or f"{kind} on images of {said}: {counts}", [scene])
+    return MovingPicture(title or f"{kind} on images of {images}: {counts}", [scene])
 
 
 def _block(name: str, layer: Layer, rows: list[SummaryRow]) -> Block:
     kinds = {type(child).__name__ for child in layer.children().values()}
     kind = type(layer).__name__
     if isinstance(layer, Sequential):
-        # A row of units of one kind is a stage; other rows are told by their layers.
+        # A sequence of equal units is a stage. For other sequences, the text lists the layers.
         repeated = len(kinds) == 1
         kind = f"{len(layer)} × {kinds.pop()}" if repeated else ", ".join(row.kind for row in rows)
     elif rows and not layer.children():
@@ -118,7 +108,7 @@ def _step(element: int, block: Block, reads: list[int], total: tuple[int, int]) 
     shape = " × ".join(map(str, block.shape))
     share, learned = block.multiply_adds / total[0], block.parameters / total[1]
     text = (
-        f"gives {shape}: {short(block.multiply_adds)} multiply-adds ({share:.1%}), "
+        f"output {shape}: {short(block.multiply_adds)} multiply-adds ({share:.1%}), "
         f"{short(block.parameters)} parameters ({learned:.1%})"
     )
     return PictureStep(element, reads, text=text, note=block.kind)

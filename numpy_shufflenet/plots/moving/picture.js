@@ -1,5 +1,5 @@
-/* Makes still pictures move. It knows nothing of operations: a scene has elements, each with a
-   label and a value, and steps, each with what it writes, what it reads, and its sum. */
+/* Adds controls to a still picture. The script knows no operations. A scene has elements, each with
+   a label and a value, and steps, each with an output, the elements it reads, and its sum. */
 (function (key, scenes) {
   "use strict";
 
@@ -86,11 +86,11 @@
       });
       this.stepOf = new Map();
       scene.steps.forEach((step, number) => {
-        (step.a || []).forEach((e) => this.stepOf.set(e, number));
+        (step.also || []).forEach((e) => this.stepOf.set(e, number));
       });
-      scene.steps.forEach((step, number) => this.stepOf.set(step.o, number));
+      scene.steps.forEach((step, number) => this.stepOf.set(step.output, number));
       this.readers = new Map();
-      scene.steps.forEach((step, number) => new Set(step.r).forEach((e) => {
+      scene.steps.forEach((step, number) => new Set(step.reads).forEach((e) => {
         this.readers.set(e, [...(this.readers.get(e) || []), number]);
       }));
 
@@ -100,7 +100,7 @@
       };
       section.addEventListener("pointerover", probe);
       section.addEventListener("pointerdown", probe);
-      section.addEventListener("pointermove", (event) => {  // a finger stays with its first target
+      section.addEventListener("pointermove", (event) => {  // touch events keep their first target
         if (event.pointerType !== "touch") return;
         const under = document.elementFromPoint(event.clientX, event.clientY);
         if (under) probe({ target: under });
@@ -108,7 +108,7 @@
       section.querySelectorAll("svg.tile").forEach((svg) => this.walkable(svg));
     }
 
-    /* Arrow keys move over the elements of one drawing. */
+    /* Let the arrow keys move over the elements of a drawing. */
     walkable(svg) {
       const [first, count, columns] = ["first", "count", "columns"].map((k) => +svg.dataset[k]);
       let at = 0;
@@ -136,42 +136,42 @@
       this.progress = progress;
       this.clear();
       const step = this.scene.steps[number];
-      step.r.forEach((e) => this.mark(e, "read"));
-      (step.a || []).forEach((e) => this.mark(e, "also"));
-      (step.w || []).forEach((e) => this.mark(e, "win"));
-      (step.x || []).forEach((e) => this.mark(e, "on"));
+      step.reads.forEach((e) => this.mark(e, "read"));
+      (step.also || []).forEach((e) => this.mark(e, "also"));
+      (step.winners || []).forEach((e) => this.mark(e, "win"));
+      (step.extra || []).forEach((e) => this.mark(e, "on"));
       if (this.scene.deep) this.follow(step, new Set());
-      this.mark(step.o, "out");
+      this.mark(step.output, "out");
       if (progress) {
         this.scene.steps.slice(number + 1).forEach((later) => {
-          this.mark(later.o, "later");
-          (later.x || []).forEach((e) => this.mark(e, "later"));
+          this.mark(later.output, "later");
+          (later.extra || []).forEach((e) => this.mark(e, "later"));
         });
       }
       this.write(step);
       this.onselect();
     }
 
-    /* Light up all that a step depends on, however far back. */
+    /* Highlight everything that a step depends on, directly or not. */
     follow(step, seen) {
-      step.r.filter((e) => !seen.has(e) && this.stepOf.has(e)).forEach((e) => {
+      step.reads.filter((e) => !seen.has(e) && this.stepOf.has(e)).forEach((e) => {
         seen.add(e);
         const before = this.scene.steps[this.stepOf.get(e)];
-        [e, ...(before.x || [])].forEach((lit) => this.mark(lit, "on"));
+        [e, ...(before.extra || [])].forEach((lit) => this.mark(lit, "on"));
         this.follow(before, seen);
       });
     }
 
-    /* From what is read to what reads it. */
+    /* Show the elements that read this one. */
     lookBack(e) {
       this.clear();
       const readers = this.readers.get(e);
       readers.forEach((number) => {
-        this.mark(this.scene.steps[number].o, "out");
-        (this.scene.steps[number].x || []).forEach((wire) => this.mark(wire, "on"));
+        this.mark(this.scene.steps[number].output, "out");
+        (this.scene.steps[number].extra || []).forEach((wire) => this.mark(wire, "on"));
       });
       this.mark(e, "read");
-      const places = readers.slice(0, 12).map((n) => this.scene.labels[this.scene.steps[n].o]);
+      const places = readers.slice(0, 12).map((n) => this.scene.labels[this.scene.steps[n].output]);
       const more = readers.length > 12 ? ` and ${readers.length - 12} more` : "";
       this.sum.replaceChildren(
         make("b", "", this.scene.labels[e]),
@@ -183,15 +183,15 @@
     write(step) {
       const { labels, values } = this.scene;
       this.sum.replaceChildren();
-      if (step.h) {
-        this.sum.append(make("b", "", labels[step.o]), ` ${step.h}`);
+      if (step.text) {
+        this.sum.append(make("b", "", labels[step.output]), ` ${step.text}`);
       } else {
-        this.sum.append(make("b", "", labels[step.o]), " = ");
-        const copy = step.t.length === 1 && step.t[0].length === 1;
-        if (copy && typeof step.t[0][0] === "number") this.sum.append(`${labels[step.t[0][0]]} = `);
-        if (step.k) this.sum.append(`${step.k}(`);
-        step.t.forEach((term, number) => {
-          if (number) this.sum.append(step.k ? ", " : " + ");
+        this.sum.append(make("b", "", labels[step.output]), " = ");
+        const copy = step.terms.length === 1 && step.terms[0].length === 1;
+        if (copy && typeof step.terms[0][0] === "number") this.sum.append(`${labels[step.terms[0][0]]} = `);
+        if (step.function) this.sum.append(`${step.function}(`);
+        step.terms.forEach((term, number) => {
+          if (number) this.sum.append(step.function ? ", " : " + ");
           const span = make("span", "t");
           term.forEach((part, i) => {
             if (typeof part === "string") { span.append(part); return; }
@@ -204,12 +204,12 @@
           span.addEventListener("pointerleave", () => this.clear(["term"]));
           this.sum.append(span);
         });
-        if (step.k) this.sum.append(")");
+        if (step.function) this.sum.append(")");
         if (!copy) {
-          this.sum.append(step.t.length ? " = " : "", make("b", "", step.v));
+          this.sum.append(step.terms.length ? " = " : "", make("b", "", step.value));
         }
       }
-      if (step.n) this.sum.append(make("span", "note", step.n));
+      if (step.note) this.sum.append(make("span", "note", step.note));
     }
 
     kind(e) {

@@ -1,7 +1,11 @@
-"""A picture that moves: one piece of HTML that holds all it needs, still where scripts don't run.
+"""A moving picture: one piece of HTML that contains everything it needs.
 
-It is inline SVG with a little script: no file is loaded, and no extension needed, so it works in
-JupyterLab, VS Code, an exported page and a static site. Colours come from the page around it.
+The picture is inline SVG with a small script. It loads no file and needs no extension, so it works
+in JupyterLab, VS Code, an exported page and a static site. Without scripts, a reader sees a still
+picture. Text and lines have the colours of the surrounding page.
+
+A scene has elements, which are values such as the entries of an array. Each step of a scene writes
+one element, as a sum of terms, and reads other elements.
 """
 
 import hashlib
@@ -17,108 +21,53 @@ from typing import Any, TypeAlias
 from numpy_shufflenet._files import write_bytes
 
 Part: TypeAlias = int | str
-"""A factor of a term: an element, of which the value is shown, or a piece of text."""
+"""A part of a term: the number of an element, whose value is shown, or a text."""
 
 
 @dataclass(frozen=True)
 class PictureStep:
-    """One moment of a scene.
+    """One step of a scene: an element that is written, and the elements that it depends on."""
 
-    Attributes
-    ----------
-    output : int
-        The element that is written.
-    reads : sequence of int
-        Elements that are looked at.
-    terms : sequence of sequences of parts
-        What is added up; neighbouring elements are factors of a product.
-    value : str
-        The sum.
-    function : str
-        What joins the terms, if it is not a sum: "max".
-    also : sequence of int
-        Elements that stand for the output, too: x beside dx.
-    winners : sequence of int
-        Of `reads`, those that are kept.
-    extra : sequence of int
-        Elements that light up: wires, arrows.
-    text : str
-        Said instead of a sum.
-    note : str
-        Said below it.
-    """
-
-    output: int
+    output: int  #: the element that is written
     reads: Sequence[int] = ()
-    terms: Sequence[Sequence[Part]] = ()
-    value: str = ""
-    function: str = ""
-    also: Sequence[int] = ()
-    winners: Sequence[int] = ()
-    extra: Sequence[int] = ()
-    text: str = ""
-    note: str = ""
+    terms: Sequence[Sequence[Part]] = ()  #: the terms of the sum; elements in a term are multiplied
+    value: str = ""  #: the value of the sum
+    function: str = ""  #: "max" if the terms are not added
+    also: Sequence[int] = ()  #: elements at the same place as the output, such as x for dx
+    winners: Sequence[int] = ()  #: the elements of `reads` that a maximum keeps
+    extra: Sequence[int] = ()  #: wires and arrows to highlight
+    text: str = ""  #: a sentence in place of the sum
+    note: str = ""  #: a sentence below the sum
 
     def data(self) -> dict[str, Any]:
-        """Return what the script needs, without what is empty."""
-        optional = {
-            "k": self.function,
-            "a": list(self.also),
-            "w": list(self.winners),
-            "x": list(self.extra),
-            "h": self.text,
-            "n": self.note,
-        }
-        always = {
-            "o": self.output,
-            "r": list(self.reads),
-            "t": [list(term) for term in self.terms],
-            "v": self.value,
-        }
-        return always | {key: value for key, value in optional.items() if value}
+        """Return the fields that the script needs; the script treats most of them as optional."""
+        always = ("output", "reads", "terms", "value")
+        return {key: value for key, value in vars(self).items() if value or key in always}
 
 
 @dataclass
 class Scene:
-    """One tab of a picture.
-
-    Attributes
-    ----------
-    name : str
-    verb : str
-        What an element that is read does to those that read it: "is read by".
-    labels, values : list of str
-        Of every element, by its number.
-    steps : list of PictureStep
-    body : str
-        The still: HTML with an attribute data-e on what shows an element.
-    kinds : list of str
-        Of every element: the class that gives its colour.
-    still : int
-        The step that the still shows.
-    deep : bool
-        Whether a step lights up all that it depends on, and not only what it reads.
-    """
+    """One tab of a picture, with elements, steps and a drawing."""
 
     name: str
-    verb: str = "is read by"
-    labels: list[str] = field(default_factory=list)
-    values: list[str] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
+    verb: str = "is read by"  #: the relation of an element to the elements that read it
+    labels: list[str] = field(default_factory=list)  #: label of each element
+    values: list[str] = field(default_factory=list)  #: value of each element
+    kinds: list[str] = field(default_factory=list)  #: CSS class of each element, for its colour
     steps: list[PictureStep] = field(default_factory=list)
-    body: str = ""
-    still: int = 0
-    deep: bool = False
+    body: str = ""  #: HTML of the drawing; a node's attribute data-e is its element's number
+    still: int = 0  #: the step that is shown without scripts
+    deep: bool = False  #: highlight everything that a step depends on, also indirectly
 
     def add(self, label: str, value: str = "", kind: str = "") -> int:
-        """Add an element; return its number."""
+        """Add an element, and return its number."""
         self.labels.append(label)
         self.values.append(value)
         self.kinds.append(kind)
         return len(self.labels) - 1
 
     def classes(self, element: int) -> str:
-        """Return the state of an element in the still, as classes."""
+        """Return the CSS classes of an element in the still picture."""
         step = self.steps[self.still]
         states = {
             "read": element in step.reads,
@@ -131,18 +80,14 @@ class Scene:
 
     def data(self) -> dict[str, Any]:
         """Return what the script needs."""
+        kept = ("name", "verb", "labels", "values", "still", "deep")
         return {
-            "name": self.name,
-            "verb": self.verb,
-            "labels": self.labels,
-            "values": self.values,
+            **{key: getattr(self, key) for key in kept},
             "steps": [step.data() for step in self.steps],
-            "still": self.still,
-            "deep": self.deep,
         }
 
     def html(self) -> str:
-        """Return the still with its sum, as the script writes it."""
+        """Return the still picture with its sum, in the form in which the script writes sums."""
         return (
             f'<section class="scene" aria-label="{html.escape(self.name)}">'
             f'<p class="name">{html.escape(self.name)}</p>{self.body}'
@@ -156,33 +101,55 @@ class Scene:
         if step.text:
             return f"{head}{html.escape(step.text)}{note}"
         terms = [f'<span class="t">{self._term(term)}</span>' for term in step.terms]
-        said = f"{step.function}({', '.join(terms)})" if step.function else " + ".join(terms)
+        text = f"{step.function}({', '.join(terms)})" if step.function else " + ".join(terms)
         if len(terms) != 1 or len(step.terms[0]) != 1:
-            said += f"{' = ' if terms else ''}<b>{html.escape(step.value)}</b>"
+            text += f"{' = ' if terms else ''}<b>{html.escape(step.value)}</b>"
         elif isinstance(step.terms[0][0], int):
-            said = f"{html.escape(self.labels[step.terms[0][0]])} = {said}"
-        return f"{head}= {said}{note}"
+            text = f"{html.escape(self.labels[step.terms[0][0]])} = {text}"
+        return f"{head}= {text}{note}"
 
     def _term(self, term: Sequence[Part]) -> str:
-        said = ""
+        text = ""
         for number, part in enumerate(term):
             if isinstance(part, str):
-                said += html.escape(part)
+                text += html.escape(part)
                 continue
             if number and isinstance(term[number - 1], int):
-                said += " × "
-            said += f'<i class="{self.kinds[part]}">{html.escape(self.values[part])}</i>'
-        return said
+                text += " × "
+            text += f'<i class="{self.kinds[part]}">{html.escape(self.values[part])}</i>'
+        return text
+
+
+def svg(
+    parts: Sequence[str],
+    size: tuple[float, float],
+    label: str,
+    elements: tuple[int, int, int],
+    *,
+    backwards: bool = False,
+    scroll: bool = False,
+) -> str:
+    """Return a drawing that the arrow keys can walk through.
+
+    `elements` are the number of the first element, the count of elements, and the count in a row.
+    If `scroll` is set, a drawing that is too wide for the page scrolls sideways.
+    """
+    width, height = size
+    first, count, columns = elements
+    style = f'style="min-width: {0.8 * width:.0f}px" ' if scroll else ""
+    drawing = (
+        f'<svg class="tile{" back" if backwards else ""}" role="group" '
+        f'aria-label="{html.escape(label)}" {style}viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" data-first="{first}" data-count="{count}" '
+        f'data-columns="{columns}">{"".join(parts)}</svg>'
+    )
+    return f'<div class="scroll">{drawing}</div>' if scroll else drawing
 
 
 class MovingPicture:
-    """Scenes that can be played, stepped through and hovered over; notebooks show it by itself.
+    """Scenes that a reader can play, step through and hover over; a notebook shows the object.
 
-    Attributes
-    ----------
-    title : str
-    scenes : list of Scene
-        The first is shown first; without scripts all of them, one below the other.
+    The first scene is shown first. Without scripts, all scenes are shown one below the other.
     """
 
     def __init__(self, title: str, scenes: Sequence[Scene]):
@@ -190,10 +157,10 @@ class MovingPicture:
         self.scenes = list(scenes)
 
     def html(self) -> str:
-        """Return the picture as a piece of HTML that can stand on any page."""
+        """Return the picture as a piece of HTML for any page."""
         body = "".join(scene.html() for scene in self.scenes)
         data = json.dumps([scene.data() for scene in self.scenes], ensure_ascii=False)
-        data = data.replace("</", "<\\/")  # which would end the script
+        data = data.replace("</", "<\\/")  # "</script>" would end the script
         title = html.escape(self.title)
         key = hashlib.sha256((title + body + data).encode()).hexdigest()[:12]
         return (
@@ -204,7 +171,7 @@ class MovingPicture:
         )
 
     def page(self) -> str:
-        """Return a whole page with nothing but the picture, light or dark as the reader has it."""
+        """Return a page with only the picture, in the reader's light or dark colours."""
         title = html.escape(self.title)
         return (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -215,7 +182,7 @@ class MovingPicture:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `page` to a file, whole or not at all."""
+        """Write `page` to a file; an interrupted write leaves the old file."""
         write_bytes(path, self.page().encode())
 
     def _repr_html_(self) -> str:
@@ -228,6 +195,6 @@ class MovingPicture:
 
 @cache
 def asset(name: str) -> str:
-    """Return the text of a file that lies beside this one, without its comments and indents."""
+    """Return the text of a file in this folder, without indents and empty lines."""
     text = resources.files("numpy_shufflenet.plots.moving").joinpath(name).read_text("utf-8")
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())

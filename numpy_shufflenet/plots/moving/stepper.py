@@ -1,4 +1,4 @@
-"""Any operation of the table, step by step: forward from inputs, backward from gradients."""
+"""Steps through any operation of the package, forward from inputs and backward from gradients."""
 
 import copy
 from typing import Any
@@ -13,52 +13,49 @@ from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Sc
 from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out
 from numpy_shufflenet.steps import Output, Step
 
-MOST_ENTRIES = 1500  # of all arrays of a scene together: more can neither be seen nor be handled
+MOST_ENTRIES = 1500  # sum over all arrays; a reader and a browser cannot handle more
 
 
 def step_through(
     name: str, *arrays: Any, dy: Any = None, title: str = "", **hyperparameters: Any
 ) -> MovingPicture:
-    """Draw an operation at work, forward and backward, one entry at a time.
+    """Draw an operation, forward and backward, one entry at a time.
 
-    Forward: hover over an output to see what it was made from, over an input to see where it goes.
-    Backward: hover over an input (or its gradient) to see every output gradient that flows back
-    into it, over a weight to see the pairs that meet in it, over dy to see where it goes.
+    In the forward scene, hover over an output to see its inputs, or over an input to see the
+    outputs that read it. In the backward scene, hover over an input or its gradient to see the
+    entries of dy that flow into the gradient, and over a weight to see the products in its
+    gradient. Hover over an entry of dy to see the gradients that it flows into.
 
     Parameters
     ----------
     name : str
-        Of an operation of the table; the numbers are those of its slow twin in `steps`.
+        The name of an operation; the numbers come from its loop implementation.
     *arrays : array or None
-        Its arrays, small enough to be looked at.
+        Small arrays.
     dy : array, optional
-        Gradient of the output; random tenths from a fixed seed if not given.
+        Upstream gradient; by default, random multiples of 0.1 from a fixed seed.
     title : str
     **hyperparameters
-        Of the operation.
-
-    Returns
-    -------
-    MovingPicture
 
     Raises
     ------
     ValueError
-        If there is no such operation, the arrays don't fit it, or they are too large to be drawn.
+        If there is no such operation, the arrays do not fit it, or they have too many entries.
     """
     operation = operations.find(name)
-    y, _ = operation.forward()(*arrays, **copy.deepcopy(hyperparameters))  # refuses what is wrong
+    y, _ = operation.forward()(*arrays, **copy.deepcopy(hyperparameters))  # checks the arguments
     parts = y if isinstance(y, tuple) else (y,)
     if dy is None:
         rng = np.random.default_rng(1)
         drawn = tuple(np.round(rng.uniform(-1, 1, np.shape(part)), 1)[()] for part in parts)
         dy = drawn if isinstance(y, tuple) else drawn[0]
-    inputs = _named(operation, arrays)
+    named = operation.named(arrays).items()
+    inputs = {key: array for key, array in named if array is not None}
     total = 2 * sum(np.size(a) for a in inputs.values()) + sum(np.size(part) for part in parts)
     if total > MOST_ENTRIES:
         raise ValueError(
-            f"{name} has {total} entries to draw here, inputs, outputs and gradients together; "
-            f"at most {MOST_ENTRIES} can be looked at: give smaller arrays"
+            f"{name} has {total} entries to draw, in inputs, outputs and gradients together; "
+            f"use smaller arrays, with at most {MOST_ENTRIES} entries"
         )
     run = _Run(name, arrays, inputs, hyperparameters)
     settings = ", ".join(f"{key}={value}" for key, value in hyperparameters.items() if key != "rng")
@@ -69,7 +66,7 @@ def step_through(
 
 
 class _Run:
-    """One call of an operation that is drawn."""
+    """One call of an operation, which will be drawn."""
 
     def __init__(
         self,
@@ -115,8 +112,8 @@ class _Run:
         return scene
 
     def _generator(self, direction: str, *arguments: Any) -> Any:
-        twin = getattr(steps, f"{self.name}_{direction}_steps")
-        return twin(*arguments, **copy.deepcopy(self.hyperparameters))
+        run = getattr(steps, f"{self.name}_{direction}_steps")
+        return run(*arguments, **copy.deepcopy(self.hyperparameters))
 
     def _input_grids(self, scene: Scene) -> dict[str, Grid]:
         grids = {}
@@ -134,7 +131,7 @@ class _Run:
     def _collect(
         self, scene: Scene, grids: dict[str, Grid], generator: Any, unit_generator: Any
     ) -> list[Grid]:
-        """Run the twin; add its outputs to the scene and `grids`, and a step for each entry."""
+        """Run the loop implementation, and add its outputs and steps to the scene."""
         items = list(generator)
         units = list(unit_generator) if unit_generator is not None else [None] * len(items)
         announced = [item for item in items if isinstance(item, Output) and item.shape is not None]
@@ -180,30 +177,20 @@ class _Run:
             return PictureStep(output, reads, terms, value, note=note)
         terms = write_out(self.name, step, unit, element)
         note = self._note(step)
-        if self.name == "max_pool2d":  # what it reads of x only decides who wins
+        if self.name == "max_pool2d":  # the backward reads x only to find the largest entry
             reads = [element(read) for read in step.reads if read[0] == "dy"]
         return PictureStep(output, reads, terms, value, also=also, note=note)
 
     def _note(self, step: Step) -> str:
         if self.name == "max_pool2d":
             wins = len(step.terms)
-            return (
-                f"x wins in {wins} window{'' if wins == 1 else 's'}: there its slope is 1, else 0"
-            )
+            windows = f"{wins} window{'' if wins == 1 else 's'}"
+            return f"x is the largest in {windows}; its slope is 1 there, and 0 elsewhere"
         if self.name == "batch_norm" and step.output == "dx":
-            return "all dy of the channel, each times the slope of its y: x moves mean and variance"
+            return "x changes mean and variance, so every y of the channel has a slope here"
         if not step.terms:
-            return "nothing reaches it"
+            return "no gradient reaches this entry"
         return ""
-
-
-def _named(operation: operations.Operation, arrays: tuple[Any, ...]) -> dict[str, Array]:
-    """Return the arrays that are there, by name."""
-    if operation.arrays[0].startswith("*"):
-        stem = operation.arrays[0][1:]
-        return {f"{stem}[{i}]": array for i, array in enumerate(arrays)}
-    named = zip(operation.arrays, arrays, strict=False)
-    return {name: array for name, array in named if array is not None}
 
 
 def _row(scene: Scene, grids: list[Grid]) -> str:

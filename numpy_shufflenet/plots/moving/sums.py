@@ -1,8 +1,9 @@
-"""How the sum of a step is written out: which entries each term multiplies, and by what.
+"""Writes out the sum that a step computes: the entries in each term, and their factors.
 
-`steps` says what a step reads and the terms that it adds up. A term of a convolution is a product
-of two reads. Any other backward is linear in dy, so each term is one dy times a slope, and the
-slope is that term with dy = 1; likewise for forwards that are linear in x.
+`steps` gives the entries that a step reads and the terms that it adds. A term of a convolution is
+the product of two entries. Every other backward is linear in dy, so each term is an entry of dy
+times a slope. The slope is the value of the term for dy = 1. In the same way, each term of a
+forward that is linear in x is an entry of x times a slope.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,17 +21,10 @@ SumTerms = list[list[Part]]
 
 
 def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> SumTerms:
-    """Return the terms of a step as parts.
+    """Return the terms of a step of the operation `name` as parts.
 
-    Parameters
-    ----------
-    name : str
-        Of the operation.
-    step : Step
-    unit : Step or None
-        The same step with ones for what the operation is linear in (x forward, dy backward).
-    element : callable
-        Gives the element of a read.
+    `unit` is the same step with ones as input (x in forward, dy in backward) if the operation is
+    linear in this input, otherwise None. `element` returns the scene's element for an entry.
     """
     if name in PRODUCTS:
         return _products(step, element)
@@ -49,7 +43,7 @@ def write_out(name: str, step: Step, unit: Step | None, element: ElementOf) -> S
 def batch_norm_terms(
     step: Step, arrays: Mapping[str, Any], eps: float, element: ElementOf
 ) -> tuple[SumTerms, str]:
-    """Return gamma (x - mean) / std + beta, and a sentence on mean and std."""
+    """Return the terms of gamma (x - mean) / std + beta, and a note on mean and std."""
     c = step.index[1]
     if "mean" in arrays:
         mean = arrays["mean"][c]
@@ -62,19 +56,17 @@ def batch_norm_terms(
     centred = f" − {short_number(mean)}" if mean >= 0 else f" + {short_number(-mean)}"
     scaled: list[Part] = [gamma, " × (", x, f"{centred}) / {short_number(std)}"]
     source = "given" if "mean" in arrays else "of this channel, over all images and pixels"
-    return [
-        scaled,
-        [beta],
-    ], f"mean {short_number(mean)} and standard deviation {short_number(std)}, {source}"
+    note = f"mean {short_number(mean)} and standard deviation {short_number(std)}, {source}"
+    return [scaled, [beta]], note
 
 
 def largest(step: Step, x: Any) -> tuple[str, Any]:
-    """Return the read that a max pool keeps."""
+    """Return the entry that a max pooling keeps."""
     return "x", winner(x, [index for _, index in step.reads])
 
 
 def _products(step: Step, element: ElementOf) -> SumTerms:
-    """Pairs of reads, and single ones of another array after or without them (a bias)."""
+    """Return the product of each pair of entries read, and an unpaired bias as a term."""
     if all(name == step.reads[0][0] for name, _ in step.reads):  # db
         return [[element(read)] for read in step.reads]
     pairs: SumTerms = [
@@ -85,7 +77,7 @@ def _products(step: Step, element: ElementOf) -> SumTerms:
 
 
 def _times(slope: float) -> Sequence[Part]:
-    """Write a factor: nothing for 1, a division for 1/n."""
+    """Return the text of a factor; there is no text for 1, and a division for 1/n."""
     if slope == 1:
         return []
     if 0 < slope < 1 and abs(1 / slope - round(1 / slope)) < 1e-9:

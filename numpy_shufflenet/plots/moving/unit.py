@@ -1,7 +1,8 @@
-"""A unit as in the papers' figures, drawn from the unit itself: its layers are read off a run.
+"""A unit as in the papers' figures, drawn from a run of the unit itself.
 
-Forward, each box says what it makes of what arrives. Backward, the arrows turn round: where a box
-feeds several, their gradients add up; where two were added, both get the same gradient.
+In the forward scene, each box shows a layer's output and cost. In the backward scene, the arrows
+are reversed. If a box feeds several boxes, the gradients from these boxes add up. If two boxes feed
+an addition, both boxes get the same gradient.
 """
 
 import html
@@ -13,19 +14,19 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer
 from numpy_shufflenet.plots.moving.dataflow import FlowNode, dataflow
 from numpy_shufflenet.plots.moving.grids import short_number
-from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
+from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene, svg
 
 WIDTH, MIDDLE, LEFT, RIGHT = 440, 220, 108, 326
-BOX, SLIM, SUM = 212, 186, 40  # widths
+BOX, SLIM, SUM = 212, 186, 40  # widths of the boxes
 TALL, LOW, GAP = 42, 24, 20
 LAWS = {
-    "input": ("", "the gradient that the unit hands on to what came before it"),
-    "add": ("y = a + b", "da = dy and db = dy: an addition hands its gradient to both"),
-    "conv2d": ("a sum over windows and channels", "dx gathers dy through the flipped kernel"),
-    "group_conv2d": ("a sum over windows, in each group alone", "no gradient leaves its group"),
+    "input": ("", "the gradient that the unit passes to the layer before it"),
+    "add": ("y = a + b", "da = dy and db = dy: an addition passes its gradient to both inputs"),
+    "conv2d": ("a sum over windows and channels", "dx is a sum of dy over the flipped filter"),
+    "group_conv2d": ("a sum over windows, within each group", "gradients stay within their group"),
     "depthwise_conv2d": (
-        "y[c] = sum over the window of w[c] x[c]: channels don't meet",
-        "dx[c] gathers w[c] dy[c] over all windows that hold the pixel",
+        "y[c] = sum over the window of w[c] x[c]: channels do not mix",
+        "dx[c] = sum of w[c] dy[c] over all windows that contain the pixel",
     ),
     "pointwise_conv2d": (
         "y[o] = sum over c of w[o, c] x[c], at every pixel",
@@ -41,68 +42,71 @@ LAWS = {
     ),
     "relu": ("y = max(x, 0)", "dx = dy where x > 0, else 0"),
     "channel_shuffle": ("y[j g + i] = x[i n + j]: no arithmetic", "dx[i n + j] = dy[j g + i]"),
-    "channel_split": ("the first channels, and the others", "dx = [da, db], side by side"),
-    "channel_concat": ("y = [a, b], side by side", "da and db are the two parts of dy"),
-    "avg_pool2d": ("y = the mean of the window", "each dy goes to its window in equal shares"),
-    "max_pool2d": ("y = the largest of the window", "each dy goes to the one that won"),
-    "squeeze_excitation": ("y = x e(x), a scale for each channel", "through the product, and e"),
+    "channel_split": ("a: the first channels, b: the rest", "dx = [da, db], concatenated"),
+    "channel_concat": ("y = [a, b], concatenated", "da and db are the two parts of dy"),
+    "avg_pool2d": (
+        "y = the mean of the window",
+        "each dy goes in equal shares to its window",
+    ),
+    "max_pool2d": (
+        "y = the largest entry of the window",
+        "each dy goes to the largest entry of its window",
+    ),
+    "squeeze_excitation": (
+        "y = x e(x), a scale for each channel",
+        "the gradient flows through x and through e(x)",
+    ),
 }
 
 
 class Box(NamedTuple):
-    """Where a node stands."""
+    """The position of a node: the centre of its box, and its height."""
 
     x: float
-    y: float  # of its middle
+    y: float
     height: float
 
     @property
     def top(self) -> float:
-        """Upper edge."""
+        """The upper edge."""
         return self.y - self.height / 2
 
     @property
     def bottom(self) -> float:
-        """Lower edge."""
+        """The lower edge."""
         return self.y + self.height / 2
 
 
 def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") -> MovingPicture:
-    """Draw a unit with its shapes and costs, forward and backward, from the unit itself.
+    """Draw a unit with its shapes and costs, forward and backward.
 
     Parameters
     ----------
     layer : Layer
-        A unit, or anything that is composed of operation layers. It is run, as a copy.
+        A unit, or any layer composed of operation layers. A copy of it runs once.
     image_shape : (channels, height, width)
-        Of its input.
+        The shape of the unit's input.
     title : str
-
-    Returns
-    -------
-    MovingPicture
 
     Raises
     ------
     ValueError
-        If such an input doesn't fit.
+        If the input does not fit.
 
-    Source: the figures 2 of ShuffleNet V1 and 3 of V2.
+    Source: figure 2 of ShuffleNet V1, and figure 3 of V2.
     """
     x = np.random.default_rng(0).normal(size=(2, *image_shape))
     nodes = dataflow(layer, x)
     boxes, skips = place_boxes(nodes)
     cost = sum(node.multiply_adds for node in nodes)
-    said = f"{type(layer).__name__}, {short(cost)} multiply-adds"
-    return MovingPicture(
-        title or said, [_scene(nodes, boxes, skips, backwards=b) for b in (False, True)]
-    )
+    scenes = [_scene(nodes, boxes, skips, backwards=b) for b in (False, True)]
+    return MovingPicture(title or f"{type(layer).__name__}, {short(cost)} multiply-adds", scenes)
 
 
 def place_boxes(nodes: list[FlowNode]) -> tuple[list[Box], set[tuple[int, int]]]:
-    """Return a box for each node, and the edges that go past others, on the left.
+    """Return a box for each node, and the edges that pass other nodes on the left.
 
-    Nodes that every path passes stand in the middle; what lies between two of them, side by side.
+    A node that is on every path is in the middle. Branches between two such nodes are side by side.
     """
     middle = _on_every_path(nodes)
     boxes: dict[int, Box] = {}
@@ -131,7 +135,7 @@ def place_boxes(nodes: list[FlowNode]) -> tuple[list[Box], set[tuple[int, int]]]
 
 
 def _on_every_path(nodes: list[FlowNode]) -> list[int]:
-    """Return the nodes that all paths from the first to the last one pass."""
+    """Return the nodes that are on every path from the first node to the last."""
     ways_to = [1.0] + [0.0] * (len(nodes) - 1)
     for i, node in enumerate(nodes):
         for source, _ in node.sources:
@@ -144,7 +148,7 @@ def _on_every_path(nodes: list[FlowNode]) -> list[int]:
 
 
 def _chains(nodes: list[FlowNode], start: int, end: int) -> list[list[int]]:
-    """Return the rows of nodes that lead from one node to another, side by side."""
+    """Return the branches between two nodes, each as a list of nodes."""
     chains: list[list[int]] = []
     for i in range(start + 1, end):
         sources = {source for source, _ in nodes[i].sources}
@@ -166,28 +170,20 @@ def _height(nodes: list[FlowNode], chain: list[int]) -> float:
 def _scene(
     nodes: list[FlowNode], boxes: list[Box], skips: set[tuple[int, int]], *, backwards: bool
 ) -> Scene:
-    scene = Scene(
-        "Backward" if backwards else "Forward", "feeds" if not backwards else "flows into"
-    )
+    scene = Scene(*(("Backward", "flows into") if backwards else ("Forward", "feeds")))
     elements = [scene.add(node.kind, kind=_colour(node)) for node in nodes]
     edges: dict[tuple[int, int], int] = {}
     for i, node in enumerate(nodes):
         for source, _ in node.sources:
             edges.setdefault((source, i), scene.add(f"{nodes[source].kind} to {node.kind}"))
     order = list(reversed(range(len(nodes)))) if backwards else range(len(nodes))
+    own, other = (0, 1) if backwards else (1, 0)  # positions of this and the other node in an edge
     for i in order:
-        if backwards:
-            lit = [pair for pair in edges if pair[0] == i]
-            reads = [elements[user] for _, user in lit]
-        else:
-            lit = [pair for pair in edges if pair[1] == i]
-            reads = [elements[source] for source, _ in lit]
-        text, note = _say(nodes[i], len(lit), backwards=backwards)
-        scene.steps.append(
-            PictureStep(
-                elements[i], reads, text=text, note=note, extra=[edges[pair] for pair in lit]
-            )
-        )
+        read = {pair: edge for pair, edge in edges.items() if pair[own] == i}
+        reads = [elements[pair[other]] for pair in read]
+        text, note = _describe(nodes[i], len(read), backwards=backwards)
+        extra = list(read.values())
+        scene.steps.append(PictureStep(elements[i], reads, text=text, note=note, extra=extra))
     scene.still = 0 if backwards else len(nodes) - 1
     height = max(box.bottom for box in boxes) + 14
     drawn = [
@@ -197,27 +193,23 @@ def _scene(
     drawn += [
         _box(scene, elements[i], nodes[i], boxes[i], backwards=backwards) for i in range(len(nodes))
     ]
-    label = "the unit's layers, from input to output; arrow keys move"
-    scene.body = (
-        f'<svg class="tile" role="group" aria-label="{label}" viewBox="0 0 {WIDTH} {height:g}" '
-        f'width="{WIDTH}" height="{height:g}" data-first="{elements[0]}" '
-        f'data-count="{len(nodes)}" data-columns="1">{"".join(drawn)}</svg>'
-    )
+    label = "the layers of the unit, from input to output; arrow keys move"
+    scene.body = svg(drawn, (WIDTH, height), label, (elements[0], len(nodes), 1))
     return scene
 
 
-def _say(node: FlowNode, arrivals: int, *, backwards: bool) -> tuple[str, str]:
-    """Return a sentence for a node, and its law."""
+def _describe(node: FlowNode, arrivals: int, *, backwards: bool) -> tuple[str, str]:
+    """Return a sentence about a node, and the node's equation."""
     name = node.layer.operation if node.layer else node.name
     law = LAWS.get(name, ("", ""))[backwards]
     shape = " × ".join(map(str, node.shape))
     if backwards:
         size = _size(node.gradients)
-        several = f"; {arrivals} gradients arrive here and add up" if arrivals > 1 else ""
+        several = f"; {arrivals} gradients add up here" if arrivals > 1 else ""
         if name == "channel_split":
             several = ""
-        return f"gets {shape} gradients of size {size}{several}", law
-    facts = [f"gives {shape} numbers of size {_size(node.outputs)}"]
+        return f"gradient {shape}, root mean square {size}{several}", law
+    facts = [f"output {shape}, root mean square {_size(node.outputs)}"]
     if node.multiply_adds:
         facts.append(f"{short(node.multiply_adds)} multiply-adds")
     if node.parameters:
@@ -226,13 +218,13 @@ def _say(node: FlowNode, arrivals: int, *, backwards: bool) -> tuple[str, str]:
 
 
 def _size(arrays: tuple[Array, ...]) -> str:
-    """Root mean square of all entries."""
+    """Return the root mean square of all entries."""
     flat = np.concatenate([array.ravel() for array in arrays])
     return short_number(float(np.sqrt(np.mean(flat * flat))))
 
 
 def short(count: int) -> str:
-    """Write a count with its unit: 1.23 M, 4.5 k."""
+    """Return a count with its unit: 1.23 M, 4.5 k."""
     return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
 
 
@@ -278,7 +270,7 @@ def _arrow(
 ) -> str:
     start, end = boxes[pair[0]], boxes[pair[1]]
     x1, y1, x2, y2 = start.x, start.bottom, end.x, end.top
-    if end.x == RIGHT and start.x == MIDDLE and y2 - y1 > TALL:  # into a branch, not to its head
+    if end.x == RIGHT and start.x == MIDDLE and y2 - y1 > TALL:  # below a branch's first box
         bend, x2, y2 = RIGHT - BOX / 2 - 12, end.x - SUM / 2, end.y
         path = (
             f"M{x1} {y1:g} C{x1} {y1 + 16:g} {bend} {y1 + 6:g} {bend} {y1 + 36:g} "

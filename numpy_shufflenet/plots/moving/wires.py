@@ -1,16 +1,16 @@
-"""A channel shuffle as wires: a dot for each channel, in the colour of the group it started in."""
+"""A channel shuffle as wires: a dot is a channel, in the colour of its group before the shuffle."""
 
-import html
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import operations, steps
 from numpy_shufflenet.plots.moving.grids import short_number
-from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
+from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene, svg
 from numpy_shufflenet.steps import Step
 
-PITCH, RADIUS, DROP = 40, 15, 120  # between dots, of a dot, between rows
+PITCH, RADIUS, DROP = 40, 15, 120  # distance between dots, radius of a dot, distance between rows
 LEFT, TOP = 44, 30
 COLOURS = 6
 MOST_CHANNELS = 24
@@ -19,41 +19,33 @@ MOST_CHANNELS = 24
 def shuffle_wires(
     channels: int, groups: int, *, name: str = "channel_shuffle", title: str = ""
 ) -> MovingPicture:
-    """Draw how a shuffle wires its channels, and how the gradients run back along the wires.
+    """Draw where a shuffle moves each channel, and how the gradients flow back.
 
-    Channel k of x holds the number k, and dy random tenths.
+    Channel k of x holds the number k, and dy holds random multiples of 0.1.
 
     Parameters
     ----------
     channels : int
         At most 24.
     groups : int
-        Divides channels.
+        A divisor of channels.
     name : str
-        "channel_shuffle", or "channel_unshuffle", the order of the authors' V1 code.
+        "channel_shuffle", or "channel_unshuffle", which is the order in the authors' V1 code.
     title : str
-
-    Returns
-    -------
-    MovingPicture
 
     Raises
     ------
     ValueError
-        If groups doesn't divide channels, or there are too many to be drawn.
+        If `groups` does not divide `channels`, or there are more than 24 channels.
     """
     if channels > MOST_CHANNELS:
         raise ValueError(f"channels={channels} is too many to draw; at most {MOST_CHANNELS} fit")
     x = np.arange(float(channels)).reshape(1, channels, 1, 1)
-    operations.find(name).forward()(x, groups)  # refuses what is wrong
+    operations.find(name).forward()(x, groups)  # checks the arguments
     dy = np.round(np.random.default_rng(1).uniform(-1, 1, x.shape), 1)
-    forward = getattr(steps, f"{name}_forward_steps")(x, groups)
-    backward = getattr(steps, f"{name}_backward_steps")(dy, x, groups)
-    source = [
-        s.reads[0][1][1]
-        for s in getattr(steps, f"{name}_forward_steps")(x, groups)
-        if isinstance(s, Step)
-    ]
+    forward = _steps(getattr(steps, f"{name}_forward_steps")(x, groups))
+    backward = _steps(getattr(steps, f"{name}_backward_steps")(dy, x, groups))
+    source = [step.reads[0][1][1] for step in forward]
     size = channels // groups
     scenes = [
         _scene("Forward", "goes to", ("x", "y"), x, forward, source, size),
@@ -68,14 +60,13 @@ def _scene(
     verb: str,
     rows: tuple[str, str],
     given: Any,
-    generator: Any,
+    found: list[Step],
     source: list[int],
     size: int,
 ) -> Scene:
-    """Draw one direction; `rows` names the row above and the one below."""
+    """Draw one direction; `rows` are the names of the upper and the lower row."""
     scene = Scene(name, verb)
     channels = len(source)
-    found = [item for item in generator if isinstance(item, Step)]
     computed = np.zeros(channels)
     for step in found:
         computed[step.index[1]] = step.value
@@ -109,18 +100,19 @@ def _scene(
     for y, row, label in ((TOP, upper, rows[0]), (TOP + DROP, lower, rows[1])):
         parts.append(f'<text x="18" y="{y}">{label}</text>')
         parts += [dot(scene, e, _x(k), y) for k, e in enumerate(row)]
-    label = html.escape(f"{rows[0]} above, {rows[1]} below: {channels} channels each")
-    scene.body = (
-        f'<div class="scroll"><svg class="tile{" back" if backwards else ""}" role="group" '
-        f'aria-label="{label}" style="min-width: {0.8 * width:.0f}px" '
-        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" data-first="{upper[0]}" '
-        f'data-count="{2 * channels}" data-columns="{channels}">{"".join(parts)}</svg></div>'
-    )
+    label = f"{rows[0]} above, {rows[1]} below: {channels} channels each"
+    elements = (upper[0], 2 * channels, channels)
+    size_on_page = (width, height)
+    scene.body = svg(parts, size_on_page, label, elements, backwards=backwards, scroll=True)
     return scene
 
 
+def _steps(items: Iterable[Any]) -> list[Step]:
+    return [item for item in items if isinstance(item, Step)]
+
+
 def dot(scene: Scene, element: int, x: float, y: float, radius: int = RADIUS) -> str:
-    """Return a channel as a dot with its number."""
+    """Return the drawing of a channel: a dot with its value."""
     rect = f'x="{x - radius:g}" y="{y - radius:g}" width="{2 * radius}" height="{2 * radius}"'
     kind = scene.kinds[element]
     return (
@@ -135,7 +127,7 @@ def _x(k: int) -> int:
 
 
 def _frames(channels: int, size: int, y: int) -> str:
-    """Frame each group of a row."""
+    """Return a frame for each group in a row."""
     return "".join(
         f'<rect class="frame" x="{_x(start) - 18}" y="{y - 20}" rx="8" '
         f'width="{size * PITCH - 4}" height="40"/>'

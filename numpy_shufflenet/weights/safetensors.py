@@ -1,7 +1,7 @@
-"""Reading and writing safetensors files with the package of that name.
+"""Reads and writes safetensors files with the package `safetensors`.
 
-It checks a file's sizes before it believes them. What it doesn't do for NumPy is done here:
-bfloat16 is widened, and a tensor of a dtype that NumPy lacks is named.
+The package checks the sizes in a file before allocating memory. This module converts bfloat16,
+which NumPy lacks, to float32, and raises an error that names tensors of other unknown dtypes.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from numpy_shufflenet._files import expanded, write_bytes
+from numpy_shufflenet._files import PathLike, existing_file, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data._check import PathLike
+from numpy_shufflenet.weights._arrays import from_bfloat16
 
 FLOATS = "F64", "F32", "F16", "BF16"
 READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
@@ -21,7 +21,7 @@ READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 def write_safetensors(
     path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]
 ) -> None:
-    """Write arrays and metadata; path is as it was if that fails.
+    """Write arrays and metadata to a file. If writing fails, the old file stays.
 
     Raises
     ------
@@ -34,21 +34,18 @@ def write_safetensors(
 
 
 def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return the tensors by name, and the metadata. float16 and bfloat16 become float32.
+    """Return a dict of the tensors, and the metadata. float16 and bfloat16 become float32.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, isn't a safetensors file, or holds a tensor of another dtype; the
-        message names the file, and the tensor.
+        If the file is truncated or isn't a safetensors file, or a tensor has an unknown dtype. The
+        message names the file and the tensor.
     """
     safetensors = need("safetensors", "a checkpoint")
-    path = expanded(path)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}; a safetensors file is needed")
+    path = existing_file(path, "a safetensors file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
@@ -56,7 +53,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
                 if dtype not in READ:
                     known = ", ".join(READ)
                     raise ValueError(f"tensor {name!r} has dtype {dtype}; {known} are read")
-            # Tensors of bfloat16 are to be had as bytes alone, and those of the whole file at once.
+            # The package can return bfloat16 only as bytes, for all tensors of the file at once.
             in_bytes: dict[str, Any] = {}
             if "BF16" in dtypes.values():
                 in_bytes = dict(safetensors.deserialize(path.read_bytes()))
@@ -74,6 +71,5 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def _widened(tensor: dict[str, Any]) -> Array:
-    """Return a tensor of bfloat16, which is the upper half of a float32."""
-    upper = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
-    return (upper << 16).view(np.float32).reshape(tensor["shape"])
+    """Return a bfloat16 tensor as float32."""
+    return from_bfloat16(np.frombuffer(tensor["data"], "<u2")).reshape(tensor["shape"])

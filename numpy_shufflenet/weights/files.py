@@ -1,0 +1,138 @@
+"""Files of weights: which format one is of, reading and writing."""
+
+import errno
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from numpy_shufflenet._files import PathLike, existing_file, expanded
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights.npz import read_npz, write_npz
+from numpy_shufflenet.weights.onnx import read_onnx
+from numpy_shufflenet.weights.pytorch import read_torch, write_torch
+from numpy_shufflenet.weights.safetensors import read_safetensors, write_safetensors
+
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+    ".pth": "torch",
+    ".pt": "torch",
+    ".pdparams": "torch",
+    ".onnx": "onnx",
+}
+READERS = {"npz": read_npz, "torch": read_torch, "onnx": read_onnx}
+ZIP_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    OSError,
+)
+LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file
+
+
+def load(path: PathLike) -> dict[str, Array]:
+    """Read all arrays of a file by name, whatever its format and its suffix.
+
+    Names are those of the file. Where PyTorch saved dicts within dicts, names of both are joined
+    by a dot: "state_dict.conv1.0.weight". No code of a file is run, and PyTorch isn't needed.
+
+    Parameters
+    ----------
+    path : path
+        A file of safetensors, NumPy (.npz), PyTorch (.pth, .pt, both formats), PaddlePaddle
+        (.pdparams) or ONNX, of which the initialisers are read.
+
+    Returns
+    -------
+    dict of str to array
+        New arrays. float16 and bfloat16 have become float32; other dtypes are as stored.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If the package that reads safetensors or ONNX isn't installed.
+    ValueError
+        If the file is truncated or damaged, of another format, claims more than it holds, has a
+        dtype that NumPy lacks, or its pickle names anything but what tensors are made of. The
+        message names the file and the reason.
+    """
+    return read_weights(path)[0]
+
+
+def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the arrays as `load` does, and the metadata, which only safetensors files have."""
+    path = existing_file(path, "a file of weights")
+    try:
+        kind = _format(path)
+        if kind == "safetensors":
+            arrays, metadata = read_safetensors(path)
+        else:
+            arrays, metadata = READERS[kind](path), {}
+        if not arrays:
+            raise ValueError("it holds no arrays")
+    except ZIP_ERRORS as error:
+        # Python seeks where a zip file says; before its beginning, that is EINVAL.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        raise ValueError(f"{path} is truncated, or a damaged zip file: {error}") from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    return arrays, metadata
+
+
+def _format(path: Path) -> str:
+    """Return which reader a file is for, by its first bytes, else by its suffix."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if not head:
+        raise ValueError("it is empty")
+    # First of all: the length of this header may begin like a file of the others.
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
+        return "safetensors"
+    if head.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        return "npz" if all(name.endswith(".npy") for name in names) else "torch"
+    if head.startswith(b"\x80"):  # of a pickle
+        return "torch"
+    if path.suffix in SUFFIXES:
+        return SUFFIXES[path.suffix]
+    raise ValueError("it is not a file of safetensors, NumPy (.npz), PyTorch, or ONNX")
+
+
+def save(
+    path: PathLike, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays by name to a file whose suffix is .safetensors, .npz, .pth or .pt.
+
+    Parameters
+    ----------
+    path : path
+    arrays : dict of str to array
+    metadata : dict of str to str, optional
+        Written to a safetensors file; other formats have no place for it.
+
+    Raises
+    ------
+    ImportError
+        If the package safetensors is needed and not installed.
+    OSError
+        If the file can't be written; path is then as it was.
+    ValueError
+        If the suffix is another one, or the format lacks an array's dtype.
+    """
+    suffix = expanded(path).suffix
+    match SUFFIXES.get(suffix):
+        case "safetensors":
+            write_safetensors(path, arrays, dict(metadata or {}))
+        case "npz":
+            write_npz(path, arrays)
+        case "torch" if suffix != ".pdparams":
+            write_torch(path, arrays)
+        case _:
+            raise ValueError(
+                f"path={str(path)!r} ends in {suffix!r}; .safetensors, .npz, .pth or .pt is needed"
+            )

@@ -1,0 +1,329 @@
+"""Files of PyTorch, without PyTorch: both formats of `torch.save`, and pickles of NumPy arrays.
+
+A zip file (since PyTorch 1.6) holds a pickle, `data.pkl`, and each storage as a file, `data/KEY`.
+The older format is a row of pickles: a magic number, the version, sizes of types, the object, and
+the keys of the storages; then, for each key, the number of elements as int64, and the elements.
+
+In both, the pickle describes a tensor by the key of its storage, an offset, a shape and strides, so
+tensors may share a storage. The pickle names functions of PyTorch for that. `GLOBALS` lists all
+that it may name; each stands for a few lines here, and every other name is refused: no code that a
+file names is ever run.
+
+PaddlePaddle's .pdparams is one pickle of NumPy arrays; it is read, too.
+"""
+
+import io
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from numpy_shufflenet._files import PathLike, write_bytes
+from numpy_shufflenet._pickles import MOST, NUMBERS, StoredArray, array_globals, load_pickle
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights._arrays import MOST_AXES, Allowance, from_bfloat16
+
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the older format
+DEEPEST = 8  # dicts within dicts
+
+
+class _Dtype(NamedTuple):
+    """Of PyTorch: the code of NumPy's, and the class of storages, if there is one."""
+
+    code: str
+    storage: str = ""
+
+
+DTYPES = {
+    "float64": _Dtype("f8", "DoubleStorage"),
+    "float32": _Dtype("f4", "FloatStorage"),
+    "float16": _Dtype("f2", "HalfStorage"),
+    "bfloat16": _Dtype("u2", "BFloat16Storage"),  # as the upper half of a float32
+    "int64": _Dtype("i8", "LongStorage"),
+    "int32": _Dtype("i4", "IntStorage"),
+    "int16": _Dtype("i2", "ShortStorage"),
+    "int8": _Dtype("i1", "CharStorage"),
+    "uint64": _Dtype("u8"),
+    "uint32": _Dtype("u4"),
+    "uint16": _Dtype("u2"),
+    "uint8": _Dtype("u1", "ByteStorage"),
+    "bool": _Dtype("b1", "BoolStorage"),
+    "complex64": _Dtype("c8", "ComplexFloatStorage"),
+    "complex128": _Dtype("c16", "ComplexDoubleStorage"),
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """What a pickle says of a tensor: the elements of a storage that it shows."""
+
+    storage: str
+    dtype: str
+    offset: int = 0
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+class _Ignored:
+    """Stands in for an object that holds no weights, such as the arguments of a training."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
+def _rebuild_tensor(
+    storage: StoredTensor, offset: int, shape: Any, strides: Any, *rest: Any
+) -> StoredTensor:
+    """Stand in for torch._utils._rebuild_tensor and _v2: rest is requires_grad, hooks, metadata."""
+    numbers = (offset, *shape, *strides)
+    whole = all(type(n) is int and n >= 0 for n in numbers) and len(shape) == len(strides)
+    if not isinstance(storage, StoredTensor) or not whole:
+        raise ValueError(f"it holds a tensor of shape {shape!r:.60} and strides {strides!r:.60}")
+    if any(rest[2:]):
+        raise ValueError("it holds a conjugated or negated view, which is not read")
+    return replace(storage, offset=offset, shape=tuple(shape), strides=tuple(strides))
+
+
+def _rebuild_tensor_v3(
+    storage: StoredTensor,
+    offset: int,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any,
+    hooks: Any,
+    dtype: str,
+    *metadata: Any,
+) -> StoredTensor:
+    """Stand in for the function of dtypes that have no class of storage."""
+    if dtype not in DTYPES:
+        raise ValueError(f"it holds a tensor of dtype {dtype!s:.60}")
+    return _rebuild_tensor(
+        replace(storage, dtype=dtype), offset, shape, strides, requires_grad, hooks, *metadata
+    )
+
+
+GLOBALS = {
+    **array_globals(NUMBERS),
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *_: tensor,
+    ("torch.storage", "UntypedStorage"): "uint8",
+    **{("torch", dtype): dtype for dtype in DTYPES},
+    **{
+        (module, storage): dtype
+        for module in ("torch", "torch.cuda")
+        for dtype, (_, storage) in DTYPES.items()
+        if storage
+    },
+    ("torch", "Size"): lambda shape: tuple(shape),
+    ("torch", "device"): _Ignored,
+    ("argparse", "Namespace"): _Ignored,
+    ("collections", "Counter"): lambda *_: {},
+}
+
+
+def read_torch(path: Path) -> dict[str, Array]:
+    """Return all tensors in the dicts and lists of a file, by their keys: "state_dict.fc.weight".
+
+    float16 and bfloat16 become float32. What is neither a tensor nor an array is left out.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, names a global that isn't in GLOBALS, or claims more than it holds.
+    """
+    size = path.stat().st_size
+    allowance = Allowance(size)
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            with zipfile.ZipFile(file) as archive:
+                return _arrays(*_open_zip(archive, size, allowance), allowance)
+    return _arrays(*_open_pickles(path.read_bytes()), allowance)
+
+
+Stored: TypeAlias = StoredTensor | StoredArray
+Buffers: TypeAlias = Callable[[str], Any]  # the bytes of a storage, by its key
+Opened: TypeAlias = tuple[dict[str, Stored], Buffers, str]  # "<" or ">": the order of bytes
+
+
+def _open_zip(archive: zipfile.ZipFile, size: int, allowance: Allowance) -> Opened:
+    members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
+    kept: dict[str, bytes] = {}
+
+    def read(name: str) -> bytes:
+        if name not in kept:
+            if name not in members:
+                raise ValueError(f"it lacks {name}")
+            info = members[name]
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
+                raise ValueError(f"its member {name} is compressed, or larger than the file")
+            allowance.spend(name, (info.file_size,), 1)
+            if not info.CRC:  # PyTorch was told to leave checksums out
+                info.CRC = None  # type: ignore[assignment]
+            kept[name] = archive.read(info)
+        return kept[name]
+
+    found = _tensors(load_pickle(read("data.pkl"), GLOBALS, _storage))
+    big = "byteorder" in members and read("byteorder") == b"big"
+    return found, lambda key: read(f"data/{key}"), ">" if big else "<"
+
+
+def _open_pickles(data: bytes) -> Opened:
+    file = io.BytesIO(data)
+    first = load_pickle(file, GLOBALS)
+    if first != MAGIC:
+        return _tensors(first), lambda key: b"", "<"
+    if load_pickle(file, {}) != VERSION:
+        raise ValueError("it is of an unknown version of PyTorch's format")
+    system = load_pickle(file, {})
+    dtypes: dict[str, str] = {}
+
+    def storage(identity: Any) -> StoredTensor:
+        described = _storage(identity)
+        dtypes[described.storage] = described.dtype
+        return described
+
+    found = _tensors(load_pickle(file, GLOBALS, storage))
+    keys = load_pickle(file, {})
+    if not isinstance(keys, list) or sorted(map(_text, keys)) != sorted(dtypes):
+        raise ValueError("its storages are not those that its tensors need")
+    buffers: dict[str, Any] = {}
+    for key in map(_text, keys):
+        count = int.from_bytes(file.read(8), "little", signed=True)
+        start = file.tell()
+        end = start + count * np.dtype(DTYPES[dtypes[key]].code).itemsize
+        if not start <= end <= len(data):
+            raise ValueError(f"storage {key} claims {count} numbers; the file is too small for it")
+        buffers[key] = memoryview(data)[start:end]
+        file.seek(end)
+    little = not isinstance(system, dict) or system.get("little_endian", True)
+    return found, buffers.__getitem__, "<" if little else ">"
+
+
+def _text(value: Any) -> str:
+    """Return a string, also where Python 2 wrote it."""
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+def _storage(identity: Any) -> StoredTensor:
+    """Stand in for a storage: an ID is ("storage", class, key, device, elements, view)."""
+    match identity:
+        case (_, str() as dtype, str() | bytes() as key, _, int()) if dtype in DTYPES:
+            return StoredTensor(_text(key), dtype)
+        case (_, str() as dtype, str() | bytes() as key, _, int(), None) if dtype in DTYPES:
+            return StoredTensor(_text(key), dtype)
+    raise ValueError(f"it refers to {identity!s:.60}, which is not a storage")
+
+
+def _tensors(loaded: Any) -> dict[str, Stored]:
+    """Return the tensors and arrays of nested dicts and lists, with dotted names."""
+    if not isinstance(loaded, dict):
+        raise ValueError(f"it holds a {type(loaded).__name__}; a dict of tensors is needed")
+    left = MOST
+
+    def walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Stored]]:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > DEEPEST:
+            raise ValueError(f"its dicts are nested deeper than {DEEPEST}, or hold too much")
+        if isinstance(value, StoredTensor | StoredArray):
+            yield name, value
+        elif isinstance(value, dict | list | tuple):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in items:
+                yield from walk(item, f"{name}.{_text(key)}" if name else _text(key), depth + 1)
+
+    return dict(walk(loaded, "", 0))
+
+
+def _arrays(
+    found: Mapping[str, Stored], buffers: Buffers, order: str, allowance: Allowance
+) -> dict[str, Array]:
+    """Return new contiguous arrays in the machine's order of bytes."""
+    arrays = {}
+    for name, value in found.items():
+        if isinstance(value, StoredTensor):
+            view = _view(name, value, buffers(value.storage), order)
+        else:
+            view = value.values
+        allowance.spend(name, view.shape, max(4, view.itemsize))
+        native = view.dtype.newbyteorder("=")
+        if isinstance(value, StoredTensor) and value.dtype == "bfloat16":
+            arrays[name] = from_bfloat16(view)
+        else:
+            arrays[name] = view.astype(np.float32 if native == np.float16 else native, order="C")
+    return arrays
+
+
+def _view(name: str, tensor: StoredTensor, buffer: bytes, order: str) -> Array:
+    """Return a tensor's numbers as a view of its storage. It takes no memory, however large."""
+    dtype = np.dtype(order + DTYPES[tensor.dtype].code)
+    shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
+    if len(shape) > MOST_AXES or max(shape, default=0) >= 2**62:
+        raise ValueError(f"{name} has shape {shape!s:.60}, which is too large")
+    if 0 in shape:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    end = offset + 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if end * dtype.itemsize > len(buffer):
+        raise ValueError(
+            f"{name} needs {end} numbers of its storage, which has {len(buffer) // dtype.itemsize}"
+        )
+    flat = np.frombuffer(buffer, dtype, end - offset, offset * dtype.itemsize)
+    # The stride of an axis of length 1 plays no role, and may be any number.
+    in_bytes = [
+        step * dtype.itemsize if n > 1 else 0 for n, step in zip(shape, strides, strict=True)
+    ]
+    return np.lib.stride_tricks.as_strided(flat, shape, in_bytes)
+
+
+def write_torch(path: PathLike, arrays: Mapping[str, Array]) -> None:
+    """Write the zip file that `torch.save` writes for a dict of tensors; `torch.load` reads it.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written; path is then as it was.
+    ValueError
+        If PyTorch has no storage of an array's dtype.
+    """
+    storages = {np.dtype(d.code): d.storage for name, d in DTYPES.items() if name != "bfloat16"}
+    pickled = [b"\x80\x02}("]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for number, (name, array) in enumerate(arrays.items()):
+            array = np.asarray(array, order="C")
+            if not storages.get(array.dtype):
+                raise ValueError(f"{name} has dtype {array.dtype}, which PyTorch has no storage of")
+            strides = tuple(step // array.itemsize for step in array.strides)
+            # ("storage", class, key, device, elements), then what _rebuild_tensor_v2 takes.
+            pickled += [
+                *(_pickled(name), b"ctorch._utils\n_rebuild_tensor_v2\n((", _pickled("storage")),
+                *(b"ctorch\n", storages[array.dtype].encode(), b"\n"),
+                *(_pickled(str(number)), _pickled("cpu"), _pickled(array.size), b"tQ"),
+                *(_pickled(0), _pickled(array.shape), _pickled(strides)),
+                b"\x89ccollections\nOrderedDict\n)RtR",
+            ]
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{number}"), array.tobytes())
+        members = {
+            "data.pkl": b"".join(pickled) + b"u.",
+            "byteorder": sys.byteorder.encode(),
+            "version": b"3\n",
+        }
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    write_bytes(path, content.getvalue())
+
+
+def _pickled(value: str | int | tuple[int, ...]) -> bytes:
+    """Return the instructions that make a value, without those that begin and end a pickle."""
+    return pickle.dumps(value, 2)[2:-1]
