@@ -10,6 +10,8 @@ convolution is a product (o, c kh kw) with these rows, and the same tiles comput
 import numpy as np
 from numba.extending import register_jitable
 
+from numpy_shufflenet.kernels._compile import compiled
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.products import (
     SPACE,
@@ -22,7 +24,6 @@ from numpy_shufflenet.engine.rows import (
     FACTOR,
     LOW,
     MEAN,
-    PARTS,
     SHIFT,
     add_moments,
     copy_gradient,
@@ -31,7 +32,8 @@ from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS, dot_til
 
 CONVOLUTION = np.dtype(
     [
-        ("turns", np.int64),
+        ("turns", np.int64),  # groups * parts
+        ("parts", np.int64),  # of the rows of the output; at most PARTS
         ("n", np.int64),
         ("h", np.int64),
         ("w", np.int64),
@@ -47,21 +49,22 @@ CONVOLUTION = np.dtype(
         ("top", np.int64),
         ("left", np.int64),
         ("rows", np.int64),  # outputs of a group
+        ("taps", np.int64),  # table: position of each packed row
+        ("packed", np.int64),  # table: positions of 6 rows of results in scratch
         ("inputs", np.int64),  # table: positions
         ("input_slots", np.int64),  # table
         ("outputs", np.int64),  # table: positions, filled up to a multiple of 6 per group
         ("output_slots", np.int64),  # table; of a backward
         ("gradients", np.int64),  # table; of a backward
-        ("results", np.int64),  # table: where dx goes; -1 if nobody needs it
-        ("weights", np.int64),  # position of the packed matrix; of a backward, the transposed one
+        ("weights", np.int64),  # position of the packed matrix
         ("bias", np.int64),
         ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
-        ("dw", np.int64),
+        ("dw", np.int64),  # position of the sums of each part; of a backward
     ]
 )
 
 
-@register_jitable
+@compiled
 def gather(
     it: CONVOLUTION, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
     start: int,
@@ -88,27 +91,26 @@ def gather(
                             out[k] = low if v < low else v
                 scratch[to + columns : to + filled_up(columns, COLUMNS)] = 0
                 to += pitch
-    return
 
 
 @register_jitable
-def pixels_at_once(it: CONVOLUTION, rows: int) -> int:
-    """Return how many pixels of a row are packed at once."""
-    return max(1, min(it.ow, packed_columns(rows) // it.n))
+def pixels_at_once(w: int, n: int, rows: int) -> int:
+    """Return how many pixels of an output row of w pixels of n numbers are packed at once."""
+    return max(1, min(w, packed_columns(rows) // n))
 
 
-@register_jitable
+@compiled
 def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
     """Compute some rows of one group's outputs."""
-    group, part = turn // PARTS, turn % PARTS
+    group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
     depth, tiles, n = it.channels * it.kh * it.kw, filled_up(it.rows, ROWS) // ROWS, it.n
-    step = pixels_at_once(it, depth)
+    step = pixels_at_once(it.ow, n, depth)
     pitch = filled_up(step * n, COLUMNS) + SPACE
-    result = depth * pitch  # 6 rows of scratch, whose positions are at the start of the tables
+    result = depth * pitch
     count = 0
     wide[: 2 * it.rows] = 0
-    for p in range(it.oh * part // PARTS, it.oh * (part + 1) // PARTS):
+    for p in range(it.oh * part // it.parts, it.oh * (part + 1) // it.parts):
         for first in range(0, it.ow, step):
             pixels = min(step, it.ow - first)
             columns, to = pixels * n, (p * it.ow + first) * n
@@ -116,8 +118,8 @@ def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
             for t in range(tiles):
                 tile = (group * tiles + t) * ROWS
                 multiply_packed(
-                    arrays, pitch, depth, columns, it.weights + tile * depth, it.bias + tile,
-                    np.float32(-np.inf), result, -1, False,
+                    arrays, it.taps, depth, columns, it.weights + tile * depth, it.bias + tile,
+                    np.float32(-np.inf), scratch, it.packed, 0, False,
                 )  # fmt: skip
                 for r in range(min(ROWS, it.rows - t * ROWS)):
                     at, y = result + r * pitch, tables[it.outputs + tile + r] + to
@@ -129,3 +131,35 @@ def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
         for row in range(it.rows):
             moments = arrays.moments[it.slot + group * it.rows + row, part]
             moments[0], moments[1], moments[2] = count, wide[2 * row], wide[2 * row + 1]
+
+
+@compiled
+def run_convolution_backward(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
+    """Compute the part of dw that some rows of one group's outputs give."""
+    group, part = turn // it.parts, turn % it.parts
+    tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.n
+    depth, rows = it.channels * it.kh * it.kw, it.rows
+    g_rows, x_rows = filled_up(rows, G_ROWS), filled_up(depth, X_ROWS)
+    step = pixels_at_once(it.ow, n, g_rows + x_rows)
+    pitch = filled_up(step * n, COLUMNS) + SPACE
+    x = g_rows * pitch
+    scratch[: (g_rows + x_rows) * pitch] = 0  # rows that fill up the last tiles stay 0
+    total = it.dw + (group * it.parts + part) * g_rows * x_rows
+    memory[total : total + g_rows * x_rows] = 0
+    for p in range(it.oh * part // it.parts, it.oh * (part + 1) // it.parts):
+        for first in range(0, it.ow, step):
+            pixels = min(step, it.ow - first)
+            columns, to = pixels * n, (p * it.ow + first) * n
+            gather(it, arrays, group, p, first, pixels, pitch, x)
+            for k in range(rows):
+                row = group * rows + k
+                g, z = tables[it.gradients + row] + to, tables[it.outputs + row] + to
+                slot = tables[it.output_slots + row]
+                copy_gradient(memory, g, z, arrays.slots, slot, columns, scratch, k * pitch)
+            around = filled_up(columns, 16)
+            for i in range(0, g_rows, G_ROWS):
+                for k in range(0, x_rows, X_ROWS):
+                    dot_tile(
+                        scratch, i * pitch, pitch, scratch, x + k * pitch, pitch, around,
+                        memory, total + i * x_rows + k, x_rows,
+                    )  # fmt: skip

@@ -12,10 +12,11 @@ statistics of y, and for dx the sums that the batch normalisation before it need
 import numpy as np
 from numba.extending import register_jitable
 
+from numpy_shufflenet.kernels._compile import compiled
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.rows import (
     Arrays,
-    PARTS,
     add_moments,
     add_sums,
     copy_gradient,
@@ -39,10 +40,12 @@ DEEP = 512  # terms that are added one by one; the sums of 512 terms are added a
 
 PRODUCT = np.dtype(
     [
-        ("turns", np.int64),  # groups * PARTS
+        ("turns", np.int64),  # groups * parts
+        ("parts", np.int64),  # of the columns; at most PARTS
         ("columns", np.int64),  # of a row
         ("depth", np.int64),  # inputs of a group
         ("rows", np.int64),  # outputs of a group
+        ("taps", np.int64),  # table: position of each packed row
         ("inputs", np.int64),  # table: position of each input
         ("input_slots", np.int64),  # table: their views
         ("outputs", np.int64),  # table: positions of outputs, filled up to a multiple of 6 per group
@@ -56,9 +59,11 @@ PRODUCT = np.dtype(
 PRODUCT_BACKWARD = np.dtype(
     [
         ("turns", np.int64),
+        ("parts", np.int64),
         ("columns", np.int64),
         ("depth", np.int64),  # outputs of the forward, in a group: rows of dy
         ("rows", np.int64),  # inputs of the forward, in a group: rows of dx
+        ("taps", np.int64),  # table: position of each packed row
         ("gradients", np.int64),  # table: positions of the gradients of views of the outputs
         ("outputs", np.int64),  # table: positions of the outputs
         ("output_slots", np.int64),
@@ -86,10 +91,10 @@ def filled_up(rows: int, step: int) -> int:
     return (rows + step - 1) // step * step
 
 
-@register_jitable
+@compiled
 def multiply_packed(
     arrays: Arrays, taps: int, depth: int, columns: int, weights: int, bias: int, low: float,
-    outputs: int, to: int, more: bool,
+    y: Array, outputs: int, to: int, more: bool,
 ) -> None:  # fmt: skip
     """Compute 6 rows of a product with packed columns; see `multiply_tile`."""
     x, tables, memory = arrays.scratch, arrays.tables, arrays.memory
@@ -102,17 +107,17 @@ def multiply_packed(
         for j in range(0, columns, COLUMNS):
             multiply_tile(
                 x, tables, taps + first, terms, j, memory, weights + ROWS * first, memory, b, bound,
-                memory, tables, start, memory, tables, outputs, to + j,
+                y, tables, start, y, tables, outputs, to + j,
             )  # fmt: skip
 
 
-@register_jitable
+@compiled
 def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
     """Compute some columns of one group."""
-    group, part = turn // PARTS, turn % PARTS
+    group, part = turn // it.parts, turn % it.parts
     tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
     depth, tiles = it.depth, filled_up(it.rows, ROWS) // ROWS
-    first, last = part_of(it.columns, part, COLUMNS)
+    first, last = part_of(it.columns, part, it.parts, COLUMNS)
     block = packed_columns(depth)
     pitch = block + SPACE
     wide[: 2 * it.rows] = 0
@@ -125,8 +130,8 @@ def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
         for t in range(tiles):
             tile = (group * tiles + t) * ROWS
             multiply_packed(
-                arrays, pitch, depth, columns, it.weights + tile * depth, it.bias + tile, it.low,
-                it.outputs + tile, start, False,
+                arrays, it.taps, depth, columns, it.weights + tile * depth, it.bias + tile, it.low,
+                memory, it.outputs + tile, start, False,
             )  # fmt: skip
             if it.slot >= 0:
                 for r in range(min(ROWS, it.rows - t * ROWS)):
@@ -139,19 +144,19 @@ def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
             moments[0], moments[1], moments[2] = last - first, wide[2 * row], wide[2 * row + 1]
 
 
-@register_jitable
+@compiled
 def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> None:
     """Compute some columns of dx of one group, and their part of dw."""
-    group, part = turn // PARTS, turn % PARTS
+    group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
     depth, rows = it.depth, it.rows
-    first, last = part_of(it.columns, part, COLUMNS)
+    first, last = part_of(it.columns, part, it.parts, COLUMNS)
     g_rows, x_rows = filled_up(depth, G_ROWS), filled_up(rows, X_ROWS)
     block = packed_columns(g_rows + x_rows)
     pitch = block + SPACE
     x = g_rows * pitch
     scratch[: (g_rows + x_rows) * pitch] = 0  # rows that fill up the last tiles stay 0
-    total = it.dw + (group * PARTS + part) * g_rows * x_rows
+    total = it.dw + (group * it.parts + part) * g_rows * x_rows
     memory[total : total + g_rows * x_rows] = 0
     wide[: 2 * rows] = 0
     tiles = filled_up(rows, ROWS) // ROWS
@@ -180,8 +185,8 @@ def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> Non
         for t in range(tiles):
             tile = (group * tiles + t) * ROWS
             multiply_packed(
-                arrays, pitch, depth, columns, it.weights + tile * depth, 0, np.float32(-np.inf),
-                it.results + tile, start, it.more > 0,
+                arrays, it.taps, depth, columns, it.weights + tile * depth, 0, np.float32(-np.inf),
+                memory, it.results + tile, start, it.more > 0,
             )  # fmt: skip
             if it.last:
                 for r in range(min(ROWS, rows - t * ROWS)):
@@ -195,3 +200,64 @@ def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> Non
             slot = tables[it.input_slots + group * rows + row]
             sums = arrays.sums[slot, part]
             sums[0], sums[1] = wide[2 * row], wide[2 * row + 1]
+
+
+PACK = np.dtype(
+    [
+        ("turns", np.int64),  # groups
+        ("rows", np.int64),  # of a group's matrix
+        ("depth", np.int64),
+        ("weights", np.int64),  # position of the matrices
+        ("tiles", np.int64),  # where the packed matrices go
+        ("transposed", np.int64),  # where the packed transposed ones go; -1 if nobody needs them
+        ("bias", np.int64),  # position of a bias; -1 if there is none
+        ("filled", np.int64),  # where it goes, filled up to a multiple of 6 per group
+    ]
+)
+
+SUM = np.dtype(
+    [
+        ("turns", np.int64),  # groups
+        ("parts", np.int64),
+        ("rows", np.int64),  # of a group's matrix
+        ("depth", np.int64),
+        ("dw", np.int64),  # position of the sums of each part
+        ("to", np.int64),
+    ]
+)
+
+
+@compiled
+def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
+    """Pack the weights of one group as tiles, each 6 rows side by side."""
+    memory, rows, depth = arrays.memory, it.rows, it.depth
+    w, tiles = it.weights + group * rows * depth, filled_up(rows, ROWS)
+    to = it.tiles + group * tiles * depth
+    for row in range(tiles):
+        for k in range(depth):
+            number = memory[w + row * depth + k] if row < rows else np.float32(0)
+            memory[to + (row // ROWS * depth + k) * ROWS + row % ROWS] = number
+    if it.bias >= 0:
+        for row in range(tiles):
+            number = memory[it.bias + group * rows + row] if row < rows else np.float32(0)
+            memory[it.filled + group * tiles + row] = number
+    if it.transposed >= 0:
+        tiles = filled_up(depth, ROWS)
+        to = it.transposed + group * tiles * rows
+        for row in range(tiles):
+            for k in range(rows):
+                number = memory[w + k * depth + row] if row < depth else np.float32(0)
+                memory[to + (row // ROWS * rows + k) * ROWS + row % ROWS] = number
+
+
+@compiled
+def run_sum(it: SUM, arrays: Arrays, group: int) -> None:
+    """Add up the parts of a group's gradient."""
+    memory, pitch = arrays.memory, filled_up(it.depth, X_ROWS)
+    size = filled_up(it.rows, G_ROWS) * pitch
+    for row in range(it.rows):
+        for k in range(it.depth):
+            total = np.float64(0)
+            for part in range(it.parts):
+                total += memory[it.dw + (group * it.parts + part) * size + row * pitch + k]
+            memory[it.to + (group * it.rows + row) * it.depth + k] = total

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from numpy_shufflenet.kernels._compile import compiled
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -52,14 +54,14 @@ class Arrays(NamedTuple):
 
 
 @register_jitable
-def part_of(columns: int, part: int, step: int) -> tuple[int, int]:
-    """Return the first and the last column of a part of a row; both are multiples of step."""
-    first = columns * part // PARTS // step * step
-    last = columns * (part + 1) // PARTS // step * step
-    return first, columns if part + 1 == PARTS else last
+def part_of(columns: int, part: int, parts: int, step: int) -> tuple[int, int]:
+    """Return the first and the last column of a part of a row; the first is a multiple of step."""
+    first = columns * part // parts // step * step
+    last = columns * (part + 1) // parts // step * step
+    return first, columns if part + 1 == parts else last
 
 
-@register_jitable
+@compiled
 def copy_view(
     memory: Array, z: int, slots: Array, slot: int, columns: int, out: Array, to: int
 ) -> None:
@@ -71,7 +73,7 @@ def copy_view(
         store(out, to + j, y if j + WIDTH <= columns else keep_first(y, columns - j))
 
 
-@register_jitable
+@compiled
 def copy_gradient(
     memory: Array, g: int, z: int, slots: Array, slot: int, columns: int, out: Array, to: int
 ) -> None:
@@ -86,7 +88,7 @@ def copy_gradient(
         store(out, to + j, dz if j + WIDTH <= columns else keep_first(dz, columns - j))
 
 
-@register_jitable
+@compiled
 def add_moments(row: Array, at: int, columns: int, count: int, wide: Array, place: int) -> None:
     """Add numbers of a row to the mean and the squared deviations of the `count` before them.
 
@@ -108,7 +110,7 @@ def add_moments(row: Array, at: int, columns: int, count: int, wide: Array, plac
     wide[place + 1] += squares + delta * delta * count * columns / total
 
 
-@register_jitable
+@compiled
 def add_sums(
     memory: Array, g: int, z: int, slots: Array, slot: int, columns: int, wide: Array, place: int
 ) -> None:

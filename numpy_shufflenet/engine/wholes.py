@@ -8,6 +8,8 @@ import math
 import numpy as np
 from numba.extending import register_jitable
 
+from numpy_shufflenet.kernels._compile import compiled
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.rows import (
     Arrays,
@@ -71,18 +73,18 @@ NORM = np.dtype(
 )
 
 
-@register_jitable
+@compiled
 def run_input(it: WHOLE, arrays: Arrays, images: Array, c: int) -> None:
-    """Copy a channel of all images (n, channels * pixels) to a row."""
+    """Copy a channel of all images (n, channels, pixels) to a row."""
     n, pixels = it.images, it.columns // it.images
     to, memory = arrays.tables[it.outputs + c], arrays.memory
     for start in range(0, pixels, WIDTH):
         for i in range(n):
             for j in range(start, min(start + WIDTH, pixels)):
-                memory[to + j * n + i] = images[i, c * pixels + j]
+                memory[to + j * n + i] = images[i, c, j]
 
 
-@register_jitable
+@compiled
 def run_addition(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Add two rows, as their views show them."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
@@ -97,7 +99,7 @@ def run_addition(it: WHOLE, arrays: Arrays, c: int) -> None:
             store(memory, to + first + j, larger(low, y))
 
 
-@register_jitable
+@compiled
 def run_addition_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Give the gradient of a sum to both of its operands."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
@@ -122,7 +124,7 @@ def hand_on(memory: Array, to: int, scratch: Array, columns: int, more: bool) ->
         store(memory, to + j, add(v, load(memory, to + j)) if more else v)
 
 
-@register_jitable
+@compiled
 def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
     """Compute the sums of a whole gradient, and note them as those of its first part."""
     wide = arrays.wide
@@ -135,7 +137,7 @@ def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
     sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
-@register_jitable
+@compiled
 def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Compute the mean of a channel of each image: one feature row."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
@@ -151,7 +153,7 @@ def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
         memory[to + i] = wide[i] / pixels
 
 
-@register_jitable
+@compiled
 def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Give each pixel its share of the gradient of the mean."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
@@ -167,7 +169,7 @@ def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
         sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
 
 
-@register_jitable
+@compiled
 def run_norm(it: NORM, arrays: Arrays, c: int) -> None:
     """Compute mean and variance of a channel from those of its parts; set what its view shows.
 
@@ -191,7 +193,7 @@ def run_norm(it: NORM, arrays: Arrays, c: int) -> None:
     memory[running] += it.momentum * (unbiased - memory[running])
 
 
-@register_jitable
+@compiled
 def run_norm_backward(it: NORM, arrays: Arrays, c: int) -> None:
     """Compute the gradients of gamma and beta, and what the gradient of z lacks.
 
@@ -209,3 +211,89 @@ def run_norm_backward(it: NORM, arrays: Arrays, c: int) -> None:
     arrays.memory[it.dbeta + c] = total
     arrays.memory[it.dgamma + c] = weighted / std
     slot[P], slot[Q] = total / it.columns, weighted / (it.columns * std * std)
+
+
+@compiled
+def run_scale(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Multiply each pixel of a row by the feature of its image."""
+    tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
+    x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
+    copy_view(memory, tables[it.others + c], arrays.slots, tables[it.other_slots + c], n, scratch, 0)
+    factor = filled(n)
+    for first in range(0, it.columns, n):
+        copy_view(memory, x + first, arrays.slots, slot, n, scratch, factor)
+        for i in range(n):
+            memory[to + first + i] = scratch[i] * scratch[factor + i]
+
+
+@register_jitable
+def filled(n: int) -> int:
+    """Return n, rounded up to a multiple of 16."""
+    return (n + WIDTH - 1) // WIDTH * WIDTH
+
+
+@compiled
+def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Compute the gradients of y = x e: dx = dy e, and de = the sum of dy x over the pixels."""
+    tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
+    g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
+    x, x_slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.results + c]
+    e, e_slot = tables[it.others + c], tables[it.other_slots + c]
+    size, wide = filled(n), arrays.wide
+    wide[:n] = 0
+    copy_view(memory, e, arrays.slots, e_slot, n, scratch, 0)
+    for first in range(0, it.columns, n):
+        copy_view(memory, x + first, arrays.slots, x_slot, n, scratch, size)
+        copy_gradient(memory, g + first, y + first, arrays.slots, slot, n, scratch, 2 * size)
+        for i in range(n):
+            dy = scratch[2 * size + i]
+            wide[i] += dy * scratch[size + i]
+            at = to + first + i
+            memory[at] = dy * scratch[i] + (memory[at] if it.more else np.float32(0))
+    if it.last:
+        sum_row(it, arrays, to, x, x_slot)
+    if it.other_results >= 0:
+        to = tables[it.other_results + c]
+        for i in range(n):
+            memory[to + i] = wide[i] + (memory[to + i] if it.other_more else np.float32(0))
+
+
+@compiled
+def run_sigmoid(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Compute 1 / (1 + exp(-x))."""
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
+    x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
+    copy_view(memory, x, arrays.slots, slot, it.columns, scratch, 0)
+    for i in range(it.columns):
+        memory[to + i] = np.float32(1) / (np.float32(1) + np.exp(-scratch[i]))
+
+
+@compiled
+def run_sigmoid_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Compute dx = dy y (1 - y)."""
+    tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
+    g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
+    to = tables[it.results + c]
+    copy_gradient(memory, g, y, arrays.slots, slot, it.columns, scratch, 0)
+    for i in range(it.columns):
+        dx = scratch[i] * memory[y + i] * (np.float32(1) - memory[y + i])
+        memory[to + i] = dx + (memory[to + i] if it.more else np.float32(0))
+
+
+@compiled
+def run_bias(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Add up the gradient of a row: the gradient of its bias."""
+    tables, wide = arrays.tables, arrays.wide
+    g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
+    wide[:2] = 0
+    for first in range(0, it.columns, LONG):
+        columns = min(LONG, it.columns - first)
+        add_sums(arrays.memory, g + first, y + first, arrays.slots, slot, columns, wide, 0)
+    arrays.memory[it.results + c] = wide[0]
+
+
+@compiled
+def run_clear(it: WHOLE, arrays: Arrays, c: int) -> None:
+    """Set a row to 0."""
+    to = arrays.tables[it.outputs + c]
+    arrays.memory[to : to + it.columns] = 0

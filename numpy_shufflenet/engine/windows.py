@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from numpy_shufflenet.kernels._compile import compiled
+
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.rows import (
     Arrays,
@@ -90,7 +92,7 @@ def plane_of(n: int, h: int, w: int, stride: int) -> Plane:
     return Plane(n, h, w, stride, half, pitch, (h + 3) * pitch)
 
 
-@register_jitable
+@compiled
 def clear(scratch: Array, start: int, plane: Plane, value: float) -> None:
     """Set a plane, its border included."""
     scratch[start : start + plane.size + SLACK] = value
@@ -107,7 +109,7 @@ def spread_row(row: Array, at: int, plane: Plane, y: int, out: Array, start: int
             out[to + i] = row[at + x * n + i]
 
 
-@register_jitable
+@compiled
 def gather_row(planes: Array, start: int, plane: Plane, y: int, out: Array, to: int) -> None:
     """Read row y of an image from a plane of stride 2: the counterpart of `spread_row`."""
     n, base = plane.n, start + (y + 1) * plane.pitch
@@ -118,7 +120,7 @@ def gather_row(planes: Array, start: int, plane: Plane, y: int, out: Array, to: 
             out[to + x * n + i] = planes[at + i]
 
 
-@register_jitable
+@compiled
 def fill_plane(
     arrays: Arrays, z: int, slot: int, plane: Plane, start: int, row: int
 ) -> None:
@@ -164,7 +166,7 @@ def output_size(it: WINDOW) -> tuple[int, int]:
     return (it.h - 1) // it.stride + 1, (it.w - 1) // it.stride + 1
 
 
-@register_jitable
+@compiled
 def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
     """Compute the moments of a whole row, and note them as those of its first part."""
     wide = arrays.wide
@@ -176,7 +178,7 @@ def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
     moments[0, 0], moments[0, 1], moments[0, 2] = columns, wide[0], wide[1]
 
 
-@register_jitable
+@compiled
 def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
     """Convolve one channel with its filter."""
     tables, scratch = arrays.tables, arrays.scratch
@@ -194,7 +196,7 @@ def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
         note_moments(arrays, y, oh * ow * it.n, it.slot + c)
 
 
-@register_jitable
+@compiled
 def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     """Compute dx and dw of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
@@ -238,7 +240,7 @@ def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     hand_back(it, arrays, c, plane, result, row)
 
 
-@register_jitable
+@compiled
 def convolve_back(
     scratch: Array, g: int, outer: Plane, plane: Plane, w: Array, starts: Array, result: int
 ) -> None:
@@ -263,7 +265,7 @@ def convolve_back(
             weigh_2(scratch, starts, taps, length, scratch, even)
 
 
-@register_jitable
+@compiled
 def hand_back(
     it: WINDOW_BACKWARD, arrays: Arrays, c: int, plane: Plane, result: int, row: int
 ) -> None:
@@ -291,7 +293,7 @@ def hand_back(
         sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
-@register_jitable
+@compiled
 def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
     """Compute the mean or the largest number of each window of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
@@ -313,7 +315,7 @@ def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
         to += ow * it.n
 
 
-@register_jitable
+@compiled
 def run_pool_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     """Give each gradient to the first of the largest numbers of its window, or a ninth to all."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory

@@ -269,7 +269,7 @@ class BatchNorm2d(OperationLayer):
 
     def note(self, cache: Any, training: bool) -> None:
         """Move the running statistics towards those of a batch."""
-        if training:
+        if training and not backend.is_recording():
             mean, var = self.running_mean, self.running_var
             mean.value, var.value = update_running_statistics(
                 mean.value, var.value, cache, momentum=self.momentum

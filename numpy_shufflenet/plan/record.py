@@ -108,7 +108,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     ValueError
         If a plan can't run an operation of the network.
     """
-    recorder = _Recorder()
+    recorder = Recorder()
     c, h, w = shape
     image = recorder.note(Node("input", (), c, h, w))
     try:
@@ -121,7 +121,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     return recorder.nodes
 
 
-class _Recorder:
+class Recorder:
     """Records every call of `backend.forward`."""
 
     def __init__(self) -> None:

@@ -1,0 +1,611 @@
+"""The builder: turns a recorded network into the instructions of a training step.
+
+Every kind of node has two methods side by side: one adds the instruction of its forward, the other
+that of its backward. The backward of the network is its forward in reverse.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.convolutions import CONVOLUTION, pixels_at_once
+from numpy_shufflenet.engine.place import Block, place_blocks
+from numpy_shufflenet.engine.products import (
+    PACK,
+    PRODUCT,
+    PRODUCT_BACKWARD,
+    SPACE,
+    SUM,
+    filled_up,
+    packed_columns,
+)
+from numpy_shufflenet.engine.record import Stored, Unsupported
+from numpy_shufflenet.engine.rows import LOW, PARTS
+from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS
+from numpy_shufflenet.engine.wholes import NORM, WHOLE
+from numpy_shufflenet.engine.windows import (
+    AVERAGE,
+    MAXIMUM,
+    SLACK,
+    WINDOW,
+    WINDOW_BACKWARD,
+    plane_of,
+)
+from numpy_shufflenet.plan.record import Channel, Node
+
+BEYOND = 64  # numbers after a row that vectors may write
+SHORTEST = 256  # columns of a part of a row
+
+KINDS = (
+    *("pack", "input", "convolution", "product", "depthwise", "pool", "add", "mean", "scale"),
+    *("sigmoid", "norm", "clear", "norm_backward", "bias", "sum", "convolution_backward"),
+    *("product_backward", "depthwise_backward", "pool_backward", "add_backward"),
+    *("mean_backward", "scale_backward", "sigmoid_backward"),
+)
+DTYPES = {
+    "pack": PACK,
+    "convolution": CONVOLUTION,
+    "convolution_backward": CONVOLUTION,
+    "product": PRODUCT,
+    "product_backward": PRODUCT_BACKWARD,
+    "depthwise": WINDOW,
+    "pool": WINDOW,
+    "depthwise_backward": WINDOW_BACKWARD,
+    "pool_backward": WINDOW_BACKWARD,
+    "norm": NORM,
+    "norm_backward": NORM,
+    "sum": SUM,
+}  # the others are of `WHOLE`
+
+
+class Step:
+    """One instruction, and the blocks of memory whose places its fields need."""
+
+    def __init__(self, kind: str, fields: dict[str, Any]):
+        self.kind = kind
+        self.fields = fields
+
+
+class Builder:
+    """Collects the instructions of a training step of a network.
+
+    Parameters
+    ----------
+    network : list of Stored
+    shape : (n, c, h, w)
+        Of the batch.
+    places : dict
+        For each array of a parameter or running statistic, by its id, its position in memory.
+    gradients : dict
+        For each parameter's array, by its id, the position of its gradient.
+    start : int
+        First free position in memory. The numbers before `zeros` are 0.
+    zeros : int
+    """
+
+    def __init__(
+        self,
+        network: list[Stored],
+        images: int,
+        places: dict[int, int],
+        gradients: dict[int, int],
+        norms: dict[int, Any],
+        start: int,
+    ):
+        self.network = network
+        self.images = images
+        self.places = places
+        self.gradients = gradients
+        self.norms = norms
+        self.stored = {s.node: s for s in network}
+        self.number = {s.node: i for i, s in enumerate(network)}
+        self.steps: list[Step] = []
+        self.tables: list[int] = []
+        self.scratch = 1024
+        self.wide = 1024
+        self._give_slots()
+        self._give_places(start)
+        for stored in network:
+            self._forward(stored)
+        self.middle = len(self.steps)
+        self.touched: set[Channel] = set()  # whose gradients have been written to
+        last = network[-1].node
+        self.touched |= set(last.rows().rows)
+        for stored in reversed(network):
+            self._backward(stored)
+
+    # Rows and their places
+
+    def columns(self, node: Node) -> int:
+        """Return the numbers of a row of a node's output."""
+        return node.h * node.w * self.images
+
+    def _give_slots(self) -> None:
+        self.slot: dict[Node, int] = {}
+        count = 0
+        for stored in self.network:
+            self.slot[stored.node] = count
+            count += stored.node.channels
+        self.slots = np.zeros((count, 6), np.float32)
+        self.slots[:, 1], self.slots[:, LOW] = 1, -np.inf
+        for stored in self.network:
+            for channel in stored.relu:
+                self.slots[self.slot[stored.node] + channel, LOW] = 0
+
+    def _give_places(self, start: int) -> None:
+        """Place all rows, gradients, packed weights and parts of gradients of weights."""
+        count = len(self.network)
+        readers: dict[Channel, list[int]] = defaultdict(list)
+        for i, stored in enumerate(self.network):
+            for channel in stored.node.inputs:
+                readers[channel].append(i)
+        self.needed = self._needing_gradients()
+        self.rows: dict[Node, Block] = {}
+        self.slopes: dict[Node, Block] = {}
+        self.weights: dict[Node, dict[str, Block]] = {}
+        blocks = []
+        widest = max(self.columns(s.node) for s in self.network)
+        self.garbage = Block(widest + BEYOND, 0, 2 * count)
+        blocks.append(self.garbage)
+        for i, stored in enumerate(self.network):
+            node = stored.node
+            size = node.channels * self.pitch(node)
+            self.rows[node] = Block(size, i, 2 * count - i)
+            blocks.append(self.rows[node])
+            if node in self.needed:
+                latest = max([j for c in node.rows().rows for j in readers[c]], default=count)
+                self.slopes[node] = Block(size, 2 * count - latest, 2 * count - i)
+                blocks.append(self.slopes[node])
+            if node.kind in ("product", "linear", "convolution"):
+                groups, o, depth = self._matrix(node)
+                g_rows, x_rows = filled_up(o, G_ROWS), filled_up(depth, X_ROWS)
+                back = 2 * count - i
+                self.weights[node] = {
+                    "tiles": Block(groups * filled_up(o, ROWS) * depth, i, i),
+                    "filled": Block(groups * filled_up(o, ROWS), i, i),
+                    "transposed": Block(groups * filled_up(depth, ROWS) * o, i, back),
+                    "dw": Block(groups * self._parts(node) * g_rows * x_rows, back, back),
+                }
+                blocks += self.weights[node].values()
+        self.size = place_blocks(blocks, start)
+
+    def _needing_gradients(self) -> set[Node]:
+        """Return the nodes whose gradients a parameter needs."""
+        needed: set[Node] = set()
+        for stored in self.network:
+            node = stored.node
+            learns = any(id(a) in self.gradients for a in (node.weights, node.bias)) or (
+                stored.norm is not None
+            )
+            if learns or any(channel.node in needed for channel in node.inputs):
+                needed.add(node)
+        return needed
+
+    def pitch(self, node: Node) -> int:
+        """Return the distance from one row to the next."""
+        return filled_up(self.columns(node), 16) + BEYOND
+
+    def _row(self, channel: Channel) -> int:
+        return self.rows[channel.node].place + channel.channel * self.pitch(channel.node)
+
+    def _slope(self, channel: Channel) -> int:
+        return self.slopes[channel.node].place + channel.channel * self.pitch(channel.node)
+
+    def _rows(self, channels: tuple[Channel, ...]) -> int:
+        return self._note([self._row(channel) for channel in channels])
+
+    def _slots(self, channels: tuple[Channel, ...]) -> int:
+        return self._note([self.slot[channel.node] + channel.channel for channel in channels])
+
+    def _slopes(self, channels: tuple[Channel, ...]) -> int:
+        return self._note([self._slope(channel) for channel in channels])
+
+    def _filled(self, places: list[int], groups: int) -> int:
+        """Note positions, those of each group filled up to a multiple of 6 with a row of garbage."""
+        table: list[int] = []
+        size = len(places) // groups
+        for group in range(groups):
+            table += places[group * size : (group + 1) * size]
+            table += [self.garbage.place] * (filled_up(size, ROWS) - size)
+        return self._note(table)
+
+    def _note(self, numbers: list[int]) -> int:
+        self.tables += numbers
+        return len(self.tables) - len(numbers)
+
+    def _emit(self, kind: str, /, **fields: Any) -> None:
+        self.steps.append(Step(kind, fields))
+
+    # Forward and backward
+
+    def _forward(self, stored: Stored) -> None:
+        node = stored.node
+        getattr(self, f"_{node.kind}")(node)
+        if stored.norm is not None:
+            self._emit("norm", **self._norm(stored))
+
+    def _backward(self, stored: Stored) -> None:
+        node = stored.node
+        if node not in self.needed:
+            return
+        rows = node.rows().rows
+        if missing := [channel for channel in rows if channel not in self.touched]:
+            columns = self.columns(node)
+            self._emit(
+                "clear", turns=len(missing), columns=columns, outputs=self._slopes(tuple(missing))
+            )
+        if stored.norm is not None:
+            self._emit("norm_backward", **self._norm(stored))
+        getattr(self, f"_{node.kind}_backward")(node)
+
+    def _norm(self, stored: Stored) -> dict[str, Any]:
+        norm, node = stored.norm, stored.node
+        assert norm is not None
+        layer = self.norms[id(norm.weights)]
+        return {
+            "turns": node.channels,
+            "columns": self.columns(node),
+            "slot": self.slot[node],
+            "gamma": self.places[id(norm.weights)],
+            "beta": self.places[id(norm.bias)],
+            "mean": self.places[id(layer.running_mean)],
+            "var": self.places[id(layer.running_var)],
+            "dgamma": self.gradients[id(norm.weights)],
+            "dbeta": self.gradients[id(norm.bias)],
+            "eps": norm.settings["eps"],
+            "momentum": layer.momentum,
+        }
+
+    def _moments(self, node: Node) -> int:
+        """Return the slot of the first output if its moments are needed, else -1."""
+        return self.slot[node] if self.stored[node].norm is not None else -1
+
+    def _more(self, channels: tuple[Channel, ...]) -> int:
+        """Whether gradients are added to what is there; those that nobody has written become 0."""
+        before = [channel for channel in channels if channel in self.touched]
+        fresh = tuple(channel for channel in channels if channel not in self.touched)
+        self.touched |= set(channels)
+        if not before:
+            return 0
+        if fresh:
+            columns = self.columns(fresh[0].node)
+            self._emit("clear", turns=len(fresh), columns=columns, outputs=self._slopes(fresh))
+        return 1
+
+    def _sums(self, channels: tuple[Channel, ...]) -> int:
+        """Whether a batch normalisation needs the sums of these gradients."""
+        return int(any(self.stored[channel.node].norm is not None for channel in channels))
+
+    def _of_output(self, node: Node) -> dict[str, int]:
+        rows = node.rows().rows
+        return {
+            "gradients": self._slopes(rows),
+            "outputs": self._rows(rows),
+            "output_slots": self._slots(rows),
+        }
+
+    def _of_input(self, channels: tuple[Channel, ...]) -> dict[str, int]:
+        return {"inputs": self._rows(channels), "input_slots": self._slots(channels)}
+
+    def _wants(self, channels: tuple[Channel, ...]) -> bool:
+        """Whether the gradients of these channels are needed: all or none of them."""
+        needed = {channel.node in self.needed for channel in channels}
+        if len(needed) > 1:
+            raise Unsupported("an operation reads channels with and without gradients")
+        return needed.pop()
+
+    # Input, masks
+
+    def _input(self, node: Node) -> None:
+        self._whole("input", node)
+
+    def _mask(self, node: Node) -> None:
+        """Nothing: `TrainingProgram` draws it before each step."""
+
+    def _whole(self, kind: str, node: Node, **fields: Any) -> None:
+        fields = {"columns": self.columns(node)} | fields
+        self._emit(
+            kind,
+            turns=fields.pop("turns", node.channels),
+            images=self.images,
+            outputs=self._rows(node.rows().rows),
+            low=-np.inf,
+            **fields,
+        )
+
+    # Products
+
+    def _matrix(self, node: Node) -> tuple[int, int, int]:
+        """Return the groups of a product, and rows and columns of each group's matrix."""
+        groups = node.settings.get("groups", 1)
+        return groups, node.channels // groups, node.weights[0].size
+
+    def _parts(self, node: Node) -> int:
+        if node.kind == "convolution":
+            return max(1, min(PARTS, node.h))
+        return max(1, min(PARTS, self.columns(node) // SHORTEST))
+
+    def _pack(self, node: Node, *, back: bool) -> None:
+        groups, o, depth = self._matrix(node)
+        blocks = self.weights[node]
+        self._emit(
+            "pack",
+            turns=groups,
+            rows=o,
+            depth=depth,
+            weights=self.places[id(node.weights)],
+            tiles=blocks["tiles"].place,
+            transposed=blocks["transposed"].place if back else -1,
+            bias=self.places.get(id(node.bias), -1),
+            filled=blocks["filled"].place,
+        )
+
+    def _biased(self, node: Node) -> int:
+        """Return the position of the packed bias, or of zeros."""
+        return self.weights[node]["filled"].place if id(node.bias) in self.places else 0
+
+    def _bias_backward(self, node: Node) -> None:
+        if id(node.bias) in self.gradients:
+            self._whole(
+                "bias", node, results=self.gradients[id(node.bias)],
+                gradients=self._slopes(node.rows().rows), output_slots=self._slots(node.rows().rows),
+            )  # fmt: skip
+
+    def _sum(self, node: Node) -> None:
+        groups, o, depth = self._matrix(node)
+        self._emit(
+            "sum", turns=groups, parts=self._parts(node), rows=o, depth=depth,
+            dw=self.weights[node]["dw"].place, to=self.gradients[id(node.weights)],
+        )  # fmt: skip
+
+    def _product(self, node: Node) -> None:
+        groups, o, depth = self._matrix(node)
+        self._pack(node, back=self._wants(node.inputs))
+        pitch = packed_columns(depth) + SPACE
+        self._use(scratch=depth * pitch + COLUMNS, wide=2 * o)
+        self._emit(
+            "product",
+            turns=groups * self._parts(node),
+            parts=self._parts(node),
+            columns=self.columns(node),
+            depth=depth,
+            rows=o,
+            taps=self._note([k * pitch for k in range(depth)]),
+            outputs=self._filled([self._row(row) for row in node.rows().rows], groups),
+            weights=self.weights[node]["tiles"].place,
+            bias=self._biased(node),
+            slot=self._moments(node),
+            low=-np.inf,
+            **self._of_input(node.inputs),
+        )
+
+    def _product_backward(self, node: Node) -> None:
+        groups, o, depth = self._matrix(node)
+        wanted = self._wants(node.inputs)
+        size = filled_up(o, G_ROWS) + filled_up(depth, X_ROWS)
+        pitch = packed_columns(size) + SPACE
+        self._use(scratch=size * pitch + COLUMNS, wide=2 * depth)
+        self._bias_backward(node)
+        self._emit(
+            "product_backward",
+            turns=groups * self._parts(node),
+            parts=self._parts(node),
+            columns=self.columns(node),
+            depth=o,
+            rows=depth,
+            taps=self._note([k * pitch for k in range(o)]),
+            more=self._more(node.inputs) if wanted else 0,
+            last=self._sums(node.inputs) if wanted else 0,
+            results=self._filled([self._slope(c) for c in node.inputs], groups) if wanted else -1,
+            weights=self.weights[node]["transposed"].place,
+            dw=self.weights[node]["dw"].place,
+            **self._of_output(node),
+            **self._of_input(node.inputs),
+        )
+        self._sum(node)
+
+    _linear, _linear_backward = _product, _product_backward
+
+    # Convolutions
+
+    def _geometry(self, node: Node) -> dict[str, int]:
+        before = node.inputs[0].node
+        (stride_h, stride_w), (dilation_h, dilation_w) = (
+            node.settings["stride"],
+            node.settings["dilation"],
+        )
+        top, left = node.settings["padding"]
+        groups, o, _ = self._matrix(node)
+        parts = self._parts(node)
+        return {
+            "turns": groups * parts, "parts": parts, "n": self.images, "h": before.h, "w": before.w,
+            "oh": node.h, "ow": node.w, "channels": node.weights.shape[1],
+            "kh": node.weights.shape[2], "kw": node.weights.shape[3],
+            "stride_h": stride_h, "stride_w": stride_w, "dilation_h": dilation_h,
+            "dilation_w": dilation_w, "top": top, "left": left, "rows": o,
+        }  # fmt: skip
+
+    def _convolution(self, node: Node) -> None:
+        _, o, depth = self._matrix(node)
+        groups = node.settings["groups"]
+        self._pack(node, back=False)
+        step = pixels_at_once(node.w, self.images, depth)
+        pitch = filled_up(step * self.images, COLUMNS) + SPACE
+        self._use(scratch=(depth + ROWS) * pitch + COLUMNS, wide=2 * o)
+        self._emit(
+            "convolution",
+            taps=self._note([k * pitch for k in range(depth)]),
+            packed=self._note([(depth + r) * pitch for r in range(ROWS)]),
+            outputs=self._filled([self._row(row) for row in node.rows().rows], groups),
+            weights=self.weights[node]["tiles"].place,
+            bias=self._biased(node),
+            slot=self._moments(node),
+            **self._geometry(node),
+            **self._of_input(node.inputs),
+        )
+
+    def _convolution_backward(self, node: Node) -> None:
+        if self._wants(node.inputs):
+            raise Unsupported(
+                "a convolution with a window that isn't the first layer; only 3x3 depthwise and "
+                "1x1 convolutions may follow others"
+            )
+        _, o, depth = self._matrix(node)
+        size = filled_up(o, G_ROWS) + filled_up(depth, X_ROWS)
+        step = pixels_at_once(node.w, self.images, size)
+        pitch = filled_up(step * self.images, COLUMNS) + SPACE
+        self._use(scratch=size * pitch + COLUMNS)
+        self._bias_backward(node)
+        self._emit(
+            "convolution_backward",
+            dw=self.weights[node]["dw"].place,
+            **self._geometry(node),
+            **self._of_output(node),
+            **self._of_input(node.inputs),
+        )
+        self._sum(node)
+
+    # Windows
+
+    def _window(self, node: Node) -> dict[str, Any]:
+        before = node.inputs[0].node
+        stride = before.h // node.h if node.kind == "pool" else node.settings["stride"][0]
+        stride = 2 if node.kind == "pool" else stride
+        plane = plane_of(self.images, before.h, before.w, stride)
+        outer = plane_of(self.images, node.h, node.w, 1)
+        size = plane.size + outer.size + plane.size + plane.w * self.images + 4 * SLACK
+        self._use(scratch=size + 64)
+        kind = MAXIMUM if node.settings.get("which") == "max" else AVERAGE
+        return {
+            "turns": node.channels, "kind": kind, "n": self.images, "h": before.h, "w": before.w,
+            "stride": stride, "weights": self.places.get(id(node.weights), -1),
+        } | self._of_input(node.inputs)  # fmt: skip
+
+    def _depthwise(self, node: Node) -> None:
+        if id(node.bias) in self.places:
+            raise Unsupported("a depthwise convolution with a bias")
+        fields = self._window(node)
+        outputs = self._rows(node.rows().rows)
+        self._emit("depthwise", **fields, outputs=outputs, slot=self._moments(node))
+
+    def _depthwise_backward(self, node: Node) -> None:
+        fields = self._window(node) | {"dw": self.gradients[id(node.weights)]}
+        self._hand_back("depthwise_backward", node, fields)
+
+    def _pool(self, node: Node) -> None:
+        fields = self._window(node)
+        outputs = self._rows(node.rows().rows)
+        self._emit("pool", **fields, outputs=outputs, slot=self._moments(node))
+
+    def _pool_backward(self, node: Node) -> None:
+        self._hand_back("pool_backward", node, self._window(node))
+
+    def _hand_back(self, kind: str, node: Node, fields: dict[str, Any]) -> None:
+        """Add a backward of one input row for each output row."""
+        if not self._wants(node.inputs):
+            raise Unsupported(f"a {node.kind} as the first layer")
+        more = self._more(node.inputs)
+        self._emit(
+            kind,
+            **fields,
+            **self._of_output(node),
+            results=self._slopes(node.inputs),
+            more=more,
+            last=self._sums(node.inputs),
+        )
+
+    # Whole rows
+
+    def _operands(self, node: Node) -> tuple[tuple[Channel, ...], tuple[Channel, ...]]:
+        return node.inputs[: node.channels], node.inputs[node.channels :]
+
+    def _both(self, node: Node) -> dict[str, Any]:
+        x, other = self._operands(node)
+        return self._of_input(x) | {"others": self._rows(other), "other_slots": self._slots(other)}
+
+    def _add(self, node: Node) -> None:
+        self._whole("add", node, **self._both(node))
+
+    def _add_backward(self, node: Node) -> None:
+        x, other = self._operands(node)
+        if not (self._wants(x) and self._wants(other)):
+            raise Unsupported("an addition of the image")
+        more, other_more = self._more(x), self._more(other)
+        output = self._of_output(node)
+        self._emit(
+            "add_backward",
+            turns=node.channels, columns=self.columns(node), images=self.images,
+            **output, **self._both(node), results=self._slopes(x),
+            other_results=self._slopes(other), more=more, other_more=other_more,
+            last=self._sums(x), other_last=self._sums(other),
+        )  # fmt: skip
+
+    def _mean(self, node: Node) -> None:
+        columns = self.columns(node.inputs[0].node)
+        self._use(wide=self.images)
+        self._whole("mean", node, columns=columns, **self._of_input(node.inputs))
+
+    def _mean_backward(self, node: Node) -> None:
+        columns = self.columns(node.inputs[0].node)
+        fields = self._of_input(node.inputs) | {
+            "turns": node.channels, "columns": columns, "images": self.images,
+        }  # fmt: skip
+        self._hand_back("mean_backward", node, fields)
+
+    def _scale(self, node: Node) -> None:
+        self._use(wide=self.images, scratch=3 * (self.images + 16))
+        self._whole("scale", node, **self._both(node))
+
+    def _scale_backward(self, node: Node) -> None:
+        x, e = self._operands(node)
+        wanted = self._wants(e)
+        fields = self._both(node)
+        if not self._wants(x):
+            raise Unsupported("a scaled image")
+        fields |= {"more": self._more(x), "last": self._sums(x)}
+        fields |= {
+            "other_results": self._slopes(e) if wanted else -1,
+            "other_more": self._more(e) if wanted else 0,
+        }
+        self._emit(
+            "scale_backward", turns=node.channels, columns=self.columns(node), images=self.images,
+            **self._of_output(node), results=self._slopes(x), **fields,
+        )  # fmt: skip
+
+    def _sigmoid(self, node: Node) -> None:
+        self._use(scratch=self.images + 16)
+        self._whole("sigmoid", node, **self._of_input(node.inputs))
+
+    def _sigmoid_backward(self, node: Node) -> None:
+        fields = self._of_input(node.inputs) | {
+            "turns": node.channels, "columns": self.columns(node), "images": self.images,
+        }  # fmt: skip
+        self._hand_back("sigmoid_backward", node, fields)
+
+    def _use(self, *, scratch: int = 0, wide: int = 0) -> None:
+        self.scratch, self.wide = max(self.scratch, scratch), max(self.wide, wide)
+
+    def _input_backward(self, node: Node) -> None:
+        """Nothing: nobody asks for the gradient of the images."""
+
+    _mask_backward = _input_backward
+
+
+def assemble_steps(steps: list[Step]) -> tuple[Array, dict[str, Array]]:
+    """Return the program (steps, 3): kind, index and turns; and the instructions of each kind."""
+    by_kind: dict[str, list[Step]] = defaultdict(list)
+    program = np.zeros((len(steps), 3), np.int64)
+    for number, step in enumerate(steps):
+        program[number] = KINDS.index(step.kind), len(by_kind[step.kind]), step.fields["turns"]
+        by_kind[step.kind].append(step)
+    instructions = {}
+    for kind in KINDS:
+        dtype = DTYPES.get(kind, WHOLE)
+        array = np.zeros(max(1, len(by_kind[kind])), dtype)
+        for i, step in enumerate(by_kind[kind]):
+            for name, value in step.fields.items():
+                array[i][name] = value
+        instructions[kind] = array
+    return program, instructions

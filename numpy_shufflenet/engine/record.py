@@ -1,0 +1,118 @@
+"""The recorder of training: a network's forward in training mode, on channels without numbers.
+
+What `plan.record` does for inference, with batch statistics and dropout. Batch normalisation and
+ReLU store nothing: they become part of the *view* of the channels before them (see `rows`).
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from numpy_shufflenet import backend
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn import Layer
+from numpy_shufflenet.plan.record import Channel, Node, Recorder, Rows
+
+
+class Unsupported(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
+    """A training program can't run a layer of this network."""
+
+
+@dataclass(eq=False)
+class Stored:
+    """A node whose output is stored, and the view of it that its readers see.
+
+    Attributes
+    ----------
+    node : Node
+    norm : Node or None
+        The batch normalisation of the output.
+    relu : set of int
+        The channels of the output that end in a ReLU.
+    """
+
+    node: Node
+    norm: Node | None = None
+    relu: set[int] = field(default_factory=set)
+
+
+def record_training(model: Layer, shape: tuple[int, ...]) -> list[Stored]:
+    """Return the stored outputs of a network's forward in training mode, in order.
+
+    Parameters
+    ----------
+    model : Layer
+    shape : (c, h, w)
+        Of one image.
+
+    Raises
+    ------
+    Unsupported
+        If a training program can't run an operation of the network.
+    """
+    recorder = _TrainingRecorder()
+    c, h, w = shape
+    image = recorder.note(Node("input", (), c, h, w))
+
+    def run(x: Rows) -> Any:
+        return model.forward(x, training=True)
+
+    try:
+        logits = backend.record_calls(recorder, run, image)
+    except Unsupported:
+        raise
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
+    stored = _with_views(recorder.nodes)
+    last = stored[-1]
+    if logits.rows != last.node.rows().rows or last.node.kind != "linear":
+        raise Unsupported("the network doesn't end in a linear layer")
+    return stored
+
+
+class _TrainingRecorder(Recorder):
+    def batch_norm(self, x: Rows, gamma: Array, beta: Array, *, eps: float) -> Rows:
+        return self.note(Node("norm", x.rows, len(x.rows), x.h, x.w, gamma, beta, {"eps": eps}))
+
+    def dropout(self, x: Rows, *, rate: float, rng: np.random.Generator) -> Rows:
+        if x.h * x.w > 1:
+            raise Unsupported("a training program runs dropout on features, not on images")
+        settings = {"rate": rate, "rng": rng}
+        mask = self.note(Node("mask", (), len(x.rows), 1, 1, settings=settings))
+        return self.note(Node("scale", x.rows + mask.rows, len(x.rows), x.h, x.w))
+
+    def global_avg_pool(self, x: Rows) -> Rows:
+        return self.note(Node("mean", x.rows, len(x.rows), 1, 1))
+
+    def squeeze_excitation(self, x: Rows, w1: Array, b1: Array, w2: Array, b2: Array) -> Rows:
+        means = self.global_avg_pool(x)
+        z = self.linear(self.relu(self.linear(means, w1, b1)), w2, b2)
+        e = self.note(Node("sigmoid", z.rows, len(z.rows), 1, 1))
+        return self.note(Node("scale", x.rows + e.rows, len(x.rows), x.h, x.w))
+
+
+def _with_views(nodes: list[Node]) -> list[Stored]:
+    """Make batch normalisation and ReLU part of the views of the nodes before them."""
+    readers = Counter(channel for node in nodes for channel in node.inputs)
+    stored: dict[Node, Stored] = {}
+    seen: dict[Channel, Channel] = {}  # what a channel of a norm or of a ReLU shows: a stored one
+    for node in nodes:
+        node.inputs = tuple(seen.get(channel, channel) for channel in node.inputs)
+        if node.kind not in ("norm", "relu"):
+            stored[node] = Stored(node)
+            continue
+        if any(readers[channel] > 1 for channel in node.inputs):
+            raise Unsupported(f"an output before a {node.kind} is also read without it")
+        if node.kind == "norm":
+            maker = stored[node.inputs[0].node]
+            if node.inputs != maker.node.rows().rows or maker.norm or maker.relu:
+                raise Unsupported("a batch normalisation doesn't follow one operation")
+            maker.norm = node
+        for i, channel in enumerate(node.inputs):
+            if node.kind == "relu":
+                stored[channel.node].relu.add(channel.channel)
+            seen[Channel(node, i)] = channel
+            readers[channel] = readers[Channel(node, i)]
+    return list(stored.values())
