@@ -250,12 +250,12 @@ def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
             wide[i] += dy * scratch[size + i]
             at = to + first + i
             memory[at] = dy * scratch[i] + (memory[at] if it.more else np.float32(0))
-    if it.last:
-        sum_row(it, arrays, to, x, x_slot)
     if it.other_results >= 0:
-        to = tables[it.other_results + c]
+        of_e = tables[it.other_results + c]
         for i in range(n):
-            memory[to + i] = wide[i] + (memory[to + i] if it.other_more else np.float32(0))
+            memory[of_e + i] = wide[i] + (memory[of_e + i] if it.other_more else np.float32(0))
+    if it.last:
+        sum_row(it, arrays, to, x, x_slot)  # (it uses `wide`, too)
 
 
 @compiled

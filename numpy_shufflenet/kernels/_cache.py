@@ -31,7 +31,7 @@ def stamp() -> str:
     """Return a hash of everything that compiled kernels depend on."""
     versions = (__version__, numba.__version__, llvmlite.__version__, np.__version__)
     found = hashlib.sha256(repr(versions).encode())
-    for folder in ("kernels", "plan"):
+    for folder in ("kernels", "plan", "engine"):
         for path in sorted((PACKAGE / folder).glob("*.py")):
             source = path.read_bytes()
             found.update(f"{folder}/{path.name} {len(source)} ".encode())
