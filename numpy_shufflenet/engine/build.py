@@ -24,7 +24,7 @@ from numpy_shufflenet.engine.products import (
 from numpy_shufflenet.engine.record import Stored, Unsupported
 from numpy_shufflenet.engine.rows import LOW, PARTS
 from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS
-from numpy_shufflenet.engine.wholes import NORM, WHOLE
+from numpy_shufflenet.engine.wholes import CHANNELS, NORM, WHOLE
 from numpy_shufflenet.engine.windows import (
     AVERAGE,
     MAXIMUM,
@@ -245,7 +245,8 @@ class Builder:
         assert norm is not None
         layer = self.norms[id(norm.weights)]
         return {
-            "turns": node.channels,
+            "turns": -(-node.channels // CHANNELS),
+            "channels": node.channels,
             "columns": self.columns(node),
             "slot": self.slot[node],
             "gamma": self.places[id(norm.weights)],
@@ -355,6 +356,7 @@ class Builder:
 
     def _sum(self, node: Node) -> None:
         groups, o, depth = self._matrix(node)
+        self._use(wide=depth)
         self._emit(
             "sum", turns=groups, parts=self._parts(node), rows=o, depth=depth,
             dw=self.weights[node]["dw"].place, to=self.gradients[id(node.weights)],

@@ -244,8 +244,8 @@ def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
     if it.transposed >= 0:
         tiles = filled_up(depth, ROWS)
         to = it.transposed + group * tiles * rows
-        for row in range(tiles):
-            for k in range(rows):
+        for k in range(rows):
+            for row in range(tiles):
                 number = memory[w + k * depth + row] if row < depth else np.float32(0)
                 memory[to + (row // ROWS * rows + k) * ROWS + row % ROWS] = number
 
@@ -253,11 +253,14 @@ def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
 @compiled
 def run_sum(it: SUM, arrays: Arrays, group: int) -> None:
     """Add up the parts of a group's gradient."""
-    memory, pitch = arrays.memory, filled_up(it.depth, X_ROWS)
+    memory, wide, pitch = arrays.memory, arrays.wide, filled_up(it.depth, X_ROWS)
     size = filled_up(it.rows, G_ROWS) * pitch
     for row in range(it.rows):
+        wide[: it.depth] = 0
+        for part in range(it.parts):
+            start = it.dw + (group * it.parts + part) * size + row * pitch
+            for k in range(it.depth):
+                wide[k] += memory[start + k]
+        to = it.to + (group * it.rows + row) * it.depth
         for k in range(it.depth):
-            total = np.float64(0)
-            for part in range(it.parts):
-                total += memory[it.dw + (group * it.parts + part) * size + row * pitch + k]
-            memory[it.to + (group * it.rows + row) * it.depth + k] = total
+            memory[to + k] = wide[k]

@@ -33,6 +33,7 @@ from numpy_shufflenet.kernels._vectors import (
 )
 
 LONG = 2048  # columns that are handled at once
+CHANNELS = 32  # of a batch normalisation that one turn handles
 
 WHOLE = np.dtype(
     [
@@ -58,7 +59,8 @@ WHOLE = np.dtype(
 
 NORM = np.dtype(
     [
-        ("turns", np.int64),  # channels
+        ("turns", np.int64),  # blocks of CHANNELS channels
+        ("channels", np.int64),
         ("columns", np.int64),  # of a row
         ("slot", np.int64),  # of the first channel
         ("gamma", np.int64),  # positions of parameters, statistics and gradients of the first channel
@@ -160,17 +162,28 @@ def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
     to, pixels = tables[it.results + c], it.columns // n
     copy_gradient(memory, g, y, arrays.slots, slot, n, scratch, 0)
-    for pixel in range(pixels):
-        for i in range(n):
-            share = scratch[i] / np.float32(pixels)
-            at = to + pixel * n + i
-            memory[at] = memory[at] + share if it.more else share
+    for i in range(n):
+        scratch[i] /= np.float32(pixels)
+    for at in range(to, to + it.columns, n):
+        if it.more:
+            for i in range(n):
+                memory[at + i] += scratch[i]
+        else:
+            for i in range(n):
+                memory[at + i] = scratch[i]
     if it.last:
         sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
 
 
 @compiled
-def run_norm(it: NORM, arrays: Arrays, c: int) -> None:
+def run_norm(it: NORM, arrays: Arrays, turn: int) -> None:
+    """Compute the statistics of some channels."""
+    for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
+        normalise(it, arrays, c)
+
+
+@register_jitable
+def normalise(it: NORM, arrays: Arrays, c: int) -> None:
     """Compute mean and variance of a channel from those of its parts; set what its view shows.
 
         mean = sum of n_k mean_k / n          var = sum of (M_k + n_k (mean_k - mean)^2) / n
@@ -194,7 +207,14 @@ def run_norm(it: NORM, arrays: Arrays, c: int) -> None:
 
 
 @compiled
-def run_norm_backward(it: NORM, arrays: Arrays, c: int) -> None:
+def run_norm_backward(it: NORM, arrays: Arrays, turn: int) -> None:
+    """Compute the gradients of some channels."""
+    for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
+        normalise_backward(it, arrays, c)
+
+
+@register_jitable
+def normalise_backward(it: NORM, arrays: Arrays, c: int) -> None:
     """Compute the gradients of gamma and beta, and what the gradient of z lacks.
 
         dbeta = sum of g      dgamma = sum of g x_hat      with x_hat = (z - mean) / std

@@ -95,7 +95,23 @@ def plane_of(n: int, h: int, w: int, stride: int) -> Plane:
 @compiled
 def clear(scratch: Array, start: int, plane: Plane, value: float) -> None:
     """Set a plane, its border included."""
-    scratch[start : start + plane.size + SLACK] = value
+    for i in range(start, start + plane.size + SLACK):
+        scratch[i] = value
+
+
+@compiled
+def clear_border(scratch: Array, start: int, plane: Plane, value: float) -> None:
+    """Set the border of a plane: what no row of the image is written to."""
+    n, pitch = plane.n, plane.pitch
+    right = (plane.w + 1 if plane.stride == 1 else plane.half) * n
+    for i in range(start, start + pitch):
+        scratch[i] = value
+    for i in range(start + (plane.h + 1) * pitch, start + plane.size + SLACK):
+        scratch[i] = value
+    for row in range(start + pitch, start + (plane.h + 1) * pitch, pitch):
+        for i in range(n):
+            scratch[row + i] = value
+            scratch[row + right + i] = value
 
 
 @register_jitable
@@ -187,7 +203,7 @@ def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
     oh, ow = output_size(it)
     y, starts = tables[it.outputs + c], np.empty(9, np.int64)
     w = arrays.memory[it.weights + 9 * c : it.weights + 9 * c + 9]
-    clear(scratch, 0, plane, np.float32(0))
+    clear_border(scratch, 0, plane, np.float32(0))
     fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
     for p in range(oh):
         set_taps(plane, p, 0, starts)
@@ -209,16 +225,22 @@ def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     row = result + plane.size + SLACK
     starts, w = np.empty(9, np.int64), memory[it.weights + 9 * c : it.weights + 9 * c + 9]
 
-    clear(scratch, 0, plane, np.float32(0))
+    clear_border(scratch, 0, plane, np.float32(0))
     fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
-    clear(scratch, g, outer, np.float32(0))
+    clear_border(scratch, g, outer, np.float32(0))
     slot = tables[it.output_slots + c]
+    whole = length // WIDTH * WIDTH
     for p in range(oh):
         at = p * length
         dy, z = tables[it.gradients + c] + at, tables[it.outputs + c] + at
-        copy_gradient(memory, dy, z, arrays.slots, slot, length, scratch, row)
         to = g + (p + 1) * outer.pitch + n
-        scratch[to : to + length] = scratch[row : row + length]
+        copy_gradient(memory, dy, z, arrays.slots, slot, whole, scratch, to)
+        if whole < length:
+            copy_gradient(
+                memory, dy + whole, z + whole, arrays.slots, slot, length - whole, scratch, row
+            )
+            for i in range(length - whole):
+                scratch[to + whole + i] = scratch[row + i]
 
     sums = np.zeros(9 * LANES, np.float32)
     totals = np.zeros(9, np.float64)
@@ -231,10 +253,16 @@ def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
         memory[it.dw + 9 * c + t] = totals[t]
 
     if it.stride == 1:
-        flipped = w[::-1].copy()
+        flipped, to = w[::-1].copy(), tables[it.results + c]
         for y in range(it.h):
             set_taps(outer, y, g, starts)
-            weigh_9(scratch, starts, flipped, length, scratch, result + y * length)
+            if it.more:
+                weigh_9(scratch, starts, flipped, length, scratch, result + y * length)
+            else:
+                weigh_9(scratch, starts, flipped, length, memory, to + y * length)
+        if not it.more:
+            sum_input(it, arrays, c, it.h * length)
+            return
     else:
         convolve_back(scratch, g, outer, plane, w, starts, result)
     hand_back(it, arrays, c, plane, result, row)
@@ -270,27 +298,37 @@ def hand_back(
     it: WINDOW_BACKWARD, arrays: Arrays, c: int, plane: Plane, result: int, row: int
 ) -> None:
     """Write dx from scratch to memory, or add it to what is there; then compute its sums."""
-    tables, scratch, memory, wide = arrays.tables, arrays.scratch, arrays.memory, arrays.wide
+    tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     length, to = plane.w * plane.n, tables[it.results + c]
     for y in range(plane.h):
         at = result + y * length
         if plane.stride == 2:
             gather_row(scratch, result, plane, y, scratch, row)
             at = row
-        out = memory[to + y * length : to + (y + 1) * length]
+        out = to + y * length
         if it.more:
-            out += scratch[at : at + length]
+            for i in range(length):
+                memory[out + i] += scratch[at + i]
         else:
-            out[:] = scratch[at : at + length]
-    if it.last:
-        z, slot, columns = tables[it.inputs + c], tables[it.input_slots + c], plane.h * length
-        wide[:2] = 0
-        for first in range(0, columns, LONG):
-            some = min(LONG, columns - first)
-            add_sums(memory, to + first, z + first, arrays.slots, slot, some, wide, 0)
-        sums = arrays.sums[slot]
-        sums[:] = 0
-        sums[0, 0], sums[0, 1] = wide[0], wide[1]
+            for i in range(length):
+                memory[out + i] = scratch[at + i]
+    sum_input(it, arrays, c, plane.h * length)
+
+
+@compiled
+def sum_input(it: WINDOW_BACKWARD, arrays: Arrays, c: int, columns: int) -> None:
+    """Compute the sums of the gradient of an input row if it is complete."""
+    if not it.last:
+        return
+    tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
+    to, z, slot = tables[it.results + c], tables[it.inputs + c], tables[it.input_slots + c]
+    wide[:2] = 0
+    for first in range(0, columns, LONG):
+        some = min(LONG, columns - first)
+        add_sums(memory, to + first, z + first, arrays.slots, slot, some, wide, 0)
+    sums = arrays.sums[slot]
+    sums[:] = 0
+    sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
 @compiled
@@ -302,7 +340,7 @@ def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
     oh, ow = output_size(it)
     largest = it.kind == MAXIMUM
     starts, to = np.empty(9, np.int64), tables[it.outputs + c]
-    clear(scratch, 0, plane, np.float32(-np.inf if largest else 0))
+    clear_border(scratch, 0, plane, np.float32(-np.inf if largest else 0))
     fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
     for p in range(oh):
         set_taps(plane, p, 0, starts)
@@ -328,7 +366,7 @@ def run_pool_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     starts, distance, y = np.empty(9, np.int64), result, tables[it.outputs + c]
     clear(scratch, result, plane, np.float32(0))
     if largest:
-        clear(scratch, 0, plane, np.float32(-np.inf))
+        clear_border(scratch, 0, plane, np.float32(-np.inf))
         fill_plane(arrays, tables[it.inputs + c], tables[it.input_slots + c], plane, 0, row)
     slot = tables[it.output_slots + c]
     for p in range(oh):
