@@ -124,7 +124,8 @@ class ImageClassifier(Layer):
         layout : str
             "native": names as in `state_dict`; a safetensors file says how to build the network.
             "torchvision", "authors": names and order of channels as in torchvision's networks, or
-            those of the authors, for networks that both can express.
+            those of the authors, whose code then computes the same logits. Networks of the other
+            `shuffle_order` are relabelled where that is possible.
 
         Raises
         ------
@@ -133,7 +134,7 @@ class ImageClassifier(Layer):
         ValueError
             If the suffix or the layout is another one, or can't express this network.
         """
-        from numpy_shufflenet.models.recognise import save_model
+        from numpy_shufflenet.models.saving import save_model
 
         save_model(self, path, layout)
 
