@@ -48,6 +48,7 @@ SIGNS = (
     _Sign("Vision Transformer", r"encoder\.layer\.0\.attention\.attention\.query\.weight"),
     _Sign("MaxViT", r"blocks\.0\.layers\.0\.layers\.MBconv\.layers\.conv_a\.0\.weight"),
     _Sign("ResNet", r"layer1\.0\.conv1\.weight"),
+    _Sign("ResNet", r"stage2\.0\.0\.0\.0\.weight"),  # of this library
     _Sign("AlexNet", r"features\.0\.weight", (None, 3, 11, 11)),
     _Sign("VGG", r"features\.0\.weight", (None, 3, 3, 3)),
 )
