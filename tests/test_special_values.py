@@ -17,8 +17,8 @@ from numpy_shufflenet.plan import InferencePlan
 
 IMPLEMENTATIONS = (ops, steps, kernels)
 PAGE = Path(build.__file__).with_name("numbers.md").read_text("utf-8")
-# Steps write out every way to an output; where `ops` adds inf and -inf on the way, they need not.
-WRITTEN_OUT = ("batch_norm", "batch_norm_relu", "squeeze_excitation")
+# Steps write out every way to an output; where they or `ops` add inf and -inf, the others need not.
+WRITTEN_OUT = ("batch_norm", "batch_norm_relu", "squeeze_excitation", "swish")
 inf, nan = np.inf, np.nan
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.kernels.channels import *
     from numpy_shufflenet.kernels.conv2d import *
     from numpy_shufflenet.kernels.depthwise_conv2d import *
+    from numpy_shufflenet.kernels.leaky_relu import *
     from numpy_shufflenet.kernels.pointwise_conv2d import *
     from numpy_shufflenet.kernels.pooling import *
     from numpy_shufflenet.kernels.relu import *

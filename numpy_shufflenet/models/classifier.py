@@ -17,11 +17,11 @@ from numpy_shufflenet.nn import (
     Layer,
     Linear,
     MaxPool2d,
-    ReLU,
     Sequential,
     fold,
     initialise,
 )
+from numpy_shufflenet.nn.layers import activation_layer
 from numpy_shufflenet.ops.checks import check_floating, check_positive, is_sequence
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class ImageClassifier(Layer):
         layout : str
             "native": names as in `state_dict`; a safetensors file says how to build the network.
             "torchvision", "authors": names and order of channels as in torchvision's networks, or
-            those of the authors, for networks that both can express.
+            those of the authors, whose code then computes the same logits. Networks of the other
+            `shuffle_order` are relabelled where that is possible.
 
         Raises
         ------
@@ -133,7 +134,7 @@ class ImageClassifier(Layer):
         ValueError
             If the suffix or the layout is another one, or can't express this network.
         """
-        from numpy_shufflenet.models.recognise import save_model
+        from numpy_shufflenet.models.saving import save_model
 
         save_model(self, path, layout)
 
@@ -175,12 +176,17 @@ class ImageClassifier(Layer):
 
 
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    activation: str = "relu",
 ) -> tuple[Layer, Layer, Layer]:
-    """Return a convolution, batch normalisation and ReLU. Stride 1 keeps the size."""
+    """Return a convolution, batch normalisation and activation. Stride 1 keeps the size."""
     padding = kernel_size // 2
     convolution = Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
-    return convolution, BatchNorm2d(out_channels), ReLU()
+    return convolution, BatchNorm2d(out_channels), activation_layer(activation)
 
 
 def add_stem(
@@ -195,12 +201,13 @@ def add_stem(
     For the stem "imagenet" the first one has stride 2, and a max pool follows.
     """
     stem, channels = model.config["stem"], model.in_channels
+    activation = model.config.get("activation", "relu")
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem={stem!r} is not one of 'imagenet', 'small'")
     strides = [2 if stem == "imagenet" else 1, *[1] * (len(widths) - 1)]
     layers: list[Layer] = []
     for width, stride in zip(widths, strides, strict=True):
-        layers += conv_bn_relu(channels, width, kernel_size, stride=stride)
+        layers += conv_bn_relu(channels, width, kernel_size, stride=stride, activation=activation)
         channels = width
     model.conv1 = Sequential(*layers)
     if pool and stem == "imagenet":

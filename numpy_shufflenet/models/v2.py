@@ -53,6 +53,7 @@ def shufflenet_v2(
     se: bool = False,
     residual: bool = False,
     extra_depthwise: bool = False,
+    activation: str = "relu",
     classifier: bool = True,
     classifier_bias: bool = True,
     dropout: float = 0.0,
@@ -88,6 +89,9 @@ def shufflenet_v2(
         Residual connection around the branch in every unit that splits.
     extra_depthwise : bool
         One more depthwise convolution in every unit: V2* of the paper, for detection.
+    activation : str
+        "relu", as in the paper; "leaky_relu", of slope 0.1, as in NanoDet; or "swish", as in one of
+        PaddlePaddle's networks.
     classifier : bool
         False for a network that ends after stage 4, without conv5 and fc, as a detector needs it.
     classifier_bias : bool
@@ -129,6 +133,7 @@ def shufflenet_v2(
         se=se,
         residual=residual,
         extra_depthwise=extra_depthwise,
+        activation=activation,
     )
 
 
@@ -183,6 +188,7 @@ def _build(
     head: tuple[str, int],
     *,
     keeps_input: bool,
+    activation: str = "relu",
     **units: bool,
 ) -> ShuffleNetV2:
     inverse = config.get("shuffle_order") == "authors"
@@ -201,6 +207,7 @@ def _build(
                     stride=1 if unit else stage.stride,
                     branch1_channels=channels if keeps_input and not unit else None,
                     shuffle_groups=2 if not inverse else 1 if last else stage.channels // 2,
+                    activation=activation,
                     **units,
                 )
             )
@@ -210,6 +217,8 @@ def _build(
         initialise(model, np.random.default_rng(config["seed"]))
         return model
     name, head_channels = head
-    setattr(model, name, Sequential(*conv_bn_relu(channels, head_channels, 1)))
+    setattr(
+        model, name, Sequential(*conv_bn_relu(channels, head_channels, 1, activation=activation))
+    )
     add_classifier(model, head_channels)
     return model

@@ -13,11 +13,13 @@ from numpy_shufflenet.nn.layers import (
     Conv2d,
     Dropout,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool2d,
     OperationLayer,
     ReLU,
     SqueezeExcitation,
+    Swish,
 )
 from numpy_shufflenet.nn.parallel import Parallel
 from numpy_shufflenet.nn.sequential import Sequential
@@ -36,6 +38,7 @@ __all__ = [
     "Dropout",
     "GlobalAvgPool",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "OperationLayer",
@@ -46,6 +49,7 @@ __all__ = [
     "ShuffleNetV1Unit",
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
+    "Swish",
     "Trace",
     "fold",
     "initialise",

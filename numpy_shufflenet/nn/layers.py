@@ -30,6 +30,7 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {  # of hyperparameters, befor
     "dilation": as_pair,
     "groups": check_positive,
     "eps": check_size,
+    "slope": check_size,
     "rate": partial(check_share, below=True),
 }
 
@@ -285,6 +286,47 @@ class ReLU(OperationLayer):
     def _pattern(self) -> Iterator[Array]:
         if self._call is not None:
             yield self._call.cache.y > 0
+
+
+class LeakyReLU(OperationLayer):
+    """Negative values are multiplied by slope, a number of at least 0."""
+
+    operation = "leaky_relu"
+
+    def __init__(self, slope: float = 0.1):
+        super().__init__(slope=slope)
+
+    def _pattern(self) -> Iterator[Array]:
+        if self._call is not None:
+            yield self._call.cache.y > 0
+
+
+class Swish(OperationLayer):
+    """x sigmoid(x), also called SiLU."""
+
+    operation = "swish"
+
+
+ACTIVATIONS: dict[str, Callable[[], OperationLayer]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "swish": Swish,
+}
+"""Layers that the argument `activation` of units and networks names."""
+
+
+def activation_layer(activation: str) -> OperationLayer:
+    """Return a new layer for the name of an activation.
+
+    Raises
+    ------
+    ValueError
+        If it isn't in ACTIVATIONS.
+    """
+    if activation not in tuple(ACTIVATIONS):
+        known = ", ".join(map(repr, ACTIVATIONS))
+        raise ValueError(f"activation={activation!r} is not one of {known}")
+    return ACTIVATIONS[activation]()
 
 
 class MaxPool2d(OperationLayer):

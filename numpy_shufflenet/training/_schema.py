@@ -8,6 +8,7 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.layers import ACTIVATIONS
 from numpy_shufflenet.training._kinds import (
     Kind,
     bits,
@@ -69,6 +70,7 @@ ARGUMENTS: dict[str, Kind] = {
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
     "shuffle_order": one_of("paper", "authors"),
+    "activation": one_of(*ACTIVATIONS),
     "widths": maybe(list_of(whole_number(1, MOST_CHANNELS * 8))),
     "pool_padding": one_of(0, 1, [[0, 1], [0, 1]]),
     "dropout": finite_number(0, 1, below=True),

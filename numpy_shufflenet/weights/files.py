@@ -21,6 +21,10 @@ SUFFIXES = {
     ".pdparams": "torch",
     ".onnx": "onnx",
 }
+TITLES = {
+    **{"safetensors": "safetensors", "npz": "NumPy", "onnx": "ONNX"},
+    "torch": "PyTorch or PaddlePaddle",
+}
 READERS = {"npz": read_npz, "torch": read_torch, "onnx": read_onnx}
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
@@ -64,7 +68,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the arrays as `load` does, and the metadata, which only safetensors files have."""
     path = existing_file(path, "a file of weights")
     try:
-        kind = _format(path)
+        kind = file_format(path)
         if kind == "safetensors":
             arrays, metadata = read_safetensors(path)
         else:
@@ -83,7 +87,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     return arrays, metadata
 
 
-def _format(path: Path) -> str:
+def file_format(path: Path) -> str:
     """Return which reader a file is for, by its first bytes, else by its suffix."""
     with path.open("rb") as file:
         head = file.read(9)

@@ -191,6 +191,7 @@ def operation_cases(dtype):
         yield "global_avg_pool", (image(n, 1, 23, 24, dtype=dtype),), {}
         yield "channel_shuffle", (x,), {"groups": 2}
         yield "relu", (normal(n, 4, 3, dtype=dtype),), {}
+        yield "leaky_relu", (normal(n, 4, 3, dtype=dtype),), {"slope": 0.1}
         yield "add_relu", (x, x[::-1]), {}
     x = image(2, 24, 4, 5, dtype=dtype)
     yield "global_avg_pool", (np.ascontiguousarray(x),), {}

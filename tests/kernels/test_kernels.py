@@ -65,6 +65,7 @@ def cases(dtype, n):
     yield "channel_concat", (x, 2 * x), {}
     yield "channel_concat_shuffle", (x, 2 * x), {"groups": 2}
     yield "relu", (x,), {}
+    yield "leaky_relu", (x,), {"slope": 0.1}
     yield "add", (x, 2 * x), {}
     yield "add_relu", (x, image(n, 20, *LARGE, dtype) * -3), {}
 

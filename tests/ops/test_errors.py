@@ -50,7 +50,9 @@ IMAGE_OPERATIONS = {
 }
 ANY_SHAPE = {
     "relu": ops.relu_forward,
+    "leaky_relu": ops.leaky_relu_forward,
     "sigmoid": ops.sigmoid_forward,
+    "swish": ops.swish_forward,
     "dropout": lambda x: ops.dropout_forward(x, rate=0.5, rng=RNG),
 }
 

@@ -237,6 +237,7 @@ def test_code_in_a_file_is_refused_by_name_and_not_run(tmp_path, zipped):
     [
         (torch.nn.Linear(2, 3), "torch.nn.modules.linear.Linear"),
         ({"a": torch.ones(2).to_sparse()}, "torch._utils._rebuild_sparse_tensor"),
+        ({"a": torch.empty(2, device="meta")}, "torch._utils._rebuild_meta_tensor_no_storage"),
         ({"a": print}, "builtins.print"),
         ({"a": os.system}, "posix.system"),
         ({"a": {1, 2}}, "builtins.set"),
@@ -249,6 +250,28 @@ def test_every_other_global_is_refused_by_name(tmp_path, zipped, value, name):
         weights.load(path)
     wanted = {name, name.replace("builtins", "__builtin__")}
     assert any(f"it names {name}, which is not allowed" in str(caught.value) for name in wanted)
+
+
+@FORMATS
+def test_tensors_with_attributes_buffers_and_storages(tmp_path, zipped):
+    noted, kept = torch.randn(2, 3), torch.nn.Buffer(torch.randn(3))
+    noted.note = "an attribute"
+    flat = torch.arange(5.0)
+    path = written(tmp_path / "a.pth", {"a": noted, "b": kept, "c": flat.untyped_storage()}, zipped)
+    assert_read(path, {"a": noted, "b": kept, "c": flat.view(torch.uint8)})
+
+
+@FORMATS
+@pytest.mark.filterwarnings("ignore:.*quant:DeprecationWarning", "ignore:.*quant:UserWarning")
+def test_quantised_and_conjugated_tensors_are_refused(tmp_path, zipped):
+    quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    for value, name in (
+        (quantised, "torch._utils._rebuild_qtensor"),
+        (torch.randn(2, dtype=torch.complex64).conj(), "a conjugated or negated view"),
+    ):
+        path = written(tmp_path / "a.pth", {"a": value}, zipped)
+        with pytest.raises(ValueError, match=rf"a\.pth: .*{name}"):
+            weights.load(path)
 
 
 def test_a_dtype_without_a_twin_is_named(tmp_path):
@@ -333,6 +356,15 @@ def loop(path):
         (lambda path: path.write_bytes(b"PK\x03\x04"), "truncated, or a damaged zip file"),
         (lambda path: zipfile.ZipFile(path, "w").writestr("a/b", b"x"), "it lacks data.pkl"),
         (lambda path: torch.save([torch.ones(2)], path), "it holds a list; a dict of tensors is"),
+        (lambda path: torch.save(torch.ones(2), path), "it holds a single tensor; a dict of"),
+        (
+            lambda path: torch.save({"a.b": torch.ones(2), "a": {"b": torch.zeros(2)}}, path),
+            "two arrays whose keys make the name a.b",
+        ),
+        (
+            lambda path: torch.jit.script(torch.nn.ReLU()).save(path),
+            "a program of TorchScript; a file of its state_dict",
+        ),
         (lambda path: torch.save({"epoch": 3}, path), "it holds no arrays"),
         (many_views, r"claims shape \(1000,\), .* the file is too small"),
         (deep, "nested deeper than 8, or hold too much"),
@@ -340,6 +372,7 @@ def loop(path):
         (loop, "nested deeper than 8, or hold too much"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
 def test_a_wrong_file_of_torch_is_named(tmp_path, write, message):
     path = tmp_path / "wrong.pth"
     write(path)
