@@ -128,8 +128,10 @@ class Chain:
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
-        traced = any(layer.is_traced() for layer in self.layers)
-        steps = self.layers if traced else self._steps[training, backend.has_channelwise(x)]
+        # Frozen layers among others run in evaluation mode, which each layer knows for itself.
+        mixed = training and any(layer.frozen for layer in self.layers)
+        single = mixed or any(layer.is_traced() for layer in self.layers)
+        steps = self.layers if single else self._steps[training, backend.has_channelwise(x)]
         if not backend.inferring():
             self._ran = steps
         for step in steps:

@@ -9,6 +9,7 @@ import numpy as np
 
 from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.nn.freezing import input_gradient
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
 from numpy_shufflenet.ops.checks import (
@@ -202,6 +203,10 @@ class Conv2d(OperationLayer):
         if self.operation == "conv2d" and not self.input_gradient:
             gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
             return self.accumulate(gradients)
+        if self.frozen:
+            dx = input_gradient(self.operation, self.weight.value, self.hyperparameters, dy)
+            if dx is not None:
+                return dx
         return super()._backward(dy)
 
     def __repr__(self) -> str:

@@ -143,6 +143,7 @@ FIELDS: dict[str, Kind] = {
         }
     ),
     "rng": generators,
+    "frozen": list_of(text),
 }
 
 
