@@ -199,8 +199,13 @@ class Conv2d(OperationLayer):
         same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
         return same and stride[0] in strides and dilation == (1, 1)
 
+    @property
+    def skips_input(self) -> bool:
+        """Whether backward leaves dx out."""
+        return self.operation == "conv2d" and not self.input_gradient
+
     def _backward(self, dy: Any) -> Any:
-        if self.operation == "conv2d" and not self.input_gradient:
+        if self.skips_input:
             gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
             return self.accumulate(gradients)
         if self.frozen:
