@@ -3,6 +3,7 @@
 import numpy as np
 import published_networks as published
 import pytest
+from networks import randomised
 from PIL import Image
 
 from numpy_shufflenet import cli, models, plots, weights
@@ -141,7 +142,7 @@ def test_explain_draws_where_the_probability_falls(photo, tmp_path, capsys, monk
     model = models.shufflenet_v2(
         scale=0.5, layout="torchvision", stem="small", num_classes=10, seed=0
     )
-    model.save(tmp_path / "a.npz", "torchvision")
+    randomised(model).astype("float32").save(tmp_path / "a.npz", "torchvision")
     maps, draw = [], plots.occlusion
 
     def noted(image, fallen, **how):
