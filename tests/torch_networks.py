@@ -275,6 +275,9 @@ class Large(V2):
         return 244, 488, 976, 1952, 2048
 
 
+USUAL = {"widths": None, "shuffle_order": "paper", "pool_padding": 1, "classifier": True}
+
+
 def build(config: Mapping[str, Any]) -> Any:
     """Build, in float64, what `numpy_shufflenet.models.build` builds from this config."""
     arguments = dict(config)
@@ -282,6 +285,8 @@ def build(config: Mapping[str, Any]) -> Any:
         arguments.pop("name")
     ]
     arguments.pop("seed", None)
+    for name, usual in USUAL.items():
+        assert arguments.pop(name, usual) == usual, f"these networks have no other {name}"
     return kind(**arguments).double()
 
 

@@ -61,6 +61,19 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
         If Pillow is not installed.
     """
     size = check_positive("size", size)
+    return fitted(open_image(path, channels=channels), size)
+
+
+def fitted(image: "Image.Image", size: int) -> Array:
+    """Return the pixels (c, size, size) of an image of mode L or RGB, resized and cropped."""
+    from PIL import Image, ImageOps
+
+    square = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
+    return np.array(square).reshape(size, size, -1).transpose(2, 0, 1).copy()
+
+
+def open_image(path: PathLike, *, channels: int = 3) -> "Image.Image":
+    """Read an image file as it is, upright, as an image of mode L or RGB; see `load_image`."""
     if channels not in (1, 3):
         raise ValueError(f"channels={channels!r} is neither 1 nor 3")
     need("PIL", "reading image files")
@@ -78,13 +91,11 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
                 ImageOps.exif_transpose(opened, in_place=True)
                 # Convert before resizing: resizing averages pixels, so they must be colour values,
                 # not indices into a palette.
-                image = _plain_colours(opened, channels)
+                return _plain_colours(opened, channels)
         except Exception as error:  # decoders of Pillow raise almost any kind of error
             raise ValueError(
                 f"path={str(path)!r} is not an image that Pillow can read: {error}"
             ) from error
-    square = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-    return np.array(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
 def _check_size(image: "Image.Image", size: int) -> None:

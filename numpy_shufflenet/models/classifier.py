@@ -1,6 +1,7 @@
 """The base class of all networks, and the layers that all networks share."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -54,6 +55,9 @@ class ImageClassifier(Layer):
     dropout: Dropout
     fc: Linear
 
+    _skipped = 0  # children at the beginning that the last forward ran without keeping anything
+    _needs_dx = True
+
     def __init__(self, config: dict[str, Any]):
         super().__init__()
         self.config = config
@@ -62,26 +66,55 @@ class ImageClassifier(Layer):
         self.in_channels = check_positive("in_channels", config["in_channels"])
         self.default_size = 32 if config.get("stem") == "small" else 224
 
+    def forward(self, x: Array, *, training: bool = False, input_gradient: bool = True) -> Array:
+        """Return the logits (n, classes), and keep what backward needs; see `Layer.forward`.
+
+        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends above
+        them.
+        """
+        self._needs_dx = input_gradient
+        return super().forward(x, training=training)
+
     def _forward(self, x: Array, training: bool) -> Array:
         self._check_images(x)
         x = backend.channel_major(x)
+        layers = list(self.children().values())
+        skipped = (
+            0 if self._needs_dx or backend.inferring() or self.is_traced() else _frozen(layers)
+        )
+        if not backend.inferring():
+            self._skipped = skipped
         with backend.own_cores():
-            for layer in self.children().values():
-                x = layer.forward(x, training=training)
+            for number, layer in enumerate(layers):
+                if number < skipped:
+                    layer.release()  # of an earlier forward
+                    x = backend.infer(partial(layer.forward, x, training=training))
+                else:
+                    x = layer.forward(x, training=training)
         return x
 
-    def _backward(self, dlogits: Array) -> Array:
+    def _backward(self, dlogits: Array) -> Array | None:
         dy = dlogits
         with backend.own_cores():
-            for layer in reversed(self.children().values()):
+            for layer in reversed(list(self.children().values())[self._skipped :]):
                 dy = layer.backward(dy)
-        return dy
+        return None if self._skipped else dy
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Any:
         """Return dx for dlogits dy, and add to the gradients of the parameters; see `Layer`.
 
         Training doesn't need dx. Without `input_gradient`, dx is None and the backward is faster.
+
+        Raises
+        ------
+        ValueError
+            As `Layer.backward`, or if dx is asked for and forward ran without `input_gradient`.
         """
+        if input_gradient and self._pending and self._skipped:
+            raise ValueError(
+                "backward with input_gradient=True after a forward with input_gradient=False, in "
+                "which frozen layers kept nothing; run forward with input_gradient=True"
+            )
         first = self.conv1[0]
         assert isinstance(first, Conv2d)
         first.input_gradient = input_gradient
@@ -173,6 +206,14 @@ class ImageClassifier(Layer):
 
     def __str__(self) -> str:
         return str(summary(self, (self.in_channels, self.default_size, self.default_size)))
+
+
+def _frozen(layers: Sequence[Layer]) -> int:
+    """Return how many layers at the beginning have no parameter that is trained."""
+    for number, layer in enumerate(layers):
+        if not all(parameter.frozen for _, parameter in layer.named_parameters()):
+            return number
+    return len(layers)
 
 
 def conv_bn_relu(

@@ -9,6 +9,7 @@ import numpy as np
 
 from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.nn.freezing import input_gradient
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
 from numpy_shufflenet.ops.checks import (
@@ -199,10 +200,19 @@ class Conv2d(OperationLayer):
         same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
         return same and stride[0] in strides and dilation == (1, 1)
 
+    @property
+    def skips_input(self) -> bool:
+        """Whether backward leaves dx out."""
+        return self.operation == "conv2d" and not self.input_gradient
+
     def _backward(self, dy: Any) -> Any:
-        if self.operation == "conv2d" and not self.input_gradient:
+        if self.skips_input:
             gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
             return self.accumulate(gradients)
+        if self.frozen:
+            dx = input_gradient(self.operation, self.weight.value, self.hyperparameters, dy)
+            if dx is not None:
+                return dx
         return super()._backward(dy)
 
     def __repr__(self) -> str:

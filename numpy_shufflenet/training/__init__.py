@@ -18,6 +18,7 @@ from numpy_shufflenet.training.loop import (
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.progress import ProgressBar
 from numpy_shufflenet.training.schedule import Schedule, cosine_schedule, linear_schedule
+from numpy_shufflenet.training.trained import Trained, load_trained
 
 __all__ = [
     "SGD",
@@ -29,6 +30,7 @@ __all__ = [
     "ProgressBar",
     "Schedule",
     "StepReport",
+    "Trained",
     "Trainer",
     "TrainingDiverged",
     "confusion_matrix",
@@ -36,6 +38,7 @@ __all__ = [
     "evaluate",
     "linear_schedule",
     "load_checkpoint",
+    "load_trained",
     "load_weights",
     "save_checkpoint",
     "save_weights",

@@ -145,6 +145,7 @@ FIELDS: dict[str, Kind] = {
         }
     ),
     "rng": generators,
+    "frozen": list_of(text),
 }
 
 

@@ -53,7 +53,7 @@ class Trainer:
     Parameters
     ----------
     model : Layer
-        Maps images (n, c, h, w) to logits.
+        Maps images (n, c, h, w) to logits. Its frozen layers stay as they are: see `Layer.frozen`.
     optimiser : SGD
         An optimiser of this model.
     train_set : Dataset
@@ -88,8 +88,8 @@ class Trainer:
     Raises
     ------
     ValueError
-        If an argument is out of range, or a batch would be a single image but the network needs
-        two.
+        If an argument is out of range, a batch would be a single image but the network needs two,
+        or every parameter is frozen.
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class Trainer:
             raise ValueError("optimiser belongs to another model; make it from this one")
         if len(train_set) == 0:
             raise ValueError("train_set has 0 images; at least 1 is needed")
+        if model.frozen or not model.gradients():
+            raise ValueError("every parameter of the model is frozen; nothing would be trained")
         self.model = model
         self.optimiser = optimiser
         self.train_set = train_set
@@ -209,7 +211,7 @@ class Trainer:
         with np.errstate(over="ignore", invalid="ignore"):
             for part in np.array_split(np.arange(n), min(self.accumulation, n)):
                 x = self.standardise(images[part], self._dtype)  # b c h w
-                logits = self.model.forward(x, training=True)  # b k
+                logits = self._forward(x)  # b k
                 part_loss, cache = softmax_cross_entropy_forward(
                     logits, labels[part], label_smoothing=self.label_smoothing
                 )
@@ -225,6 +227,13 @@ class Trainer:
         self.history.loss.append(loss)
         self.history.learning_rate.append(learning_rate)
         return StepReport(self.step, n, correct, loss, learning_rate)
+
+    def _forward(self, x: Array) -> Array:
+        """Return the logits; keep nothing for the gradient of the images if possible."""
+        if isinstance(self.model, ImageClassifier):
+            return self.model.forward(x, training=True, input_gradient=False)
+        logits: Array = self.model.forward(x, training=True)
+        return logits
 
     def _backward(self, dlogits: Array) -> None:
         """Add to the parameters' gradients; skip the gradient of the images if possible."""
@@ -282,6 +291,7 @@ class Trainer:
             step=self.step,
             history=self.history.to_dict(),
             rng={name: rng.bit_generator.state for name, rng in self._generators().items()},
+            frozen=tuple(self.model.frozen_layers()),
         )
 
     @classmethod
@@ -343,6 +353,9 @@ class Trainer:
             model = checkpoint.build_model()
         else:
             checkpoint.fill(model)
+        model.frozen = False
+        if checkpoint.frozen:
+            model.freeze(*checkpoint.frozen)
         optimiser = SGD(model, learning_rate=0.0)
         optimiser.load_state_dict(checkpoint.optimiser)
         schedule = None if checkpoint.schedule is None else Schedule(**checkpoint.schedule)

@@ -242,8 +242,10 @@ def test_predict_shows_the_top_classes(demo, tmp_path, capsys):
     best = probabilities.argmax()
     assert run("predict", "--checkpoint", demo[0] / "checkpoint.safetensors", path) == 0
     printed = capsys.readouterr().out
-    assert f"{checkpoint.classes[best]} {probabilities[best]:.1%}" in printed
-    assert printed.count("%") == 3
+    first = next(line for line in printed.splitlines() if str(path) in line)
+    assert first.split()[1:] == [*checkpoint.classes[best].split(), f"{probabilities[best]:.1%}"]
+    assert printed.count("%") == 5
+    assert "checkpoint: short side 28" in printed
 
 
 def test_predict_refuses_what_is_no_image(demo, tmp_path, capsys):
