@@ -5,7 +5,7 @@ A process is called a rank. `Single` is one process alone; `mpi.MPICommunicator`
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -52,9 +52,9 @@ class Communicator:
         """Return the values of all ranks, which pickle can store, in the order of the ranks."""
         raise NotImplementedError
 
-    def abort(self, status: int) -> None:
-        """End all ranks at once, this one included, with an exit status."""
-        raise NotImplementedError
+    def fail(self, error: BaseException) -> NoReturn:
+        """Raise an error of this rank; with MPI, print it once and end all ranks."""
+        raise error
 
 
 class Single(Communicator):
@@ -71,7 +71,3 @@ class Single(Communicator):
     def exchange(self, value: Any) -> list[Any]:
         """Return the value in a list."""
         return [value]
-
-    def abort(self, status: int) -> None:
-        """End the program."""
-        raise SystemExit(status)

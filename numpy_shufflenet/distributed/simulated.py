@@ -56,11 +56,6 @@ class SimulatedCommunicator(Communicator):
         self._board.barrier.wait()
         return values
 
-    def abort(self, status: int) -> None:
-        """End all ranks: each one that waits for another raises BrokenBarrierError."""
-        self._board.barrier.abort()
-        raise SystemExit(status)
-
 
 def simulate(ranks: int, run: Callable[[Communicator], T]) -> list[T]:
     """Call run(communicator) in a thread for each rank, and return the results in their order.

@@ -3,7 +3,7 @@
 import copy
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,8 @@ class Parameter:
     def __init__(self, value: Array):
         self.value = value
         self._gradient: Array | None = None
+        #: If set, called after each `accumulate`.
+        self.listener: Callable[[Parameter], None] | None = None
 
     @property
     def gradient(self) -> Array:
@@ -34,6 +36,8 @@ class Parameter:
     def accumulate(self, gradient: Array) -> None:
         """Add a gradient; an array that `gradient` has returned before doesn't change."""
         self._gradient = gradient if self._gradient is None else self._gradient + gradient
+        if self.listener is not None:
+            self.listener(self)
 
     def zero_gradient(self) -> None:
         """Forget the gradient."""
