@@ -8,6 +8,7 @@ PACKAGES = {  # module: (the name to install, the extra that contains it)
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
     "matplotlib": ("matplotlib", "demo"),
+    "mpi4py": ("mpi4py", "mpi"),
     "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),
     "rich": ("rich", "demo"),

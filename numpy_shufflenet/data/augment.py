@@ -4,6 +4,8 @@ Each function takes a batch of uint8 images and a Generator, and returns a new b
 choices depend on the state of the Generator only, not on the images.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -31,8 +33,7 @@ def random_flip(images: Array, rng: np.random.Generator) -> Array:
     """
     check_images("images", images)
     check_generator(rng)
-    mirrored = rng.random(len(images)) < 0.5  # n
-    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+    return _mirror(images, _draw_flips(len(images), rng))
 
 
 def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
@@ -58,14 +59,7 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     """
     check_images("images", images)
     check_generator(rng)
-    if not is_integer(padding) or padding < 0:
-        raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
-    n, _, h, w = images.shape
-    p = int(padding)
-    padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))  # n c h+2p w+2p
-    crops = sliding_window_view(padded, (h, w), axis=(2, 3))  # n c 2p+1 2p+1 h w, no copy
-    top, left = rng.integers(0, 2 * p + 1, size=(2, n))
-    return crops[np.arange(n), :, top, left]  # n c h w
+    return _crop(images, padding, _draw_corners(len(images), rng, padding))
 
 
 def augment(
@@ -92,6 +86,62 @@ def augment(
     ValueError
         In the cases of `random_flip` and `random_crop`.
     """
-    if flip:
-        images = random_flip(images, rng)
-    return random_crop(images, rng, crop_padding)
+    check_images("images", images)
+    return draw_choices(len(images), rng, flip=flip, crop_padding=crop_padding).apply(images)
+
+
+class Choices(NamedTuple):
+    """The random choices of `augment` for each image of a batch."""
+
+    mirrored: Array | None  # n, bool
+    corners: Array  # 2 n: top and left of each crop
+    padding: int
+
+    def of(self, rows: Array) -> "Choices":
+        """Return the choices for some images, by their indices in the batch."""
+        mirrored = None if self.mirrored is None else self.mirrored[rows]
+        return Choices(mirrored, self.corners[:, rows], self.padding)
+
+    def apply(self, images: Array) -> Array:
+        """Return new images (n, c, h, w), changed as chosen."""
+        if self.mirrored is not None:
+            images = _mirror(images, self.mirrored)
+        return _crop(images, self.padding, self.corners)
+
+
+def draw_choices(
+    n: int, rng: np.random.Generator, *, flip: bool = True, crop_padding: int = 2
+) -> Choices:
+    """Draw the choices of `augment` for a batch of n images, of which a process may have a part.
+
+    Raises
+    ------
+    ValueError
+        If rng is not a Generator, or crop_padding is not a whole number of at least 0.
+    """
+    check_generator(rng)
+    mirrored = _draw_flips(n, rng) if flip else None
+    return Choices(mirrored, _draw_corners(n, rng, crop_padding), int(crop_padding))
+
+
+def _draw_flips(n: int, rng: np.random.Generator) -> Array:
+    return rng.random(n) < 0.5
+
+
+def _draw_corners(n: int, rng: np.random.Generator, padding: int) -> Array:
+    if not is_integer(padding) or padding < 0:
+        raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
+    return rng.integers(0, 2 * int(padding) + 1, size=(2, n))
+
+
+def _mirror(images: Array, mirrored: Array) -> Array:
+    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+
+
+def _crop(images: Array, padding: int, corners: Array) -> Array:
+    n, _, h, w = images.shape
+    p = int(padding)
+    padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))  # n c h+2p w+2p
+    crops = sliding_window_view(padded, (h, w), axis=(2, 3))  # n c 2p+1 2p+1 h w, no copy
+    top, left = corners
+    return crops[np.arange(n), :, top, left]  # n c h w

@@ -17,5 +17,6 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.kernels.pointwise_conv2d import *
     from numpy_shufflenet.kernels.pooling import *
     from numpy_shufflenet.kernels.relu import *
+    from numpy_shufflenet.kernels.sync_batch_norm import *
 
 __all__ = public_names(__name__, __path__, globals())

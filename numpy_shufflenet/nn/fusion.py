@@ -256,6 +256,8 @@ def _channelwise(layers: tuple[Layer, ...]) -> tuple[ChainStep | None, int]:
             rest = layers[2:]
     match rest:
         case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
+            if after.synchronised or (before and before.synchronised):
+                return None, 0  # the kernel doesn't exchange statistics with other processes
             if conv.multiplier == 1 and conv.has_geometry((3, 3), strides=(1, 2)):
                 run = Channelwise(before, relu, shuffle, conv, after)
                 return run, len(layers) - len(rest) + 2

@@ -255,6 +255,7 @@ class BatchNorm2d(OperationLayer):
 
     operation = "batch_norm_inference"
     parameter_names = ("weight", "bias")
+    synchronised = False  # whether several processes share the batch; see `SyncBatchNorm2d`
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__(eps=eps)
@@ -449,9 +450,18 @@ class Dropout(OperationLayer):
         From 0 to below 1.
     seed : int, optional
         Seed of the generator that draws the masks.
+
+    Attributes
+    ----------
+    others : (int, int)
+        If several processes share a batch: the number of images of the processes before this one,
+        and of those after it. Each process draws the masks of all images, so the mask of an image
+        doesn't depend on the number of processes.
     """
 
     operation = "dropout"
+
+    others = (0, 0)
 
     def __init__(self, rate: float, *, seed: int | None = None):
         super().__init__(rate=rate)
@@ -462,7 +472,10 @@ class Dropout(OperationLayer):
             if not backend.is_recording():
                 check_floating("x", x)
             return x
+        before, after = self.others
+        self.rng.random((before, *x.shape[1:]))
         y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
+        self.rng.random((after, *x.shape[1:]))
         self.keep(call)
         return y
 

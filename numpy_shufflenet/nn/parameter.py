@@ -1,5 +1,7 @@
 """Arrays that belong to a layer: parameters, which training changes, and buffers."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from numpy_shufflenet._typing import Array
@@ -19,6 +21,8 @@ class Parameter:
     def __init__(self, value: Array):
         self.value = value
         self._gradient: Array | None = None
+        #: If set, called after each `accumulate`.
+        self.listener: Callable[[Parameter], None] | None = None
 
     @property
     def gradient(self) -> Array:
@@ -31,6 +35,8 @@ class Parameter:
         """Add a gradient; an array that `gradient` has returned before doesn't change."""
         if not self.frozen:
             self._gradient = gradient if self._gradient is None else self._gradient + gradient
+        if self.listener is not None:
+            self.listener(self)
 
     def zero_gradient(self) -> None:
         """Forget the gradient."""

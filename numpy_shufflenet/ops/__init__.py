@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.ops.sigmoid import *
     from numpy_shufflenet.ops.squeeze_excitation import *
     from numpy_shufflenet.ops.swish import *
+    from numpy_shufflenet.ops.sync_batch_norm import *
     from numpy_shufflenet.ops.upsample import *
 
 __all__ = public_names(__name__, __path__, globals())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.steps.sigmoid import *
     from numpy_shufflenet.steps.squeeze_excitation import *
     from numpy_shufflenet.steps.swish import *
+    from numpy_shufflenet.steps.sync_batch_norm import *
     from numpy_shufflenet.steps.upsample import *
 
 __all__ = ["Output", "Step", *public_names(__name__, __path__, globals())]

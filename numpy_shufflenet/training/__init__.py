@@ -7,6 +7,7 @@ from numpy_shufflenet.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from numpy_shufflenet.training.distributed import Distributed
 from numpy_shufflenet.training.evaluation import Evaluation, confusion_matrix, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.loop import (
@@ -23,6 +24,7 @@ from numpy_shufflenet.training.trained import Trained, load_trained
 __all__ = [
     "SGD",
     "Checkpoint",
+    "Distributed",
     "EpochRecord",
     "Evaluation",
     "History",

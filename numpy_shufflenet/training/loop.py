@@ -3,23 +3,26 @@
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channel_statistics
+from numpy_shufflenet.data import Dataset, Standardise, augment, channel_statistics
+from numpy_shufflenet.data.augment import draw_choices
+from numpy_shufflenet.data.dataset import batch_indices
 from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
 from numpy_shufflenet.training._smallest_part import check_smallest_part
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from numpy_shufflenet.training.evaluation import dtype_of, evaluate
+from numpy_shufflenet.training.evaluation import dtype_of
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.schedule import Schedule
+from numpy_shufflenet.training.share import Share
 
 PathLike = str | os.PathLike[str]
 
@@ -126,7 +129,8 @@ class Trainer:
         self.label_smoothing = check_share("label_smoothing", label_smoothing)
         self.accumulation = check_positive("accumulation", accumulation)
         self.augmentation = None if augmentation is None else dict(augmentation)
-        self._augmented(train_set.images[:1], np.random.default_rng())  # checks the arguments
+        if self.augmentation is not None:
+            augment(train_set.images[:1], np.random.default_rng(), **self.augmentation)  # checks
         self._dtype = dtype_of(model)
         with np.errstate(over="ignore", invalid="ignore"):  # of a std that hardly fits the dtype
             x = self.standardise(train_set.images[:1], self._dtype)
@@ -135,6 +139,7 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.history = History()
+        self.share = Share()
         self._rng = np.random.default_rng(seed)
         self._within_epoch = False
 
@@ -178,8 +183,8 @@ class Trainer:
         start = time.perf_counter()
         self._within_epoch = True
         reports = []
-        for images, labels in batches(self.train_set, self.batch_size, self._rng):
-            reports.append(self._run_step(self._augmented(images, self._rng), labels))
+        for chosen in batch_indices(len(self.train_set), self.batch_size, self._rng):
+            reports.append(self._run_step(chosen))
             for observer in observers:
                 observer.step(self, reports[-1])
         seen = sum(report.images for report in reports)
@@ -201,26 +206,33 @@ class Trainer:
         for observer in observers:
             observer.epoch(self, record)
 
-    def _run_step(self, images: Array, labels: Array) -> StepReport:
-        """Run one step of the optimiser with the gradient of the mean loss of a batch."""
+    def _run_step(self, chosen: Array) -> StepReport:
+        """Run one step of the optimiser with the gradient of the mean loss of some images."""
         if self.schedule is not None:
             self.optimiser.learning_rate = self.schedule(self.step)
         self.model.zero_gradients()
-        n, loss, correct = len(labels), 0.0, 0
+        n, loss, correct = len(chosen), 0.0, 0
+        augmented = self._augmentation(n)
+        parts = np.array_split(np.arange(n), min(self.accumulation, n))
         # `_check_finite` reports an overflow, so NumPy need not warn.
         with np.errstate(over="ignore", invalid="ignore"):
-            for part in np.array_split(np.arange(n), min(self.accumulation, n)):
-                x = self.standardise(images[part], self._dtype)  # b c h w
+            for part in parts:
+                own = self.share.own(self.model, part)
+                images = augmented(self.train_set.images[chosen[own]], own)
+                labels = self.train_set.labels[chosen[own]]
+                x = self.standardise(images, self._dtype)  # b c h w
                 logits = self._forward(x)  # b k
                 part_loss, cache = softmax_cross_entropy_forward(
-                    logits, labels[part], label_smoothing=self.label_smoothing
+                    logits, labels, label_smoothing=self.label_smoothing
                 )
                 # Parts may differ in size, so each part's weight is its share of the batch.
-                share = len(part) / n
+                share = len(own) / n
                 loss += share * float(part_loss)
-                correct += int((logits.argmax(axis=1) == labels[part]).sum())
-                self._check_finite("the loss", loss, self.step + 1)
-                self._backward(softmax_cross_entropy_backward(share, cache))
+                correct += int((logits.argmax(axis=1) == labels).sum())
+                with self.share.reduction(loss, correct, last=part is parts[-1]):
+                    self._backward(softmax_cross_entropy_backward(share, cache))
+            loss, correct = self.share.totals()
+            self._check_finite("the loss", loss, self.step + 1)
             self.optimiser.step()
         self.step += 1
         learning_rate = self.optimiser.learning_rate
@@ -244,13 +256,14 @@ class Trainer:
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         """Check that the weights are finite; return the test loss and the test accuracy."""
+        self.share.end_epoch(self.model, self.epoch + 1)
         for name, array in self.model.state_dict().items():
             self._check_finite(name, array, self.step)
         if self.test_set is None:
             return None, None
-        test = evaluate(self.model, self.test_set, self.standardise)
-        self._check_finite("the test loss", test.loss, self.step)
-        return test.loss, test.accuracy
+        loss, accuracy = self.share.evaluate(self.model, self.test_set, self.standardise)
+        self._check_finite("the test loss", loss, self.step)
+        return loss, accuracy
 
     def _check_finite(self, what: str, value: Any, step: int) -> None:
         if np.isfinite(value).all():
@@ -265,8 +278,12 @@ class Trainer:
             f"try a lower one, or a longer warm-up; {kept}"
         )
 
-    def _augmented(self, images: Array, rng: np.random.Generator) -> Array:
-        return images if self.augmentation is None else augment(images, rng, **self.augmentation)
+    def _augmentation(self, n: int) -> Callable[[Array, Array], Array]:
+        """Return a function of images and their indices in a batch of n; it augments them."""
+        if self.augmentation is None:
+            return lambda images, rows: images
+        choices = draw_choices(n, self._rng, **self.augmentation)
+        return lambda images, rows: choices.of(rows).apply(images)
 
     def state(self) -> Checkpoint:
         """Return a copy of the state of this training, between two epochs."""

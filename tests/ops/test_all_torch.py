@@ -82,6 +82,7 @@ PEERS = {
     "pointwise_conv2d": conv2d,
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
+    "sync_batch_norm": batch_norm,
     "channel_shuffle": F.channel_shuffle,
     "channel_unshuffle": channel_unshuffle,
     "channel_split": lambda x, sizes: torch.split(x, list(sizes), dim=1),

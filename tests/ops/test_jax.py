@@ -130,6 +130,7 @@ PEERS = {
     "pointwise_conv2d": conv2d,
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
+    "sync_batch_norm": batch_norm,
     "channel_shuffle": lambda x, groups: shuffle(x, groups),
     "channel_unshuffle": lambda x, groups: shuffle(x, x.shape[1] // groups),
     "channel_split": channel_split,
