@@ -80,12 +80,17 @@ def numbers(text: str) -> list[int]:
     """Parse "3,4" or "1-5"."""
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
         if not match:
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not a list of numbers, such as 3,4 or 1-5"
             )
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} goes from {first} down to {last}; {last}-{first} is needed"
+            )
+        found += range(first, last + 1)
     return found
 
 

@@ -106,16 +106,23 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         full = filled(arguments)
         train_set, test_set = load_dataset(full.data, size=full.size)
-        if checkpoint.exists():
-            raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
+        _refuse_old(checkpoint)
         trainer = new_trainer(full, train_set, test_set)
         make_folder(arguments.out)
-    trainer.run(observers())
-    history = json.dumps(trainer.history.to_dict(), indent=1).encode()
-    write_bytes(arguments.out / "history.json", history)
-    plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
+    with trainer.exclusive():
+        if trainer.epoch == 0:  # another training may have ended meanwhile
+            _refuse_old(checkpoint)
+        trainer.run(observers())
+        history = json.dumps(trainer.history.to_dict(), indent=1).encode()
+        write_bytes(arguments.out / "history.json", history)
+        plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
     print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
     return 0
+
+
+def _refuse_old(checkpoint: Path) -> None:
+    if checkpoint.exists():
+        raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
 
 
 def resumed(arguments: argparse.Namespace, path: Path) -> Any:
