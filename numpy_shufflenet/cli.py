@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy_shufflenet import __version__
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands import (
     audit,
     bench,
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, OSError, ImportError) as error:
-        print(f"numpy-shufflenet: error: {error}", file=sys.stderr)
+        print(f"numpy-shufflenet: error: {shown(str(error), lines=True)}", file=sys.stderr)
         return 2
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet._typing import Array
 
 STEMS = ("imagenet", "small")
@@ -107,19 +108,21 @@ def progress(
     Outside a terminal there is no bar: `update` prints the text if `lines` is set.
     """
     if not sys.stdout.isatty():
-        yield lambda text="", advance=1: print(text, flush=True) if lines else None
+        yield lambda text="", advance=1: print(shown(text), flush=True) if lines else None
         return
     rich = need("rich.progress", "the progress bar")
-    columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TimeElapsedColumn()
+    column = rich.TextColumn("{task.description}", markup=False)
+    columns = column, rich.BarColumn(), rich.TimeElapsedColumn()
     with rich.Progress(*columns, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda text="", advance=1: bar.update(
-            task, advance=advance, description=text or description
+            task, advance=advance, description=shown(text) or description
         )
 
 
 def show_table(title: str, header: list[str], rows: list[list[str]], *, left: int = 1) -> None:
     """Print a table, with rich if it is installed; the first `left` columns hold text."""
+    title, rows = shown(title), [list(map(shown, row)) for row in rows]
     try:
         from rich import box
         from rich.console import Console

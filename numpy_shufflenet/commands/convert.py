@@ -15,6 +15,7 @@ IN may be a file of safetensors, NumPy (.npz), PyTorch, PaddlePaddle or ONNX; OU
 import argparse
 
 from numpy_shufflenet._files import expanded
+from numpy_shufflenet._text import shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.layout is None:
         arrays = weights.load(arguments.source)
         weights.save(arguments.target, arrays)
-        print(f"{arguments.target}: {len(arrays)} arrays")
+        print(f"{shown(arguments.target)}: {len(arrays)} arrays")
     else:
         model = models.from_weights(arguments.source)
         model.save(arguments.target, arguments.layout)
-        print(f"{arguments.target}: {model!r}")
+        print(f"{shown(arguments.target)}: {model!r}")
     return 0

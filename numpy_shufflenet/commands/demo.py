@@ -137,7 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
     report.text("The gradient check", str(verdict))
     write_bytes(out / "report.html", report.html().encode())
     write_bytes(out / "history.json", json.dumps(history.to_dict(), indent=1).encode())
-    print(f"\n{result}, after {time.perf_counter() - start:.0f} s; open {out / 'report.html'}")
+    print(
+        f"\n{result}, after {time.perf_counter() - start:.0f} s; open {shown(out / 'report.html')}"
+    )
     return 0
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
@@ -116,7 +117,9 @@ def run(arguments: argparse.Namespace) -> int:
         history = json.dumps(trainer.history.to_dict(), indent=1).encode()
         write_bytes(arguments.out / "history.json", history)
         plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
-    print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
+    print(
+        f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {shown(arguments.out)}"
+    )
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
 from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
@@ -182,7 +183,7 @@ def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str
     places = []
     for axes, (name, one) in zip(others, maps.items(), strict=True):
         drawn = axes.imshow(one, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        axes.set_title(name, size=10)
+        axes.set_title(plain_label(name), size=10)
         row, column = np.unravel_index(np.nanargmax(one), one.shape)
         places.append(f"{name}: most at row {row}, column {column}")
     figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=meaning if len(maps) > 1 else "")
