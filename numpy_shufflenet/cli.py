@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy_shufflenet import __version__
+from numpy_shufflenet._room import free_memory, size_text
 from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands import (
     audit,
@@ -83,6 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads our output has closed the pipe
         sys.stderr.close()
         return 0
+    except MemoryError as error:
+        there = free_memory()
+        text = str(error) or "there is not enough memory"
+        if there is not None and "is free" not in text:
+            text += f"; {size_text(there)} is free"
+        print(f"numpy-shufflenet: error: {text}", file=sys.stderr)
+        return 2
     except (ValueError, OSError, ImportError) as error:
         print(f"numpy-shufflenet: error: {shown(str(error), lines=True)}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet._text import shown
 from numpy_shufflenet._typing import Array
 
@@ -51,10 +52,21 @@ def build_model(
     """Build the network that the arguments describe; `settings` override the arguments."""
     given = {key: getattr(arguments, key, None) for key in MODEL_ARGUMENTS} | settings
     given = {key: value for key, value in given.items() if value is not None}
+    for key in ("num_classes", "in_channels"):
+        check_room(4 * given.get(key, 0), f"a network with {key}={given.get(key)}")
     try:
         return models.build({"name": name, **given})
     except TypeError as error:  # the network's function has no such argument
         raise ValueError(f"{name} has no such setting: {error}") from None
+
+
+def check_memory(
+    model: models.ImageClassifier, size: int, images: int = 1, *, training: bool = False
+) -> None:
+    """Raise MemoryError if a batch of so many images of size x size cannot fit into memory."""
+    table = models.summary(model, (model.in_channels, size, size))
+    what = f"a batch of {images:,} images of {size} x {size} pixels"
+    check_room(table.memory(images, training=training), what)
 
 
 def networks_of_the_papers() -> dict[str, models.ImageClassifier]:

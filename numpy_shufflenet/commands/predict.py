@@ -16,7 +16,7 @@ import numpy as np
 
 from numpy_shufflenet._files import expanded
 from numpy_shufflenet._optional import need
-from numpy_shufflenet.commands._common import positive_int, show_table
+from numpy_shufflenet.commands._common import check_memory, positive_int, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = checkpoint.build_model()
     channels, trained_size, _ = checkpoint.image_shape
     size = arguments.size or trained_size
+    check_memory(model, size, len(arguments.images))
     loaded = [load_image(path, size=size, channels=channels) for path in arguments.images]
     images = np.stack(loaded)  # n c h w
     if arguments.invert:

@@ -27,6 +27,7 @@ from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
     build_model,
+    check_memory,
     make_folder,
     observers,
     positive_int,
@@ -198,6 +199,13 @@ def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) ->
         in_channels=channels,
         num_classes=len(train_set.classes),
     )
+    if arguments.crop_padding >= height:
+        raise ValueError(
+            f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
+            f"are {height} pixels high"
+        )
+    part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
+    check_memory(model, max(train_set.images.shape[2:]), part, training=True)
     optimiser = SGD(
         model,
         learning_rate=arguments.learning_rate,

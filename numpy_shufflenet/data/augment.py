@@ -5,7 +5,6 @@ choices depend on the state of the Generator only, not on the images.
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_generator, check_images
@@ -52,7 +51,7 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If images or rng has another type or shape, or if padding is negative.
+        If images or rng has another type or shape, or if padding is negative or at least 2**62.
 
     Source: He et al., Deep Residual Learning, 2016, section 4.2 (padding 4, on CIFAR-10).
     """
@@ -62,10 +61,17 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
         raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
     n, _, h, w = images.shape
     p = int(padding)
-    padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))  # n c h+2p w+2p
-    crops = sliding_window_view(padded, (h, w), axis=(2, 3))  # n c 2p+1 2p+1 h w, no copy
-    top, left = rng.integers(0, 2 * p + 1, size=(2, n))
-    return crops[np.arange(n), :, top, left]  # n c h w
+    if p >= 2**62:
+        raise ValueError(f"padding={p} is not below 2**62")
+    cropped = np.zeros_like(images, order="C")
+    # The crop begins `down` rows and `right` columns after the image, or before it if negative.
+    shifts = rng.integers(0, 2 * p + 1, size=(2, n)) - p
+    for image, crop, (down, right) in zip(images, cropped, shifts.T.tolist(), strict=True):
+        seen = image[:, max(down, 0) : max(h + down, 0), max(right, 0) : max(w + right, 0)]
+        height, width = seen.shape[1:]
+        top, left = max(-down, 0), max(-right, 0)
+        crop[:, top : top + height, left : left + width] = seen
+    return cropped
 
 
 def augment(
