@@ -21,6 +21,7 @@ from typing import Any
 
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.nn.layers import ACTIVATIONS
 from numpy_shufflenet.weights import layouts
 from numpy_shufflenet.weights.files import TITLES, file_format, read_weights, save
@@ -46,16 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
     if target.exists() and not arguments.overwrite:
         raise ValueError(f"{target} exists; --overwrite replaces it")
     arrays, metadata = read_weights(source)
-    print(f"read {source}: {TITLES[file_format(source)]}, {len(arrays)} arrays; {_title(arrays)}")
+    print(
+        f"read {shown(source)}: {TITLES[file_format(source)]}, {len(arrays)} arrays; "
+        f"{_title(arrays)}"
+    )
     if layout is None:
         save(target, arrays, metadata)
-        print(f"wrote {target}: the same arrays, by the same names")
+        print(f"wrote {shown(target)}: the same arrays, by the same names")
         if metadata and target.suffix != ".safetensors":
             print(f"{target.suffix} has no place for {', '.join(metadata)}, which is left out")
     else:
         model = models.from_weights(source, **options)
         write_network(model, target, layout)
-        print(f"wrote {target}: {model!r}, in the layout {layout}")
+        print(f"wrote {shown(target)}: {model!r}, in the layout {layout}")
     return 0
 
 

@@ -24,7 +24,7 @@ from numpy_shufflenet import ops, plots
 from numpy_shufflenet._files import expanded
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.commands._common import positive_int, show_table
+from numpy_shufflenet.commands._common import check_memory, positive_int, show_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.size:
         preprocessing = preprocessing.at(arguments.size)
+    check_memory(model, preprocessing.crop, len(arguments.images))
     classes = classes or tuple(f"class {k}" for k in range(model.num_classes))
     pixels = np.stack([preprocessing.load(path) for path in arguments.images])  # n c h w
     if arguments.invert:
@@ -88,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     probabilities = probabilities_of(model.infer(x))
     rows = []
     for path, row in zip(arguments.images, probabilities, strict=True):
-        best = np.argsort(-row, kind="stable")[: arguments.top]
-        rows += [[str(path) if k == best[0] else "", classes[k], f"{row[k]:.1%}"] for k in best]
+        top = np.argsort(-row, kind="stable")[: arguments.top]
+        rows += [[str(path) if k == top[0] else "", classes[k], f"{row[k]:.1%}"] for k in top]
     show_table("Predictions", ["image", "class", "probability"], rows, left=2)
     print(preprocessing)
     if arguments.explain is not None:

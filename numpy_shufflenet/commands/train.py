@@ -22,10 +22,12 @@ from typing import Any
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
     build_model,
+    check_memory,
     make_folder,
     observers,
     positive_int,
@@ -106,16 +108,25 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         full = filled(arguments)
         train_set, test_set = load_dataset(full.data, size=full.size)
-        if checkpoint.exists():
-            raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
+        _refuse_old(checkpoint)
         trainer = new_trainer(full, train_set, test_set)
         make_folder(arguments.out)
-    trainer.run(observers())
-    history = json.dumps(trainer.history.to_dict(), indent=1).encode()
-    write_bytes(arguments.out / "history.json", history)
-    plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
-    print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
+    with trainer.exclusive():
+        if trainer.epoch == 0:  # another training may have ended meanwhile
+            _refuse_old(checkpoint)
+        trainer.run(observers())
+        history = json.dumps(trainer.history.to_dict(), indent=1).encode()
+        write_bytes(arguments.out / "history.json", history)
+        plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
+    print(
+        f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {shown(arguments.out)}"
+    )
     return 0
+
+
+def _refuse_old(checkpoint: Path) -> None:
+    if checkpoint.exists():
+        raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
 
 
 def resumed(arguments: argparse.Namespace, path: Path) -> Any:
@@ -188,6 +199,13 @@ def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) ->
         in_channels=channels,
         num_classes=len(train_set.classes),
     )
+    if arguments.crop_padding >= height:
+        raise ValueError(
+            f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
+            f"are {height} pixels high"
+        )
+    part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
+    check_memory(model, max(train_set.images.shape[2:]), part, training=True)
     optimiser = SGD(
         model,
         learning_rate=arguments.learning_rate,

@@ -7,7 +7,6 @@ choices depend on the state of the Generator only, not on the images.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_generator, check_images
@@ -53,7 +52,7 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If images or rng has another type or shape, or if padding is negative.
+        If images or rng has another type or shape, or if padding is negative or at least 2**62.
 
     Source: He et al., Deep Residual Learning, 2016, section 4.2 (padding 4, on CIFAR-10).
     """
@@ -131,6 +130,8 @@ def _draw_flips(n: int, rng: np.random.Generator) -> Array:
 def _draw_corners(n: int, rng: np.random.Generator, padding: int) -> Array:
     if not is_integer(padding) or padding < 0:
         raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
+    if padding >= 2**62:
+        raise ValueError(f"padding={padding} is not below 2**62")
     return rng.integers(0, 2 * int(padding) + 1, size=(2, n))
 
 
@@ -139,9 +140,13 @@ def _mirror(images: Array, mirrored: Array) -> Array:
 
 
 def _crop(images: Array, padding: int, corners: Array) -> Array:
-    n, _, h, w = images.shape
-    p = int(padding)
-    padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))  # n c h+2p w+2p
-    crops = sliding_window_view(padded, (h, w), axis=(2, 3))  # n c 2p+1 2p+1 h w, no copy
-    top, left = corners
-    return crops[np.arange(n), :, top, left]  # n c h w
+    _, _, h, w = images.shape
+    cropped = np.zeros_like(images, order="C")
+    # The crop begins `down` rows and `right` columns after the image, or before it if negative.
+    shifts = (corners - padding).T.tolist()
+    for image, crop, (down, right) in zip(images, cropped, shifts, strict=True):
+        seen = image[:, max(down, 0) : max(h + down, 0), max(right, 0) : max(w + right, 0)]
+        height, width = seen.shape[1:]
+        top, left = max(-down, 0), max(-right, 0)
+        crop[:, top : top + height, left : left + width] = seen
+    return cropped

@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
@@ -59,8 +60,11 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
         or if it claims to have far more pixels than its bytes can hold.
     ImportError
         If Pillow is not installed.
+    MemoryError
+        If an image of this size doesn't fit into memory.
     """
     size = check_positive("size", size)
+    check_room(2 * 3 * size**2, f"an image of {size} x {size} pixels")
     return fitted(open_image(path, channels=channels), size)
 
 
@@ -184,6 +188,8 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
         no files or contains folders; or if a file is no image.
     ImportError
         If Pillow is not installed.
+    MemoryError
+        If the images don't fit into memory.
     """
     folder = existing_directory("directory", directory)
     classes = _visible(folder, folders=True)
@@ -208,6 +214,8 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
             raise ValueError(f"class folder {str(class_folder)!r} holds no image files")
         paths += files
         labels += [label] * len(files)
+    room = channels * check_positive("size", size) ** 2 * len(paths)
+    check_room(room, f"{len(paths):,} images of {size} x {size} pixels")
     images = np.stack([load_image(path, size=size, channels=channels) for path in paths])  # n c h w
     return Dataset(images, np.array(labels, dtype=np.int64), tuple(path.name for path in classes))
 

@@ -21,7 +21,7 @@ class Replica:
 
     def __init__(self, layer: Any, dtype: Any, training: bool) -> None:
         self.layer = layer.astype(dtype)
-        named = getattr(self.layer, "named_parameters", dict)()
+        named: Any = getattr(self.layer, "named_parameters", dict)()
         frozen = {name for name, parameter in named if getattr(parameter, "frozen", False)}
         self.parameters: dict[str, Array] = {
             name: value for name, value in self.layer.parameters().items() if name not in frozen

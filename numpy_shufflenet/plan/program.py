@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpy_shufflenet._memory import zeros
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 from numpy_shufflenet.plan import layout
 from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, round_up, window_reach
-from numpy_shufflenet.plan.planes import FEATURES, PlaneAllocator, aligned_zeros, batched_nodes
+from numpy_shufflenet.plan.planes import FEATURES, PlaneAllocator, batched_nodes
 from numpy_shufflenet.plan.record import Channel, Node
 
 SLACK = 4 * WIDTH  # numbers before the first plane and after the last one that a vector may read,
@@ -112,7 +113,7 @@ class _Assembler:
 
     def _packed(self) -> Array:
         """Return all parameters in one array, at the positions that `_keep` returned."""
-        packed, place = aligned_zeros(self.parameter_count), 0
+        packed, place = zeros(self.parameter_count, np.float32), 0
         for weights in self.parameters:
             packed[place : place + weights.size] = weights.ravel()
             place += round_up(weights.size)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
 from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
@@ -194,7 +195,7 @@ def occlusion(
             show_image(axes, scaled.mean(axis=0, keepdims=True), 1)
         alpha = 0.6 if overlay else 1
         drawn = axes.imshow(one, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=alpha)
-        axes.set_title(name, size=10)
+        axes.set_title(plain_label(name), size=10)
         row, column = np.unravel_index(np.nanargmax(one), one.shape)
         places.append(f"{name}: most at row {row}, column {column}")
     figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=meaning if len(maps) > 1 else "")

@@ -1,13 +1,15 @@
 """The training loop: forward, backward and step for every batch, and a record of the results."""
 
-import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike, existing_folder_of, expanded, remove_leftovers
+from numpy_shufflenet._locks import FileLock
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise, augment, channel_statistics
 from numpy_shufflenet.data.augment import draw_choices
@@ -23,8 +25,6 @@ from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.schedule import Schedule
 from numpy_shufflenet.training.share import Share
-
-PathLike = str | os.PathLike[str]
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
@@ -136,6 +136,7 @@ class Trainer:
             x = self.standardise(train_set.images[:1], self._dtype)
         check_smallest_part(model, x, len(train_set), self.batch_size, self.accumulation)
         self.checkpoint = checkpoint
+        self._lock: FileLock | None = None
         self.epoch = 0
         self.step = 0
         self.history = History()
@@ -160,6 +161,9 @@ class Trainer:
             the previous epoch.
         ValueError
             If an earlier call stopped in the middle of an epoch.
+        OSError
+            In the cases of `exclusive`, and if a checkpoint can't be written. The message says
+            which epoch the last checkpoint holds.
         """
         if self._within_epoch:
             raise ValueError(
@@ -167,6 +171,32 @@ class Trainer:
                 "continues from the checkpoint of the last complete epoch"
             )
         observers = tuple(observers)
+        with self.exclusive():
+            if self.checkpoint is not None:
+                remove_leftovers(expanded(self.checkpoint).parent)
+            self._run(observers)
+        return self.history
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other trainings away from the checkpoint, during a `with` block.
+
+        `run` does that, too. The lock ends with the process, even if the process is killed.
+
+        Raises
+        ------
+        BlockingIOError
+            If another training writes to the same file; the message has its process number.
+        OSError
+            If the folder of the checkpoint doesn't exist, or can't be written to.
+        """
+        if self.checkpoint is None:
+            return nullcontext()
+        path = existing_folder_of(self.checkpoint)
+        if self._lock is None or self._lock.path != path:
+            self._lock = FileLock(path)
+        return self._lock
+
+    def _run(self, observers: tuple[Observer, ...]) -> None:
         self.model.release()  # caches that an interrupted training may have left
         try:
             for observer in observers:
@@ -177,7 +207,6 @@ class Trainer:
             self.model.release()  # caches that an exception left between forward and backward
             for observer in observers:
                 observer.end(self)
-        return self.history
 
     def _run_epoch(self, observers: tuple[Observer, ...]) -> None:
         start = time.perf_counter()
@@ -201,10 +230,25 @@ class Trainer:
         )
         self.history.epochs.append(record)
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.state())
+            self._save(self.checkpoint)
         self._within_epoch = False
         for observer in observers:
             observer.epoch(self, record)
+
+    def _save(self, path: PathLike) -> None:
+        """Write the checkpoint; if that fails, say which epoch the old checkpoint holds."""
+        try:
+            save_checkpoint(path, self.state())
+        except OSError as error:
+            kept = self._kept(self.epoch - 1)
+            message = f"{error.args[-1]}; epoch {self.epoch} is lost: {kept}"
+            raise type(error)(*error.args[:-1], message) from error
+
+    def _kept(self, epoch: int) -> str:
+        """Say what the checkpoint holds, if `epoch` is the last epoch that was written."""
+        if self.checkpoint is None or not epoch:
+            return "there is no checkpoint yet"
+        return f"{self.checkpoint} holds the end of epoch {epoch}"
 
     def _run_step(self, chosen: Array) -> StepReport:
         """Run one step of the optimiser with the gradient of the mean loss of some images."""
@@ -269,13 +313,10 @@ class Trainer:
         if np.isfinite(value).all():
             return
         found = "nan" if np.isnan(value).any() else "infinite"
-        kept = "there is no checkpoint yet"
-        if self.checkpoint is not None and self.epoch:
-            kept = f"{self.checkpoint} holds the end of epoch {self.epoch}"
         raise TrainingDiverged(
             f"{what} is {found} at step {step} (epoch {self.epoch + 1}), with "
             f"learning_rate={self.optimiser.learning_rate:g}; "
-            f"try a lower one, or a longer warm-up; {kept}"
+            f"try a lower one, or a longer warm-up; {self._kept(self.epoch)}"
         )
 
     def _augmentation(self, n: int) -> Callable[[Array, Array], Array]:
