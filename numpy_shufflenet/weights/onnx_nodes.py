@@ -155,10 +155,17 @@ def _max_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
 
 
 def _avg_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+    """Add a node for the border, if it counts: OpenCV 4 ignores the attribute that says so."""
     settings = layer.hyperparameters
     windows, attributes = _windows(x, settings["kernel_size"], settings)
-    attributes["count_include_pad"] = int(settings["count_include_pad"])
-    return graph.node("AveragePool", name, x, shape=(x.shape[0], *windows.output), **attributes)
+    shape = (x.shape[0], *windows.output)
+    if settings["count_include_pad"] and any(attributes["pads"]):
+        top, left, bottom, right = attributes.pop("pads")
+        pads = graph.integers(f"{name}.pads", (0, 0, top, left, 0, 0, bottom, right))
+        padded = (x.shape[0], *windows.padded_size)
+        # pnnx needs the mode, which is the default.
+        x = graph.node("Pad", f"{name}.padded", x, pads, shape=padded, mode="constant")
+    return graph.node("AveragePool", name, x, shape=shape, **attributes)
 
 
 def _global_avg_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
