@@ -8,7 +8,7 @@ import numpy as np
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._files import PathLike
-from numpy_shufflenet._typing import Array, Padding
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.models.summary import summary
 from numpy_shufflenet.nn import (
     BatchNorm2d,
@@ -170,6 +170,75 @@ class ImageClassifier(Layer):
         from numpy_shufflenet.models.saving import save_model
 
         save_model(self, path, layout)
+
+    def export(
+        self,
+        path: PathLike,
+        *,
+        batch: int | str = "any",
+        size: IntOrPair | None = None,
+        opset: int = 13,
+        fold: bool = True,
+        classes: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        channel_order: str | None = None,
+    ) -> None:
+        """Write the network in evaluation mode to an ONNX file, for other engines.
+
+        The graph computes in float32. It takes `images` (n, c, h, w) and returns `logits`
+        (n, classes), as `infer` does; without a classifier it returns the output of each stage by
+        name, as `stage_outputs` does. `weights.onnx_export` says which engines were tried, and
+        what each needs.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .onnx.
+        batch : int or "any"
+            Number of images: any number, or always this one, as some engines need it.
+        size : int or (height, width), optional
+            Of the images; `default_size` if not given. The graph takes no other size.
+        opset : int
+            Version of ONNX's operators, at least 13. Older engines read low versions only.
+        fold : bool
+            Whether batch normalisation is folded into the convolutions. Otherwise it has nodes of
+            its own, and the weights have the names and values of `state_dict`.
+        classes : sequence of str, optional
+            Names, in the order of the logits.
+        mean, std : sequence of float, optional
+            For each channel: the network takes (pixel / 255 - mean) / std.
+        channel_order : str, optional
+            "RGB" or "BGR".
+
+            These four are not part of the graph, but are written beside it as `metadata_props`, in
+            JSON: "classes", "mean", "std", "channel_order"; also "size", and "architecture", which
+            is `config`.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx isn't installed.
+        OSError
+            If the file can't be written; path is then as it was.
+        ValueError
+            If an argument has another value, images of this size don't fit, a weight is NaN or
+            infinite, or a layer of your own can't be written; the message names it.
+        """
+        from numpy_shufflenet.weights.onnx_export import export_model
+
+        export_model(
+            self,
+            path,
+            batch=batch,
+            size=size,
+            opset=opset,
+            fold=fold,
+            classes=classes,
+            mean=mean,
+            std=std,
+            channel_order=channel_order,
+        )
 
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
