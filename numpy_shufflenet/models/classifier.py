@@ -139,7 +139,10 @@ class ImageClassifier(Layer):
 
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
-        return fold(self)
+        folded = fold(self)
+        if "batch_norm" in folded.config:
+            folded.config["batch_norm"] = False
+        return folded
 
     def plan(self) -> "InferencePlan":
         """Return the network compiled for inference, its fastest form; see `InferencePlan`.

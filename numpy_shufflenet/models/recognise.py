@@ -17,7 +17,10 @@ from numpy_shufflenet.weights import layouts
 from numpy_shufflenet.weights.files import read_weights, save
 
 CIFAR = (10, 100)  # classes
-UNTOLD = ("stem", "shuffle", "shuffle_order", "residual", "pool_padding")
+UNTOLD = (
+    *("stem", "shuffle", "shuffle_order", "residual", "pool_padding"),
+    *("stride2_padding", "count_include_pad"),
+)
 AUTHORS_DROPOUT = {2.0: 0.2}  # by scale, of V2
 
 
@@ -218,8 +221,9 @@ def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
     """Return an argument that `from_weights` would not find again without being told, or ""."""
     if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
         return f"name={config['name']!r}"
-    if config.get("classifier") is False:
-        return "classifier=False"
+    for option in ("classifier", "batch_norm"):
+        if config.get(option) is False:
+            return f"{option}=False"
     with without_weights():
         found = models.build(_describe(*_renamed(state))).config
     differing = (
@@ -233,11 +237,12 @@ def _why_not(config: Mapping[str, Any], layout: str, state: Mapping[str, Array])
     name, order = config["name"], config.get("shuffle_order", "paper")
     if name not in ("shufflenet_v1", "shufflenet_v2"):
         return f"it is {name}"
-    for option in ("se", "residual", "extra_depthwise"):
+    for option in ("se", "residual", "extra_depthwise", "stride2_padding"):
         if config.get(option):
-            return f"it has {option}=True"
-    if config.get("shuffle") is False:
-        return "it has shuffle=False"
+            return f"it has {option}={config[option]}"
+    for option in ("shuffle", "batch_norm", "count_include_pad"):
+        if config.get(option) is False:
+            return f"it has {option}=False"
     if layout == "torchvision":
         first = state.get("stage2.0.branch1.2.weight")
         if first is None:
