@@ -1,4 +1,8 @@
-"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers."""
+"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers.
+
+`from_weights` and `from_onnx` open trained networks, by the names and shapes of their weights, or
+by the nodes of their graph.
+"""
 
 from typing import Any
 

@@ -152,8 +152,7 @@ class ImageClassifier(Layer):
         ImportError
             If Numba isn't installed.
         ValueError
-            If the network has no classifier. Later, with the first images: if a layer is one that
-            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
+            If the network has no classifier.
         """
         if not self.num_classes:
             raise ValueError("this network has no classifier, and a plan ends in logits; use infer")

@@ -29,7 +29,8 @@ def from_onnx(
     and `shufflenet_v2`, for V2-50 or for SE-V2-164. It doesn't matter how it spells shuffles,
     splits and means, and whether shapes are constants. Where batch normalisation is folded into the
     convolutions, the network has `batch_norm=False`. Its channels may have another order than in
-    the graph. Images are (n, c, h, w) also if the graph takes (n, h, w, c).
+    the graph. Images are (n, c, h, w) also if the graph takes (n, h, w, c). A softmax at the end is
+    left out: the network returns logits.
 
     Parameters
     ----------
@@ -65,6 +66,14 @@ def from_onnx(
         raise ValueError(f"{path}: {error}; weights.load reads the weights alone") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def has_nodes(path: PathLike) -> bool:
+    """Whether a file holds a graph, and not only initialisers; False if it is no ONNX file."""
+    try:
+        return bool(parse(existing_file(path, "an ONNX file")).graph.node)
+    except ValueError:
+        return False
 
 
 def _network(path: Path, size: tuple[int, int] | None, options: dict[str, Any]) -> ImageClassifier:

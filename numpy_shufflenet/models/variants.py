@@ -17,9 +17,14 @@ PLACES = ("conv1", "stage2.0", "stage3.0", "stage4.0")
 
 def check_padding(name: str, padding: Any) -> list[list[int]]:
     """Return [[top, bottom], [left, right]], or raise unless it can pad a 3x3 window."""
-    sides = [list(side) for side in as_padding(padding)]
+    try:
+        sides = [list(side) for side in as_padding(padding)]
+    except ValueError:
+        sides = [[2]]
     if max(map(max, sides)) > 1:
-        raise ValueError(f"{name}={padding!r} is more than 1")
+        raise ValueError(
+            f"{name}={padding!r} is not one of 0, 1, or [[top, bottom], [left, right]] of them"
+        )
     return sides
 
 

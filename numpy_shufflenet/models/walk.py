@@ -5,7 +5,6 @@ have in our network. A step may read them in another order, and its weights are 
 the columns of a convolution, or all that a depthwise convolution has.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,18 +84,28 @@ class Walk:
     def __init__(self, steps: Sequence[Step]):
         self.steps = steps
         self.found = Match()
-        self._readers: defaultdict[int, list[Step]] = defaultdict(list)
+        self._firsts = [step.first for step in steps]
+        self._readers: list[list[Step]] = [[] for _ in steps]  # of any channel of a step
         for step in steps:
-            for row in {row for part in step.reads for row in part.tolist()}:
-                self._readers[row].append(step)
+            for maker in self._makers(np.concatenate([np.empty(0, int), *step.reads])):
+                self._readers[maker].append(step)
+
+    def _makers(self, rows: Array) -> list[int]:
+        """Return the numbers of the steps that compute these channels."""
+        return sorted(set((np.searchsorted(self._firsts, rows, "right") - 1).tolist()))
 
     def readers(self, rows: Array) -> list[Step]:
         """Return the steps that read one of these channels, in order; there is at least one."""
-        steps = {step.first: step for row in rows.tolist() for step in self._readers[row]}
-        if not steps:
-            makers = (step for step in self.steps if step.first <= max(rows))
-            raise MisfitError(list(makers)[-1], "a ShuffleNet does not end here")
-        return [steps[first] for first in sorted(steps)]
+        makers = self._makers(rows)
+        steps = {step.first: step for maker in makers for step in self._readers[maker]}
+        found = [
+            steps[first]
+            for first in sorted(steps)
+            if np.isin(np.concatenate(steps[first].reads), rows).any()
+        ]
+        if not found:
+            raise MisfitError(self.steps[makers[-1]], "a ShuffleNet does not end here")
+        return found
 
     def one(self, rows: Array, kind: str, *, beside: Sequence[str] = ()) -> Step:
         """Return the step of this kind that reads the channels, beside others of other kinds.
@@ -128,7 +137,8 @@ class Walk:
         """
         if step.kind != "conv" or step.weight is None:
             raise MisfitError(step, f"a ShuffleNet has a {kernel}x{kernel} convolution here")
-        settings, groups = step.settings, groups or len(rows)
+        settings, depthwise = step.settings, groups == 0
+        groups = groups or len(rows)
         needed = {"kernel": (kernel, kernel), "stride": (stride, stride), "groups": groups}
         if stride == 1:
             needed["padding"] = SAME if kernel == 3 else NONE
@@ -138,7 +148,7 @@ class Walk:
                 raise MisfitError(step, reason)
         if step.relu != relu:
             raise MisfitError(step, f"a ShuffleNet has {'a' if relu else 'no'} ReLU after it")
-        if groups == len(rows) > 1:
+        if depthwise and step.channels == len(rows):
             places = _ordered(step, step.reads[0], rows)
             self._note(step, step.weight[places], places)
             return step.first + places
@@ -201,7 +211,7 @@ class Walk:
         expand = self.one(reduce.outputs, "linear")
         places = _ordered(scale, scale.reads[0], rows)
         own = _ordered(scale, expand.outputs, scale.reads[1][places])
-        if not reduce.relu or not expand.sigmoid or scale.relu != relu:
+        if (reduce.relu, expand.sigmoid, scale.relu) != (True, True, relu):
             raise MisfitError(scale, "the excitation has other activations than a ShuffleNet")
         if reduce.bias is None or expand.bias is None:
             raise MisfitError(scale, "the excitation has no biases")

@@ -13,7 +13,8 @@ it reads, and in which order.
     max, average  pooling                                    MaxPool, AveragePool
     mean          the mean of each channel                   GlobalAveragePool, ReduceMean,
                                                              AveragePool
-    linear        matrix product, ReLU or sigmoid            Gemm, MatMul, Conv, Add, Relu, Sigmoid
+    linear        matrix product, ReLU, sigmoid or softmax   Gemm, MatMul, Conv, Add, Relu, Sigmoid,
+                                                             Softmax
     add           sum of two activations, ReLU               Add, Sum, Relu
     scale         channels times one number each, ReLU       Mul, Relu
 

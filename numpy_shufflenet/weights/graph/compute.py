@@ -91,6 +91,8 @@ def _border(x: Array, value: int) -> tuple[Array, Padding]:
     if x.ndim != 4:
         raise ValueError(f"it reads the shape {x.shape}; (n, c, h, w) is needed")
     inside = x != value
+    if inside.all():
+        return x, ((0, 0), (0, 0))
     sides = []
     for axis in (2, 3):
         kept = np.flatnonzero(inside.any(axis=tuple({0, 1, 2, 3} - {axis})))
@@ -331,11 +333,19 @@ def _sigmoid(call: Call) -> Array:
     return moved
 
 
+def _softmax(call: Call) -> Array:
+    if call.activation().ndim != 2 or call.attributes.get("axis", -1) not in (1, -1):
+        raise ValueError("it is not over the classes")
+    moved, step, _ = _changed(call, ("linear",))
+    step.softmax = step.nonnegative = True
+    return moved
+
+
 COMPUTE: dict[str, Callable[[Call], Array]] = {
     **{"Conv": _conv, "BatchNormalization": _batch_normalization, "Relu": _relu},
     **{"MaxPool": _max_pool, "AveragePool": _average_pool},
     **{"GlobalAveragePool": _global_average_pool, "ReduceMean": _reduce_mean},
-    **{"Gemm": _gemm, "MatMul": _mat_mul, "Sigmoid": _sigmoid},
+    **{"Gemm": _gemm, "MatMul": _mat_mul, "Sigmoid": _sigmoid, "Softmax": _softmax},
     **{"Add": _add, "Sum": _add, "Sub": _sub, "Mul": _mul, "Div": _div},
 }
 """Operators that compute."""

@@ -48,7 +48,7 @@ class Step:
         Of convolution and pooling: stride, padding, groups, kernel, count_include_pad.
     start : int
         The position of the first number that it computes.
-    relu, sigmoid : bool
+    relu, sigmoid, softmax : bool
     nonnegative : bool
         Whether no number that it computes is negative.
     is_read : bool
@@ -68,6 +68,7 @@ class Step:
     start: int = 0
     relu: bool = False
     sigmoid: bool = False
+    softmax: bool = False
     nonnegative: bool = False
     is_read: bool = False
 
@@ -106,17 +107,18 @@ class Positions:
         self._channels += step.channels
         self.steps.append(step)
         self._firsts.append(step.first)
-        shape = (images, step.channels, *step.size)
-        check_size(math.prod(shape))
-        return self._place(step, math.prod(shape)).reshape(shape)
+        self._place(step, images)
+        shape = images, step.channels, *step.size
+        return np.arange(step.start, self._top).reshape(shape)
 
-    def _place(self, step: Step, count: int) -> Array:
+    def _place(self, step: Step, images: int) -> None:
+        count = math.prod((images, step.channels, *step.size))
+        check_size(count)
         self.spend(count)
         step.start = self._top
         self._starts.append(step.start)
         self._owners.append(step)
         self._top += count
-        return np.arange(step.start, self._top)
 
     def spend(self, count: int) -> None:
         """Raise unless so many positions more may be computed."""
@@ -168,33 +170,32 @@ class Positions:
     def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[Step]]:
         """Give new positions to whole outputs of steps, which a node changes in place.
 
-        Returns the positions, and the steps; without those whose numbers aren't negative, if they
-        may be of other kinds.
+        Steps that compute no negative number stay as they are: a ReLU doesn't change them.
+
+        Returns
+        -------
+        positions : array
+        steps : list of Step
+            Those that change.
 
         Raises
         ------
         ValueError
-            If it isn't the whole output of steps of these kinds, or another step reads it.
+            If a step changes of which this isn't the whole output, that is of another kind, or that
+            another step reads.
         """
+        rows = self.channels(positions)
+        owners = self.steps_of(rows)
         moved, found = positions.copy(), []
-        versions = np.searchsorted(self._starts, positions, "right") - 1
-        for version in np.unique(versions).tolist():
-            step = self._owners[version]
-            if version < 0 or step.start != self._starts[version]:
-                raise ValueError("it reads padding, or what comes before a normalisation or a ReLU")
+        for number in sorted(set(owners.tolist())):
+            step, mine = self.steps[number], owners == number
             if step.nonnegative:
                 continue
-            mine = versions == version
-            count = int(mine.sum())
-            whole = count == len(np.unique(positions[mine])) == self._count(version)
+            whole = np.array_equal(np.sort(rows[mine]), step.outputs)
             if step.kind not in kinds or step.is_read or not whole:
                 raise ValueError(f"it follows {step.node}, which is unusual")
             before = step.start
-            self._place(step, count)
-            moved[mine] += step.start - before
+            self._place(step, len(positions))
+            moved[:, mine] += step.start - before
             found.append(step)
         return moved, found
-
-    def _count(self, version: int) -> int:
-        ends = [*self._starts, self._top]
-        return ends[version + 1] - ends[version]
