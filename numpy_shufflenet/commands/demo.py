@@ -21,6 +21,7 @@ import numpy as np
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands import train
 from numpy_shufflenet.commands._common import (
     make_folder,

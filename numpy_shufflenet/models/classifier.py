@@ -242,7 +242,10 @@ class ImageClassifier(Layer):
 
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
-        return fold(self)
+        folded = fold(self)
+        if "batch_norm" in folded.config:
+            folded.config["batch_norm"] = False
+        return folded
 
     def plan(self) -> "InferencePlan":
         """Return the network compiled for inference, its fastest form; see `InferencePlan`.
@@ -252,8 +255,7 @@ class ImageClassifier(Layer):
         ImportError
             If Numba isn't installed.
         ValueError
-            If the network has no classifier. Later, with the first images: if a layer is one that
-            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
+            If the network has no classifier.
         """
         if not self.num_classes:
             raise ValueError("this network has no classifier, and a plan ends in logits; use infer")

@@ -11,6 +11,7 @@ from numpy_shufflenet import models
 from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.models.classifier import ImageClassifier
+from numpy_shufflenet.models.from_onnx import from_onnx, has_nodes
 from numpy_shufflenet.models.v1 import REPEATS, STAGE2_CHANNELS, STEM_CHANNELS, v1_widths
 from numpy_shufflenet.models.v2 import WIDTHS
 from numpy_shufflenet.nn.initialise import without_weights
@@ -27,6 +28,8 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
     Recognised are the networks of torchvision, of the authors, of pytorchcv, mmpretrain,
     PaddlePaddle, pytorch-cifar-models, and backbones of detectors: `weights.layouts` has the table.
     Wrappers and prefixes ("state_dict", "ema", "module", "backbone", ...) are taken off.
+
+    An ONNX file is read by `from_onnx`, unless it holds initialisers without a graph.
 
     A network without classifier is a feature extractor: see `ImageClassifier.stage_outputs`.
 
@@ -55,6 +58,8 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
     """
     if isinstance(source, Mapping):
         return _from_arrays(source, {}, options)
+    if expanded(source).suffix == ".onnx" and has_nodes(source):
+        return from_onnx(source, **options)
     arrays, metadata = read_weights(source)
     if "checkpoint" in metadata:
         from numpy_shufflenet.training import load_checkpoint

@@ -17,7 +17,10 @@ from numpy_shufflenet.weights import layouts
 from numpy_shufflenet.weights.files import save
 from numpy_shufflenet.weights.relabel import relabelled
 
-UNTOLD = ("stem", "shuffle", "shuffle_order", "residual", "pool_padding", "activation")
+UNTOLD = (
+    *("stem", "shuffle", "shuffle_order", "residual", "pool_padding", "activation"),
+    *("stride2_padding", "count_include_pad"),
+)
 FREE = (  # arguments that each layout can express, or that are looked at one by one
     *("groups", "scale", "widths", "num_classes", "in_channels", "stem", "layout", "dropout"),
     *("shuffle_order", "classifier", "classifier_bias", "seed"),
@@ -51,8 +54,9 @@ def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
     """Return an argument that `from_weights` would not find again without being told, or ""."""
     if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
         return f"name={config['name']!r}"
-    if config.get("classifier") is False:
-        return "classifier=False"
+    for option in ("classifier", "batch_norm"):
+        if config.get(option) is False:
+            return f"{option}=False"
     with without_weights():
         found = models.build(describe(*renamed(state))).config
     differing = (

@@ -175,7 +175,7 @@ class Conv2d(OperationLayer):
         check_divides(groups, check_positive("in_channels", in_channels))
         check_divides(groups, check_positive("out_channels", out_channels), of="out_channels")
         kernel = as_pair("kernel_size", kernel_size)
-        geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+        geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
         if kernel == (1, 1) and as_pair("stride", stride) == (1, 1) and padding == 0:
             self.operation = "pointwise_conv2d"
             super().__init__(groups=groups)
@@ -199,6 +199,10 @@ class Conv2d(OperationLayer):
         stride, dilation = (as_pair(name, self._geometry[name]) for name in ("stride", "dilation"))
         same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
         return same and stride[0] in strides and dilation == (1, 1)
+
+    def pad(self, padding: Padding) -> None:
+        """Change the padding."""
+        self.hyperparameters["padding"] = self._geometry["padding"] = padding
 
     @property
     def skips_input(self) -> bool:
@@ -372,6 +376,10 @@ class AvgPool2d(OperationLayer):
             padding=padding,
             count_include_pad=count_include_pad,
         )
+
+    def pad(self, padding: Padding) -> None:
+        """Change the padding."""
+        self.hyperparameters["padding"] = padding
 
 
 class GlobalAvgPool(OperationLayer):

@@ -1,4 +1,4 @@
-"""Initialisers of an ONNX file: the arrays of a graph by name, without the graph."""
+"""ONNX files: the message that they hold, and the initialisers, its arrays by name."""
 
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,22 @@ def read_onnx(path: Path) -> dict[str, Array]:
     ValueError
         If the file isn't ONNX's, has no initialisers, or one is damaged or of another dtype.
     """
+    model = parse(path)
+    if not model.graph.initializer:
+        raise ValueError("it is not an ONNX file, or its graph has no initialisers")
+    return {str(tensor.name): as_array(tensor, path.parent) for tensor in model.graph.initializer}
+
+
+def parse(path: Path) -> Any:
+    """Return the message that an ONNX file holds, a ModelProto.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx isn't installed.
+    ValueError
+        If the file isn't ONNX's.
+    """
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
     model = onnx.ModelProto()
@@ -33,14 +49,20 @@ def read_onnx(path: Path) -> dict[str, Array]:
         model.ParseFromString(path.read_bytes())
     except protobuf.DecodeError as error:
         raise ValueError(f"it is truncated, or not an ONNX file: {error}") from error
-    if not model.graph.initializer:
-        raise ValueError("it is not an ONNX file, or its graph has no initialisers")
-    return {
-        str(tensor.name): _array(onnx, tensor, path.parent) for tensor in model.graph.initializer
-    }
+    return model
 
 
-def _array(onnx: Any, tensor: Any, folder: Path) -> Array:
+def as_array(tensor: Any, folder: Path) -> Array:
+    """Return the array of a TensorProto, whose numbers may be in another file of this folder.
+
+    float16 and bfloat16 become float32.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged or of another dtype.
+    """
+    onnx = need("onnx", "an ONNX file")
     names = {number: name for name, number in onnx.TensorProto.DataType.items()}
     kind = names.get(tensor.data_type, str(tensor.data_type))
     if kind not in READ:

@@ -1,17 +1,11 @@
 """Whole networks as ONNX files: what ONNX Runtime and onnx.reference compute from them."""
 
-import json
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from networks import randomised
 from peers import need
-from strategies import seeds
 
-from numpy_shufflenet import models, nn, weights
-from numpy_shufflenet.models.classifier import ImageClassifier
+from numpy_shufflenet import models
 from numpy_shufflenet.models.v2 import CEIL_MODE
 
 onnx = need("onnx")
