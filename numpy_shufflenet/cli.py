@@ -9,6 +9,7 @@ from numpy_shufflenet.commands import (
     audit,
     bench,
     check,
+    compare,
     convert,
     cost,
     course,
@@ -22,7 +23,7 @@ from numpy_shufflenet.commands import (
 )
 
 COMMANDS = (
-    *(demo, course, train, evaluate, predict, convert, summary, check, zoo),
+    *(demo, course, train, evaluate, predict, convert, compare, summary, check, zoo),
     *(cost, guidelines, audit, bench),
 )
 

@@ -21,6 +21,7 @@ from numpy_shufflenet.nn.layers import (
 )
 from numpy_shufflenet.nn.parallel import Parallel
 from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.nn.statistics import fill_statistics
 from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
 
@@ -47,6 +48,7 @@ __all__ = [
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
     "Trace",
+    "fill_statistics",
     "fold",
     "initialise",
 ]

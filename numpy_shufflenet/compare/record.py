@@ -1,0 +1,144 @@
+"""What one run of a network leaves behind: the outputs of its layers, in an order of their own."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from numpy_shufflenet import nn
+from numpy_shufflenet._typing import Array
+
+if TYPE_CHECKING:
+    from numpy_shufflenet.models import ImageClassifier
+
+KINDS: dict[str, type[nn.Layer] | tuple[type[nn.Layer], ...]] = {
+    "unit": (nn.ShuffleNetV1Unit, nn.ShuffleNetV2Unit),
+    "concat": nn.ChannelConcat,
+    "shuffle": nn.ChannelShuffle,
+    "pool": nn.MaxPool2d,
+}
+"""Layers without weights that are compared where both networks have as many, and their classes."""
+
+
+@dataclass
+class Block:
+    """A convolution, and the batch normalisation that reads its output, if there is one."""
+
+    conv: str
+    weight: Array  # o c/g kh kw
+    groups: int
+    output: Array
+    norm: str = ""
+    normalised: Array | None = None
+    #: Our name of the convolution, if the names in the other network are known.
+    ours: str = ""
+    #: The channels of the other network in our order, if both orders are known.
+    order: Array | None = None
+
+    @property
+    def signature(self) -> tuple[int, ...]:
+        """What equal convolutions have in common: the shape of the weights, and groups."""
+        return (*self.weight.shape, self.groups)
+
+    def __str__(self) -> str:
+        groups = f" in {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.conv} of shape {self.weight.shape}{groups}"
+
+
+class Output(NamedTuple):
+    """The output of a layer without weights."""
+
+    name: str
+    array: Array
+    order: Array | None = None
+
+
+@dataclass
+class Record:
+    """The outputs of one run.
+
+    Attributes
+    ----------
+    blocks : list of Block
+    others : dict of str to list
+        Lists of layers without weights, by their kind; there may be several candidates.
+    logits : array, shape (n, classes)
+    """
+
+    blocks: list[Block] = field(default_factory=list)
+    others: dict[str, list[list[Output]]] = field(default_factory=lambda: defaultdict(list))
+    logits: Array | None = None
+
+
+def post_order(layer: nn.Layer, name: str = "") -> Iterator[tuple[str, nn.Layer]]:
+    """Yield all layers with their names, each after the layers within."""
+    for child_name, child in layer.children().items():
+        yield from post_order(child, f"{name}.{child_name}" if name else child_name)
+    yield name, layer
+
+
+def record_ours(model: "ImageClassifier", x: Array) -> Record:
+    """Run a network of ours in evaluation mode."""
+    activations = model.trace(x).activations
+    model.release()
+    found = Record(logits=activations["output"])
+    others: dict[str, list[Output]] = defaultdict(list)
+    for name, layer in post_order(model):
+        if isinstance(layer, nn.Conv2d):
+            o, weight = len(layer.weight.value), layer.weight.value
+            depthwise = layer.operation == "depthwise_conv2d"
+            groups = o // layer.multiplier if depthwise else layer.hyperparameters.get("groups", 1)
+            found.blocks.append(Block(name, weight, groups, activations[name]))
+        elif isinstance(layer, nn.BatchNorm2d) and found.blocks:
+            found.blocks[-1].norm, found.blocks[-1].normalised = name, activations[name]
+        for kind, classes in KINDS.items():
+            if isinstance(layer, classes):
+                others[kind].append(Output(name, activations[name]))
+    for kind, outputs in others.items():
+        found.others[kind].append(outputs)
+    return found
+
+
+def paired(ours: Sequence[Block], theirs: Sequence[Block]) -> list[tuple[Block, Block]]:
+    """Return our convolutions, each with that of the other network.
+
+    They are matched by names where these are known, else by the shapes of their weights: the first
+    of a shape with the first of the same shape, and so on.
+
+    Raises
+    ------
+    ValueError
+        If the networks have other numbers of convolutions, or a shape differs.
+    """
+    if all(block.ours for block in theirs):
+        by_name = {block.ours: block for block in theirs}
+        for block in ours:
+            other = by_name.pop(block.conv, None)
+            if other is None:
+                raise ValueError(f"theirs lacks our convolution {block}")
+            if other.signature != block.signature:
+                raise ValueError(f"our convolution is {block}, theirs is {other}")
+        if by_name:
+            raise ValueError(f"ours lacks their convolution {next(iter(by_name.values()))}")
+        found = {block.ours: block for block in theirs}
+        return [(block, found[block.conv]) for block in ours]
+    waiting: dict[tuple[int, ...], deque[Block]] = defaultdict(deque)
+    for block in theirs:
+        waiting[block.signature].append(block)
+    pairs = []
+    for number, block in enumerate(ours):
+        queue = waiting[block.signature]
+        if not queue:
+            there = f"convolution {number + 1} there is {theirs[number]}"
+            raise ValueError(
+                f"ours has {len(ours)} convolutions, theirs {len(theirs)}; theirs has none for our "
+                f"{block}" + (f"; {there}" if number < len(theirs) else "")
+            )
+        pairs.append((block, queue.popleft()))
+    left = [block for queue in waiting.values() for block in queue]
+    if left:
+        raise ValueError(
+            f"ours has {len(ours)} convolutions, theirs {len(theirs)}; ours has none for their "
+            f"{left[0]}"
+        )
+    return pairs
