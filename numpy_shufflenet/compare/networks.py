@@ -106,7 +106,11 @@ def _compared(
 ) -> NetworkComparison:
     places = {name: place for place, (name, _) in enumerate(post_order(model))}
     notes: list[str] = []
-    pairs = [*_of_blocks(exact, single, theirs), *_of_others(exact, single, theirs, notes)]
+    pairs = [
+        *_of_blocks(exact, single, theirs),
+        *_of_others(exact, single, theirs),
+        *_of_units(exact, single, theirs),
+    ]
     pairs.sort(key=lambda pair: places[pair.layer])
     assert exact.logits is not None
     assert single.logits is not None
@@ -152,18 +156,37 @@ def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
         yield Pair(name, theirs_name, kind, exact_end, single_end, y, both)
 
 
-def _of_others(exact: Record, single: Record, theirs: Record, notes: list[str]) -> Iterator[Pair]:
-    """Yield layers without weights, of the kinds that both networks have equally many of."""
-    for kind, candidates in theirs.others.items():
-        (ours,), (rounded,) = exact.others.get(kind, [[]]), single.others.get(kind, [[]])
-        fitting = [found for found in candidates if len(found) == len(ours)]
-        if not fitting:
+def _of_others(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
+    """Yield layers without weights, of the kinds that both networks have equally many of.
+
+    Shuffles and concatenations elsewhere, of other shapes, are left out; pools never are.
+    """
+    for kind, ours in exact.others.items():
+        others = theirs.others.get(kind, [])
+        shapes = [[found.array.shape for found in outputs] for outputs in (ours, others)]
+        if len(ours) != len(others) or (kind != "pool" and shapes[0] != shapes[1]):
             continue
-        shapes = [output.array.shape for output in ours]
-        best = max(fitting, key=lambda found: [output.array.shape for output in found] == shapes)
-        for own, narrow, other in zip(ours, rounded, best, strict=True):
+        for own, narrow, other in zip(ours, single.others[kind], others, strict=True):
             y = _ordered(other.array, other.order)
             yield Pair(own.name, other.name, kind, own.array, narrow.array, y)
+
+
+def _of_units(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
+    """Yield units, each with the part of the other network that has the same convolutions."""
+    names = {ours.conv: other.conv for ours, other in paired(exact.blocks, theirs.blocks)}
+    concats = [
+        {output.name: output.array for output in record.others.get("concat", [])}
+        for record in (exact, single)
+    ]
+    for within, unit in exact.units.items():
+        other = theirs.units.get(frozenset(names[name] for name in within))
+        if other is None:
+            continue
+        name, arrays = unit.name, (unit.array, single.units[within].array)
+        if theirs.shuffles_late and f"{name}.concat" in concats[0]:
+            name = f"{name}.concat"
+            arrays = concats[0][name], concats[1][name]
+        yield Pair(name, other.name, "unit", *arrays, _ordered(other.array, other.order))
 
 
 def _ordered(array: Array, order: Array | None) -> Array:

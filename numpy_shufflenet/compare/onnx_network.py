@@ -75,7 +75,6 @@ class OnnxNetwork:
         wanted = self._wanted()
         arrays = self._outputs(x.astype(np.float32), list(wanted))
         found = Record(logits=arrays[self.model.graph.output[0].name])
-        others: dict[str, list[Output]] = defaultdict(list)
         for name, (kind, node) in wanted.items():
             if kind == "conv":
                 block = Block(_title(node), self._weight(node), _groups(node), arrays[name])
@@ -83,9 +82,7 @@ class OnnxNetwork:
                     block.norm, block.normalised = _title(norm), arrays[norm.output[0]]
                 found.blocks.append(block)
             elif kind in ("concat", "shuffle", "pool") and arrays[name].ndim == 4:
-                others[kind].append(Output(_title(node), arrays[name]))
-        for kind, outputs in others.items():
-            found.others[kind].append(outputs)
+                found.others.setdefault(kind, []).append(Output(_title(node), arrays[name]))
         return found
 
     def write_statistics(self, statistics: Mapping[str, tuple[Array, Array]]) -> None:

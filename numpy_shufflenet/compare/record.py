@@ -11,8 +11,7 @@ from numpy_shufflenet._typing import Array
 if TYPE_CHECKING:
     from numpy_shufflenet.models import ImageClassifier
 
-KINDS: dict[str, type[nn.Layer] | tuple[type[nn.Layer], ...]] = {
-    "unit": (nn.ShuffleNetV1Unit, nn.ShuffleNetV2Unit),
+KINDS: dict[str, type[nn.Layer]] = {
     "concat": nn.ChannelConcat,
     "shuffle": nn.ChannelShuffle,
     "pool": nn.MaxPool2d,
@@ -60,13 +59,19 @@ class Record:
     Attributes
     ----------
     blocks : list of Block
-    others : dict of str to list
-        Lists of layers without weights, by their kind; there may be several candidates.
+    others : dict of str to list of Output
+        Layers without weights, by their kind.
+    units : dict of frozenset of str to Output
+        Parts of the network by the names of the convolutions within.
+    shuffles_late : bool
+        Whether a unit's output is shuffled at the start of the next unit.
     logits : array, shape (n, classes)
     """
 
     blocks: list[Block] = field(default_factory=list)
-    others: dict[str, list[list[Output]]] = field(default_factory=lambda: defaultdict(list))
+    others: dict[str, list[Output]] = field(default_factory=dict)
+    units: dict[frozenset[str], Output] = field(default_factory=dict)
+    shuffles_late: bool = False
     logits: Array | None = None
 
 
@@ -82,8 +87,11 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
     activations = model.trace(x).activations
     model.release()
     found = Record(logits=activations["output"])
-    others: dict[str, list[Output]] = defaultdict(list)
-    for name, layer in post_order(model):
+    layers = list(post_order(model))
+    # V1 has a ReLU after its concatenation; other networks have it before, with the same output.
+    v1 = any(isinstance(layer, nn.ShuffleNetV1Unit) for _, layer in layers)
+    kinds = {kind: of_kind for kind, of_kind in KINDS.items() if not (v1 and kind == "concat")}
+    for name, layer in layers:
         if isinstance(layer, nn.Conv2d):
             o, weight = len(layer.weight.value), layer.weight.value
             depthwise = layer.operation == "depthwise_conv2d"
@@ -91,37 +99,32 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
             found.blocks.append(Block(name, weight, groups, activations[name]))
         elif isinstance(layer, nn.BatchNorm2d) and found.blocks:
             found.blocks[-1].norm, found.blocks[-1].normalised = name, activations[name]
-        for kind, classes in KINDS.items():
-            if isinstance(layer, classes):
-                others[kind].append(Output(name, activations[name]))
-    for kind, outputs in others.items():
-        found.others[kind].append(outputs)
+        elif isinstance(layer, nn.ShuffleNetV1Unit | nn.ShuffleNetV2Unit):
+            within = frozenset(b.conv for b in found.blocks if b.conv.startswith(f"{name}."))
+            found.units[within] = Output(name, activations[name])
+        for kind, of_kind in kinds.items():
+            if isinstance(layer, of_kind):
+                found.others.setdefault(kind, []).append(Output(name, activations[name]))
     return found
 
 
 def paired(ours: Sequence[Block], theirs: Sequence[Block]) -> list[tuple[Block, Block]]:
     """Return our convolutions, each with that of the other network.
 
-    They are matched by names where these are known, else by the shapes of their weights: the first
-    of a shape with the first of the same shape, and so on.
+    They are matched by names if all of these are known, else by the shapes of their weights: the
+    first of a shape with the first of the same shape, and so on.
 
     Raises
     ------
     ValueError
         If the networks have other numbers of convolutions, or a shape differs.
     """
-    if all(block.ours for block in theirs):
-        by_name = {block.ours: block for block in theirs}
+    by_name = {block.ours: block for block in theirs}
+    if by_name.keys() == {block.conv for block in ours}:
         for block in ours:
-            other = by_name.pop(block.conv, None)
-            if other is None:
-                raise ValueError(f"theirs lacks our convolution {block}")
-            if other.signature != block.signature:
-                raise ValueError(f"our convolution is {block}, theirs is {other}")
-        if by_name:
-            raise ValueError(f"ours lacks their convolution {next(iter(by_name.values()))}")
-        found = {block.ours: block for block in theirs}
-        return [(block, found[block.conv]) for block in ours]
+            if by_name[block.conv].signature != block.signature:
+                raise ValueError(f"our convolution is {block}, theirs is {by_name[block.conv]}")
+        return [(block, by_name[block.conv]) for block in ours]
     waiting: dict[tuple[int, ...], deque[Block]] = defaultdict(deque)
     for block in theirs:
         waiting[block.signature].append(block)
@@ -129,10 +132,10 @@ def paired(ours: Sequence[Block], theirs: Sequence[Block]) -> list[tuple[Block, 
     for number, block in enumerate(ours):
         queue = waiting[block.signature]
         if not queue:
-            there = f"convolution {number + 1} there is {theirs[number]}"
+            shown = f"; number {number + 1} there is {theirs[number]}" if theirs[number:] else ""
             raise ValueError(
                 f"ours has {len(ours)} convolutions, theirs {len(theirs)}; theirs has none for our "
-                f"{block}" + (f"; {there}" if number < len(theirs) else "")
+                f"{block}{shown}"
             )
         pairs.append((block, queue.popleft()))
     left = [block for queue in waiting.values() for block in queue]

@@ -31,7 +31,9 @@ class TorchNetwork:
             If the module can't run these images, or returns no tensor.
         """
         torch, found = self.torch, Record()
-        of_class: dict[type, list[Output]] = defaultdict(list)
+        units = self._units()
+        kinds = {torch.nn.MaxPool2d: "pool", torch.nn.ChannelShuffle: "shuffle"}
+        others: dict[str, list[Output]] = defaultdict(list)
         last: list[Any] = [None]  # the output of the last convolution
         hooks = []
 
@@ -48,17 +50,23 @@ class TorchNetwork:
                 block.norm, block.normalised = self.names[id(part)], _array(y)
 
         def other(part: Any, inputs: Any, y: Any) -> None:
+            output = Output(self.names[id(part)], _array(y), self._order(y))
+            others[kinds[type(part)]].append(output)
+
+        def unit(part: Any, inputs: Any, y: Any) -> None:
             if isinstance(y, torch.Tensor):
                 name = self.names[id(part)]
-                of_class[type(part)].append(Output(name, _array(y), self._order(y)))
+                found.units[units[name]] = Output(name, _array(y), self._order(y))
 
         for part in self.module.modules():
             if isinstance(part, torch.nn.Conv2d):
                 hooks.append(part.register_forward_hook(convolution))
             elif isinstance(part, torch.nn.BatchNorm2d):
                 hooks.append(part.register_forward_hook(normalisation))
-            elif part is not self.module and (self._is_unit(part) or self._kind(type(part))):
+            elif type(part) in kinds:
                 hooks.append(part.register_forward_hook(other))
+            elif self.names[id(part)] in units:
+                hooks.append(part.register_forward_hook(unit))
         try:
             with torch.inference_mode():
                 y = self.module(torch.from_numpy(np.array(x, np.float32, order="C")))
@@ -70,8 +78,8 @@ class TorchNetwork:
         if not isinstance(y, torch.Tensor):
             raise ValueError(f"theirs returns {type(y).__name__}; a tensor of logits is needed")
         found.logits = _array(y)
-        for kind, outputs in of_class.items():
-            found.others[self._kind(kind) or self._unit_kind()].append(outputs)
+        found.others.update(others)
+        found.shuffles_late = self._shuffles_late()
         return found
 
     def write_statistics(self, statistics: Mapping[str, tuple[Array, Array]]) -> None:
@@ -106,24 +114,27 @@ class TorchNetwork:
             return {}, {}, None, ""
         return ours, {name: orders[f"{ours[name]}.bias"] for name in ours}, layout, prefix
 
-    def _is_unit(self, part: Any) -> bool:
-        torch = self.torch.nn
-        if isinstance(part, torch.Sequential | torch.ModuleList):
-            return False
-        return any(isinstance(inner, torch.Conv2d) for inner in part.modules())
+    def _units(self) -> dict[str, frozenset[str]]:
+        """Return the outermost modules with the same convolutions, at least two, by name."""
+        convolutions = [
+            name
+            for name, part in self.module.named_modules()
+            if isinstance(part, self.torch.nn.Conv2d)
+        ]
+        found: dict[frozenset[str], str] = {}
+        for name, part in self.module.named_modules():
+            within = frozenset(conv for conv in convolutions if conv.startswith(f"{name}."))
+            if len(within) > 1 and part is not self.module:
+                found.setdefault(within, name)
+        return {name: within for within, name in found.items()}
 
-    def _kind(self, kind: type) -> str:
-        torch = self.torch.nn
-        kinds = {torch.MaxPool2d: "pool", torch.ChannelShuffle: "shuffle"}
-        return kinds.get(kind, "")
-
-    def _unit_kind(self) -> str:
-        """Return which output of ours is that of a unit: the authors' V2 shuffles in the next."""
+    def _shuffles_late(self) -> bool:
+        """Whether each unit begins with a shuffle, instead of ending with it: the authors' V2."""
         late = self.layout and self.layout.options.get("shuffle_order") == "authors"
-        return "concat" if late and "branch_main." in self.layout.landmark else "unit"
+        return bool(late) and "branch_main." in self.layout.landmark
 
     def _order(self, y: Any) -> Array | None:
-        """Return the order of a unit's channels."""
+        """Return the order of channels between units."""
         if self.layout is None or y.ndim != 4:
             return None
         order: Array = self.layout.change("unit.bias", np.arange(y.shape[1]), None)
