@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _theirs(arguments: argparse.Namespace) -> Any:
     """Return the path of an ONNX file, or a PyTorch module."""
     from numpy_shufflenet import weights
-    from numpy_shufflenet.compare.torch_network import load_factory, load_weights
+    from numpy_shufflenet.compare.torch_network import load_factory, load_into
 
     if arguments.theirs.endswith(".onnx"):
         if arguments.their_weights is not None:
@@ -109,7 +109,7 @@ def _theirs(arguments: argparse.Namespace) -> Any:
     finally:
         sys.path.remove(os.getcwd())
     if arguments.their_weights is not None:
-        load_weights(module, weights.load(arguments.their_weights))
+        load_into(module, weights.load(arguments.their_weights))
     return module
 
 

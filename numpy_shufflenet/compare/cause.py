@@ -6,13 +6,13 @@ import numpy as np
 
 from numpy_shufflenet import nn
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.compare.pair import Pair, in_our_order, largest
+from numpy_shufflenet.compare.pair import Pair, in_our_order, largest_absolute
 from numpy_shufflenet.compare.record import post_order
 from numpy_shufflenet.compare.result import LayerDifference
 from numpy_shufflenet.models import ImageClassifier
 
 
-def cause_of(
+def likely_cause(
     model: ImageClassifier,
     x: Array,
     pairs: list[Pair],
@@ -31,7 +31,7 @@ def cause_of(
         return f"its output holds NaN or infinity{before}"
     if pair.kind != "logits":
         again = in_our_order(pair.exact, pair.other)
-        if again is not pair.other and largest(again - pair.exact) <= layer.limit:
+        if again is not pair.other and largest_absolute(again - pair.exact) <= layer.limit:
             return (
                 "its channels are ours in another order: look at the shuffle, at the split, and at "
                 "the order of the parts that are concatenated. If the layers after it have their "
@@ -60,7 +60,7 @@ def _cause_in_convolution(
         y = layers[ours.conv].infer(x[:, ::-1].astype(np.float64))
         if pair.layer == ours.norm:
             y = layers[ours.norm].infer(y)
-        if largest(y - pair.other) <= layer.limit:
+        if largest_absolute(y - pair.other) <= layer.limit:
             return "it agrees if red and blue are swapped: one of the networks takes BGR"
     if theirs.normalised is None and ours.normalised is not None:
         return f"look at its weights and statistics, which are folded, and at its padding{before}"

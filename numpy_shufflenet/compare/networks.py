@@ -8,10 +8,10 @@ import numpy as np
 
 from numpy_shufflenet import nn
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.compare.cause import cause_of
+from numpy_shufflenet.compare.cause import likely_cause
 from numpy_shufflenet.compare.onnx_network import OnnxNetwork
 from numpy_shufflenet.compare.pair import Pair
-from numpy_shufflenet.compare.record import Block, Record, paired, post_order, record_ours
+from numpy_shufflenet.compare.record import ConvBlock, Record, paired, post_order, record_ours
 from numpy_shufflenet.compare.result import NetworkComparison
 from numpy_shufflenet.compare.torch_network import TorchNetwork
 from numpy_shufflenet.models import ImageClassifier
@@ -84,7 +84,7 @@ def compare_networks(
 
 
 def _statistics(
-    model: ImageClassifier, pairs: list[tuple[Block, Block]]
+    model: ImageClassifier, pairs: list[tuple[ConvBlock, ConvBlock]]
 ) -> dict[str, tuple[Array, Array]]:
     """Return our running statistics by the names and in the order of the other network."""
     layers = dict(model.named_layers())
@@ -130,7 +130,7 @@ def _compared(
     return NetworkComparison(
         layers,
         len(x),
-        "" if wrong is None else cause_of(model, x, pairs, layers, wrong),
+        "" if wrong is None else likely_cause(model, x, pairs, layers, wrong),
         _is_new(model),
         tuple(notes),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy_shufflenet._files import PathLike, existing_file
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.compare.record import Block, Output, Record
+from numpy_shufflenet.compare.record import ConvBlock, LayerOutput, Record
 
 COPIES = ("Identity", "Cast")
 
@@ -77,12 +77,12 @@ class OnnxNetwork:
         found = Record(logits=arrays[self.model.graph.output[0].name])
         for name, (kind, node) in wanted.items():
             if kind == "conv":
-                block = Block(_title(node), self._weight(node), _groups(node), arrays[name])
+                block = ConvBlock(_title(node), self._weight(node), _groups(node), arrays[name])
                 if norm := self._norm_after(name):
                     block.norm, block.normalised = _title(norm), arrays[norm.output[0]]
                 found.blocks.append(block)
             elif kind in ("concat", "shuffle", "pool") and arrays[name].ndim == 4:
-                found.others.setdefault(kind, []).append(Output(_title(node), arrays[name]))
+                found.others.setdefault(kind, []).append(LayerOutput(_title(node), arrays[name]))
         return found
 
     def write_statistics(self, statistics: Mapping[str, tuple[Array, Array]]) -> None:

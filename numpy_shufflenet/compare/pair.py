@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.compare.record import Block
+from numpy_shufflenet.compare.record import ConvBlock
 from numpy_shufflenet.compare.result import LayerDifference
 
 FACTOR = 16  # how many times our rounding theirs may be
@@ -22,12 +22,12 @@ class Pair(NamedTuple):
     exact: Array
     single: Array
     other: Array
-    blocks: tuple[Block, Block] | None = None
+    blocks: tuple[ConvBlock, ConvBlock] | None = None
 
     def difference(self, any_order: bool) -> LayerDifference:
         """Measure the difference."""
-        scale = largest(self.exact)
-        rounding = largest(self.single - self.exact)
+        scale = largest_absolute(self.exact)
+        rounding = largest_absolute(self.single - self.exact)
         other, reordered = self.other, False
         if any_order and self.kind != "logits":
             other = in_our_order(self.exact, other)
@@ -38,15 +38,15 @@ class Pair(NamedTuple):
             self.theirs,
             self.kind,
             self.exact.shape,
-            largest(other - self.exact) if same else np.inf,
+            largest_absolute(other - self.exact) if same else np.inf,
             scale,
             FACTOR * max(rounding, EPS * scale),
-            largest(self.exact - self.exact[:1]),
+            largest_absolute(self.exact - self.exact[:1]),
             reordered,
         )
 
 
-def largest(array: Array) -> float:
+def largest_absolute(array: Array) -> float:
     """Return the largest absolute value; infinity if one isn't finite."""
     value = float(np.abs(array).max(initial=0.0))
     return value if np.isfinite(value) else np.inf

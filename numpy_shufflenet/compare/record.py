@@ -20,7 +20,7 @@ KINDS: dict[str, type[nn.Layer]] = {
 
 
 @dataclass
-class Block:
+class ConvBlock:
     """A convolution, and the batch normalisation that reads its output, if there is one."""
 
     conv: str
@@ -44,7 +44,7 @@ class Block:
         return f"{self.conv} of shape {self.weight.shape}{groups}"
 
 
-class Output(NamedTuple):
+class LayerOutput(NamedTuple):
     """The output of a layer without weights."""
 
     name: str
@@ -58,19 +58,19 @@ class Record:
 
     Attributes
     ----------
-    blocks : list of Block
-    others : dict of str to list of Output
+    blocks : list of ConvBlock
+    others : dict of str to list of LayerOutput
         Layers without weights, by their kind.
-    units : dict of frozenset of str to Output
+    units : dict of frozenset of str to LayerOutput
         Parts of the network by the names of the convolutions within.
     shuffles_late : bool
         Whether a unit's output is shuffled at the start of the next unit.
     logits : array, shape (n, classes)
     """
 
-    blocks: list[Block] = field(default_factory=list)
-    others: dict[str, list[Output]] = field(default_factory=dict)
-    units: dict[frozenset[str], Output] = field(default_factory=dict)
+    blocks: list[ConvBlock] = field(default_factory=list)
+    others: dict[str, list[LayerOutput]] = field(default_factory=dict)
+    units: dict[frozenset[str], LayerOutput] = field(default_factory=dict)
     shuffles_late: bool = False
     logits: Array | None = None
 
@@ -96,19 +96,21 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
             o, weight = len(layer.weight.value), layer.weight.value
             depthwise = layer.operation == "depthwise_conv2d"
             groups = o // layer.multiplier if depthwise else layer.hyperparameters.get("groups", 1)
-            found.blocks.append(Block(name, weight, groups, activations[name]))
+            found.blocks.append(ConvBlock(name, weight, groups, activations[name]))
         elif isinstance(layer, nn.BatchNorm2d) and found.blocks:
             found.blocks[-1].norm, found.blocks[-1].normalised = name, activations[name]
         elif isinstance(layer, nn.ShuffleNetV1Unit | nn.ShuffleNetV2Unit):
             within = frozenset(b.conv for b in found.blocks if b.conv.startswith(f"{name}."))
-            found.units[within] = Output(name, activations[name])
+            found.units[within] = LayerOutput(name, activations[name])
         for kind, of_kind in kinds.items():
             if isinstance(layer, of_kind):
-                found.others.setdefault(kind, []).append(Output(name, activations[name]))
+                found.others.setdefault(kind, []).append(LayerOutput(name, activations[name]))
     return found
 
 
-def paired(ours: Sequence[Block], theirs: Sequence[Block]) -> list[tuple[Block, Block]]:
+def paired(
+    ours: Sequence[ConvBlock], theirs: Sequence[ConvBlock]
+) -> list[tuple[ConvBlock, ConvBlock]]:
     """Return our convolutions, each with that of the other network.
 
     They are matched by names if all of these are known, else by the shapes of their weights: the
@@ -125,7 +127,7 @@ def paired(ours: Sequence[Block], theirs: Sequence[Block]) -> list[tuple[Block, 
             if by_name[block.conv].signature != block.signature:
                 raise ValueError(f"our convolution is {block}, theirs is {by_name[block.conv]}")
         return [(block, by_name[block.conv]) for block in ours]
-    waiting: dict[tuple[int, ...], deque[Block]] = defaultdict(deque)
+    waiting: dict[tuple[int, ...], deque[ConvBlock]] = defaultdict(deque)
     for block in theirs:
         waiting[block.signature].append(block)
     pairs = []

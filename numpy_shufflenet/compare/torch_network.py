@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.compare.record import Block, Output, Record
+from numpy_shufflenet.compare.record import ConvBlock, LayerOutput, Record
 from numpy_shufflenet.weights import layouts
 
 
@@ -33,13 +33,13 @@ class TorchNetwork:
         torch, found = self.torch, Record()
         units = self._units()
         kinds = {torch.nn.MaxPool2d: "pool", torch.nn.ChannelShuffle: "shuffle"}
-        others: dict[str, list[Output]] = defaultdict(list)
+        others: dict[str, list[LayerOutput]] = defaultdict(list)
         last: list[Any] = [None]  # the output of the last convolution
         hooks = []
 
         def convolution(part: Any, inputs: Any, y: Any) -> None:
             name = self.names[id(part)]
-            block = Block(name, part.weight.detach().numpy(), part.groups, _array(y))
+            block = ConvBlock(name, part.weight.detach().numpy(), part.groups, _array(y))
             block.ours, block.order = self.ours.get(name, ""), self.orders.get(name)
             found.blocks.append(block)
             last[0] = y
@@ -50,13 +50,13 @@ class TorchNetwork:
                 block.norm, block.normalised = self.names[id(part)], _array(y)
 
         def other(part: Any, inputs: Any, y: Any) -> None:
-            output = Output(self.names[id(part)], _array(y), self._order(y))
+            output = LayerOutput(self.names[id(part)], _array(y), self._order(y))
             others[kinds[type(part)]].append(output)
 
         def unit(part: Any, inputs: Any, y: Any) -> None:
             if isinstance(y, torch.Tensor):
                 name = self.names[id(part)]
-                found.units[units[name]] = Output(name, _array(y), self._order(y))
+                found.units[units[name]] = LayerOutput(name, _array(y), self._order(y))
 
         for part in self.module.modules():
             if isinstance(part, torch.nn.Conv2d):
@@ -182,7 +182,7 @@ def load_factory(spec: str) -> Any:
     return built
 
 
-def load_weights(module: Any, arrays: Mapping[str, Array]) -> None:
+def load_into(module: Any, arrays: Mapping[str, Array]) -> None:
     """Load the arrays of a file into a module. Prefixes that the module lacks are taken off.
 
     Raises
