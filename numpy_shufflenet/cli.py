@@ -14,6 +14,7 @@ from numpy_shufflenet.commands import (
     audit,
     bench,
     check,
+    compare,
     convert,
     cost,
     course,
@@ -27,7 +28,7 @@ from numpy_shufflenet.commands import (
 )
 
 COMMANDS = (
-    *(demo, course, train, evaluate, predict, convert, summary, check, zoo),
+    *(demo, course, train, evaluate, predict, convert, compare, summary, check, zoo),
     *(cost, guidelines, audit, bench),
 )
 

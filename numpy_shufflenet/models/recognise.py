@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import models
-from numpy_shufflenet._files import PathLike
+from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.models.classifier import ImageClassifier
 from numpy_shufflenet.models.from_onnx import from_onnx, has_nodes

@@ -23,6 +23,7 @@ from numpy_shufflenet.nn.layers import (
 )
 from numpy_shufflenet.nn.parallel import Parallel
 from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.nn.statistics import fill_statistics
 from numpy_shufflenet.nn.sync import SyncBatchNorm2d, synchronise
 from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
@@ -53,6 +54,7 @@ __all__ = [
     "Swish",
     "SyncBatchNorm2d",
     "Trace",
+    "fill_statistics",
     "fold",
     "initialise",
     "synchronise",

@@ -4,6 +4,7 @@ matplotlib draws the figures. Moving pictures, which readers can play, are HTML 
 """
 
 from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval
+from numpy_shufflenet.plots.comparison import layer_differences
 from numpy_shufflenet.plots.costs import (
     channels_at_budget,
     cost_by_kind,
@@ -47,6 +48,7 @@ __all__ = [
     "filters",
     "gradient_map",
     "guideline",
+    "layer_differences",
     "learning_curves",
     "network",
     "occlusion",

@@ -228,9 +228,13 @@ def predictions(
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
-    """Write a figure as PNG and return its bytes; an interrupted write leaves the old file."""
+    """Write a figure as PNG, or as SVG if path ends so, and return the bytes.
+
+    An interrupted write leaves the old file.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    kind = "svg" if os.fspath(path).endswith(".svg") else "png"
+    figure.savefig(buffer, format=kind, dpi=110)
     write_bytes(path, buffer.getvalue())
     return buffer.getvalue()
 
