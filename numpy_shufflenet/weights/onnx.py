@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights._arrays import Allowance, check_count
 
 READ = (
     *("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL"),
@@ -35,9 +36,20 @@ def read_onnx(path: Path) -> dict[str, Array]:
         raise ValueError(f"it is truncated, or not an ONNX file: {error}") from error
     if not model.graph.initializer:
         raise ValueError("it is not an ONNX file, or its graph has no initialisers")
+    _check_claims(model.graph.initializer, path)
     return {
         str(tensor.name): _array(onnx, tensor, path.parent) for tensor in model.graph.initializer
     }
+
+
+def _check_claims(tensors: Any, path: Path) -> None:
+    """Raise if tensors claim far more numbers than there are in the file and those beside it."""
+    check_count(len(tensors))
+    entries = (entry for tensor in tensors for entry in tensor.external_data)
+    beside = {path.parent / str(entry.value) for entry in entries if entry.key == "location"}
+    allowance = Allowance(sum(file.stat().st_size for file in {path, *beside} if file.is_file()))
+    for tensor in tensors:
+        allowance.spend(tensor.name, [abs(size) for size in tensor.dims], 8)
 
 
 def _array(onnx: Any, tensor: Any, folder: Path) -> Array:
