@@ -436,7 +436,11 @@ def layouts_of_all():
     v1 = published.authors_v1(0.5, 3)
     networks = {
         "torchvision": v2,
-        "paddle": {published.renamed_v2(name, "paddle"): a for name, a in v2.items()},
+        "paddle": {
+            published.renamed_v2(name, "paddle"): a.T if name == "fc.weight" else a
+            for name, a in v2.items()
+            if not name.endswith("num_batches_tracked")
+        },
         "mmpretrain v1": {published.mmpretrain_v1_name(k): a for k, a in arrays_of(v1).items()},
         "authors v1": arrays_of(published.authors_v1(0.5, 8)),
         "authors v2": arrays_of(published.authors_v2(0.5)),
