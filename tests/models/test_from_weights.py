@@ -716,7 +716,7 @@ def test_errors_have_the_names_of_the_file():
 
 def test_the_table_of_layouts_is_that_of_the_code():
     """Each layout has a line, and a network in these tests, with what sets it apart."""
-    assert "".join(f"    {line}\n" for line in known.table()) in layouts.__doc__
+    assert "".join(f"    {line}\n" for line in known.layout_table()) in layouts.__doc__
     names = {}
     for arrays in layouts_of_all().values():
         layout, own = layouts.recognise(arrays)
@@ -730,7 +730,7 @@ def test_the_table_of_layouts_is_that_of_the_code():
         "no counters": lambda layout: "num_batches_tracked" not in layout.leaves,
         "no conv5, no fc": lambda layout: "fc.weight" not in names[layout.title],
     }
-    for layout, line in zip(layouts.LAYOUTS, known.table(), strict=False):
+    for layout, line in zip(layouts.LAYOUTS, known.layout_table(), strict=False):
         assert line.startswith(layout.title)
         for words, holds in facts.items():
             assert (words in layout.differs) == holds(layout), (layout.title, words)
