@@ -283,7 +283,7 @@ NANODET_HEAD = "head.gfl_cls."
 """In the names of a detector beside NanoDet's backbone."""
 
 
-def table() -> list[str]:
+def layout_table() -> list[str]:
     """Return the lines of the table of layouts: a title, and how the layout differs from ours."""
     rows = [(layout.title, layout.differs) for layout in LAYOUTS] + list(SHARED.items())
     return [f"{title:24}{differs}" for title, differs in rows]

@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights._arrays import Allowance, check_count
 
 READ = (
     *("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL"),
@@ -40,7 +41,7 @@ def parse(path: Path) -> Any:
     ImportError
         If the package onnx isn't installed.
     ValueError
-        If the file isn't ONNX's.
+        If the file isn't ONNX's, or claims more numbers than it can hold.
     """
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
@@ -49,7 +50,18 @@ def parse(path: Path) -> Any:
         model.ParseFromString(path.read_bytes())
     except protobuf.DecodeError as error:
         raise ValueError(f"it is truncated, or not an ONNX file: {error}") from error
+    _check_claims(model.graph.initializer, path)
     return model
+
+
+def _check_claims(tensors: Any, path: Path) -> None:
+    """Raise if tensors claim far more numbers than there are in the file and those beside it."""
+    check_count(len(tensors))
+    entries = (entry for tensor in tensors for entry in tensor.external_data)
+    beside = {path.parent / str(entry.value) for entry in entries if entry.key == "location"}
+    allowance = Allowance(sum(file.stat().st_size for file in {path, *beside} if file.is_file()))
+    for tensor in tensors:
+        allowance.spend(tensor.name, [abs(size) for size in tensor.dims], 8)
 
 
 def as_array(tensor: Any, folder: Path) -> Array:

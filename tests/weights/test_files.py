@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -515,6 +516,49 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**8, np.uint8))
     with pytest.raises(ValueError, match=r"a\.npz: a\.npy claims .*; the file is too small"):
         weights.load(tmp_path / "a.npz")
+
+
+def many_members(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(22_000):
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{number:040}"), b"")
+
+
+def many_tensors(path):
+    header = ", ".join(f'"{n}": ' + EMPTY_TENSOR for n in range(20_001)).join("{}").encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def large_header(path):
+    header = b"{}".ljust(9_000_000)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def compressed_pickle(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02]" + b"K\x01a" * 10**7 + b".")
+
+
+EMPTY_TENSOR = '{"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}'
+LONG_PICKLE = b"\x80\x02]" + b"K\x01a" * 10**6 + b"."
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.npz", many_members, "directory of members has [0-9,]+ bytes, which is too many"),
+        ("a.pth", compressed_pickle, r"its member data\.pkl is compressed"),
+        ("a.pth", lambda path: path.write_bytes(LONG_PICKLE), "more than 400,000 instructions"),
+        ("a.safetensors", large_header, "its header has 9,000,000 bytes; 8,388,608 are read"),
+        ("a.safetensors", many_tensors, "it has 20,001 arrays; 20,000 are read at the most"),
+    ],
+)
+def test_files_that_would_take_long_are_refused_soon(tmp_path, name, write, message):
+    write(tmp_path / name)
+    start = time.process_time()
+    with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+        weights.load(tmp_path / name)
+    assert time.process_time() - start < 2
 
 
 def test_nothing_but_numpy_is_imported_for_files_of_torch(tmp_path):
