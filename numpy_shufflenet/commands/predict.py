@@ -94,9 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
     show_table("Predictions", ["image", "class", "probability"], rows, left=2)
     print(preprocessing)
     if arguments.explain is not None:
-        best = int(probabilities[0].argmax())
-        title = f"{classes[best]} {probabilities[0, best]:.1%}"
-        figure = occlusion_figure(model, x[0], pixels[0], best, title)
+        first = int(probabilities[0].argmax())
+        title = f"{classes[first]} {probabilities[0, first]:.1%}"
+        figure = occlusion_figure(model, x[0], pixels[0], first, title)
         plots.save(figure, arguments.explain)
         print(f"{arguments.explain}: where a covered part lowers the probability")
     return 0

@@ -4,6 +4,7 @@ examples:
   numpy-shufflenet train --out runs/first
   numpy-shufflenet train --data cifar10:cifar-10-python.tar.gz --epochs 30 --out runs/cifar
   numpy-shufflenet train --data folder:photos --size 64 --model shufflenet_v1 --groups 3
+  numpy-shufflenet train --data folder:photos --weights x1_0.pth --freeze conv1,stage2,stage3
   numpy-shufflenet train --resume --out runs/first
   numpy-shufflenet train --resume --out runs/first --epochs 8
 
@@ -12,6 +13,12 @@ examples:
   fashion-mnist:FOLDER   the IDX files of Fashion-MNIST, gzipped or not
   cifar10:PATH           the Python or the binary version of CIFAR-10, unpacked or not
   folder:FOLDER          one folder of images for each class, or train/ and test/ that have these
+
+With --weights, training goes on from a trained network: a checkpoint, or any file that
+models.from_weights reads. Images are scaled as for that network, and by default have its size. Its
+classifier stays if its classes have the names of the images' classes; otherwise it is replaced.
+Layers that --freeze names (conv1, stage2, stage3, stage4, conv5, ...) stay as they are; it saves
+most time to freeze all layers from conv1 on.
 """
 
 import argparse
@@ -52,6 +59,7 @@ DEFAULTS = {
     "crop_padding": 0,
     "no_flip": False,
     "seed": 0,
+    "freeze": "",
 }
 
 
@@ -60,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(to: Any, name: str, help_text: str = "", **how: Any) -> None:
         default = DEFAULTS[name.removeprefix("--").replace("-", "_")]
-        shown = "" if default is False else f"(default: {default})"
+        shown = "" if default in (False, "") else f"(default: {default})"
         to.add_argument(name, help=f"{help_text} {shown}".strip(), default=None, **how)
 
     parser.add_argument("--data", default="embedded", help="the images; see below")
@@ -70,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resume = "continue from the checkpoint in --out, with its settings; only --epochs may differ"
     parser.add_argument("--resume", action="store_true", help=resume)
     add(parser, "--model", choices=models.MODELS)
+    trained = "start from a trained network; then --learning-rate is 0.05 by default"
+    parser.add_argument("--weights", type=expanded, metavar="FILE", help=trained)
+    add(parser, "--freeze", "layers of it that stay as they are", type=layer_names, metavar="NAMES")
     group = parser.add_argument_group("training")
     add(group, "--epochs", type=positive_int)
     add(group, "--batch-size", type=positive_int)
@@ -86,6 +97,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser, classes=None)
 
 
+def layer_names(text: str) -> str:
+    """Return names that commas separate in one order, so that they can be compared."""
+    return ",".join(sorted({name.strip() for name in text.split(",")} - {""}))
+
+
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
     """Return the arguments, with the values of DEFAULTS for arguments that were not given."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
@@ -95,6 +111,7 @@ def filled(arguments: argparse.Namespace) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write checkpoint, history and learning curves."""
     from numpy_shufflenet import plots
+    from numpy_shufflenet.commands import _finetune
     from numpy_shufflenet.data import load_dataset
 
     for module in ("safetensors", "rich", "matplotlib"):
@@ -106,10 +123,15 @@ def run(arguments: argparse.Namespace) -> int:
         if trainer.epoch == trainer.epochs:
             print(f"all epochs are done; --epochs {trainer.epochs + 1} or more continues")
     else:
-        full = filled(arguments)
-        train_set, test_set = load_dataset(full.data, size=full.size)
+        full, trained, channels = filled(arguments), _finetune.opened(arguments), 3
+        if trained is not None:
+            channels = trained.model.in_channels
+            full.size = arguments.size or _finetune.image_size(trained)
+            if arguments.learning_rate is None:
+                full.learning_rate = _finetune.LEARNING_RATE
+        train_set, test_set = load_dataset(full.data, size=full.size, channels=channels)
         _refuse_old(checkpoint)
-        trainer = new_trainer(full, train_set, test_set)
+        trainer = new_trainer(full, train_set, test_set, trained)
         make_folder(arguments.out)
     with trainer.exclusive():
         if trainer.epoch == 0:  # another training may have ended meanwhile
@@ -135,11 +157,14 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     Raises
     ------
     ValueError
-        If settings other than --epochs differ from the checkpoint. The message names all of these.
+        If settings other than --epochs differ from the checkpoint, all of which the message names,
+        or --weights is given.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
 
+    if arguments.weights is not None:
+        raise ValueError("--weights starts a new training; --resume continues one without it")
     checkpoint = load_checkpoint(path)
     kept = settings_of(checkpoint)
     differing = [
@@ -159,7 +184,8 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
             "leave these arguments out, or start a new training in another --out"
         )
     size = arguments.size or checkpoint.image_shape[1]
-    train_set, test_set = load_dataset(arguments.data, size=size)
+    channels = checkpoint.image_shape[0]
+    train_set, test_set = load_dataset(arguments.data, size=size, channels=channels)
     return Trainer.resume(path, train_set, test_set, epochs=arguments.epochs)
 
 
@@ -183,22 +209,30 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
         "no_flip": augmentation is None or not augmentation.get("flip", True),
+        "freeze": ",".join(sorted(checkpoint.frozen)),
     }
 
 
-def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) -> Any:
-    """Return a Trainer with the settings of the command line."""
+def new_trainer(
+    arguments: argparse.Namespace, train_set: Any, test_set: Any, trained: Any = None
+) -> Any:
+    """Return a Trainer with the settings of the command line, of a `Trained` network if given."""
+    from numpy_shufflenet.commands._finetune import adapted
     from numpy_shufflenet.training import SGD, Schedule, Trainer, steps_per_epoch
 
+    standardise = None
     channels, height = train_set.images.shape[1:3]
-    stem = arguments.stem or ("small" if height <= SMALL else "imagenet")
-    model = build_model(
-        arguments.model,
-        arguments,
-        stem=stem,
-        in_channels=channels,
-        num_classes=len(train_set.classes),
-    )
+    if trained is not None:
+        model, standardise = adapted(trained, train_set, arguments)
+    else:
+        stem = arguments.stem or ("small" if height <= SMALL else "imagenet")
+        model = build_model(
+            arguments.model,
+            arguments,
+            stem=stem,
+            in_channels=channels,
+            num_classes=len(train_set.classes),
+        )
     if arguments.crop_padding >= height:
         raise ValueError(
             f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
@@ -225,6 +259,7 @@ def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) ->
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         schedule=Schedule(arguments.schedule, arguments.learning_rate, steps, warmup),
+        standardise=standardise,
         label_smoothing=arguments.label_smoothing,
         accumulation=arguments.accumulate,
         augmentation={"flip": not arguments.no_flip, "crop_padding": arguments.crop_padding},

@@ -21,8 +21,8 @@ class Replica:
 
     def __init__(self, layer: Any, dtype: Any, training: bool) -> None:
         self.layer = layer.astype(dtype)
-        named: Any = getattr(self.layer, "named_parameters", dict)()
-        frozen = {name for name, parameter in named if getattr(parameter, "frozen", False)}
+        named: dict[str, Any] = dict(getattr(self.layer, "named_parameters", dict)())
+        frozen = {name for name, entry in named.items() if getattr(entry, "frozen", False)}
         self.parameters: dict[str, Array] = {
             name: value for name, value in self.layer.parameters().items() if name not in frozen
         }

@@ -240,6 +240,39 @@ class ImageClassifier(Layer):
             channel_order=channel_order,
         )
 
+    def with_classes(
+        self, num_classes: int, *, seed: int | None = None, **options: Any
+    ) -> "ImageClassifier":
+        """Return a new network with the weights of this one and a new classifier.
+
+        The new classifier has random weights. If this network has no classifier, the other layers
+        after its last stage are new, too.
+
+        Parameters
+        ----------
+        num_classes : int
+        seed : int, optional
+            Seed of the new weights, and of dropout.
+        **options
+            Other arguments of the function that built this network, if they leave the shapes of
+            weights as they are, such as dropout.
+
+        Raises
+        ------
+        ValueError
+            If an argument doesn't fit the network or its weights.
+        """
+        from numpy_shufflenet.models import build
+
+        config = {**self.config, "num_classes": num_classes, "seed": seed, **options}
+        if "classifier" in config:
+            config["classifier"] = True
+        new = build(config)
+        own = {name: array for name, array in self.state_dict().items() if name[:3] != "fc."}
+        new = new.astype(next(iter(own.values())).dtype)
+        new.load_state_dict(new.state_dict() | own)
+        return new
+
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
         folded = fold(self)

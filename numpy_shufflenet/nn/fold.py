@@ -13,7 +13,7 @@ Source: Ioffe, Szegedy, Batch normalization, 2015, section 3.1.
 import copy
 from typing import TypeVar
 
-from numpy_shufflenet.nn.fusion import folded
+from numpy_shufflenet.nn.fusion import folded_convolution
 from numpy_shufflenet.nn.layer import Layer, Parameter
 from numpy_shufflenet.nn.layers import BatchNorm2d, Conv2d
 from numpy_shufflenet.nn.sequential import Sequential
@@ -46,5 +46,5 @@ def _without_batch_norm(layers: Sequential) -> list[Layer]:
 
 
 def _fold_into(conv: Conv2d, norm: BatchNorm2d) -> None:
-    w, b = folded(conv, norm)
+    w, b = folded_convolution(conv, norm)
     conv.weight, conv.bias = Parameter(w), Parameter(b)

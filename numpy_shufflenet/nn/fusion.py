@@ -119,7 +119,7 @@ class Folded:
         """Run all forwards."""
         name = self.convolution.operation
         fused = FUSED.get((name, "relu")) if self.relu else None
-        arrays = x, *folded(self.convolution, self.norm)
+        arrays = x, *folded_convolution(self.convolution, self.norm)
         y, call = backend.forward(fused or name, *arrays, **self.convolution.hyperparameters)
         self.convolution.keep(call)
         if self.relu:
@@ -139,12 +139,12 @@ class Folded:
             self.relu.forget()
         if convolution.skips_input:
             return None
-        w, _ = folded(convolution, self.norm)
+        w, _ = folded_convolution(convolution, self.norm)
         dx = input_gradient(convolution.operation, w, convolution.hyperparameters, dy)
         return backend.backward(dy, call)[0] if dx is None else dx
 
 
-def folded(convolution: Conv2d, norm: BatchNorm2d) -> tuple[Array, Array]:
+def folded_convolution(convolution: Conv2d, norm: BatchNorm2d) -> tuple[Array, Array]:
     """Return w and b of a convolution that does what these two layers do in evaluation."""
     scale = norm.weight.value / np.sqrt(norm.running_var.value + float(norm.hyperparameters["eps"]))
     b = 0 if convolution.bias is None else convolution.bias.value

@@ -116,7 +116,7 @@ class Trainer:
             raise ValueError("optimiser belongs to another model; make it from this one")
         if len(train_set) == 0:
             raise ValueError("train_set has 0 images; at least 1 is needed")
-        if model.frozen or not model.gradients():
+        if all(parameter.frozen for _, parameter in model.named_parameters()):
             raise ValueError("every parameter of the model is frozen; nothing would be trained")
         self.model = model
         self.optimiser = optimiser
