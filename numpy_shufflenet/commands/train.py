@@ -6,6 +6,7 @@ examples:
   numpy-shufflenet train --data folder:photos --size 64 --model shufflenet_v1 --groups 3
   numpy-shufflenet train --resume --out runs/first
   numpy-shufflenet train --resume --out runs/first --epochs 8
+  mpiexec -n 4 numpy-shufflenet train --distributed --out runs/first
 
 --data is one of
   embedded               12,000 images of Fashion-MNIST, which are part of the package
@@ -22,6 +23,7 @@ from typing import Any
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands import _distributed
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
@@ -82,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(group, "--no-flip", "do not mirror images", action="store_true")
     add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
+    _distributed.add_arguments(parser)
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -92,11 +95,21 @@ def filled(arguments: argparse.Namespace) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write checkpoint, history and learning curves."""
-    from numpy_shufflenet import plots
-    from numpy_shufflenet.data import load_dataset
-
     for module in ("safetensors", "rich", "matplotlib"):
         need(module, "training")
+    if arguments.distributed:
+        return _distributed.train(arguments, prepared, observers, report)
+    _distributed.check_alone()
+    trainer = prepared(arguments)
+    trainer.run(observers())
+    report(arguments, trainer)
+    return 0
+
+
+def prepared(arguments: argparse.Namespace) -> Any:
+    """Return a Trainer that begins or continues."""
+    from numpy_shufflenet.data import load_dataset
+
     checkpoint = arguments.out / CHECKPOINT
     if arguments.resume:
         trainer = resumed(arguments, checkpoint)
@@ -110,12 +123,17 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
         trainer = new_trainer(full, train_set, test_set)
         make_folder(arguments.out)
-    trainer.run(observers())
+    return trainer
+
+
+def report(arguments: argparse.Namespace, trainer: Any) -> None:
+    """Write the history and the learning curves."""
+    from numpy_shufflenet import plots
+
     history = json.dumps(trainer.history.to_dict(), indent=1).encode()
     write_bytes(arguments.out / "history.json", history)
     plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
     print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
-    return 0
 
 
 def resumed(arguments: argparse.Namespace, path: Path) -> Any:
