@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from numpy_shufflenet.distributed import AgreedError, launched, together, world
@@ -15,6 +15,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--distributed", action="store_true", help="share each batch: mpiexec -n 4 ...")
     sync = "with --distributed: batch normalisation over the images of all processes"
     add("--sync-batch-norm", action="store_true", help=sync)
+
+
+@contextlib.contextmanager
+def pool() -> Iterator[Callable[..., Any] | None]:
+    """Yield a `map` that shares its calls among the ranks; None on ranks that only work for it.
+
+    Rank 0 hands out the calls, and the other ranks run them.
+    """
+    if world().size == 1:
+        yield map
+        return
+    from mpi4py import MPI
+    from mpi4py.futures import MPICommExecutor
+
+    with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
+        yield None if executor is None else executor.map
 
 
 def check_alone() -> None:
