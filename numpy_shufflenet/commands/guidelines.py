@@ -220,8 +220,8 @@ def _shares(out: Path, *, rounds: int) -> dict[str, Any]:
 
 def _ablation(
     groups: int,
-    settings: dict[str, int],
-    test_images: dict[str, int],
+    settings: dict[str, Any],
+    test_images: dict[str, Any],
     share: Callable[..., Any],
 ) -> dict[str, Any]:
     with progress(ablations.total_steps(**settings), "ablation") as update:

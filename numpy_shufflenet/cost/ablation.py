@@ -119,7 +119,7 @@ def shuffle_ablation(
     train_set, test_set = load_embedded()
     train_set = _subset("images", train_set, images)
     test_set = _subset("test_images", test_set, test_images)
-    settings = {"groups": groups, "epochs": epochs, "batch_size": batch_size}
+    settings: dict[str, Any] = {"groups": groups, "epochs": epochs, "batch_size": batch_size}
     train = partial(
         _train, train_set, test_set, learning_rate=learning_rate, on_step=on_step, **settings
     )
