@@ -84,7 +84,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """A training step on one machine.
 
     Attributes
@@ -127,10 +127,12 @@ class Step:
         """Return images per second of each machine, relative to one machine alone."""
         return self.seconds / self.seconds_on(link, machines)
 
-    def with_batch(self, factor: float) -> "Step":
+    def with_batch(self, factor: float) -> "TrainingStep":
         """Return the step with `factor` times as many images; the gradients don't grow."""
         seconds, backward = factor * self.seconds, factor * self.backward_seconds
-        return Step(seconds, backward, self.gradient_bytes, self.gathers, self.buckets, self.hidden)
+        return TrainingStep(
+            seconds, backward, self.gradient_bytes, self.gathers, self.buckets, self.hidden
+        )
 
     def least_factor(self, link: Link, machines: int, efficiency: float) -> float:
         """Return the factor on the batch size from which on the step is this efficient.

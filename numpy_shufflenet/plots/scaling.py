@@ -8,14 +8,14 @@ from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from numpy_shufflenet.cost.communication import Link, Step
+    from numpy_shufflenet.cost.communication import Link, TrainingStep
 
 MACHINES = tuple(2**k for k in range(11))
 DASHES = ("-", "--", ":", "-.")
 
 
 def scaling_efficiency(
-    steps: "Mapping[str, Step]",
+    steps: "Mapping[str, TrainingStep]",
     links: "Mapping[str, Link]",
     machines: Sequence[int] = MACHINES,
 ) -> "Figure":
@@ -23,7 +23,7 @@ def scaling_efficiency(
 
     Parameters
     ----------
-    steps : mapping of str to cost.communication.Step
+    steps : mapping of str to cost.communication.TrainingStep
         At most four training steps, by name; each has its own dashes.
     links : mapping of str to cost.communication.Link
         At most four links, by name; each has its own colour.

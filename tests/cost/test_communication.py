@@ -9,7 +9,7 @@ from numpy_shufflenet import models, nn, plots
 from numpy_shufflenet.cost.communication import (
     GIGABIT,
     Link,
-    Step,
+    TrainingStep,
     bytes_sent,
     gather_sizes,
     gradient_bytes,
@@ -63,7 +63,7 @@ def test_small_sums_take_the_tree_and_large_ones_the_ring():
 
 
 def test_a_step_is_as_long_as_what_is_not_hidden():
-    step = Step(1.0, 0.6, 10**6, gathers=(100, 100), hidden=0.5)
+    step = TrainingStep(1.0, 0.6, 10**6, gathers=(100, 100), hidden=0.5)
     assert step.efficiency(LINK, 1) == 1
     expected = 1 + LINK.sum_seconds(10**6, 4) - 0.3 + 2 * LINK.gather_seconds(100, 4)
     assert step.seconds_on(LINK, 4) == pytest.approx(expected)
@@ -75,7 +75,7 @@ def test_a_step_is_as_long_as_what_is_not_hidden():
 
 @pytest.mark.parametrize("gathers", [(), (500, 400)])
 def test_the_least_batch_is_the_least(gathers):
-    step = Step(0.01, 0.006, 10**6, gathers=gathers, buckets=2)
+    step = TrainingStep(0.01, 0.006, 10**6, gathers=gathers, buckets=2)
     factor = step.least_factor(LINK, 8, 0.9)
     assert step.with_batch(factor).efficiency(LINK, 8) == pytest.approx(0.9)
     assert step.with_batch(0.99 * factor).efficiency(LINK, 8) < 0.9
@@ -99,7 +99,7 @@ def test_the_messages_of_synchronised_batch_normalisation():
 
 
 def test_the_figure_has_a_line_for_each_network_and_link():
-    steps = {"V1": Step(1.0, 0.6, 7_460_000), "V2": Step(0.8, 0.5, 9_120_000)}
+    steps = {"V1": TrainingStep(1.0, 0.6, 7_460_000), "V2": TrainingStep(0.8, 0.5, 9_120_000)}
     links = {"1 Gbit/s": Link(5e-5, GIGABIT), "10 Gbit/s": Link(2e-5, 10 * GIGABIT)}
     axes = plots.scaling_efficiency(steps, links).axes[0]
     assert len(axes.lines) == 4
@@ -116,8 +116,11 @@ def test_the_figure_has_a_line_for_each_network_and_link():
         (lambda: Link(-1, 1), "latency=-1 is not a number of at least 0"),
         (lambda: Link(0, 0), "bandwidth=0 is not a number above 0"),
         (lambda: LINK.ring_seconds(1, 0), "machines=0 is not a whole number"),
-        (lambda: Step(1.0, 1.0, 1, hidden=2), "hidden=2 is not a number from 0 to 1"),
-        (lambda: Step(1, 1, 1).least_factor(LINK, 2, 1), "efficiency=1 is not a number from 0"),
+        (lambda: TrainingStep(1.0, 1.0, 1, hidden=2), "hidden=2 is not a number from 0 to 1"),
+        (
+            lambda: TrainingStep(1, 1, 1).least_factor(LINK, 2, 1),
+            "efficiency=1 is not a number from 0",
+        ),
         (lambda: plots.scaling_efficiency({}, {"a": LINK}), "steps has 0 entries; 1 to 4"),
     ],
 )
