@@ -7,6 +7,7 @@ examples:
   numpy-shufflenet train --data folder:photos --weights x1_0.pth --freeze conv1,stage2,stage3
   numpy-shufflenet train --resume --out runs/first
   numpy-shufflenet train --resume --out runs/first --epochs 8
+  mpiexec -n 4 numpy-shufflenet train --distributed --out runs/first
 
 --data is one of
   embedded               12,000 images of Fashion-MNIST, which are part of the package
@@ -30,6 +31,7 @@ from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._text import shown
+from numpy_shufflenet.commands import _distributed
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
@@ -95,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(group, "--no-flip", "do not mirror images", action="store_true")
     add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
+    _distributed.add_arguments(parser)
 
 
 def layer_names(text: str) -> str:
@@ -110,12 +113,25 @@ def filled(arguments: argparse.Namespace) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write checkpoint, history and learning curves."""
-    from numpy_shufflenet import plots
+    for module in ("safetensors", "rich", "matplotlib"):
+        need(module, "training")
+    if arguments.distributed:
+        return _distributed.train(arguments, prepared, observers, report)
+    _distributed.check_alone()
+    trainer = prepared(arguments)
+    with trainer.exclusive():
+        if trainer.epoch == 0:  # another training may have ended meanwhile
+            _refuse_old(arguments.out / CHECKPOINT)
+        trainer.run(observers())
+        report(arguments, trainer)
+    return 0
+
+
+def prepared(arguments: argparse.Namespace) -> Any:
+    """Return a Trainer that begins or continues."""
     from numpy_shufflenet.commands import _finetune
     from numpy_shufflenet.data import load_dataset
 
-    for module in ("safetensors", "rich", "matplotlib"):
-        need(module, "training")
     checkpoint = arguments.out / CHECKPOINT
     if arguments.resume:
         trainer = resumed(arguments, checkpoint)
@@ -133,17 +149,19 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_old(checkpoint)
         trainer = new_trainer(full, train_set, test_set, trained)
         make_folder(arguments.out)
-    with trainer.exclusive():
-        if trainer.epoch == 0:  # another training may have ended meanwhile
-            _refuse_old(checkpoint)
-        trainer.run(observers())
-        history = json.dumps(trainer.history.to_dict(), indent=1).encode()
-        write_bytes(arguments.out / "history.json", history)
-        plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
+    return trainer
+
+
+def report(arguments: argparse.Namespace, trainer: Any) -> None:
+    """Write the history and the learning curves."""
+    from numpy_shufflenet import plots
+
+    history = json.dumps(trainer.history.to_dict(), indent=1).encode()
+    write_bytes(arguments.out / "history.json", history)
+    plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
     print(
         f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {shown(arguments.out)}"
     )
-    return 0
 
 
 def _refuse_old(checkpoint: Path) -> None:

@@ -3,7 +3,7 @@
 from numpy_shufflenet.distributed.agree import AgreedError, check_equal, together
 from numpy_shufflenet.distributed.buckets import BUCKET_BYTES, Buckets
 from numpy_shufflenet.distributed.communicator import Communicator, Single
-from numpy_shufflenet.distributed.mpi import world
+from numpy_shufflenet.distributed.mpi import launched, world
 from numpy_shufflenet.distributed.simulated import simulate
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Communicator",
     "Single",
     "check_equal",
+    "launched",
     "simulate",
     "together",
     "world",

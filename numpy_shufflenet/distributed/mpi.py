@@ -94,6 +94,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def launched() -> int:
+    """Return how many processes `mpiexec` has started with this one; 1 without `mpiexec`."""
+    return max(int(os.environ.get(name, 1)) for name in LAUNCHED)
+
+
 def world() -> Communicator:
     """Return the ranks that `mpiexec` has started; `Single` if there is just one.
 
@@ -103,7 +108,7 @@ def world() -> Communicator:
     ------
     ImportError
         If mpi4py isn't installed, or doesn't find an MPI library.
-    RuntimeError
+    OSError
         If `mpiexec` and mpi4py belong to different implementations of MPI, so that each process
         would be alone.
     """
@@ -116,10 +121,9 @@ def world() -> Communicator:
             f"manager, or pip install mpich ({error})"
         ) from error
     comm = MPI.COMM_WORLD
-    launched = max((int(os.environ.get(name, 1)) for name in LAUNCHED), default=1)
-    if comm.Get_size() == 1 and launched > 1:
-        raise RuntimeError(
-            f"mpiexec has started {launched} processes, but mpi4py sees one: use the mpiexec of "
+    if comm.Get_size() == 1 and launched() > 1:
+        raise OSError(
+            f"mpiexec has started {launched()} processes, but mpi4py sees one: use the mpiexec of "
             f"the library that mpi4py has loaded, {MPI.Get_library_version().split(',')[0].strip()}"
         )
     if comm.Get_size() == 1:

@@ -21,7 +21,7 @@ from numpy_shufflenet.ops.sync_batch_norm import (
     add_up_sums,
     alone,
     merge_statistics,
-    packed,
+    statistics_message,
 )
 
 __all__ = ["sync_batch_norm_backward", "sync_batch_norm_forward"]
@@ -83,7 +83,7 @@ def sync_batch_norm_forward(
     c, own_m = rows.shape
     mean, var = np.empty(c), np.empty(c)
     take_turns(c, lambda turns: measure_rows(rows, turns, mean, var), work=rows.size)
-    message = packed(x, mean, own_m * var)
+    message = statistics_message(x, mean, own_m * var)
     mean, var, m = merge_statistics(gather(message), x.dtype)
     y, inner = batch_norm.batch_norm_inference_forward(x, gamma, beta, mean, var, eps=eps)
     return y, SyncBatchNormCache(inner.x, gamma, mean, var, m, gather, inner.eps)

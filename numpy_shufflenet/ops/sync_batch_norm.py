@@ -105,7 +105,7 @@ def sync_batch_norm_forward(
     check_batch(x, gamma, beta, eps)
     own_mean = mean_over(x, CHANNEL_SUM)  # c
     own_m2 = sum_over(np.square(x - per_channel(own_mean)), CHANNEL_SUM)  # c
-    mean, var, m = merge_statistics(gather(packed(x, own_mean, own_m2)), x.dtype)
+    mean, var, m = merge_statistics(gather(statistics_message(x, own_mean, own_m2)), x.dtype)
     scale = gamma * inverse_std(var, eps)
     y = (x - per_channel(mean)) * per_channel(scale) + per_channel(beta)
     return y, SyncBatchNormCache(x, gamma, mean, var, m, gather, eps)
@@ -128,7 +128,7 @@ def sync_batch_norm_backward(dy: Array, cache: SyncBatchNormCache) -> tuple[Arra
     return dx, own_dyx * inv_std, own_dy
 
 
-def packed(x: Array, mean: Array, m2: Array) -> Array:
+def statistics_message(x: Array, mean: Array, m2: Array) -> Array:
     """Return the message of one process: m_r, the means and the M2 of all channels."""
     message = [np.array([x.size // x.shape[1]], x.dtype), mean, m2]
     return np.concatenate(message, dtype=np.result_type(x.dtype, np.float64))  # 1+2c

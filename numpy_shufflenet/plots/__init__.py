@@ -35,6 +35,7 @@ from numpy_shufflenet.plots.moving import (
     unit_channels,
 )
 from numpy_shufflenet.plots.roofline import Work, roofline
+from numpy_shufflenet.plots.scaling import scaling_efficiency
 
 __all__ = [
     "MovingPicture",
@@ -57,6 +58,7 @@ __all__ = [
     "reachability",
     "roofline",
     "save",
+    "scaling_efficiency",
     "shuffle_wires",
     "similarity",
     "step_through",

@@ -130,7 +130,7 @@ class Distributed:
         On all ranks: if versions, data, settings, weights or random states differ, or a part of a
         batch has fewer images than there are ranks, or the share of a rank would be a single image
         but the network needs two. It is a ValueError.
-    ImportError, RuntimeError
+    ImportError, OSError
         In the cases of `distributed.world`.
     """
 

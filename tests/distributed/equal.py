@@ -1,11 +1,12 @@
 """Run by mpiexec: ranks compute what one process computes. Rank 0 prints the differences.
 
-mpiexec -n 3 python tests/distributed/equal.py
+mpiexec -n 3 python tests/distributed/equal.py V1 V2
 """
 
 import json
+import sys
 
-import networks
+import small_trainings
 
 from numpy_shufflenet import backend
 from numpy_shufflenet.distributed import world
@@ -17,18 +18,19 @@ CASES = {
 AGAIN = {"sync_batch_norm": False, "steps": 6}
 
 
-def main(ranks):
+def main(ranks, names):
     found = {"size": ranks.size}
-    for name, settings in CASES.items():
-        state = networks.train(ranks, name, **settings)
-        everywhere = ranks.exchange(networks.bits(state))
+    for name in names:
+        settings = CASES[name]
+        state = small_trainings.train(ranks, name, **settings)
+        everywhere = ranks.exchange(small_trainings.bits(state))
         if ranks.rank == 0:
-            one = networks.trainer(name, **settings)
+            one = small_trainings.trainer(name, **settings)
             one.run()
-            found[name] = networks.difference(state, one.state())
+            found[f"{name}: difference"] = small_trainings.difference(state, one.state())
             found[f"{name}: random states"] = one.state().rng == state.rng
             found[f"{name}: all ranks"] = len(set(everywhere)) == 1
-    runs = {networks.bits(networks.train(ranks, "V2", **AGAIN)) for _ in range(2)}
+    runs = {small_trainings.bits(small_trainings.train(ranks, "V2", **AGAIN)) for _ in range(2)}
     found["again"] = len(runs) == 1
     if ranks.rank == 0:
         print(json.dumps(found))
@@ -38,6 +40,6 @@ if __name__ == "__main__":
     ranks = world()
     try:
         with backend.use("numpy"):
-            main(ranks)
+            main(ranks, sys.argv[1:])
     except BaseException as error:
         ranks.fail(error)

@@ -49,7 +49,8 @@ def images(n=IMAGES, seed=0):
 
 def trainer(name, *, steps=STEPS, batch_size=10, dropout=0.0, dtype=np.float64, seed=0, **settings):
     """29 images in batches of 10, 10 and 9; with accumulation 2, parts of 5, 5, 5, 5, 5 and 4."""
-    model = network(name, dropout=dropout, dtype=dtype)
+    model = settings.pop("model", None) or network(name, dropout=dropout, dtype=dtype)
+    train_set = settings.pop("train_set", None) or images()
     optimiser = SGD(
         model,
         learning_rate=settings.pop("learning_rate", 0.01),
@@ -61,11 +62,11 @@ def trainer(name, *, steps=STEPS, batch_size=10, dropout=0.0, dtype=np.float64, 
     return Trainer(
         model,
         optimiser,
-        images(),
+        train_set,
         images(9, seed=1),
         epochs=epochs,
         batch_size=batch_size,
-        schedule=Schedule("cosine", 0.01, 3 * epochs, 5),
+        schedule=Schedule("cosine", 0.01, 3 * epochs, 2),
         seed=seed,
         **{
             "label_smoothing": 0.1,
