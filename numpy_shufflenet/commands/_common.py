@@ -53,16 +53,14 @@ def build_model(
     given = {key: getattr(arguments, key, None) for key in MODEL_ARGUMENTS} | settings
     given = {key: value for key, value in given.items() if value is not None}
     for key in ("num_classes", "in_channels"):
-        check_room(4 * given.get(key, 0), f"a network with {key}={given.get(key)}")
+        check_room(4 * int(given.get(key, 0)), f"a network with {key}={given.get(key)}")
     try:
         return models.build({"name": name, **given})
     except TypeError as error:  # the network's function has no such argument
         raise ValueError(f"{name} has no such setting: {error}") from None
 
 
-def check_memory(
-    model: models.ImageClassifier, size: int, images: int = 1, *, training: bool = False
-) -> None:
+def check_memory(model: Any, size: int, images: int = 1, *, training: bool = False) -> None:
     """Raise MemoryError if a batch of so many images of size x size cannot fit into memory."""
     table = models.summary(model, (model.in_channels, size, size))
     what = f"a batch of {images:,} images of {size} x {size} pixels"
