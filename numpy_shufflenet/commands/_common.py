@@ -53,7 +53,7 @@ def build_model(
     given = {key: getattr(arguments, key, None) for key in MODEL_ARGUMENTS} | settings
     given = {key: value for key, value in given.items() if value is not None}
     for key in ("num_classes", "in_channels"):
-        check_room(4 * int(given.get(key, 0)), f"a network with {key}={given.get(key)}")
+        check_room(4 * (given.get(key) or 0), f"a network with {key}={given.get(key)}")
     try:
         return models.build({"name": name, **given})
     except TypeError as error:  # the network's function has no such argument
