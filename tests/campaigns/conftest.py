@@ -40,6 +40,7 @@ class Campaign:
             except Exception:
                 problem = traceback.format_exc(limit=-4)
             if problem:
+                self.show(f"case {number} failed: {' '.join(said)}: {problem}")
                 failures.append((len(" ".join(said)), number, " ".join(said), problem))
         self.report(
             size, size - len(failures), time.perf_counter() - start, min(failures, default=None)
