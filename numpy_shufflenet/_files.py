@@ -46,7 +46,8 @@ def write_bytes(path: PathLike, data: bytes) -> None:
 
     The data is written to a temporary file in the same folder and flushed to the disk; then that
     file replaces path. If anything fails, path stays as it was, and the temporary file is removed.
-    If the process is killed, the temporary file stays until `remove_leftovers`.
+    If the process is killed, the temporary file stays until `remove_leftovers`. A pipe or a device
+    is never replaced: the data goes into it.
 
     Raises
     ------
@@ -57,6 +58,9 @@ def write_bytes(path: PathLike, data: bytes) -> None:
         there now.
     """
     path = existing_folder_of(path)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device
+        path.write_bytes(data)
+        return
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _write(path, data)

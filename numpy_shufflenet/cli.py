@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,26 +11,10 @@ from typing import Any
 from numpy_shufflenet import __version__
 from numpy_shufflenet._room import free_memory, size_text
 from numpy_shufflenet._text import shown
-from numpy_shufflenet.commands import (
-    audit,
-    bench,
-    check,
-    compare,
-    convert,
-    cost,
-    course,
-    demo,
-    evaluate,
-    guidelines,
-    predict,
-    summary,
-    train,
-    zoo,
-)
 
-COMMANDS = (
-    *(demo, course, train, evaluate, predict, convert, compare, summary, check, zoo),
-    *(cost, guidelines, audit, bench),
+COMMANDS = (  # modules in `commands`, in the order of the help
+    *("demo", "course", "train", "evaluate", "predict", "convert", "compare", "summary", "check"),
+    *("zoo", "cost", "guidelines", "audit", "bench"),
 )
 
 
@@ -51,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    for name in COMMANDS:
+        command = importlib.import_module(f"numpy_shufflenet.commands.{name}")
         description, _, examples = (command.__doc__ or "").partition("\n\n")
         subparser = subparsers.add_parser(
             name,
@@ -72,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     It is 0 on success, 1 if a check failed, 2 for bad input, and 128 + N after signal N: 130 after
     Ctrl-C.
     """
-    arguments = build_parser().parse_args(argv)
     try:
+        arguments = build_parser().parse_args(argv)
         with _signals_interrupt():
             return int(arguments.run(arguments))
     except KeyboardInterrupt as interrupt:

@@ -5,10 +5,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn as tnn
 
 from numpy_shufflenet import nn
+from numpy_shufflenet._optional import need
+
+try:
+    import torch
+    from torch import nn as tnn
+except ImportError:
+    need("torch", "a comparison with PyTorch")
+    raise
+
 from numpy_shufflenet.models import ImageClassifier
 
 

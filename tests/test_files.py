@@ -88,6 +88,18 @@ def test_a_temporary_file_that_is_taken_for_a_leftover_is_written_again(tmp_path
     assert os.listdir(tmp_path) == ["a"]
 
 
+@posix
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    write_bytes(tmp_path / "pipe", b"through")
+    reader.join()
+    assert read == [b"through"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
 HOLDING = """
     import pathlib, sys
     from numpy_shufflenet._locks import FileLock

@@ -60,9 +60,7 @@ def build_model(
         raise ValueError(f"{name} has no such setting: {error}") from None
 
 
-def check_memory(
-    model: models.ImageClassifier, size: int, images: int = 1, *, training: bool = False
-) -> None:
+def check_memory(model: Any, size: int, images: int = 1, *, training: bool = False) -> None:
     """Raise MemoryError if a batch of so many images of size x size cannot fit into memory."""
     table = models.summary(model, (model.in_channels, size, size))
     what = f"a batch of {images:,} images of {size} x {size} pixels"
