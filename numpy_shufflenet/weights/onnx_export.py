@@ -17,6 +17,26 @@
 
 A node and its output have the name of the layer, as in `model.trace`. Initialisers have the names
 of `state_dict`. Both are those of the folded network if it is folded.
+
+Engines that were tried, with V1 1x g=3, V2 1x and V2 0.5x, random weights and statistics, images of
+224 pixels, batches of 1 and 5. The last column is the largest difference from `infer`, relative to
+the largest logit, with `batch="any"`.
+
+    engine             version         what it needs                             difference
+    ONNX Runtime       1.32.0          nothing                                   6.1e-7
+    OpenVINO           2026.4.1        INFERENCE_PRECISION_HINT f32              9.3e-7
+    OpenCV DNN         5.0.0.93        nothing                                   6.3e-7
+    OpenCV DNN         4.14.0.94       nothing                                   5.3e-7
+    ncnn, by pnnx      1.0.20261020    inputshape=[1,3,224,224] fp16=0; below    6.5e-7
+    MNN, by mnnconvert 3.6.1           nothing                                   1.5e-6
+    tract              0.23.9          nothing                                   1.3e-6
+    TVM                0.27.0.post1    nothing                                   1.7e-6
+    onnx2torch         1.5.15          nothing                                   7.3e-7
+
+ncnn takes one image at a time. On processors that have float16, it computes in it unless the
+options use_fp16_packed, use_fp16_storage and use_fp16_arithmetic are off: then it is 4e-4 off.
+`tests/weights/engines.py` measures the differences, also with a fixed batch and with batch
+normalisation left in, which all of these engines run as well.
 """
 
 import json

@@ -61,7 +61,10 @@ class Graph(Trace):
         if isinstance(layer, OperationLayer):
             if layer.operation not in WRITERS:
                 raise ValueError(f"{name} can't be written to ONNX: it runs {layer.operation}")
-            return WRITERS[layer.operation](self, name, layer, x)
+            try:
+                return WRITERS[layer.operation](self, name, layer, x)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         try:
             return layer._forward(x, training)
         except (TypeError, AttributeError) as error:
