@@ -136,7 +136,8 @@ class Graph:
                 attribute.name: self._attribute(attribute) for attribute in node.attribute
             }
             attributes["outputs"] = len(node.output)
-            results = self._results(node, inputs, attributes)
+            with np.errstate(all="ignore"):
+                results = self._results(node, inputs, attributes)
         except NotUnderstoodError:
             raise
         except PROBLEMS as error:
