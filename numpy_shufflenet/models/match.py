@@ -1,7 +1,6 @@
 """The steps of a graph as a ShuffleNet: which of our networks it is, with weights in our order."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.models.v1 import REPEATS as V1_REPEATS
 from numpy_shufflenet.models.v1 import STEM_CHANNELS, v1_widths
 from numpy_shufflenet.models.v2 import REPEATS, WIDTHS
-from numpy_shufflenet.models.walk import SAME, Match, MisfitError, Walk, order_in
+from numpy_shufflenet.models.walk import SAME, Match, MisfitError, Walk, order_in, reversed_step
 from numpy_shufflenet.weights.graph import Step
 
 ORDERS = ("paper", "authors", "none")  # of the shuffle
@@ -31,40 +30,13 @@ def match(steps: Sequence[Step], output: Array) -> Match:
         If it is none of ours. It names the first node that doesn't fit.
     """
     errors = []
-    for given in (list(steps), [_reversed(step, steps) for step in steps]):
+    for given in (list(steps), [reversed_step(step, steps) for step in steps]):
         for order in ORDERS:
             try:
                 return _Matcher(given, order).match(output)
             except MisfitError as error:
                 errors.append(error)
     raise max(errors, key=lambda error: error.place)
-
-
-def _reversed(step: Step, steps: Sequence[Step]) -> Step:
-    """Return a step with its channels in reverse; not those of images and of classes."""
-    if step is steps[0]:
-        return step
-    ends = np.array([0, *(s.first + s.channels for s in steps)])
-
-    def mirrored(rows: Array) -> Array:
-        place = np.searchsorted(ends, rows, "right")
-        turned = ends[place - 1] + ends[place] - 1 - rows
-        return np.where(rows < ends[1], rows, turned)[:: 1 if rows[0] < ends[1] else -1]
-
-    rows = 1 if step is steps[-1] else -1
-    columns = 1 if step.reads[0][0] < ends[1] else -1
-
-    def turn(array: Array | None) -> Array | None:
-        return None if array is None else array[::rows]
-
-    weight = turn(step.weight)
-    return replace(
-        step,
-        reads=tuple(mirrored(part) for part in step.reads),
-        weight=None if weight is None else weight[:, ::columns],
-        bias=turn(step.bias),
-        norm=step.norm and step.norm.taken(slice(None, None, rows)),
-    )
 
 
 class _Matcher(Walk):

@@ -6,7 +6,7 @@ the columns of a convolution, or all that a depthwise convolution has.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,33 @@ def order_in(reads: Array, rows: Array) -> Array | None:
     by_number = np.argsort(reads)
     places = by_number[np.searchsorted(reads[by_number], rows).clip(max=len(rows) - 1)]
     return places if np.array_equal(reads[places], rows) else None
+
+
+def reversed_step(step: Step, steps: Sequence[Step]) -> Step:
+    """Return a step with its channels in reverse; not those of images and of classes."""
+    if step is steps[0]:
+        return step
+    ends = np.array([0, *(s.first + s.channels for s in steps)])
+
+    def mirrored(rows: Array) -> Array:
+        place = np.searchsorted(ends, rows, "right")
+        turned = ends[place - 1] + ends[place] - 1 - rows
+        return np.where(rows < ends[1], rows, turned)[:: 1 if rows[0] < ends[1] else -1]
+
+    rows = 1 if step is steps[-1] else -1
+    columns = 1 if step.reads[0][0] < ends[1] else -1
+
+    def turn(array: Array | None) -> Array | None:
+        return None if array is None else array[::rows]
+
+    weight = turn(step.weight)
+    return replace(
+        step,
+        reads=tuple(mirrored(part) for part in step.reads),
+        weight=None if weight is None else weight[:, ::columns],
+        bias=turn(step.bias),
+        norm=step.norm and step.norm.taken(slice(None, None, rows)),
+    )
 
 
 def _ordered(step: Step, reads: Array, rows: Array) -> Array:

@@ -30,7 +30,8 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.compute import COMPUTE, Call
+from numpy_shufflenet.weights.graph.call import Call
+from numpy_shufflenet.weights.graph.compute import COMPUTE
 from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES
 from numpy_shufflenet.weights.graph.positions import Norm, Positions, Step
 from numpy_shufflenet.weights.onnx import as_array
@@ -136,7 +137,8 @@ class Graph:
                 attribute.name: self._attribute(attribute) for attribute in node.attribute
             }
             attributes["outputs"] = len(node.output)
-            results = self._results(node, inputs, attributes)
+            with np.errstate(all="ignore"):
+                results = self._results(node, inputs, attributes)
         except NotUnderstoodError:
             raise
         except PROBLEMS as error:

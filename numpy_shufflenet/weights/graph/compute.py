@@ -1,75 +1,18 @@
 """ONNX's operators that compute: each makes a step, or changes the last one."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights.graph.call import Call, border_of, window_of
 from numpy_shufflenet.weights.graph.moves import LOWEST, ZERO, integers
-from numpy_shufflenet.weights.graph.positions import Norm, Positions, Step
-
-Padding = tuple[tuple[int, int], tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A node with its inputs.
-
-    Attributes
-    ----------
-    positions : Positions
-    node : str
-        Its name and operator.
-    inputs : list of array or None
-        Positions, or constants.
-    active : list of bool
-        Whether an input is an activation, given by its positions.
-    attributes : dict
-    """
-
-    positions: Positions
-    node: str
-    inputs: Sequence[Array | None]
-    active: Sequence[bool]
-    attributes: Mapping[str, Any]
-
-    def activation(self, place: int = 0) -> Array:
-        """Return the positions of an input."""
-        found = self.inputs[place]
-        if found is None or not self.active[place]:
-            raise ValueError(f"its input {place} is a constant; an activation is needed")
-        return found
-
-    def constant(self, place: int) -> Array | None:
-        """Return an input that is a constant; None if it is left out."""
-        found = self.inputs[place] if len(self.inputs) > place else None
-        if found is not None and self.active[place]:
-            raise ValueError(f"its input {place} depends on the images; a constant is needed")
-        if found is not None and found.dtype.kind != "f":
-            raise ValueError(f"its input {place} has dtype {found.dtype}; a float is needed")
-        return found
-
-    def weight(self, place: int, ndim: int) -> Array:
-        """Return an input that is a constant with so many axes."""
-        found = self.constant(place)
-        if found is None or found.ndim != ndim or not found.size:
-            shape = None if found is None else found.shape
-            raise ValueError(f"its input {place} has the shape {shape}; {ndim} axes are needed")
-        return found
-
-    def add(self, kind: str, reads: Sequence[Array], size: tuple[int, int], **more: Any) -> Array:
-        """Add a step that reads these channels, and return the positions of its output."""
-        channels = len(more["weight"]) if "weight" in more else len(reads[0])
-        images = len(self.activation(self.active.index(True)))
-        step = Step(kind, self.node, tuple(reads), channels, size, **more)
-        return self.positions.add(step, images)
+from numpy_shufflenet.weights.graph.positions import Norm, Step
 
 
 def _conv(call: Call) -> Array:
-    x, border = _border(call.activation(), ZERO)
+    x, border = border_of(call.activation(), ZERO)
     rows = call.positions.channels(x)
     weight, bias = call.weight(1, 4), call.constant(2)
     groups = call.attributes.get("group", 1)
@@ -78,7 +21,7 @@ def _conv(call: Call) -> Array:
         raise ValueError(f"weights of shape {weight.shape} don't fit {len(rows)} channels")
     if bias is not None and bias.shape != (o,):
         raise ValueError(f"its bias has the shape {bias.shape}; ({o},) is needed")
-    settings, size = _window(call, kernel, x.shape[2:], border)
+    settings, size = window_of(call, kernel, x.shape[2:], border)
     settings["groups"] = groups
     features = {"mean", "linear"} >= {call.positions.step_of(row).kind for row in rows[:1]}
     if features and (o, c * groups, 1, 1) == weight.shape and size == (1, 1):
@@ -86,86 +29,27 @@ def _conv(call: Call) -> Array:
     return call.add("conv", [rows], size, weight=weight, bias=bias, settings=settings)
 
 
-def _border(x: Array, value: int) -> tuple[Array, Padding]:
-    """Take off padding with this value; return the rest, and how wide the padding is."""
-    if x.ndim != 4:
-        raise ValueError(f"it reads the shape {x.shape}; (n, c, h, w) is needed")
-    inside = x != value
-    if inside.all():
-        return x, ((0, 0), (0, 0))
-    sides = []
-    for axis in (2, 3):
-        kept = np.flatnonzero(inside.any(axis=tuple({0, 1, 2, 3} - {axis})))
-        if not len(kept):
-            raise ValueError("it reads an empty activation")
-        first, last = int(kept[0]), int(kept[-1]) + 1
-        sides.append((first, x.shape[axis] - last))
-        x = x[:, :, first:last] if axis == 2 else x[:, :, :, first:last]
-    return x, (sides[0], sides[1])
-
-
-def _window(
-    call: Call, kernel: Sequence[int], size: tuple[int, ...], border: Padding
-) -> tuple[dict[str, Any], tuple[int, int]]:
-    """Return the settings of a convolution or a pooling, and the size of its output."""
-    attributes = call.attributes
-    strides = tuple(attributes.get("strides", (1, 1)))
-    pads = list(attributes.get("pads", (0, 0, 0, 0)))
-    lengths = len(kernel), len(strides), len(pads)
-    if lengths != (2, 2, 4) or min(kernel) < 1 or min(strides) < 1 or min(pads) < 0:
-        raise ValueError(f"its window is {(tuple(kernel), strides, pads)} (size, strides, pads)")
-    if any(dilation != 1 for dilation in attributes.get("dilations", ())):
-        raise ValueError(f"its dilations are {attributes['dilations']}; 1 is needed")
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        if max(strides) > 1 and not call.positions.sized:
-            raise ValueError(
-                f"auto_pad={auto} depends on the size of the images, which the graph leaves open; "
-                "pass image_size"
-            )
-        for axis in (0, 1):
-            length = size[axis] + sum(border[axis])
-            wanted = (-(-length // strides[axis]) - 1) * strides[axis] + kernel[axis]
-            less, more = sorted((max(0, wanted - length) // 2, -(-max(0, wanted - length) // 2)))
-            pads[axis::2] = (less, more) if auto == "SAME_UPPER" else (more, less)
-    elif auto == "VALID":
-        pads = [0, 0, 0, 0]
-    elif auto != "NOTSET":
-        raise ValueError(f"auto_pad={auto!r:.40} is not known")
-    padding = tuple((border[a][0] + pads[a], border[a][1] + pads[a + 2]) for a in (0, 1))
-    out = [
-        (size[a] + sum(padding[a]) - kernel[a]) // strides[a] + 1
-        if size[a] + sum(padding[a]) >= kernel[a]
-        else 0
-        for a in (0, 1)
-    ]
-    if min(out) < 1:
-        raise ValueError(f"its window of {tuple(kernel)} is larger than the image, {tuple(size)}")
-    settings = {"kernel": tuple(kernel), "stride": strides, "padding": padding}
-    return settings | {"own": tuple(pads)}, (out[0], out[1])
-
-
 def _max_pool(call: Call) -> Array:
     x = call.activation()
     value = LOWEST if (x == LOWEST).any() else ZERO
-    x, border = _border(x, value)
+    x, border = border_of(x, value)
     rows = call.positions.channels(x)
     positive = all(call.positions.step_of(row).nonnegative for row in rows)
     if value == ZERO and any(map(any, border)) and not positive:
         raise ValueError("it reads padding with 0 beside numbers that may be negative")
-    settings, size = _window(call, _kernel(call), x.shape[2:], border)
+    settings, size = window_of(call, _kernel(call), x.shape[2:], border)
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
             raise ValueError("it has ceil_mode beside padding or another window than 3x3")
         # One more row and column is never read by a window that wouldn't be there without it.
-        settings, size = _window(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
+        settings, size = window_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
 
 
 def _average_pool(call: Call) -> Array:
-    x, border = _border(call.activation(), ZERO)
+    x, border = border_of(call.activation(), ZERO)
     rows = call.positions.channels(x)
-    settings, size = _window(call, _kernel(call), x.shape[2:], border)
+    settings, size = window_of(call, _kernel(call), x.shape[2:], border)
     padded = any(map(any, settings["padding"]))
     if settings["kernel"] == x.shape[2:] and not padded:
         return call.add("mean", [rows], (1, 1), nonnegative=_positive(call, rows))
