@@ -33,6 +33,11 @@ CALLS = {
         "jupytext",
         "notebooks",
     ),
+    "torch": (
+        "from numpy_shufflenet.compare.torch_network import load_factory; load_factory('a:b')",
+        "torch",
+        "peers",
+    ),
     "sphinx": (
         "from numpy_shufflenet._optional import need; need('sphinx', 'the site', extra='site')",
         "sphinx",
