@@ -45,7 +45,11 @@ CALLS = {
     "numba": ("from numpy_shufflenet import kernels", "numba", ""),
     "numba.extending": ("from numpy_shufflenet.plan import InferencePlan", "numba", ""),
     "hypothesis.strategies": ("from numpy_shufflenet import strategies", "hypothesis", "notebooks"),
-    "torch": ("import numpy_shufflenet.torch_peer", "torch", "peers"),
+    "torch": (
+        "from numpy_shufflenet.compare.torch_network import load_factory; load_factory('a:b')",
+        "torch",
+        "peers",
+    ),
     "sphinx": (
         "from numpy_shufflenet._optional import need; need('sphinx', 'the site', extra='site')",
         "sphinx",

@@ -27,6 +27,8 @@ def likely_cause(
             f"its output has shape {pair.other.shape} instead of {pair.exact.shape}: look at "
             f"stride and padding, or the rounding of a pool's size{before}"
         )
+    if not np.isfinite(pair.exact).all():
+        return f"our output holds NaN or infinity{before}"
     if not np.isfinite(pair.other).all():
         return f"its output holds NaN or infinity{before}"
     if pair.kind != "logits":

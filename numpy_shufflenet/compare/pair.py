@@ -40,7 +40,7 @@ class Pair(NamedTuple):
             self.exact.shape,
             largest_absolute(other - self.exact) if same else np.inf,
             scale,
-            FACTOR * max(rounding, EPS * scale),
+            FACTOR * max(rounding, EPS * scale) if np.isfinite(scale + rounding) else 0.0,
             largest_absolute(self.exact - self.exact[:1]),
             reordered,
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy_shufflenet.compare import NetworkComparison
 
 SMALLEST = 1e-10  # where differences of 0 are drawn
+SPACE = 3  # layers that a label on the axis takes
 
 
 def layer_differences(comparison: "NetworkComparison") -> "Figure":
@@ -43,11 +44,11 @@ def layer_differences(comparison: "NetworkComparison") -> "Figure":
         axes.annotate(
             first.layer, (layers.index(first), 1.02), xycoords=("data", "axes fraction"), size=8
         )
-    starts = [
-        number
-        for number, layer in enumerate(layers)
-        if number == 0 or _part(layer.layer) != _part(layers[number - 1].layer)
-    ]
+    starts = [0]
+    for number, layer in enumerate(layers):
+        new = _part(layer.layer) != _part(layers[number - 1].layer)
+        if new and number - starts[-1] >= SPACE:
+            starts.append(number)
     axes.set_xticks(starts, [_part(layers[number].layer) for number in starts])
     for label in axes.get_xticklabels():
         label.set(rotation=45, ha="right", rotation_mode="anchor", size=8)

@@ -208,6 +208,16 @@ def test_onnx_with_folded_batch_normalisation(trained, ours, tmp_path):
         compare_networks(ours, theirs, X[:2])  # the file is for 3
 
 
+def test_a_network_of_nan_is_not_equal_to_itself(trained):
+    ours = ours_of(trained)
+    ours.parameters()["stage3.0.branch2.5.weight"][0] = np.nan
+    wrong = copy.deepcopy(trained)
+    wrong.stage3[0].branch2[5].weight.data[0] = torch.nan
+    found = compare_networks(ours, wrong, X)
+    assert found.first.layer == "stage3.0.branch2.5"
+    assert "our output holds NaN" in str(found)
+
+
 def test_bgr_is_named_wherever_it_comes_from(trained, ours):
     swapped = copy.deepcopy(trained)
     swapped.conv1[0].weight.data = swapped.conv1[0].weight.data.flip(1)
