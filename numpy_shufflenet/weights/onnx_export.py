@@ -31,12 +31,12 @@ the largest logit, with `batch="any"`.
     MNN, by mnnconvert 3.6.1           nothing                                   1.5e-6
     tract              0.23.9          nothing                                   1.3e-6
     TVM                0.27.0.post1    nothing                                   1.7e-6
-    onnx2torch         1.5.15          nothing                                   7.3e-7
+    onnx2torch         1.5.15          nothing                                   7.0e-7
 
-ncnn takes one image at a time. On processors that have float16, it computes in it unless the
-options use_fp16_packed, use_fp16_storage and use_fp16_arithmetic are off: then it is 4e-4 off.
-`tests/weights/engines.py` measures the differences, also with a fixed batch and with batch
-normalisation left in, which all of these engines run as well.
+ncnn takes one image at a time. Set its options use_fp16_packed, use_fp16_storage and
+use_fp16_arithmetic to False: with float16 it is 4e-4 off. The default precision of OpenVINO may be
+bfloat16. `tests/weights/engines.py` measures the differences; ONNX Runtime, OpenVINO, OpenCV, MNN,
+tract and onnx2torch also ran files with a fixed batch and with batch normalisation left in.
 """
 
 import json
