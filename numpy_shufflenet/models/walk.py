@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph import Norm, NotUnderstoodError, Step
+from numpy_shufflenet.weights.graph import Normalisation, NotUnderstoodError, Step
 
 SAME = ((1, 1), (1, 1))  # the padding of a 3x3 window that keeps the size
 NONE = ((0, 0), (0, 0))
@@ -28,7 +28,7 @@ class Convolution:
     node: str
     weight: Array
     bias: Array | None
-    norm: Norm | None
+    norm: Normalisation | None
 
 
 @dataclass

@@ -30,13 +30,13 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.call import Call
+from numpy_shufflenet.weights.graph.call import NodeCall
 from numpy_shufflenet.weights.graph.compute import COMPUTE
 from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES
-from numpy_shufflenet.weights.graph.positions import Norm, Positions, Step
+from numpy_shufflenet.weights.graph.positions import Normalisation, Positions, Step
 from numpy_shufflenet.weights.onnx import as_array
 
-__all__ = ["Graph", "Norm", "NotUnderstoodError", "Step"]
+__all__ = ["Graph", "Normalisation", "NotUnderstoodError", "Step"]
 
 USUAL_SIZE = 224  # of images, where a graph takes any
 PROBLEMS = (
@@ -173,7 +173,7 @@ class Graph:
             self._positions.spend(sum(positions.size for positions in moved))
             return [Activation(positions) for positions in moved]
         if kind in COMPUTE:
-            call = Call(self._positions, label(node), arrays, active, attributes)
+            call = NodeCall(self._positions, label(node), arrays, active, attributes)
             return [Activation(COMPUTE[kind](call))]
         raise ValueError("ShuffleNets have no such operator, or not here")
 

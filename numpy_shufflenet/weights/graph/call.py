@@ -13,7 +13,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Call:
+class NodeCall:
     """A node with its inputs.
 
     Attributes
@@ -84,8 +84,8 @@ def border_of(x: Array, value: int) -> tuple[Array, Padding]:
     return x, (sides[0], sides[1])
 
 
-def window_of(
-    call: Call, kernel: Sequence[int], size: tuple[int, ...], border: Padding
+def geometry_of(
+    call: NodeCall, kernel: Sequence[int], size: tuple[int, ...], border: Padding
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """Return the settings of a convolution or a pooling, and the size of its output."""
     attributes = call.attributes

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.moves import LARGEST, check_size
+from numpy_shufflenet.weights.graph.moves import LARGEST, check_count
 
 MOST_POSITIONS = 32 * LARGEST  # in all activations of a graph
 
 
-class Norm(NamedTuple):
+class Normalisation(NamedTuple):
     """A batch normalisation; each array has one number for each channel."""
 
     gamma: Array
@@ -22,10 +22,10 @@ class Norm(NamedTuple):
     var: Array
     eps: float
 
-    def taken(self, places: Any) -> "Norm":
+    def taken(self, places: Any) -> "Normalisation":
         """Return it with its channels in another order."""
         gamma, beta, mean, var = (array[places] for array in self[:4])
-        return Norm(gamma, beta, mean, var, self.eps)
+        return Normalisation(gamma, beta, mean, var, self.eps)
 
 
 @dataclass(eq=False)
@@ -43,7 +43,7 @@ class Step:
     channels, size, first
         How many channels it computes, their (height, width), and the number of the first one.
     weight, bias : array or None
-    norm : Norm or None
+    norm : Normalisation or None
     settings : dict
         Of convolution and pooling: stride, padding, groups, kernel, count_include_pad.
     start : int
@@ -63,7 +63,7 @@ class Step:
     first: int = 0
     weight: Array | None = None
     bias: Array | None = None
-    norm: Norm | None = None
+    norm: Normalisation | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     start: int = 0
     relu: bool = False
@@ -113,7 +113,7 @@ class Positions:
 
     def _place(self, step: Step, images: int) -> None:
         count = math.prod((images, step.channels, *step.size))
-        check_size(count)
+        check_count(count)
         self.spend(count)
         step.start = self._top
         self._starts.append(step.start)
