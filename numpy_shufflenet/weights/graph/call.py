@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.positions import Positions, Step
+from numpy_shufflenet.weights.graph.positions import GraphStep, Positions
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -62,7 +62,7 @@ class NodeCall:
         """Add a step that reads these channels, and return the positions of its output."""
         channels = len(more["weight"]) if "weight" in more else len(reads[0])
         images = len(self.activation(self.active.index(True)))
-        step = Step(kind, self.node, tuple(reads), channels, size, **more)
+        step = GraphStep(kind, self.node, tuple(reads), channels, size, **more)
         return self.positions.add(step, images)
 
 

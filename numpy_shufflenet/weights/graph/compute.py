@@ -8,7 +8,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.weights.graph.call import NodeCall, border_of, geometry_of
 from numpy_shufflenet.weights.graph.moves import LOWEST, ZERO, integers
-from numpy_shufflenet.weights.graph.positions import Normalisation, Step
+from numpy_shufflenet.weights.graph.positions import GraphStep, Normalisation
 
 
 def _conv(call: NodeCall) -> Array:
@@ -118,7 +118,7 @@ def _linear(call: NodeCall, weight: Array, bias: Array | None) -> Array:
     return call.add("linear", [rows], (1, 1), weight=weight, bias=bias).reshape(len(x), len(weight))
 
 
-def _changed(call: NodeCall, kinds: Sequence[str]) -> tuple[Array, Step, Array]:
+def _changed(call: NodeCall, kinds: Sequence[str]) -> tuple[Array, GraphStep, Array]:
     """Return new positions, the one step before, and the place of each of its channels here."""
     x = call.activation(call.active.index(True))
     rows = call.positions.channels(x)
