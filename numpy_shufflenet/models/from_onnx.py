@@ -14,7 +14,7 @@ from numpy_shufflenet.models.walk import Convolution, Match
 from numpy_shufflenet.nn import BatchNorm2d, Conv2d, Linear, SqueezeExcitation
 from numpy_shufflenet.nn.initialise import without_weights
 from numpy_shufflenet.ops.checks import as_pair
-from numpy_shufflenet.weights.graph import Graph, Norm, NotUnderstoodError
+from numpy_shufflenet.weights.graph import Graph, Normalisation, NotUnderstoodError
 from numpy_shufflenet.weights.onnx import parse
 
 OPTIONS = ("dropout", "seed")
@@ -130,7 +130,7 @@ def _folded(conv: Convolution) -> tuple[Array, Array]:
     return conv.weight * scale[:, None, None, None], scale * (bias - mean) + beta
 
 
-def _statistics(norm: Norm, bias: Array | None, eps: float) -> dict[str, Array]:
+def _statistics(norm: Normalisation, bias: Array | None, eps: float) -> dict[str, Array]:
     """Return the parameters of a batch normalisation with another eps, which takes up the bias.
 
     The variance makes up for the other eps. Where it would become negative, gamma does.

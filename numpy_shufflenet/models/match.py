@@ -10,7 +10,7 @@ from numpy_shufflenet.models.v1 import REPEATS as V1_REPEATS
 from numpy_shufflenet.models.v1 import STEM_CHANNELS, v1_widths
 from numpy_shufflenet.models.v2 import REPEATS, WIDTHS
 from numpy_shufflenet.models.walk import SAME, Match, MisfitError, Walk, order_in, reversed_step
-from numpy_shufflenet.weights.graph import Step
+from numpy_shufflenet.weights.graph import GraphStep
 
 ORDERS = ("paper", "authors", "none")  # of the shuffle
 LARGE: dict[tuple[int, ...], str] = {
@@ -19,7 +19,7 @@ LARGE: dict[tuple[int, ...], str] = {
 }  # by units of each stage
 
 
-def match(steps: Sequence[Step], output: Array) -> Match:
+def match(steps: Sequence[GraphStep], output: Array) -> Match:
     """Return the network that some steps are.
 
     Some networks concatenate in the other order than ours. They fit once all channels are reversed.
@@ -42,7 +42,7 @@ def match(steps: Sequence[Step], output: Array) -> Match:
 class _Matcher(Walk):
     """Matches one network after the other unit, with one order of the shuffle."""
 
-    def __init__(self, steps: Sequence[Step], order: str):
+    def __init__(self, steps: Sequence[GraphStep], order: str):
         super().__init__(steps)
         self.order = order
         self.widths: list[int] = []  # of the stem, and of each stage
@@ -97,7 +97,7 @@ class _Matcher(Walk):
         following = self.readers(step.outputs) if step.kind == "conv" else [step]
         return [step.kind for step in following] == ["mean"]
 
-    def classify(self, rows: Array, output: Array) -> Step:
+    def classify(self, rows: Array, output: Array) -> GraphStep:
         """Note the classifier, and return its step."""
         mean = self.one(rows, "mean")
         means = self.mean(mean, rows)
@@ -123,7 +123,7 @@ class _Matcher(Walk):
             raise MisfitError(readers[0], "a unit of a ShuffleNet has two branches")
         return self.v2_unit(rows, readers)
 
-    def v1_unit(self, rows: Array, readers: Sequence[Step]) -> Array:
+    def v1_unit(self, rows: Array, readers: Sequence[GraphStep]) -> Array:
         """Return the rows after a unit of V1."""
         stride = 2 if any(step.kind == "average" for step in readers) else 1
         other = "average" if stride == 2 else "add"
@@ -153,7 +153,7 @@ class _Matcher(Walk):
         self.begin_stage(len(joined), dw)
         return self.excite(joined, relu=True)
 
-    def v2_unit(self, rows: Array, readers: Sequence[Step]) -> Array:
+    def v2_unit(self, rows: Array, readers: Sequence[GraphStep]) -> Array:
         """Return the rows after a unit of V2."""
         half = len(rows) // 2
         splits = len(readers[0].reads[0]) * 2 == len(rows)
@@ -184,7 +184,7 @@ class _Matcher(Walk):
             return rows  # the last unit of a stage
         return self.shuffled(dw, rows, 2)
 
-    def sides(self, readers: Sequence[Step]) -> tuple[Step, Step]:
+    def sides(self, readers: Sequence[GraphStep]) -> tuple[GraphStep, GraphStep]:
         """Return the first steps of branch 1 and branch 2."""
         first, second = readers
         if first.settings.get("kernel") == (1, 1):
@@ -195,7 +195,7 @@ class _Matcher(Walk):
                 return second, first
         return first, second
 
-    def branch2(self, step: Step, rows: Array, stride: int) -> tuple[Array, Step]:
+    def branch2(self, step: GraphStep, rows: Array, stride: int) -> tuple[Array, GraphStep]:
         """Note the convolutions of branch 2; return its rows, and its last depthwise one."""
         extra = step.settings.get("kernel") == (3, 3)
         self.all_have(step, extra_depthwise=extra)
@@ -209,7 +209,7 @@ class _Matcher(Walk):
         added = [step.kind for step in self.readers(last.outputs)] == ["add"]
         return self.convolve(last, rows, 1, 1, relu=not added), dw
 
-    def shuffled(self, step: Step, rows: Array, groups: int) -> Array:
+    def shuffled(self, step: GraphStep, rows: Array, groups: int) -> Array:
         """Return rows in the order after the shuffle; `step` is for messages."""
         if len(rows) % groups:
             raise MisfitError(step, f"it has {len(rows)} channels, not a multiple of {groups}")
@@ -218,14 +218,14 @@ class _Matcher(Walk):
         shape = (groups, -1) if self.order == "paper" else (-1, groups)
         return rows.reshape(shape).T.ravel()
 
-    def begin_stage(self, channels: int, step: Step) -> None:
+    def begin_stage(self, channels: int, step: GraphStep) -> None:
         """Note the first unit of a stage; `step` has its stride and its padding."""
         self.widths.append(channels)
         self.repeats.append(1)
         if step.settings["stride"] == (2, 2):
             self.paddings.append(step.settings["padding"])
 
-    def all_have(self, step: Step, **traits: Any) -> None:
+    def all_have(self, step: GraphStep, **traits: Any) -> None:
         """Note a trait of a unit, or raise unless all units before have it, too."""
         for name, value in traits.items():
             if self.traits.setdefault(name, value) != value:
@@ -234,7 +234,7 @@ class _Matcher(Walk):
 
     # Configs
 
-    def v1(self, last: Step, head: int) -> dict[str, Any]:
+    def v1(self, last: GraphStep, head: int) -> dict[str, Any]:
         """Return what else the config of a V1 has."""
         if head or tuple(self.repeats) != V1_REPEATS:
             raise MisfitError(last, f"V1 has stages of {V1_REPEATS} units, not {self.repeats}")
@@ -242,7 +242,7 @@ class _Matcher(Walk):
         order = {"shuffle": False} if self.order == "none" else {"shuffle_order": self.order}
         return {"name": "shufflenet_v1", **self.traits, **order, **_size(scales, self.widths)}
 
-    def v2(self, last: Step, head: int) -> dict[str, Any]:
+    def v2(self, last: GraphStep, head: int) -> dict[str, Any]:
         """Return what else the config of a V2 has."""
         stem, *stages = self.widths
         repeats = tuple(self.repeats)
@@ -264,12 +264,12 @@ def _size(scales: list[float], widths: list[int]) -> dict[str, Any]:
     return {"scale": scales[0]} if scales else {"widths": widths}
 
 
-def _is_dense3x3(step: Step) -> bool:
+def _is_dense3x3(step: GraphStep) -> bool:
     settings = step.settings
     return step.kind == "conv" and (settings["kernel"], settings["groups"]) == ((3, 3), 1)
 
 
-def _is_window(step: Step, after: Step) -> bool:
+def _is_window(step: GraphStep, after: GraphStep) -> bool:
     """Whether a step is a 3x3 window over the whole output of another step, and nothing else."""
     same = order_in(step.reads[0], after.outputs) is not None
     return same and step.settings.get("kernel") == (3, 3)

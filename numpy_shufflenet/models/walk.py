@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph import Norm, NotUnderstoodError, Step
+from numpy_shufflenet.weights.graph import GraphStep, Normalisation, NotUnderstoodError
 
 SAME = ((1, 1), (1, 1))  # the padding of a 3x3 window that keeps the size
 NONE = ((0, 0), (0, 0))
@@ -28,7 +28,7 @@ class Convolution:
     node: str
     weight: Array
     bias: Array | None
-    norm: Norm | None
+    norm: Normalisation | None
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Match:
 class MisfitError(NotUnderstoodError):
     """A step that isn't where a ShuffleNet has it."""
 
-    def __init__(self, step: Step, reason: str):
+    def __init__(self, step: GraphStep, reason: str):
         super().__init__(step.node, reason)
         self.place = step.first
 
@@ -71,7 +71,7 @@ def order_in(reads: Array, rows: Array) -> Array | None:
     return places if np.array_equal(reads[places], rows) else None
 
 
-def reversed_step(step: Step, steps: Sequence[Step]) -> Step:
+def reversed_step(step: GraphStep, steps: Sequence[GraphStep]) -> GraphStep:
     """Return a step with its channels in reverse; not those of images and of classes."""
     if step is steps[0]:
         return step
@@ -98,7 +98,7 @@ def reversed_step(step: Step, steps: Sequence[Step]) -> Step:
     )
 
 
-def _ordered(step: Step, reads: Array, rows: Array) -> Array:
+def _ordered(step: GraphStep, reads: Array, rows: Array) -> Array:
     places = order_in(reads, rows)
     if places is None:
         raise MisfitError(step, "it reads other channels than in a ShuffleNet")
@@ -108,11 +108,11 @@ def _ordered(step: Step, reads: Array, rows: Array) -> Array:
 class Walk:
     """The steps, and who reads their channels; notes the layers that it passes in `found`."""
 
-    def __init__(self, steps: Sequence[Step]):
+    def __init__(self, steps: Sequence[GraphStep]):
         self.steps = steps
         self.found = Match()
         self._firsts = [step.first for step in steps]
-        self._readers: list[list[Step]] = [[] for _ in steps]  # of any channel of a step
+        self._readers: list[list[GraphStep]] = [[] for _ in steps]  # of any channel of a step
         for step in steps:
             for maker in self._makers(np.concatenate([np.empty(0, int), *step.reads])):
                 self._readers[maker].append(step)
@@ -121,7 +121,7 @@ class Walk:
         """Return the numbers of the steps that compute these channels."""
         return sorted(set((np.searchsorted(self._firsts, rows, "right") - 1).tolist()))
 
-    def readers(self, rows: Array) -> list[Step]:
+    def readers(self, rows: Array) -> list[GraphStep]:
         """Return the steps that read one of these channels, in order; there is at least one."""
         makers = self._makers(rows)
         steps = {step.first: step for maker in makers for step in self._readers[maker]}
@@ -134,7 +134,7 @@ class Walk:
             raise MisfitError(self.steps[makers[-1]], "a ShuffleNet does not end here")
         return found
 
-    def one(self, rows: Array, kind: str, *, beside: Sequence[str] = ()) -> Step:
+    def one(self, rows: Array, kind: str, *, beside: Sequence[str] = ()) -> GraphStep:
         """Return the step of this kind that reads the channels, beside others of other kinds.
 
         Raises
@@ -153,7 +153,7 @@ class Walk:
         return found[0]
 
     def convolve(
-        self, step: Step, rows: Array, kernel: int, groups: int, *, relu: bool, stride: int = 1
+        self, step: GraphStep, rows: Array, kernel: int, groups: int, *, relu: bool, stride: int = 1
     ) -> Array:
         """Note a convolution, and return the rows that it makes. 0 groups: a depthwise one.
 
@@ -188,7 +188,7 @@ class Walk:
         self._note(step, np.concatenate(parts), np.arange(step.channels))
         return step.outputs
 
-    def _note(self, step: Step, weight: Array, places: Array) -> None:
+    def _note(self, step: GraphStep, weight: Array, places: Array) -> None:
         norm, bias = step.norm, step.bias
         self.found.convolutions.append(
             Convolution(
@@ -199,17 +199,17 @@ class Walk:
             )
         )
 
-    def pool(self, step: Step, rows: Array) -> Array:
+    def pool(self, step: GraphStep, rows: Array) -> Array:
         """Return the rows that a 3x3 pooling of stride 2 makes."""
         if (step.settings["kernel"], step.settings["stride"]) != ((3, 3), (2, 2)):
             raise MisfitError(step, f"its window is {step.settings}; 3x3 of stride 2 is needed")
         return step.first + _ordered(step, step.reads[0], rows)
 
-    def mean(self, step: Step, rows: Array) -> Array:
+    def mean(self, step: GraphStep, rows: Array) -> Array:
         """Return the rows of the means."""
         return step.first + _ordered(step, step.reads[0], rows)
 
-    def add(self, step: Step, rows: Array, others: Array) -> Array:
+    def add(self, step: GraphStep, rows: Array, others: Array) -> Array:
         """Return the rows of a sum with a ReLU; each of the rows is added to one of the others."""
         first, second = step.reads
         if order_in(first, rows) is None:
@@ -221,7 +221,7 @@ class Walk:
             raise MisfitError(step, "a ShuffleNet has a ReLU after it")
         return step.first + places
 
-    def linear(self, step: Step, rows: Array) -> Array:
+    def linear(self, step: GraphStep, rows: Array) -> Array:
         """Return the weight of a matrix product, its columns in the order of the rows."""
         assert step.weight is not None
         return step.weight[:, _ordered(step, step.reads[0], rows)]

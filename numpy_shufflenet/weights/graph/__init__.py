@@ -30,13 +30,13 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.call import Call
+from numpy_shufflenet.weights.graph.call import NodeCall
 from numpy_shufflenet.weights.graph.compute import COMPUTE
 from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES
-from numpy_shufflenet.weights.graph.positions import Norm, Positions, Step
+from numpy_shufflenet.weights.graph.positions import GraphStep, Normalisation, Positions
 from numpy_shufflenet.weights.onnx import as_array
 
-__all__ = ["Graph", "Norm", "NotUnderstoodError", "Step"]
+__all__ = ["Graph", "GraphStep", "Normalisation", "NotUnderstoodError"]
 
 USUAL_SIZE = 224  # of images, where a graph takes any
 PROBLEMS = (
@@ -80,7 +80,7 @@ class Graph:
 
     Attributes
     ----------
-    steps : list of Step
+    steps : list of GraphStep
         The first one is the images.
     output : array of int
         The numbers of the channels of the graph's output.
@@ -125,7 +125,7 @@ class Graph:
         self._positions.sized = image_size is not None or bool(h and w)
         usual = image_size or (USUAL_SIZE, USUAL_SIZE)
         h, w = h or usual[0], w or usual[1]
-        images = Step("input", repr(inputs[0].name), (), c or 3, (h, w))
+        images = GraphStep("input", repr(inputs[0].name), (), c or 3, (h, w))
         positions = self._positions.add(images, n or 1)
         moved = positions.transpose(0, 2, 3, 1) if last else positions
         self._values[inputs[0].name] = Activation(moved)
@@ -173,7 +173,7 @@ class Graph:
             self._positions.spend(sum(positions.size for positions in moved))
             return [Activation(positions) for positions in moved]
         if kind in COMPUTE:
-            call = Call(self._positions, label(node), arrays, active, attributes)
+            call = NodeCall(self._positions, label(node), arrays, active, attributes)
             return [Activation(COMPUTE[kind](call))]
         raise ValueError("ShuffleNets have no such operator, or not here")
 

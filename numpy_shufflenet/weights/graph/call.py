@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.positions import Positions, Step
+from numpy_shufflenet.weights.graph.positions import GraphStep, Positions
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Call:
+class NodeCall:
     """A node with its inputs.
 
     Attributes
@@ -62,7 +62,7 @@ class Call:
         """Add a step that reads these channels, and return the positions of its output."""
         channels = len(more["weight"]) if "weight" in more else len(reads[0])
         images = len(self.activation(self.active.index(True)))
-        step = Step(kind, self.node, tuple(reads), channels, size, **more)
+        step = GraphStep(kind, self.node, tuple(reads), channels, size, **more)
         return self.positions.add(step, images)
 
 
@@ -84,8 +84,8 @@ def border_of(x: Array, value: int) -> tuple[Array, Padding]:
     return x, (sides[0], sides[1])
 
 
-def window_of(
-    call: Call, kernel: Sequence[int], size: tuple[int, ...], border: Padding
+def geometry_of(
+    call: NodeCall, kernel: Sequence[int], size: tuple[int, ...], border: Padding
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """Return the settings of a convolution or a pooling, and the size of its output."""
     attributes = call.attributes

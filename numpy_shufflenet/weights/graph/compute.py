@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.call import Call, border_of, window_of
+from numpy_shufflenet.weights.graph.call import NodeCall, border_of, geometry_of
 from numpy_shufflenet.weights.graph.moves import LOWEST, ZERO, integers
-from numpy_shufflenet.weights.graph.positions import Norm, Step
+from numpy_shufflenet.weights.graph.positions import GraphStep, Normalisation
 
 
-def _conv(call: Call) -> Array:
+def _conv(call: NodeCall) -> Array:
     x, border = border_of(call.activation(), ZERO)
     rows = call.positions.channels(x)
     weight, bias = call.weight(1, 4), call.constant(2)
@@ -21,7 +21,7 @@ def _conv(call: Call) -> Array:
         raise ValueError(f"weights of shape {weight.shape} don't fit {len(rows)} channels")
     if bias is not None and bias.shape != (o,):
         raise ValueError(f"its bias has the shape {bias.shape}; ({o},) is needed")
-    settings, size = window_of(call, kernel, x.shape[2:], border)
+    settings, size = geometry_of(call, kernel, x.shape[2:], border)
     settings["groups"] = groups
     features = {"mean", "linear"} >= {call.positions.step_of(row).kind for row in rows[:1]}
     if features and (o, c * groups, 1, 1) == weight.shape and size == (1, 1):
@@ -29,7 +29,7 @@ def _conv(call: Call) -> Array:
     return call.add("conv", [rows], size, weight=weight, bias=bias, settings=settings)
 
 
-def _max_pool(call: Call) -> Array:
+def _max_pool(call: NodeCall) -> Array:
     x = call.activation()
     value = LOWEST if (x == LOWEST).any() else ZERO
     x, border = border_of(x, value)
@@ -37,19 +37,19 @@ def _max_pool(call: Call) -> Array:
     positive = all(call.positions.step_of(row).nonnegative for row in rows)
     if value == ZERO and any(map(any, border)) and not positive:
         raise ValueError("it reads padding with 0 beside numbers that may be negative")
-    settings, size = window_of(call, _kernel(call), x.shape[2:], border)
+    settings, size = geometry_of(call, _kernel(call), x.shape[2:], border)
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
             raise ValueError("it has ceil_mode beside padding or another window than 3x3")
         # One more row and column is never read by a window that wouldn't be there without it.
-        settings, size = window_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
+        settings, size = geometry_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
 
 
-def _average_pool(call: Call) -> Array:
+def _average_pool(call: NodeCall) -> Array:
     x, border = border_of(call.activation(), ZERO)
     rows = call.positions.channels(x)
-    settings, size = window_of(call, _kernel(call), x.shape[2:], border)
+    settings, size = geometry_of(call, _kernel(call), x.shape[2:], border)
     padded = any(map(any, settings["padding"]))
     if settings["kernel"] == x.shape[2:] and not padded:
         return call.add("mean", [rows], (1, 1), nonnegative=_positive(call, rows))
@@ -62,25 +62,25 @@ def _average_pool(call: Call) -> Array:
     return call.add("average", [rows], size, settings=settings, nonnegative=_positive(call, rows))
 
 
-def _kernel(call: Call) -> list[int]:
+def _kernel(call: NodeCall) -> list[int]:
     kernel = call.attributes["kernel_shape"]
     return [int(size) for size in kernel]
 
 
-def _positive(call: Call, rows: Array) -> bool:
+def _positive(call: NodeCall, rows: Array) -> bool:
     return all(call.positions.step_of(row).nonnegative for row in rows)
 
 
-def _global_average_pool(call: Call) -> Array:
+def _global_average_pool(call: NodeCall) -> Array:
     return _mean(call, list(range(2, call.activation().ndim)), keep=True)
 
 
-def _reduce_mean(call: Call) -> Array:
+def _reduce_mean(call: NodeCall) -> Array:
     axes = integers(call.inputs, 1, call.attributes, "axes") or []
     return _mean(call, axes, keep=bool(call.attributes.get("keepdims", 1)))
 
 
-def _mean(call: Call, axes: list[int], *, keep: bool) -> Array:
+def _mean(call: NodeCall, axes: list[int], *, keep: bool) -> Array:
     x = call.activation()
     axes = sorted(axis % x.ndim for axis in axes)
     kept = [axis for axis in range(x.ndim) if axis not in axes]
@@ -94,7 +94,7 @@ def _mean(call: Call, axes: list[int], *, keep: bool) -> Array:
     return means.reshape(shape if keep else (n, c))
 
 
-def _gemm(call: Call) -> Array:
+def _gemm(call: NodeCall) -> Array:
     weight, bias = call.weight(1, 2), call.constant(2)
     if call.attributes.get("transA"):
         raise ValueError("it has transA=1")
@@ -106,11 +106,11 @@ def _gemm(call: Call) -> Array:
     return _linear(call, weight, bias)
 
 
-def _mat_mul(call: Call) -> Array:
+def _mat_mul(call: NodeCall) -> Array:
     return _linear(call, call.weight(1, 2).T, None)
 
 
-def _linear(call: Call, weight: Array, bias: Array | None) -> Array:
+def _linear(call: NodeCall, weight: Array, bias: Array | None) -> Array:
     x = call.activation()
     rows = call.positions.channels(x)
     if x.ndim != 2 or weight.shape[1] != len(rows):
@@ -118,7 +118,7 @@ def _linear(call: Call, weight: Array, bias: Array | None) -> Array:
     return call.add("linear", [rows], (1, 1), weight=weight, bias=bias).reshape(len(x), len(weight))
 
 
-def _changed(call: Call, kinds: Sequence[str]) -> tuple[Array, Step, Array]:
+def _changed(call: NodeCall, kinds: Sequence[str]) -> tuple[Array, GraphStep, Array]:
     """Return new positions, the one step before, and the place of each of its channels here."""
     x = call.activation(call.active.index(True))
     rows = call.positions.channels(x)
@@ -128,18 +128,18 @@ def _changed(call: Call, kinds: Sequence[str]) -> tuple[Array, Step, Array]:
     return moved, steps[0], np.argsort(rows)
 
 
-def _batch_normalization(call: Call) -> Array:
+def _batch_normalization(call: NodeCall) -> Array:
     moved, step, order = _changed(call, ("conv",))
     arrays = [call.weight(place, 1) for place in (1, 2, 3, 4)]
     if step.norm is not None or any(len(array) != step.channels for array in arrays):
         shapes = [array.shape for array in arrays]
         raise ValueError(f"its parameters have the shapes {shapes}, and it follows {step.node}")
     gamma, beta, mean, var = (array[order] for array in arrays)
-    step.norm = Norm(gamma, beta, mean, var, float(call.attributes.get("epsilon", 1e-5)))
+    step.norm = Normalisation(gamma, beta, mean, var, float(call.attributes.get("epsilon", 1e-5)))
     return moved
 
 
-def _affine(call: Call, scale: float | Array, shift: float | Array) -> Array:
+def _affine(call: NodeCall, scale: float | Array, shift: float | Array) -> Array:
     """Multiply each channel by a constant and add another; both scalar, or broadcast."""
     ndim = call.activation(call.active.index(True)).ndim
     moved, step, order = _changed(call, ("conv", "linear"))
@@ -164,7 +164,7 @@ def _affine(call: Call, scale: float | Array, shift: float | Array) -> Array:
     return moved
 
 
-def _add(call: Call) -> Array:
+def _add(call: NodeCall) -> Array:
     if call.active == [True, True]:
         x, y = call.activation(0), call.activation(1)
         if x.shape != y.shape or x.ndim != 4:
@@ -174,12 +174,12 @@ def _add(call: Call) -> Array:
     return _affine(call, 1.0, _other(call))
 
 
-def _sub(call: Call) -> Array:
+def _sub(call: NodeCall) -> Array:
     call.activation(0)
     return _affine(call, 1.0, -_other(call))
 
 
-def _mul(call: Call) -> Array:
+def _mul(call: NodeCall) -> Array:
     if call.active != [True, True]:
         return _affine(call, _other(call), 0.0)
     x, by = sorted((call.activation(0), call.activation(1)), key=lambda part: -part.size)
@@ -192,32 +192,32 @@ def _mul(call: Call) -> Array:
     return call.add("scale", [rows, scales], (x.shape[2], x.shape[3]))
 
 
-def _div(call: Call) -> Array:
+def _div(call: NodeCall) -> Array:
     call.activation(0)
     return _affine(call, 1 / _other(call), 0.0)
 
 
-def _other(call: Call) -> Array:
+def _other(call: NodeCall) -> Array:
     found = call.constant(1 - call.active.index(True))
     if found is None or len(call.active) != 2:
         raise ValueError("two inputs are needed")
     return found
 
 
-def _relu(call: Call) -> Array:
+def _relu(call: NodeCall) -> Array:
     moved, steps = call.positions.renewed(call.activation(), ("conv", "linear", "add", "scale"))
     for step in steps:
         step.relu = step.nonnegative = True
     return moved
 
 
-def _sigmoid(call: Call) -> Array:
+def _sigmoid(call: NodeCall) -> Array:
     moved, step, _ = _changed(call, ("linear",))
     step.sigmoid = step.nonnegative = True
     return moved
 
 
-def _softmax(call: Call) -> Array:
+def _softmax(call: NodeCall) -> Array:
     if call.activation().ndim != 2 or call.attributes.get("axis", -1) not in (1, -1):
         raise ValueError("it is not over the classes")
     moved, step, _ = _changed(call, ("linear",))
@@ -225,7 +225,7 @@ def _softmax(call: Call) -> Array:
     return moved
 
 
-COMPUTE: dict[str, Callable[[Call], Array]] = {
+COMPUTE: dict[str, Callable[[NodeCall], Array]] = {
     **{"Conv": _conv, "BatchNormalization": _batch_normalization, "Relu": _relu},
     **{"MaxPool": _max_pool, "AveragePool": _average_pool},
     **{"GlobalAveragePool": _global_average_pool, "ReduceMean": _reduce_mean},

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.moves import LARGEST, check_size
+from numpy_shufflenet.weights.graph.moves import LARGEST, check_count
 
 MOST_POSITIONS = 32 * LARGEST  # in all activations of a graph
 
 
-class Norm(NamedTuple):
+class Normalisation(NamedTuple):
     """A batch normalisation; each array has one number for each channel."""
 
     gamma: Array
@@ -22,14 +22,14 @@ class Norm(NamedTuple):
     var: Array
     eps: float
 
-    def taken(self, places: Any) -> "Norm":
+    def taken(self, places: Any) -> "Normalisation":
         """Return it with its channels in another order."""
         gamma, beta, mean, var = (array[places] for array in self[:4])
-        return Norm(gamma, beta, mean, var, self.eps)
+        return Normalisation(gamma, beta, mean, var, self.eps)
 
 
 @dataclass(eq=False)
-class Step:
+class GraphStep:
     """A step that computes.
 
     Attributes
@@ -43,7 +43,7 @@ class Step:
     channels, size, first
         How many channels it computes, their (height, width), and the number of the first one.
     weight, bias : array or None
-    norm : Norm or None
+    norm : Normalisation or None
     settings : dict
         Of convolution and pooling: stride, padding, groups, kernel, count_include_pad.
     start : int
@@ -63,7 +63,7 @@ class Step:
     first: int = 0
     weight: Array | None = None
     bias: Array | None = None
-    norm: Norm | None = None
+    norm: Normalisation | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     start: int = 0
     relu: bool = False
@@ -83,23 +83,23 @@ class Positions:
 
     Attributes
     ----------
-    steps : list of Step
+    steps : list of GraphStep
         The first one is the images.
     sized : bool
         Whether the images have the size that the graph is for, or just any.
     """
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[GraphStep] = []
         self.sized = True
         self._firsts: list[int] = []  # channel of each step
         self._channels = 0
         self._starts: list[int] = []  # a step gets new positions when a node changes its output
-        self._owners: list[Step] = []  # the steps that they belong to
+        self._owners: list[GraphStep] = []  # the steps that they belong to
         self._top = 0  # the next position
         self._spent = 0
 
-    def add(self, step: Step, images: int) -> Array:
+    def add(self, step: GraphStep, images: int) -> Array:
         """Add a step, and return the positions (n, c, h, w) of its output."""
         for number in set(self.steps_of(np.concatenate([*step.reads, np.empty(0, int)]))):
             self.steps[number].is_read = True
@@ -111,9 +111,9 @@ class Positions:
         shape = images, step.channels, *step.size
         return np.arange(step.start, self._top).reshape(shape)
 
-    def _place(self, step: Step, images: int) -> None:
+    def _place(self, step: GraphStep, images: int) -> None:
         count = math.prod((images, step.channels, *step.size))
-        check_size(count)
+        check_count(count)
         self.spend(count)
         step.start = self._top
         self._starts.append(step.start)
@@ -133,7 +133,7 @@ class Positions:
         """Return the index of the step that computes each of these channels."""
         return np.searchsorted(self._firsts, channels, "right") - 1
 
-    def step_of(self, channel: int) -> Step:
+    def step_of(self, channel: int) -> GraphStep:
         """Return the step that computes a channel."""
         return self.steps[int(self.steps_of(np.array(channel)))]
 
@@ -167,7 +167,7 @@ class Positions:
             rows[mine] = step.first + channel
         return rows
 
-    def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[Step]]:
+    def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[GraphStep]]:
         """Give new positions to whole outputs of steps, which a node changes in place.
 
         Steps that compute no negative number stay as they are: a ReLU doesn't change them.
@@ -175,7 +175,7 @@ class Positions:
         Returns
         -------
         positions : array
-        steps : list of Step
+        steps : list of GraphStep
             Those that change.
 
         Raises
