@@ -123,11 +123,11 @@ for batch_norm in (False, True):
 # process. Training usually still works, if each share is large enough. With few images on a rank,
 # **synchronised** batch normalisation helps: the ranks exchange their statistics.
 #
-# Rank $r$ has $m_r$ values of a channel, with mean $\mu_r$ and
-# $M_r = \sum (x - \mu_r)^2$. All together have $m = \sum m_r$, and
+# Rank r has m_r values of a channel, with their mean mean_r, and M_r, the sum of (x - mean_r)^2. All
+# ranks together have m values, the sum of all m_r, and
 #
-# $$\mu = \frac{1}{m}\sum_r m_r\,\mu_r \qquad
-# \mathrm{var} = \frac{1}{m}\sum_r \left(M_r + m_r\,(\mu_r - \mu)^2\right)$$
+#     mean = sum of m_r mean_r / m
+#     var  = sum of (M_r + m_r (mean_r - mean)^2) / m
 #
 # ### Exercise: the statistics of all ranks &#9679;&#9675;&#9675;
 #
@@ -187,11 +187,10 @@ def solved_merge(counts, means, m2):
 assert check_merge(solved_merge)
 
 # %% [markdown]
-# Backward needs an exchange, too: $x$ of one rank changes $\mu$ and var, and so the outputs of
-# every rank. Both sums in dx run over all ranks:
+# Backward needs an exchange, too: x of one rank changes mean and var, and so the outputs of every
+# rank. Both sums in dx run over all ranks, and x_hat = (x - mean) / std:
 #
-# $$dx = \frac{\gamma}{\sigma}\left(dy - \frac{1}{m}\sum_{\text{all}} dy
-# - \frac{x-\mu}{\sigma^2}\,\frac{1}{m}\sum_{\text{all}} dy\,(x-\mu)\right)$$
+#     dx = gamma / std (dy - sum of dy / m - x_hat (sum of dy x_hat) / m)
 #
 # dgamma and dbeta stay sums over the rank's own share. The training adds them up over the ranks,
 # with all other gradients.
@@ -315,15 +314,15 @@ else:
 #
 # ## What it costs
 #
-# A message of $b$ bytes takes $\alpha + b / \beta$ seconds: $\alpha$ is the **latency**, $\beta$
-# the **bandwidth**. To add up gradients of $N$ bytes, $p$ machines form a **ring**. Each sends a
-# $p$-th part to its neighbour, $2 (p - 1)$ times:
+# A message of b bytes takes latency + b / bandwidth seconds. The **latency** is the time until the
+# first byte arrives, and the **bandwidth** says how many bytes follow in a second. To add up gradients of N bytes, p machines form a **ring**. Each sends a p-th
+# part to its neighbour, 2 (p - 1) times. That takes
 #
-# $$2 (p-1)\,\alpha + 2\,\frac{p-1}{p}\,\frac{N}{\beta}$$
+#     2 (p - 1) latency + 2 (p - 1) / p N / bandwidth
 #
-# The second term hardly grows with $p$: at most $2N/\beta$. But the first does. Along a **tree**
-# there are only $2 \log_2 p$ rounds, with all $N$ bytes in each. So small sums take the tree, and
-# large sums the ring.
+# The second term hardly grows with p: it is at most 2 N / bandwidth. But the first term grows. Along
+# a **tree** there are only 2 log2(p) rounds, with all N bytes in each. So small sums take the tree,
+# and large sums the ring.
 
 # %%
 for name in ("shufflenet_v1", "shufflenet_v2", "resnet_50"):
@@ -401,7 +400,7 @@ for name, step in measurements.items():
 # <summary>3. You double the number of machines, and each keeps its batch. What happens to the bytes
 # that one machine sends in a step?</summary>
 #
-# Nearly nothing: $2 (p-1)/p\,N$ stays below $2N$. The latency of the ring doubles, and so does the
+# Nearly nothing: 2 (p - 1) / p N stays below 2 N. The latency of the ring doubles, and so does the
 # size of the whole batch, for which the learning rate must fit.
 #
 # </details>

@@ -67,7 +67,8 @@ def test_what_can_not_be_converted(model, tmp_path, capsys):
     for options, message in (
         (["a.npz", "b.bin"], "ends in '.bin'"),
         (["none.npz", "b.npz"], "does not exist"),
-        (["a.npz", "b.onnx"], "ends in '.onnx'"),
+        (["a.npz", "b.onnx", "--layout", "native"], "--layout native is for weights"),
+        (["a.npz", "b.npz", "--batch", "1"], "--batch and --size are for .onnx"),
         (["a.npz", "a.npz"], "a.npz exists; --overwrite replaces it"),
         (["a.npz", "b.npz", "--layout", "authors"], "it has a bias in its classifier"),
         (["a.npz", "b.npz", "--activation", "swish"], "--activation needs --layout"),

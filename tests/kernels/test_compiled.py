@@ -175,6 +175,7 @@ def operation_cases(dtype):
         ones = np.ones(4, dtype)
         yield "batch_norm", (x, 2 * ones, ones), {}
         yield "batch_norm_relu", (x, 2 * ones, ones), {}
+        yield "sync_batch_norm", (x, 2 * ones, ones), {}
         yield "batch_norm_inference", (x, 2 * ones, ones, ones / 4, ones), {}
         for geometry in (HALF, SAME):
             yield "depthwise_conv2d", (x, normal(4, 1, 3, 3, dtype=dtype), ones), geometry
