@@ -123,8 +123,8 @@ for batch_norm in (False, True):
 # process. Training usually still works, if each share is large enough. With few images on a rank,
 # **synchronised** batch normalisation helps: the ranks exchange their statistics.
 #
-# Rank r has m_r values of a channel, with their mean mean_r, and M_r, the sum of (x - mean_r)^2. All
-# ranks together have m values, the sum of all m_r, and
+# Rank r has m_r values of a channel, with their mean mean_r, and M_r, the sum of (x - mean_r)^2.
+# All ranks together have m values, the sum of all m_r, and
 #
 #     mean = sum of m_r mean_r / m
 #     var  = sum of (M_r + m_r (mean_r - mean)^2) / m
@@ -315,14 +315,15 @@ else:
 # ## What it costs
 #
 # A message of b bytes takes latency + b / bandwidth seconds. The **latency** is the time until the
-# first byte arrives, and the **bandwidth** says how many bytes follow in a second. To add up gradients of N bytes, p machines form a **ring**. Each sends a p-th
-# part to its neighbour, 2 (p - 1) times. That takes
+# first byte arrives, and the **bandwidth** says how many bytes follow in a second. To add up
+# gradients of N bytes, p machines form a **ring**. Each sends a p-th part to its neighbour, 2 (p -
+# 1) times. That takes
 #
 #     2 (p - 1) latency + 2 (p - 1) / p N / bandwidth
 #
-# The second term hardly grows with p: it is at most 2 N / bandwidth. But the first term grows. Along
-# a **tree** there are only 2 log2(p) rounds, with all N bytes in each. So small sums take the tree,
-# and large sums the ring.
+# The second term hardly grows with p: it is at most 2 N / bandwidth. But the first term grows.
+# Along a **tree** there are only 2 log2(p) rounds, with all N bytes in each. So small sums take the
+# tree, and large sums the ring.
 
 # %%
 for name in ("shufflenet_v1", "shufflenet_v2", "resnet_50"):

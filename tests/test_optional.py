@@ -76,6 +76,7 @@ REACHED_LATER = {
     ("bench/networks.py", "onnxruntime"),  # the command asks for all of these
     ("bench/networks.py", "torch"),
     ("bench/operations.py", "torch"),
+    ("commands/_distributed.py", "mpi4py"),  # `world` asks
     ("course/_student.py", "IPython"),  # `grading` asks first
     ("course/execute.py", "jupyter_client"),  # nbclient depends on it
     ("course/site/api.py", "sphinx"),

@@ -275,7 +275,10 @@ class Large(V2):
         return 244, 488, 976, 1952, 2048
 
 
-USUAL = {"widths": None, "shuffle_order": "paper", "pool_padding": 1, "classifier": True}
+USUAL = {
+    **{"widths": None, "shuffle_order": "paper", "pool_padding": 1, "classifier": True},
+    **{"stride2_padding": None, "count_include_pad": True, "batch_norm": True},
+}
 
 
 def build(config: Mapping[str, Any]) -> Any:

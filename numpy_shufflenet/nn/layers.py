@@ -481,9 +481,11 @@ class Dropout(OperationLayer):
                 check_floating("x", x)
             return x
         before, after = self.others
-        self.rng.random((before, *x.shape[1:]))
+        if before:
+            self.rng.random((before, *x.shape[1:]))
         y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
-        self.rng.random((after, *x.shape[1:]))
+        if after:
+            self.rng.random((after, *x.shape[1:]))
         self.keep(call)
         return y
 

@@ -77,7 +77,7 @@ EXPORTED = {
     "torchvision x0_5": (True, {}),
     "torchvision x1_0": (False, {"opset_version": 18}),
     "torchvision x2_0": (True, {"opset_version": 11}),
-    "authors v2 0.5x": (True, {"opset_version": 9}),
+    "authors v2 0.5x": (True, {"opset_version": 10}),  # the first one with steps in Slice
     "authors v2 1x": (False, {}),
     "authors v1 0.5x g=3": (True, {}),
     "authors v1 0.5x g=8": (False, {"opset_version": 12}),
