@@ -81,7 +81,7 @@ class MPICommunicator(Communicator):
         time.sleep(min(TURN * self.rank, LONGEST))
         if not isinstance(error, ValueError | OSError | ImportError | KeyboardInterrupt):
             traceback.print_exception(error)
-        text = "interrupted" if isinstance(error, KeyboardInterrupt) else describe(error)
+        text = "interrupted" if isinstance(error, KeyboardInterrupt) else error_text(error)
         print(f"numpy-shufflenet: rank {self.rank} of {self.size}: {text}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -89,7 +89,7 @@ class MPICommunicator(Communicator):
         raise error
 
 
-def describe(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the type and the text of an error in one line."""
     return f"{type(error).__name__}: {error}"
 

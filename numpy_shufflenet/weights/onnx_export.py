@@ -52,7 +52,7 @@ from numpy_shufflenet._version import __version__
 from numpy_shufflenet.data.standardise import to_float
 from numpy_shufflenet.nn.layer import not_finite
 from numpy_shufflenet.ops.checks import as_pair, is_integer, is_sequence
-from numpy_shufflenet.weights.onnx_nodes import Graph, Value
+from numpy_shufflenet.weights.onnx_nodes import GraphWriter, Value
 
 if TYPE_CHECKING:
     from numpy_shufflenet.models.classifier import ImageClassifier
@@ -88,7 +88,7 @@ def export_model(
 
     network = _without_training(model, fold=fold)
     images = Value("images", (model.in_channels, h, w))
-    graph = Graph(onnx, network)
+    graph = GraphWriter(onnx, network)
     outputs = _run(graph, network, images)
     helper = onnx.helper
 
@@ -129,7 +129,7 @@ def _without_training(model: "ImageClassifier", *, fold: bool) -> "ImageClassifi
     return copy
 
 
-def _run(graph: Graph, network: "ImageClassifier", value: Value) -> list[Value]:
+def _run(graph: GraphWriter, network: "ImageClassifier", value: Value) -> list[Value]:
     """Add the nodes of a network, and return its outputs."""
     outputs = []
     for name, layer in network.children().items():

@@ -26,7 +26,7 @@ class Value:
     shape: tuple[int, ...]
 
 
-class Graph(Trace):
+class GraphWriter(Trace):
     """Runs layers on values in place of arrays, and collects nodes.
 
     Parameters
@@ -122,7 +122,7 @@ def _windows(x: Value, kernel: Any, settings: Any) -> tuple[Windows, dict[str, A
     return windows, {"kernel_shape": windows.kernel, "strides": windows.stride, "pads": pads}
 
 
-def _conv(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _conv(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     settings = layer.hyperparameters
     channels, _, *kernel = layer.weight.value.shape
     depthwise = layer.operation == "depthwise_conv2d"
@@ -133,31 +133,31 @@ def _conv(graph: Graph, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Conv", name, x, *graph.arrays(name, layer), shape=shape, **attributes)
 
 
-def _batch_norm(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _batch_norm(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     arrays = graph.arrays(name, layer, "running_mean", "running_var")
     settings = {"epsilon": layer.hyperparameters["eps"], "momentum": 1 - layer.momentum}
     return graph.node("BatchNormalization", name, x, *arrays, **settings)
 
 
-def _relu(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _relu(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Relu", name, x)
 
 
-def _leaky_relu(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _leaky_relu(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("LeakyRelu", name, x, alpha=layer.hyperparameters["slope"])
 
 
-def _swish(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _swish(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Mul", name, x, graph.node("Sigmoid", f"{name}.sigmoid", x))
 
 
-def _max_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _max_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     settings = layer.hyperparameters
     windows, attributes = _windows(x, settings["kernel_size"], settings)
     return graph.node("MaxPool", name, x, shape=(x.shape[0], *windows.output), **attributes)
 
 
-def _avg_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _avg_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     """Add a node for the border, if it counts: OpenCV 4 ignores the attribute that says so."""
     settings = layer.hyperparameters
     windows, attributes = _windows(x, settings["kernel_size"], settings)
@@ -171,17 +171,17 @@ def _avg_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
     return graph.node("AveragePool", name, x, shape=shape, **attributes)
 
 
-def _global_avg_pool(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _global_avg_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     mean = graph.node("GlobalAveragePool", f"{name}.mean", x, shape=(x.shape[0], 1, 1))
     return graph.node("Flatten", name, mean, shape=x.shape[:1])
 
 
-def _linear(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _linear(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     shape = layer.weight.value.shape[:1]
     return graph.node("Gemm", name, x, *graph.arrays(name, layer), shape=shape, transB=1)
 
 
-def _split(graph: Graph, name: str, layer: Any, x: Value) -> tuple[Value, ...]:
+def _split(graph: GraphWriter, name: str, layer: Any, x: Value) -> tuple[Value, ...]:
     sizes = layer.hyperparameters["sizes"]
     parts = [Value(f"{name}.{i}", (size, *x.shape[1:])) for i, size in enumerate(sizes)]
     inputs = (x, graph.integers(f"{name}.sizes", sizes))
@@ -189,12 +189,12 @@ def _split(graph: Graph, name: str, layer: Any, x: Value) -> tuple[Value, ...]:
     return tuple(parts)
 
 
-def _concat(graph: Graph, name: str, layer: Any, x: Sequence[Value]) -> Value:
+def _concat(graph: GraphWriter, name: str, layer: Any, x: Sequence[Value]) -> Value:
     shape = (sum(part.shape[0] for part in x), *x[0].shape[1:])
     return graph.node("Concat", name, *x, shape=shape, axis=1)
 
 
-def _shuffle(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _shuffle(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     """Add nodes that fit any batch: a size of 0 in a reshape is that of its input."""
     groups = layer.hyperparameters["groups"]
     if groups == 1:
@@ -207,14 +207,14 @@ def _shuffle(graph: Graph, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Reshape", name, y, together, shape=x.shape)
 
 
-def _add(graph: Graph, name: str, layer: Any, x: Sequence[Value]) -> Value:
+def _add(graph: GraphWriter, name: str, layer: Any, x: Sequence[Value]) -> Value:
     first, *middle, last = x
     for number, value in enumerate(middle):
         first = graph.node("Add", f"{name}.{number}", first, value)
     return graph.node("Add", name, first, last)
 
 
-def _excitation(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _excitation(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     """Add its two linear layers as 1x1 convolutions, which keep both axes of the image."""
     c, reduced = x.shape[0], len(layer.reduce_bias.value)
     w1, b1, w2, b2 = (
@@ -229,11 +229,11 @@ def _excitation(graph: Graph, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Mul", name, x, graph.node("Sigmoid", f"{name}.sigmoid", y))
 
 
-def _identity(graph: Graph, name: str, layer: Any, x: Value) -> Value:
+def _identity(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return x
 
 
-WRITERS: dict[str, Callable[[Graph, str, Any, Any], Any]] = {  # by a layer's operation
+WRITERS: dict[str, Callable[[GraphWriter, str, Any, Any], Any]] = {  # by a layer's operation
     **dict.fromkeys(("conv2d", "pointwise_conv2d", "group_conv2d", "depthwise_conv2d"), _conv),
     "batch_norm_inference": _batch_norm,
     "relu": _relu,

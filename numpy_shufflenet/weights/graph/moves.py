@@ -24,7 +24,7 @@ INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # numbers of the dtypes in TensorProto
 LARGEST = 2**23  # numbers in an array; larger ones are refused before they are allocated
 
 
-def check_count(count: int) -> None:
+def check_result_size(count: int) -> None:
     """Raise unless so many numbers may be allocated."""
     if count > LARGEST:
         raise ValueError(f"it makes an array of {count:.3g} numbers; {LARGEST:,} are the most")
@@ -76,7 +76,7 @@ def _pad(inputs: Inputs, attributes: Attributes) -> list[Array]:
     ):
         around[axis] = sides
     sizes = (size + sum(sides) for size, sides in zip(x.shape, around, strict=True))
-    check_count(math.prod(sizes))
+    check_result_size(math.prod(sizes))
     return [np.pad(x, around, constant_values=ZERO if value == 0 else LOWEST)]
 
 
@@ -111,7 +111,7 @@ def _unsqueeze(inputs: Inputs, attributes: Attributes) -> list[Array]:
 
 def _concat(inputs: Inputs, attributes: Attributes) -> list[Array]:
     parts = [part for part in inputs if part is not None]
-    check_count(sum(part.size for part in parts))
+    check_result_size(sum(part.size for part in parts))
     return [np.concatenate(parts, attributes["axis"])]
 
 
@@ -149,13 +149,13 @@ def _gather(inputs: Inputs, attributes: Attributes) -> list[Array]:
     indices = inputs[1]
     if indices is None or indices.dtype.kind not in "iu":
         raise ValueError("its indices are no integers")
-    check_count(x.size // max(1, x.shape[axis]) * indices.size)
+    check_result_size(x.size // max(1, x.shape[axis]) * indices.size)
     return [np.take(x, indices, axis)]
 
 
 def _constant_of_shape(inputs: Inputs, attributes: Attributes) -> list[Array]:
     shape = integers(inputs, 0, {}, "shape") or []
-    check_count(math.prod(shape))
+    check_result_size(math.prod(shape))
     value = np.ravel(attributes.get("value", np.zeros(1, np.float32)))
     return [np.full(shape, value[0])]
 
@@ -163,7 +163,7 @@ def _constant_of_shape(inputs: Inputs, attributes: Attributes) -> list[Array]:
 def _elementwise(function: Callable[..., Array]) -> Callable[[Inputs, Attributes], list[Array]]:
     def run(inputs: Inputs, attributes: Attributes) -> list[Array]:
         arrays = [array for array in inputs if array is not None]
-        check_count(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
+        check_result_size(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
         return [np.asarray(function(*arrays))]
 
     return run

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights.graph.moves import LARGEST, check_count
+from numpy_shufflenet.weights.graph.moves import LARGEST, check_result_size
 
 MOST_POSITIONS = 32 * LARGEST  # in all activations of a graph
 
@@ -113,7 +113,7 @@ class Positions:
 
     def _place(self, step: GraphStep, images: int) -> None:
         count = math.prod((images, step.channels, *step.size))
-        check_count(count)
+        check_result_size(count)
         self.spend(count)
         step.start = self._top
         self._starts.append(step.start)
