@@ -510,3 +510,27 @@ def mutated(rng, good):
             case _:
                 node.attribute.extend(other.attribute)
     return proto
+
+
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"name": "shufflenet_v1", "groups": 8, "scale": 0.25, "shuffle_order": "authors"},
+        {"name": "shufflenet_v1", "groups": 2, "scale": 0.25, "se": True, "stem": "small"},
+        {"name": "shufflenet_v2", "scale": 0.5, "se": True, "residual": True},
+        {"name": "shufflenet_v2", "scale": 0.5, "extra_depthwise": True, "in_channels": 1},
+    ],
+)
+def test_our_own_graphs_come_back(tmp_path, config, fold):
+    model = randomised(models.build({**config, "num_classes": 7, "seed": 0})).astype(np.float32)
+    model.export(tmp_path / "a.onnx", size=32, fold=fold)
+    found = from_onnx(tmp_path / "a.onnx")
+    assert found.config["batch_norm"] is not fold
+    assert type(found) is type(model)
+    x = np.random.default_rng(1).normal(size=(3, model.in_channels, 32, 32)).astype(np.float32)
+    expected, logits = model.infer(x), found.infer(x)
+    apart = np.abs(expected[0] - expected[1]).max()
+    assert np.abs(logits - expected).max() <= min(1e-5 * np.abs(expected).max(), apart / 100)
+    if not fold:
+        np.testing.assert_array_equal(logits, expected)
