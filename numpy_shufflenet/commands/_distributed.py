@@ -29,6 +29,7 @@ def pool() -> Iterator[Callable[..., Any] | None]:
     from mpi4py import MPI
     from mpi4py.futures import MPICommExecutor
 
+    executor: Any
     with MPICommExecutor(MPI.COMM_WORLD, root=0) as executor:
         yield None if executor is None else executor.map
 
