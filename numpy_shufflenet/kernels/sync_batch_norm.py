@@ -3,8 +3,6 @@
 Each direction makes two passes over the channels: one before the exchange, one after it.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from numpy_shufflenet._threads import take_turns
@@ -18,6 +16,7 @@ from numpy_shufflenet.ops.batch_norm import check_batch, inverse_std
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.sync_batch_norm import (
     Gather,
+    SyncBatchNormCache,
     add_up_sums,
     alone,
     merge_statistics,
@@ -60,18 +59,6 @@ def combine_rows(
     zero = x.dtype.type(0)
     for c in each_turn(turns):
         combine_gradient(dy[c * step], x[c], mean[c], a[c], zero, False, p[c], q[c], dx[c])
-
-
-class SyncBatchNormCache(NamedTuple):
-    """What backward needs, and the statistics of the whole batch."""
-
-    x: Array  # n c h w, channel-major
-    gamma: Array  # c
-    mean: Array  # c
-    var: Array  # c, biased
-    m: int
-    gather: Gather
-    eps: float
 
 
 def sync_batch_norm_forward(
