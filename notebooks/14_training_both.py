@@ -303,9 +303,10 @@ exercises.check("cosine_schedule", solved_schedule)
 # %% [markdown]
 # ## The library's own text
 #
-# Here is one step of the library's `Trainer`. It has the same four parts, and does two things more.
-# It can split a batch into smaller parts to save memory. And it stops the training if the loss
-# isn't finite.
+# Here is one step of the library's `Trainer`. It has the same four parts, and does three things
+# more. It can split a batch into smaller parts to save memory. It stops the training if the loss
+# isn't finite. And `self.share` is the part of the work that this process does: all of it, unless
+# several processes train together (lesson 18).
 
 # %%
 print(inspect.getsource(training.Trainer._run_step))

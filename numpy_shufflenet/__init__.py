@@ -21,6 +21,7 @@ from numpy_shufflenet._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from numpy_shufflenet import backend as backend
+    from numpy_shufflenet import compare as compare
     from numpy_shufflenet import cost as cost
     from numpy_shufflenet import data as data
     from numpy_shufflenet import exercises as exercises
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from numpy_shufflenet.training import evaluate as evaluate
 
 _PACKAGES = (
-    *("backend", "cost", "data", "exercises", "gradcheck", "kernels", "models", "nn"),
+    *("backend", "compare", "cost", "data", "exercises", "gradcheck", "kernels", "models", "nn"),
     *("operations", "ops", "plots", "steps", "strategies", "training", "weights", "zoo"),
 )
 _HOMES = {

@@ -86,7 +86,7 @@ class Workspace:
             return self._free[size].pop()
         except IndexError:
             self._make_room(size)
-            return _new(size)
+            return take(size)
 
     def _make_room(self, size: int) -> None:
         """Return kept memory to the system if there is much: other sizes may be needed now."""
@@ -114,7 +114,18 @@ class Workspace:
             self._free[loan.memory.room].append(loan.memory)
 
 
-def _new(size: int) -> _Memory:
+def zeros(count: int, dtype: Any) -> Array:
+    """Return a vector of zeros that starts at a page.
+
+    Its memory returns to the system when it is gone. (The C library may keep memory of many
+    megabytes for later.)
+    """
+    dtype = np.dtype(dtype)
+    memory = take(max(1, count * dtype.itemsize))
+    return np.ndarray(count, dtype, memory, memory.start)
+
+
+def take(size: int) -> _Memory:
     """Allocate memory that no other process shares, not even a forked one.
 
     Large blocks start at a huge page and consist of huge pages, except for a remainder of less than

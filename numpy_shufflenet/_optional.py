@@ -1,18 +1,22 @@
-"""Optional packages: only some parts of the library need them."""
+"""Packages that may be missing: only some parts of the library need most of them."""
 
 import importlib
 from typing import Any
 
-PACKAGES = {  # module: (the name to install, the extra that contains it)
+PACKAGES = {  # module: (the name to install, the extra that contains it; "" if always needed)
     "IPython": ("ipython", "notebooks"),
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
+    "llvmlite": ("llvmlite", ""),
     "matplotlib": ("matplotlib", "demo"),
+    "mpi4py": ("mpi4py", "mpi"),
+    "numba": ("numba", ""),
     "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),
     "rich": ("rich", "demo"),
     "safetensors": ("safetensors", "demo"),
     "scipy": ("scipy", "test"),
+    "threadpoolctl": ("threadpoolctl", ""),
     "torch": ("torch", "peers"),
 }
 
@@ -39,6 +43,7 @@ def need(module: str, purpose: str, extra: str = "notebooks") -> Any:
     except ImportError as error:
         missing = (error.name or module).partition(".")[0]
         package, extra = PACKAGES.get(missing, (missing, extra))
+        target = f'"numpy_shufflenet[{extra}]"' if extra else package
         raise ImportError(
-            f'{purpose} needs {package}: pip install "numpy_shufflenet[{extra}]"', name=missing
+            f"{purpose} needs {package}: pip install {target}", name=missing
         ) from error

@@ -26,9 +26,11 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
+from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
+
+ThreadpoolController = need("threadpoolctl", "numpy_shufflenet").ThreadpoolController
 
 Run = Callable[..., Any]
 

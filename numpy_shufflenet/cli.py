@@ -1,29 +1,20 @@
 """The command `numpy-shufflenet`: its parser and its exit status. See `commands/`."""
 
 import argparse
+import contextlib
+import importlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from numpy_shufflenet import __version__
-from numpy_shufflenet.commands import (
-    audit,
-    bench,
-    check,
-    convert,
-    cost,
-    course,
-    demo,
-    evaluate,
-    guidelines,
-    predict,
-    summary,
-    train,
-    zoo,
-)
+from numpy_shufflenet._room import free_memory, size_text
+from numpy_shufflenet._text import shown
 
-COMMANDS = (
-    *(demo, course, train, evaluate, predict, convert, summary, check, zoo),
-    *(cost, guidelines, audit, bench),
+COMMANDS = (  # modules in `commands`, in the order of the help
+    *("demo", "course", "train", "evaluate", "predict", "convert", "compare", "summary", "check"),
+    *("zoo", "cost", "guidelines", "audit", "bench"),
 )
 
 
@@ -45,8 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    for name in COMMANDS:
+        command = importlib.import_module(f"numpy_shufflenet.commands.{name}")
         description, _, examples = (command.__doc__ or "").partition("\n\n")
         subparser = subparsers.add_parser(
             name,
@@ -63,17 +54,61 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    It is 0 on success, 1 if a check failed, 2 for bad input, and 130 after an interrupt.
+    It is 0 on success, 1 if a check failed, 2 for bad input, and 128 + N after signal N: 130 after
+    Ctrl-C.
     """
-    arguments = build_parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        print("\nnumpy-shufflenet: interrupted", file=sys.stderr)
-        return 130
+        arguments = build_parser().parse_args(argv)
+        with _signals_interrupt():
+            return int(arguments.run(arguments))
+    except KeyboardInterrupt as interrupt:
+        name = getattr(interrupt, "signal", signal.SIGINT)
+        how = "interrupted" if name == signal.SIGINT else f"ended by {name.name}"
+        with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal
+            print(f"\nnumpy-shufflenet: {how}", file=sys.stderr)
+        return 128 + name
     except BrokenPipeError:  # the program that reads our output has closed the pipe
         sys.stderr.close()
         return 0
-    except (ValueError, OSError, ImportError) as error:
-        print(f"numpy-shufflenet: error: {error}", file=sys.stderr)
+    except MemoryError as error:
+        there = free_memory()
+        text = str(error) or "there is not enough memory"
+        if there is not None and "is free" not in text:
+            text += f"; {size_text(there)} is free"
+        print(f"numpy-shufflenet: error: {text}", file=sys.stderr)
         return 2
+    except (ValueError, OSError, ImportError) as error:
+        print(f"numpy-shufflenet: error: {shown(str(error), lines=True)}", file=sys.stderr)
+        return 2
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal other than that of Ctrl-C ends the program."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does.
+
+    A signal that is ignored, as SIGHUP is by nohup, stays so. Only a main thread can set signals.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        raise _Ended(number)
+
+    changed = []
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            with contextlib.suppress(ValueError):
+                signal.signal(number, end)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

@@ -16,8 +16,15 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+
+from numpy_shufflenet._optional import need
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import DrawFn, SearchStrategy
+except ImportError:
+    need("hypothesis", "drawing cases")
+    raise
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw, Example, find

@@ -5,11 +5,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn as tnn
 
 from numpy_shufflenet import nn
+from numpy_shufflenet._optional import need
+
+try:
+    import torch
+    from torch import nn as tnn
+except ImportError:
+    need("torch", "a comparison with PyTorch")
+    raise
+
 from numpy_shufflenet.models import ImageClassifier
+from numpy_shufflenet.ops.checks import as_padding
 
 
 def to_torch(layer: nn.Layer, *, inplace: bool = True) -> tnn.Module:
@@ -47,19 +55,29 @@ def _tensor(parameter: Any) -> tnn.Parameter:
 def _conv(layer: nn.Conv2d) -> tnn.Module:
     o, c_share, kh, kw = map(int, layer.weight.value.shape)
     groups = o if layer.operation == "depthwise_conv2d" else layer.hyperparameters.get("groups", 1)
+    before, padding = _padding(layer, 0.0)
     conv = tnn.Conv2d(
         c_share * groups,
         o,
         (kh, kw),
         stride=layer.hyperparameters.get("stride", 1),
-        padding=layer.hyperparameters.get("padding", 0),
+        padding=padding,
+        dilation=layer.hyperparameters.get("dilation", 1),
         groups=groups,
         bias=layer.bias is not None,
     )
     conv.weight = _tensor(layer.weight)
     if layer.bias is not None:
         conv.bias = _tensor(layer.bias)
-    return conv
+    return tnn.Sequential(before, conv) if before else conv
+
+
+def _padding(layer: nn.OperationLayer, value: float) -> tuple[tnn.Module | None, tuple[int, int]]:
+    """Return a module that pads one side more than the other, if needed, and further padding."""
+    (top, bottom), (left, right) = as_padding(layer.hyperparameters.get("padding", 0))
+    if top == bottom and left == right:
+        return None, (top, left)
+    return tnn.ConstantPad2d((left, right, top, bottom), value), (0, 0)
 
 
 def _batch_norm(layer: nn.BatchNorm2d) -> tnn.Module:
@@ -79,12 +97,23 @@ def _linear(layer: nn.Linear) -> tnn.Module:
     return linear
 
 
-def _pool(kind: Any) -> Any:
-    def convert(layer: nn.OperationLayer) -> tnn.Module:
-        settings = layer.hyperparameters
-        return kind(settings["kernel_size"], settings["stride"], settings["padding"])
+def _max_pool(layer: nn.MaxPool2d) -> tnn.Module:
+    before, padding = _padding(layer, -float("inf"))
+    settings = layer.hyperparameters
+    pool = tnn.MaxPool2d(settings["kernel_size"], settings["stride"], padding)
+    return tnn.Sequential(before, pool) if before else pool
 
-    return convert
+
+def _avg_pool(layer: nn.AvgPool2d) -> tnn.Module:
+    before, padding = _padding(layer, 0.0)
+    settings = layer.hyperparameters
+    counts = settings["count_include_pad"]
+    if before and not counts:
+        raise ValueError("an average pool that counts only pixels has no peer if sides differ")
+    pool = tnn.AvgPool2d(
+        settings["kernel_size"], settings["stride"], padding, count_include_pad=counts
+    )
+    return tnn.Sequential(before, pool) if before else pool
 
 
 class _Lambda(tnn.Module):
@@ -120,19 +149,21 @@ def _v1_unit(unit: nn.ShuffleNetV1Unit) -> tnn.Module:
     def strided(x: Any, pool: Any, branch: Any) -> Any:
         return torch.relu_(torch.cat([pool(x), branch(x)], 1))
 
-    return _Lambda(strided, tnn.AvgPool2d(3, 2, 1), branch)
+    return _Lambda(strided, to_torch(unit.pool), branch)
 
 
 def _v2_unit(unit: nn.ShuffleNetV2Unit) -> tnn.Module:
     if unit.se or unit.residual:
         raise ValueError("a V2 unit with excitation or residual has no peer in PyTorch")
 
+    groups = unit.shuffle.hyperparameters["groups"]
+
     def split(x: Any, branch2: Any) -> Any:
         left, right = x.chunk(2, dim=1)
-        return _shuffled(torch.cat([left, branch2(right)], 1), 2)
+        return _shuffled(torch.cat([left, branch2(right)], 1), groups)
 
     def strided(x: Any, branch1: Any, branch2: Any) -> Any:
-        return _shuffled(torch.cat([branch1(x), branch2(x)], 1), 2)
+        return _shuffled(torch.cat([branch1(x), branch2(x)], 1), groups)
 
     if unit.splits:
         return _Lambda(split, to_torch(unit.branch2))
@@ -144,9 +175,11 @@ CONVERTERS: dict[type[nn.Layer], Any] = {
     nn.ShuffleNetV2Unit: _v2_unit,
     nn.Conv2d: _conv,
     nn.BatchNorm2d: _batch_norm,
+    nn.LeakyReLU: lambda layer: tnn.LeakyReLU(layer.hyperparameters["slope"]),
+    nn.Swish: lambda layer: tnn.SiLU(),
     nn.Linear: _linear,
-    nn.MaxPool2d: _pool(tnn.MaxPool2d),
-    nn.AvgPool2d: _pool(tnn.AvgPool2d),
+    nn.MaxPool2d: _max_pool,
+    nn.AvgPool2d: _avg_pool,
     nn.GlobalAvgPool: lambda layer: _Lambda(lambda x: x.mean([2, 3])),
     nn.ChannelShuffle: _shuffle,
     nn.Dropout: lambda layer: tnn.Dropout(layer.hyperparameters["rate"]),

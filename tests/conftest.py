@@ -36,6 +36,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--interrupts", type=int, default=20, help="interrupts of each kind in test_interrupts.py"
     )
+    help_text = "cases of each campaign (default: each campaign's own number)"
+    parser.addoption("--campaign-size", type=int, default=0, help=help_text)
+    parser.addoption("--campaign-seed", type=int, default=0, help="seed of the campaigns' cases")
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own reads the option

@@ -113,11 +113,9 @@ class Authors(nn.Module):
 
 
 def authors_v1(scale: float, groups: int, *, paper_order: bool = False) -> Any:
-    stage2 = {3: 240, 8: 384}[groups]
-    stem = {
-        (3, 0.5): 12, (3, 1): 24, (3, 1.5): 24, (3, 2): 48,
-        (8, 0.5): 16, (8, 1): 24, (8, 1.5): 24, (8, 2): 48,
-    }[groups, scale]  # fmt: skip
+    """Published for 3 and 8 groups; others have the paper's widths."""
+    stage2 = {1: 144, 2: 200, 3: 240, 8: 384}[groups]
+    stem = 16 if (groups, scale) == (8, 0.5) else {0.5: 12, 1: 24, 1.5: 24, 2: 48}[scale]
     widths = [stem, *(int(stage2 * scale) * 2**k for k in range(3))]
 
     def unit(inputs, outputs, **options):

@@ -25,7 +25,10 @@ ANY_RANK = (
     "add_relu",  # documented as add, then ReLU
     *(name for name in OPERATIONS if "any shape" in OPERATIONS[name].forward().__doc__),
 )
-NO_MEAN_OF_NOTHING = ("batch_norm", "batch_norm_relu", "softmax_cross_entropy")
+NO_MEAN_OF_NOTHING = (
+    *("batch_norm", "batch_norm_relu", "sync_batch_norm"),
+    "softmax_cross_entropy",
+)
 IMAGE_BY_IMAGE = tuple(name for name in OPERATIONS if name not in (*NO_MEAN_OF_NOTHING, *ANY_RANK))
 
 names = pytest.mark.parametrize("name", OPERATIONS)

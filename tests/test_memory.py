@@ -2,10 +2,12 @@
 
 import mmap
 import threading
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from numpy_shufflenet._memory import HUGE, PAGE, Workspace
+from numpy_shufflenet._memory import HUGE, PAGE, Workspace, zeros
 
 
 def address(array):
@@ -90,3 +92,31 @@ def test_what_other_shapes_left_behind_is_given_back():
     del kept
     workspace.clear()
     assert workspace.kept == 0
+
+
+def resident():
+    """Return how many bytes of this process are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_memory_of_a_plan_goes_back_to_the_system():
+    size = 20 << 20  # the C library would keep as much, below memory that is still in use
+    np.zeros(30 << 20, np.uint8)[...] = 1
+    before = resident()
+    arrays = [zeros(size, np.uint8) for _ in range(3)]
+    for array in arrays:
+        array[...] = 1
+    in_use = np.ones(100_000, np.uint8)
+    assert resident() - before > 2.9 * size
+    del array, arrays
+    assert resident() - before < size // 2
+    assert in_use.all()
+
+
+def test_zeros_start_at_a_page():
+    for count in (0, 1, 1000, 1 << 20):
+        array = zeros(count, np.float32)
+        assert array.shape == (count,)
+        assert not array.any()
+        assert address(array) % PAGE == 0

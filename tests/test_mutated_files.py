@@ -1,6 +1,7 @@
 """A few cases of the campaign in `mutations.py`: MUTATIONS=10000 pytest ... runs more of them."""
 
 import os
+import pickle
 import warnings
 
 import mutations
@@ -21,10 +22,20 @@ def test_a_mutated_file_is_read_or_refused_by_name_in_bounded_memory(start):
             assert megabytes < 200, f"case {number} of seed {SEED}, {reader}"
 
 
-@pytest.mark.parametrize("reader", ["torch_file", "numpy_archive"])
+WEIGHTS = ("torch_file", "paddle_file", "safetensors_file", "numpy_archive", "onnx_file")
+
+
+@pytest.mark.parametrize("reader", WEIGHTS)
 def test_mutated_weights_of_other_libraries(reader):
-    for number in range(300):
+    for number in range(min(COUNT, 2000)):
         _, outcome, megabytes, seconds = mutations.case(SEED, number, reader)
         assert outcome in ("read", "refused"), f"case {number} of seed {SEED}, {reader}"
         assert megabytes < 50, f"case {number} of seed {SEED}, {reader}"
         assert seconds < 5, f"case {number} of seed {SEED}, {reader}"
+
+
+def test_a_marker_shows_where_code_ran(tmp_path):
+    """Python's own reader runs what the campaign puts into files."""
+    pickled = mutations.with_code(pickle.dumps({"a": 1}, 2), tmp_path)
+    pickle.loads(pickled)["code"].close()
+    assert (tmp_path / mutations.MARKER).exists()

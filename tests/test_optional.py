@@ -1,9 +1,13 @@
 """Whoever lacks a package is told what to install."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import numpy_shufflenet
 
 CALLS = {
     "hypothesis": ("from numpy_shufflenet import exercises", "hypothesis", "notebooks"),
@@ -33,6 +37,19 @@ CALLS = {
         "jupytext",
         "notebooks",
     ),
+    "threadpoolctl": (
+        "import sys, numpy_shufflenet.cli as cli; sys.exit(cli.main(['summary', 'shufflenet_v2']))",
+        "threadpoolctl",
+        "",
+    ),
+    "numba": ("from numpy_shufflenet import kernels", "numba", ""),
+    "numba.extending": ("from numpy_shufflenet.plan import InferencePlan", "numba", ""),
+    "hypothesis.strategies": ("from numpy_shufflenet import strategies", "hypothesis", "notebooks"),
+    "torch": (
+        "from numpy_shufflenet.compare.torch_network import load_factory; load_factory('a:b')",
+        "torch",
+        "peers",
+    ),
     "sphinx": (
         "from numpy_shufflenet._optional import need; need('sphinx', 'the site', extra='site')",
         "sphinx",
@@ -49,4 +66,63 @@ def test_a_missing_package_is_named_with_its_extra(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     last = result.stderr.strip().splitlines()[-1]
-    assert f'needs {package}: pip install "numpy_shufflenet[{extra}]"' in last
+    target = f'"numpy_shufflenet[{extra}]"' if extra else package
+    assert f"needs {package}: pip install {target}" in last
+    assert ("Traceback" in result.stderr) == ("cli.main" not in call)
+
+
+# Imports that another function's `need` precedes, so that they can't fail: file, package.
+REACHED_LATER = {
+    ("bench/networks.py", "onnxruntime"),  # the command asks for all of these
+    ("bench/networks.py", "torch"),
+    ("bench/operations.py", "torch"),
+    ("commands/_distributed.py", "mpi4py"),  # `world` asks
+    ("course/_student.py", "IPython"),  # `grading` asks first
+    ("course/execute.py", "jupyter_client"),  # nbclient depends on it
+    ("course/site/api.py", "sphinx"),
+    ("course/site/conf.py", "sphinx"),
+    ("exercises/check.py", "hypothesis"),  # the package asks
+    ("exercises/exercise.py", "hypothesis"),
+    ("exercises/result.py", "IPython"),  # IPython calls it
+    ("exercises/search.py", "hypothesis"),
+    ("plots/_notebook.py", "matplotlib"),  # `new_figure` asks
+    ("plots/costs.py", "matplotlib"),
+    ("plots/roofline.py", "matplotlib"),
+}
+ALONE = ("gradcheck/",)  # needs NumPy only, and names PyTorch, JAX and matplotlib in Python's words
+ALWAYS = {"numpy", "numpy_shufflenet", *sys.stdlib_module_names}
+
+
+def imports_that_may_fail(path):
+    """Yield the packages that a file imports, unless it asks for them or a try catches it."""
+    tree = ast.parse(path.read_text("utf-8"))
+    safe, asked = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ):
+            safe |= set(map(id, ast.walk(node)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "need":
+            constants = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+            asked |= {str(value).partition(".")[0] for value in constants}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module]
+        else:
+            continue
+        packages = {name.partition(".")[0] for name in names} - ALWAYS
+        yield from packages - asked if id(node) not in safe else ()
+
+
+def test_every_import_that_may_fail_asks_for_its_package():
+    folder = Path(numpy_shufflenet.__file__).parent
+    found = set()
+    for path in folder.rglob("*.py"):
+        name = path.relative_to(folder).as_posix()
+        if name.startswith(("kernels/", "plan/")):  # `kernels` asks for Numba
+            assert set(imports_that_may_fail(path)) <= {"numba", "llvmlite"}
+        elif not name.startswith(ALONE):
+            found |= {(name, package) for package in imports_that_may_fail(path)}
+    assert found == REACHED_LATER

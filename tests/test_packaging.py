@@ -67,6 +67,7 @@ def test_every_other_file_is_package_data():
         "zoo",
         "backend",
         "weights",
+        "compare",
         "plots",
         "course",
     ],

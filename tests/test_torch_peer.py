@@ -14,6 +14,18 @@ NETWORKS = {
         scale=0.25, groups=2, num_classes=5, shuffle=False, seed=0
     ),
     "V2": lambda: shufflenet_v2(scale=0.5, num_classes=5, classifier_bias=False, seed=0),
+    "V2, authors' shuffle": lambda: shufflenet_v2(
+        scale=0.5, num_classes=5, shuffle_order="authors", pool_padding=[[0, 1], [1, 0]], seed=0
+    ),
+    "V1, padded elsewhere": lambda: shufflenet_v1(
+        scale=0.25,
+        num_classes=5,
+        shuffle_order="authors",
+        stride2_padding=[[[0, 1], [0, 1]]] * 4,
+        seed=0,
+    ),
+    "V2, leaky": lambda: shufflenet_v2(scale=0.5, num_classes=5, activation="leaky_relu", seed=0),
+    "V2, swish": lambda: shufflenet_v2(scale=0.5, num_classes=5, activation="swish", seed=0),
     "MobileNet": lambda: mobilenet_v1(scale=0.25, num_classes=5, seed=0),
     "sum": lambda: nn.Sequential(
         nn.Parallel(nn.Sequential(nn.ReLU()), nn.Conv2d(3, 3, 1, bias=True)), nn.Add()

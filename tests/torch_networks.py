@@ -19,12 +19,22 @@ nn = torch.nn
 torch.set_num_threads(1)
 
 
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.1), "swish": nn.SiLU}
+
+
 def conv_bn(
-    inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, relu: bool = True
+    inputs: int,
+    outputs: int,
+    size: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    relu: bool = True,
+    activation: str = "relu",
 ) -> list[Any]:
-    """Convolution without bias, batch normalisation and, if asked for, ReLU."""
+    """Convolution without bias, batch normalisation and, if asked for, ReLU or another one."""
     conv = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
-    return [conv, nn.BatchNorm2d(outputs), *([nn.ReLU()] if relu else [])]
+    return [conv, nn.BatchNorm2d(outputs), *([ACTIVATIONS[activation]()] if relu else [])]
 
 
 def shuffled(x: Any, groups: int) -> Any:
@@ -106,25 +116,27 @@ class V2Unit(nn.Module):
         se: bool = False,
         residual: bool = False,
         extra_depthwise: bool = False,
+        activation: str = "relu",
     ):
         super().__init__()
         middle = outputs // 2
         self.basic = stride == 1 and inputs == outputs
         self.residual = residual and self.basic
+        self.activation = ACTIVATIONS[activation]()
         if self.basic:
             inputs = kept = middle
         else:
             kept = kept or middle
             self.branch1 = nn.Sequential(
                 *conv_bn(inputs, inputs, 3, stride=stride, groups=inputs, relu=False),
-                *conv_bn(inputs, kept, 1),
+                *conv_bn(inputs, kept, 1, activation=activation),
             )
         extra = conv_bn(inputs, inputs, 3, groups=inputs, relu=False) if extra_depthwise else []
         self.branch2 = nn.Sequential(
             *extra,
-            *conv_bn(inputs, middle, 1),
+            *conv_bn(inputs, middle, 1, activation=activation),
             *conv_bn(middle, middle, 3, stride=stride, groups=middle, relu=False),
-            *conv_bn(middle, outputs - kept, 1, relu=not self.residual),
+            *conv_bn(middle, outputs - kept, 1, relu=not self.residual, activation=activation),
         )
         self.se = SqueezeExcitation(outputs, 2) if se else nn.Identity()
 
@@ -133,7 +145,7 @@ class V2Unit(nn.Module):
             a, b = x.chunk(2, 1)
             y = self.branch2(b)
             if self.residual:
-                y = torch.relu(b + y)
+                y = self.activation(b + y)
         else:
             a, y = self.branch1(x), self.branch2(x)
         return shuffled(self.se(torch.cat([a, y], 1)), 2)
@@ -142,11 +154,11 @@ class V2Unit(nn.Module):
 class Network(nn.Module):
     """Runs its children in a row, with the mean over the pixels before the classifier."""
 
-    def add_stem(self, stem: str, inputs: int, *widths: int) -> int:
+    def add_stem(self, stem: str, inputs: int, *widths: int, activation: str = "relu") -> int:
         layers = []
         for number, width in enumerate(widths):
             stride = 2 if stem == "imagenet" and number == 0 else 1
-            layers += conv_bn(inputs, width, 3, stride=stride)
+            layers += conv_bn(inputs, width, 3, stride=stride, activation=activation)
             inputs = width
         self.conv1 = nn.Sequential(*layers)
         if stem == "imagenet":
@@ -216,13 +228,19 @@ class V2(Network):
         se: bool = False,
         residual: bool = False,
         extra_depthwise: bool = False,
+        activation: str = "relu",
         classifier_bias: bool = True,
         dropout: float = 0.0,
     ):
         super().__init__()
         *widths, last = self.widths(scale)
-        options = {"se": se, "residual": residual, "extra_depthwise": extra_depthwise}
-        inputs = self.add_stem(stem, in_channels, *self.stem_widths)
+        options = {
+            "se": se,
+            "residual": residual,
+            "extra_depthwise": extra_depthwise,
+            "activation": activation,
+        }
+        inputs = self.add_stem(stem, in_channels, *self.stem_widths, activation=activation)
         for number, (width, repeats) in enumerate(zip(widths, self.repeats, strict=True)):
             stride = self.first_stride if number == 0 else 2
             kept = inputs if layout == "paper" else None
@@ -230,7 +248,7 @@ class V2(Network):
             units += [V2Unit(width, width, stride=1, **options) for _ in range(repeats - 1)]
             self.add_module(f"stage{number + 2}", nn.Sequential(*units))
             inputs = width
-        self.add_module(self.head, nn.Sequential(*conv_bn(inputs, last, 1)))
+        self.add_module(self.head, nn.Sequential(*conv_bn(inputs, last, 1, activation=activation)))
         self.add_classifier(last, num_classes, classifier_bias, dropout)
 
     def widths(self, scale: float | None) -> tuple[int, ...]:
@@ -257,6 +275,12 @@ class Large(V2):
         return 244, 488, 976, 1952, 2048
 
 
+USUAL = {
+    **{"widths": None, "shuffle_order": "paper", "pool_padding": 1, "classifier": True},
+    **{"stride2_padding": None, "count_include_pad": True, "batch_norm": True},
+}
+
+
 def build(config: Mapping[str, Any]) -> Any:
     """Build, in float64, what `numpy_shufflenet.models.build` builds from this config."""
     arguments = dict(config)
@@ -264,6 +288,8 @@ def build(config: Mapping[str, Any]) -> Any:
         arguments.pop("name")
     ]
     arguments.pop("seed", None)
+    for name, usual in USUAL.items():
+        assert arguments.pop(name, usual) == usual, f"these networks have no other {name}"
     return kind(**arguments).double()
 
 

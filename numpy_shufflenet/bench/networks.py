@@ -14,7 +14,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.bench.operations import fastest
 from numpy_shufflenet.bench.timing import Comparison
 from numpy_shufflenet.models import ImageClassifier, shufflenet_v1, shufflenet_v2
-from numpy_shufflenet.nn import BatchNorm2d
+from numpy_shufflenet.nn import fill_statistics
 from numpy_shufflenet.training import SGD
 
 NETWORKS: dict[str, Callable[[], ImageClassifier]] = {
@@ -54,14 +54,7 @@ def with_real_statistics(model: ImageClassifier, size: int = 96) -> ImageClassif
     become subnormal numbers, which slow processors down.
     """
     x = np.random.default_rng(1).normal(size=(4, model.in_channels, size, size))
-    norms = [layer for _, layer in model.named_layers() if isinstance(layer, BatchNorm2d)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    model.forward(x.astype(np.float32), training=True)
-    model.release()
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
+    fill_statistics(model, x.astype(np.float32))
     return model
 
 

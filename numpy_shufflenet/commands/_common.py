@@ -11,6 +11,8 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._room import check_room
+from numpy_shufflenet._text import shown
 from numpy_shufflenet._typing import Array
 
 STEMS = ("imagenet", "small")
@@ -50,10 +52,19 @@ def build_model(
     """Build the network that the arguments describe; `settings` override the arguments."""
     given = {key: getattr(arguments, key, None) for key in MODEL_ARGUMENTS} | settings
     given = {key: value for key, value in given.items() if value is not None}
+    for key in ("num_classes", "in_channels"):
+        check_room(4 * (given.get(key) or 0), f"a network with {key}={given.get(key)}")
     try:
         return models.build({"name": name, **given})
     except TypeError as error:  # the network's function has no such argument
         raise ValueError(f"{name} has no such setting: {error}") from None
+
+
+def check_memory(model: Any, size: int, images: int = 1, *, training: bool = False) -> None:
+    """Raise MemoryError if a batch of so many images of size x size cannot fit into memory."""
+    table = models.summary(model, (model.in_channels, size, size))
+    what = f"a batch of {images:,} images of {size} x {size} pixels"
+    check_room(table.memory(images, training=training), what)
 
 
 def networks_of_the_papers() -> dict[str, models.ImageClassifier]:
@@ -107,19 +118,21 @@ def progress(
     Outside a terminal there is no bar: `update` prints the text if `lines` is set.
     """
     if not sys.stdout.isatty():
-        yield lambda text="", advance=1: print(text, flush=True) if lines else None
+        yield lambda text="", advance=1: print(shown(text), flush=True) if lines else None
         return
     rich = need("rich.progress", "the progress bar")
-    columns = rich.TextColumn("{task.description}"), rich.BarColumn(), rich.TimeElapsedColumn()
+    column = rich.TextColumn("{task.description}", markup=False)
+    columns = column, rich.BarColumn(), rich.TimeElapsedColumn()
     with rich.Progress(*columns, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda text="", advance=1: bar.update(
-            task, advance=advance, description=text or description
+            task, advance=advance, description=shown(text) or description
         )
 
 
 def show_table(title: str, header: list[str], rows: list[list[str]], *, left: int = 1) -> None:
     """Print a table, with rich if it is installed; the first `left` columns hold text."""
+    title, rows = shown(title), [list(map(shown, row)) for row in rows]
     try:
         from rich import box
         from rich.console import Console

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import __version__
+from numpy_shufflenet._text import shown
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -22,6 +23,11 @@ summary { cursor: pointer; font-weight: 600; }
 """
 
 
+def _escaped(text: str) -> str:
+    """Return a text for HTML, in which right-to-left marks and the like are shown as escapes."""
+    return html.escape(shown(text, lines=True))
+
+
 class HtmlReport:
     """A page; each method adds one part at its end."""
 
@@ -31,12 +37,12 @@ class HtmlReport:
 
     def paragraph(self, text: str) -> None:
         """Add a paragraph."""
-        self._parts.append(f"<p>{html.escape(text)}</p>")
+        self._parts.append(f"<p>{_escaped(text)}</p>")
 
     def picture(self, caption: str, png: bytes) -> None:
         """Add a PNG picture."""
         data = base64.b64encode(png).decode()
-        caption = html.escape(caption[:1].upper() + caption[1:])
+        caption = _escaped(caption[:1].upper() + caption[1:])
         self._parts.append(
             f"<figure><h2>{caption}</h2>"
             f'<img alt="{caption}" src="data:image/png;base64,{data}"></figure>'
@@ -51,7 +57,7 @@ class HtmlReport:
             "machine": f"{platform.system()} {platform.machine()}",
         }
         rows = "".join(
-            f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
+            f"<tr><th>{_escaped(str(name))}</th><td>{_escaped(str(value))}</td></tr>"
             for name, value in {**values, **environment}.items()
         )
         self._parts.append(f"<h2>Settings</h2><table>{rows}</table>")
@@ -59,13 +65,12 @@ class HtmlReport:
     def text(self, title: str, text: str) -> None:
         """Add a long text that the reader can unfold."""
         self._parts.append(
-            f"<details><summary>{html.escape(title)}</summary>"
-            f"<pre>{html.escape(text)}</pre></details>"
+            f"<details><summary>{_escaped(title)}</summary><pre>{_escaped(text)}</pre></details>"
         )
 
     def html(self) -> str:
         """Return the page."""
-        title = html.escape(self.title)
+        title = _escaped(self.title)
         return (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import gradcheck, models, nn
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.commands._common import (
     add_model_arguments,
     add_name,
     build_model,
+    check_memory,
     positive_int,
     show_table,
 )
@@ -108,6 +110,7 @@ def _unit(name: str, seed: int, batch: int) -> tuple[nn.Layer, Array]:
     channels, make = UNITS[name]
     unit, rng = make(), np.random.default_rng(seed)
     nn.initialise(unit, rng)
+    check_room(8 * batch * channels * 6 * 5, f"a batch of {batch:,} images")
     x = rng.normal(size=(batch, channels, 6, 5))
     _warm_up(unit, x)
     return unit, x
@@ -119,6 +122,7 @@ def _network(
     """Return a network with random images and labels."""
     model = build_model(name, arguments, num_classes=CLASSES)
     rng, batch, size = np.random.default_rng(arguments.seed), arguments.batch, arguments.size
+    check_memory(model, size, batch, training=True)
     x = rng.normal(size=(batch, model.in_channels, size, size))
     return model, x, rng.integers(0, CLASSES, batch)
 

@@ -25,6 +25,7 @@ from numpy_shufflenet.commands._common import (
     add_model_arguments,
     add_name,
     build_model,
+    check_memory,
     make_folder,
     networks_of_the_papers,
     positive_int,
@@ -163,6 +164,7 @@ def _network(arguments: argparse.Namespace) -> None:
     model = build_model(arguments.name, arguments, seed=0)
     size = arguments.size or model.default_size
     image = (model.in_channels, size, size)
+    check_memory(model, size, arguments.batch, training=arguments.training)
     counted = cost.count(model, image, batch=arguments.batch, training=arguments.training)
     mode = "training" if arguments.training else "inference"
     print(f"{counted.title}\n{arguments.batch} x {' x '.join(map(str, image))}, {mode}\n")

@@ -21,6 +21,7 @@ from typing import Any
 
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands._common import positive_int, progress, show_table
 from numpy_shufflenet.course import editions, lessons
 
@@ -80,12 +81,17 @@ def numbers(text: str) -> list[int]:
     """Parse "3,4" or "1-5"."""
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
         if not match:
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not a list of numbers, such as 3,4 or 1-5"
             )
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} goes from {first} down to {last}; {last}-{first} is needed"
+            )
+        found += range(first, last + 1)
     return found
 
 
@@ -112,7 +118,7 @@ def _start(arguments: argparse.Namespace) -> int:
             print("nothing was changed")
             return 1
     written, kept = start.write_student_edition(folder, overwrite=overwrite)
-    print(f"{len(written)} lessons written to {folder}")
+    print(f"{len(written)} lessons written to {shown(folder)}")
     if kept:
         print(f"{len(kept)} existing lessons kept; --overwrite replaces them")
     if arguments.no_lab:
@@ -128,7 +134,7 @@ def _build(arguments: argparse.Namespace) -> int:
         with progress(len(chosen), lines=True) as done:
             arguments.out.mkdir(parents=True, exist_ok=True)
             nbgrader.build_nbgrader(arguments.out, chosen, done)
-        print(f"nbgrader: {len(chosen)} lessons in {arguments.out}")
+        print(f"nbgrader: {len(chosen)} lessons in {shown(arguments.out)}")
         return 0
     names = editions.EDITIONS if arguments.edition == "all" else [arguments.edition]
     with progress(len(names) * len(chosen), lines=True) as done:
@@ -136,7 +142,7 @@ def _build(arguments: argparse.Namespace) -> int:
             out = arguments.out / name
             editions.build_edition(name, out, chosen, done, **_options(arguments, name))
     for name in names:
-        print(f"{name}: {len(chosen)} lessons in {arguments.out / name}")
+        print(f"{name}: {len(chosen)} lessons in {shown(arguments.out / name)}")
     return 0
 
 
@@ -167,7 +173,7 @@ def _grade(arguments: argparse.Namespace) -> int:
     ]
     show_table("Points", ["student", "exercise", "points", "of"], rows, left=2)
     for name, entry in book["students"].items():
-        print(f"{name}: {entry['points']:g} of {entry['of']:g} points")
+        print(f"{shown(name)}: {entry['points']:g} of {entry['of']:g} points")
     if arguments.json:
         write_bytes(arguments.json, json.dumps(book, indent=1).encode())
     return 0

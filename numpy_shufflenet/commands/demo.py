@@ -21,6 +21,7 @@ import numpy as np
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands import train
 from numpy_shufflenet.commands._common import (
     make_folder,
@@ -113,17 +114,17 @@ def run(arguments: argparse.Namespace) -> int:
     history = trainer.run(observers())
     found = evaluate(model, test_set, trainer.standardise)
 
-    shown = np.sort(_choose_images(found, test_set.labels))
+    chosen = np.sort(_choose_images(found, test_set.labels))
     pictures = {
         "learning_curves.png": plots.learning_curves(history),
         "confusion_matrix.png": plots.confusion_matrix(found.confusion, test_set.classes),
         "filters.png": plots.filters(model.parameters()["conv1.0.weight"]),
         "predictions.png": plots.predictions(
-            test_set.images[shown],
-            found.predictions[shown],
-            found.probabilities[shown],
+            test_set.images[chosen],
+            found.predictions[chosen],
+            found.probabilities[chosen],
             test_set.classes,
-            test_set.labels[shown],
+            test_set.labels[chosen],
         ),
     }
     report = HtmlReport(f"{arguments.model} on {len(train_set):,} images of Fashion-MNIST")
@@ -137,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
     report.text("The gradient check", str(verdict))
     write_bytes(out / "report.html", report.html().encode())
     write_bytes(out / "history.json", json.dumps(history.to_dict(), indent=1).encode())
-    print(f"\n{result}, after {time.perf_counter() - start:.0f} s; open {out / 'report.html'}")
+    print(
+        f"\n{result}, after {time.perf_counter() - start:.0f} s; open {shown(out / 'report.html')}"
+    )
     return 0
 
 

@@ -5,6 +5,7 @@ examples:
   numpy-shufflenet guidelines --quick
   numpy-shufflenet guidelines G1 G2 --sizes x1 x2 x4 --rounds 60
   numpy-shufflenet guidelines ablation --seeds 5 --groups 8
+  mpiexec -n 5 numpy-shufflenet guidelines ablation --distributed --seeds 12
 
 G1: channel ratio. G2: groups. G3: fragments. G4: ReLU and shortcut. shares: share of element-wise
 operations in the run time. ablation: training with and without the shuffle (some minutes).
@@ -16,6 +17,7 @@ import importlib.util
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import numpy as np
 from numpy_shufflenet import cost
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet.commands import _distributed
 from numpy_shufflenet.commands._common import (
     make_folder,
     networks_of_the_papers,
@@ -60,10 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--groups", type=int, default=8, help="groups of the network")
     add("--images", type=positive_int, default=4000, help="training images")
     add("--epochs", type=positive_int, default=4)
+    shared = "share the trainings among the processes of mpiexec; the first one hands them out"
+    add("--distributed", action="store_true", help=shared)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, draw, and write JSON."""
+    if not arguments.distributed:
+        _distributed.check_alone()
+        return _run(arguments, map)
+    if arguments.parts != ["ablation"]:
+        raise ValueError("--distributed is for the part ablation alone: the others measure time")
+    with _distributed.pool() as share:
+        return 0 if share is None else _run(arguments, share)
+
+
+def _run(arguments: argparse.Namespace, share: Callable[..., Any]) -> int:
     for module in ("rich", "matplotlib"):
         need(module, "the guidelines")
     quick = arguments.quick
@@ -92,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         given = {"seeds": arguments.seeds, "images": arguments.images, "epochs": arguments.epochs}
         test_images = {"test_images": 500} if quick else {}
         found["ablation"] = _ablation(
-            arguments.groups, QUICK_ABLATION if quick else given, test_images
+            arguments.groups, QUICK_ABLATION if quick else given, test_images, share
         )
     if verdicts:
         header = ["guideline", "size", "implementation", "verdict"]
@@ -203,9 +218,16 @@ def _shares(out: Path, *, rounds: int) -> dict[str, Any]:
     return shares
 
 
-def _ablation(groups: int, settings: dict[str, int], test_images: dict[str, int]) -> dict[str, Any]:
+def _ablation(
+    groups: int,
+    settings: dict[str, Any],
+    test_images: dict[str, Any],
+    share: Callable[..., Any],
+) -> dict[str, Any]:
     with progress(ablations.total_steps(**settings), "ablation") as update:
-        found = cost.shuffle_ablation(groups=groups, **settings, **test_images, on_step=update)
+        # Other processes can't call `update`.
+        how: dict[str, Any] = {"on_step": update} if share is map else {"share": share}
+        found = cost.shuffle_ablation(groups=groups, **settings, **test_images, **how)
     paper = ablations.PAPER.get(groups, (None, None))
     rows = [
         [

@@ -12,7 +12,12 @@ As in both papers, only the multiply-adds of convolutions and of the classifier 
 import argparse
 
 from numpy_shufflenet import models
-from numpy_shufflenet.commands._common import add_model_arguments, build_model, positive_int
+from numpy_shufflenet.commands._common import (
+    add_model_arguments,
+    build_model,
+    check_memory,
+    positive_int,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,5 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     model = build_model(arguments.model, arguments, seed=0)
     size = arguments.size or model.default_size
     shape = (model.in_channels, size, size)
+    check_memory(model, size)
     print(model.plan().program(shape) if arguments.plan else models.summary(model, shape))
     return 0

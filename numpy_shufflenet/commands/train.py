@@ -4,14 +4,22 @@ examples:
   numpy-shufflenet train --out runs/first
   numpy-shufflenet train --data cifar10:cifar-10-python.tar.gz --epochs 30 --out runs/cifar
   numpy-shufflenet train --data folder:photos --size 64 --model shufflenet_v1 --groups 3
+  numpy-shufflenet train --data folder:photos --weights x1_0.pth --freeze conv1,stage2,stage3
   numpy-shufflenet train --resume --out runs/first
   numpy-shufflenet train --resume --out runs/first --epochs 8
+  mpiexec -n 4 numpy-shufflenet train --distributed --out runs/first
 
 --data is one of
   embedded               12,000 images of Fashion-MNIST, which are part of the package
   fashion-mnist:FOLDER   the IDX files of Fashion-MNIST, gzipped or not
   cifar10:PATH           the Python or the binary version of CIFAR-10, unpacked or not
   folder:FOLDER          one folder of images for each class, or train/ and test/ that have these
+
+With --weights, training goes on from a trained network: a checkpoint, or any file that
+models.from_weights reads. Images are scaled as for that network, and by default have its size. Its
+classifier stays if its classes have the names of the images' classes; otherwise it is replaced.
+Layers that --freeze names (conv1, stage2, stage3, stage4, conv5, ...) stay as they are; it saves
+most time to freeze all layers from conv1 on.
 """
 
 import argparse
@@ -22,10 +30,13 @@ from typing import Any
 from numpy_shufflenet import models
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
+from numpy_shufflenet.commands import _distributed
 from numpy_shufflenet.commands._common import (
     MODEL_ARGUMENTS,
     add_model_arguments,
     build_model,
+    check_memory,
     make_folder,
     observers,
     positive_int,
@@ -50,6 +61,7 @@ DEFAULTS = {
     "crop_padding": 0,
     "no_flip": False,
     "seed": 0,
+    "freeze": "",
 }
 
 
@@ -58,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(to: Any, name: str, help_text: str = "", **how: Any) -> None:
         default = DEFAULTS[name.removeprefix("--").replace("-", "_")]
-        shown = "" if default is False else f"(default: {default})"
+        shown = "" if default in (False, "") else f"(default: {default})"
         to.add_argument(name, help=f"{help_text} {shown}".strip(), default=None, **how)
 
     parser.add_argument("--data", default="embedded", help="the images; see below")
@@ -68,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resume = "continue from the checkpoint in --out, with its settings; only --epochs may differ"
     parser.add_argument("--resume", action="store_true", help=resume)
     add(parser, "--model", choices=models.MODELS)
+    trained = "start from a trained network; then --learning-rate is 0.05 by default"
+    parser.add_argument("--weights", type=expanded, metavar="FILE", help=trained)
+    add(parser, "--freeze", "layers of it that stay as they are", type=layer_names, metavar="NAMES")
     group = parser.add_argument_group("training")
     add(group, "--epochs", type=positive_int)
     add(group, "--batch-size", type=positive_int)
@@ -82,6 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(group, "--no-flip", "do not mirror images", action="store_true")
     add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
+    _distributed.add_arguments(parser)
+
+
+def layer_names(text: str) -> str:
+    """Return names that commas separate in one order, so that they can be compared."""
+    return ",".join(sorted({name.strip() for name in text.split(",")} - {""}))
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -92,11 +113,25 @@ def filled(arguments: argparse.Namespace) -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write checkpoint, history and learning curves."""
-    from numpy_shufflenet import plots
-    from numpy_shufflenet.data import load_dataset
-
     for module in ("safetensors", "rich", "matplotlib"):
         need(module, "training")
+    if arguments.distributed:
+        return _distributed.train(arguments, prepared, observers, report)
+    _distributed.check_alone()
+    trainer = prepared(arguments)
+    with trainer.exclusive():
+        if trainer.epoch == 0:  # another training may have ended meanwhile
+            _refuse_old(arguments.out / CHECKPOINT)
+        trainer.run(observers())
+        report(arguments, trainer)
+    return 0
+
+
+def prepared(arguments: argparse.Namespace) -> Any:
+    """Return a Trainer that begins or continues."""
+    from numpy_shufflenet.commands import _finetune
+    from numpy_shufflenet.data import load_dataset
+
     checkpoint = arguments.out / CHECKPOINT
     if arguments.resume:
         trainer = resumed(arguments, checkpoint)
@@ -104,18 +139,34 @@ def run(arguments: argparse.Namespace) -> int:
         if trainer.epoch == trainer.epochs:
             print(f"all epochs are done; --epochs {trainer.epochs + 1} or more continues")
     else:
-        full = filled(arguments)
-        train_set, test_set = load_dataset(full.data, size=full.size)
-        if checkpoint.exists():
-            raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
-        trainer = new_trainer(full, train_set, test_set)
+        full, trained, channels = filled(arguments), _finetune.opened(arguments), 3
+        if trained is not None:
+            channels = trained.model.in_channels
+            full.size = arguments.size or _finetune.image_size(trained)
+            if arguments.learning_rate is None:
+                full.learning_rate = _finetune.LEARNING_RATE
+        train_set, test_set = load_dataset(full.data, size=full.size, channels=channels)
+        _refuse_old(checkpoint)
+        trainer = new_trainer(full, train_set, test_set, trained)
         make_folder(arguments.out)
-    trainer.run(observers())
+    return trainer
+
+
+def report(arguments: argparse.Namespace, trainer: Any) -> None:
+    """Write the history and the learning curves."""
+    from numpy_shufflenet import plots
+
     history = json.dumps(trainer.history.to_dict(), indent=1).encode()
     write_bytes(arguments.out / "history.json", history)
     plots.save(plots.learning_curves(trainer.history), arguments.out / "learning_curves.png")
-    print(f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {arguments.out}")
-    return 0
+    print(
+        f"test accuracy {trainer.history.epochs[-1].test_accuracy:.2%}; see {shown(arguments.out)}"
+    )
+
+
+def _refuse_old(checkpoint: Path) -> None:
+    if checkpoint.exists():
+        raise ValueError(f"{checkpoint} exists; use --resume, or another --out")
 
 
 def resumed(arguments: argparse.Namespace, path: Path) -> Any:
@@ -124,11 +175,14 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     Raises
     ------
     ValueError
-        If settings other than --epochs differ from the checkpoint. The message names all of these.
+        If settings other than --epochs differ from the checkpoint, all of which the message names,
+        or --weights is given.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
 
+    if arguments.weights is not None:
+        raise ValueError("--weights starts a new training; --resume continues one without it")
     checkpoint = load_checkpoint(path)
     kept = settings_of(checkpoint)
     differing = [
@@ -148,7 +202,8 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
             "leave these arguments out, or start a new training in another --out"
         )
     size = arguments.size or checkpoint.image_shape[1]
-    train_set, test_set = load_dataset(arguments.data, size=size)
+    channels = checkpoint.image_shape[0]
+    train_set, test_set = load_dataset(arguments.data, size=size, channels=channels)
     return Trainer.resume(path, train_set, test_set, epochs=arguments.epochs)
 
 
@@ -172,22 +227,37 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
         "no_flip": augmentation is None or not augmentation.get("flip", True),
+        "freeze": ",".join(sorted(checkpoint.frozen)),
     }
 
 
-def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) -> Any:
-    """Return a Trainer with the settings of the command line."""
+def new_trainer(
+    arguments: argparse.Namespace, train_set: Any, test_set: Any, trained: Any = None
+) -> Any:
+    """Return a Trainer with the settings of the command line, of a `Trained` network if given."""
+    from numpy_shufflenet.commands._finetune import adapted
     from numpy_shufflenet.training import SGD, Schedule, Trainer, steps_per_epoch
 
+    standardise = None
     channels, height = train_set.images.shape[1:3]
-    stem = arguments.stem or ("small" if height <= SMALL else "imagenet")
-    model = build_model(
-        arguments.model,
-        arguments,
-        stem=stem,
-        in_channels=channels,
-        num_classes=len(train_set.classes),
-    )
+    if trained is not None:
+        model, standardise = adapted(trained, train_set, arguments)
+    else:
+        stem = arguments.stem or ("small" if height <= SMALL else "imagenet")
+        model = build_model(
+            arguments.model,
+            arguments,
+            stem=stem,
+            in_channels=channels,
+            num_classes=len(train_set.classes),
+        )
+    if arguments.crop_padding >= height:
+        raise ValueError(
+            f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
+            f"are {height} pixels high"
+        )
+    part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
+    check_memory(model, max(train_set.images.shape[2:]), part, training=True)
     optimiser = SGD(
         model,
         learning_rate=arguments.learning_rate,
@@ -207,6 +277,7 @@ def new_trainer(arguments: argparse.Namespace, train_set: Any, test_set: Any) ->
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         schedule=Schedule(arguments.schedule, arguments.learning_rate, steps, warmup),
+        standardise=standardise,
         label_smoothing=arguments.label_smoothing,
         accumulation=arguments.accumulate,
         augmentation={"flip": not arguments.no_flip, "crop_padding": arguments.crop_padding},

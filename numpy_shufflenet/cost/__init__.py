@@ -1,6 +1,6 @@
 """The cost of a network: FLOPs, memory access, the four guidelines, and an audit by them."""
 
-from numpy_shufflenet.cost import closed_forms, counting
+from numpy_shufflenet.cost import closed_forms, communication, counting
 from numpy_shufflenet.cost.ablation import Ablation, shuffle_ablation
 from numpy_shufflenet.cost.audit import Audit, AuditRow, audit
 from numpy_shufflenet.cost.experiments import EXPERIMENTS, Experiment
@@ -31,6 +31,7 @@ __all__ = [
     "audit",
     "channel_reach",
     "closed_forms",
+    "communication",
     "compare_figures",
     "count",
     "counting",

@@ -7,6 +7,7 @@ order. Only the shuffle differs.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,10 @@ class Ablation:
         }
 
 
+def _nothing() -> None:
+    """Do nothing. Unlike a lambda, this function can be sent to another process."""
+
+
 def shuffle_ablation(
     *,
     groups: int = 8,
@@ -78,7 +83,8 @@ def shuffle_ablation(
     batch_size: int = 32,
     learning_rate: float = 0.05,
     test_images: int = 2000,
-    on_step: Callable[[], object] = lambda: None,
+    on_step: Callable[[], object] = _nothing,
+    share: Callable[..., Any] = map,
 ) -> Ablation:
     """Train ShuffleNet V1 0.25x on the embedded images, with and without the shuffle.
 
@@ -97,6 +103,9 @@ def shuffle_ablation(
         Number of test images, at most 2,000.
     on_step : callable, optional
         Called after each training step.
+    share : callable
+        share(train, shuffles, seeds) returns train(shuffle, seed) for each pair, in order. `map`
+        does one after the other; the `map` of an executor shares them among processes.
 
     Raises
     ------
@@ -110,22 +119,13 @@ def shuffle_ablation(
     train_set, test_set = load_embedded()
     train_set = _subset("images", train_set, images)
     test_set = _subset("test_images", test_set, test_images)
-    settings = {"groups": groups, "epochs": epochs, "batch_size": batch_size}
-    errors: dict[bool, list[float]] = {False: [], True: []}
-    for seed in range(seeds):
-        for shuffle, found in errors.items():
-            found.append(
-                _train(
-                    train_set,
-                    test_set,
-                    shuffle=shuffle,
-                    seed=seed,
-                    learning_rate=learning_rate,
-                    on_step=on_step,
-                    **settings,
-                )
-            )
-    return Ablation(groups, images, epochs, tuple(errors[False]), tuple(errors[True]))
+    settings: dict[str, Any] = {"groups": groups, "epochs": epochs, "batch_size": batch_size}
+    train = partial(
+        _train, train_set, test_set, learning_rate=learning_rate, on_step=on_step, **settings
+    )
+    pairs = [(shuffle, seed) for seed in range(seeds) for shuffle in (False, True)]
+    errors = list(share(train, *zip(*pairs, strict=True)))
+    return Ablation(groups, images, epochs, tuple(errors[::2]), tuple(errors[1::2]))
 
 
 def total_steps(*, seeds: int, images: int, epochs: int, batch_size: int = 32) -> int:
@@ -145,10 +145,10 @@ def _subset(name: str, dataset: Any, count: int) -> Any:
 def _train(
     train_set: Any,
     test_set: Any,
-    *,
-    groups: int,
     shuffle: bool,
     seed: int,
+    *,
+    groups: int,
     epochs: int,
     batch_size: int,
     learning_rate: float,

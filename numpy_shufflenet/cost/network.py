@@ -163,7 +163,7 @@ class _KeptMemory:
     A view keeps the whole owner: half of a split keeps both halves.
     """
 
-    KEEPS_OUTPUT = ("relu", "sigmoid")
+    KEEPS_OUTPUT = ("relu", "leaky_relu", "sigmoid", "swish")
     KEEPS_NO_ACTIVATION = ("dropout",)
 
     def __init__(self, batch: int, itemsize: int):

@@ -4,8 +4,9 @@ Each function takes a batch of uint8 images and a Generator, and returns a new b
 choices depend on the state of the Generator only, not on the images.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import check_generator, check_images
@@ -31,8 +32,7 @@ def random_flip(images: Array, rng: np.random.Generator) -> Array:
     """
     check_images("images", images)
     check_generator(rng)
-    mirrored = rng.random(len(images)) < 0.5  # n
-    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+    return _mirror(images, _draw_flips(len(images), rng))
 
 
 def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
@@ -52,20 +52,13 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     Raises
     ------
     ValueError
-        If images or rng has another type or shape, or if padding is negative.
+        If images or rng has another type or shape, or if padding is negative or at least 2**62.
 
     Source: He et al., Deep Residual Learning, 2016, section 4.2 (padding 4, on CIFAR-10).
     """
     check_images("images", images)
     check_generator(rng)
-    if not is_integer(padding) or padding < 0:
-        raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
-    n, _, h, w = images.shape
-    p = int(padding)
-    padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))  # n c h+2p w+2p
-    crops = sliding_window_view(padded, (h, w), axis=(2, 3))  # n c 2p+1 2p+1 h w, no copy
-    top, left = rng.integers(0, 2 * p + 1, size=(2, n))
-    return crops[np.arange(n), :, top, left]  # n c h w
+    return _crop(images, padding, _draw_corners(len(images), rng, padding))
 
 
 def augment(
@@ -92,6 +85,68 @@ def augment(
     ValueError
         In the cases of `random_flip` and `random_crop`.
     """
-    if flip:
-        images = random_flip(images, rng)
-    return random_crop(images, rng, crop_padding)
+    check_images("images", images)
+    return draw_choices(len(images), rng, flip=flip, crop_padding=crop_padding).apply(images)
+
+
+class Choices(NamedTuple):
+    """The random choices of `augment` for each image of a batch."""
+
+    mirrored: Array | None  # n, bool
+    corners: Array  # 2 n: top and left of each crop
+    padding: int
+
+    def of(self, rows: Array) -> "Choices":
+        """Return the choices for some images, by their indices in the batch."""
+        mirrored = None if self.mirrored is None else self.mirrored[rows]
+        return Choices(mirrored, self.corners[:, rows], self.padding)
+
+    def apply(self, images: Array) -> Array:
+        """Return new images (n, c, h, w), changed as chosen."""
+        if self.mirrored is not None:
+            images = _mirror(images, self.mirrored)
+        return _crop(images, self.padding, self.corners)
+
+
+def draw_choices(
+    n: int, rng: np.random.Generator, *, flip: bool = True, crop_padding: int = 2
+) -> Choices:
+    """Draw the choices of `augment` for a batch of n images, of which a process may have a part.
+
+    Raises
+    ------
+    ValueError
+        If rng is not a Generator, or crop_padding is not a whole number of at least 0.
+    """
+    check_generator(rng)
+    mirrored = _draw_flips(n, rng) if flip else None
+    return Choices(mirrored, _draw_corners(n, rng, crop_padding), int(crop_padding))
+
+
+def _draw_flips(n: int, rng: np.random.Generator) -> Array:
+    return rng.random(n) < 0.5
+
+
+def _draw_corners(n: int, rng: np.random.Generator, padding: int) -> Array:
+    if not is_integer(padding) or padding < 0:
+        raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
+    if padding >= 2**62:
+        raise ValueError(f"padding={padding} is not below 2**62")
+    return rng.integers(0, 2 * int(padding) + 1, size=(2, n))
+
+
+def _mirror(images: Array, mirrored: Array) -> Array:
+    return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
+
+
+def _crop(images: Array, padding: int, corners: Array) -> Array:
+    _, _, h, w = images.shape
+    cropped = np.zeros_like(images, order="C")
+    # The crop begins `down` rows and `right` columns after the image, or before it if negative.
+    shifts = (corners - padding).T.tolist()
+    for image, crop, (down, right) in zip(images, cropped, shifts, strict=True):
+        seen = image[:, max(down, 0) : max(h + down, 0), max(right, 0) : max(w + right, 0)]
+        height, width = seen.shape[1:]
+        top, left = max(-down, 0), max(-right, 0)
+        crop[:, top : top + height, left : left + width] = seen
+    return cropped

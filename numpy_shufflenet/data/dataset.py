@@ -120,16 +120,20 @@ def batches(
         If batch_size is not a positive integer, or rng is not a Generator. This is raised at the
         call, not at the first batch.
     """
+    # With a `yield` in this function, its checks would run at the first batch, not here.
+    chosen = batch_indices(len(dataset), batch_size, rng, drop_last)
+    return ((dataset.images[rows], dataset.labels[rows]) for rows in chosen)
+
+
+def batch_indices(
+    n: int, batch_size: int, rng: np.random.Generator | None = None, drop_last: bool = False
+) -> Iterator[Array]:
+    """Yield the indices of the images of each batch of `batches`, for a dataset of n images."""
     batch_size = check_positive("batch_size", batch_size)
-    n = len(dataset)
     if rng is None:
         order = np.arange(n)
     else:
         check_generator(rng)
         order = rng.permutation(n)
     stop = n - n % batch_size if drop_last else n
-    # With a `yield` in this function, the checks above would run at the first batch, not here.
-    return (
-        (dataset.images[chosen], dataset.labels[chosen])
-        for chosen in (order[start : start + batch_size] for start in range(0, stop, batch_size))
-    )
+    return (order[start : start + batch_size] for start in range(0, stop, batch_size))

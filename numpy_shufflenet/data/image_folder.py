@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._files import PathLike
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data._check import existing, existing_directory
 from numpy_shufflenet.data.dataset import Dataset
@@ -59,8 +60,24 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
         or if it claims to have far more pixels than its bytes can hold.
     ImportError
         If Pillow is not installed.
+    MemoryError
+        If an image of this size doesn't fit into memory.
     """
     size = check_positive("size", size)
+    check_room(2 * 3 * size**2, f"an image of {size} x {size} pixels")
+    return fitted(open_image(path, channels=channels), size)
+
+
+def fitted(image: "Image.Image", size: int) -> Array:
+    """Return the pixels (c, size, size) of an image of mode L or RGB, resized and cropped."""
+    from PIL import Image, ImageOps
+
+    square = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
+    return np.array(square).reshape(size, size, -1).transpose(2, 0, 1).copy()
+
+
+def open_image(path: PathLike, *, channels: int = 3) -> "Image.Image":
+    """Read an image file as it is, upright, as an image of mode L or RGB; see `load_image`."""
     if channels not in (1, 3):
         raise ValueError(f"channels={channels!r} is neither 1 nor 3")
     need("PIL", "reading image files")
@@ -78,13 +95,11 @@ def load_image(path: PathLike, *, size: int, channels: int = 3) -> Array:
                 ImageOps.exif_transpose(opened, in_place=True)
                 # Convert before resizing: resizing averages pixels, so they must be colour values,
                 # not indices into a palette.
-                image = _plain_colours(opened, channels)
+                return _plain_colours(opened, channels)
         except Exception as error:  # decoders of Pillow raise almost any kind of error
             raise ValueError(
                 f"path={str(path)!r} is not an image that Pillow can read: {error}"
             ) from error
-    square = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
-    return np.array(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
 def _check_size(image: "Image.Image", size: int) -> None:
@@ -173,6 +188,8 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
         no files or contains folders; or if a file is no image.
     ImportError
         If Pillow is not installed.
+    MemoryError
+        If the images don't fit into memory.
     """
     folder = existing_directory("directory", directory)
     classes = _visible(folder, folders=True)
@@ -197,6 +214,8 @@ def load_image_folder(directory: PathLike, *, size: int, channels: int = 3) -> D
             raise ValueError(f"class folder {str(class_folder)!r} holds no image files")
         paths += files
         labels += [label] * len(files)
+    room = channels * check_positive("size", size) ** 2 * len(paths)
+    check_room(room, f"{len(paths):,} images of {size} x {size} pixels")
     images = np.stack([load_image(path, size=size, channels=channels) for path in paths])  # n c h w
     return Dataset(images, np.array(labels, dtype=np.int64), tuple(path.name for path in classes))
 

@@ -32,7 +32,7 @@ def receive(pipe: int, patience: float = 1e7) -> bytes:
 
 
 def _read(pipe: int, size: int, end: float) -> bytes:
-    data = b""
+    data = bytearray()
     while len(data) < size:
         left = end - time.monotonic()
         if left <= 0 or not select.select([pipe], [], [], left)[0]:
@@ -41,7 +41,7 @@ def _read(pipe: int, size: int, end: float) -> bytes:
         if not part:
             raise EOFError
         data += part
-    return data
+    return bytes(data)
 
 
 def encode(value: Any) -> Any:

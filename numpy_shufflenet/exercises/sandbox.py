@@ -73,7 +73,13 @@ class Function:
         self.printed = str(reply["printed"])
         for key, array in reply["changed"]:
             argument = named[key] if isinstance(key, str) else positional[key]
-            np.copyto(argument, messages.decode(array), casting="unsafe")
+            changed = messages.decode(array)
+            if changed.shape != argument.shape:
+                raise ValueError(
+                    f"it changes the shape of an array that it was given, from {argument.shape} "
+                    f"to {changed.shape}; make a new array instead"
+                )
+            np.copyto(argument, changed, casting="unsafe")
         if "error" in reply:
             raise messages.as_exception(*map(str, reply["error"]))
         return messages.decode(reply["value"])

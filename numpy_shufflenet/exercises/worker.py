@@ -18,7 +18,7 @@ import numpy as np
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import messages
 
-MOST_PRINTED = 2000  # number of characters of a function's output that are kept
+MOST_PRINTED = 2000  # characters that are kept of a function's output, and of an error's message
 LIBRARY = str(Path(operations.__file__).parent)
 
 
@@ -66,9 +66,9 @@ def answer(
         except TimeIsOver:
             raise
         except BaseException as error:
-            reply = {"error": [type(error).__name__, str(error), _line_of(error)]}
+            reply = {"error": [_name_of(error), _text_of(error), _line_of(error)]}
     reply["seconds"] = time.process_time() - begin
-    reply["printed"] = printed.getvalue()[-MOST_PRINTED:]
+    reply["printed"] = "" if printed.closed else printed.getvalue()[-MOST_PRINTED:]
     arguments = [*enumerate(positional), *named.items()]
     old_values = [*before[0], *before[1].values()]
     reply["changed"] = [
@@ -104,6 +104,20 @@ def limit_memory(megabytes: int) -> None:
             pages = int(file.read().split()[0])
         limit = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _name_of(error: BaseException) -> str:
+    """Return the name of an error's type, even if its metaclass has another `__name__`."""
+    name: str = vars(type)["__name__"].__get__(type(error))
+    return name
+
+
+def _text_of(error: BaseException) -> str:
+    """Return the beginning of an error's message, even if its `__str__` fails."""
+    try:
+        return str(error)[:MOST_PRINTED]
+    except Exception as second:
+        return f"(its __str__ raised {_name_of(second)})"
 
 
 def _line_of(error: BaseException) -> str:

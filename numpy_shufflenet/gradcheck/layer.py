@@ -16,12 +16,16 @@ class Replica:
     """A copy of a layer in one dtype, whose forward draws the same random numbers each time.
 
     The layer is anything with forward, backward, parameters, gradients, zero_gradients, release and
-    astype; `training` is passed to forward.
+    astype; `training` is passed to forward. Frozen parameters are left out: they have no gradient.
     """
 
     def __init__(self, layer: Any, dtype: Any, training: bool) -> None:
         self.layer = layer.astype(dtype)
-        self.parameters: dict[str, Array] = self.layer.parameters()
+        named: dict[str, Any] = dict(getattr(self.layer, "named_parameters", dict)())
+        frozen = {name for name, entry in named.items() if getattr(entry, "frozen", False)}
+        self.parameters: dict[str, Array] = {
+            name: value for name, value in self.layer.parameters().items() if name not in frozen
+        }
         self._training = training
         layers = [inner for _, inner in getattr(self.layer, "named_layers", lambda: ())()]
         values = [value for inner in layers for value in vars(inner).values()]

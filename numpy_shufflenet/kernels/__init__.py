@@ -6,15 +6,23 @@ Same signatures as in `ops`. What is not here is fast enough there.
 from typing import TYPE_CHECKING
 
 from numpy_shufflenet._discover import public_names
-from numpy_shufflenet.kernels import _barrier  # noqa: F401
+from numpy_shufflenet._optional import need
+
+try:
+    from numpy_shufflenet.kernels import _barrier  # noqa: F401
+except ImportError:
+    need("numba", "compiling kernels")
+    raise
 
 if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_names`
     from numpy_shufflenet.kernels.batch_norm import *
     from numpy_shufflenet.kernels.channels import *
     from numpy_shufflenet.kernels.conv2d import *
     from numpy_shufflenet.kernels.depthwise_conv2d import *
+    from numpy_shufflenet.kernels.leaky_relu import *
     from numpy_shufflenet.kernels.pointwise_conv2d import *
     from numpy_shufflenet.kernels.pooling import *
     from numpy_shufflenet.kernels.relu import *
+    from numpy_shufflenet.kernels.sync_batch_norm import *
 
 __all__ = public_names(__name__, __path__, globals())

@@ -1,8 +1,13 @@
-"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers."""
+"""ShuffleNet V1 and V2, two other networks for comparison, and tables of layers.
+
+`from_weights` and `from_onnx` open trained networks, by the names and shapes of their weights, or
+by the nodes of their graph.
+"""
 
 from typing import Any
 
 from numpy_shufflenet.models.classifier import ImageClassifier
+from numpy_shufflenet.models.from_onnx import from_onnx
 from numpy_shufflenet.models.mobilenet import MobileNetV1, mobilenet_v1
 from numpy_shufflenet.models.recognise import from_weights
 from numpy_shufflenet.models.resnet import ResNet, resnet_50
@@ -56,6 +61,7 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "build",
+    "from_onnx",
     "from_weights",
     "mobilenet_v1",
     "resnet_50",

@@ -1,13 +1,14 @@
 """The base class of all networks, and the layers that all networks share."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._files import PathLike
-from numpy_shufflenet._typing import Array, Padding
+from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.models.summary import summary
 from numpy_shufflenet.nn import (
     BatchNorm2d,
@@ -17,11 +18,11 @@ from numpy_shufflenet.nn import (
     Layer,
     Linear,
     MaxPool2d,
-    ReLU,
     Sequential,
     fold,
     initialise,
 )
+from numpy_shufflenet.nn.layers import activation_layer
 from numpy_shufflenet.ops.checks import check_floating, check_positive, is_sequence
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class ImageClassifier(Layer):
     dropout: Dropout
     fc: Linear
 
+    _skipped = 0  # children at the beginning that the last forward ran without keeping anything
+    _needs_dx = True
+
     def __init__(self, config: dict[str, Any]):
         super().__init__()
         self.config = config
@@ -62,26 +66,55 @@ class ImageClassifier(Layer):
         self.in_channels = check_positive("in_channels", config["in_channels"])
         self.default_size = 32 if config.get("stem") == "small" else 224
 
+    def forward(self, x: Array, *, training: bool = False, input_gradient: bool = True) -> Array:
+        """Return the logits (n, classes), and keep what backward needs; see `Layer.forward`.
+
+        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends above
+        them.
+        """
+        self._needs_dx = input_gradient
+        return super().forward(x, training=training)
+
     def _forward(self, x: Array, training: bool) -> Array:
         self._check_images(x)
         x = backend.channel_major(x)
+        layers = list(self.children().values())
+        skipped = (
+            0 if self._needs_dx or backend.inferring() or self.is_traced() else _frozen(layers)
+        )
+        if not backend.inferring():
+            self._skipped = skipped
         with backend.own_cores():
-            for layer in self.children().values():
-                x = layer.forward(x, training=training)
+            for number, layer in enumerate(layers):
+                if number < skipped:
+                    layer.release()  # of an earlier forward
+                    x = backend.infer(partial(layer.forward, x, training=training))
+                else:
+                    x = layer.forward(x, training=training)
         return x
 
-    def _backward(self, dlogits: Array) -> Array:
+    def _backward(self, dlogits: Array) -> Array | None:
         dy = dlogits
         with backend.own_cores():
-            for layer in reversed(self.children().values()):
+            for layer in reversed(list(self.children().values())[self._skipped :]):
                 dy = layer.backward(dy)
-        return dy
+        return None if self._skipped else dy
 
     def backward(self, dy: Array, *, input_gradient: bool = True) -> Any:
         """Return dx for dlogits dy, and add to the gradients of the parameters; see `Layer`.
 
         Training doesn't need dx. Without `input_gradient`, dx is None and the backward is faster.
+
+        Raises
+        ------
+        ValueError
+            As `Layer.backward`, or if dx is asked for and forward ran without `input_gradient`.
         """
+        if input_gradient and self._pending and self._skipped:
+            raise ValueError(
+                "backward with input_gradient=True after a forward with input_gradient=False, in "
+                "which frozen layers kept nothing; run forward with input_gradient=True"
+            )
         first = self.conv1[0]
         assert isinstance(first, Conv2d)
         first.input_gradient = input_gradient
@@ -124,7 +157,8 @@ class ImageClassifier(Layer):
         layout : str
             "native": names as in `state_dict`; a safetensors file says how to build the network.
             "torchvision", "authors": names and order of channels as in torchvision's networks, or
-            those of the authors, for networks that both can express.
+            those of the authors, whose code then computes the same logits. Networks of the other
+            `shuffle_order` are relabelled where that is possible.
 
         Raises
         ------
@@ -133,13 +167,118 @@ class ImageClassifier(Layer):
         ValueError
             If the suffix or the layout is another one, or can't express this network.
         """
-        from numpy_shufflenet.models.recognise import save_model
+        from numpy_shufflenet.models.saving import save_model
 
         save_model(self, path, layout)
 
+    def export(
+        self,
+        path: PathLike,
+        *,
+        batch: int | str = "any",
+        size: IntOrPair | None = None,
+        opset: int = 13,
+        fold: bool = True,
+        classes: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        channel_order: str | None = None,
+    ) -> None:
+        """Write the network in evaluation mode to an ONNX file, for other engines.
+
+        The graph computes in float32. It takes `images` (n, c, h, w) and returns `logits`
+        (n, classes), as `infer` does; without a classifier it returns the output of each stage by
+        name, as `stage_outputs` does. `weights.onnx_export` says which engines were tried, and
+        what each needs.
+
+        Parameters
+        ----------
+        path : path
+            Ends in .onnx.
+        batch : int or "any"
+            Number of images: any number, or always this one, as some engines need it.
+        size : int or (height, width), optional
+            Of the images; `default_size` if not given. The graph takes no other size.
+        opset : int
+            Version of ONNX's operators, at least 13. Older engines read low versions only.
+        fold : bool
+            Whether batch normalisation is folded into the convolutions. Otherwise it has nodes of
+            its own, and the weights have the names and values of `state_dict`.
+        classes : sequence of str, optional
+            Names, in the order of the logits.
+        mean, std : sequence of float, optional
+            For each channel: the network takes (pixel / 255 - mean) / std.
+        channel_order : str, optional
+            "RGB" or "BGR".
+
+            These four are not part of the graph, but are written beside it as `metadata_props`, in
+            JSON: "classes", "mean", "std", "channel_order"; also "size", and "architecture", which
+            is `config`.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx isn't installed.
+        OSError
+            If the file can't be written; path is then as it was.
+        ValueError
+            If an argument has another value, images of this size don't fit, a weight is NaN or
+            infinite, or a layer of your own can't be written; the message names it.
+        """
+        from numpy_shufflenet.weights.onnx_export import export_model
+
+        export_model(
+            self,
+            path,
+            batch=batch,
+            size=size,
+            opset=opset,
+            fold=fold,
+            classes=classes,
+            mean=mean,
+            std=std,
+            channel_order=channel_order,
+        )
+
+    def with_classes(
+        self, num_classes: int, *, seed: int | None = None, **options: Any
+    ) -> "ImageClassifier":
+        """Return a new network with the weights of this one and a new classifier.
+
+        The new classifier has random weights. If this network has no classifier, the other layers
+        after its last stage are new, too.
+
+        Parameters
+        ----------
+        num_classes : int
+        seed : int, optional
+            Seed of the new weights, and of dropout.
+        **options
+            Other arguments of the function that built this network, if they leave the shapes of
+            weights as they are, such as dropout.
+
+        Raises
+        ------
+        ValueError
+            If an argument doesn't fit the network or its weights.
+        """
+        from numpy_shufflenet.models import build
+
+        config = {**self.config, "num_classes": num_classes, "seed": seed, **options}
+        if "classifier" in config:
+            config["classifier"] = True
+        new = build(config)
+        own = {name: array for name, array in self.state_dict().items() if name[:3] != "fc."}
+        new = new.astype(next(iter(own.values())).dtype)
+        new.load_state_dict(new.state_dict() | own)
+        return new
+
     def fold(self: Self) -> Self:
         """Return a model for inference, with batch normalisation folded into the convolutions."""
-        return fold(self)
+        folded = fold(self)
+        if "batch_norm" in folded.config:
+            folded.config["batch_norm"] = False
+        return folded
 
     def plan(self) -> "InferencePlan":
         """Return the network compiled for inference, its fastest form; see `InferencePlan`.
@@ -149,8 +288,7 @@ class ImageClassifier(Layer):
         ImportError
             If Numba isn't installed.
         ValueError
-            If the network has no classifier. Later, with the first images: if a layer is one that
-            a plan can't run, such as a max pool with `pool_padding=[[0, 1], [0, 1]]`.
+            If the network has no classifier.
         """
         if not self.num_classes:
             raise ValueError("this network has no classifier, and a plan ends in logits; use infer")
@@ -174,13 +312,26 @@ class ImageClassifier(Layer):
         return str(summary(self, (self.in_channels, self.default_size, self.default_size)))
 
 
+def _frozen(layers: Sequence[Layer]) -> int:
+    """Return how many layers at the beginning have no parameter that is trained."""
+    for number, layer in enumerate(layers):
+        if not all(parameter.frozen for _, parameter in layer.named_parameters()):
+            return number
+    return len(layers)
+
+
 def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    activation: str = "relu",
 ) -> tuple[Layer, Layer, Layer]:
-    """Return a convolution, batch normalisation and ReLU. Stride 1 keeps the size."""
+    """Return a convolution, batch normalisation and activation. Stride 1 keeps the size."""
     padding = kernel_size // 2
     convolution = Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding)
-    return convolution, BatchNorm2d(out_channels), ReLU()
+    return convolution, BatchNorm2d(out_channels), activation_layer(activation)
 
 
 def add_stem(
@@ -195,12 +346,13 @@ def add_stem(
     For the stem "imagenet" the first one has stride 2, and a max pool follows.
     """
     stem, channels = model.config["stem"], model.in_channels
+    activation = model.config.get("activation", "relu")
     if stem not in ("imagenet", "small"):
         raise ValueError(f"stem={stem!r} is not one of 'imagenet', 'small'")
     strides = [2 if stem == "imagenet" else 1, *[1] * (len(widths) - 1)]
     layers: list[Layer] = []
     for width, stride in zip(widths, strides, strict=True):
-        layers += conv_bn_relu(channels, width, kernel_size, stride=stride)
+        layers += conv_bn_relu(channels, width, kernel_size, stride=stride, activation=activation)
         channels = width
     model.conv1 = Sequential(*layers)
     if pool and stem == "imagenet":

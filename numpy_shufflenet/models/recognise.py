@@ -1,6 +1,7 @@
 """Networks from weights: which one they are of follows from names and shapes."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +11,14 @@ from numpy_shufflenet import models
 from numpy_shufflenet._files import PathLike, expanded
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.models.classifier import ImageClassifier
-from numpy_shufflenet.models.v1 import STAGE2_CHANNELS, STEM_CHANNELS, v1_widths
+from numpy_shufflenet.models.from_onnx import from_onnx, has_nodes
+from numpy_shufflenet.models.v1 import REPEATS, STAGE2_CHANNELS, STEM_CHANNELS, v1_widths
 from numpy_shufflenet.models.v2 import WIDTHS
 from numpy_shufflenet.nn.initialise import without_weights
 from numpy_shufflenet.weights import layouts
-from numpy_shufflenet.weights.files import read_weights, save
+from numpy_shufflenet.weights.files import read_weights
 
 CIFAR = (10, 100)  # classes
-UNTOLD = ("stem", "shuffle", "shuffle_order", "residual", "pool_padding")
 AUTHORS_DROPOUT = {2.0: 0.2}  # by scale, of V2
 
 
@@ -28,6 +29,8 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
     PaddlePaddle, pytorch-cifar-models, and backbones of detectors: `weights.layouts` has the table.
     Wrappers and prefixes ("state_dict", "ema", "module", "backbone", ...) are taken off.
 
+    An ONNX file is read by `from_onnx`, unless it holds initialisers without a graph.
+
     A network without classifier is a feature extractor: see `ImageClassifier.stage_outputs`.
 
     Parameters
@@ -37,7 +40,9 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
     **options
         Arguments of `shufflenet_v1` or `shufflenet_v2` that leave no trace in the weights, such as
         dropout. The stem is small for 10 and 100 classes with torchvision's names (as in
-        pytorch-cifar-models), and "imagenet" elsewhere, unless `stem` says otherwise.
+        pytorch-cifar-models), and "imagenet" elsewhere, unless `stem` says otherwise. `activation`
+        is "leaky_relu" for NanoDet's whole detector, and "relu" elsewhere, unless it is given:
+        PaddlePaddle's network with swish has the shapes of the one with ReLU.
 
     Returns
     -------
@@ -53,6 +58,8 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
     """
     if isinstance(source, Mapping):
         return _from_arrays(source, {}, options)
+    if expanded(source).suffix == ".onnx" and has_nodes(source):
+        return from_onnx(source, **options)
     arrays, metadata = read_weights(source)
     if "checkpoint" in metadata:
         from numpy_shufflenet.training import load_checkpoint
@@ -83,17 +90,36 @@ def _from_arrays(
         claimed = config.get("num_classes", 1000)
         if "fc.weight" in state and np.shape(state["fc.weight"])[:1] != (claimed,):
             raise ValueError(f"it has num_classes={claimed}, but fc.weight does not")
-    else:
-        layout, state = _renamed(arrays)
-        config = _describe(layout, state)
-        backbone = not config.get("classifier", True) and layout is layouts.TORCHVISION
-        if backbone and "classifier" not in options:
-            raise ValueError(
-                "it has torchvision's names without a classifier, as NanoDet's backbone, which has "
-                "LeakyReLU; this library has none. If this one was trained with ReLU, pass "
-                "classifier=False"
-            )
-        config |= options
+        return _built(config, state, {})
+    layout, state = renamed(arrays)
+    try:
+        config = describe(layout, state)
+        if not config.get("classifier", True) and layout is layouts.TORCHVISION:
+            if any(layouts.NANODET_HEAD in name for name in arrays):
+                config["activation"] = "leaky_relu"
+            elif "activation" not in options:
+                raise ValueError(
+                    "it has torchvision's names and no classifier, and nothing tells its "
+                    "activation; pass activation='leaky_relu' if it is NanoDet's backbone, or "
+                    "activation='relu'"
+                )
+        return _built(config, state, options)
+    except ValueError as error:
+        raise ValueError(_in_their_words(str(error), layout)) from error
+
+
+def _in_their_words(message: str, layout: layouts.Layout) -> str:
+    """Return a message in which arrays have the names that the file has for them."""
+    ours = re.findall(r"\w+(?:\.\w+)+", message)
+    theirs = layouts.their_names(layout, ours)
+    return re.sub(r"\w+(?:\.\w+)+", lambda name: theirs[name[0]] or name[0], message)
+
+
+def _built(
+    config: dict[str, Any], state: Mapping[str, Array], options: Mapping[str, Any]
+) -> ImageClassifier:
+    """Return the network of a config, with options in place of its arguments, and load it."""
+    config |= options
     try:
         with without_weights():
             model = models.build(config)
@@ -114,7 +140,8 @@ def _from_arrays(
     return model
 
 
-def _renamed(arrays: Mapping[str, Array]) -> tuple[layouts.Layout, dict[str, Array]]:
+def renamed(arrays: Mapping[str, Array]) -> tuple[layouts.Layout, dict[str, Array]]:
+    """Return the layout of some weights, and the weights by our names, in our order."""
     layout, own = layouts.recognise(arrays)
     return layout, layouts.to_ours(layout, own)
 
@@ -126,16 +153,18 @@ def _check_no_options(options: Mapping[str, Any], kind: str) -> None:
 
 def _shape(state: Mapping[str, Array], name: str, axes: int) -> tuple[int, ...]:
     if name not in state:
-        raise ValueError(f"{name} (by our name) is missing")
+        raise ValueError(f"{name} is missing")
     shape = np.shape(state[name])
     if len(shape) != axes or 0 in shape:
-        raise ValueError(f"{name} (by our name) has shape {shape}; {axes} axes are needed")
+        raise ValueError(f"{name} has shape {shape}; {axes} axes are needed")
     return shape
 
 
-def _describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, Any]:
+def describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, Any]:
     """Return the config of the network, as far as shapes tell it."""
     v1 = "stage2.0.branch.0.weight" in state
+    if "conv6.0.weight" not in state:
+        _check_units(state)
     config: dict[str, Any] = {**layout.options}
     stem, config["in_channels"], _, _ = _shape(state, "conv1.0.weight", 4)
     config["se"] = any(".se." in name for name in state)
@@ -150,6 +179,21 @@ def _describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, A
     return _describe_v2(layout, stem, config, state)
 
 
+def _check_units(state: Mapping[str, Array]) -> None:
+    """Raise unless the stages have as many units as those of V1 and V2."""
+    counts = [0, 0, 0]
+    for name in state:
+        if place := re.match(r"stage([234])\.(\d+)\.", name):
+            stage, unit = int(place[1]) - 2, int(place[2])
+            counts[stage] = max(counts[stage], unit + 1)
+    if counts != list(REPEATS):
+        found, needed = (", ".join(map(str, c[:2])) + f" and {c[2]}" for c in (counts, REPEATS))
+        raise ValueError(
+            f"it is a ShuffleNet of another depth: its stages have {found} units; {needed} are "
+            "needed"
+        )
+
+
 def _describe_v1(stem: int, config: dict[str, Any], state: Mapping[str, Array]) -> dict[str, Any]:
     for axes, name in ((1, "stage2.0.branch.5.weight"), (4, "stage2.0.branch.6.weight")):
         _shape(state, name, axes)
@@ -158,7 +202,7 @@ def _describe_v1(stem: int, config: dict[str, Any], state: Mapping[str, Array]) 
         raise ValueError(f"it has {groups} groups; 1, 2, 3, 4 or 8 are needed")
     widths = [stem, *(_shape(state, f"stage{k}.1.branch.6.weight", 4)[0] for k in (2, 3, 4))]
     if "num_classes" not in config:
-        raise ValueError("fc.weight (by our name) is missing: V1 is read with its classifier only")
+        raise ValueError("fc.weight is missing: V1 is read with its classifier only")
     scales = [scale for scale in STEM_CHANNELS if widths == v1_widths(groups, scale)]
     size = {"scale": scales[0]} if scales else {"widths": widths}
     return {"name": "shufflenet_v1", "groups": groups, **size, **config}
@@ -191,65 +235,3 @@ def _describe_v2(
     if layout is layouts.AUTHORS_V2 and scales:
         config["dropout"] = AUTHORS_DROPOUT.get(scales[0], 0.0)
     return {"name": "shufflenet_v2", **size, "extra_depthwise": extra, **config}
-
-
-def save_model(model: ImageClassifier, path: PathLike, layout: str) -> None:
-    """Write a network's weights in one of the layouts; see `ImageClassifier.save`."""
-    state, config = model.state_dict(), model.config
-    if layout == "native":
-        if expanded(path).suffix != ".safetensors" and (untold := _untold(config, state)):
-            raise ValueError(
-                f"path={str(path)!r} can't hold {untold} of this network, which its shapes don't "
-                "tell; a .safetensors file can"
-            )
-        save(path, state, {"architecture": json.dumps(config)})
-        return
-    if layout not in ("torchvision", "authors"):
-        raise ValueError(f"layout={layout!r} is not one of 'native', 'torchvision', 'authors'")
-    if reason := _why_not(config, layout, state):
-        raise ValueError(f"layout={layout!r} can't express this network: {reason}")
-    if layout == "authors":
-        v1 = config["name"] == "shufflenet_v1"
-        state = layouts.from_ours(layouts.AUTHORS_V1 if v1 else layouts.AUTHORS_V2, state)
-    save(path, state)
-
-
-def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
-    """Return an argument that `from_weights` would not find again without being told, or ""."""
-    if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
-        return f"name={config['name']!r}"
-    if config.get("classifier") is False:
-        return "classifier=False"
-    with without_weights():
-        found = models.build(_describe(*_renamed(state))).config
-    differing = (
-        f"{name}={config[name]!r}" for name in UNTOLD if found.get(name) != config.get(name)
-    )
-    return next(differing, "")
-
-
-def _why_not(config: Mapping[str, Any], layout: str, state: Mapping[str, Array]) -> str:
-    """Return what a layout can't express of a network, or ""."""
-    name, order = config["name"], config.get("shuffle_order", "paper")
-    if name not in ("shufflenet_v1", "shufflenet_v2"):
-        return f"it is {name}"
-    for option in ("se", "residual", "extra_depthwise"):
-        if config.get(option):
-            return f"it has {option}=True"
-    if config.get("shuffle") is False:
-        return "it has shuffle=False"
-    if layout == "torchvision":
-        first = state.get("stage2.0.branch1.2.weight")
-        if first is None:
-            return "torchvision has no V1"
-        if order != "paper":
-            return f"it has shuffle_order={order!r}, torchvision has the paper's"
-        if 2 * len(first) != len(first) + len(state["stage2.0.branch2.5.weight"]):
-            return "it has layout='paper', whose first unit has other shapes"
-        return "it has no bias in its classifier" if "fc.bias" not in state else ""
-    if order != "authors":
-        return "it has shuffle_order='paper'; build it with shuffle_order='authors'"
-    kept = state.get("stage2.0.branch1.2.weight")
-    if kept is not None and kept.shape[0] != kept.shape[1]:
-        return "it has layout='torchvision', whose first unit has other shapes"
-    return "it has a bias in its classifier" if "fc.bias" in state else ""

@@ -1,11 +1,14 @@
 """A table of the layers of a network: shapes, parameters and multiply-adds."""
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import operations
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet.nn import Layer, OperationLayer
 
 CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one FLOP each"
@@ -48,6 +51,16 @@ class Summary:
         """Number of multiply-adds of the network for one image."""
         return sum(row.multiply_adds for row in self.rows)
 
+    def memory(self, images: int, *, training: bool = False) -> int:
+        """Return how many bytes of float32 a batch takes at least, without the weights.
+
+        Inference keeps the input and the output of a layer; training keeps at least half of all
+        outputs for the backward.
+        """
+        sizes = [math.prod(self.image_shape), *(math.prod(row.output_shape) for row in self.rows)]
+        kept = sum(sizes) // 2 if training else max(map(sum, pairwise(sizes)), default=0)
+        return 4 * images * kept
+
     def __str__(self) -> str:
         header = ("layer", "kind", "output", "parameters", "multiply-adds")
         body = [
@@ -84,13 +97,17 @@ class Summary:
 def summary(model: Layer, image_shape: tuple[int, int, int]) -> Summary:
     """Return the table of a network's layers for images of shape (c, h, w).
 
-    The shapes come from a run on a batch of 0 images, which takes no time.
+    The shapes come from a run on a batch of 0 images, which takes little time.
 
     Raises
     ------
     ValueError
         If images of this shape don't fit the network.
+    MemoryError
+        If not even one image of this shape fits into memory.
     """
+    pixels = " x ".join(map(str, image_shape))
+    check_room(4 * math.prod(image_shape), f"an image of {pixels} numbers")
     dtype = next(iter(model.parameters().values())).dtype
     trace = model.trace(np.zeros((0, *image_shape), dtype))
     model.release()

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from numpy_shufflenet._typing import Padding
 from numpy_shufflenet.models.classifier import (
     ImageClassifier,
     add_classifier,
     add_stem,
     check_widths,
 )
+from numpy_shufflenet.models.variants import as_config_says, check_padding
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 
 STAGE2_CHANNELS = {
@@ -39,10 +41,14 @@ def shufflenet_v1(
     num_classes: int = 1000,
     in_channels: int = 3,
     stem: str = "imagenet",
+    pool_padding: Padding = 1,
     shuffle: bool = True,
     shuffle_order: str = "paper",
     se: bool = False,
     classifier_bias: bool = True,
+    stride2_padding: Sequence[Padding] | None = None,
+    count_include_pad: bool = True,
+    batch_norm: bool = True,
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV1:
@@ -65,6 +71,8 @@ def shufflenet_v1(
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
+    pool_padding : int, or [[top, bottom], [left, right]]
+        Padding of the max pool, 0 or 1 on each side.
     shuffle : bool
         False for the network without shuffle in table 3 of the paper.
     shuffle_order : str
@@ -73,6 +81,13 @@ def shufflenet_v1(
         Squeeze-and-excitation in every unit (table 5).
     classifier_bias : bool
         False in the authors' code.
+    stride2_padding : sequence of four paddings, optional
+        Padding of the windows of stride 2, each as pool_padding: in the stem, and in the first unit
+        of each stage. 1 where it isn't given; [[0, 1], [0, 1]] in TensorFlow, for even sizes.
+    count_include_pad : bool
+        Whether the average pooling counts the padding; False in TensorFlow.
+    batch_norm : bool
+        False for a network whose batch norms are folded into convolutions, as `fold` makes it.
     dropout : float
         Share of the inputs of the classifier that training drops.
     seed : int, optional
@@ -93,12 +108,13 @@ def shufflenet_v1(
         raise ValueError(f"groups={groups!r} is not one of 1, 2, 3, 4, 8")
     if scale not in STEM_CHANNELS:
         raise ValueError(f"scale={scale!r} is not one of 0.25, 0.5, 1, 1.5, 2")
+    check_padding("pool_padding", pool_padding)
     widths = None if widths is None else check_widths(widths, 4)
     config = {"name": "shufflenet_v1", **locals()}
     channels, *stages = widths or v1_widths(groups, scale)
 
     model = ShuffleNetV1(config)
-    add_stem(model, channels)
+    add_stem(model, channels, pool_padding=pool_padding)
     for stage, width, repeats in zip((2, 3, 4), stages, REPEATS, strict=True):
         units = []
         for number in range(repeats):
@@ -116,7 +132,7 @@ def shufflenet_v1(
             channels = width
         setattr(model, f"stage{stage}", Sequential(*units))
     add_classifier(model, channels)
-    return model
+    return as_config_says(model, config)
 
 
 def v1_widths(groups: int, scale: float) -> list[int]:

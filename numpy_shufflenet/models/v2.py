@@ -13,6 +13,7 @@ from numpy_shufflenet.models.classifier import (
     check_widths,
     conv_bn_relu,
 )
+from numpy_shufflenet.models.variants import as_config_says, check_padding
 from numpy_shufflenet.nn import Sequential, ShuffleNetV2Unit, initialise
 from numpy_shufflenet.nn.units import check_shuffle_order
 
@@ -33,7 +34,6 @@ WIDTHS = {
 }
 REPEATS = (4, 8, 4)
 LAYOUTS = ("paper", "torchvision")
-CEIL_MODE = [[0, 1], [0, 1]]  # what padding makes of a pool in ceil mode without any
 
 
 class ShuffleNetV2(ImageClassifier):
@@ -53,8 +53,11 @@ def shufflenet_v2(
     se: bool = False,
     residual: bool = False,
     extra_depthwise: bool = False,
+    activation: str = "relu",
     classifier: bool = True,
     classifier_bias: bool = True,
+    stride2_padding: Sequence[Padding] | None = None,
+    batch_norm: bool = True,
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV2:
@@ -70,9 +73,9 @@ def shufflenet_v2(
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
-    pool_padding : int, or [[0, 1], [0, 1]]
-        Padding of the max pool: 0, 1, or at the bottom and the right only. The last one equals
-        a pool without padding in the ceil mode of other libraries.
+    pool_padding : int, or [[top, bottom], [left, right]]
+        Padding of the max pool, 0 or 1 on each side. [[0, 1], [0, 1]] equals a pool without padding
+        in the ceil mode of other libraries.
     layout : str
         Channels in units with two branches. "paper": branch 1 keeps the channels of the input, as
         in the authors' code; the multiply-adds are those of the paper. "torchvision": each branch
@@ -88,10 +91,18 @@ def shufflenet_v2(
         Residual connection around the branch in every unit that splits.
     extra_depthwise : bool
         One more depthwise convolution in every unit: V2* of the paper, for detection.
+    activation : str
+        "relu", as in the paper; "leaky_relu", of slope 0.1, as in NanoDet; or "swish", as in one of
+        PaddlePaddle's networks.
     classifier : bool
         False for a network that ends after stage 4, without conv5 and fc, as a detector needs it.
     classifier_bias : bool
         False in the authors' code.
+    stride2_padding : sequence of four paddings, optional
+        Padding of the windows of stride 2, each as pool_padding: in the stem, and in the first unit
+        of each stage. 1 where it isn't given; [[0, 1], [0, 1]] in TensorFlow, for even sizes.
+    batch_norm : bool
+        False for a network whose batch norms are folded into convolutions, as `fold` makes it.
     dropout : float
         Share of the inputs of the classifier that training drops; the authors use 0.2 at scale 2.
     seed : int, optional
@@ -113,14 +124,13 @@ def shufflenet_v2(
     if layout not in LAYOUTS:
         raise ValueError(f"layout={layout!r} is not one of 'paper', 'torchvision'")
     check_shuffle_order(shuffle_order)
-    if pool_padding not in (0, 1, CEIL_MODE, tuple(map(tuple, CEIL_MODE))):
-        raise ValueError(f"pool_padding={pool_padding!r} is not one of 0, 1, {CEIL_MODE}")
+    check_padding("pool_padding", pool_padding)
     widths = None if widths is None else check_widths(widths, 5)
     config = {"name": "shufflenet_v2", **locals()}
 
     stem_width, *middle, head = widths or (24, *WIDTHS[scale])
     stages = [Stage(width, repeats, 2) for width, repeats in zip(middle, REPEATS, strict=True)]
-    return _build(
+    model = _build(
         config,
         (stem_width,),
         stages,
@@ -129,7 +139,9 @@ def shufflenet_v2(
         se=se,
         residual=residual,
         extra_depthwise=extra_depthwise,
+        activation=activation,
     )
+    return as_config_says(model, config)
 
 
 def shufflenet_v2_50(
@@ -183,6 +195,7 @@ def _build(
     head: tuple[str, int],
     *,
     keeps_input: bool,
+    activation: str = "relu",
     **units: bool,
 ) -> ShuffleNetV2:
     inverse = config.get("shuffle_order") == "authors"
@@ -201,6 +214,7 @@ def _build(
                     stride=1 if unit else stage.stride,
                     branch1_channels=channels if keeps_input and not unit else None,
                     shuffle_groups=2 if not inverse else 1 if last else stage.channels // 2,
+                    activation=activation,
                     **units,
                 )
             )
@@ -210,6 +224,8 @@ def _build(
         initialise(model, np.random.default_rng(config["seed"]))
         return model
     name, head_channels = head
-    setattr(model, name, Sequential(*conv_bn_relu(channels, head_channels, 1)))
+    setattr(
+        model, name, Sequential(*conv_bn_relu(channels, head_channels, 1, activation=activation))
+    )
     add_classifier(model, head_channels)
     return model

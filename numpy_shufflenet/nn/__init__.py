@@ -13,14 +13,18 @@ from numpy_shufflenet.nn.layers import (
     Conv2d,
     Dropout,
     GlobalAvgPool,
+    LeakyReLU,
     Linear,
     MaxPool2d,
     OperationLayer,
     ReLU,
     SqueezeExcitation,
+    Swish,
 )
 from numpy_shufflenet.nn.parallel import Parallel
 from numpy_shufflenet.nn.sequential import Sequential
+from numpy_shufflenet.nn.statistics import fill_statistics
+from numpy_shufflenet.nn.sync import SyncBatchNorm2d, synchronise
 from numpy_shufflenet.nn.trace import Trace
 from numpy_shufflenet.nn.units import ShuffleNetV1Unit, ShuffleNetV2Unit
 
@@ -36,6 +40,7 @@ __all__ = [
     "Dropout",
     "GlobalAvgPool",
     "Layer",
+    "LeakyReLU",
     "Linear",
     "MaxPool2d",
     "OperationLayer",
@@ -46,7 +51,11 @@ __all__ = [
     "ShuffleNetV1Unit",
     "ShuffleNetV2Unit",
     "SqueezeExcitation",
+    "Swish",
+    "SyncBatchNorm2d",
     "Trace",
+    "fill_statistics",
     "fold",
     "initialise",
+    "synchronise",
 ]

@@ -13,8 +13,7 @@ Source: Ioffe, Szegedy, Batch normalization, 2015, section 3.1.
 import copy
 from typing import TypeVar
 
-import numpy as np
-
+from numpy_shufflenet.nn.fusion import folded_convolution
 from numpy_shufflenet.nn.layer import Layer, Parameter
 from numpy_shufflenet.nn.layers import BatchNorm2d, Conv2d
 from numpy_shufflenet.nn.sequential import Sequential
@@ -47,8 +46,5 @@ def _without_batch_norm(layers: Sequential) -> list[Layer]:
 
 
 def _fold_into(conv: Conv2d, norm: BatchNorm2d) -> None:
-    eps = norm.hyperparameters["eps"]
-    scale = norm.weight.value / np.sqrt(norm.running_var.value + float(eps))  # o
-    b = 0 if conv.bias is None else conv.bias.value
-    conv.bias = Parameter(scale * (b - norm.running_mean.value) + norm.bias.value)
-    conv.weight = Parameter(scale[:, None, None, None] * conv.weight.value)
+    w, b = folded_convolution(conv, norm)
+    conv.weight, conv.bias = Parameter(w), Parameter(b)

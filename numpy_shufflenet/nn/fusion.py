@@ -4,15 +4,21 @@ The layers keep their names and parameters; only the arrays between them are not
 needs those arrays, so in a trace the layers run one by one.
 
 Pairs of layers run as one operation of `ops.fused`. In training, BN, ReLU, shuffle, 3x3 depthwise
-convolution and BN run in one pass over each channel, if the backend has kernels for it.
+convolution and BN run in one pass over each channel, if the backend has kernels for it. In frozen
+layers, batch normalisation is folded into the convolution before it (see `fold`).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from numpy_shufflenet import backend
+import numpy as np
+
+from numpy_shufflenet import backend, operations
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.freezing import input_gradient
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import BatchNorm2d, ChannelShuffle, Conv2d, OperationLayer, ReLU
+from numpy_shufflenet.ops.relu import ReluCache
 
 FUSED = {
     ("batch_norm", "relu"): "batch_norm_relu",
@@ -98,7 +104,55 @@ class Channelwise:
         return dx
 
 
-ChainStep = Layer | FusedPair | Channelwise
+class Folded:
+    """A frozen convolution, batch normalisation and perhaps ReLU, run as one convolution.
+
+    The convolution keeps the call, and the ReLU its output.
+    """
+
+    def __init__(self, convolution: Conv2d, norm: BatchNorm2d, relu: ReLU | None):
+        self.convolution = convolution
+        self.norm = norm
+        self.relu = relu
+
+    def forward(self, x: Any, *, training: bool) -> Any:
+        """Run all forwards."""
+        name = self.convolution.operation
+        fused = FUSED.get((name, "relu")) if self.relu else None
+        arrays = x, *folded_convolution(self.convolution, self.norm)
+        y, call = backend.forward(fused or name, *arrays, **self.convolution.hyperparameters)
+        self.convolution.keep(call)
+        if self.relu:
+            if not fused:
+                y, _ = backend.forward("relu", y)
+            relu = operations.find("relu")
+            self.relu.keep(backend.Call(relu, call.implementation, ReluCache(y)))
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        """Return dx; there are no other gradients."""
+        convolution = self.convolution
+        call = convolution.kept_call()
+        convolution.forget()
+        if self.relu:
+            dy = backend.backward(dy, self.relu.kept_call())
+            self.relu.forget()
+        if convolution.skips_input:
+            return None
+        w, _ = folded_convolution(convolution, self.norm)
+        dx = input_gradient(convolution.operation, w, convolution.hyperparameters, dy)
+        return backend.backward(dy, call)[0] if dx is None else dx
+
+
+def folded_convolution(convolution: Conv2d, norm: BatchNorm2d) -> tuple[Array, Array]:
+    """Return w and b of a convolution that does what these two layers do in evaluation."""
+    scale = norm.weight.value / np.sqrt(norm.running_var.value + float(norm.hyperparameters["eps"]))
+    b = 0 if convolution.bias is None else convolution.bias.value
+    w = scale[:, None, None, None] * convolution.weight.value
+    return w, scale * (b - norm.running_mean.value) + norm.bias.value
+
+
+ChainStep = Layer | FusedPair | Channelwise | Folded
 
 
 class Chain:
@@ -122,14 +176,23 @@ class Chain:
             for training in (True, False)
             for channelwise in (True, False)
         }
+        self._frozen_steps = tuple(_folded(self.layers))
         self._ran: tuple[ChainStep, ...] = self.layers
         self.output_place: backend.Place | None = None
         self.gradient_place: backend.Place | None = None
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
-        traced = any(layer.is_traced() for layer in self.layers)
-        steps = self.layers if traced else self._steps[training, backend.has_channelwise(x)]
+        frozen = [layer.frozen for layer in self.layers]
+        steps: tuple[ChainStep, ...]
+        if any(layer.is_traced() for layer in self.layers):
+            steps = self.layers
+        elif all(frozen) and not backend.is_recording():
+            steps = self._frozen_steps
+        elif training and any(frozen):  # each layer has its own mode
+            steps = self.layers
+        else:
+            steps = self._steps[training, backend.has_channelwise(x)]
         if not backend.inferring():
             self._ran = steps
         for step in steps:
@@ -151,6 +214,21 @@ def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iter
         run, length = _channelwise(layers) if training and channelwise else (None, 0)
         if run is None:
             run, length = _pair(layers, training)
+        yield run or layers[0]
+        layers = layers[length or 1 :]
+
+
+def _folded(layers: tuple[Layer, ...]) -> Iterator[ChainStep]:
+    """Yield the steps of a chain of frozen layers."""
+    while layers:
+        run: ChainStep | None
+        match layers:
+            case (Conv2d() as convolution, BatchNorm2d() as norm, ReLU() as relu, *_):
+                run, length = Folded(convolution, norm, relu), 3
+            case (Conv2d() as convolution, BatchNorm2d() as norm, *_):
+                run, length = Folded(convolution, norm, None), 2
+            case _:
+                run, length = _pair(layers, training=False)
         yield run or layers[0]
         layers = layers[length or 1 :]
 
@@ -178,6 +256,8 @@ def _channelwise(layers: tuple[Layer, ...]) -> tuple[ChainStep | None, int]:
             rest = layers[2:]
     match rest:
         case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
+            if after.synchronised or (before and before.synchronised):
+                return None, 0  # the kernel doesn't exchange statistics with other processes
             if conv.multiplier == 1 and conv.has_geometry((3, 3), strides=(1, 2)):
                 run = Channelwise(before, relu, shuffle, conv, after)
                 return run, len(layers) - len(rest) + 2

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from numpy_shufflenet._room import check_room
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import BatchNorm2d, Conv2d, Linear, SqueezeExcitation
 
@@ -39,11 +40,18 @@ def initialise(model: Layer, rng: np.random.Generator, *, stem: str = "conv1") -
     stem : str
         Name of the child whose convolutions count as the stem.
 
+    Raises
+    ------
+    MemoryError
+        If the weights don't fit into memory.
+
     Source: the authors' published code for both papers (which give no rule).
     """
 
     if _skipped.get():
         return
+    sizes = [array.size for array in model.parameters().values()]
+    check_room(4 * sum(sizes) + 8 * max(sizes, default=0), f"a network of {sum(sizes):,} weights")
 
     def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
         return rng.normal(0, std, shape)

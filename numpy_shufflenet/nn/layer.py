@@ -10,41 +10,14 @@ import numpy as np
 
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.freezing import Freezable
+from numpy_shufflenet.nn.parameter import Buffer as Buffer
+from numpy_shufflenet.nn.parameter import Parameter as Parameter
 from numpy_shufflenet.nn.trace import Trace
 
 
 class NonFiniteWeightsWarning(UserWarning):
     """Weights that are NaN or infinite were loaded."""
-
-
-class Parameter:
-    """A learned array, and its accumulated gradient."""
-
-    def __init__(self, value: Array):
-        self.value = value
-        self._gradient: Array | None = None
-
-    @property
-    def gradient(self) -> Array:
-        """The sum of all gradients since the last `zero_gradient`; zeros if there were none."""
-        if self._gradient is None:
-            self._gradient = np.zeros_like(self.value)
-        return self._gradient
-
-    def accumulate(self, gradient: Array) -> None:
-        """Add a gradient; an array that `gradient` has returned before doesn't change."""
-        self._gradient = gradient if self._gradient is None else self._gradient + gradient
-
-    def zero_gradient(self) -> None:
-        """Forget the gradient."""
-        self._gradient = None
-
-
-class Buffer:
-    """An array that is saved with the parameters, but not learned."""
-
-    def __init__(self, value: Array):
-        self.value = value
 
 
 Self = TypeVar("Self", bound="Layer")
@@ -55,6 +28,9 @@ class _ForwardRun:
 
     whole = False  # whether the forward has ended, and no backward has begun
 
+    def __init__(self, training: bool = False):
+        self.training = training
+
 
 class _CurrentRun(threading.local):
     run: _ForwardRun | None = None  # the forward that this thread runs now
@@ -63,7 +39,7 @@ class _CurrentRun(threading.local):
 _local = _CurrentRun()
 
 
-class Layer:
+class Layer(Freezable):
     """A part of a network that runs forward and then backward.
 
     A layer stores its parameters and child layers as attributes. The names and order in all dicts
@@ -91,24 +67,25 @@ class Layer:
         x : array, shape (n, c, h, w), or what the layer's class says
         training : bool
             Whether batch normalisation uses (and updates) the statistics of the batch, and
-            dropout drops.
+            dropout drops; not in `frozen` layers.
 
         Raises
         ------
         ValueError
             If x doesn't fit. Nothing is kept for backward then.
         """
+        mode = training and not self._frozen
         if backend.inferring():
-            return self._forward(x, training)
+            return self._forward(x, mode)
         if not self.is_traced():
             self._trace = None
         before = _local.run
-        run = _local.run = before or _ForwardRun()
+        run = _local.run = before or _ForwardRun(training)
         try:
             if self._trace is None:
-                y = self._forward(x, training)
+                y = self._forward(x, mode)
             else:
-                y = self._trace.forward(self, x, training)
+                y = self._trace.forward(self, x, mode)
         except BaseException:
             self.release()
             raise
@@ -116,10 +93,11 @@ class Layer:
             _local.run = before
         # Forget forwards of a run that didn't end: an interrupt may have stopped `release`, too.
         left = self._run is not run and not self._run.whole
-        if left or (training and not self._pending_training):
+        # The mode of the whole run counts, since layers within a frozen one are in evaluation.
+        if left or (run.training and not self._pending_training):
             self._pending, self._pending_training = 0, False
         self._pending += 1
-        self._pending_training |= training
+        self._pending_training |= run.training
         self._run = run
         run.whole = before is None
         return y
@@ -232,8 +210,9 @@ class Layer:
         return {name: parameter.value for name, parameter in self.named_parameters()}
 
     def gradients(self) -> dict[str, Array]:
-        """Return the accumulated gradient of every parameter, by the same names."""
-        return {name: parameter.gradient for name, parameter in self.named_parameters()}
+        """Return the accumulated gradient of every parameter that isn't frozen, by name."""
+        named = self.named_parameters()
+        return {name: parameter.gradient for name, parameter in named if not parameter.frozen}
 
     def zero_gradients(self) -> None:
         """Drop the accumulated gradients; arrays that `gradients` has returned stay as they are."""

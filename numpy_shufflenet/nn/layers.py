@@ -9,6 +9,7 @@ import numpy as np
 
 from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet.nn.freezing import input_gradient
 from numpy_shufflenet.nn.layer import Buffer, Layer, Parameter
 from numpy_shufflenet.ops import update_running_statistics
 from numpy_shufflenet.ops.checks import (
@@ -30,6 +31,7 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {  # of hyperparameters, befor
     "dilation": as_pair,
     "groups": check_positive,
     "eps": check_size,
+    "slope": check_size,
     "rate": partial(check_share, below=True),
 }
 
@@ -173,7 +175,7 @@ class Conv2d(OperationLayer):
         check_divides(groups, check_positive("in_channels", in_channels))
         check_divides(groups, check_positive("out_channels", out_channels), of="out_channels")
         kernel = as_pair("kernel_size", kernel_size)
-        geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+        geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
         if kernel == (1, 1) and as_pair("stride", stride) == (1, 1) and padding == 0:
             self.operation = "pointwise_conv2d"
             super().__init__(groups=groups)
@@ -198,10 +200,23 @@ class Conv2d(OperationLayer):
         same = self.weight.value.shape[2:] == kernel and stride[0] == stride[1]
         return same and stride[0] in strides and dilation == (1, 1)
 
+    def pad(self, padding: Padding) -> None:
+        """Change the padding."""
+        self.hyperparameters["padding"] = self._geometry["padding"] = padding
+
+    @property
+    def skips_input(self) -> bool:
+        """Whether backward leaves dx out."""
+        return self.operation == "conv2d" and not self.input_gradient
+
     def _backward(self, dy: Any) -> Any:
-        if self.operation == "conv2d" and not self.input_gradient:
+        if self.skips_input:
             gradients = backend.backward(dy, self.kept_call(), input_gradient=False)
             return self.accumulate(gradients)
+        if self.frozen:
+            dx = input_gradient(self.operation, self.weight.value, self.hyperparameters, dy)
+            if dx is not None:
+                return dx
         return super()._backward(dy)
 
     def __repr__(self) -> str:
@@ -244,6 +259,7 @@ class BatchNorm2d(OperationLayer):
 
     operation = "batch_norm_inference"
     parameter_names = ("weight", "bias")
+    synchronised = False  # whether several processes share the batch; see `SyncBatchNorm2d`
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__(eps=eps)
@@ -287,6 +303,47 @@ class ReLU(OperationLayer):
             yield self._call.cache.y > 0
 
 
+class LeakyReLU(OperationLayer):
+    """Negative values are multiplied by slope, a number of at least 0."""
+
+    operation = "leaky_relu"
+
+    def __init__(self, slope: float = 0.1):
+        super().__init__(slope=slope)
+
+    def _pattern(self) -> Iterator[Array]:
+        if self._call is not None:
+            yield self._call.cache.y > 0
+
+
+class Swish(OperationLayer):
+    """x sigmoid(x), also called SiLU."""
+
+    operation = "swish"
+
+
+ACTIVATIONS: dict[str, Callable[[], OperationLayer]] = {
+    "relu": ReLU,
+    "leaky_relu": LeakyReLU,
+    "swish": Swish,
+}
+"""Layers that the argument `activation` of units and networks names."""
+
+
+def activation_layer(activation: str) -> OperationLayer:
+    """Return a new layer for the name of an activation.
+
+    Raises
+    ------
+    ValueError
+        If it isn't in ACTIVATIONS.
+    """
+    if activation not in tuple(ACTIVATIONS):
+        known = ", ".join(map(repr, ACTIVATIONS))
+        raise ValueError(f"activation={activation!r} is not one of {known}")
+    return ACTIVATIONS[activation]()
+
+
 class MaxPool2d(OperationLayer):
     """The largest value of each window; arguments as in `ops.max_pool2d_forward`."""
 
@@ -319,6 +376,10 @@ class AvgPool2d(OperationLayer):
             padding=padding,
             count_include_pad=count_include_pad,
         )
+
+    def pad(self, padding: Padding) -> None:
+        """Change the padding."""
+        self.hyperparameters["padding"] = padding
 
 
 class GlobalAvgPool(OperationLayer):
@@ -397,9 +458,18 @@ class Dropout(OperationLayer):
         From 0 to below 1.
     seed : int, optional
         Seed of the generator that draws the masks.
+
+    Attributes
+    ----------
+    others : (int, int)
+        If several processes share a batch: the number of images of the processes before this one,
+        and of those after it. Each process draws the masks of all images, so the mask of an image
+        doesn't depend on the number of processes.
     """
 
     operation = "dropout"
+
+    others = (0, 0)
 
     def __init__(self, rate: float, *, seed: int | None = None):
         super().__init__(rate=rate)
@@ -410,7 +480,12 @@ class Dropout(OperationLayer):
             if not backend.is_recording():
                 check_floating("x", x)
             return x
+        before, after = self.others
+        if before:
+            self.rng.random((before, *x.shape[1:]))
         y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)
+        if after:
+            self.rng.random((after, *x.shape[1:]))
         self.keep(call)
         return y
 

@@ -16,6 +16,7 @@ from numpy_shufflenet.nn.layers import (
     Conv2d,
     ReLU,
     SqueezeExcitation,
+    activation_layer,
 )
 from numpy_shufflenet.nn.parallel import Branches
 from numpy_shufflenet.nn.sequential import Sequential
@@ -143,6 +144,8 @@ class ShuffleNetV2Unit(Layer):
         In a unit of one branch, add b to the branch before its last ReLU.
     extra_depthwise : bool
         A 3x3 depthwise convolution and BN before the branch 2: the paper's V2*, for detection.
+    activation : str
+        "leaky_relu" or "swish" in place of every ReLU.
 
     Source: ShuffleNet V2, section 3.2, figure 3c and d; V2*: section 4, "Generalization to Large
     Models" and "Object Detection".
@@ -159,6 +162,7 @@ class ShuffleNetV2Unit(Layer):
         se: bool = False,
         residual: bool = False,
         extra_depthwise: bool = False,
+        activation: str = "relu",
     ):
         super().__init__()
         _check_stride(stride)
@@ -182,7 +186,7 @@ class ShuffleNetV2Unit(Layer):
                 BatchNorm2d(in_channels),
                 Conv2d(in_channels, kept, 1),
                 BatchNorm2d(kept),
-                ReLU(),
+                activation_layer(activation),
             )
             branch_in, branch_out = in_channels, out_channels - kept
         extra = (depthwise3x3(branch_in), BatchNorm2d(branch_in)) if extra_depthwise else ()
@@ -191,16 +195,16 @@ class ShuffleNetV2Unit(Layer):
             *extra,
             Conv2d(branch_in, half, 1),
             BatchNorm2d(half),
-            ReLU(),
+            activation_layer(activation),
             depthwise3x3(half, stride=stride),
             BatchNorm2d(half),
             Conv2d(half, branch_out, 1),
             BatchNorm2d(branch_out),
-            *(() if self.residual else (ReLU(),)),
+            *(() if self.residual else (activation_layer(activation),)),
         )
         if self.residual:
             self.add = Add()
-            self.relu = ReLU()
+            self.relu = activation_layer(activation)
             self._branches = Branches(Chain(), self.branch2)
             self._add_relu = Chain(self.add, self.relu)
         elif not self.splits:

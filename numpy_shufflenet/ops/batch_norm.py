@@ -97,9 +97,9 @@ def batch_norm_forward(
     """
     check_batch(x, gamma, beta, eps)
     mean = mean_over(x, CHANNEL_SUM)  # c
-    centred = x - _per_channel(mean)  # n c h w
+    centred = x - per_channel(mean)  # n c h w
     var = mean_over(np.square(centred), CHANNEL_SUM)  # c
-    y = centred * _per_channel(gamma * _inverse_std(var, eps)) + _per_channel(beta)
+    y = centred * per_channel(gamma * inverse_std(var, eps)) + per_channel(beta)
     return y, BatchNormCache(x, gamma, mean, var, eps)
 
 
@@ -110,13 +110,13 @@ def batch_norm_backward(dy: Array, cache: BatchNormCache) -> Gradients:
     """
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
-    inv_std = _inverse_std(var, eps)
+    inv_std = inverse_std(var, eps)
     m = x.size // x.shape[1]
-    centred = x - _per_channel(mean)
+    centred = x - per_channel(mean)
     dbeta = sum_over(dy, CHANNEL_SUM)
     dgamma = sum_over(dy * centred, CHANNEL_SUM) * inv_std
-    dx = dy - _per_channel(dbeta / m) - centred * _per_channel(inv_std * dgamma / m)
-    dx *= _per_channel(gamma * inv_std)
+    dx = dy - per_channel(dbeta / m) - centred * per_channel(inv_std * dgamma / m)
+    dx *= per_channel(gamma * inv_std)
     return dx, dgamma, dbeta
 
 
@@ -124,12 +124,12 @@ def batch_norm_backward_simplified(dy: Array, cache: BatchNormCache) -> Gradient
     """Compute the same gradients as `batch_norm_backward` by the simplified form."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
-    inv_std = _per_channel(_inverse_std(var, eps))
-    x_hat = (x - _per_channel(mean)) * inv_std
-    g = _per_channel(gamma) * dy
+    inv_std = per_channel(inverse_std(var, eps))
+    x_hat = (x - per_channel(mean)) * inv_std
+    g = per_channel(gamma) * dy
     mean_g = mean_over(g, CHANNEL_SUM)  # c
     mean_gx = mean_over(g * x_hat, CHANNEL_SUM)  # c
-    dx = inv_std * (g - _per_channel(mean_g) - x_hat * _per_channel(mean_gx))
+    dx = inv_std * (g - per_channel(mean_g) - x_hat * per_channel(mean_gx))
     return dx, sum_over(dy * x_hat, CHANNEL_SUM), sum_over(dy, CHANNEL_SUM)
 
 
@@ -139,23 +139,23 @@ def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
     check_gradient(dy, x.shape, x.dtype)
     m = x.size // x.shape[1]
     # The forward, one operation on each line
-    centred = x - _per_channel(mean)
-    inv_std = _inverse_std(var, eps)
-    x_hat = centred * _per_channel(inv_std)
+    centred = x - per_channel(mean)
+    inv_std = inverse_std(var, eps)
+    x_hat = centred * per_channel(inv_std)
     # The backward, from the last line to the first: y = gamma x_hat + beta
     dbeta = sum_over(dy, CHANNEL_SUM)
     dgamma = sum_over(dy * x_hat, CHANNEL_SUM)
-    dx_hat = dy * _per_channel(gamma)
+    dx_hat = dy * per_channel(gamma)
     # x_hat = centred inv_std
-    dcentred = dx_hat * _per_channel(inv_std)
+    dcentred = dx_hat * per_channel(inv_std)
     dinv_std = sum_over(dx_hat * centred, CHANNEL_SUM)
     # inv_std = (var + eps)^(-1/2)
     dvar = -0.5 * inv_std**3 * dinv_std
     # var = mean centred^2, the second way into centred
-    dcentred = dcentred + 2 * centred * _per_channel(dvar / m)
+    dcentred = dcentred + 2 * centred * per_channel(dvar / m)
     # centred = x - mean, and mean = mean x, the second way into x
     dmean = -sum_over(dcentred, CHANNEL_SUM)
-    dx = dcentred + _per_channel(dmean / m)
+    dx = dcentred + per_channel(dmean / m)
     return dx, dgamma, dbeta
 
 
@@ -175,7 +175,7 @@ def update_running_statistics(
     mean, var : array, shape (c,)
         The running statistics so far; they are not changed.
     cache : BatchNormCache
-        From `batch_norm_forward`.
+        From `batch_norm_forward` or `sync_batch_norm_forward`.
     momentum : float
         Weight of the batch, from 0 to 1.
 
@@ -196,7 +196,8 @@ def update_running_statistics(
     check_vector("mean", mean, channels, like=cache.x)
     check_vector("var", var, channels, like=cache.x)
     momentum = check_share("momentum", momentum)  # a NumPy number would decide the dtype
-    m = cache.x.size // channels
+    # Synchronised batch normalisation counts the values of all processes.
+    m = getattr(cache, "m", cache.x.size // channels)
     if m < 2:
         raise ValueError(
             f"x has shape {cache.x.shape}: one value a channel has no unbiased variance; "
@@ -244,8 +245,8 @@ def batch_norm_inference_forward(
     Source: Ioffe, Szegedy, 2015, algorithm 2.
     """
     check_inference(x, gamma, beta, mean, var, eps)
-    scale = gamma * _inverse_std(var, eps)
-    y = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(beta)
+    scale = gamma * inverse_std(var, eps)
+    y = (x - per_channel(mean)) * per_channel(scale) + per_channel(beta)
     return y, BatchNormInferenceCache(x, gamma, mean, var, eps)
 
 
@@ -253,18 +254,18 @@ def batch_norm_inference_backward(dy: Array, cache: BatchNormInferenceCache) -> 
     """Gradients of `batch_norm_inference_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
-    inv_std = _inverse_std(var, eps)
-    dx = dy * _per_channel(gamma * inv_std)
-    dgamma = sum_over(dy * (x - _per_channel(mean)), CHANNEL_SUM) * inv_std
+    inv_std = inverse_std(var, eps)
+    dx = dy * per_channel(gamma * inv_std)
+    dgamma = sum_over(dy * (x - per_channel(mean)), CHANNEL_SUM) * inv_std
     return dx, dgamma, sum_over(dy, CHANNEL_SUM)
 
 
-def _per_channel(v: Array) -> Array:
+def per_channel(v: Array) -> Array:
     """(c,) -> (c, 1, 1), which broadcasts over (n, c, h, w)."""
     return v[:, None, None]
 
 
-def _inverse_std(var: Array, eps: float) -> Array:
+def inverse_std(var: Array, eps: float) -> Array:
     inverse: Array = 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
     return inverse
 

@@ -25,7 +25,8 @@ OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, STEP, CUT, OPTION = range(10)
 SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, TOP = range(10, 18)
 READS, MAKES = 18, 19  # positions of features
 BORDERS, SPANS = 20, 21  # tables: which neighbours pixels have; which columns a tap reads
-COLUMNS = 22
+LEFT = 22  # padding, as TOP
+COLUMNS = 23
 
 BLOCK = 6  # planes of a product that are computed at once: their sums stay in registers
 # Columns of a product's block: weights, bias, the list of planes that it reads (taps) and its
@@ -36,7 +37,8 @@ WEIGHTS, BIAS, TAPS, DEPTH, ROWS, OUTPUTS, SHORTCUTS = 0, 1, 2, 3, 4, 5, 11
 FILTERS, FILTERED = 11, 17
 BLOCK_COLUMNS = 23
 
-AVERAGE, MAXIMUM = 0, 1  # OPTION of a pool
+AVERAGE, MAXIMUM, AVERAGE_INSIDE = 0, 1, 2  # OPTION of a pool; the last one counts no padding
+POOLS = {"average": AVERAGE, "max": MAXIMUM, "average inside": AVERAGE_INSIDE}
 SIGMOID = 1  # OPTION of a linear layer
 
 IMAGES = 8  # in a small plane, at most

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import _threads
+from numpy_shufflenet._memory import zeros
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import Layer, fold
@@ -16,7 +17,6 @@ from numpy_shufflenet.ops.checks import check_plain
 from numpy_shufflenet.plan import machine
 from numpy_shufflenet.plan.fuse import fuse
 from numpy_shufflenet.plan.layout import round_up
-from numpy_shufflenet.plan.planes import aligned_zeros
 from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
@@ -29,9 +29,9 @@ class _RunMemory:
 
     def __init__(self, program: Program, threads: int):
         self.program = program
-        self.memory = aligned_zeros(program.memory)
+        self.memory = zeros(program.memory, np.float32)
         size = round_up(program.scratch)
-        self.scratch = aligned_zeros(threads * size).reshape(threads, size)
+        self.scratch = zeros(threads * size, np.float32).reshape(threads, size)
 
     def run(self, images: Array, job: Array, caller: bool) -> None:
         """Run one thread's part of the program."""

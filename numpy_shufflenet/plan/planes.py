@@ -6,14 +6,10 @@ reads it. Small planes, at the end of the network, collect several images.
 
 from collections import defaultdict
 
-import numpy as np
-
-from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 from numpy_shufflenet.plan.layout import IMAGES, SMALL, round_up
 from numpy_shufflenet.plan.record import Channel, Node
 
-LINE = 16  # numbers in a cache line
 FEATURES = ("mean", "linear")  # kinds of nodes whose channels are single numbers, not planes
 
 
@@ -32,13 +28,6 @@ def batched_nodes(nodes: list[Node]) -> set[Node]:
         if not alone:
             return found
         found -= alone
-
-
-def aligned_zeros(count: int) -> Array:
-    """Return zeros that start at a cache line, so that no vector crosses from one to the next."""
-    room = np.zeros(count + LINE, np.float32)
-    start = -room.ctypes.data // room.itemsize % LINE
-    return room[start : start + count]
 
 
 class PlaneAllocator:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpy_shufflenet._memory import zeros
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._vectors import WIDTH
 from numpy_shufflenet.plan import layout
 from numpy_shufflenet.plan.layout import BLOCK, IMAGES, SMALL, round_up, window_reach
-from numpy_shufflenet.plan.planes import FEATURES, PlaneAllocator, aligned_zeros, batched_nodes
+from numpy_shufflenet.plan.planes import FEATURES, PlaneAllocator, batched_nodes
 from numpy_shufflenet.plan.record import Channel, Node
 
 SLACK = 4 * WIDTH  # numbers before the first plane and after the last one that a vector may read,
@@ -112,7 +113,7 @@ class _Assembler:
 
     def _packed(self) -> Array:
         """Return all parameters in one array, at the positions that `_keep` returned."""
-        packed, place = aligned_zeros(self.parameter_count), 0
+        packed, place = zeros(self.parameter_count, np.float32), 0
         for weights in self.parameters:
             packed[place : place + weights.size] = weights.ravel()
             place += round_up(weights.size)
@@ -162,6 +163,7 @@ class _Assembler:
             flat = [value for plane in table for value in plane]
             return {
                 **self._columns(layout.DEPTHWISE, before, node, flat, node.channels),
+                **self._corner(node),
                 layout.BORDERS: self._borders(before),
             }
         images = self.images if self._makers(node) <= self.together else 1
@@ -175,6 +177,7 @@ class _Assembler:
         blocks = self._blocks(product, taps, outputs, more)
         return {
             **self._columns(layout.PRODUCT_DEPTHWISE, product, node, *blocks),
+            **self._corner(node),
             layout.OPTION: product.relu,
             layout.BORDERS: self._borders(product),
         }
@@ -183,10 +186,10 @@ class _Assembler:
         before = node.inputs[0].node
         table = zip(self._planes(node.inputs), self._planes_of(node), strict=True)
         flat = [value for plane in table for value in plane]
-        kind = layout.MAXIMUM if node.settings["which"] == "max" else layout.AVERAGE
         return {
             **self._columns(layout.POOL, before, node, flat, node.channels),
-            layout.OPTION: kind,
+            **self._corner(node),
+            layout.OPTION: layout.POOLS[node.settings["which"]],
         }
 
     def _add(self, node: Node) -> dict[int, int]:
@@ -246,6 +249,10 @@ class _Assembler:
             layout.STEP: self._step(node),
             layout.CUT: node.relu,
         }
+
+    def _corner(self, node: Node) -> dict[int, int]:
+        """Return how far the first window starts outside the image."""
+        return dict(zip((layout.TOP, layout.LEFT), node.settings["padding"], strict=True))
 
     def _blocks(
         self, node: Node, taps: Array, outputs: list[int], more: list[list[int]] | None = None

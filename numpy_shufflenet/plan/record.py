@@ -166,8 +166,7 @@ class Recorder:
         o, _, kh, kw = w.shape
         h = (x.h + top + bottom - dilation[0] * (kh - 1) - 1) // stride[0] + 1
         wide = (x.w + left + right - dilation[1] * (kw - 1) - 1) // stride[1] + 1
-        if h < 1 or wide < 1:
-            raise ValueError(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")
+        _check_image((kh, kw), x, h, wide)
         geometry = {"stride": stride, "dilation": dilation, "padding": (top, left)}
         settings = {"groups": settings.get("groups", 1), **geometry}
         bias = np.zeros(o, np.float32) if b is None else b
@@ -177,15 +176,17 @@ class Recorder:
         return self._pool("max", x, settings)
 
     def avg_pool2d(self, x: Rows, **settings: Any) -> Rows:
-        if not settings.pop("count_include_pad", True):
-            raise ValueError("a plan can't run avg_pool2d with count_include_pad=False")
-        return self._pool("average", x, settings)
+        counted = settings.pop("count_include_pad", True)
+        return self._pool("average" if counted else "average inside", x, settings)
 
     def _pool(self, which: str, x: Rows, settings: dict[str, Any]) -> Rows:
         window = as_pair("kernel_size", settings["kernel_size"])
         _check_window(f"{which} pooling", window, settings, strides=(2,))
-        h, w = (x.h - 1) // 2 + 1, (x.w - 1) // 2 + 1
-        return self.note(Node("pool", x.rows, len(x.rows), h, w, settings={"which": which}))
+        (top, bottom), (left, right) = as_padding(settings["padding"])
+        h, w = (x.h + top + bottom - 3) // 2 + 1, (x.w + left + right - 3) // 2 + 1
+        _check_image(window, x, h, w)
+        settings = {"which": which, "padding": (top, left)}
+        return self.note(Node("pool", x.rows, len(x.rows), h, w, settings=settings))
 
     def add(self, x: Rows, y: Rows) -> Rows:
         return self.note(Node("add", x.rows + y.rows, len(x.rows), x.h, x.w))
@@ -227,14 +228,22 @@ def _check_window(
 ) -> None:
     """Raise ValueError unless it is the 3x3 window that ShuffleNets use."""
     stride = as_pair("stride", settings.get("stride", 1))
+    padding = as_padding(settings.get("padding", 0))
     fits = (
         tuple(window) == (3, 3)
         and stride[0] == stride[1] in strides
-        and as_padding(settings.get("padding", 0)) == ((1, 1), (1, 1))
+        and (padding == ((1, 1), (1, 1)) or (stride[0] == 2 and max(map(max, padding)) <= 1))
         and as_pair("dilation", settings.get("dilation", 1)) == (1, 1)
     )
     if not fits:
         raise ValueError(
             f"a plan can't run {what} with a window of {tuple(window)} and {settings}; it needs "
-            f"3x3, padding 1, stride {' or '.join(map(str, strides))}"
+            f"3x3, stride {' or '.join(map(str, strides))}, padding 1, or 0 and 1 at stride 2"
         )
+
+
+def _check_image(window: tuple[int, int], x: Rows, h: int, w: int) -> None:
+    """Raise ValueError unless the output has pixels."""
+    if h < 1 or w < 1:
+        kh, kw = window
+        raise ValueError(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")

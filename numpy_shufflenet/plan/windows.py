@@ -24,16 +24,20 @@ from numpy_shufflenet.kernels._vectors import (
     store,
 )
 from numpy_shufflenet.plan.layout import (
+    AVERAGE,
+    AVERAGE_INSIDE,
     BORDERS,
     CUT,
     IN_H,
     IN_W,
+    LEFT,
     MAXIMUM,
     OPTION,
     OUT_H,
     OUT_W,
     STEP,
     TABLE,
+    TOP,
     Arrays,
     Portion,
 )
@@ -60,6 +64,7 @@ def slide_window(
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
     y += share.image * instruction[STEP]
     cut, p, k = instruction[CUT], arrays.parameters, weights
+    top, left = instruction[TOP], instruction[LEFT]
     taps = (
         p[k], p[k + 1], p[k + 2], p[k + 3], p[k + 4],
         p[k + 5], p[k + 6], p[k + 7], p[k + 8], p[k + 9],
@@ -75,18 +80,18 @@ def slide_window(
         return
     for row in range(share.images * oh):
         r = row % oh
-        i = x + (row // oh * h + 2 * r - 1) * w - 1
-        above, below = row_masks(r, h)
+        i = x + (row // oh * h + 2 * r - top) * w - left
+        above, below = row_masks(2 * r - top, h)
         for column in range(0, ow, PAIRS):
-            sides = column_masks(2 * column - 1, w)
+            sides = column_masks(2 * column - left, w)
             a = weighted_windows(source, i + 2 * column, w, taps, above, below, sides, every_second)
             store(arrays.memory, y + row * ow + column, relu(a) if cut else a)
 
 
 @register_jitable
 def row_masks(row: int, h: int) -> tuple[int, int]:
-    """Return the masks of the upper and the lower row of a window in this row of outputs."""
-    return ALL if row > 0 else 0, ALL if 2 * row + 1 < h else 0
+    """Return the masks of the upper and the lower row of a window whose upper row this is."""
+    return ALL if row >= 0 else 0, ALL if row + 2 < h else 0
 
 
 @register_jitable
@@ -137,24 +142,34 @@ def weighted_windows(
 def run_pool(instruction: Array, arrays: Arrays, share: Portion) -> None:
     """Compute the mean or the maximum of 3x3 windows, with stride 2."""
     h, w, oh, ow = instruction[IN_H], instruction[IN_W], instruction[OUT_H], instruction[OUT_W]
-    memory, largest = arrays.memory, instruction[OPTION] == MAXIMUM
+    memory, kind = arrays.memory, instruction[OPTION]
+    top, left = instruction[TOP], instruction[LEFT]
     for number in range(share.first, share.last):
         plane = instruction[TABLE] + 2 * number  # its position, and that of the result
         x = arrays.tables[plane]
         y = arrays.tables[plane + 1] + share.image * instruction[STEP]
         for row in range(share.images * oh):
             r = row % oh
-            i = x + (row // oh * h + 2 * r - 1) * w - 1
-            above, below = row_masks(r, h)
+            i = x + (row // oh * h + 2 * r - top) * w - left
+            above, below = row_masks(2 * r - top, h)
+            rows = 3 if kind == AVERAGE else 1 + (above > 0) + (below > 0)  # that count
             for column in range(0, ow, PAIRS):
-                sides = column_masks(2 * column - 1, w)
+                sides = column_masks(2 * column - left, w)
                 j = i + 2 * column
-                if largest:
+                if kind == MAXIMUM:
                     a = join(memory, j, w, above, below, sides, -np.inf, maximum)
                 else:
                     a = join(memory, j, w, above, below, sides, 0.0, add)
-                    a = scale(np.float32(1 / 9), a)
+                    a = scale(np.float32(1 / (3 * rows)), a)
                 store(memory, y + row * ow + column, relu(a) if instruction[CUT] else a)
+            if kind == AVERAGE_INSIDE:
+                # The first window, the last one, or one that is both reads fewer than 3 columns.
+                outside = 2 * (ow - 1) - left + 2 >= w
+                both = ow == 1 and left > 0 and outside
+                if left > 0:
+                    memory[y + row * ow] *= np.float32(3.0 if both else 1.5)
+                if outside and not both:
+                    memory[y + row * ow + ow - 1] *= np.float32(1.5)
 
 
 @register_jitable

@@ -4,6 +4,7 @@ matplotlib draws the figures. Moving pictures, which readers can play, are HTML 
 """
 
 from numpy_shufflenet.plots.classes import accuracy_by_class, similarity, wilson_interval
+from numpy_shufflenet.plots.comparison import layer_differences
 from numpy_shufflenet.plots.costs import (
     channels_at_budget,
     cost_by_kind,
@@ -34,6 +35,7 @@ from numpy_shufflenet.plots.moving import (
     unit_channels,
 )
 from numpy_shufflenet.plots.roofline import Work, roofline
+from numpy_shufflenet.plots.scaling import scaling_efficiency
 
 __all__ = [
     "MovingPicture",
@@ -47,6 +49,7 @@ __all__ = [
     "filters",
     "gradient_map",
     "guideline",
+    "layer_differences",
     "learning_curves",
     "network",
     "occlusion",
@@ -55,6 +58,7 @@ __all__ = [
     "reachability",
     "roofline",
     "save",
+    "scaling_efficiency",
     "shuffle_wires",
     "similarity",
     "step_through",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.plots.figures import SEVERAL, draw_matrix, hide_frame, new_figure
 
@@ -72,11 +73,11 @@ def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -
             fmt=MARKERS[number],
             color=SEVERAL[number],
             capsize=2,
-            label=name,
+            label=plain_label(name),
         )
         worst = int(shares.argmin())
         worst_classes.append(f"{name} is worst on {classes[worst]}, {shares[worst]:.0%}")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), list(map(plain_label, classes)))
     axes.invert_yaxis()
     axes.set(xlabel="accuracy in %, with 95 % interval", xlim=(None, 100.5))
     axes.grid(axis="x", alpha=0.3)

@@ -13,6 +13,7 @@ import numpy as np
 
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
         if not 1 <= len(history) <= len(SEVERAL):
             raise ValueError(f"history has {len(history)} entries; 1 to {len(SEVERAL)} are needed")
         drawn = [
-            (f"{name}, ", one, colour, "--", colour)
+            (f"{plain_label(name)}, ", one, colour, "--", colour)
             for (name, one), colour in zip(history.items(), SEVERAL, strict=False)
         ]
     else:
@@ -143,6 +144,7 @@ def draw_matrix(
     for i, j in np.argwhere(texts != ""):
         colour = "white" if white[i, j] else "black"
         axes.text(j, i, texts[i, j], ha="center", va="center", color=colour, size=8)
+    names = list(map(plain_label, names))
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     return axes, image
@@ -206,10 +208,14 @@ def predictions(
     for number, axes in enumerate(grid):
         show_image(axes, images[number])
         guess = predicted[number]
-        name, percent = classes[guess], f"{probabilities[number, guess]:.0%}"
+        name, percent = plain_label(classes[guess]), f"{probabilities[number, guess]:.0%}"
         label = guess if labels is None else labels[number]
         wrong = label != guess
-        title = f"{name} ({percent})\nis {classes[label]}" if wrong else f"{name}\n{percent}"
+        title = (
+            f"{name} ({percent})\nis {plain_label(classes[label])}"
+            if wrong
+            else f"{name}\n{percent}"
+        )
         axes.set_title(title, size=8, color=ORANGE if wrong else "black")
         for spine in axes.spines.values():
             spine.set(color=ORANGE if wrong else GREY, linewidth=2 if wrong else 0.5)
@@ -222,9 +228,13 @@ def predictions(
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
-    """Write a figure as PNG and return its bytes; an interrupted write leaves the old file."""
+    """Write a figure as PNG, or as SVG if path ends so, and return the bytes.
+
+    An interrupted write leaves the old file.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    kind = "svg" if os.fspath(path).endswith(".svg") else "png"
+    figure.savefig(buffer, format=kind, dpi=110)
     write_bytes(path, buffer.getvalue())
     return buffer.getvalue()
 

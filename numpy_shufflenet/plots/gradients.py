@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck import Verdict
 from numpy_shufflenet.plots.figures import ORANGE, new_figure
@@ -44,7 +45,7 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
         largest = float(np.nanmax(np.abs(analytic), initial=1e-300))
         style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
         for axes, values, name in (
-            (row[0], analytic, f"d{report.name}, analytic"),
+            (row[0], analytic, f"d{plain_label(report.name)}, analytic"),
             (row[1], numeric, "numeric"),
             (row[2], difference, "difference"),
         ):

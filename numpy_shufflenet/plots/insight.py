@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
 from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
@@ -152,7 +153,13 @@ def occlusion_map(
         return fallen / covered
 
 
-def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str = "") -> "Figure":
+def occlusion(
+    image: Array,
+    fallen: "Array | Mapping[str, Array]",
+    *,
+    title: str = "",
+    overlay: bool = False,
+) -> "Figure":
     """Draw an image and its occlusion map: red where covering lowers the probability.
 
     Parameters
@@ -163,6 +170,8 @@ def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str
         A result of `occlusion_map`, or the results of several networks by name. All are drawn with
         one colour scale.
     title : str
+    overlay : bool
+        Whether the maps lie over the image, in grey.
 
     Raises
     ------
@@ -176,13 +185,17 @@ def occlusion(image: Array, fallen: "Array | Mapping[str, Array]", *, title: str
     figure = new_figure(3.4 * (1 + len(maps)) + 0.8, 3.4)
     left, *others = figure.subplots(1, 1 + len(maps))
     low, high = float(image.min()), float(image.max())
-    show_image(left, (image - low) / ((high - low) or 1.0), 1)
+    scaled = (image - low) / ((high - low) or 1.0)
+    show_image(left, scaled, 1)
     left.set_title("image")
     largest = max(float(np.nanmax(np.abs(one))) for one in maps.values()) or 1.0
     places = []
     for axes, (name, one) in zip(others, maps.items(), strict=True):
-        drawn = axes.imshow(one, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        axes.set_title(name, size=10)
+        if overlay:
+            show_image(axes, scaled.mean(axis=0, keepdims=True), 1)
+        alpha = 0.6 if overlay else 1
+        drawn = axes.imshow(one, cmap="RdBu_r", vmin=-largest, vmax=largest, alpha=alpha)
+        axes.set_title(plain_label(name), size=10)
         row, column = np.unravel_index(np.nanargmax(one), one.shape)
         places.append(f"{name}: most at row {row}, column {column}")
     figure.colorbar(drawn, ax=others[-1], fraction=0.046, label=meaning if len(maps) > 1 else "")

@@ -186,14 +186,14 @@ def movement(letters: Letters) -> Formula:
     return Formula(letters, terms, terms)
 
 
-def entrywise(forward: Terms, backward: Terms) -> Formula:
+def entrywise(forward: Terms, backward: Terms, *, kept: str = "s * size") -> Formula:
     """Return the formula of an operation on each entry of x, from the terms of one entry."""
 
     def times_size(terms: Terms) -> Terms:
         texts = {name: text for name, text in asdict(terms).items() if text != "0"}
         return Terms(**{name: f"{text}*size".removeprefix("1*") for name, text in texts.items()})
 
-    return Formula(of_first, times_size(forward), times_size(backward), "s * size")
+    return Formula(of_first, times_size(forward), times_size(backward), kept)
 
 
 def followed_by_relu(formula: Formula, size: str) -> Formula:

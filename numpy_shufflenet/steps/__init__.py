@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.steps.dropout import *
     from numpy_shufflenet.steps.fused import *
     from numpy_shufflenet.steps.group_conv2d import *
+    from numpy_shufflenet.steps.leaky_relu import *
     from numpy_shufflenet.steps.linear import *
     from numpy_shufflenet.steps.loss import *
     from numpy_shufflenet.steps.pointwise_conv2d import *
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.steps.relu import *
     from numpy_shufflenet.steps.sigmoid import *
     from numpy_shufflenet.steps.squeeze_excitation import *
+    from numpy_shufflenet.steps.swish import *
+    from numpy_shufflenet.steps.sync_batch_norm import *
     from numpy_shufflenet.steps.upsample import *
 
 __all__ = ["Output", "Step", *public_names(__name__, __path__, globals())]

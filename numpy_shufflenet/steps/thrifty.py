@@ -1,8 +1,8 @@
 """Backward passes for counting: they reuse intermediate results as `ops` does, entry by entry.
 
 A slow twin is a loop implementation in `steps`. Most twins do the same arithmetic as `ops`, so
-`cost.counting` counts them directly. Four twins write out every path from an input to an output.
-This shows where a gradient comes from, but takes m^2 products where m are enough. For these four,
+`cost.counting` counts them directly. Five twins write out the paths from an input to an output.
+This shows where a gradient comes from, but takes more products than needed. For these five,
 `cost.counting` counts the backward passes in this file.
 
 Each is a pair: `NAME_kept` returns what forward keeps, and `NAME_backward_steps` reads it.
@@ -228,6 +228,8 @@ BACKWARDS: dict[str, tuple[Callable[..., Any], Callable[..., Steps]]] = {
     "max_pool2d": (max_pool2d_kept, max_pool2d_backward_steps),
     "squeeze_excitation": (squeeze_excitation_kept, squeeze_excitation_backward_steps),
     "softmax_cross_entropy": (softmax_cross_entropy_kept, softmax_cross_entropy_backward_steps),
+    # The exchange with other processes isn't arithmetic; see `cost.communication`.
+    "sync_batch_norm": (batch_norm_kept, batch_norm_backward_steps),
 }
 BACKWARDS |= {
     "add_relu": with_relu("add", add_forward_steps, add_backward_steps),

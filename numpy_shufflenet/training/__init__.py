@@ -7,6 +7,7 @@ from numpy_shufflenet.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from numpy_shufflenet.training.distributed import Distributed
 from numpy_shufflenet.training.evaluation import Evaluation, confusion_matrix, evaluate
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.loop import (
@@ -18,10 +19,12 @@ from numpy_shufflenet.training.loop import (
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.progress import ProgressBar
 from numpy_shufflenet.training.schedule import Schedule, cosine_schedule, linear_schedule
+from numpy_shufflenet.training.trained import Trained, load_trained
 
 __all__ = [
     "SGD",
     "Checkpoint",
+    "Distributed",
     "EpochRecord",
     "Evaluation",
     "History",
@@ -29,6 +32,7 @@ __all__ = [
     "ProgressBar",
     "Schedule",
     "StepReport",
+    "Trained",
     "Trainer",
     "TrainingDiverged",
     "confusion_matrix",
@@ -36,6 +40,7 @@ __all__ = [
     "evaluate",
     "linear_schedule",
     "load_checkpoint",
+    "load_trained",
     "load_weights",
     "save_checkpoint",
     "save_weights",

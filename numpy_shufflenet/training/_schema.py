@@ -8,6 +8,7 @@ import numpy as np
 
 from numpy_shufflenet import models
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.nn.layers import ACTIVATIONS
 from numpy_shufflenet.training._kinds import (
     Kind,
     bits,
@@ -61,6 +62,14 @@ def generators(value: Any, field: str) -> None:
     one_of("PCG64")(value["trainer"]["bit_generator"], f"{field}.trainer.bit_generator")
 
 
+def padding(value: Any, field: str) -> None:
+    """Check the padding of a 3x3 window: 0, 1, or one of them for each side."""
+    if isinstance(value, list):
+        list_of(list_of(whole_number(0, 1), 2), 2)(value, field)
+    else:
+        whole_number(0, 1)(value, field)
+
+
 ARGUMENTS: dict[str, Kind] = {
     "groups": one_of(1, 2, 3, 4, 8),
     "scale": finite_number(0, 2, above=True),
@@ -69,8 +78,10 @@ ARGUMENTS: dict[str, Kind] = {
     "stem": one_of("imagenet", "small"),
     "layout": one_of(*models.LAYOUTS),
     "shuffle_order": one_of("paper", "authors"),
+    "activation": one_of(*ACTIVATIONS),
     "widths": maybe(list_of(whole_number(1, MOST_CHANNELS * 8))),
-    "pool_padding": one_of(0, 1, [[0, 1], [0, 1]]),
+    "pool_padding": padding,
+    "stride2_padding": maybe(list_of(padding, 4)),
     "dropout": finite_number(0, 1, below=True),
     "seed": maybe(bits(1024)),
 }  # arguments of the functions that build a network; all other arguments are true or false
@@ -143,6 +154,7 @@ FIELDS: dict[str, Kind] = {
         }
     ),
     "rng": generators,
+    "frozen": list_of(text),
 }
 
 

@@ -52,6 +52,8 @@ class Checkpoint:
     history: dict[str, Any]
     #: States of the random generators: "trainer", and "model.NAME" for layers that have one.
     rng: dict[str, Any]
+    #: Names of the frozen layers; see `Layer.frozen_layers`.
+    frozen: tuple[str, ...] = ()
     #: The name of the file, for messages.
     source: str = field(default="this checkpoint", compare=False)
 
@@ -134,6 +136,8 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         if "checkpoint" not in metadata:
             raise ValueError("it lacks its description")
         rest = json.loads(metadata["checkpoint"])
+        if isinstance(rest, dict):
+            rest.setdefault("frozen", [])  # which older files lack
         odd = [name for name in arrays if not name.startswith(("model.", "velocity."))]
         if odd:
             raise ValueError(f"it has the tensor {odd[0]}; only model.* and velocity.* are known")
@@ -146,6 +150,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     rest["standardise"] = Standardise(tuple(mean), tuple(std))
     rest["image_shape"] = tuple(rest["image_shape"])
     rest["classes"] = tuple(rest["classes"])
+    rest["frozen"] = tuple(rest["frozen"])
     model = {name: np.array(w) for name, w in weights.items()}
     return Checkpoint(model=model, source=str(path), **rest)
 

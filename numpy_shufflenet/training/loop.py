@@ -1,27 +1,30 @@
 """The training loop: forward, backward and step for every batch, and a record of the results."""
 
-import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from numpy_shufflenet._files import PathLike, existing_folder_of, expanded, remove_leftovers
+from numpy_shufflenet._locks import FileLock
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.data import Dataset, Standardise, augment, batches, channel_statistics
+from numpy_shufflenet.data import Dataset, Standardise, augment, channel_statistics
+from numpy_shufflenet.data.augment import draw_choices
+from numpy_shufflenet.data.dataset import batch_indices
 from numpy_shufflenet.models import MODELS, ImageClassifier
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
 from numpy_shufflenet.training._smallest_part import check_smallest_part
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from numpy_shufflenet.training.evaluation import dtype_of, evaluate
+from numpy_shufflenet.training.evaluation import dtype_of
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.schedule import Schedule
-
-PathLike = str | os.PathLike[str]
+from numpy_shufflenet.training.share import Share
 
 
 class TrainingDiverged(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
@@ -53,7 +56,7 @@ class Trainer:
     Parameters
     ----------
     model : Layer
-        Maps images (n, c, h, w) to logits.
+        Maps images (n, c, h, w) to logits. Its frozen layers stay as they are: see `Layer.frozen`.
     optimiser : SGD
         An optimiser of this model.
     train_set : Dataset
@@ -88,8 +91,8 @@ class Trainer:
     Raises
     ------
     ValueError
-        If an argument is out of range, or a batch would be a single image but the network needs
-        two.
+        If an argument is out of range, a batch would be a single image but the network needs two,
+        or every parameter is frozen.
     """
 
     def __init__(
@@ -113,6 +116,8 @@ class Trainer:
             raise ValueError("optimiser belongs to another model; make it from this one")
         if len(train_set) == 0:
             raise ValueError("train_set has 0 images; at least 1 is needed")
+        if all(parameter.frozen for _, parameter in model.named_parameters()):
+            raise ValueError("every parameter of the model is frozen; nothing would be trained")
         self.model = model
         self.optimiser = optimiser
         self.train_set = train_set
@@ -124,15 +129,18 @@ class Trainer:
         self.label_smoothing = check_share("label_smoothing", label_smoothing)
         self.accumulation = check_positive("accumulation", accumulation)
         self.augmentation = None if augmentation is None else dict(augmentation)
-        self._augmented(train_set.images[:1], np.random.default_rng())  # checks the arguments
+        if self.augmentation is not None:
+            augment(train_set.images[:1], np.random.default_rng(), **self.augmentation)  # checks
         self._dtype = dtype_of(model)
         with np.errstate(over="ignore", invalid="ignore"):  # of a std that hardly fits the dtype
             x = self.standardise(train_set.images[:1], self._dtype)
         check_smallest_part(model, x, len(train_set), self.batch_size, self.accumulation)
         self.checkpoint = checkpoint
+        self._lock: FileLock | None = None
         self.epoch = 0
         self.step = 0
         self.history = History()
+        self.share = Share()
         self._rng = np.random.default_rng(seed)
         self._within_epoch = False
 
@@ -153,6 +161,9 @@ class Trainer:
             the previous epoch.
         ValueError
             If an earlier call stopped in the middle of an epoch.
+        OSError
+            In the cases of `exclusive`, and if a checkpoint can't be written. The message says
+            which epoch the last checkpoint holds.
         """
         if self._within_epoch:
             raise ValueError(
@@ -160,6 +171,32 @@ class Trainer:
                 "continues from the checkpoint of the last complete epoch"
             )
         observers = tuple(observers)
+        with self.exclusive():
+            if self.checkpoint is not None:
+                remove_leftovers(expanded(self.checkpoint).parent)
+            self._run(observers)
+        return self.history
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other trainings away from the checkpoint, during a `with` block.
+
+        `run` does that, too. The lock ends with the process, even if the process is killed.
+
+        Raises
+        ------
+        BlockingIOError
+            If another training writes to the same file; the message has its process number.
+        OSError
+            If the folder of the checkpoint doesn't exist, or can't be written to.
+        """
+        if self.checkpoint is None:
+            return nullcontext()
+        path = existing_folder_of(self.checkpoint)
+        if self._lock is None or self._lock.path != path:
+            self._lock = FileLock(path)
+        return self._lock
+
+    def _run(self, observers: tuple[Observer, ...]) -> None:
         self.model.release()  # caches that an interrupted training may have left
         try:
             for observer in observers:
@@ -170,14 +207,13 @@ class Trainer:
             self.model.release()  # caches that an exception left between forward and backward
             for observer in observers:
                 observer.end(self)
-        return self.history
 
     def _run_epoch(self, observers: tuple[Observer, ...]) -> None:
         start = time.perf_counter()
         self._within_epoch = True
         reports = []
-        for images, labels in batches(self.train_set, self.batch_size, self._rng):
-            reports.append(self._run_step(self._augmented(images, self._rng), labels))
+        for chosen in batch_indices(len(self.train_set), self.batch_size, self._rng):
+            reports.append(self._run_step(chosen))
             for observer in observers:
                 observer.step(self, reports[-1])
         seen = sum(report.images for report in reports)
@@ -194,37 +230,66 @@ class Trainer:
         )
         self.history.epochs.append(record)
         if self.checkpoint is not None:
-            save_checkpoint(self.checkpoint, self.state())
+            self._save(self.checkpoint)
         self._within_epoch = False
         for observer in observers:
             observer.epoch(self, record)
 
-    def _run_step(self, images: Array, labels: Array) -> StepReport:
-        """Run one step of the optimiser with the gradient of the mean loss of a batch."""
+    def _save(self, path: PathLike) -> None:
+        """Write the checkpoint; if that fails, say which epoch the old checkpoint holds."""
+        try:
+            save_checkpoint(path, self.state())
+        except OSError as error:
+            kept = self._kept(self.epoch - 1)
+            message = f"{error.args[-1]}; epoch {self.epoch} is lost: {kept}"
+            raise type(error)(*error.args[:-1], message) from error
+
+    def _kept(self, epoch: int) -> str:
+        """Say what the checkpoint holds, if `epoch` is the last epoch that was written."""
+        if self.checkpoint is None or not epoch:
+            return "there is no checkpoint yet"
+        return f"{self.checkpoint} holds the end of epoch {epoch}"
+
+    def _run_step(self, chosen: Array) -> StepReport:
+        """Run one step of the optimiser with the gradient of the mean loss of some images."""
         if self.schedule is not None:
             self.optimiser.learning_rate = self.schedule(self.step)
         self.model.zero_gradients()
-        n, loss, correct = len(labels), 0.0, 0
+        n, loss, correct = len(chosen), 0.0, 0
+        augmented = self._augmentation(n)
+        parts = np.array_split(np.arange(n), min(self.accumulation, n))
         # `_check_finite` reports an overflow, so NumPy need not warn.
         with np.errstate(over="ignore", invalid="ignore"):
-            for part in np.array_split(np.arange(n), min(self.accumulation, n)):
-                x = self.standardise(images[part], self._dtype)  # b c h w
-                logits = self.model.forward(x, training=True)  # b k
+            for part in parts:
+                own = self.share.own(self.model, part)
+                images = augmented(self.train_set.images[chosen[own]], own)
+                labels = self.train_set.labels[chosen[own]]
+                x = self.standardise(images, self._dtype)  # b c h w
+                logits = self._forward(x)  # b k
                 part_loss, cache = softmax_cross_entropy_forward(
-                    logits, labels[part], label_smoothing=self.label_smoothing
+                    logits, labels, label_smoothing=self.label_smoothing
                 )
                 # Parts may differ in size, so each part's weight is its share of the batch.
-                share = len(part) / n
+                share = len(own) / n
                 loss += share * float(part_loss)
-                correct += int((logits.argmax(axis=1) == labels[part]).sum())
-                self._check_finite("the loss", loss, self.step + 1)
-                self._backward(softmax_cross_entropy_backward(share, cache))
+                correct += int((logits.argmax(axis=1) == labels).sum())
+                with self.share.reduction(loss, correct, last=part is parts[-1]):
+                    self._backward(softmax_cross_entropy_backward(share, cache))
+            loss, correct = self.share.totals()
+            self._check_finite("the loss", loss, self.step + 1)
             self.optimiser.step()
         self.step += 1
         learning_rate = self.optimiser.learning_rate
         self.history.loss.append(loss)
         self.history.learning_rate.append(learning_rate)
         return StepReport(self.step, n, correct, loss, learning_rate)
+
+    def _forward(self, x: Array) -> Array:
+        """Return the logits; keep nothing for the gradient of the images if possible."""
+        if isinstance(self.model, ImageClassifier):
+            return self.model.forward(x, training=True, input_gradient=False)
+        logits: Array = self.model.forward(x, training=True)
+        return logits
 
     def _backward(self, dlogits: Array) -> None:
         """Add to the parameters' gradients; skip the gradient of the images if possible."""
@@ -235,29 +300,31 @@ class Trainer:
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         """Check that the weights are finite; return the test loss and the test accuracy."""
+        self.share.end_epoch(self.model, self.epoch + 1)
         for name, array in self.model.state_dict().items():
             self._check_finite(name, array, self.step)
         if self.test_set is None:
             return None, None
-        test = evaluate(self.model, self.test_set, self.standardise)
-        self._check_finite("the test loss", test.loss, self.step)
-        return test.loss, test.accuracy
+        loss, accuracy = self.share.evaluate(self.model, self.test_set, self.standardise)
+        self._check_finite("the test loss", loss, self.step)
+        return loss, accuracy
 
     def _check_finite(self, what: str, value: Any, step: int) -> None:
         if np.isfinite(value).all():
             return
         found = "nan" if np.isnan(value).any() else "infinite"
-        kept = "there is no checkpoint yet"
-        if self.checkpoint is not None and self.epoch:
-            kept = f"{self.checkpoint} holds the end of epoch {self.epoch}"
         raise TrainingDiverged(
             f"{what} is {found} at step {step} (epoch {self.epoch + 1}), with "
             f"learning_rate={self.optimiser.learning_rate:g}; "
-            f"try a lower one, or a longer warm-up; {kept}"
+            f"try a lower one, or a longer warm-up; {self._kept(self.epoch)}"
         )
 
-    def _augmented(self, images: Array, rng: np.random.Generator) -> Array:
-        return images if self.augmentation is None else augment(images, rng, **self.augmentation)
+    def _augmentation(self, n: int) -> Callable[[Array, Array], Array]:
+        """Return a function of images and their indices in a batch of n; it augments them."""
+        if self.augmentation is None:
+            return lambda images, rows: images
+        choices = draw_choices(n, self._rng, **self.augmentation)
+        return lambda images, rows: choices.of(rows).apply(images)
 
     def state(self) -> Checkpoint:
         """Return a copy of the state of this training, between two epochs."""
@@ -282,6 +349,7 @@ class Trainer:
             step=self.step,
             history=self.history.to_dict(),
             rng={name: rng.bit_generator.state for name, rng in self._generators().items()},
+            frozen=tuple(self.model.frozen_layers()),
         )
 
     @classmethod
@@ -343,6 +411,9 @@ class Trainer:
             model = checkpoint.build_model()
         else:
             checkpoint.fill(model)
+        model.frozen = False
+        if checkpoint.frozen:
+            model.freeze(*checkpoint.frozen)
         optimiser = SGD(model, learning_rate=0.0)
         optimiser.load_state_dict(checkpoint.optimiser)
         schedule = None if checkpoint.schedule is None else Schedule(**checkpoint.schedule)

@@ -104,7 +104,7 @@ class SGD:
         self._learning_rate = check_size("learning_rate", value)
 
     def step(self) -> None:
-        """Update every parameter once, with the gradients that the model has accumulated.
+        """Update every parameter once that isn't frozen, with its accumulated gradient.
 
         With momentum, compiled kernels and parameters of one dtype, Ctrl-C acts only before or
         after the step, so either all parameters are updated or none.
@@ -113,6 +113,7 @@ class SGD:
         parameters = [
             (parameter.value, parameter.gradient, self._velocity.get(name))
             for name, parameter in self._parameters.items()
+            if not parameter.frozen
         ]
         compiled = _kernel()
         if compiled is not None and compiled.fits(parameters):

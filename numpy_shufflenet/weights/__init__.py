@@ -10,11 +10,11 @@
     PyTorch's .pth and .pt, zip file    yes   yes
     PyTorch's .pth, before version 1.6  yes   no
     PaddlePaddle's .pdparams            yes   no
-    ONNX's initialisers (package onnx)  yes   no
+    ONNX's initialisers (package onnx)  yes   with the graph, by `model.export`
 
 No code of a file is run. A reader compares what a header claims with the size of the file before it
 allocates memory. `weights.layouts` says which networks of other libraries are known, and how their
-weights differ from ours.
+weights differ from ours. `weights.graph` reads ONNX graphs, for `models.from_onnx`.
 """
 
 from numpy_shufflenet.weights.files import load, save

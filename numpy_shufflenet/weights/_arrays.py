@@ -10,6 +10,7 @@ from numpy_shufflenet._typing import Array
 RATIO = 16  # bytes that are allocated for each byte of a file, at the most
 SPARE = 2**20  # bytes that any file may take
 MOST_AXES = 32
+MOST_ARRAYS = 20_000  # in a file
 
 
 class Allowance:
@@ -31,6 +32,12 @@ class Allowance:
                 f"{name} claims {shown:.60}, {size:.3g} bytes; the file is too small for that"
             )
         self.left -= size
+
+
+def check_count(count: int) -> None:
+    """Raise if a file has so many arrays that reading them takes long."""
+    if count > MOST_ARRAYS:
+        raise ValueError(f"it has {count:,} arrays; {MOST_ARRAYS:,} are read at the most")
 
 
 def from_bfloat16(upper: Array) -> Array:

@@ -21,12 +21,17 @@ SUFFIXES = {
     ".pdparams": "torch",
     ".onnx": "onnx",
 }
+TITLES = {
+    **{"safetensors": "safetensors", "npz": "NumPy", "onnx": "ONNX"},
+    "torch": "PyTorch or PaddlePaddle",
+}
 READERS = {"npz": read_npz, "torch": read_torch, "onnx": read_onnx}
 ZIP_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
     OSError,
 )
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file
+LARGEST_DIRECTORY = 2**21  # bytes, of a zip file: some 20,000 members
 
 
 def load(path: PathLike) -> dict[str, Array]:
@@ -64,7 +69,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     """Return the arrays as `load` does, and the metadata, which only safetensors files have."""
     path = existing_file(path, "a file of weights")
     try:
-        kind = _format(path)
+        kind = file_format(path)
         if kind == "safetensors":
             arrays, metadata = read_safetensors(path)
         else:
@@ -83,7 +88,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     return arrays, metadata
 
 
-def _format(path: Path) -> str:
+def file_format(path: Path) -> str:
     """Return which reader a file is for, by its first bytes, else by its suffix."""
     with path.open("rb") as file:
         head = file.read(9)
@@ -93,6 +98,7 @@ def _format(path: Path) -> str:
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
         return "safetensors"
     if head.startswith(b"PK"):
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         return "npz" if all(name.endswith(".npy") for name in names) else "torch"
@@ -101,6 +107,19 @@ def _format(path: Path) -> str:
     if path.suffix in SUFFIXES:
         return SUFFIXES[path.suffix]
     raise ValueError("it is not a file of safetensors, NumPy (.npz), PyTorch, or ONNX")
+
+
+def _check_directory(path: Path) -> None:
+    """Raise if the directory of a zip file is so large that reading it takes long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**17))
+        tail = file.read()
+    # Its size is in the record at the end of the file, and in the larger one before it.
+    for mark, place, width in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
+        at = tail.rfind(mark) + place
+        size = int.from_bytes(tail[at : at + width], "little")
+        if at >= place and LARGEST_DIRECTORY < size < path.stat().st_size:
+            raise ValueError(f"its directory of members has {size:,} bytes, which is too many")
 
 
 def save(

@@ -1,4 +1,4 @@
-"""Initialisers of an ONNX file: the arrays of a graph by name, without the graph."""
+"""ONNX files: the message that they hold, and the initialisers, its arrays by name."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.weights._arrays import Allowance, check_count
 
 READ = (
     *("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "BOOL"),
@@ -26,6 +27,22 @@ def read_onnx(path: Path) -> dict[str, Array]:
     ValueError
         If the file isn't ONNX's, has no initialisers, or one is damaged or of another dtype.
     """
+    model = parse(path)
+    if not model.graph.initializer:
+        raise ValueError("it is not an ONNX file, or its graph has no initialisers")
+    return {str(tensor.name): as_array(tensor, path.parent) for tensor in model.graph.initializer}
+
+
+def parse(path: Path) -> Any:
+    """Return the message that an ONNX file holds, a ModelProto.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx isn't installed.
+    ValueError
+        If the file isn't ONNX's, or claims more numbers than it can hold.
+    """
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
     model = onnx.ModelProto()
@@ -33,14 +50,31 @@ def read_onnx(path: Path) -> dict[str, Array]:
         model.ParseFromString(path.read_bytes())
     except protobuf.DecodeError as error:
         raise ValueError(f"it is truncated, or not an ONNX file: {error}") from error
-    if not model.graph.initializer:
-        raise ValueError("it is not an ONNX file, or its graph has no initialisers")
-    return {
-        str(tensor.name): _array(onnx, tensor, path.parent) for tensor in model.graph.initializer
-    }
+    _check_claims(model.graph.initializer, path)
+    return model
 
 
-def _array(onnx: Any, tensor: Any, folder: Path) -> Array:
+def _check_claims(tensors: Any, path: Path) -> None:
+    """Raise if tensors claim far more numbers than there are in the file and those beside it."""
+    check_count(len(tensors))
+    entries = (entry for tensor in tensors for entry in tensor.external_data)
+    beside = {path.parent / str(entry.value) for entry in entries if entry.key == "location"}
+    allowance = Allowance(sum(file.stat().st_size for file in {path, *beside} if file.is_file()))
+    for tensor in tensors:
+        allowance.spend(tensor.name, [abs(size) for size in tensor.dims], 8)
+
+
+def as_array(tensor: Any, folder: Path) -> Array:
+    """Return the array of a TensorProto, whose numbers may be in another file of this folder.
+
+    float16 and bfloat16 become float32.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged or of another dtype.
+    """
+    onnx = need("onnx", "an ONNX file")
     names = {number: name for name, number in onnx.TensorProto.DataType.items()}
     kind = names.get(tensor.data_type, str(tensor.data_type))
     if kind not in READ:

@@ -110,13 +110,29 @@ def _rebuild_tensor_v3(
     )
 
 
+def _rebuild_from_type(function: Any, kind: Any, arguments: Any, attributes: Any) -> StoredTensor:
+    """Stand in for the function of tensors that have attributes, and of buffers."""
+    if function not in (_rebuild_tensor, _rebuild_tensor_v3, _rebuild_parameter):
+        raise ValueError("it holds a tensor that is made in an unknown way")
+    tensor: StoredTensor = function(*arguments)
+    return tensor
+
+
+def _rebuild_parameter(tensor: StoredTensor, *_: Any) -> StoredTensor:
+    return tensor
+
+
 GLOBALS = {
     **array_globals(NUMBERS),
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-    ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+    ("torch", "Tensor"): _Ignored,
+    ("torch.nn.parameter", "Parameter"): _Ignored,
+    ("torch.nn.parameter", "Buffer"): _Ignored,
     ("torch.storage", "UntypedStorage"): "uint8",
     **{("torch", dtype): dtype for dtype in DTYPES},
     **{
@@ -163,7 +179,7 @@ def _open_zip(archive: zipfile.ZipFile, size: int, allowance: Allowance) -> Open
     def read(name: str) -> bytes:
         if name not in kept:
             if name not in members:
-                raise ValueError(f"it lacks {name}")
+                raise ValueError(f"it lacks {name}, which torch.save writes")
             info = members[name]
             if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
                 raise ValueError(f"its member {name} is compressed, or larger than the file")
@@ -173,6 +189,8 @@ def _open_zip(archive: zipfile.ZipFile, size: int, allowance: Allowance) -> Open
             kept[name] = archive.read(info)
         return kept[name]
 
+    if "constants.pkl" in members:
+        raise ValueError("it is a program of TorchScript; a file of its state_dict() is needed")
     found = _tensors(load_pickle(read("data.pkl"), GLOBALS, _storage))
     big = "byteorder" in members and read("byteorder") == b"big"
     return found, lambda key: read(f"data/{key}"), ">" if big else "<"
@@ -216,19 +234,29 @@ def _text(value: Any) -> str:
 
 
 def _storage(identity: Any) -> StoredTensor:
-    """Stand in for a storage: an ID is ("storage", class, key, device, elements, view)."""
+    """Stand in for a storage: an ID is ("storage", class, key, device, elements, view).
+
+    A storage that no tensor shows is an array of one axis.
+    """
     match identity:
-        case (_, str() as dtype, str() | bytes() as key, _, int()) if dtype in DTYPES:
-            return StoredTensor(_text(key), dtype)
-        case (_, str() as dtype, str() | bytes() as key, _, int(), None) if dtype in DTYPES:
-            return StoredTensor(_text(key), dtype)
+        case (_, str() as dtype, str() | bytes() as key, _, int() as count) | (
+            _,
+            str() as dtype,
+            str() | bytes() as key,
+            _,
+            int() as count,
+            None,
+        ) if dtype in DTYPES and count >= 0:
+            return StoredTensor(_text(key), dtype, 0, (count,), (1,))
     raise ValueError(f"it refers to {identity!s:.60}, which is not a storage")
 
 
 def _tensors(loaded: Any) -> dict[str, Stored]:
     """Return the tensors and arrays of nested dicts and lists, with dotted names."""
     if not isinstance(loaded, dict):
-        raise ValueError(f"it holds a {type(loaded).__name__}; a dict of tensors is needed")
+        single = isinstance(loaded, StoredTensor | StoredArray)
+        kind = "single tensor" if single else type(loaded).__name__
+        raise ValueError(f"it holds a {kind}; a dict of tensors is needed")
     left = MOST
 
     def walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, Stored]]:
@@ -243,7 +271,12 @@ def _tensors(loaded: Any) -> dict[str, Stored]:
             for key, item in items:
                 yield from walk(item, f"{name}.{_text(key)}" if name else _text(key), depth + 1)
 
-    return dict(walk(loaded, "", 0))
+    found: dict[str, Stored] = {}
+    for name, value in walk(loaded, "", 0):
+        if name in found:
+            raise ValueError(f"it holds two arrays whose keys make the name {name}")
+        found[name] = value
+    return found
 
 
 def _arrays(

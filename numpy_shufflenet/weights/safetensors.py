@@ -12,9 +12,10 @@ import numpy as np
 from numpy_shufflenet._files import PathLike, existing_file, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.weights._arrays import from_bfloat16
+from numpy_shufflenet.weights._arrays import check_count, from_bfloat16
 
 FLOATS = "F64", "F32", "F16", "BF16"
+LARGEST_HEADER = 2**23  # bytes
 READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 
 
@@ -46,8 +47,15 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     """
     safetensors = need("safetensors", "a checkpoint")
     path = existing_file(path, "a safetensors file")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if LARGEST_HEADER < header < path.stat().st_size:
+        raise ValueError(
+            f"{path}: its header has {header:,} bytes; {LARGEST_HEADER:,} are read at the most"
+        )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
+            check_count(len(file.keys()))
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
             for name, dtype in dtypes.items():
                 if dtype not in READ:

@@ -84,6 +84,42 @@ def slope_alone(dx: Array, dy: Array, cache: Any) -> Array:
     return cache.y * (1 - cache.y)
 
 
+@wrong_gradient("leaky_relu", "x", cause="mask")
+def slope_dropped(dx: Array, dy: Array, cache: Any) -> Array:
+    """Return 0 where x is negative, as for ReLU.
+
+    Hint: this is the gradient of ReLU; where x is negative, dx is slope times dy.
+    """
+    return dy * (cache.y > 0)
+
+
+@wrong_gradient("leaky_relu", "x", cause="mask")
+def slope_on_the_wrong_side(dx: Array, dy: Array, cache: Any) -> Array:
+    """Multiply dy by the slope where x is positive.
+
+    Hint: you multiply by slope where x is positive; do it where x is negative.
+    """
+    return np.where(cache.y > 0, cache.slope * dy, dy)
+
+
+@wrong_gradient("swish", "x", cause="slope")
+def x_held_fixed(dx: Array, dy: Array, cache: Any) -> Array:
+    """Differentiate the factor x only, not the sigmoid.
+
+    Hint: this is dy sigmoid(x): the sigmoid depends on x, too, so the product rule has two terms.
+    """
+    return dy * cache.s
+
+
+@wrong_gradient("swish", "x", cause="slope")
+def sigmoid_held_fixed(dx: Array, dy: Array, cache: Any) -> Array:
+    """Differentiate the sigmoid only, not the factor x.
+
+    Hint: the term sigmoid(x) is missing: x is a factor of y, so the product rule has two terms.
+    """
+    return dy * cache.y * (1 - cache.s)
+
+
 MATRICES = "dense layers with a wrong product in the backward, which equal sizes hide"
 
 

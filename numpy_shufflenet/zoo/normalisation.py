@@ -222,3 +222,26 @@ def standard_deviation_multiplied(dx: Array, dy: Array, cache: Any) -> Array:
     Found in: torch/nn, pull request 615: the scale in the backward of evaluation.
     """
     return dx * _wide(cache.var + cache.eps)
+
+
+# Synchronised batch normalisation, with one process
+
+
+@wrong_gradient("sync_batch_norm", "x", cause="term")
+def one_sum_not_exchanged(dx: Array, dy: Array, cache: Any) -> Array:
+    """Leave out the term of the variance, as if only the sum of dy needed an exchange.
+
+    Hint: the term of the variance is missing: both sums in dx need an exchange.
+    """
+    _, scale = _parts(cache)
+    return scale * (dy - _mean(dy))
+
+
+@wrong_gradient("sync_batch_norm", "x", cause="term")
+def both_sums_left_out(dx: Array, dy: Array, cache: Any) -> Array:
+    """Hold the statistics fixed, as in inference.
+
+    Hint: mean and variance depend on x: subtract the terms of both from dy.
+    """
+    _, scale = _parts(cache)
+    return scale * dy

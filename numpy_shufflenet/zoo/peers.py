@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import gradcheck
+from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck.pair import functions_of
 from numpy_shufflenet.operations import Draw, Example
@@ -88,6 +89,7 @@ def _ours(
 def _torch(
     f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array], *, fast_mode: bool
 ) -> Report:
+    need("torch", "PyTorch's checker")
     import torch
 
     class Wrapped(torch.autograd.Function):
@@ -115,6 +117,7 @@ def _torch(
 
 
 def _jax(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
+    need("jax", "JAX's checker")
     import jax
     from jax.test_util import check_grads  # type: ignore[attr-defined,unused-ignore]
 
@@ -150,7 +153,7 @@ def _jax(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) ->
 
 
 def _scipy(f: Callable[..., Any], vjp: Callable[..., Any], arrays: list[Array]) -> Report:
-    from scipy.optimize import check_grad
+    check_grad = need("scipy.optimize", "SciPy's checker").check_grad
 
     rng = np.random.default_rng(0)
     y = f(*arrays)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.operations import Draw
+from numpy_shufflenet.ops.checks import as_padding
 from numpy_shufflenet.ops.upsample import interpolation_matrix
 from numpy_shufflenet.zoo.catalogue import wrong_forward, wrong_gradient
 
@@ -45,7 +46,7 @@ def border_of_zeros(x: Array, kernel_size: Any, **windows: Any) -> tuple[Array, 
     Hint: the zeros in your padding are larger than negative numbers; padding must never be the
     maximum: pad with -inf, or leave the padding out.
     """
-    (top, bottom), (left, right) = ((windows.get("padding", 0),) * 2,) * 2
+    (top, bottom), (left, right) = as_padding(windows.get("padding", 0))
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     y, cache = ops.max_pool2d_forward(padded, kernel_size, stride=windows.get("stride"))
     return y, (cache, (top, left))

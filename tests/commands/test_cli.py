@@ -81,6 +81,22 @@ def test_bad_input_gets_one_line_that_names_it(arguments, message, capsys, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("lessons", "message"),
+    [
+        ("5-3", "'5-3' goes from 5 down to 3; 3-5 is needed"),
+        ("1-10000000000", "is not a list of numbers"),
+        ("", "is not a list of numbers"),
+    ],
+)
+def test_lessons_that_are_no_list_are_refused(lessons, message, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        run("course", "build", "--lessons", lessons, "--out", tmp_path / "never")
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_summary_lists_the_instructions_of_a_plan(capsys):
     assert run("summary", "shufflenet_v1", "--scale", "0.25", "--plan") == 0
     out = capsys.readouterr().out
@@ -242,8 +258,10 @@ def test_predict_shows_the_top_classes(demo, tmp_path, capsys):
     best = probabilities.argmax()
     assert run("predict", "--checkpoint", demo[0] / "checkpoint.safetensors", path) == 0
     printed = capsys.readouterr().out
-    assert f"{checkpoint.classes[best]} {probabilities[best]:.1%}" in printed
-    assert printed.count("%") == 3
+    first = next(line for line in printed.splitlines() if str(path) in line)
+    assert first.split()[1:] == [*checkpoint.classes[best].split(), f"{probabilities[best]:.1%}"]
+    assert printed.count("%") == 5
+    assert "checkpoint: short side 28" in printed
 
 
 def test_predict_refuses_what_is_no_image(demo, tmp_path, capsys):

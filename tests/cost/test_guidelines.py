@@ -247,7 +247,7 @@ def test_an_ablation_trains():
 def test_the_networks_of_an_ablation_differ_in_the_shuffle_only(monkeypatch):
     trained = []
 
-    def fake(train_set, test_set, *, shuffle, seed, **settings):
+    def fake(train_set, test_set, shuffle, seed, **settings):
         trained.append((seed, shuffle, len(train_set), len(test_set), tuple(settings.items())))
         return 0.5 - 0.1 * shuffle + 0.01 * seed
 

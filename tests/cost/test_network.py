@@ -14,6 +14,8 @@ CONFIGS: list[dict[str, Any]] = [
     {"name": "shufflenet_v1", "scale": 0.25, "groups": 3},
     {"name": "shufflenet_v1", "scale": 0.25, "groups": 8, "se": True, "stem": "small"},
     {"name": "shufflenet_v2", "scale": 0.5, "se": True, "residual": True, "dropout": 0.1},
+    {"name": "shufflenet_v2", "scale": 0.5, "activation": "leaky_relu"},
+    {"name": "shufflenet_v2", "scale": 0.5, "activation": "swish", "stem": "small"},
     {"name": "mobilenet_v1", "scale": 0.25},
     {"name": "resnet_50", "stem": "small"},
 ]
@@ -28,6 +30,8 @@ def tiny_network() -> nn.Sequential:
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, padding=1),
         nn.ShuffleNetV2Unit(4, 4, stride=1, residual=True),
+        nn.ShuffleNetV2Unit(4, 4, stride=1, activation="leaky_relu"),
+        nn.ShuffleNetV2Unit(4, 4, stride=1, activation="swish"),
         nn.ShuffleNetV1Unit(4, 8, groups=2, stride=2, se=True),
         nn.Parallel(nn.Conv2d(8, 8, 1, groups=2), nn.Sequential()),
         nn.Add(),
@@ -75,10 +79,10 @@ def test_additions_of_units_are_counted():
     assert additions["4.add"].forward.read == 2 * half
     assert additions["4"].forward.additions == 0
     assert additions["4"].backward.additions == half
-    assert additions["5"].forward.additions == 0  # concatenation instead
-    assert additions["5"].backward.additions == 2 * half
-    assert additions["7"].forward.additions == 2 * 8 * 2 * 2
-    assert additions["6"].forward.additions == 0
+    assert additions["7"].forward.additions == 0  # concatenation instead
+    assert additions["7"].backward.additions == 2 * half
+    assert additions["9"].forward.additions == 2 * 8 * 2 * 2
+    assert additions["8"].forward.additions == 0
 
 
 @configs

@@ -175,6 +175,7 @@ def operation_cases(dtype):
         ones = np.ones(4, dtype)
         yield "batch_norm", (x, 2 * ones, ones), {}
         yield "batch_norm_relu", (x, 2 * ones, ones), {}
+        yield "sync_batch_norm", (x, 2 * ones, ones), {}
         yield "batch_norm_inference", (x, 2 * ones, ones, ones / 4, ones), {}
         for geometry in (HALF, SAME):
             yield "depthwise_conv2d", (x, normal(4, 1, 3, 3, dtype=dtype), ones), geometry
@@ -191,6 +192,7 @@ def operation_cases(dtype):
         yield "global_avg_pool", (image(n, 1, 23, 24, dtype=dtype),), {}
         yield "channel_shuffle", (x,), {"groups": 2}
         yield "relu", (normal(n, 4, 3, dtype=dtype),), {}
+        yield "leaky_relu", (normal(n, 4, 3, dtype=dtype),), {"slope": 0.1}
         yield "add_relu", (x, x[::-1]), {}
     x = image(2, 24, 4, 5, dtype=dtype)
     yield "global_avg_pool", (np.ascontiguousarray(x),), {}

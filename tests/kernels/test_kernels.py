@@ -53,6 +53,7 @@ def cases(dtype, n):
     x, gamma, beta = image(n, 20, *LARGE, dtype), normal(20, dtype=dtype), normal(20, dtype=dtype)
     yield "batch_norm", (3 + 2 * x, gamma, beta), {}
     yield "batch_norm_relu", (3 + 2 * x, gamma, beta), {}
+    yield "sync_batch_norm", (3 + 2 * x, gamma, beta), {}
     yield "batch_norm_inference", (x, gamma, beta, beta, 1 + gamma * gamma), {}
     yield "max_pool2d", (x,), {"kernel_size": 3, **HALF}
     yield "max_pool2d", (x,), {"kernel_size": (2, 4), "stride": (3, 1), "padding": (1, 2)}
@@ -65,6 +66,7 @@ def cases(dtype, n):
     yield "channel_concat", (x, 2 * x), {}
     yield "channel_concat_shuffle", (x, 2 * x), {"groups": 2}
     yield "relu", (x,), {}
+    yield "leaky_relu", (x,), {"slope": 0.1}
     yield "add", (x, 2 * x), {}
     yield "add_relu", (x, image(n, 20, *LARGE, dtype) * -3), {}
 

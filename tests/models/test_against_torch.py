@@ -38,6 +38,8 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {  # config, 
         {**V2, "layout": "torchvision", "se": True, "residual": True, "extra_depthwise": True},
         (2, 39, 45),
     ),
+    "v2 leaky ReLU": ({**V2, "activation": "leaky_relu"}, (3, 37, 50)),
+    "v2 swish": ({**V2, "activation": "swish", "residual": True, **SMALL}, (2, 19, 14)),
     "v2-50": ({"name": "shufflenet_v2_50", "num_classes": 5}, (2, 33, 20)),
 }
 

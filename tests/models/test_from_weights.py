@@ -2,23 +2,27 @@
 
 import functools
 import random
+import re
 
 import numpy as np
 import published_networks as published
 import pytest
 from hypothesis import given, settings
 from networks import largest, loss_and_gradients
+from networks import randomised as random_weights
 from peers import need
 from strategies import seeds
 
 from numpy_shufflenet import models, weights
 from numpy_shufflenet.models import from_weights
-from numpy_shufflenet.weights import layouts
+from numpy_shufflenet.weights import known, layouts
+from numpy_shufflenet.weights.relabel import relabelled
 
 torch = need("torch")
 torchvision = published.torchvision()
 pytorchcv = need("pytorchcv.model_provider")
 TOLERANCE = 1e-9  # of the largest number
+V1 = {"name": "shufflenet_v1"}
 
 
 def cv(name):
@@ -209,20 +213,57 @@ def test_fastestdets_backbone_gives_the_output_of_each_stage():
     assert_close({"": model.infer(x)}, {"": expected["stage4"]})
 
 
-def test_a_backbone_with_torchvisions_names_is_read_if_its_activation_is_known():
-    network = randomised(vision("x1_0")()).eval()
-    arrays = {
-        f"model.backbone.{name}": value
-        for name, value in arrays_of(network).items()
-        if not name.startswith(("conv5", "fc"))
-    }
-    arrays["model.head.gfl_cls.0.weight"] = np.zeros((2, 3, 1, 1))
-    with pytest.raises(ValueError, match="NanoDet's backbone, which has LeakyReLU"):
+def with_activation(network, layer):
+    """Another activation in place of every ReLU."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.ReLU):
+                setattr(module, name, layer())
+    return network
+
+
+def nanodet():
+    """NanoDet's backbone, without its head, and its output after each stage."""
+    network = with_activation(vision("x1_0")(), lambda: torch.nn.LeakyReLU(0.1))
+    randomised(network).eval()
+    names = ("conv1", "maxpool", "stage2", "stage3", "stage4")
+    backbone = torch.nn.Sequential()
+    for name in names:
+        backbone.add_module(name, getattr(network, name))
+    return backbone
+
+
+@pytest.mark.parametrize("prefix", ["", "state_dict.avg_model."])
+def test_nanodets_backbone_has_leaky_relu(prefix):
+    backbone = nanodet()
+    arrays = {f"{prefix}backbone.{name}": value for name, value in arrays_of(backbone).items()}
+    with pytest.raises(ValueError, match="pass activation='leaky_relu' if it is NanoDet's"):
         from_weights(arrays)
-    model = from_weights(arrays, classifier=False)
+    assert from_weights(arrays, activation="relu").config["activation"] == "relu"
+    arrays[f"{prefix}head.gfl_cls.0.weight"] = np.zeros((2, 3, 1, 1))
+    model = from_weights(arrays)
+    assert model.config["activation"] == "leaky_relu"
     x = np.random.default_rng(1).normal(size=(2, 3, 64, 57))
-    y = torch.nn.Sequential(*list(network.children())[:5])(torch.tensor(x))
-    assert_close({"": model.stage_outputs(x)["stage4"]}, {"": y.detach().numpy()})
+    y = torch.tensor(x)
+    for name, stage in backbone.named_children():
+        y = stage(y)
+        if name.startswith("stage"):
+            assert_close({"": model.stage_outputs(x)[name]}, {"": y.detach().numpy()})
+
+
+def test_paddles_network_with_swish_is_read_if_it_is_told():
+    network = randomised(with_activation(vision("x1_0")(), torch.nn.SiLU)).eval()
+    arrays = {published.renamed_v2(k, "paddle"): v for k, v in arrays_of(network).items()}
+    arrays["_fc.weight"] = arrays["_fc.weight"].T
+    arrays = {k: v for k, v in arrays.items() if not k.endswith("num_batches_tracked")}
+    x = np.random.default_rng(1).normal(size=(2, 3, 64, 57))
+    theirs = network(torch.tensor(x)).detach().numpy()
+    model = from_weights(arrays, activation="swish")
+    assert_close({"": model.forward(x)}, {"": theirs})
+    assert_close({"": model.fold().forward(x)}, {"": theirs})
+    assert np.abs(from_weights(arrays).forward(x) - theirs).max() > 0.01 * np.abs(theirs).max()
+    with pytest.raises(ValueError, match=r"activation='gelu' is not one of 'relu', 'leaky_relu'"):
+        from_weights(arrays, activation="gelu")
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +381,7 @@ def test_a_native_safetensors_file_says_what_shapes_can_not(config, tmp_path):
         ({"shuffle_order": "authors"}, "shuffle_order='authors'"),
         ({"residual": True}, "residual=True"),
         ({"pool_padding": 0}, "pool_padding=0"),
+        ({"activation": "swish"}, "activation='swish'"),
         ({"classifier": False}, "classifier=False"),
         ({"name": "shufflenet_v1", "shuffle": False}, "shuffle=False"),
         ({"name": "mobilenet_v1"}, "name='mobilenet_v1'"),
@@ -394,13 +436,20 @@ def layouts_of_all():
     v1 = published.authors_v1(0.5, 3)
     networks = {
         "torchvision": v2,
-        "paddle": {published.renamed_v2(name, "paddle"): a for name, a in v2.items()},
+        "paddle": {
+            published.renamed_v2(name, "paddle"): a.T if name == "fc.weight" else a
+            for name, a in v2.items()
+            if not name.endswith("num_batches_tracked")
+        },
         "mmpretrain v1": {published.mmpretrain_v1_name(k): a for k, a in arrays_of(v1).items()},
         "authors v1": arrays_of(published.authors_v1(0.5, 8)),
         "authors v2": arrays_of(published.authors_v2(0.5)),
         "pytorchcv v1": arrays_of(cv("shufflenet_g3_wd4")()),
         "pytorchcv v2": arrays_of(cv("shufflenetv2_wd2")()),
+        "pytorchcv v2 b": arrays_of(cv("shufflenetv2b_wd2")()),
+        "mmpretrain v2": {published.renamed_v2(name, "mmpretrain"): a for name, a in v2.items()},
         "fastestdet": arrays_of(published.FastestDetBackbone()),
+        "our v1": models.shufflenet_v1(scale=0.25, groups=3, num_classes=5).state_dict(),
     }
     return {name: views(arrays) for name, arrays in networks.items()}
 
@@ -454,16 +503,18 @@ def test_back_to_the_layout_it_came_from_bit_for_bit(build, suffix, tmp_path):
         ({}, "keras", "layout='keras' is not one of 'native', 'torchvision', 'authors'"),
         ({"scale": 1.0}, "torchvision", "layout='paper', whose first unit has other shapes"),
         ({"se": True}, "torchvision", "it has se=True"),
-        ({"shuffle_order": "authors"}, "torchvision", "it has shuffle_order='authors'"),
-        ({"classifier_bias": False}, "torchvision", "it has no bias in its classifier"),
-        ({}, "authors", "build it with shuffle_order='authors'"),
-        ({"shuffle_order": "authors"}, "authors", "it has a bias in its classifier"),
+        ({"activation": "leaky_relu"}, "torchvision", "it has activation='leaky_relu'"),
+        ({"pool_padding": 0}, "authors", "it has pool_padding=0"),
+        ({"classifier": False}, "authors", "it has no classifier"),
+        ({"scale": 1.0}, "authors", "in stage2, the authors' shuffle brings other numbers"),
         (
             {"shuffle_order": "authors", "layout": "torchvision", "scale": 1.0},
             "authors",
             "it has layout='torchvision'",
         ),
         ({"name": "shufflenet_v1", "scale": 0.5}, "torchvision", "torchvision has no V1"),
+        ({"groups": 4, "scale": 1.0, **V1}, "authors", "in stage3.0, the authors' shuffle"),
+        ({"groups": 8, "scale": 1.0, **V1}, "authors", "in stage2.1, the authors' shuffle"),
         ({"name": "shufflenet_v1", "shuffle": False}, "authors", "it has shuffle=False"),
         ({"name": "mobilenet_v1", "scale": 0.5}, "torchvision", "it is mobilenet_v1"),
     ],
@@ -475,17 +526,86 @@ def test_what_a_layout_can_not_express(config, layout, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def relabelling_of(build, config, arrays):
+    """The logits of a network of ours, and of others' code with the arrays that we wrote for it."""
+    x = np.random.default_rng(1).normal(size=(2, 3, 64, 57))
+    model = random_weights(models.build({"num_classes": 7} | config))
+    if "fc.bias" in model.parameters():
+        model.parameters()["fc.bias"][...] *= config.get("shuffle_order") == "authors"
+    found = arrays(model)
+    network = build().double().eval()
+    network.load_state_dict({name: torch.tensor(value) for name, value in found.items()})
+    logits = network(torch.tensor(x)).detach().numpy()
+    assert np.ptp(logits, axis=0).max() > 1e-3
+    assert_close({"": model.forward(x)}, {"": logits})
+    assert_close({"": from_weights(found).forward(x)}, {"": logits})
+
+
+@pytest.mark.parametrize(
+    ("build", "config", "layout"),
+    [
+        (lambda: published.authors_v2(0.5), {"name": "shufflenet_v2", "scale": 0.5}, "authors"),
+        *(
+            (
+                lambda g=groups, s=scale: published.authors_v1(s, g),
+                {"name": "shufflenet_v1", "scale": scale, "groups": groups},
+                "authors",
+            )
+            for groups, scale in ((1, 0.5), (2, 1), (3, 0.5), (3, 1), (3, 2))
+        ),
+        (vision("x0_5"), {"scale": 0.5, "shuffle_order": "authors"}, "torchvision"),
+        (
+            vision("x1_5"),
+            {
+                **{"scale": 1.5, "shuffle_order": "authors"},
+                **{"layout": "torchvision", "classifier_bias": False},
+            },
+            "torchvision",
+        ),
+    ],
+)
+def test_relabelled_channels_give_the_same_logits_in_others_code(build, config, layout, tmp_path):
+    def arrays(model):
+        model.save(tmp_path / "a.npz", layout=layout)
+        return weights.load(tmp_path / "a.npz")
+
+    relabelling_of(build, {"name": "shufflenet_v2"} | config, arrays)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"name": "shufflenet_v1", "groups": 2, "widths": [10, 34, 68, 136]},
+        {"name": "shufflenet_v2", "widths": [5, 10, 22, 46, 32], "layout": "torchvision"},
+    ],
+)
+def test_relabelled_there_and_back_is_bit_for_bit(config):
+    """Also where halves and groups have an odd number of channels."""
+    model = random_weights(models.build({**config, "num_classes": 3}))
+    state = model.state_dict()
+    there = relabelled(state, "authors")
+    assert any(not np.array_equal(there[name], array) for name, array in state.items())
+    back = relabelled(there, "paper")
+    for name, array in state.items():
+        np.testing.assert_array_equal(back[name], array, strict=True)
+    other = models.build({**config, "num_classes": 3, "shuffle_order": "authors"})
+    other = other.astype(np.float64)
+    other.load_state_dict(there)
+    x = np.random.default_rng(1).normal(size=(2, 3, 64, 57))
+    assert_close({"": other.forward(x)}, {"": model.forward(x)})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda a: a.pop("stage3.2.branch2.1.bias"), r"stage3\.2\.branch2\.1\.bias is missing"),
-        (lambda a: a.pop("conv1.0.weight"), r"conv1\.0\.weight .* is missing"),
+        (lambda a: a.pop("conv1.0.weight"), r"conv1\.0\.weight is missing"),
         (lambda a: a.update(extra=np.zeros(3)), "torchvision's V2 has no extra"),
         (
             lambda a: a.update({"stage2.1.branch2.0.weight": np.zeros((24, 23, 1, 1), np.float32)}),
             r"stage2\.1\.branch2\.0\.weight has shape \(24, 23, 1, 1\), but \(24, 24, 1, 1\) is",
         ),
-        (lambda a: a.update({"conv1.0.weight": np.zeros(3)}), r"conv1\.0\.weight .* shape \(3,\)"),
+        (lambda a: a.update({"conv1.0.weight": np.zeros(3)}), r"conv1\.0\.weight has shape \(3,\)"),
         (
             lambda a: a.update({"fc.bias": np.zeros(7, np.int64)}),
             "fc.bias has dtype int64; floating-point weights are needed",
@@ -503,7 +623,9 @@ def test_a_wrong_entry_is_named(small, change, message, tmp_path):
 OTHERS = {
     "mobilenet_v2": "MobileNetV2",
     "mobilenet_v3_small": "MobileNetV3",
+    "mobilenet_v3_large": "MobileNetV3",
     "efficientnet_b0": "EfficientNet",
+    "efficientnet_v2_s": "EfficientNet",
     "mnasnet0_5": "MNASNet",
     "densenet121": "DenseNet",
     "squeezenet1_1": "SqueezeNet",
@@ -516,8 +638,9 @@ OTHERS = {
     "maxvit_t": "MaxViT",
     "resnet18": "ResNet",
     "wide_resnet50_2": "ResNet",
-    "alexnet": "AlexNet or VGG",
-    "vgg11": "AlexNet or VGG",
+    "alexnet": "AlexNet",
+    "vgg11": "VGG",
+    "vgg16_bn": "VGG",
 }
 
 
@@ -527,9 +650,90 @@ def test_another_network_is_named(name):
     # RegNet draws its weights in a way that a device without memory refuses.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         network = getattr(torchvision.models, name)(weights=None)
-    arrays = {key: np.zeros(1) for key in network.state_dict()}
-    with pytest.raises(ValueError, match=f"this looks like {OTHERS[name]}: it has "):
+    arrays = {
+        f"module.{key}": np.broadcast_to(np.float32(0), tuple(value.shape))
+        for key, value in network.state_dict().items()
+    }
+    with pytest.raises(ValueError, match=f"this looks like {OTHERS[name]}: it has module."):
         from_weights(arrays)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (cv("mobilenet_w1"), "MobileNetV1"),
+        (lambda: models.mobilenet_v1(scale=0.25), "MobileNetV1"),
+        (lambda: models.resnet_50(), "ResNet"),
+    ],
+)
+def test_networks_of_this_library_and_of_others_are_named(build, name):
+    arrays = {key: np.asarray(value) for key, value in build().state_dict().items()}
+    with pytest.raises(ValueError, match=f"this looks like {name}: it has "):
+        from_weights(arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "network"),
+    [
+        ("model.1.0.weight", (32, 1, 3, 3), "MobileNetV1"),
+        ("blocks.0.0.ghost1.primary_conv.0.weight", (8, 16, 1, 1), "GhostNet"),
+        ("layers.0.0.conv.0.primary_conv.0.weight", (8, 16, 1, 1), ""),
+        ("blocks.0.0.conv_dw.weight", (32, 1, 3, 3), "EfficientNet or MobileNet, by timm"),
+        ("_blocks.0._depthwise_conv.weight", (32, 1, 3, 3), "EfficientNet"),
+        ("blocks.0.attn.qkv.weight", (576, 192), "Vision Transformer"),
+        ("features.0.weight", (8, 3, 5, 5), ""),
+    ],
+)
+def test_other_networks_are_known_by_one_name_and_its_shape(name, shape, network):
+    arrays = {"x": np.zeros(1), name: np.zeros(shape)}
+    expected = f"this looks like {network}: it has {name}" if network else "no ShuffleNet whose"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        from_weights(arrays)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "message"),
+    [
+        ((4, 8, 5), "its stages have 4, 8 and 5 units; 4, 8 and 4 are needed"),
+        ((3, 7, 3), "its stages have 3, 7 and 3 units; 4, 8 and 4 are needed"),
+        ((4, 20, 4), "its stages have 4, 20 and 4 units; 4, 8 and 4 are needed"),
+    ],
+)
+def test_a_network_of_another_depth_is_named(repeats, message):
+    network = torchvision.models.ShuffleNetV2(list(repeats), [24, 48, 96, 192, 64], num_classes=3)
+    with pytest.raises(ValueError, match=message):
+        from_weights(arrays_of(network))
+
+
+def test_errors_have_the_names_of_the_file():
+    arrays = arrays_of(published.authors_v2(0.5))
+    arrays["features.5.branch_main.0.weight"] = np.zeros((47, 48, 1, 1), np.float32)
+    del arrays["features.13.branch_main.4.running_var"]
+    with pytest.raises(ValueError, match=r"features\.13\.branch_main\.4\.running_var is mis") as e:
+        from_weights(arrays)
+    assert "features.5.branch_main.0.weight has shape (47, 48, 1, 1)" in str(e.value)
+
+
+def test_the_table_of_layouts_is_that_of_the_code():
+    """Each layout has a line, and a network in these tests, with what sets it apart."""
+    assert "".join(f"    {line}\n" for line in known.layout_table()) in layouts.__doc__
+    names = {}
+    for arrays in layouts_of_all().values():
+        layout, own = layouts.recognise(arrays)
+        names[layout.title] = set(layouts.to_ours(layout, own))
+    assert names.keys() == {layout.title for layout in layouts.LAYOUTS}
+    facts = {
+        "shuffles": lambda layout: layout.change is known.shuffled_late,
+        "other order": lambda layout: layout.change.__name__ == "_reversed",
+        "transposed": lambda layout: layout.change.__name__ == "_transposed",
+        "max pool": lambda layout: "pool_padding" in layout.options,
+        "no counters": lambda layout: "num_batches_tracked" not in layout.leaves,
+        "no conv5, no fc": lambda layout: "fc.weight" not in names[layout.title],
+    }
+    for layout, line in zip(layouts.LAYOUTS, known.layout_table(), strict=False):
+        assert line.startswith(layout.title)
+        for words, holds in facts.items():
+            assert (words in layout.differs) == holds(layout), (layout.title, words)
 
 
 def test_weights_of_no_known_network():

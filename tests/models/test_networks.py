@@ -675,7 +675,14 @@ def test_bad_images_are_named(x: Any, message: str) -> None:
     [
         (shufflenet_v1, {"shuffle_order": "torch"}, "shuffle_order='torch' is not one of 'paper'"),
         (shufflenet_v2, {"shuffle_order": None}, "shuffle_order=None is not one of 'paper'"),
-        (shufflenet_v2, {"pool_padding": 2}, r"pool_padding=2 is not one of 0, 1, \[\[0, 1\]"),
+        (shufflenet_v2, {"pool_padding": 2}, r"pool_padding=2 is not one of 0, 1, or \[\["),
+        (shufflenet_v1, {"pool_padding": "1"}, "pool_padding='1' is not one of 0, 1, or"),
+        (
+            shufflenet_v2,
+            {"stride2_padding": [1, 1, 1]},
+            "a list of 4 is needed, for the stem",
+        ),
+        (shufflenet_v1, {"stride2_padding": [1, 1, 2, 1]}, "stride2_padding=2 is not one of 0, 1"),
         (shufflenet_v1, {"widths": (24, 240, 480)}, r"widths=\(24, 240, 480\); a list of 4 whole"),
         (shufflenet_v2, {"widths": 24}, "widths=24; a list of 5 whole numbers is needed"),
         (shufflenet_v2, {"widths": (24, 0, 96, 192, 1024)}, r"widths\[1\]=0 is not"),

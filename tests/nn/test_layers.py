@@ -29,6 +29,8 @@ V2_OPTIONS: dict[str, tuple[int, dict[str, Any]]] = {  # output channels for 6, 
     "two branches, authors'": (16, {"stride": 2, "branch1_channels": 6}),
     "two branches, all": (16, {"stride": 2, "residual": True, "se": True, "extra_depthwise": True}),
     "two branches, stride 1": (10, {"stride": 1}),
+    "splits, leaky ReLU": (6, {"stride": 1, "residual": True, "activation": "leaky_relu"}),
+    "two branches, swish": (16, {"stride": 2, "activation": "swish"}),
 }
 LAYERS: dict[str, Callable[[], Layer]] = {
     "conv": lambda: nn.Conv2d(6, 4, (3, 2), stride=2, padding=((1, 0), (2, 1)), bias=True),
@@ -39,6 +41,8 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "pointwise conv, stride 2": lambda: nn.Conv2d(6, 4, 1, stride=2),
     "batch norm": lambda: nn.BatchNorm2d(6),
     "relu": lambda: nn.ReLU(),
+    "leaky relu": lambda: nn.LeakyReLU(0.2),
+    "swish": lambda: nn.Swish(),
     "max pool": lambda: nn.MaxPool2d(3, stride=2, padding=1),
     "avg pool": lambda: nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False),
     "shuffle": lambda: nn.ChannelShuffle(3),

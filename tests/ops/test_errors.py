@@ -37,6 +37,7 @@ IMAGE_OPERATIONS = {
     "pointwise_conv2d": lambda x: ops.pointwise_conv2d_forward(x, np.zeros((4, 4, 1, 1))),
     "batch_norm": lambda x: ops.batch_norm_forward(x, C, C),
     "batch_norm_inference": lambda x: ops.batch_norm_inference_forward(x, C, C, C, C),
+    "sync_batch_norm": lambda x: ops.sync_batch_norm_forward(x, C, C),
     "channel_shuffle": lambda x: ops.channel_shuffle_forward(x, 2),
     "channel_unshuffle": lambda x: ops.channel_unshuffle_forward(x, 2),
     "channel_split": lambda x: ops.channel_split_forward(x, (2, 2)),
@@ -50,7 +51,9 @@ IMAGE_OPERATIONS = {
 }
 ANY_SHAPE = {
     "relu": ops.relu_forward,
+    "leaky_relu": ops.leaky_relu_forward,
     "sigmoid": ops.sigmoid_forward,
+    "swish": ops.swish_forward,
     "dropout": lambda x: ops.dropout_forward(x, rate=0.5, rng=RNG),
 }
 

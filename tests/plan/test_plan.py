@@ -155,6 +155,36 @@ def test_networks_of_any_make(network, h, w, n):
     check(model, x)
 
 
+SIDES = st.tuples(st.integers(0, 1), st.integers(0, 1))
+WINDOWS = {  # of stride 2, with any padding of at most 1
+    "max": lambda padding: [MaxPool2d(3, stride=2, padding=padding)],
+    "average": lambda padding: [AvgPool2d(3, stride=2, padding=padding)],
+    "average inside": lambda padding: [
+        AvgPool2d(3, stride=2, padding=padding, count_include_pad=False)
+    ],
+    "depthwise": lambda padding: [ReLU(), Conv2d(3, 3, 3, stride=2, padding=padding, groups=3)],
+    "product, depthwise": lambda padding: [
+        Conv2d(3, 7, 1),
+        Conv2d(7, 7, 3, stride=2, padding=padding, groups=7),
+        Conv2d(7, 3, 1),
+    ],
+}
+
+
+@given(
+    st.sampled_from(sorted(WINDOWS)),
+    st.tuples(SIDES, SIDES),
+    st.integers(3, 40),
+    st.integers(3, 40),
+    st.integers(1, 9),
+)
+def test_padding_of_each_side(window, padding, h, w, n):
+    whole = Conv2d(3, 5, (2, 1), padding=1)  # tells one pixel from another
+    network = Sequential(*WINDOWS[window](padding), whole, ReLU(), GlobalAvgPool(), Linear(5, 4))
+    x = np.random.default_rng(2).normal(size=(n, 3, h, w)).astype(np.float32)
+    check(randomised(network), x)
+
+
 class TwoReaders(Layer):
     """Rows that two layers read must stay as the first one finds them."""
 
@@ -272,10 +302,11 @@ def test_bad_images_get_a_clear_error(x, message):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Conv2d(4, 4, 5, padding=2, groups=4), "needs 3x3, padding 1"),
+        (Conv2d(4, 4, 5, padding=2, groups=4), "needs 3x3, stride 1 or 2, padding 1"),
+        (Conv2d(4, 4, 3, padding=[[0, 1], [0, 1]], groups=4), "needs 3x3, stride 1 or 2"),
         (Conv2d(4, 8, 3, padding=1, groups=4), "more outputs than inputs"),
-        (MaxPool2d(2, stride=2), "needs 3x3, padding 1, stride 2"),
-        (AvgPool2d(3, stride=2, padding=1, count_include_pad=False), "count_include_pad=False"),
+        (MaxPool2d(2, stride=2), "needs 3x3, stride 2, padding 1"),
+        (MaxPool2d(3, stride=2, padding=2), "needs 3x3, stride 2, padding 1, or 0 and 1"),
         (Sequential(ReLU(), BatchNorm2d(4)), "can't run batch_norm_inference"),
         (Conv2d(4, 4, 7), "too small"),
     ],

@@ -17,6 +17,8 @@ SETTINGS = [
 class Entry:
     """As much of a parameter."""
 
+    frozen = False
+
     def __init__(self, model, name):
         self.value = model.values[name]
         self.model, self.name = model, name

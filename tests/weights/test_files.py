@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -237,6 +238,7 @@ def test_code_in_a_file_is_refused_by_name_and_not_run(tmp_path, zipped):
     [
         (torch.nn.Linear(2, 3), "torch.nn.modules.linear.Linear"),
         ({"a": torch.ones(2).to_sparse()}, "torch._utils._rebuild_sparse_tensor"),
+        ({"a": torch.empty(2, device="meta")}, "torch._utils._rebuild_meta_tensor_no_storage"),
         ({"a": print}, "builtins.print"),
         ({"a": os.system}, "posix.system"),
         ({"a": {1, 2}}, "builtins.set"),
@@ -249,6 +251,28 @@ def test_every_other_global_is_refused_by_name(tmp_path, zipped, value, name):
         weights.load(path)
     wanted = {name, name.replace("builtins", "__builtin__")}
     assert any(f"it names {name}, which is not allowed" in str(caught.value) for name in wanted)
+
+
+@FORMATS
+def test_tensors_with_attributes_buffers_and_storages(tmp_path, zipped):
+    noted, kept = torch.randn(2, 3), torch.nn.Buffer(torch.randn(3))
+    noted.note = "an attribute"
+    flat = torch.arange(5.0)
+    path = written(tmp_path / "a.pth", {"a": noted, "b": kept, "c": flat.untyped_storage()}, zipped)
+    assert_read(path, {"a": noted, "b": kept, "c": flat.view(torch.uint8)})
+
+
+@FORMATS
+@pytest.mark.filterwarnings("ignore:.*quant:DeprecationWarning", "ignore:.*quant:UserWarning")
+def test_quantised_and_conjugated_tensors_are_refused(tmp_path, zipped):
+    quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    for value, name in (
+        (quantised, "torch._utils._rebuild_qtensor"),
+        (torch.randn(2, dtype=torch.complex64).conj(), "a conjugated or negated view"),
+    ):
+        path = written(tmp_path / "a.pth", {"a": value}, zipped)
+        with pytest.raises(ValueError, match=rf"a\.pth: .*{name}"):
+            weights.load(path)
 
 
 def test_a_dtype_without_a_twin_is_named(tmp_path):
@@ -333,6 +357,15 @@ def loop(path):
         (lambda path: path.write_bytes(b"PK\x03\x04"), "truncated, or a damaged zip file"),
         (lambda path: zipfile.ZipFile(path, "w").writestr("a/b", b"x"), "it lacks data.pkl"),
         (lambda path: torch.save([torch.ones(2)], path), "it holds a list; a dict of tensors is"),
+        (lambda path: torch.save(torch.ones(2), path), "it holds a single tensor; a dict of"),
+        (
+            lambda path: torch.save({"a.b": torch.ones(2), "a": {"b": torch.zeros(2)}}, path),
+            "two arrays whose keys make the name a.b",
+        ),
+        (
+            lambda path: torch.jit.script(torch.nn.ReLU()).save(path),
+            "a program of TorchScript; a file of its state_dict",
+        ),
         (lambda path: torch.save({"epoch": 3}, path), "it holds no arrays"),
         (many_views, r"claims shape \(1000,\), .* the file is too small"),
         (deep, "nested deeper than 8, or hold too much"),
@@ -340,6 +373,7 @@ def loop(path):
         (loop, "nested deeper than 8, or hold too much"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning")
 def test_a_wrong_file_of_torch_is_named(tmp_path, write, message):
     path = tmp_path / "wrong.pth"
     write(path)
@@ -482,6 +516,49 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**8, np.uint8))
     with pytest.raises(ValueError, match=r"a\.npz: a\.npy claims .*; the file is too small"):
         weights.load(tmp_path / "a.npz")
+
+
+def many_members(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(22_000):
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{number:040}"), b"")
+
+
+def many_tensors(path):
+    header = ", ".join(f'"{n}": ' + EMPTY_TENSOR for n in range(20_001)).join("{}").encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def large_header(path):
+    header = b"{}".ljust(9_000_000)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def compressed_pickle(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02]" + b"K\x01a" * 10**7 + b".")
+
+
+EMPTY_TENSOR = '{"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}'
+LONG_PICKLE = b"\x80\x02]" + b"K\x01a" * 10**6 + b"."
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.npz", many_members, "directory of members has [0-9,]+ bytes, which is too many"),
+        ("a.pth", compressed_pickle, r"its member data\.pkl is compressed"),
+        ("a.pth", lambda path: path.write_bytes(LONG_PICKLE), "more than 400,000 instructions"),
+        ("a.safetensors", large_header, "its header has 9,000,000 bytes; 8,388,608 are read"),
+        ("a.safetensors", many_tensors, "it has 20,001 arrays; 20,000 are read at the most"),
+    ],
+)
+def test_files_that_would_take_long_are_refused_soon(tmp_path, name, write, message):
+    write(tmp_path / name)
+    start = time.process_time()
+    with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+        weights.load(tmp_path / name)
+    assert time.process_time() - start < 2
 
 
 def test_nothing_but_numpy_is_imported_for_files_of_torch(tmp_path):

@@ -97,7 +97,11 @@ def test_wrong_files_beside_it(tmp_path, name, entries, message):
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (TYPES(name="a", data_type=TYPES.FLOAT, dims=(10**12,), raw_data=b"1234"), "a is damaged"),
+        (
+            TYPES(name="a", data_type=TYPES.FLOAT, dims=(10**12,), raw_data=b"1234"),
+            "a claims shape",
+        ),
+        (TYPES(name="a", data_type=TYPES.FLOAT, dims=(3,), raw_data=b"1234"), "a is damaged"),
         (TYPES(name="a", data_type=TYPES.FLOAT, dims=(-4,), raw_data=bytes(4)), "a is damaged"),
         (TYPES(name="a", data_type=TYPES.STRING, dims=(1,), string_data=[b"x"]), "dtype STRING"),
         (TYPES(name="a", data_type=TYPES.FLOAT8E4M3FN, dims=(1,), raw_data=b"x"), "FLOAT8E4M3FN"),
@@ -114,6 +118,16 @@ def test_a_wrong_file_is_named(tmp_path, data):
     (tmp_path / "a.onnx").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.onnx: it is (truncated, or )?not an ONNX file"):
         weights.load(tmp_path / "a.onnx")
+
+
+def test_many_tensors_that_share_a_file_beside_it_are_refused(tmp_path):
+    (tmp_path / "a.data").write_bytes(bytes(10**5))
+    tensors = [external("a.data", length=10**5) for _ in range(40)]
+    for tensor in tensors:
+        tensor.dims[:] = (25_000,)
+    assert weights.load(written(tmp_path / "a.onnx", *tensors[:5]))["a"].shape == (25_000,)
+    with pytest.raises(ValueError, match=r"a\.onnx: a claims shape .* the file is too small"):
+        weights.load(written(tmp_path / "a.onnx", *tensors))
 
 
 def test_a_network_whose_initialisers_have_torchvisions_names(tmp_path):

@@ -40,6 +40,7 @@ PACKAGES = (
     "data",
     "training",
     "weights",
+    "compare",
     "plots",
     "exercises",
     "course",

@@ -19,7 +19,7 @@ PARTS = (
     ("The operations", range(2, 9), "Each operation forward and backward, as loops and in NumPy."),
     ("Verification", range(9, 10), "How to tell a right gradient from a wrong one."),
     ("The networks", range(10, 14), "Units, costs and guidelines: from V1 to V2."),
-    ("Practice", range(14, 17), "Real images, and speed."),
+    ("Practice", range(14, 18), "Real images, speed, and other people's weights."),
 )
 """The parts of the course: title, numbers of the lessons, topic."""
 

@@ -1,6 +1,9 @@
-"""Leaky ReLU: negative numbers keep a share of themselves.
+"""Leaky ReLU: negative values keep a small share of themselves.
 
-y = x where x > 0, else slope x        dx = dy where x > 0, else slope dy
+    y = x where x > 0, else slope x        dx = dy where x > 0, else slope dy
+
+At x = 0 there is a kink, as in ReLU; like everyone, we take slope there. Since slope isn't
+negative, y is positive where x is, so the output is all that the backward needs.
 """
 
 from typing import NamedTuple
@@ -8,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops.checks import check_floating, check_gradient
+from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_size
 from numpy_shufflenet.registry import Case, Draw, Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 
@@ -16,19 +19,20 @@ __all__ = ["leaky_relu_backward", "leaky_relu_forward"]
 
 
 class LeakyReluCache(NamedTuple):
-    """What `leaky_relu_backward` needs."""
+    """What `leaky_relu_backward` needs: y is positive where x was positive."""
 
-    x: Array
+    y: Array
     slope: float
 
 
 def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyReluCache]:
-    """Multiply negative numbers by slope.
+    """Multiply negative values by slope; NaN and -0.0 stay.
 
     Parameters
     ----------
     x : array of any shape, float32 or float64
     slope : float
+        At least 0. NanoDet uses 0.1; PyTorch's default is 0.01.
 
     Returns
     -------
@@ -38,28 +42,30 @@ def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyRel
     Raises
     ------
     ValueError
-        If x is not a floating-point array.
+        If x is not a floating-point array, or slope not a number of at least 0.
 
-    Source: Maas et al., Rectifier nonlinearities improve acoustic models, 2013.
+    Source: Maas, Hannun, Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """
     check_floating("x", x)
-    return np.where(x > 0, x, x.dtype.type(slope) * x), LeakyReluCache(x, slope)
+    slope = check_size("slope", slope)
+    y = np.where(x > 0, x, slope * x)
+    return y, LeakyReluCache(y, slope)
 
 
 def leaky_relu_backward(dy: Array, cache: LeakyReluCache) -> Array:
     """Gradient of `leaky_relu_forward`: dx, shape of x."""
-    check_gradient(dy, cache.x.shape, cache.x.dtype)
-    return np.where(cache.x > 0, dy, dy.dtype.type(cache.slope) * dy)
+    check_gradient(dy, cache.y.shape, cache.y.dtype)
+    return np.where(cache.y > 0, dy, cache.slope * dy)
 
 
 def _cases(draw: Draw) -> Case:
-    slope = draw.option("slope", 0.1, lambda: draw.choose(0.1, 0.5))
+    slope = draw.option("slope", 0.1, lambda: draw.choose(0.1, 0.5, 2.0))
     return (draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {"slope": slope}
 
 
 register(
     leaky_relu_forward,
-    kind="leaky ReLU",
+    kind="ReLU",
     kernel=True,
     cases=_cases,
     formula=entrywise(

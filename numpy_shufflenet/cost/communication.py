@@ -1,0 +1,178 @@
+"""What the sums over many machines cost: the alpha-beta model.
+
+A message of b bytes takes alpha + b / beta seconds: alpha is the latency, beta the bandwidth in
+bytes per second. With p machines and gradients of N bytes, a sum on all of them takes
+
+    ring    2 (p - 1) alpha + 2 (p - 1) / p  N / beta
+    tree    2 ceil(log2 p) (alpha + N / beta)
+
+Ring: the array is cut into p pieces; in p - 1 rounds each machine adds a piece to its neighbour's,
+in p - 1 more the sums go round. Each machine sends the least possible, but waits for many
+messages. Tree: the array is added up along a binary tree and sent back; few messages, all of them
+large. MPI libraries choose by size, so the model takes the faster one.
+
+Synchronised batch normalisation exchanges 2 c + 1 numbers of 8 bytes in forward and 2 c in backward
+for each layer of c channels, and nothing else can run meanwhile. Each of these exchanges gathers
+the vectors of all machines, by recursive doubling:
+
+    gather  ceil(log2 p) alpha + (p - 1) b / beta
+
+A step of t seconds on one machine, of which the backward takes t_b, becomes
+
+    t + max(0, sum - hidden t_b)  +  gathers           efficiency = t / this
+
+because sums run while the backward of earlier layers does; `hidden` is the share of t_b that they
+can use: the last bucket's sum starts after the backward.
+
+Source: Hockney, The communication challenge for MPP, 1994 (alpha and beta); Thakur, Rabenseifner,
+Gropp, Optimization of collective communication operations in MPICH, 2005, section 4; Patarasuk,
+Yuan, Bandwidth optimal all-reduce algorithms, 2009 (ring).
+"""
+
+from dataclasses import dataclass
+
+from numpy_shufflenet.nn import BatchNorm2d, Layer
+from numpy_shufflenet.ops.checks import check_positive, check_share, check_size
+
+GIGABIT = 1e9 / 8
+"""Bytes per second of 1 Gbit/s."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What connects machines.
+
+    Attributes
+    ----------
+    latency : float
+        alpha: seconds of an empty message.
+    bandwidth : float
+        beta: bytes per second.
+
+    Raises
+    ------
+    ValueError
+        If the latency is below 0, or the bandwidth not above 0.
+    """
+
+    latency: float
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        check_size("latency", self.latency)
+        if not check_size("bandwidth", self.bandwidth):
+            raise ValueError("bandwidth=0 is not a number above 0")
+
+    def ring_seconds(self, size: float, machines: int) -> float:
+        """Return the seconds of a sum of `size` bytes by a ring."""
+        p = check_positive("machines", machines)
+        return 2 * (p - 1) * self.latency + bytes_sent(size, p) / self.bandwidth
+
+    def tree_seconds(self, size: float, machines: int) -> float:
+        """Return the seconds of a sum of `size` bytes along a binary tree."""
+        rounds = 2 * _rounds(machines)
+        return rounds * (self.latency + size / self.bandwidth)
+
+    def sum_seconds(self, size: float, machines: int) -> float:
+        """Return the seconds of the faster one."""
+        return min(self.ring_seconds(size, machines), self.tree_seconds(size, machines))
+
+    def gather_seconds(self, size: float, machines: int) -> float:
+        """Return the seconds until all machines have the `size` bytes of each machine."""
+        messages = _rounds(machines) * self.latency
+        return messages + (machines - 1) * size / self.bandwidth
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A training step on one machine.
+
+    Attributes
+    ----------
+    seconds, backward_seconds : float
+        The whole step, and its backward.
+    gradient_bytes : int
+        Bytes of all gradients.
+    gathers : tuple of int
+        Bytes that a machine sends in each exchange of synchronised batch normalisation; empty
+        without it.
+    buckets : int
+        Number of parts in which the gradients are added up.
+    hidden : float
+        Share of the backward in which sums can run, from 0 to 1.
+    """
+
+    seconds: float
+    backward_seconds: float
+    gradient_bytes: int
+    gathers: tuple[int, ...] = ()
+    buckets: int = 1
+    hidden: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_share("hidden", self.hidden)
+
+    def sum_seconds(self, link: Link, machines: int) -> float:
+        """Return the seconds of all sums of gradients, one bucket after the other."""
+        each = self.gradient_bytes / self.buckets
+        return self.buckets * link.sum_seconds(each, machines)
+
+    def seconds_on(self, link: Link, machines: int) -> float:
+        """Return the seconds of the step on many machines, each with a batch of the same size."""
+        beyond = self.sum_seconds(link, machines) - self.hidden * self.backward_seconds
+        gathers = sum(link.gather_seconds(size, machines) for size in self.gathers)
+        return self.seconds + max(0.0, beyond) + gathers
+
+    def efficiency(self, link: Link, machines: int) -> float:
+        """Return images per second of each machine, relative to one machine alone."""
+        return self.seconds / self.seconds_on(link, machines)
+
+    def with_batch(self, factor: float) -> "TrainingStep":
+        """Return the step with `factor` times as many images; the gradients don't grow."""
+        seconds, backward = factor * self.seconds, factor * self.backward_seconds
+        return TrainingStep(
+            seconds, backward, self.gradient_bytes, self.gathers, self.buckets, self.hidden
+        )
+
+    def least_factor(self, link: Link, machines: int, efficiency: float) -> float:
+        """Return the factor on the batch size from which on the step is this efficient.
+
+        Raises
+        ------
+        ValueError
+            If the efficiency isn't above 0 and below 1.
+        """
+        if not check_share("efficiency", efficiency, below=True) > 0:
+            raise ValueError("efficiency=0 is not a number above 0")
+        gathers = sum(link.gather_seconds(size, machines) for size in self.gathers)
+        sums, lost = self.sum_seconds(link, machines), 1 / efficiency - 1
+        # factor t lost = max(0, sums - factor hidden t_b) + gathers, solved for both cases
+        covered = gathers / (lost * self.seconds)
+        beyond = (sums + gathers) / (lost * self.seconds + self.hidden * self.backward_seconds)
+        return max(covered, beyond)
+
+
+def bytes_sent(size: float, machines: int) -> float:
+    """Return the bytes that each machine sends for a sum by a ring: 2 (p - 1) / p size."""
+    p = check_positive("machines", machines)
+    return 2 * (p - 1) / p * size
+
+
+def gather_sizes(model: Layer) -> tuple[int, ...]:
+    """Return the bytes of each message of synchronised batch normalisation in a step."""
+    channels = [
+        layer.weight.value.size
+        for _, layer in model.named_layers()
+        if isinstance(layer, BatchNorm2d)
+    ]
+    return tuple(8 * (2 * c + extra) for c in channels for extra in (1, 0))
+
+
+def gradient_bytes(model: Layer) -> int:
+    """Return the bytes of all gradients of a model."""
+    return sum(parameter.nbytes for parameter in model.parameters().values())
+
+
+def _rounds(machines: int) -> int:
+    """Return ceil(log2 p), exactly."""
+    return (check_positive("machines", machines) - 1).bit_length()

@@ -1,0 +1,110 @@
+"""Sums of gradients over all ranks, in a few large arrays, during the backward.
+
+The backward computes the gradients of the last layers first. The parameters are divided, from the
+last to the first, into buckets of a few megabytes. As soon as all gradients of a bucket are known,
+its sum over the ranks starts, while the backward of earlier layers goes on. Few large messages
+are faster than many small ones, because each message costs the latency of the network.
+
+Backward computes a gradient into an array of its own, and this array is copied into the bucket.
+From then on the gradient is a view of the bucket; so the sum is written where the optimiser reads.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from numpy_shufflenet._memory import workspace
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.distributed.communicator import Communicator, Wait
+from numpy_shufflenet.nn.layer import Layer, Parameter
+from numpy_shufflenet.ops.checks import check_positive
+
+BUCKET_BYTES = 1 << 21
+"""Usual size of a bucket: large against the latency, but small enough to start early."""
+
+
+class Buckets:
+    """Adds up the gradients of a model over all ranks.
+
+    Parameters
+    ----------
+    model : Layer
+        The same model on all ranks.
+    ranks : Communicator
+    bucket_bytes : int
+        A bucket is full with at least so many bytes.
+
+    Attributes
+    ----------
+    bytes : int
+        Bytes of all gradients.
+    waited : float
+        Seconds that `reduction` has waited for sums after the end of the backward.
+    """
+
+    def __init__(self, model: Layer, ranks: Communicator, bucket_bytes: int = BUCKET_BYTES):
+        check_positive("bucket_bytes", bucket_bytes)
+        names = model.gradients().keys()
+        model.zero_gradients()
+        found = dict(model.named_parameters())
+        parameters = [found[name] for name in reversed(names)]
+        self.bytes = sum(parameter.value.nbytes for parameter in parameters)
+        self.waited = 0.0
+        self._ranks = ranks
+        self._buckets: list[list[Parameter]] = [[]]
+        for parameter in parameters:
+            if sum(p.value.nbytes for p in self._buckets[-1]) >= bucket_bytes:
+                self._buckets.append([])
+            self._buckets[-1].append(parameter)
+        self._missing: list[set[int]] = []  # for each bucket, parameters without a gradient
+        self._started: list[tuple[Array, Wait]] = []
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    @contextmanager
+    def reduction(self) -> Iterator[None]:
+        """Run a backward; afterwards each gradient is the sum of those of all ranks."""
+        self._missing = [set(map(id, bucket)) for bucket in self._buckets]
+        self._started = []
+        for bucket in self._buckets:
+            for parameter in bucket:
+                parameter.listener = self._note
+        try:
+            yield
+        finally:
+            for bucket in self._buckets:
+                for parameter in bucket:
+                    parameter.listener = None
+        while len(self._started) < len(self._buckets):  # parameters that the loss doesn't depend on
+            self._start()
+        start = time.perf_counter()
+        for bucket, (_, wait) in zip(self._buckets, self._started, strict=True):
+            total, first = wait(), 0
+            for parameter in bucket:
+                last = first + parameter.value.size
+                parameter.zero_gradient()
+                parameter.accumulate(total[first:last].reshape(parameter.value.shape))
+                first = last
+        self._started = []
+        self.waited += time.perf_counter() - start
+
+    def _note(self, parameter: Parameter) -> None:
+        """Start the sum of the next bucket if this was its last gradient."""
+        for missing in self._missing:
+            missing.discard(id(parameter))
+        # Sums must start in the same order on all ranks.
+        while len(self._started) < len(self._buckets) and not self._missing[len(self._started)]:
+            self._start()
+        self._ranks.progress()
+
+    def _start(self) -> None:
+        bucket = self._buckets[len(self._started)]
+        size = sum(parameter.value.size for parameter in bucket)
+        flat = workspace.empty((size,), bucket[0].value.dtype)
+        first = 0
+        for parameter in bucket:
+            last = first + parameter.value.size
+            flat[first:last] = parameter.gradient.reshape(-1)
+            first = last
+        self._started.append((flat, self._ranks.start_sum(flat)))

@@ -1,0 +1,89 @@
+"""Ranks as threads of one process: for tests, and to try out a program where there is no MPI.
+
+Threads share one interpreter, so this is no faster than one process.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+from numpy_shufflenet.distributed.communicator import Communicator, Wait
+from numpy_shufflenet.ops.checks import check_positive
+
+T = TypeVar("T")
+
+
+class _Board:
+    """Where each rank puts a value that the others read."""
+
+    def __init__(self, size: int):
+        self.values: list[Any] = [None] * size
+        self.barrier = threading.Barrier(size)
+
+
+class SimulatedCommunicator(Communicator):
+    """One of the ranks of `simulate`."""
+
+    def __init__(self, rank: int, board: _Board):
+        self.rank = rank
+        self.size = len(board.values)
+        self._board = board
+
+    def gather(self, vector: Array) -> Array:
+        """Return the vectors of all ranks as (size, k)."""
+        return np.stack(self.exchange(vector))
+
+    def start_sum(self, array: Array) -> Wait:
+        """Return a function that adds up the arrays in the order of the ranks."""
+
+        def wait() -> Array:
+            total = np.sum(self.exchange(array), axis=0)
+            array[...] = total
+            return array
+
+        return wait
+
+    def exchange(self, value: Any) -> list[Any]:
+        """Return the values of all ranks."""
+        self._board.values[self.rank] = value
+        self._board.barrier.wait()
+        values = list(self._board.values)
+        if isinstance(value, np.ndarray):  # another rank may change its array after the barrier
+            values = [np.copy(other) for other in values]
+        self._board.barrier.wait()
+        return values
+
+
+def simulate(ranks: int, run: Callable[[Communicator], T]) -> list[T]:
+    """Call run(communicator) in a thread for each rank, and return the results in their order.
+
+    Raises
+    ------
+    ValueError
+        If `ranks` isn't a whole number of at least 1.
+    BaseException
+        The first exception of a rank, by its number. The other ranks end, too.
+    """
+    board = _Board(check_positive("ranks", ranks))
+    results: list[Any] = [None] * ranks
+    errors: dict[int, BaseException] = {}
+
+    def run_rank(rank: int) -> None:
+        try:
+            results[rank] = run(SimulatedCommunicator(rank, board))
+        except BaseException as error:
+            errors[rank] = error
+            board.barrier.abort()
+
+    threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    waiting = threading.BrokenBarrierError  # the error of a rank that waited for a failed one
+    for error in sorted(errors.items(), key=lambda item: (isinstance(item[1], waiting), item[0])):
+        raise error[1]
+    return results

@@ -1,0 +1,175 @@
+"""The same network with its channels in another order: the paper's shuffle, or the authors'.
+
+The authors' code shuffles by the inverse of the paper's permutation. A channel is made by one
+convolution and read by another, and neither convolution minds the order of its channels, as long as
+all others follow. So one shuffle can stand in for the other if, of the channels that each part of a
+network makes, both bring the same number to each part that reads them. Then rows and columns of the
+1x1 convolutions are permuted, and the arrays of depthwise convolutions and batch normalisations
+with them.
+
+In V2, a part that makes channels is a branch of a unit, and the part that reads a channel is the
+first later unit whose split gives it to the branch, or what follows the stage. In V1, both are the
+groups of the two 1x1 convolutions of a unit.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from numpy_shufflenet._typing import Array
+
+ORDERS = ("paper", "authors")
+
+
+def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
+    """Return the arrays of a ShuffleNet of the other order, relabelled for this one.
+
+    Parameters
+    ----------
+    arrays : dict of str to array
+        By our names: those of a V1, or of a V2 with conv5, without squeeze-and-excitation.
+    order : str
+        "paper" or "authors".
+
+    Raises
+    ------
+    ValueError
+        If no relabelling makes up for the other shuffle.
+    """
+    result = dict(arrays)
+    convert = _unit_of_v1 if "stage2.0.branch.0.weight" in arrays else _stage_of_v2
+    stages: dict[str, int] = {}
+    for name in arrays:
+        stage, _, rest = name.partition(".")
+        if stage.startswith("stage"):
+            stages[stage] = max(stages.get(stage, 0), int(rest.partition(".")[0]) + 1)
+    entering: Array = np.arange(len(arrays["conv1.0.weight"]))
+    for stage, units in stages.items():
+        entering = convert(result, stage, units, order, entering)
+    if "conv5.0.weight" in result:
+        _permute(result, ["conv5.0.weight"], entering, axis=1)
+    return result
+
+
+def _stage_of_v2(
+    arrays: dict[str, Array], stage: str, units: int, order: str, entering: Array
+) -> Array:
+    """Relabel a stage in place, whose input channel k was entering[k]; return that of its output.
+
+    Every channel has a number here, in the order in which the units make them.
+    """
+    kept = len(arrays[f"{stage}.0.branch1.2.weight"])
+    width = kept + len(arrays[f"{stage}.0.branch2.5.weight"])
+    half = width // 2
+    ends = [0, kept, width, *(width + half * (u + 1) for u in range(units - 1))]
+    made_by = np.repeat(np.arange(units + 1), np.diff(ends))
+    ours, theirs = (_journeys(width, units, other) for other in (ORDERS[order == ORDERS[0]], order))
+    old = _match(made_by, ours, theirs, f"{stage}")
+
+    def follow(unit: int) -> Array:
+        """Return where the new input channels of a unit, or of what follows, were before."""
+        place = {number: k for k, number in enumerate(ours[unit])}
+        return np.array([place[old[number]] for number in theirs[unit]], int)
+
+    first = f"{stage}.0"
+    _permute(arrays, _conv_bn(first, "branch1", 0), entering)
+    _permute(arrays, [f"{first}.branch1.2.weight", f"{first}.branch2.0.weight"], entering, axis=1)
+    _permute(arrays, _conv_bn(first, "branch1", 2), old[:kept])
+    _permute(arrays, _conv_bn(first, "branch2", 5), old[kept:width] - kept)
+    for unit in range(1, units):
+        name, start = f"{stage}.{unit}", ends[unit + 1]
+        _permute(arrays, [f"{name}.branch2.0.weight"], follow(unit), axis=1)
+        _permute(arrays, _conv_bn(name, "branch2", 5), old[start : start + half] - start)
+    return follow(units)
+
+
+def _journeys(width: int, units: int, order: str) -> dict[int, Array]:
+    """Return the numbers of the channels that each unit's branch reads, and last, what follows."""
+    read = {}
+    half = width // 2
+    channels, made = np.arange(width), width
+    for unit in range(1, units + 1):
+        last = unit == units
+        groups = 2 if order == "paper" else 1 if last else half
+        channels = channels[_shuffle(width, groups)]
+        read[unit] = channels if last else channels[half:]
+        channels = np.concatenate([channels[:half], np.arange(made, made + half)])
+        made += half
+    return read
+
+
+def _unit_of_v1(
+    arrays: dict[str, Array], stage: str, units: int, order: str, entering: Array
+) -> Array:
+    """Relabel the bottlenecks of a stage in place. The channels between units stay as they are."""
+    for unit in range(units):
+        name = f"{stage}.{unit}"
+        reader = f"{name}.branch.6.weight"
+        channels, size = len(arrays[f"{name}.branch.0.weight"]), arrays[reader].shape[1]
+        groups = channels // size
+        ungrouped = stage == "stage2" and unit == 0
+        made_by = np.arange(channels) // (channels if ungrouped else size)
+        ours, theirs = (
+            _shuffle(channels, groups if other == "paper" else size)
+            for other in (ORDERS[order == ORDERS[0]], order)
+        )
+        old = _match(
+            made_by,
+            dict(enumerate(ours.reshape(groups, size))),
+            dict(enumerate(theirs.reshape(groups, size))),
+            name,
+        )
+        after = np.argsort(ours)[old[theirs]]
+        _permute(arrays, _conv_bn(name, "branch", 0), old)
+        _permute(arrays, _conv_bn(name, "branch", 4), after)
+        weight = arrays[reader].reshape(groups, -1, size)
+        columns = (after.reshape(groups, size) % size)[:, None]
+        arrays[reader] = np.take_along_axis(weight, columns, 2).reshape(arrays[reader].shape)
+    return entering
+
+
+def _shuffle(channels: int, groups: int) -> Array:
+    return np.arange(channels).reshape(groups, -1).T.ravel()
+
+
+def _match(
+    made_by: Array, ours: Mapping[int, Array], theirs: Mapping[int, Array], where: str
+) -> Array:
+    """Return the old number of each new channel: made and read by the same parts.
+
+    Parameters
+    ----------
+    made_by : array of int
+        For each channel.
+    ours, theirs : dict of int to array
+        The numbers of the channels that each part reads, before and after.
+    """
+    orders = []
+    for read in (ours, theirs):
+        read_by = np.empty(len(made_by), int)
+        for part, numbers in read.items():
+            read_by[numbers] = part
+        orders.append(
+            (np.lexsort((read_by, made_by)), np.sort(made_by * (len(read) + 1) + read_by))
+        )
+    (before, counts), (after, other_counts) = orders
+    if not np.array_equal(counts, other_counts):
+        raise ValueError(
+            f"in {where}, the authors' shuffle brings other numbers of channels from one part to "
+            "another than the paper's, so no relabelling makes the networks equal"
+        )
+    old = np.empty(len(made_by), int)
+    old[after] = before
+    return old
+
+
+def _conv_bn(unit: str, branch: str, number: int) -> list[str]:
+    """Return the names of a convolution's weights, and of the batch normalisation after it."""
+    leaves = "weight", "bias", "running_mean", "running_var"
+    norm = (f"{unit}.{branch}.{number + 1}.{leaf}" for leaf in leaves)
+    return [f"{unit}.{branch}.{number}.weight", *norm]
+
+
+def _permute(arrays: dict[str, Array], names: Iterable[str], order: Array, axis: int = 0) -> None:
+    for name in names:
+        arrays[name] = np.take(arrays[name], order, axis)
