@@ -10,111 +10,147 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.engine.convolutions import CONVOLUTION, pixels_at_once
+from numpy_shufflenet.engine.convolutions import pixels_at_once
+from numpy_shufflenet.engine.instruction import INSTRUCTIONS
+from numpy_shufflenet.engine.machine import STEP
 from numpy_shufflenet.engine.place import Block, place_blocks
 from numpy_shufflenet.engine.products import (
-    PACK,
-    PRODUCT,
-    PRODUCT_BACKWARD,
     SPACE,
-    SUM,
     filled_up,
     packed_columns,
 )
-from numpy_shufflenet.engine.record import Stored, Unsupported
+from numpy_shufflenet.engine.record import Stored
 from numpy_shufflenet.engine.rows import LOW, PARTS
 from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS
-from numpy_shufflenet.engine.wholes import CHANNELS, NORM, WHOLE
+from numpy_shufflenet.engine.wholes import CHANNELS
 from numpy_shufflenet.engine.windows import (
     AVERAGE,
     MAXIMUM,
     SLACK,
-    WINDOW,
-    WINDOW_BACKWARD,
     plane_of,
 )
-from numpy_shufflenet.plan.record import Channel, Node
+from numpy_shufflenet.nn import BatchNorm2d, Parameter
+from numpy_shufflenet.plan.record import Channel, Node, Unsupported
 
 BEYOND = 64  # numbers after a row that vectors may write
 SHORTEST = 256  # columns of a part of a row
 
-KINDS = (
-    *("pack", "input", "convolution", "product", "depthwise", "pool", "add", "mean", "scale"),
-    *("sigmoid", "norm", "clear", "norm_backward", "bias", "sum", "convolution_backward"),
-    *("product_backward", "depthwise_backward", "pool_backward", "add_backward"),
-    *("mean_backward", "scale_backward", "sigmoid_backward"),
-)
-DTYPES = {
-    "pack": PACK,
-    "convolution": CONVOLUTION,
-    "convolution_backward": CONVOLUTION,
-    "product": PRODUCT,
-    "product_backward": PRODUCT_BACKWARD,
-    "depthwise": WINDOW,
-    "pool": WINDOW,
-    "depthwise_backward": WINDOW_BACKWARD,
-    "pool_backward": WINDOW_BACKWARD,
-    "norm": NORM,
-    "norm_backward": NORM,
-    "sum": SUM,
-}  # the others are of `WHOLE`
-
 
 class Step:
-    """One instruction, and the blocks of memory whose places its fields need."""
+    """One instruction of a program.
 
-    def __init__(self, kind: str, fields: dict[str, Any]):
+    Attributes
+    ----------
+    kind : str
+        A key of INSTRUCTIONS.
+    node : Node
+        The operation that it belongs to.
+    fields : dict
+        The fields of its record; others are 0.
+    """
+
+    def __init__(self, kind: str, node: Node, fields: dict[str, Any]):
         self.kind = kind
+        self.node = node
         self.fields = fields
+
+    def __str__(self) -> str:
+        node = self.node
+        makers = dict.fromkeys(f"{c.node.kind} {c.node.channels}" for c in node.inputs)
+        read = f" of {' and '.join(makers)}" if makers else ""
+        shape = f"{node.channels}x{node.h}x{node.w}"
+        return f"{self.kind:20} {node.kind} {shape}{read}, {self.fields['turns']} turns"
 
 
 class Builder:
-    """Collects the instructions of a training step of a network.
+    """Builds the instructions of a training step.
 
     Parameters
     ----------
     network : list of Stored
-    shape : (n, c, h, w)
-        Of the batch.
-    places : dict
-        For each array of a parameter or running statistic, by its id, its position in memory.
+    images : int
+        Of a batch.
+    parameters : list of Parameter
+        All parameters of the network.
+    norms : list of BatchNorm2d
+        All batch normalisations of the network.
+
+    Attributes
+    ----------
+    forward, backward : list of Step
+    completed : dict
+        For each parameter's array, by its id, the step of backward that completes its gradient.
     gradients : dict
         For each parameter's array, by its id, the position of its gradient.
-    start : int
-        First free position in memory. The numbers before `zeros` are 0.
-    zeros : int
+    holders, statistics : list of (Parameter or Buffer, int)
+        What is copied to memory before the forward, and from memory after it; and its positions.
+    rows, slopes : dict
+        For each node, the block of its output, and that of its gradient.
+    tables : list of int
+    slots : array, shape (slots, 6)
+    size, scratch, wide : int
+        Numbers of memory, and of each thread's two scratch arrays.
     """
 
     def __init__(
         self,
         network: list[Stored],
         images: int,
-        places: dict[int, int],
-        gradients: dict[int, int],
-        norms: dict[int, Any],
-        start: int,
+        parameters: list[Parameter],
+        norms: list[BatchNorm2d],
     ):
         self.network = network
         self.images = images
-        self.places = places
-        self.gradients = gradients
-        self.norms = norms
+        self.norms = {id(norm.weight.value): norm for norm in norms}
         self.stored = {s.node: s for s in network}
-        self.number = {s.node: i for i, s in enumerate(network)}
-        self.steps: list[Step] = []
         self.tables: list[int] = []
         self.scratch = 1024
         self.wide = 1024
+        # Memory starts with zeros: the bias of whatever has none.
+        start = max(s.node.channels for s in network) * 2 + 64
+        self.statistics: list[tuple[Any, int]] = []
+        self.holders: list[tuple[Any, int]] = []
+        self.places: dict[int, int] = {}
+        self.gradients: dict[int, int] = {}
+        buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+        for holder in (*parameters, *buffers):
+            self.holders.append((holder, start))
+            self.places[id(holder.value)] = start
+            start += holder.value.size
+        self.statistics = self.holders[len(parameters) :]
+        for parameter in parameters:
+            self.gradients[id(parameter.value)] = start
+            start += parameter.value.size
+        self.completed: dict[int, int] = {}
         self._give_slots()
-        self._give_places(start)
+        self._give_places(filled_up(start, 16))
+
+        self.steps = self.forward = []
         for stored in network:
             self._forward(stored)
-        self.middle = len(self.steps)
+        self.steps = self.backward = []
         self.touched: set[Channel] = set()  # whose gradients have been written to
         last = network[-1].node
         self.touched |= set(last.rows().rows)
         for stored in reversed(network):
             self._backward(stored)
+
+    def __str__(self) -> str:
+        """Return a table of all instructions, and the memory that they use."""
+        lines = []
+        for title, steps in (("forward", self.forward), ("backward", self.backward)):
+            lines += [f"{title}", *(f"  {i:4d}  {step}" for i, step in enumerate(steps))]
+        kept = sum(block.size for block in self.rows.values())
+        slopes = sum(block.size for block in self.slopes.values())
+        return "\n".join(
+            [
+                *lines,
+                f"memory: {self.size * 4 / 1e6:.1f} MB in all",
+                f"  outputs of operations, kept for backward: {kept * 4 / 1e6:.1f} MB",
+                f"  their gradients, which share memory: {slopes * 4 / 1e6:.1f} MB",
+                "  batch normalisation and ReLU are computed again wherever they are read",
+            ]
+        )
 
     # Rows and their places
 
@@ -165,7 +201,7 @@ class Builder:
                 self.weights[node] = {
                     "tiles": Block(groups * filled_up(o, ROWS) * depth, i, i),
                     "filled": Block(groups * filled_up(o, ROWS), i, i),
-                    "transposed": Block(groups * filled_up(depth, ROWS) * o, i, back),
+                    "transposed": Block(groups * self._transposed(node) * o, i, back),
                     "dw": Block(groups * self._parts(node) * g_rows * x_rows, back, back),
                 }
                 blocks += self.weights[node].values()
@@ -203,7 +239,7 @@ class Builder:
         return self._note([self._slope(channel) for channel in channels])
 
     def _filled(self, places: list[int], groups: int) -> int:
-        """Note positions, those of each group filled up to a multiple of 6 with a row of garbage."""
+        """Note positions; fill those of each group up to a multiple of 6 with a row of garbage."""
         table: list[int] = []
         size = len(places) // groups
         for group in range(groups):
@@ -215,8 +251,13 @@ class Builder:
         self.tables += numbers
         return len(self.tables) - len(numbers)
 
-    def _emit(self, kind: str, /, **fields: Any) -> None:
-        self.steps.append(Step(kind, fields))
+    def _emit(self, kind: str, node: Node, /, **fields: Any) -> None:
+        self.steps.append(Step(kind, node, fields))
+
+    def _gradient(self, array: Array) -> int:
+        """Return where the next step writes the gradient of a parameter."""
+        self.completed[id(array)] = len(self.steps)
+        return self.gradients[id(array)]
 
     # Forward and backward
 
@@ -224,7 +265,7 @@ class Builder:
         node = stored.node
         getattr(self, f"_{node.kind}")(node)
         if stored.norm is not None:
-            self._emit("norm", **self._norm(stored))
+            self._emit("norm", stored.node, **self._norm(stored))
 
     def _backward(self, stored: Stored) -> None:
         node = stored.node
@@ -233,17 +274,25 @@ class Builder:
         rows = node.rows().rows
         if missing := [channel for channel in rows if channel not in self.touched]:
             columns = self.columns(node)
-            self._emit(
-                "clear", turns=len(missing), columns=columns, outputs=self._slopes(tuple(missing))
-            )
+            slopes = self._slopes(tuple(missing))
+            self._emit("clear", node, turns=len(missing), columns=columns, outputs=slopes)
         if stored.norm is not None:
-            self._emit("norm_backward", **self._norm(stored))
+            norm = stored.norm
+            self._emit(
+                "norm_backward",
+                node,
+                **self._norm(stored),
+                dgamma=self._gradient(norm.weights),
+                dbeta=self._gradient(norm.bias),
+            )
         getattr(self, f"_{node.kind}_backward")(node)
 
     def _norm(self, stored: Stored) -> dict[str, Any]:
         norm, node = stored.norm, stored.node
         assert norm is not None
         layer = self.norms[id(norm.weights)]
+        if self.columns(node) < 2:
+            raise Unsupported("batch normalisation of one value in each channel")
         return {
             "turns": -(-node.channels // CHANNELS),
             "channels": node.channels,
@@ -251,10 +300,8 @@ class Builder:
             "slot": self.slot[node],
             "gamma": self.places[id(norm.weights)],
             "beta": self.places[id(norm.bias)],
-            "mean": self.places[id(layer.running_mean)],
-            "var": self.places[id(layer.running_var)],
-            "dgamma": self.gradients[id(norm.weights)],
-            "dbeta": self.gradients[id(norm.bias)],
+            "mean": self.places[id(layer.running_mean.value)],
+            "var": self.places[id(layer.running_var.value)],
             "eps": norm.settings["eps"],
             "momentum": layer.momentum,
         }
@@ -271,8 +318,9 @@ class Builder:
         if not before:
             return 0
         if fresh:
-            columns = self.columns(fresh[0].node)
-            self._emit("clear", turns=len(fresh), columns=columns, outputs=self._slopes(fresh))
+            node = fresh[0].node
+            columns, slopes = self.columns(node), self._slopes(fresh)
+            self._emit("clear", node, turns=len(fresh), columns=columns, outputs=slopes)
         return 1
 
     def _sums(self, channels: tuple[Channel, ...]) -> int:
@@ -309,6 +357,7 @@ class Builder:
         fields = {"columns": self.columns(node)} | fields
         self._emit(
             kind,
+            node,
             turns=fields.pop("turns", node.channels),
             images=self.images,
             outputs=self._rows(node.rows().rows),
@@ -323,6 +372,14 @@ class Builder:
         groups = node.settings.get("groups", 1)
         return groups, node.channels // groups, node.weights[0].size
 
+    def _window_of(self, node: Node) -> tuple[int, int]:
+        return node.weights.shape[2:] if node.kind == "convolution" else (1, 1)
+
+    def _transposed(self, node: Node) -> int:
+        """Return the number of rows of the packed transposed matrices of a group."""
+        kh, _ = self._window_of(node)
+        return kh * filled_up(node.weights[0].size // kh, ROWS)
+
     def _parts(self, node: Node) -> int:
         if node.kind == "convolution":
             return max(1, min(PARTS, node.h))
@@ -331,8 +388,12 @@ class Builder:
     def _pack(self, node: Node, *, back: bool) -> None:
         groups, o, depth = self._matrix(node)
         blocks = self.weights[node]
+        kh, kw = self._window_of(node)
         self._emit(
             "pack",
+            node,
+            kh=kh,
+            kw=kw,
             turns=groups,
             rows=o,
             depth=depth,
@@ -350,16 +411,17 @@ class Builder:
     def _bias_backward(self, node: Node) -> None:
         if id(node.bias) in self.gradients:
             self._whole(
-                "bias", node, results=self.gradients[id(node.bias)],
-                gradients=self._slopes(node.rows().rows), output_slots=self._slots(node.rows().rows),
+                "bias", node, results=self._gradient(node.bias),
+                gradients=self._slopes(node.rows().rows),
+                output_slots=self._slots(node.rows().rows),
             )  # fmt: skip
 
     def _sum(self, node: Node) -> None:
         groups, o, depth = self._matrix(node)
         self._use(wide=depth)
         self._emit(
-            "sum", turns=groups, parts=self._parts(node), rows=o, depth=depth,
-            dw=self.weights[node]["dw"].place, to=self.gradients[id(node.weights)],
+            "sum", node, turns=groups, parts=self._parts(node), rows=o, depth=depth,
+            dw=self.weights[node]["dw"].place, to=self._gradient(node.weights),
         )  # fmt: skip
 
     def _product(self, node: Node) -> None:
@@ -369,6 +431,7 @@ class Builder:
         self._use(scratch=depth * pitch + COLUMNS, wide=2 * o)
         self._emit(
             "product",
+            node,
             turns=groups * self._parts(node),
             parts=self._parts(node),
             columns=self.columns(node),
@@ -392,6 +455,7 @@ class Builder:
         self._bias_backward(node)
         self._emit(
             "product_backward",
+            node,
             turns=groups * self._parts(node),
             parts=self._parts(node),
             columns=self.columns(node),
@@ -432,12 +496,13 @@ class Builder:
     def _convolution(self, node: Node) -> None:
         _, o, depth = self._matrix(node)
         groups = node.settings["groups"]
-        self._pack(node, back=False)
+        self._pack(node, back=self._wants(node.inputs))
         step = pixels_at_once(node.w, self.images, depth)
         pitch = filled_up(step * self.images, COLUMNS) + SPACE
         self._use(scratch=(depth + ROWS) * pitch + COLUMNS, wide=2 * o)
         self._emit(
             "convolution",
+            node,
             taps=self._note([k * pitch for k in range(depth)]),
             packed=self._note([(depth + r) * pitch for r in range(ROWS)]),
             outputs=self._filled([self._row(row) for row in node.rows().rows], groups),
@@ -449,11 +514,6 @@ class Builder:
         )
 
     def _convolution_backward(self, node: Node) -> None:
-        if self._wants(node.inputs):
-            raise Unsupported(
-                "a convolution with a window that isn't the first layer; only 3x3 depthwise and "
-                "1x1 convolutions may follow others"
-            )
         _, o, depth = self._matrix(node)
         size = filled_up(o, G_ROWS) + filled_up(depth, X_ROWS)
         step = pixels_at_once(node.w, self.images, size)
@@ -462,12 +522,36 @@ class Builder:
         self._bias_backward(node)
         self._emit(
             "convolution_backward",
+            node,
             dw=self.weights[node]["dw"].place,
             **self._geometry(node),
             **self._of_output(node),
             **self._of_input(node.inputs),
         )
         self._sum(node)
+        if self._wants(node.inputs):
+            self._convolution_dx(node)
+
+    def _convolution_dx(self, node: Node) -> None:
+        """Add the instruction of dx; its parts are rows of the input."""
+        before, (groups, o, _) = node.inputs[0].node, self._matrix(node)
+        parts = max(1, min(PARTS, before.h))
+        pitch = filled_up(pixels_at_once(node.w, self.images, o) * self.images, COLUMNS) + SPACE
+        self._use(scratch=(o + ROWS) * pitch + COLUMNS, wide=2 * node.weights.shape[1])
+        more = self._more(node.inputs)
+        self._emit(
+            "convolution_dx",
+            node,
+            taps=self._note([k * pitch for k in range(o)]),
+            packed=self._note([(o + r) * pitch for r in range(ROWS)]),
+            weights=self.weights[node]["transposed"].place,
+            results=self._slopes(node.inputs),
+            more=more,
+            last=self._sums(node.inputs),
+            **self._geometry(node) | {"turns": groups * parts, "parts": parts},
+            **self._of_output(node),
+            **self._of_input(node.inputs),
+        )
 
     # Windows
 
@@ -486,20 +570,18 @@ class Builder:
         } | self._of_input(node.inputs)  # fmt: skip
 
     def _depthwise(self, node: Node) -> None:
-        if id(node.bias) in self.places:
-            raise Unsupported("a depthwise convolution with a bias")
         fields = self._window(node)
         outputs = self._rows(node.rows().rows)
-        self._emit("depthwise", **fields, outputs=outputs, slot=self._moments(node))
+        self._emit("depthwise", node, **fields, outputs=outputs, slot=self._moments(node))
 
     def _depthwise_backward(self, node: Node) -> None:
-        fields = self._window(node) | {"dw": self.gradients[id(node.weights)]}
+        fields = self._window(node) | {"dw": self._gradient(node.weights)}
         self._hand_back("depthwise_backward", node, fields)
 
     def _pool(self, node: Node) -> None:
         fields = self._window(node)
         outputs = self._rows(node.rows().rows)
-        self._emit("pool", **fields, outputs=outputs, slot=self._moments(node))
+        self._emit("pool", node, **fields, outputs=outputs, slot=self._moments(node))
 
     def _pool_backward(self, node: Node) -> None:
         self._hand_back("pool_backward", node, self._window(node))
@@ -511,6 +593,7 @@ class Builder:
         more = self._more(node.inputs)
         self._emit(
             kind,
+            node,
             **fields,
             **self._of_output(node),
             results=self._slopes(node.inputs),
@@ -537,7 +620,7 @@ class Builder:
         more, other_more = self._more(x), self._more(other)
         output = self._of_output(node)
         self._emit(
-            "add_backward",
+            "add_backward", node,
             turns=node.channels, columns=self.columns(node), images=self.images,
             **output, **self._both(node), results=self._slopes(x),
             other_results=self._slopes(other), more=more, other_more=other_more,
@@ -572,7 +655,8 @@ class Builder:
             "other_more": self._more(e) if wanted else 0,
         }
         self._emit(
-            "scale_backward", turns=node.channels, columns=self.columns(node), images=self.images,
+            "scale_backward", node,
+            turns=node.channels, columns=self.columns(node), images=self.images,
             **self._of_output(node), results=self._slopes(x), **fields,
         )  # fmt: skip
 
@@ -595,19 +679,28 @@ class Builder:
     _mask_backward = _input_backward
 
 
-def assemble_steps(steps: list[Step]) -> tuple[Array, dict[str, Array]]:
-    """Return the program (steps, 3): kind, index and turns; and the instructions of each kind."""
-    by_kind: dict[str, list[Step]] = defaultdict(list)
-    program = np.zeros((len(steps), 3), np.int64)
-    for number, step in enumerate(steps):
-        program[number] = KINDS.index(step.kind), len(by_kind[step.kind]), step.fields["turns"]
-        by_kind[step.kind].append(step)
-    instructions = {}
-    for kind in KINDS:
-        dtype = DTYPES.get(kind, WHOLE)
-        array = np.zeros(max(1, len(by_kind[kind])), dtype)
-        for i, step in enumerate(by_kind[kind]):
-            for name, value in step.fields.items():
-                array[i][name] = value
-        instructions[kind] = array
-    return program, instructions
+class Part:
+    """Some instructions of a program, ready for the machine.
+
+    Attributes
+    ----------
+    steps : array of dtype STEP
+    """
+
+    def __init__(self, steps: list[Step]):
+        self.steps = np.zeros(len(steps), STEP)
+        by_kind: dict[str, list[int]] = defaultdict(list)
+        for number, step in enumerate(steps):
+            by_kind[step.kind].append(number)
+        self._records = []  # the steps have the addresses of these
+        for name, numbers in by_kind.items():
+            kind = INSTRUCTIONS[name]
+            records = np.zeros(len(numbers), kind.dtype)
+            for record, number in zip(records, numbers, strict=True):
+                for field, value in steps[number].fields.items():
+                    record[field] = value
+            first, pitch = records.ctypes.data, kind.dtype.itemsize
+            self.steps["instruction"][numbers] = kind.address
+            self.steps["record"][numbers] = first + pitch * np.arange(len(numbers))
+            self.steps["turns"][numbers] = records["turns"]
+            self._records.append(records)

@@ -3,16 +3,15 @@
 For some pixels of an output row, the pixels under each tap are gathered as one packed row. So the
 convolution is a product (o, c kh kw) with these rows, and the same tiles compute it.
 
-    dx     the gradients of the packed rows, w^T dy, are added to the pixels that they were read from
+    dx     w^T dy, the gradient of the packed rows, is added to the pixels that these were read from
     dw     dy times the transposed packed rows
 """
 
 import numpy as np
 from numba.extending import register_jitable
 
-from numpy_shufflenet.kernels._compile import compiled
-
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.products import (
     SPACE,
     filled_up,
@@ -20,15 +19,16 @@ from numpy_shufflenet.engine.products import (
     packed_columns,
 )
 from numpy_shufflenet.engine.rows import (
-    Arrays,
     FACTOR,
     LOW,
     MEAN,
     SHIFT,
     add_moments,
+    add_sums,
     copy_gradient,
 )
 from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS, dot_tile
+from numpy_shufflenet.kernels._compile import compiled
 
 CONVOLUTION = np.dtype(
     [
@@ -56,10 +56,13 @@ CONVOLUTION = np.dtype(
         ("outputs", np.int64),  # table: positions, filled up to a multiple of 6 per group
         ("output_slots", np.int64),  # table; of a backward
         ("gradients", np.int64),  # table; of a backward
-        ("weights", np.int64),  # position of the packed matrix
+        ("weights", np.int64),  # position of the packed matrix; for dx, of the transposed ones
         ("bias", np.int64),
         ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
         ("dw", np.int64),  # position of the sums of each part; of a backward
+        ("results", np.int64),  # table: where dx goes
+        ("more", np.int64),  # whether dx is added to what is there: 0 or 1
+        ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
     ]
 )
 
@@ -69,7 +72,7 @@ def gather(
     it: CONVOLUTION, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
     start: int,
 ) -> None:  # fmt: skip
-    """Pack what the taps read for some pixels of output row p, as the views of the inputs show it."""
+    """Pack what the taps read for some pixels of output row p, as views show it."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.n
     to, columns = start, pixels * n
     for c in range(it.channels):
@@ -99,7 +102,7 @@ def pixels_at_once(w: int, n: int, rows: int) -> int:
     return max(1, min(w, packed_columns(rows) // n))
 
 
-@compiled
+@instruction(CONVOLUTION)
 def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
     """Compute some rows of one group's outputs."""
     group, part = turn // it.parts, turn % it.parts
@@ -133,7 +136,7 @@ def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
             moments[0], moments[1], moments[2] = count, wide[2 * row], wide[2 * row + 1]
 
 
-@compiled
+@instruction(CONVOLUTION)
 def run_convolution_backward(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
     """Compute the part of dw that some rows of one group's outputs give."""
     group, part = turn // it.parts, turn % it.parts
@@ -163,3 +166,74 @@ def run_convolution_backward(it: CONVOLUTION, arrays: Arrays, turn: int) -> None
                         scratch, i * pitch, pitch, scratch, x + k * pitch, pitch, around,
                         memory, total + i * x_rows + k, x_rows,
                     )  # fmt: skip
+
+
+@instruction(CONVOLUTION)
+def run_convolution_dx(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
+    """Compute some rows of dx of one group.
+
+    Output row p reads input row y by row i of the window if y = p stride + i dilation - top. So for
+    each such i, w^T dy of row p is added to the pixels that the columns of the window read.
+    """
+    group, part = turn // it.parts, turn % it.parts
+    tables, memory, scratch, wide, n = (
+        arrays.tables,
+        arrays.memory,
+        arrays.scratch,
+        arrays.wide,
+        it.n,
+    )
+    columns = it.channels * it.kw
+    tiles = filled_up(columns, ROWS) // ROWS
+    step = pixels_at_once(it.ow, n, it.rows)
+    pitch = filled_up(step * n, COLUMNS) + SPACE
+    wide[: 2 * it.channels] = 0
+    for y in range(it.h * part // it.parts, it.h * (part + 1) // it.parts):
+        for c in range(it.channels):
+            if not it.more:
+                to = tables[it.results + group * it.channels + c] + y * it.w * n
+                memory[to : to + it.w * n] = 0
+        for i in range(it.kh):
+            p, between = divmod(y + it.top - i * it.dilation_h, it.stride_h)
+            if between or p < 0 or p >= it.oh:
+                continue
+            for first in range(0, it.ow, step):
+                pixels = min(step, it.ow - first)
+                at = (p * it.ow + first) * n
+                for k in range(it.rows):
+                    row = group * it.rows + k
+                    g, z = tables[it.gradients + row] + at, tables[it.outputs + row] + at
+                    slot = tables[it.output_slots + row]
+                    copy_gradient(memory, g, z, arrays.slots, slot, pixels * n, scratch, k * pitch)
+                for t in range(tiles):
+                    weights = it.weights + ((group * it.kh + i) * tiles + t) * ROWS * it.rows
+                    multiply_packed(
+                        arrays, it.taps, it.rows, pixels * n, weights, 0, np.float32(-np.inf),
+                        scratch, it.packed, 0, False,
+                    )  # fmt: skip
+                    for r in range(min(ROWS, columns - t * ROWS)):
+                        c, j = divmod(t * ROWS + r, it.kw)
+                        to = tables[it.results + group * it.channels + c] + y * it.w * n
+                        scatter(it, memory, to, j, first, pixels, scratch, (it.rows + r) * pitch)
+        if it.last:
+            for c in range(it.channels):
+                row = group * it.channels + c
+                g, z = tables[it.results + row], tables[it.inputs + row]
+                at, slot = y * it.w * n, tables[it.input_slots + row]
+                add_sums(memory, g + at, z + at, arrays.slots, slot, it.w * n, wide, 2 * c)
+    if it.last:
+        for c in range(it.channels):
+            sums = arrays.sums[tables[it.input_slots + group * it.channels + c], part]
+            sums[0], sums[1] = wide[2 * c], wide[2 * c + 1]
+
+
+@compiled
+def scatter(
+    it: CONVOLUTION, memory: Array, to: int, j: int, first: int, pixels: int, packed: Array, at: int
+) -> None:
+    """Add a packed row to the pixels that column j of the window reads: the reverse of `gather`."""
+    for q in range(pixels):
+        x = (first + q) * it.stride_w + j * it.dilation_w - it.left
+        if 0 <= x < it.w:
+            for i in range(it.n):
+                memory[to + x * it.n + i] += packed[at + q * it.n + i]

@@ -12,11 +12,9 @@ statistics of y, and for dx the sums that the batch normalisation before it need
 import numpy as np
 from numba.extending import register_jitable
 
-from numpy_shufflenet.kernels._compile import compiled
-
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.rows import (
-    Arrays,
     add_moments,
     add_sums,
     copy_gradient,
@@ -31,6 +29,7 @@ from numpy_shufflenet.engine.tiles import (
     dot_tile,
     multiply_tile,
 )
+from numpy_shufflenet.kernels._compile import compiled
 
 ROOM = 1 << 16  # numbers that are packed at once: half of a second-level cache of 512 KB
 WIDEST = 512  # columns that are packed at once
@@ -48,7 +47,10 @@ PRODUCT = np.dtype(
         ("taps", np.int64),  # table: position of each packed row
         ("inputs", np.int64),  # table: position of each input
         ("input_slots", np.int64),  # table: their views
-        ("outputs", np.int64),  # table: positions of outputs, filled up to a multiple of 6 per group
+        (
+            "outputs",
+            np.int64,
+        ),  # table: positions of outputs, filled up to a multiple of 6 per group
         ("weights", np.int64),  # position of the packed matrix
         ("bias", np.int64),  # position, in the order of `outputs`
         ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
@@ -111,7 +113,7 @@ def multiply_packed(
             )  # fmt: skip
 
 
-@compiled
+@instruction(PRODUCT)
 def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
     """Compute some columns of one group."""
     group, part = turn // it.parts, turn % it.parts
@@ -144,7 +146,7 @@ def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
             moments[0], moments[1], moments[2] = last - first, wide[2 * row], wide[2 * row + 1]
 
 
-@compiled
+@instruction(PRODUCT_BACKWARD)
 def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> None:
     """Compute some columns of dx of one group, and their part of dw."""
     group, part = turn // it.parts, turn % it.parts
@@ -210,6 +212,8 @@ PACK = np.dtype(
         ("weights", np.int64),  # position of the matrices
         ("tiles", np.int64),  # where the packed matrices go
         ("transposed", np.int64),  # where the packed transposed ones go; -1 if nobody needs them
+        ("kh", np.int64),  # of the window; 1, 1 for products
+        ("kw", np.int64),
         ("bias", np.int64),  # position of a bias; -1 if there is none
         ("filled", np.int64),  # where it goes, filled up to a multiple of 6 per group
     ]
@@ -227,9 +231,13 @@ SUM = np.dtype(
 )
 
 
-@compiled
+@instruction(PACK)
 def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
-    """Pack the weights of one group as tiles, each 6 rows side by side."""
+    """Pack the weights of one group as tiles, each 6 rows side by side.
+
+    The transposed matrices, one for each row of the window, have a row for each channel and each
+    column of the window.
+    """
     memory, rows, depth = arrays.memory, it.rows, it.depth
     w, tiles = it.weights + group * rows * depth, filled_up(rows, ROWS)
     to = it.tiles + group * tiles * depth
@@ -242,15 +250,20 @@ def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
             number = memory[it.bias + group * rows + row] if row < rows else np.float32(0)
             memory[it.filled + group * tiles + row] = number
     if it.transposed >= 0:
-        tiles = filled_up(depth, ROWS)
-        to = it.transposed + group * tiles * rows
-        for k in range(rows):
-            for row in range(tiles):
-                number = memory[w + k * depth + row] if row < depth else np.float32(0)
-                memory[to + (row // ROWS * rows + k) * ROWS + row % ROWS] = number
+        columns = depth // it.kh  # channels and columns of the window
+        tiles = filled_up(columns, ROWS)
+        for i in range(it.kh):
+            to = it.transposed + (group * it.kh + i) * tiles * rows
+            for k in range(rows):
+                for column in range(tiles):
+                    number = np.float32(0)
+                    if column < columns:
+                        c, j = column // it.kw, column % it.kw
+                        number = memory[w + k * depth + (c * it.kh + i) * it.kw + j]
+                    memory[to + (column // ROWS * rows + k) * ROWS + column % ROWS] = number
 
 
-@compiled
+@instruction(SUM)
 def run_sum(it: SUM, arrays: Arrays, group: int) -> None:
     """Add up the parts of a group's gradient."""
     memory, wide, pitch = arrays.memory, arrays.wide, filled_up(it.depth, X_ROWS)

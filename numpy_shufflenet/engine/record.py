@@ -13,11 +13,8 @@ import numpy as np
 from numpy_shufflenet import backend
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn import Layer
-from numpy_shufflenet.plan.record import Channel, Node, Recorder, Rows
-
-
-class Unsupported(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
-    """A training program can't run a layer of this network."""
+from numpy_shufflenet.ops.checks import as_padding, as_pair
+from numpy_shufflenet.plan.record import Channel, Node, Recorder, Rows, Unsupported
 
 
 @dataclass(eq=False)
@@ -59,15 +56,10 @@ def record_training(model: Layer, shape: tuple[int, ...]) -> list[Stored]:
     def run(x: Rows) -> Any:
         return model.forward(x, training=True)
 
-    try:
-        logits = backend.record_calls(recorder, run, image)
-    except Unsupported:
-        raise
-    except ValueError as error:
-        raise Unsupported(str(error)) from error
+    logits = backend.record_calls(recorder, run, image)
     stored = _with_views(recorder.nodes)
     last = stored[-1]
-    if logits.rows != last.node.rows().rows or last.node.kind != "linear":
+    if getattr(logits, "rows", ()) != last.node.rows().rows or last.node.kind != "linear":
         raise Unsupported("the network doesn't end in a linear layer")
     return stored
 
@@ -75,6 +67,28 @@ def record_training(model: Layer, shape: tuple[int, ...]) -> list[Stored]:
 class _TrainingRecorder(Recorder):
     def batch_norm(self, x: Rows, gamma: Array, beta: Array, *, eps: float) -> Rows:
         return self.note(Node("norm", x.rows, len(x.rows), x.h, x.w, gamma, beta, {"eps": eps}))
+
+    def depthwise_conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
+        """Record it as the convolution that it is, unless the window is that of the networks."""
+        stride = as_pair("stride", settings.get("stride", 1))
+        usual = (
+            b is None
+            and len(w) == len(x.rows)
+            and w.shape[2:] == (3, 3)
+            and stride[0] == stride[1] <= 2
+            and as_padding(settings.get("padding", 0)) == ((1, 1), (1, 1))
+            and as_pair("dilation", settings.get("dilation", 1)) == (1, 1)
+        )
+        if usual:
+            return self._convolution("depthwise", x, w, b, settings)
+        return self.conv2d(x, w, b, groups=len(x.rows), **settings)
+
+    def _pool(self, which: str, x: Rows, settings: dict[str, Any]) -> Rows:
+        if as_padding(settings["padding"]) != ((1, 1), (1, 1)) or which == "average inside":
+            raise Unsupported(
+                f"{which} pooling with {settings}; padding 1 is needed, and averages of 9 numbers"
+            )
+        return super()._pool(which, x, settings)
 
     def dropout(self, x: Rows, *, rate: float, rng: np.random.Generator) -> Rows:
         if x.h * x.w > 1:

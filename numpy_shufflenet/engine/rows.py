@@ -1,7 +1,7 @@
 """Rows: what every instruction of the engine reads and writes.
 
-A row is one channel of the whole batch, h w n contiguous numbers: pixel by pixel, and for each pixel
-all images. A *view* of a row is what its readers see of it,
+A row is one channel of the whole batch: h w n contiguous numbers, pixel by pixel, and for each
+pixel all images. A *view* of a row is what its readers see of it,
 
     y = max(low, a (z - mean) + shift)
 
@@ -15,14 +15,11 @@ The gradient g of y is stored, too; that of z follows from it where it is read:
 where p and q are 0 without batch normalisation (see `norms`).
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numba.extending import register_jitable
 
-from numpy_shufflenet.kernels._compile import compiled
-
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
@@ -39,18 +36,6 @@ from numpy_shufflenet.kernels._vectors import (
 
 MEAN, FACTOR, SHIFT, LOW, P, Q = range(6)  # columns of a slot
 PARTS = 16  # of a batch's columns: sums of parts are added in order, whichever thread computed them
-
-
-class Arrays(NamedTuple):
-    """The arrays that instructions work on."""
-
-    memory: Array  # float32: all rows
-    tables: Array  # int64: positions of rows, slots
-    slots: Array  # float32, (slots, 6)
-    moments: Array  # float64, (slots, PARTS, 3): numbers, mean, sum of squared deviations
-    sums: Array  # float64, (slots, PARTS, 2): sums of g [y > low] and of g [y > low] (z - mean)
-    scratch: Array  # float32: of this thread
-    wide: Array  # float64: of this thread
 
 
 @register_jitable

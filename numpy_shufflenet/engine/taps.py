@@ -28,9 +28,7 @@ def _weigh(count: int) -> Callable[..., None]:
         k = np.arange(columns)
         y[to : to + columns] = w[:count] @ x[starts[:count, None] + k]
 
-    def emit(
-        builder: Any, x: Any, starts: Any, w: Any, columns: Any, y: Any, to: Any
-    ) -> None:
+    def emit(builder: Any, x: Any, starts: Any, w: Any, columns: Any, y: Any, to: Any) -> None:
         firsts = [builder.load(builder.gep(starts, [_INT(t)])) for t in range(count)]
         weights = [
             _fill(builder, builder.load(builder.gep(w, [_INT(t)])), _VECTOR) for t in range(count)

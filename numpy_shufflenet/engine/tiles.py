@@ -3,8 +3,8 @@
     multiply_tile    y = a @ x      6 rows of y; a loop over the depth adds one row of x at a time
     dot_tile         a = g @ x^T    a few rows of g by 4 rows of x; a loop over the columns
 
-Both are written as LLVM instructions, once, for any number of rows and vectors. How many fit follows
-from the registers of the processor: 16 vectors of 8 numbers (AVX2), or 32 of 16 (AVX-512).
+Both are written as LLVM instructions, once, for any number of rows and vectors. How many fit
+follows from the registers of the processor: 16 vectors of 8 numbers (AVX2), or 32 of 16 (AVX-512).
 """
 
 from typing import Any
@@ -74,7 +74,7 @@ def dot_tile(
 ) -> None:  # fmt: skip
     """Add G_ROWS by X_ROWS dot products of rows.
 
-    total[to + r * pitch + c] += sum over j < columns of g[i + r * g_pitch + j] x[k + c * x_pitch + j]
+    total[to + r pitch + c] += sum over j < columns of g[i + r g_pitch + j] x[k + c x_pitch + j]
 
     The number of columns is a multiple of 16.
     """
@@ -99,7 +99,9 @@ def _load(builder: Any, data: Any, i: Any, kind: Any) -> Any:
 
 def _fill(builder: Any, number: Any, kind: Any) -> Any:
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, _INDEX(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_INDEX, kind.count), [0] * kind.count))
+    return builder.shuffle_vector(
+        one, one, ir.Constant(ir.VectorType(_INDEX, kind.count), [0] * kind.count)
+    )
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -134,7 +136,9 @@ def _emit_multiply(lanes: int, vectors: int) -> Any:
         with cgutils.for_range(builder, depth) as loop:
             at = builder.load(builder.gep(taps, [builder.add(tap, loop.index)]))
             at = builder.add(at, column)
-            values = [_load(builder, x, _plus(builder, at, v * lanes), kind) for v in range(vectors)]
+            values = [
+                _load(builder, x, _plus(builder, at, v * lanes), kind) for v in range(vectors)
+            ]
             weights = builder.add(place, builder.mul(loop.index, _INT(ROWS)))
             for r, row in enumerate(sums):
                 a = _fill(builder, builder.load(builder.gep(w, [_plus(builder, weights, r)])), kind)
@@ -173,7 +177,9 @@ def _emit_dot(
 ) -> None:  # fmt: skip
     kind = ir.VectorType(_FLOAT, LANES)
     zero = ir.Constant(kind, [0.0] * LANES)
-    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(X_ROWS)] for _ in range(G_ROWS)]
+    sums = [
+        [cgutils.alloca_once_value(builder, zero) for _ in range(X_ROWS)] for _ in range(G_ROWS)
+    ]
     for row in sums:
         for slot in row:
             builder.store(zero, slot)

@@ -1,145 +1,181 @@
-"""The training program: a network's training step, compiled to instructions.
+"""The training program: forward and backward of a network in training, compiled to instructions.
 
-    program = TrainingProgram(model, (128, 3, 32, 32))
-    logits = program.forward(images)          # batch statistics; running statistics are updated
-    gradients = program.backward(dlogits)     # name -> array
+program = TrainingProgram(model, (128, 3, 32, 32))
+logits = program.forward(images)  # with batch statistics; running statistics are updated
+program.backward(dlogits)  # adds to the gradients of the model's parameters
 """
 
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import _threads
+from numpy_shufflenet._memory import zeros
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.engine import machine
-from numpy_shufflenet.engine.build import KINDS, Builder, assemble_steps
-from numpy_shufflenet.engine.record import Unsupported, record_training
-from numpy_shufflenet.engine.rows import PARTS, Arrays
-from numpy_shufflenet.engine.tiles import ROWS
+from numpy_shufflenet.engine.build import Builder, Part
+from numpy_shufflenet.engine.instruction import Arrays
+from numpy_shufflenet.engine.machine import LINE, run_program
+from numpy_shufflenet.engine.record import record_training
+from numpy_shufflenet.engine.rows import PARTS
 from numpy_shufflenet.kernels._layout import contiguous
-from numpy_shufflenet.nn import BatchNorm2d, Layer
-from numpy_shufflenet.plan.planes import aligned_zeros
+from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, Parameter
+from numpy_shufflenet.plan.record import Node, Unsupported
+
+SHARES = 6  # the backward hands over gradients so many times, the last layers' first
+
+
+class Memory:
+    """Memory for programs that run one after the other; it grows with the largest of them."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+
+    def take(self, name: str, size: int, dtype: Any = np.float32) -> Array:
+        """Return an array of at least `size` numbers, the same one for each name."""
+        found = self._arrays.get(name)
+        if found is None or found.size < size:
+            self._arrays.pop(name, None)  # give it back first
+            found = self._arrays[name] = zeros(size, dtype)
+        return found
 
 
 class TrainingProgram:
-    """Forward and backward of a network in training mode, for batches of one shape.
+    """Forward and backward of a network in training, for batches of one shape.
+
+    All float32. The sums of a gradient are added in an order that doesn't depend on the number of
+    threads, so neither does any result. `print(program)` lists the instructions.
 
     Parameters
     ----------
     model : Layer
-        Its parameters are read in each step, and its running statistics updated. All are float32.
+        Its parameters are read at each forward, and its running statistics updated.
     shape : (n, c, h, w)
+        Of the images.
+    memory : Memory, optional
+        Programs of the same model may share it if each backward follows its forward.
 
     Raises
     ------
     Unsupported
-        If the program can't run a layer; the message names it and the reason.
+        If the program can't run a layer; the message says which one, and why.
     """
 
-    def __init__(self, model: Layer, shape: tuple[int, int, int, int]):
+    def __init__(
+        self, model: Layer, shape: tuple[int, int, int, int], memory: Memory | None = None
+    ):
         self.shape = shape
-        self._parameters = dict(model.named_parameters())
-        if any(p.value.dtype != np.float32 for p in self._parameters.values()):
-            raise Unsupported("the model's parameters aren't float32")
-        norms = [layer for _, layer in model.named_layers() if isinstance(layer, BatchNorm2d)]
+        self._memory = memory or Memory()
+        self._parameters = [p for _, p in model.named_parameters()]
+        if any(p.value.dtype != np.float32 for p in self._parameters):
+            raise Unsupported("the parameters of the model aren't float32")
+        if any(p.frozen for p in self._parameters):
+            raise Unsupported("some layers are frozen")
+        layers = [layer for _, layer in model.named_layers()]
+        self._norms = [layer for layer in layers if isinstance(layer, BatchNorm2d)]
+        self._dropouts = {id(layer.rng): layer for layer in layers if isinstance(layer, Dropout)}
         network = record_training(model, shape[1:])
-        zeros = max(s.node.channels for s in network) * 2 + 64
-        places: dict[int, int] = {}
-        gradients: dict[int, int] = {}
-        at = zeros
-        self._values: list[tuple[Any, int]] = []
-        for parameter in self._parameters.values():
-            places[id(parameter.value)] = at
-            self._values.append((parameter, at))
-            at += parameter.value.size
-        self._statistics: list[tuple[Any, int]] = []
-        for norm in norms:
-            for buffer in (norm.running_mean, norm.running_var):
-                places[id(buffer)] = at
-                self._statistics.append((buffer, at))
-                at += buffer.value.size
-        self._slopes = {}
-        for name, parameter in self._parameters.items():
-            gradients[id(parameter.value)] = at
-            self._slopes[name] = (at, parameter.value.shape)
-            at += parameter.value.size
-        by_gamma = {id(norm.weight.value): norm for norm in norms}
-        self._norms = norms
-        builder = Builder(network, shape[0], places, gradients, by_gamma, -(-at // 16) * 16)
-        self._builder = builder
-        self._forward = assemble_steps(builder.steps[: builder.middle])
-        self._backward = assemble_steps(builder.steps[builder.middle :])
-        slots = len(builder.slots)
-        self._arrays = Arrays(
-            aligned_zeros(builder.size + 64),
-            np.array(builder.tables, np.int64),
-            builder.slots,
-            np.zeros((slots, PARTS, 3)),
-            np.zeros((slots, PARTS, 2)),
-            np.zeros(0, np.float32),
-            np.zeros(0),
-        )
-        self._masks = [s.node for s in network if s.node.kind == "mask"]
+        self._masks = [stored.node for stored in network if stored.node.kind == "mask"]
         self._last = network[-1].node
+        self._builder = Builder(network, shape[0], self._parameters, self._norms)
+        self._forward = Part(self._builder.forward)
+        self._backward = list(self._shares())
+        slots = self._builder.slots
+        self._fixed = {
+            "tables": np.array(self._builder.tables, np.int64),
+            "slots": slots,
+            "moments": np.zeros((len(slots), PARTS, 3)),
+            "sums": np.zeros((len(slots), PARTS, 2)),
+        }
 
     def forward(self, images: Array) -> Array:
-        """Return the logits (n, classes) of images (n, c, h, w); update running statistics."""
+        """Return the logits (n, classes) of images (n, c, h, w); update running statistics.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape or dtype.
+        """
         if images.shape != self.shape or images.dtype != np.float32:
             raise ValueError(
                 f"images have shape {images.shape} and dtype {images.dtype}; "
                 f"{self.shape} of float32 are needed"
             )
-        memory = self._arrays.memory
-        for stored, at in (*self._values, *self._statistics):
-            memory[at : at + stored.value.size] = stored.value.ravel()
+        builder, numbers = self._builder, self._numbers()
+        for holder, place in builder.holders:
+            numbers[place : place + holder.value.size] = holder.value.reshape(-1)
         for mask in self._masks:
             self._draw(mask)
         n, c, h, w = self.shape
         self._run(self._forward, contiguous(images).reshape(n, c, h * w))
-        for stored, at in self._statistics:
-            stored.value[...] = memory[at : at + stored.value.size]
+        for buffer, place in builder.statistics:
+            buffer.value = numbers[place : place + buffer.value.size].copy()
         for norm in self._norms:
             norm.num_batches_tracked.value += 1
-        return self._row_block(self._builder.rows).T.copy()
+        return self._features(builder.rows[self._last].place, self._last).T.copy()
 
-    def backward(self, dlogits: Array) -> dict[str, Array]:
-        """Return the gradient of every parameter: views, which the next step overwrites."""
-        self._row_block(self._builder.slopes)[...] = dlogits.T
-        self._run(self._backward, np.zeros((1, 1, 1), np.float32))
-        memory = self._arrays.memory
-        return {
-            name: memory[at : at + int(np.prod(shape))].reshape(shape)
-            for name, (at, shape) in self._slopes.items()
-        }
+    def backward(self, dlogits: Array) -> None:
+        """Add to the gradients of the parameters; dlogits (n, classes) is that of the logits.
 
-    def _row_block(self, blocks: Any) -> Array:
-        node = self._last
-        pitch, at = self._builder.pitch(node), blocks[node].place
-        rows = self._arrays.memory[at : at + node.channels * pitch].reshape(-1, pitch)
-        return rows[:, : self.shape[0]]
+        The gradients are those of the images of the last forward. Images get no gradient.
+        """
+        self._features(self._builder.slopes[self._last].place, self._last)[...] = dlogits.T
+        numbers = self._numbers()
+        for part, parameters in self._backward:
+            self._run(part, np.zeros((1, 1, 1), np.float32))
+            for parameter in parameters:
+                place = self._builder.gradients[id(parameter.value)]
+                found = numbers[place : place + parameter.value.size]
+                parameter.accumulate(found.reshape(parameter.value.shape).copy())
 
-    def _draw(self, mask: Any) -> None:
-        """Draw a mask of dropout, as `ops.dropout_forward` does."""
-        n, rate = self.shape[0], mask.settings["rate"]
-        keep = mask.settings["rng"].random((n, mask.channels)) >= rate
-        factor = keep.astype(np.float32) / np.float32(1 - rate)
-        pitch, at = self._builder.pitch(mask), self._builder.rows[mask].place
-        rows = self._arrays.memory[at : at + mask.channels * pitch].reshape(-1, pitch)
-        rows[:, :n] = factor.T
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory that it needs, without those of each thread."""
+        return 4 * self._builder.size
 
-    def _run(self, program: tuple[Array, dict[str, Array]], images: Array) -> None:
-        steps, instructions = program
-        threads = _threads.num_threads()
-        builder = self._builder
-        scratch = aligned_zeros(threads * (builder.scratch // 16 * 16 + 64)).reshape(threads, -1)
+    def __str__(self) -> str:
+        return str(self._builder)
+
+    def _shares(self) -> Iterator[tuple[Part, list[Parameter]]]:
+        """Yield the parts of the backward, and the parameters whose gradients each completes."""
+        steps, done = self._builder.backward, self._builder.completed
+        total = sum(parameter.value.size for parameter in self._parameters)
+        first, found = 0, []
+        for last in range(1, len(steps) + 1):
+            found += [p for p in self._parameters if done.get(id(p.value)) == last - 1]
+            if last == len(steps) or sum(p.value.size for p in found) * SHARES >= total:
+                yield Part(steps[first:last]), found
+                first, found = last, []
+
+    def _numbers(self) -> Array:
+        return self._memory.take("rows", self._builder.size + 64)
+
+    def _features(self, place: int, node: Node) -> Array:
+        """Return the rows of a node with one number for each image, (channels, n)."""
+        pitch = self._builder.pitch(node)
+        rows = self._numbers()[place : place + node.channels * pitch]
+        return rows.reshape(-1, pitch)[:, : self.shape[0]]
+
+    def _draw(self, mask: Node) -> None:
+        """Draw a mask of dropout, as the layer does."""
+        layer, n = self._dropouts[id(mask.settings["rng"])], self.shape[0]
+        before, after = layer.others
+        drawn = layer.rng.random((before + n + after, mask.channels))[before : before + n]
+        rate = layer.hyperparameters["rate"]
+        factor = (drawn >= rate).astype(np.float32) / np.float32(1 - rate)
+        self._features(self._builder.rows[mask].place, mask)[...] = factor.T
+
+    def _run(self, part: Part, images: Array) -> None:
+        threads, builder = _threads.num_threads(), self._builder
+        size = -(-builder.scratch // 16) * 16 + 64
+        scratch = self._memory.take("scratch", threads * size)[: threads * size]
         wide = np.zeros((threads, builder.wide))
-        counters = np.zeros(len(steps) * machine.LINE, np.int64)
-        kinds = tuple(instructions[kind] for kind in KINDS)
+        counters = np.zeros(len(part.steps) * LINE, np.int64)
+        arrays = Arrays(self._numbers(), images, scratch=scratch, wide=wide[0], **self._fixed)
 
         def run(job: Array, caller: bool) -> None:
-            machine.run_program(
-                job, caller, steps, kinds, counters, self._arrays, scratch, wide, images
+            run_program(
+                job, caller, part.steps, counters, arrays, scratch.reshape(threads, -1), wide
             )
 
         _threads.run_together(run)

@@ -1,6 +1,6 @@
 """Instructions on whole rows and on features: input, addition, means, scaling, batch statistics.
 
-    features    a row with one number for each image: what is left of a channel after its mean
+features    a row with one number for each image: what is left of a channel after its mean
 """
 
 import math
@@ -8,21 +8,20 @@ import math
 import numpy as np
 from numba.extending import register_jitable
 
-from numpy_shufflenet.kernels._compile import compiled
-
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.rows import (
-    Arrays,
     FACTOR,
     MEAN,
     PARTS,
+    SHIFT,
     P,
     Q,
-    SHIFT,
     add_sums,
     copy_gradient,
     copy_view,
 )
+from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
@@ -63,7 +62,10 @@ NORM = np.dtype(
         ("channels", np.int64),
         ("columns", np.int64),  # of a row
         ("slot", np.int64),  # of the first channel
-        ("gamma", np.int64),  # positions of parameters, statistics and gradients of the first channel
+        (
+            "gamma",
+            np.int64,
+        ),  # positions of parameters, statistics and gradients of the first channel
         ("beta", np.int64),
         ("mean", np.int64),
         ("var", np.int64),
@@ -75,19 +77,19 @@ NORM = np.dtype(
 )
 
 
-@compiled
-def run_input(it: WHOLE, arrays: Arrays, images: Array, c: int) -> None:
+@instruction(WHOLE)
+def run_input(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Copy a channel of all images (n, channels, pixels) to a row."""
     n, pixels = it.images, it.columns // it.images
     to, memory = arrays.tables[it.outputs + c], arrays.memory
     for start in range(0, pixels, WIDTH):
         for i in range(n):
             for j in range(start, min(start + WIDTH, pixels)):
-                memory[to + j * n + i] = images[i, c, j]
+                memory[to + j * n + i] = arrays.images[i, c, j]
 
 
-@compiled
-def run_addition(it: WHOLE, arrays: Arrays, c: int) -> None:
+@instruction(WHOLE)
+def run_add(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Add two rows, as their views show them."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     x, other, to = tables[it.inputs + c], tables[it.others + c], tables[it.outputs + c]
@@ -101,8 +103,8 @@ def run_addition(it: WHOLE, arrays: Arrays, c: int) -> None:
             store(memory, to + first + j, larger(low, y))
 
 
-@compiled
-def run_addition_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+@instruction(WHOLE)
+def run_add_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Give the gradient of a sum to both of its operands."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -139,7 +141,7 @@ def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
     sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
-@compiled
+@instruction(WHOLE)
 def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Compute the mean of a channel of each image: one feature row."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
@@ -155,7 +157,7 @@ def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
         memory[to + i] = wide[i] / pixels
 
 
-@compiled
+@instruction(WHOLE)
 def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Give each pixel its share of the gradient of the mean."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
@@ -175,7 +177,7 @@ def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
         sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
 
 
-@compiled
+@instruction(NORM)
 def run_norm(it: NORM, arrays: Arrays, turn: int) -> None:
     """Compute the statistics of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
@@ -206,7 +208,7 @@ def normalise(it: NORM, arrays: Arrays, c: int) -> None:
     memory[running] += it.momentum * (unbiased - memory[running])
 
 
-@compiled
+@instruction(NORM)
 def run_norm_backward(it: NORM, arrays: Arrays, turn: int) -> None:
     """Compute the gradients of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
@@ -233,12 +235,14 @@ def normalise_backward(it: NORM, arrays: Arrays, c: int) -> None:
     slot[P], slot[Q] = total / it.columns, weighted / (it.columns * std * std)
 
 
-@compiled
+@instruction(WHOLE)
 def run_scale(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Multiply each pixel of a row by the feature of its image."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
     x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
-    copy_view(memory, tables[it.others + c], arrays.slots, tables[it.other_slots + c], n, scratch, 0)
+    copy_view(
+        memory, tables[it.others + c], arrays.slots, tables[it.other_slots + c], n, scratch, 0
+    )
     factor = filled(n)
     for first in range(0, it.columns, n):
         copy_view(memory, x + first, arrays.slots, slot, n, scratch, factor)
@@ -252,7 +256,7 @@ def filled(n: int) -> int:
     return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
-@compiled
+@instruction(WHOLE)
 def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Compute the gradients of y = x e: dx = dy e, and de = the sum of dy x over the pixels."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
@@ -278,7 +282,7 @@ def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
         sum_row(it, arrays, to, x, x_slot)  # (it uses `wide`, too)
 
 
-@compiled
+@instruction(WHOLE)
 def run_sigmoid(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Compute 1 / (1 + exp(-x))."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
@@ -288,7 +292,7 @@ def run_sigmoid(it: WHOLE, arrays: Arrays, c: int) -> None:
         memory[to + i] = np.float32(1) / (np.float32(1) + np.exp(-scratch[i]))
 
 
-@compiled
+@instruction(WHOLE)
 def run_sigmoid_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Compute dx = dy y (1 - y)."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
@@ -300,7 +304,7 @@ def run_sigmoid_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
         memory[to + i] = dx + (memory[to + i] if it.more else np.float32(0))
 
 
-@compiled
+@instruction(WHOLE)
 def run_bias(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Add up the gradient of a row: the gradient of its bias."""
     tables, wide = arrays.tables, arrays.wide
@@ -312,7 +316,7 @@ def run_bias(it: WHOLE, arrays: Arrays, c: int) -> None:
     arrays.memory[it.results + c] = wide[0]
 
 
-@compiled
+@instruction(WHOLE)
 def run_clear(it: WHOLE, arrays: Arrays, c: int) -> None:
     """Set a row to 0."""
     to = arrays.tables[it.outputs + c]

@@ -13,12 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from numpy_shufflenet.kernels._compile import compiled
-
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.rows import (
-    Arrays,
-    PARTS,
     add_moments,
     add_sums,
     copy_gradient,
@@ -26,6 +23,7 @@ from numpy_shufflenet.engine.rows import (
 )
 from numpy_shufflenet.engine.taps import dot_9, weigh_1, weigh_2, weigh_4, weigh_9
 from numpy_shufflenet.engine.tiles import LANES
+from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
@@ -137,9 +135,7 @@ def gather_row(planes: Array, start: int, plane: Plane, y: int, out: Array, to: 
 
 
 @compiled
-def fill_plane(
-    arrays: Arrays, z: int, slot: int, plane: Plane, start: int, row: int
-) -> None:
+def fill_plane(arrays: Arrays, z: int, slot: int, plane: Plane, start: int, row: int) -> None:
     """Write the view of a row of memory to a plane whose border is set; `row` is scratch."""
     length, scratch = plane.w * plane.n, arrays.scratch
     for y in range(plane.h):
@@ -194,7 +190,7 @@ def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
     moments[0, 0], moments[0, 1], moments[0, 2] = columns, wide[0], wide[1]
 
 
-@compiled
+@instruction(WINDOW)
 def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
     """Convolve one channel with its filter."""
     tables, scratch = arrays.tables, arrays.scratch
@@ -212,7 +208,7 @@ def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
         note_moments(arrays, y, oh * ow * it.n, it.slot + c)
 
 
-@compiled
+@instruction(WINDOW_BACKWARD)
 def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     """Compute dx and dw of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
@@ -331,7 +327,7 @@ def sum_input(it: WINDOW_BACKWARD, arrays: Arrays, c: int, columns: int) -> None
     sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
-@compiled
+@instruction(WINDOW)
 def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
     """Compute the mean or the largest number of each window of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
@@ -353,7 +349,7 @@ def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
         to += ow * it.n
 
 
-@compiled
+@instruction(WINDOW_BACKWARD)
 def run_pool_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
     """Give each gradient to the first of the largest numbers of its window, or a ninth to all."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory

@@ -58,11 +58,11 @@ def compiled(function: Kernel | None = None, *, reorder: bool = False) -> Any:
     dispatcher: Any = numba.njit(nogil=True, fastmath=fastmath, error_model="numpy")(function)
     keep(dispatcher, function)
     compile_for = dispatcher._compile_for_args  # machine code calls it for new argument types
-    dispatcher._compile_for_args = functools.partial(_uninterrupted, compile_for)
+    dispatcher._compile_for_args = functools.partial(uninterrupted, compile_for)
     return dispatcher
 
 
-def _uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def uninterrupted(run: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call run on another thread, because Python raises KeyboardInterrupt in the main thread only.
 
     An interrupt inside Numba could leave Numba in an inconsistent state. Here it only ends the

@@ -480,7 +480,7 @@ class Dropout(OperationLayer):
             if not backend.is_recording():
                 check_floating("x", x)
             return x
-        before, after = self.others
+        before, after = (0, 0) if backend.is_recording() else self.others
         if before:
             self.rng.random((before, *x.shape[1:]))
         y, call = backend.forward(self.operation, x, rng=self.rng, **self.hyperparameters)

@@ -17,6 +17,10 @@ from numpy_shufflenet.nn import Layer
 from numpy_shufflenet.ops.checks import as_padding, as_pair
 
 
+class Unsupported(ValueError):  # noqa: N818 - no "Error" needed: the name says what happened
+    """A plan or a training program can't run a layer of this network."""
+
+
 class Channel(NamedTuple):
     """One channel of a node's output."""
 
@@ -92,6 +96,18 @@ class Rows:
         """Return these channels in another order."""
         return Rows(tuple(self.rows[i] for i in order), self.h, self.w)
 
+    def _compute(self, *_: Any) -> Any:
+        raise Unsupported("a layer computes by itself; only operations can be recorded")
+
+    __array__ = __getitem__ = __len__ = __iter__ = __neg__ = __abs__ = __bool__ = _compute
+    __add__ = __sub__ = __mul__ = __truediv__ = __matmul__ = __pow__ = _compute
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rmatmul__ = __rpow__ = _compute
+    __lt__ = __le__ = __gt__ = __ge__ = _compute
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse the methods of an array."""
+        return super().__getattribute__(name) if name.startswith("__") else self._compute()
+
 
 def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     """Return the operations of a network's inference, in order; the last one is its output.
@@ -105,19 +121,15 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
 
     Raises
     ------
-    ValueError
+    Unsupported
         If a plan can't run an operation of the network.
     """
     recorder = Recorder()
     c, h, w = shape
     image = recorder.note(Node("input", (), c, h, w))
-    try:
-        logits = backend.record_calls(recorder, model.forward, image)
-    except (TypeError, AttributeError) as error:
-        message = f"a plan can only run operations, but a layer computes by itself: {error}"
-        raise ValueError(message) from error
+    logits = backend.record_calls(recorder, model.forward, image)
     if not recorder.nodes or logits.rows[0].node is not recorder.nodes[-1]:
-        raise ValueError("the network's output is not that of its last operation")
+        raise Unsupported("the network's output is not that of its last operation")
     return recorder.nodes
 
 
@@ -131,7 +143,7 @@ class Recorder:
         first, relu, _ = name.partition("_relu")
         handler: Callable[..., Any] | None = getattr(self, first, None)
         if handler is None:
-            raise ValueError(
+            raise Unsupported(
                 f"a plan can't run {name}; it runs convolutions (with batch normalisation folded "
                 "into them), pooling, additions, ReLU, and what moves channels"
             )
@@ -155,7 +167,7 @@ class Recorder:
     def depthwise_conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
         _check_window("depthwise_conv2d", w.shape[2:], settings, strides=(1, 2))
         if len(w) != len(x.rows):
-            raise ValueError("a plan can't run a depthwise convolution of more outputs than inputs")
+            raise Unsupported("a plan can't run a depthwise convolution of more outputs than inputs")
         return self._convolution("depthwise", x, w, b, settings)
 
     def _convolution(
@@ -226,7 +238,7 @@ class Recorder:
 def _check_window(
     what: str, window: tuple[int, ...], settings: dict[str, Any], *, strides: tuple[int, ...]
 ) -> None:
-    """Raise ValueError unless it is the 3x3 window that ShuffleNets use."""
+    """Raise Unsupported unless it is the 3x3 window that ShuffleNets use."""
     stride = as_pair("stride", settings.get("stride", 1))
     padding = as_padding(settings.get("padding", 0))
     fits = (
@@ -236,14 +248,14 @@ def _check_window(
         and as_pair("dilation", settings.get("dilation", 1)) == (1, 1)
     )
     if not fits:
-        raise ValueError(
+        raise Unsupported(
             f"a plan can't run {what} with a window of {tuple(window)} and {settings}; it needs "
             f"3x3, stride {' or '.join(map(str, strides))}, padding 1, or 0 and 1 at stride 2"
         )
 
 
 def _check_image(window: tuple[int, int], x: Rows, h: int, w: int) -> None:
-    """Raise ValueError unless the output has pixels."""
+    """Raise Unsupported unless the output has pixels."""
     if h < 1 or w < 1:
         kh, kw = window
-        raise ValueError(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")
+        raise Unsupported(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")
