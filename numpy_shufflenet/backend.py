@@ -61,7 +61,9 @@ def has_channelwise(x: Any) -> bool:
     The kernel adds up a row of all images in one sum, and long sums would be inexact.
     """
     fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
-    return fits and not is_recording() and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
+    return (
+        fits and not is_recording() and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
+    )
 
 
 def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:

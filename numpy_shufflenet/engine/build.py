@@ -113,7 +113,8 @@ class Builder:
         self.places: dict[int, int] = {}
         self.gradients: dict[int, int] = {}
         buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
-        for holder in (*parameters, *buffers):
+        every: list[Any] = [*parameters, *buffers]
+        for holder in every:
             self.holders.append((holder, start))
             self.places[id(holder.value)] = start
             start += holder.value.size
@@ -125,10 +126,12 @@ class Builder:
         self._give_slots()
         self._give_places(filled_up(start, 16))
 
-        self.steps = self.forward = []
+        self.forward: list[Step] = []
+        self.steps = self.forward
         for stored in network:
             self._forward(stored)
-        self.steps = self.backward = []
+        self.backward: list[Step] = []
+        self.steps = self.backward
         self.touched: set[Channel] = set()  # whose gradients have been written to
         last = network[-1].node
         self.touched |= set(last.rows().rows)

@@ -7,6 +7,8 @@ convolution is a product (o, c kh kw) with these rows, and the same tiles comput
     dw     dy times the transposed packed rows
 """
 
+from typing import Any
+
 import numpy as np
 from numba.extending import register_jitable
 
@@ -69,7 +71,7 @@ CONVOLUTION = np.dtype(
 
 @compiled
 def gather(
-    it: CONVOLUTION, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
+    it: Any, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
     start: int,
 ) -> None:  # fmt: skip
     """Pack what the taps read for some pixels of output row p, as views show it."""
@@ -103,7 +105,7 @@ def pixels_at_once(w: int, n: int, rows: int) -> int:
 
 
 @instruction(CONVOLUTION)
-def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
+def run_convolution(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute some rows of one group's outputs."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
@@ -137,7 +139,7 @@ def run_convolution(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
 
 
 @instruction(CONVOLUTION)
-def run_convolution_backward(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
+def run_convolution_backward(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute the part of dw that some rows of one group's outputs give."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.n
@@ -169,7 +171,7 @@ def run_convolution_backward(it: CONVOLUTION, arrays: Arrays, turn: int) -> None
 
 
 @instruction(CONVOLUTION)
-def run_convolution_dx(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
+def run_convolution_dx(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute some rows of dx of one group.
 
     Output row p reads input row y by row i of the window if y = p stride + i dilation - top. So for
@@ -229,7 +231,7 @@ def run_convolution_dx(it: CONVOLUTION, arrays: Arrays, turn: int) -> None:
 
 @compiled
 def scatter(
-    it: CONVOLUTION, memory: Array, to: int, j: int, first: int, pixels: int, packed: Array, at: int
+    it: Any, memory: Array, to: int, j: int, first: int, pixels: int, packed: Array, at: int
 ) -> None:
     """Add a packed row to the pixels that column j of the window reads: the reverse of `gather`."""
     for q in range(pixels):

@@ -72,7 +72,7 @@ class Instruction:
         """The address of its machine code, which is compiled or loaded now."""
         if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return id(self)
-        record, arrays = numba.from_dtype(self.dtype), numba.typeof(_example())
+        record, arrays = numba.from_dtype(self.dtype), numba.typeof(_example())  # type: ignore[no-untyped-call]
         signature = types.void(record, arrays, types.int64)
         uninterrupted(self.run.compile, signature)
         machine_code = self.run.overloads[signature.args]

@@ -9,6 +9,8 @@ Forward and backward pack each column once, and do everything with it while it i
 statistics of y, and for dx the sums that the batch normalisation before it needs.
 """
 
+from typing import Any
+
 import numpy as np
 from numba.extending import register_jitable
 
@@ -95,12 +97,12 @@ def filled_up(rows: int, step: int) -> int:
 
 @compiled
 def multiply_packed(
-    arrays: Arrays, taps: int, depth: int, columns: int, weights: int, bias: int, low: float,
+    arrays: Arrays, taps: int, depth: int, columns: int, weights: int, bias: int, low: Any,
     y: Array, outputs: int, to: int, more: bool,
 ) -> None:  # fmt: skip
     """Compute 6 rows of a product with packed columns; see `multiply_tile`."""
     x, tables, memory = arrays.scratch, arrays.tables, arrays.memory
-    least = np.float32(-np.inf)
+    least: Any = np.float32(-np.inf)
     for first in range(0, depth, DEEP):
         terms = min(DEEP, depth - first)
         start = outputs if more or first > 0 else -1
@@ -114,7 +116,7 @@ def multiply_packed(
 
 
 @instruction(PRODUCT)
-def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
+def run_product(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute some columns of one group."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
@@ -147,7 +149,7 @@ def run_product(it: PRODUCT, arrays: Arrays, turn: int) -> None:
 
 
 @instruction(PRODUCT_BACKWARD)
-def run_product_backward(it: PRODUCT_BACKWARD, arrays: Arrays, turn: int) -> None:
+def run_product_backward(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute some columns of dx of one group, and their part of dw."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
@@ -232,7 +234,7 @@ SUM = np.dtype(
 
 
 @instruction(PACK)
-def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
+def run_pack(it: Any, arrays: Arrays, group: int) -> None:
     """Pack the weights of one group as tiles, each 6 rows side by side.
 
     The transposed matrices, one for each row of the window, have a row for each channel and each
@@ -264,7 +266,7 @@ def run_pack(it: PACK, arrays: Arrays, group: int) -> None:
 
 
 @instruction(SUM)
-def run_sum(it: SUM, arrays: Arrays, group: int) -> None:
+def run_sum(it: Any, arrays: Arrays, group: int) -> None:
     """Add up the parts of a group's gradient."""
     memory, wide, pitch = arrays.memory, arrays.wide, filled_up(it.depth, X_ROWS)
     size = filled_up(it.rows, G_ROWS) * pitch

@@ -71,9 +71,8 @@ def dot_9(g: Array, i: int, x: Array, starts: Array, columns: int, sums: Array) 
 def _emit_dot_9(builder: Any, g: Any, i: Any, x: Any, starts: Any, columns: Any, sums: Any) -> None:
     firsts = [builder.load(builder.gep(starts, [_INT(t)])) for t in range(9)]
     places = [_INT(LANES * t) for t in range(9)]
-    totals = [
-        cgutils.alloca_once_value(builder, _load(builder, sums, place, _VECTOR)) for place in places
-    ]
+    room: Any = cgutils.alloca_once_value
+    totals = [room(builder, _load(builder, sums, place, _VECTOR)) for place in places]
     for total, place in zip(totals, places, strict=True):
         builder.store(_load(builder, sums, place, _VECTOR), total)
 

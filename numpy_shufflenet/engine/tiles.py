@@ -121,7 +121,8 @@ def _emit_multiply(lanes: int, vectors: int) -> Any:
         bias: Any, first: Any, low: Any, source: Any, starts: Any, start: Any,
         y: Any, outputs: Any, output: Any, to: Any,
     ) -> None:  # fmt: skip
-        sums = [[cgutils.alloca_once(builder, kind) for _ in range(vectors)] for _ in range(ROWS)]
+        room: Any = cgutils.alloca_once
+        sums = [[room(builder, kind) for _ in range(vectors)] for _ in range(ROWS)]
         for r, row in enumerate(sums):
             b = _fill(builder, builder.load(builder.gep(bias, [_plus(builder, first, r)])), kind)
             for slot in row:
@@ -177,9 +178,8 @@ def _emit_dot(
 ) -> None:  # fmt: skip
     kind = ir.VectorType(_FLOAT, LANES)
     zero = ir.Constant(kind, [0.0] * LANES)
-    sums = [
-        [cgutils.alloca_once_value(builder, zero) for _ in range(X_ROWS)] for _ in range(G_ROWS)
-    ]
+    room: Any = cgutils.alloca_once_value
+    sums = [[room(builder, zero) for _ in range(X_ROWS)] for _ in range(G_ROWS)]
     for row in sums:
         for slot in row:
             builder.store(zero, slot)

@@ -40,6 +40,17 @@ class Memory:
         return found
 
 
+def state_of(model: Layer) -> tuple[Any, ...]:
+    """Return what a program of this model depends on; if it changes, another program is needed."""
+    parameters = [(id(p), p.frozen) for _, p in model.named_parameters()]
+    norms = [
+        (layer.hyperparameters["eps"], layer.momentum, layer.synchronised)
+        for _, layer in model.named_layers()
+        if isinstance(layer, BatchNorm2d)
+    ]
+    return tuple(parameters), tuple(norms)
+
+
 class TrainingProgram:
     """Forward and backward of a network in training, for batches of one shape.
 
@@ -65,6 +76,7 @@ class TrainingProgram:
         self, model: Layer, shape: tuple[int, int, int, int], memory: Memory | None = None
     ):
         self.shape = shape
+        self.state = state_of(model)
         self._memory = memory or Memory()
         self._parameters = [p for _, p in model.named_parameters()]
         if any(p.value.dtype != np.float32 for p in self._parameters):
@@ -81,7 +93,7 @@ class TrainingProgram:
         self._forward = Part(self._builder.forward)
         self._backward = list(self._shares())
         slots = self._builder.slots
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "tables": np.array(self._builder.tables, np.int64),
             "slots": slots,
             "moments": np.zeros((len(slots), PARTS, 3)),

@@ -4,6 +4,7 @@ features    a row with one number for each image: what is left of a channel afte
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba.extending import register_jitable
@@ -78,7 +79,7 @@ NORM = np.dtype(
 
 
 @instruction(WHOLE)
-def run_input(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_input(it: Any, arrays: Arrays, c: int) -> None:
     """Copy a channel of all images (n, channels, pixels) to a row."""
     n, pixels = it.images, it.columns // it.images
     to, memory = arrays.tables[it.outputs + c], arrays.memory
@@ -89,7 +90,7 @@ def run_input(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_add(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_add(it: Any, arrays: Arrays, c: int) -> None:
     """Add two rows, as their views show them."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     x, other, to = tables[it.inputs + c], tables[it.others + c], tables[it.outputs + c]
@@ -104,7 +105,7 @@ def run_add(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_add_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_add_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Give the gradient of a sum to both of its operands."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -129,7 +130,7 @@ def hand_on(memory: Array, to: int, scratch: Array, columns: int, more: bool) ->
 
 
 @compiled
-def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
+def sum_row(it: Any, arrays: Arrays, g: int, z: int, slot: int) -> None:
     """Compute the sums of a whole gradient, and note them as those of its first part."""
     wide = arrays.wide
     wide[:2] = 0
@@ -142,7 +143,7 @@ def sum_row(it: WHOLE, arrays: Arrays, g: int, z: int, slot: int) -> None:
 
 
 @instruction(WHOLE)
-def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_mean(it: Any, arrays: Arrays, c: int) -> None:
     """Compute the mean of a channel of each image: one feature row."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
     x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
@@ -158,7 +159,7 @@ def run_mean(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_mean_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Give each pixel its share of the gradient of the mean."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -178,14 +179,14 @@ def run_mean_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(NORM)
-def run_norm(it: NORM, arrays: Arrays, turn: int) -> None:
+def run_norm(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute the statistics of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
         normalise(it, arrays, c)
 
 
 @register_jitable
-def normalise(it: NORM, arrays: Arrays, c: int) -> None:
+def normalise(it: Any, arrays: Arrays, c: int) -> None:
     """Compute mean and variance of a channel from those of its parts; set what its view shows.
 
         mean = sum of n_k mean_k / n          var = sum of (M_k + n_k (mean_k - mean)^2) / n
@@ -209,14 +210,14 @@ def normalise(it: NORM, arrays: Arrays, c: int) -> None:
 
 
 @instruction(NORM)
-def run_norm_backward(it: NORM, arrays: Arrays, turn: int) -> None:
+def run_norm_backward(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute the gradients of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
         normalise_backward(it, arrays, c)
 
 
 @register_jitable
-def normalise_backward(it: NORM, arrays: Arrays, c: int) -> None:
+def normalise_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Compute the gradients of gamma and beta, and what the gradient of z lacks.
 
         dbeta = sum of g      dgamma = sum of g x_hat      with x_hat = (z - mean) / std
@@ -236,7 +237,7 @@ def normalise_backward(it: NORM, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_scale(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_scale(it: Any, arrays: Arrays, c: int) -> None:
     """Multiply each pixel of a row by the feature of its image."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
     x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
@@ -257,7 +258,7 @@ def filled(n: int) -> int:
 
 
 @instruction(WHOLE)
-def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_scale_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Compute the gradients of y = x e: dx = dy e, and de = the sum of dy x over the pixels."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.images
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -283,7 +284,7 @@ def run_scale_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_sigmoid(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_sigmoid(it: Any, arrays: Arrays, c: int) -> None:
     """Compute 1 / (1 + exp(-x))."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     x, slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.outputs + c]
@@ -293,7 +294,7 @@ def run_sigmoid(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_sigmoid_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_sigmoid_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Compute dx = dy y (1 - y)."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -305,7 +306,7 @@ def run_sigmoid_backward(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_bias(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_bias(it: Any, arrays: Arrays, c: int) -> None:
     """Add up the gradient of a row: the gradient of its bias."""
     tables, wide = arrays.tables, arrays.wide
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
@@ -317,7 +318,7 @@ def run_bias(it: WHOLE, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WHOLE)
-def run_clear(it: WHOLE, arrays: Arrays, c: int) -> None:
+def run_clear(it: Any, arrays: Arrays, c: int) -> None:
     """Set a row to 0."""
     to = arrays.tables[it.outputs + c]
     arrays.memory[to : to + it.columns] = 0

@@ -8,7 +8,7 @@ The view of a row is first written to scratch, with a border of one pixel, as a 
 so that each of the 9 taps reads neighbouring numbers for neighbouring outputs, for any stride.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -173,7 +173,7 @@ def set_taps(plane: Plane, p: int, start: int, starts: Array) -> None:
 
 
 @register_jitable
-def output_size(it: WINDOW) -> tuple[int, int]:
+def output_size(it: Any) -> tuple[int, int]:
     """Return the height and the width of the output."""
     return (it.h - 1) // it.stride + 1, (it.w - 1) // it.stride + 1
 
@@ -191,7 +191,7 @@ def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
 
 
 @instruction(WINDOW)
-def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
+def run_depthwise(it: Any, arrays: Arrays, c: int) -> None:
     """Convolve one channel with its filter."""
     tables, scratch = arrays.tables, arrays.scratch
     plane = plane_of(it.n, it.h, it.w, it.stride)
@@ -209,7 +209,7 @@ def run_depthwise(it: WINDOW, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WINDOW_BACKWARD)
-def run_depthwise_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
+def run_depthwise_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Compute dx and dw of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     plane = plane_of(it.n, it.h, it.w, it.stride)
@@ -290,9 +290,7 @@ def convolve_back(
 
 
 @compiled
-def hand_back(
-    it: WINDOW_BACKWARD, arrays: Arrays, c: int, plane: Plane, result: int, row: int
-) -> None:
+def hand_back(it: Any, arrays: Arrays, c: int, plane: Plane, result: int, row: int) -> None:
     """Write dx from scratch to memory, or add it to what is there; then compute its sums."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     length, to = plane.w * plane.n, tables[it.results + c]
@@ -312,7 +310,7 @@ def hand_back(
 
 
 @compiled
-def sum_input(it: WINDOW_BACKWARD, arrays: Arrays, c: int, columns: int) -> None:
+def sum_input(it: Any, arrays: Arrays, c: int, columns: int) -> None:
     """Compute the sums of the gradient of an input row if it is complete."""
     if not it.last:
         return
@@ -328,7 +326,7 @@ def sum_input(it: WINDOW_BACKWARD, arrays: Arrays, c: int, columns: int) -> None
 
 
 @instruction(WINDOW)
-def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
+def run_pool(it: Any, arrays: Arrays, c: int) -> None:
     """Compute the mean or the largest number of each window of one channel."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     plane = plane_of(it.n, it.h, it.w, it.stride)
@@ -350,7 +348,7 @@ def run_pool(it: WINDOW, arrays: Arrays, c: int) -> None:
 
 
 @instruction(WINDOW_BACKWARD)
-def run_pool_backward(it: WINDOW_BACKWARD, arrays: Arrays, c: int) -> None:
+def run_pool_backward(it: Any, arrays: Arrays, c: int) -> None:
     """Give each gradient to the first of the largest numbers of its window, or a ninth to all."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     plane = plane_of(it.n, it.h, it.w, it.stride)

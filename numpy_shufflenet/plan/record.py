@@ -167,7 +167,9 @@ class Recorder:
     def depthwise_conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
         _check_window("depthwise_conv2d", w.shape[2:], settings, strides=(1, 2))
         if len(w) != len(x.rows):
-            raise Unsupported("a plan can't run a depthwise convolution of more outputs than inputs")
+            raise Unsupported(
+                "a plan can't run a depthwise convolution of more outputs than inputs"
+            )
         return self._convolution("depthwise", x, w, b, settings)
 
     def _convolution(

@@ -14,7 +14,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.data import Dataset, Standardise, augment, channel_statistics
 from numpy_shufflenet.data.augment import draw_choices
 from numpy_shufflenet.data.dataset import batch_indices
-from numpy_shufflenet.models import MODELS, ImageClassifier
+from numpy_shufflenet.models import MODELS
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
@@ -23,6 +23,7 @@ from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, sa
 from numpy_shufflenet.training.evaluation import dtype_of
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
 from numpy_shufflenet.training.optimiser import SGD
+from numpy_shufflenet.training.passes import Passes
 from numpy_shufflenet.training.schedule import Schedule
 from numpy_shufflenet.training.share import Share
 
@@ -143,6 +144,7 @@ class Trainer:
         self.share = Share()
         self._rng = np.random.default_rng(seed)
         self._within_epoch = False
+        self._passes = Passes(model)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -205,6 +207,7 @@ class Trainer:
                 self._run_epoch(observers)
         finally:
             self.model.release()  # caches that an exception left between forward and backward
+            self._passes.release()
             for observer in observers:
                 observer.end(self)
 
@@ -265,7 +268,7 @@ class Trainer:
                 images = augmented(self.train_set.images[chosen[own]], own)
                 labels = self.train_set.labels[chosen[own]]
                 x = self.standardise(images, self._dtype)  # b c h w
-                logits = self._forward(x)  # b k
+                logits = self._passes.forward(x)  # b k
                 part_loss, cache = softmax_cross_entropy_forward(
                     logits, labels, label_smoothing=self.label_smoothing
                 )
@@ -274,7 +277,7 @@ class Trainer:
                 loss += share * float(part_loss)
                 correct += int((logits.argmax(axis=1) == labels).sum())
                 with self.share.reduction(loss, correct, last=part is parts[-1]):
-                    self._backward(softmax_cross_entropy_backward(share, cache))
+                    self._passes.backward(softmax_cross_entropy_backward(share, cache))
             loss, correct = self.share.totals()
             self._check_finite("the loss", loss, self.step + 1)
             self.optimiser.step()
@@ -283,20 +286,6 @@ class Trainer:
         self.history.loss.append(loss)
         self.history.learning_rate.append(learning_rate)
         return StepReport(self.step, n, correct, loss, learning_rate)
-
-    def _forward(self, x: Array) -> Array:
-        """Return the logits; keep nothing for the gradient of the images if possible."""
-        if isinstance(self.model, ImageClassifier):
-            return self.model.forward(x, training=True, input_gradient=False)
-        logits: Array = self.model.forward(x, training=True)
-        return logits
-
-    def _backward(self, dlogits: Array) -> None:
-        """Add to the parameters' gradients; skip the gradient of the images if possible."""
-        if isinstance(self.model, ImageClassifier):
-            self.model.backward(dlogits, input_gradient=False)
-        else:
-            self.model.backward(dlogits)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         """Check that the weights are finite; return the test loss and the test accuracy."""
