@@ -21,13 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet import _places, _threads, operations
+from numpy_shufflenet import _threads, operations
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_image
 
 BACKENDS = ("numpy", "numba")
-CHANNELWISE_ROW = 1 << 14  # most numbers in one image row of all images of the batch
 ENVIRONMENT = "NUMPY_SHUFFLENET_BACKEND"
 
 
@@ -53,32 +52,6 @@ def forward(name: str, *arrays: Any, **hyperparameters: Any) -> tuple[Any, Call]
 def backward(dy: Any, call: Call, **options: Any) -> Any:
     """Return the gradients, by the same implementation that ran the forward."""
     return call.operation.backward(call.implementation)(dy, call.cache, **options)
-
-
-def has_channelwise(x: Any) -> bool:
-    """Whether `channelwise_forward` can run on x: one array of float32, by the backend "numba".
-
-    The kernel adds up a row of all images in one sum, and long sums would be inexact.
-    """
-    fits = current() == "numba" and getattr(x, "dtype", None) == np.float32
-    return (
-        fits and not is_recording() and x.ndim == 4 and x.shape[0] * x.shape[3] <= CHANNELWISE_ROW
-    )
-
-
-def channelwise_forward(x: Any, *arguments: Any, **settings: Any) -> tuple[Any, Call]:
-    """Run BN, ReLU, shuffle, 3x3 depthwise convolution and BN in one pass."""
-    from numpy_shufflenet.kernels import channelwise
-
-    y, cache = channelwise.channelwise(x, *arguments, **settings)
-    return y, Call(operations.find("depthwise_conv2d"), "kernels", cache)
-
-
-def channelwise_backward(dy: Any, call: Call) -> Any:
-    """Return the gradients of `channelwise_forward`."""
-    from numpy_shufflenet.kernels import channelwise
-
-    return channelwise.channelwise_gradients(dy, call.cache)
 
 
 # Which backend
@@ -207,9 +180,6 @@ def is_recording() -> bool:
 
 
 # Layout
-
-Place = _places.Place
-placed = _places.placed
 
 
 def channel_major(x: Array) -> Array:

@@ -22,7 +22,7 @@ from numpy_shufflenet.engine.products import (
 from numpy_shufflenet.engine.record import Stored
 from numpy_shufflenet.engine.rows import LOW, PARTS
 from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS
-from numpy_shufflenet.engine.wholes import CHANNELS
+from numpy_shufflenet.engine.wholes import CHANNELS, LONG
 from numpy_shufflenet.engine.windows import (
     AVERAGE,
     MAXIMUM,
@@ -104,7 +104,7 @@ class Builder:
         self.norms = {id(norm.weight.value): norm for norm in norms}
         self.stored = {s.node: s for s in network}
         self.tables: list[int] = []
-        self.scratch = 1024
+        self.scratch = 2 * LONG + 64
         self.wide = 1024
         # Memory starts with zeros: the bias of whatever has none.
         start = max(s.node.channels for s in network) * 2 + 64
@@ -191,7 +191,8 @@ class Builder:
         for i, stored in enumerate(self.network):
             node = stored.node
             size = node.channels * self.pitch(node)
-            self.rows[node] = Block(size, i, 2 * count - i)
+            # (Masks of dropout are drawn before the first step.)
+            self.rows[node] = Block(size, 0 if node.kind == "mask" else i, 2 * count - i)
             blocks.append(self.rows[node])
             if node in self.needed:
                 latest = max([j for c in node.rows().rows for j in readers[c]], default=count)
@@ -303,8 +304,8 @@ class Builder:
             "slot": self.slot[node],
             "gamma": self.places[id(norm.weights)],
             "beta": self.places[id(norm.bias)],
-            "mean": self.places[id(layer.running_mean.value)],
-            "var": self.places[id(layer.running_var.value)],
+            "running_mean": self.places[id(layer.running_mean.value)],
+            "running_var": self.places[id(layer.running_var.value)],
             "eps": norm.settings["eps"],
             "momentum": layer.momentum,
         }

@@ -99,7 +99,7 @@ def instruction(dtype: Any) -> Callable[[Callable[..., None]], Any]:
 
 def call_turn(address: int, record: int, arrays: Arrays, turn: int) -> None:
     """Run one turn of the instruction at an address, whose record is at another."""
-    kind = next(kind for kind in INSTRUCTIONS.values() if kind.address == address)
+    kind = next(kind for kind in INSTRUCTIONS.values() if vars(kind).get("address") == address)
     room: Any = (ctypes.c_char * kind.dtype.itemsize).from_address(int(record))
     kind.run(np.frombuffer(room, kind.dtype).view(np.recarray)[0], arrays, turn)
 

@@ -16,6 +16,9 @@ from numpy_shufflenet.nn import Layer
 from numpy_shufflenet.ops.checks import as_padding, as_pair
 from numpy_shufflenet.plan.record import Channel, Node, Recorder, Rows, Unsupported
 
+NORMALISED = ("product", "convolution", "depthwise", "pool", "linear")
+"""Kinds of nodes that batch normalisation may follow: they compute the moments of their outputs."""
+
 
 @dataclass(eq=False)
 class Stored:
@@ -123,6 +126,10 @@ def _with_views(nodes: list[Node]) -> list[Stored]:
             maker = stored[node.inputs[0].node]
             if node.inputs != maker.node.rows().rows or maker.norm or maker.relu:
                 raise Unsupported("a batch normalisation doesn't follow one operation")
+            if maker.node.kind not in NORMALISED:
+                raise Unsupported(
+                    f"a batch normalisation follows this operation: {maker.node.kind}"
+                )
             maker.norm = node
         for i, channel in enumerate(node.inputs):
             if node.kind == "relu":

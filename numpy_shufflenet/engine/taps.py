@@ -25,8 +25,8 @@ def _weigh(count: int) -> Callable[..., None]:
     """Return the function that adds up `count` rows."""
 
     def weigh(x: Array, starts: Array, w: Array, columns: int, y: Array, to: int) -> None:
-        k = np.arange(columns)
-        y[to : to + columns] = w[:count] @ x[starts[:count, None] + k]
+        k = np.arange(-(-columns // (LANES * VECTORS)) * LANES * VECTORS)
+        y[to : to + len(k)] = w[:count] @ x[starts[:count, None] + k]
 
     def emit(builder: Any, x: Any, starts: Any, w: Any, columns: Any, y: Any, to: Any) -> None:
         firsts = [builder.load(builder.gep(starts, [_INT(t)])) for t in range(count)]

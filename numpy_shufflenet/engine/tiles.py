@@ -42,17 +42,6 @@ def multiply_tile(
               start, y, outputs, output, to)  # fmt: skip
 
 
-def multiply_narrow(
-    x: Array, taps: Array, tap: int, depth: int, column: int,
-    w: Array, place: int, bias: Array, first: int, low: float,
-    source: Array, starts: Array, start: int,
-    y: Array, outputs: Array, output: int, to: int,
-) -> None:  # fmt: skip
-    """Compute the same for 8 columns."""
-    _multiply(8, x, taps, tap, depth, column, w, place, bias, first, low, source, starts,
-              start, y, outputs, output, to)  # fmt: skip
-
-
 def _multiply(
     columns: int, x: Array, taps: Array, tap: int, depth: int, column: int,
     w: Array, place: int, bias: Array, first: int, low: float,
@@ -165,7 +154,6 @@ _ARGUMENTS = [
     types.Array, types.Array, *[types.Integer] * 2,
 ]  # fmt: skip
 emits(multiply_tile, types.none, *_ARGUMENTS)(_emit_multiply(LANES, COLUMNS // LANES))
-emits(multiply_narrow, types.none, *_ARGUMENTS)(_emit_multiply(8, 1))
 
 
 @emits(

@@ -22,6 +22,7 @@ from numpy_shufflenet.kernels._layout import contiguous
 from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, Parameter
 from numpy_shufflenet.plan.record import Node, Unsupported
 
+NOTHING = np.zeros(0, np.float32)
 SHARES = 6  # the backward hands over gradients so many times, the last layers' first
 
 
@@ -181,13 +182,13 @@ class TrainingProgram:
         threads, builder = _threads.num_threads(), self._builder
         size = -(-builder.scratch // 16) * 16 + 64
         scratch = self._memory.take("scratch", threads * size)[: threads * size]
-        wide = np.zeros((threads, builder.wide))
+        each = scratch.reshape(threads, size), np.zeros((threads, builder.wide))
         counters = np.zeros(len(part.steps) * LINE, np.int64)
-        arrays = Arrays(self._numbers(), images, scratch=scratch, wide=wide[0], **self._fixed)
+        arrays = Arrays(
+            self._numbers(), images, **self._fixed, scratch=NOTHING, wide=NOTHING.astype(float)
+        )
 
         def run(job: Array, caller: bool) -> None:
-            run_program(
-                job, caller, part.steps, counters, arrays, scratch.reshape(threads, -1), wide
-            )
+            run_program(job, caller, part.steps, counters, arrays, *each)
 
         _threads.run_together(run)

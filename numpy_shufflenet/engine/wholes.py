@@ -68,8 +68,8 @@ NORM = np.dtype(
             np.int64,
         ),  # positions of parameters, statistics and gradients of the first channel
         ("beta", np.int64),
-        ("mean", np.int64),
-        ("var", np.int64),
+        ("running_mean", np.int64),
+        ("running_var", np.int64),
         ("dgamma", np.int64),
         ("dbeta", np.int64),
         ("eps", np.float64),
@@ -203,9 +203,9 @@ def normalise(it: Any, arrays: Arrays, c: int) -> None:
     slot[MEAN], slot[SHIFT] = mean, memory[it.beta + c]
     slot[FACTOR] = memory[it.gamma + c] / math.sqrt(var + it.eps)
     moments[0, 1], moments[0, 2] = mean, var  # backward needs the exact variance
-    running, unbiased = it.mean + c, var * it.columns / max(1, it.columns - 1)
+    running, unbiased = it.running_mean + c, var * it.columns / max(1, it.columns - 1)
     memory[running] += it.momentum * (mean - memory[running])
-    running = it.var + c
+    running = it.running_var + c
     memory[running] += it.momentum * (unbiased - memory[running])
 
 
@@ -308,13 +308,15 @@ def run_sigmoid_backward(it: Any, arrays: Arrays, c: int) -> None:
 @instruction(WHOLE)
 def run_bias(it: Any, arrays: Arrays, c: int) -> None:
     """Add up the gradient of a row: the gradient of its bias."""
-    tables, wide = arrays.tables, arrays.wide
+    tables, scratch = arrays.tables, arrays.scratch
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
-    wide[:2] = 0
+    total = 0.0
     for first in range(0, it.columns, LONG):
         columns = min(LONG, it.columns - first)
-        add_sums(arrays.memory, g + first, y + first, arrays.slots, slot, columns, wide, 0)
-    arrays.memory[it.results + c] = wide[0]
+        copy_gradient(arrays.memory, g + first, y + first, arrays.slots, slot, columns, scratch, 0)
+        for i in range(columns):
+            total += scratch[i]
+    arrays.memory[it.results + c] = total
 
 
 @instruction(WHOLE)

@@ -345,6 +345,8 @@ def run_pool(it: Any, arrays: Arrays, c: int) -> None:
                 a = maximum(a, b) if largest else add(a, b)
             store(memory, to + k, a if largest else scale(np.float32(1 / 9), a))
         to += ow * it.n
+    if it.slot >= 0:
+        note_moments(arrays, tables[it.outputs + c], oh * ow * it.n, it.slot + c)
 
 
 @instruction(WINDOW_BACKWARD)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from numpy_shufflenet._memory import empty
-from numpy_shufflenet._places import take_reserved
 from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
@@ -85,17 +84,6 @@ def as_image(rows: Array, n: int, h: int, w: int) -> Array:
 def empty_rows(c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating]) -> Array:
     """Return rows (c, h w n) without setting their entries."""
     return empty((c, h * w * n), dtype)
-
-
-def output_rows(
-    c: int, n: int, h: int, w: int, dtype: np.dtype[np.floating], *, spaced: bool
-) -> tuple[Array, int]:
-    """Return rows (r, h w n) for an output of c channels, and the step from one to the next.
-
-    If the caller reserved rows of a larger image (see `_places`), they are returned. Unless
-    `spaced`, the step is 1.
-    """
-    return take_reserved(c, h * w * n, dtype, spaced=spaced) or (empty_rows(c, n, h, w, dtype), 1)
 
 
 def memory_order(x: Array) -> tuple[int, ...]:

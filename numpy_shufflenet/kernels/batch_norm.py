@@ -22,7 +22,6 @@ from numpy_shufflenet.kernels._layout import (
     as_spaced_rows,
     contiguous,
     empty_rows,
-    output_rows,
 )
 from numpy_shufflenet.ops.batch_norm import check_batch, check_inference
 from numpy_shufflenet.ops.checks import check_gradient
@@ -134,9 +133,8 @@ def forward_rows(
     var: Array,
     turns: Array,
     y: Array,
-    step: int,
 ) -> None:
-    """Normalise rows x (c, m), one in each turn, and write them to every step-th row of y.
+    """Normalise rows x (c, m), one in each turn, and write them to y.
 
     If `measure`, write their statistics to mean and var first.
     """
@@ -144,7 +142,7 @@ def forward_rows(
         if measure:
             mean[c], var[c] = mean_and_variance(x[c])
         scale = x.dtype.type(gamma[c] / math.sqrt(var[c] + eps))
-        normalise(x[c], mean[c], scale, beta[c], relu, y[c * step])
+        normalise(x[c], mean[c], scale, beta[c], relu, y[c])
 
 
 @compiled
@@ -253,14 +251,14 @@ def _forward(
 def _normalised(cache: BatchNormCache, *, measure: bool) -> Array:
     """Return y. If `measure`, write the statistics of x to mean and var first."""
     n, c, h, w = cache.x.shape
-    rows, (y, step) = as_rows(cache.x), output_rows(c, n, h, w, cache.x.dtype, spaced=True)
+    rows, y = as_rows(cache.x), empty_rows(c, n, h, w, cache.x.dtype)
     _, gamma, beta, mean, var, eps, relu, _ = cache
 
     def run(turns: Array) -> None:
-        forward_rows(rows, gamma, beta, eps, relu, measure, mean, var, turns, y, step)
+        forward_rows(rows, gamma, beta, eps, relu, measure, mean, var, turns, y)
 
     take_turns(c, run, work=2 * rows.size)
-    return as_image(y[::step], n, h, w)
+    return as_image(y, n, h, w)
 
 
 def _backward(dy: Array, cache: BatchNormCache) -> Gradients:

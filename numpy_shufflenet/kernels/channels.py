@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_shufflenet._places import assembled
 from numpy_shufflenet._threads import take_turns
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._barrier import each_turn
@@ -60,15 +59,12 @@ def shuffled_places(channels: int, groups: int) -> Array:
 def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
     """Return an image whose channel places[k] is channel k of the concatenated parts."""
     n, _, h, w = parts[0].shape
-    sources, start = [], 0
+    y, start = empty_rows(channels, n, h, w, parts[0].dtype), 0
     for part in parts:
-        end = start + part.shape[1]
-        sources.append((*as_spaced_rows(part), places[start:end]))
-        start = end
-    y, missing = assembled((channels, h * w * n), sources)
-    for rows, step, targets in missing:
-        copy = partial(copy_rows, rows, step, targets, y)
+        targets = places[start : start + part.shape[1]]
+        copy = partial(copy_rows, *as_spaced_rows(part), targets, y)
         take_turns(len(targets), copy, work=2 * len(targets) * y.shape[1])
+        start += part.shape[1]
     return as_image(y, n, h, w)
 
 

@@ -1,7 +1,6 @@
 """Depthwise convolution: 3x3 windows in float32 read the image itself (see `_depthwise_windows`).
 
-Backward, dy is first copied into a border, channel by channel, where that is faster (see
-`_border`). Windows of other sizes, and other dtypes, use planes (see `depthwise_planes`).
+Windows of other sizes, and other dtypes, use planes (see `depthwise_planes`).
 """
 
 from typing import NamedTuple
@@ -11,12 +10,6 @@ import numpy as np
 from numpy_shufflenet._memory import empty
 from numpy_shufflenet._threads import share_range
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.kernels._border import (
-    Border,
-    channel_gradients,
-    is_suited,
-    sight_of,
-)
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._depthwise_windows import (
     convolve_windows,
@@ -27,7 +20,7 @@ from numpy_shufflenet.kernels._gather import gather_of
 from numpy_shufflenet.kernels._layout import as_image, as_rows, contiguous, empty_rows
 from numpy_shufflenet.kernels._planes import empty_plane, planes_of
 from numpy_shufflenet.kernels._products import all_finite
-from numpy_shufflenet.kernels._slide import FEW, slide_of
+from numpy_shufflenet.kernels._slide import slide_of
 from numpy_shufflenet.kernels.depthwise_planes import (
     backward_channels,
     forward_channels,
@@ -161,9 +154,7 @@ def depthwise_conv2d_backward(
     gradients = as_rows(dy).reshape(c * m, oh, ow * n)
     dx, dw = empty_rows(c, n, h, width, rows.dtype), np.empty_like(weights)
     operands = gradients, rows, weights, windows, n, dx, dw
-    if m == 1 and _is_bordered(windows, n, rows.dtype):
-        _backward_in_border(*operands)
-    elif m == 1 and slide_of(windows, n, rows.dtype):
+    if m == 1 and slide_of(windows, n, rows.dtype):
         _backward_in_windows(*operands)
     else:
         _backward_in_planes(*operands)
@@ -180,32 +171,6 @@ def depthwise_conv2d_backward(
         )
     db = gradients.reshape(c * m, oh * ow * n).sum(axis=1) if has_bias else None
     return as_image(dx, n, h, width), dw.reshape(w.shape), db
-
-
-def _is_bordered(windows: Windows, n: int, dtype: np.dtype[np.floating]) -> bool:
-    """Whether a border is faster, and each output reads a pixel, so that its NaN shows in dw."""
-    wide = windows.stride == (1, 1) or n >= FEW
-    return n > 0 and is_suited(windows, dtype) and wide and max(map(max, windows.padding)) < 3
-
-
-def _backward_in_border(
-    dy: Array, x: Array, w: Array, windows: Windows, n: int, dx: Array, dw: Array
-) -> None:
-    sight, (h, width) = sight_of(windows, n), windows.size
-    images, dimages = (rows.reshape(len(rows), h, width * n) for rows in (x, dx))
-    size = Border(*sight.dy).size
-
-    pieces = [tuple(sight._replace(pixels=pixels)) for pixels in _pieces(sight.pixels)]
-    parts = [dw, *(np.empty_like(dw) for _ in pieces[1:])]
-
-    def run(first: int, last: int) -> None:
-        plane = empty((size,), x.dtype)
-        for piece, part in zip(pieces, parts, strict=True):
-            channel_gradients(dy, images, w, piece, plane, first, last, dimages, part)
-
-    share_range(len(w), run, work=dy.size + 6 * dx.size)
-    if len(parts) > 1:
-        dw[...] = np.sum(parts, axis=0, dtype=np.float64)
 
 
 def _pieces(blocks: Array) -> list[Array]:

@@ -23,7 +23,6 @@ from numpy_shufflenet.kernels._layout import (
     as_rows,
     contiguous,
     empty_rows,
-    output_rows,
     transpose,
 )
 from numpy_shufflenet.kernels._products import (
@@ -288,7 +287,7 @@ def _backward(dy: Array, cache: PointwiseConv2dCache) -> tuple[Array, Array, Arr
     gradients = as_rows(dy)
     if y is not None:
         gradients = masked_by_relu(gradients, y)
-    dx, _ = output_rows(c, n, h, width, rows.dtype, spaced=False)
+    dx = empty_rows(c, n, h, width, rows.dtype)
     m, o_share, c_share = rows.shape[1], o // groups, c // groups
     turned = w.reshape(groups, o_share, c_share).transpose(0, 2, 1)
     suitable = suits(rows.dtype, o_share, c_share, m)

@@ -3,9 +3,8 @@
 The layers keep their names and parameters; only the arrays between them are not computed. A trace
 needs those arrays, so in a trace the layers run one by one.
 
-Pairs of layers run as one operation of `ops.fused`. In training, BN, ReLU, shuffle, 3x3 depthwise
-convolution and BN run in one pass over each channel, if the backend has kernels for it. In frozen
-layers, batch normalisation is folded into the convolution before it (see `fold`).
+Pairs of layers run as one operation of `ops.fused`. In frozen layers, batch normalisation is folded
+into the convolution before it (see `fold`).
 """
 
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from numpy_shufflenet import backend, operations
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.nn.freezing import input_gradient
 from numpy_shufflenet.nn.layer import Layer
-from numpy_shufflenet.nn.layers import BatchNorm2d, ChannelShuffle, Conv2d, OperationLayer, ReLU
+from numpy_shufflenet.nn.layers import BatchNorm2d, Conv2d, OperationLayer, ReLU
 from numpy_shufflenet.ops.relu import ReluCache
 
 FUSED = {
@@ -50,58 +49,6 @@ class FusedPair:
         gradients = backend.backward(dy, self.second.kept_call())
         self.second.forget()
         return self.first.accumulate(gradients)
-
-
-class Channelwise:
-    """Layers that don't combine channels, and run in one pass over each channel; training only.
-
-    The convolution keeps the call. The ReLU keeps numbers that show which inputs were positive.
-    """
-
-    def __init__(
-        self,
-        before: BatchNorm2d | None,
-        relu: ReLU | None,
-        shuffle: ChannelShuffle | None,
-        convolution: Conv2d,
-        after: BatchNorm2d,
-    ):
-        self.before = before
-        self.relu = relu
-        self.shuffle = shuffle
-        self.convolution = convolution
-        self.after = after
-
-    def forward(self, x: Any, *, training: bool) -> Any:
-        """Run all forwards."""
-        before, after = self.before, self.after
-        y, call = backend.channelwise_forward(
-            x,
-            before and before.arrays(x)[1:],
-            self.convolution.weight.value,
-            after.arrays(x)[1:],
-            eps=(before.hyperparameters["eps"] if before else 1.0, after.hyperparameters["eps"]),
-            groups=self.shuffle.hyperparameters["groups"] if self.shuffle else 1,
-            **self.convolution.hyperparameters,
-        )
-        if before and self.relu:
-            before.note(call.cache.before, training)
-            self.relu.keep(call._replace(cache=call.cache.before))
-        after.note(call.cache.after, training)
-        self.convolution.keep(call)
-        return y
-
-    def backward(self, dy: Any) -> Any:
-        """Run all backwards."""
-        dx, before, dw, after = backend.channelwise_backward(dy, self.convolution.kept_call())
-        self.convolution.forget()
-        if self.relu:
-            self.relu.forget()
-        self.after.accumulate((dx, *after))
-        self.convolution.accumulate((dx, dw, None))
-        if self.before:
-            self.before.accumulate((dx, *before))
-        return dx
 
 
 class Folded:
@@ -152,7 +99,7 @@ def folded_convolution(convolution: Conv2d, norm: BatchNorm2d) -> tuple[Array, A
     return w, scale * (b - norm.running_mean.value) + norm.bias.value
 
 
-ChainStep = Layer | FusedPair | Channelwise | Folded
+ChainStep = Layer | FusedPair | Folded
 
 
 class Chain:
@@ -162,24 +109,13 @@ class Chain:
     ----------
     *layers : Layer or None
         None is skipped.
-
-    Attributes
-    ----------
-    output_place, gradient_place : backend.Place or None
-        The places reserved for the output of the last layer, and the gradient of x: see `_places`.
     """
 
     def __init__(self, *layers: Layer | None):
         self.layers = tuple(layer for layer in layers if layer is not None)
-        self._steps = {
-            (training, channelwise): tuple(_fused(self.layers, training, channelwise))
-            for training in (True, False)
-            for channelwise in (True, False)
-        }
+        self._steps = {mode: tuple(_fused(self.layers, mode)) for mode in (True, False)}
         self._frozen_steps = tuple(_folded(self.layers))
         self._ran: tuple[ChainStep, ...] = self.layers
-        self.output_place: backend.Place | None = None
-        self.gradient_place: backend.Place | None = None
 
     def forward(self, x: Any, *, training: bool) -> Any:
         """Run all forwards."""
@@ -192,28 +128,24 @@ class Chain:
         elif training and any(frozen):  # each layer has its own mode
             steps = self.layers
         else:
-            steps = self._steps[training, backend.has_channelwise(x)]
+            steps = self._steps[training]
         if not backend.inferring():
             self._ran = steps
         for step in steps:
-            with backend.placed(self.output_place if step is steps[-1] else None):
-                x = step.forward(x, training=training)
+            x = step.forward(x, training=training)
         return x
 
     def backward(self, dy: Any) -> Any:
         """Run all backwards, in reverse order."""
         for step in reversed(self._ran):
-            with backend.placed(self.gradient_place if step is self._ran[0] else None):
-                dy = step.backward(dy)
+            dy = step.backward(dy)
         return dy
 
 
-def _fused(layers: tuple[Layer, ...], training: bool, channelwise: bool) -> Iterator[ChainStep]:
-    """Yield the steps of a chain: single layers, and groups of layers that run as one operation."""
+def _fused(layers: tuple[Layer, ...], training: bool) -> Iterator[ChainStep]:
+    """Yield the steps of a chain: single layers, and pairs of layers that run as one operation."""
     while layers:
-        run, length = _channelwise(layers) if training and channelwise else (None, 0)
-        if run is None:
-            run, length = _pair(layers, training)
+        run, length = _pair(layers, training)
         yield run or layers[0]
         layers = layers[length or 1 :]
 
@@ -240,25 +172,4 @@ def _pair(layers: tuple[Layer, ...], training: bool) -> tuple[ChainStep | None, 
             names = first.operation_in(training), second.operation_in(training)
             if names in FUSED:
                 return FusedPair(first, second, FUSED[names]), 2
-    return None, 0
-
-
-def _channelwise(layers: tuple[Layer, ...]) -> tuple[ChainStep | None, int]:
-    """Return the first layers as a `Channelwise` and their number, or None and 0."""
-    before: BatchNorm2d | None = None
-    relu: ReLU | None = None
-    shuffle: ChannelShuffle | None = None
-    rest = layers
-    match layers:
-        case (BatchNorm2d() as before, ReLU() as relu, ChannelShuffle() as shuffle, *_):
-            rest = layers[3:]
-        case (BatchNorm2d() as before, ReLU() as relu, *_):
-            rest = layers[2:]
-    match rest:
-        case (Conv2d(operation="depthwise_conv2d", bias=None) as conv, BatchNorm2d() as after, *_):
-            if after.synchronised or (before and before.synchronised):
-                return None, 0  # the kernel doesn't exchange statistics with other processes
-            if conv.multiplier == 1 and conv.has_geometry((3, 3), strides=(1, 2)):
-                run = Channelwise(before, relu, shuffle, conv, after)
-                return run, len(layers) - len(rest) + 2
     return None, 0

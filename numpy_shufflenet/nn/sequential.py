@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from numpy_shufflenet.backend import Place
 from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 
@@ -18,10 +17,6 @@ class Sequential(Layer):
     def replace(self, layers: Sequence[Layer]) -> None:
         """Replace the layers."""
         self._chain = Chain(*layers)
-
-    def write_to(self, *, output: Place | None = None, gradient: Place | None = None) -> None:
-        """Reserve places in larger images for the output and the gradient of x: see `_places`."""
-        self._chain.output_place, self._chain.gradient_place = output, gradient
 
     def _forward(self, x: Any, training: bool) -> Any:
         return self._chain.forward(x, training=training)

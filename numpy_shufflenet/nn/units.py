@@ -3,7 +3,6 @@
 import math
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.backend import Place
 from numpy_shufflenet.nn.fusion import Chain
 from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.nn.layers import (
@@ -101,8 +100,6 @@ class ShuffleNetV1Unit(Layer):
             self.concat = ChannelConcat()
             self._branches = Branches(self.pool, self.branch)
             self._join = Chain(self.concat, self.se, self.relu)
-            # The branch writes its output where concatenation would copy it to.
-            self.branch.write_to(output=Place(out_channels, in_channels))
 
     def _forward(self, x: Array, training: bool) -> Array:
         parts = self._branches.forward(x, training=training)
@@ -213,18 +210,6 @@ class ShuffleNetV2Unit(Layer):
         self.se = SqueezeExcitation(out_channels, reduction=2) if se else None
         self.shuffle = ChannelShuffle(shuffle_groups)
         self._join = Chain(self.concat, self.se, self.shuffle)
-        # Branches write their outputs where concatenation and shuffle would copy them to, and the
-        # gradient of a half where the backward of the split would copy it to.
-        step, second = (2, 1) if shuffle_groups == 2 and not se else (1, out_channels - branch_out)
-        # Another shuffle spreads a branch in a way that no step describes.
-        spread = shuffle_groups > 2 and not se
-        if not self.splits:
-            self.branch1.write_to(output=None if spread else Place(out_channels, 0, step))
-        if not self.residual:
-            self.branch2.write_to(
-                output=None if spread else Place(out_channels, second, step),
-                gradient=Place(out_channels, half) if self.splits else None,
-            )
 
     def _forward(self, x: Array, training: bool) -> Array:
         if not self.splits:
