@@ -582,6 +582,69 @@ if HAS_NUMBA:
     assert np.allclose(plan(images), expected, atol=1e-3 * np.abs(expected).max())
 
 # %% [markdown]
+# ### A training step as one program
+#
+# A training step also runs the same operations each time: its forward, and then the backward of
+# each operation in reverse order. `Trainer` compiles both into one program. All life times are
+# known before the program runs, so each array gets its place in one block of memory, and arrays
+# that are never alive at the same time share a place.
+#
+# The backward needs the input of each operation. Between two convolutions there are three arrays:
+# the output z of the first convolution, the output of the batch normalisation, and the output of
+# the ReLU. **Which of them does the program store?**
+
+# %%
+if HAS_NUMBA:
+    from numpy_shufflenet.engine import TrainingProgram
+
+    step = TrainingProgram(model, (2, 3, 224, 224))
+    lines = str(step).splitlines()
+    print("\n".join([*lines[:9], "  ...", *lines[-4:]]))
+
+# %% [markdown]
+# <details>
+# <summary>Answer: which array is stored?</summary>
+#
+# Only z. The others follow from z and four numbers of each channel:
+#
+# $$y = \max(0, a (z - \mu) + \beta), \qquad a = \gamma / \sqrt{\sigma^2 + \epsilon}$$
+#
+# The next convolution has to read its input anyway. While it reads z into the cache, it computes y
+# from z with one multiply-add and one maximum. That takes less time than writing y to memory and
+# reading it again. The backward does the same with the gradient g of y:
+#
+# $$dz = a \left(g\,[y > 0] - p - q (z - \mu)\right)$$
+#
+# where p and q are two means that batch normalisation's backward needs (lesson 7). So batch
+# normalisation, ReLU, split, concatenation and shuffle store nothing, and memory holds one array
+# for each convolution.
+#
+# </details>
+
+# %% tags=["timing", "long"]
+if HAS_NUMBA:
+    batch = np.random.default_rng(0).normal(size=(16, 3, 32, 32)).astype(np.float32)
+    small = models.shufflenet_v2(scale=0.5, stem="small", num_classes=10, seed=0)
+    program = TrainingProgram(small, batch.shape)
+
+    def layer_by_layer():
+        small.zero_gradients()
+        small.backward(small.forward(batch, training=True), input_gradient=False)
+
+    def as_a_program():
+        small.zero_gradients()
+        program.backward(program.forward(batch))
+
+    layer_by_layer()
+    expected = small.gradients()
+    as_a_program()
+    found = small.gradients()
+    worst = max(np.abs(found[k] - g).max() / np.abs(g).max() for k, g in expected.items())
+    print(f"largest difference between gradients, over the largest gradient: {worst:.0e}")
+    taken = interleave({"layers": layer_by_layer, "program": as_a_program}, rounds=7, min_seconds=0)
+    print(f"layer by layer / program: {median_interval(taken['layers'] / taken['program'])}")
+
+# %% [markdown]
 # ## Recap
 #
 # <details>

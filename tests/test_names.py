@@ -21,6 +21,7 @@ PROTOCOLS = {
         "convolve correlate spread",
         "kernels/_conv2d_columns.py kernels/_conv2d_taps.py kernels/_conv2d_tiles.py",
     ),
+    "an instruction of inference, and of training": ("run_* Arrays", "plan/* engine/*"),
     "a command of the command line": ("add_arguments run", "commands/*"),
     "a program": ("main", "cli.py course/_student.py data/build_embedded.py"),
     "the entry of a module's table by its name": (

@@ -121,7 +121,7 @@ def test_every_import_that_may_fail_asks_for_its_package():
     found = set()
     for path in folder.rglob("*.py"):
         name = path.relative_to(folder).as_posix()
-        if name.startswith(("kernels/", "plan/")):  # `kernels` asks for Numba
+        if name.startswith(("kernels/", "plan/", "engine/")):  # `kernels` asks for Numba
             assert set(imports_that_may_fail(path)) <= {"numba", "llvmlite"}
         elif not name.startswith(ALONE):
             found |= {(name, package) for package in imports_that_may_fail(path)}

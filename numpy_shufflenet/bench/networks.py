@@ -16,6 +16,7 @@ from numpy_shufflenet.bench.timing import Comparison
 from numpy_shufflenet.models import ImageClassifier, shufflenet_v1, shufflenet_v2
 from numpy_shufflenet.nn import fill_statistics
 from numpy_shufflenet.training import SGD
+from numpy_shufflenet.training.passes import Passes
 
 NETWORKS: dict[str, Callable[[], ImageClassifier]] = {
     "V2 1x": lambda: shufflenet_v2(seed=0),
@@ -134,14 +135,14 @@ def our_training_step(
 ) -> Callable[[], tuple[float, Array]]:
     """Return a function that runs one training step, and returns the loss and the logits."""
     x, labels = _images(batch, size, model.in_channels), _labels(batch, model.num_classes)
-    optimiser = SGD(model, **SETTINGS)
+    optimiser, passes = SGD(model, **SETTINGS), Passes(model)
 
     def step() -> tuple[float, Array]:
         model.zero_gradients()
-        logits = model.forward(x, training=True)
+        logits = passes.forward(x)
         loss, cache = ops.softmax_cross_entropy_forward(logits, labels)
         dlogits = ops.softmax_cross_entropy_backward(1.0, cache)
-        model.backward(dlogits, input_gradient=False)
+        passes.backward(dlogits)
         optimiser.step()
         return float(loss), logits
 

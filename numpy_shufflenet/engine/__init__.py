@@ -10,7 +10,8 @@ Instructions are in `products` (1x1 convolutions, linear layers), `convolutions`
 read and write. Batch normalisation and ReLU are computed again wherever their output is read.
 """
 
-from numpy_shufflenet.engine.training import Memory, TrainingProgram, state_of
+import numpy_shufflenet.kernels  # noqa: F401 - it asks for Numba
+from numpy_shufflenet.engine.training import ProgramMemory, TrainingProgram, state_of
 from numpy_shufflenet.plan.record import Unsupported
 
-__all__ = ["Memory", "TrainingProgram", "Unsupported", "state_of"]
+__all__ = ["ProgramMemory", "TrainingProgram", "Unsupported", "state_of"]

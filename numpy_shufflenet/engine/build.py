@@ -13,7 +13,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.convolutions import pixels_at_once
 from numpy_shufflenet.engine.instruction import INSTRUCTIONS
 from numpy_shufflenet.engine.machine import STEP
-from numpy_shufflenet.engine.place import Block, place_blocks
+from numpy_shufflenet.engine.place import Allocation, place_blocks
 from numpy_shufflenet.engine.products import (
     SPACE,
     filled_up,
@@ -36,7 +36,7 @@ BEYOND = 64  # numbers after a row that vectors may write
 SHORTEST = 256  # columns of a part of a row
 
 
-class Step:
+class BuiltStep:
     """One instruction of a program.
 
     Attributes
@@ -77,7 +77,7 @@ class Builder:
 
     Attributes
     ----------
-    forward, backward : list of Step
+    forward, backward : list of BuiltStep
     completed : dict
         For each parameter's array, by its id, the step of backward that completes its gradient.
     gradients : dict
@@ -126,11 +126,11 @@ class Builder:
         self._give_slots()
         self._give_places(filled_up(start, 16))
 
-        self.forward: list[Step] = []
+        self.forward: list[BuiltStep] = []
         self.steps = self.forward
         for stored in network:
             self._forward(stored)
-        self.backward: list[Step] = []
+        self.backward: list[BuiltStep] = []
         self.steps = self.backward
         self.touched: set[Channel] = set()  # whose gradients have been written to
         last = network[-1].node
@@ -181,32 +181,32 @@ class Builder:
             for channel in stored.node.inputs:
                 readers[channel].append(i)
         self.needed = self._needing_gradients()
-        self.rows: dict[Node, Block] = {}
-        self.slopes: dict[Node, Block] = {}
-        self.weights: dict[Node, dict[str, Block]] = {}
+        self.rows: dict[Node, Allocation] = {}
+        self.slopes: dict[Node, Allocation] = {}
+        self.weights: dict[Node, dict[str, Allocation]] = {}
         blocks = []
         widest = max(self.columns(s.node) for s in self.network)
-        self.garbage = Block(widest + BEYOND, 0, 2 * count)
+        self.garbage = Allocation(widest + BEYOND, 0, 2 * count)
         blocks.append(self.garbage)
         for i, stored in enumerate(self.network):
             node = stored.node
             size = node.channels * self.pitch(node)
             # (Masks of dropout are drawn before the first step.)
-            self.rows[node] = Block(size, 0 if node.kind == "mask" else i, 2 * count - i)
+            self.rows[node] = Allocation(size, 0 if node.kind == "mask" else i, 2 * count - i)
             blocks.append(self.rows[node])
             if node in self.needed:
                 latest = max([j for c in node.rows().rows for j in readers[c]], default=count)
-                self.slopes[node] = Block(size, 2 * count - latest, 2 * count - i)
+                self.slopes[node] = Allocation(size, 2 * count - latest, 2 * count - i)
                 blocks.append(self.slopes[node])
             if node.kind in ("product", "linear", "convolution"):
                 groups, o, depth = self._matrix(node)
                 g_rows, x_rows = filled_up(o, G_ROWS), filled_up(depth, X_ROWS)
                 back = 2 * count - i
                 self.weights[node] = {
-                    "tiles": Block(groups * filled_up(o, ROWS) * depth, i, i),
-                    "filled": Block(groups * filled_up(o, ROWS), i, i),
-                    "transposed": Block(groups * self._transposed(node) * o, i, back),
-                    "dw": Block(groups * self._parts(node) * g_rows * x_rows, back, back),
+                    "tiles": Allocation(groups * filled_up(o, ROWS) * depth, i, i),
+                    "filled": Allocation(groups * filled_up(o, ROWS), i, i),
+                    "transposed": Allocation(groups * self._transposed(node) * o, i, back),
+                    "dw": Allocation(groups * self._parts(node) * g_rows * x_rows, back, back),
                 }
                 blocks += self.weights[node].values()
         self.size = place_blocks(blocks, start)
@@ -256,7 +256,7 @@ class Builder:
         return len(self.tables) - len(numbers)
 
     def _emit(self, kind: str, node: Node, /, **fields: Any) -> None:
-        self.steps.append(Step(kind, node, fields))
+        self.steps.append(BuiltStep(kind, node, fields))
 
     def _gradient(self, array: Array) -> int:
         """Return where the next step writes the gradient of a parameter."""
@@ -691,7 +691,7 @@ class Part:
     steps : array of dtype STEP
     """
 
-    def __init__(self, steps: list[Step]):
+    def __init__(self, steps: list[BuiltStep]):
         self.steps = np.zeros(len(steps), STEP)
         by_kind: dict[str, list[int]] = defaultdict(list)
         for number, step in enumerate(steps):

@@ -70,7 +70,7 @@ CONVOLUTION = np.dtype(
 
 
 @compiled
-def gather(
+def gather_pixels(
     it: Any, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
     start: int,
 ) -> None:  # fmt: skip
@@ -119,7 +119,7 @@ def run_convolution(it: Any, arrays: Arrays, turn: int) -> None:
         for first in range(0, it.ow, step):
             pixels = min(step, it.ow - first)
             columns, to = pixels * n, (p * it.ow + first) * n
-            gather(it, arrays, group, p, first, pixels, pitch, 0)
+            gather_pixels(it, arrays, group, p, first, pixels, pitch, 0)
             for t in range(tiles):
                 tile = (group * tiles + t) * ROWS
                 multiply_packed(
@@ -155,7 +155,7 @@ def run_convolution_backward(it: Any, arrays: Arrays, turn: int) -> None:
         for first in range(0, it.ow, step):
             pixels = min(step, it.ow - first)
             columns, to = pixels * n, (p * it.ow + first) * n
-            gather(it, arrays, group, p, first, pixels, pitch, x)
+            gather_pixels(it, arrays, group, p, first, pixels, pitch, x)
             for k in range(rows):
                 row = group * rows + k
                 g, z = tables[it.gradients + row] + to, tables[it.outputs + row] + to
@@ -216,7 +216,9 @@ def run_convolution_dx(it: Any, arrays: Arrays, turn: int) -> None:
                     for r in range(min(ROWS, columns - t * ROWS)):
                         c, j = divmod(t * ROWS + r, it.kw)
                         to = tables[it.results + group * it.channels + c] + y * it.w * n
-                        scatter(it, memory, to, j, first, pixels, scratch, (it.rows + r) * pitch)
+                        scatter_pixels(
+                            it, memory, to, j, first, pixels, scratch, (it.rows + r) * pitch
+                        )
         if it.last:
             for c in range(it.channels):
                 row = group * it.channels + c
@@ -230,10 +232,10 @@ def run_convolution_dx(it: Any, arrays: Arrays, turn: int) -> None:
 
 
 @compiled
-def scatter(
+def scatter_pixels(
     it: Any, memory: Array, to: int, j: int, first: int, pixels: int, packed: Array, at: int
 ) -> None:
-    """Add a packed row to the pixels that column j of the window reads: the reverse of `gather`."""
+    """Add a packed row to the pixels that column j of the window reads: the reverse of `gather_pixels`."""
     for q in range(pixels):
         x = (first + q) * it.stride_w + j * it.dilation_w - it.left
         if 0 <= x < it.w:

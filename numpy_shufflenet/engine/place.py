@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(eq=False)
-class Block:
+class Allocation:
     """An array in memory.
 
     Attributes
@@ -23,13 +23,13 @@ class Block:
     place: int = -1
 
 
-def place_blocks(blocks: list[Block], start: int) -> int:
+def place_blocks(blocks: list[Allocation], start: int) -> int:
     """Give each block a place from `start` on; return where memory ends.
 
     Blocks whose life times overlap don't overlap. The largest blocks are placed first, each at the
     first place that is free for as long as it lives.
     """
-    placed: list[Block] = []
+    placed: list[Allocation] = []
     end = start
     for block in sorted(blocks, key=lambda b: -b.size):
         at = start

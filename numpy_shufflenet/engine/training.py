@@ -26,8 +26,8 @@ NOTHING = np.zeros(0, np.float32)
 SHARES = 6  # the backward hands over gradients so many times, the last layers' first
 
 
-class Memory:
-    """Memory for programs that run one after the other; it grows with the largest of them."""
+class ProgramMemory:
+    """ProgramMemory for programs that run one after the other; it grows with the largest of them."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
@@ -64,7 +64,7 @@ class TrainingProgram:
         Its parameters are read at each forward, and its running statistics updated.
     shape : (n, c, h, w)
         Of the images.
-    memory : Memory, optional
+    memory : ProgramMemory, optional
         Programs of the same model may share it if each backward follows its forward.
 
     Raises
@@ -74,11 +74,11 @@ class TrainingProgram:
     """
 
     def __init__(
-        self, model: Layer, shape: tuple[int, int, int, int], memory: Memory | None = None
+        self, model: Layer, shape: tuple[int, int, int, int], memory: ProgramMemory | None = None
     ):
         self.shape = shape
         self.state = state_of(model)
-        self._memory = memory or Memory()
+        self._memory = memory or ProgramMemory()
         self._parameters = [p for _, p in model.named_parameters()]
         if any(p.value.dtype != np.float32 for p in self._parameters):
             raise Unsupported("the parameters of the model aren't float32")

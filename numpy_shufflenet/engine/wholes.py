@@ -11,6 +11,7 @@ from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.instruction import Arrays, instruction
+from numpy_shufflenet.engine.products import filled_up
 from numpy_shufflenet.engine.rows import (
     FACTOR,
     MEAN,
@@ -182,11 +183,11 @@ def run_mean_backward(it: Any, arrays: Arrays, c: int) -> None:
 def run_norm(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute the statistics of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
-        normalise(it, arrays, c)
+        note_statistics(it, arrays, c)
 
 
 @register_jitable
-def normalise(it: Any, arrays: Arrays, c: int) -> None:
+def note_statistics(it: Any, arrays: Arrays, c: int) -> None:
     """Compute mean and variance of a channel from those of its parts; set what its view shows.
 
         mean = sum of n_k mean_k / n          var = sum of (M_k + n_k (mean_k - mean)^2) / n
@@ -213,11 +214,11 @@ def normalise(it: Any, arrays: Arrays, c: int) -> None:
 def run_norm_backward(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute the gradients of some channels."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
-        normalise_backward(it, arrays, c)
+        note_gradients(it, arrays, c)
 
 
 @register_jitable
-def normalise_backward(it: Any, arrays: Arrays, c: int) -> None:
+def note_gradients(it: Any, arrays: Arrays, c: int) -> None:
     """Compute the gradients of gamma and beta, and what the gradient of z lacks.
 
         dbeta = sum of g      dgamma = sum of g x_hat      with x_hat = (z - mean) / std
@@ -244,17 +245,11 @@ def run_scale(it: Any, arrays: Arrays, c: int) -> None:
     copy_view(
         memory, tables[it.others + c], arrays.slots, tables[it.other_slots + c], n, scratch, 0
     )
-    factor = filled(n)
+    factor = filled_up(n, WIDTH)
     for first in range(0, it.columns, n):
         copy_view(memory, x + first, arrays.slots, slot, n, scratch, factor)
         for i in range(n):
             memory[to + first + i] = scratch[i] * scratch[factor + i]
-
-
-@register_jitable
-def filled(n: int) -> int:
-    """Return n, rounded up to a multiple of 16."""
-    return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
 @instruction(WHOLE)
@@ -264,7 +259,7 @@ def run_scale_backward(it: Any, arrays: Arrays, c: int) -> None:
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
     x, x_slot, to = tables[it.inputs + c], tables[it.input_slots + c], tables[it.results + c]
     e, e_slot = tables[it.others + c], tables[it.other_slots + c]
-    size, wide = filled(n), arrays.wide
+    size, wide = filled_up(n, WIDTH), arrays.wide
     wide[:n] = 0
     copy_view(memory, e, arrays.slots, e_slot, n, scratch, 0)
     for first in range(0, it.columns, n):

@@ -60,7 +60,7 @@ class Passes:
         """Return the program for these images, or None and the reason why there is none."""
         if backend.current() != "numba":
             return None, 'only the backend "numba" has compiled programs'
-        from numpy_shufflenet.engine import Memory, TrainingProgram, Unsupported, state_of
+        from numpy_shufflenet.engine import ProgramMemory, TrainingProgram, Unsupported, state_of
 
         state = state_of(self.model)
         if self._refused is not None and self._refused[0] == (x.shape, state):
@@ -68,7 +68,7 @@ class Passes:
         program = self._programs.get(x.shape)
         if program is None or program.state != state:
             if self._memory is None:
-                self._memory = Memory()
+                self._memory = ProgramMemory()
             self._programs.pop(x.shape, None)
             try:
                 _check_layers(self.model)
