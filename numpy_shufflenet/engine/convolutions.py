@@ -235,7 +235,7 @@ def run_convolution_dx(it: Any, arrays: Arrays, turn: int) -> None:
 def scatter_pixels(
     it: Any, memory: Array, to: int, j: int, first: int, pixels: int, packed: Array, at: int
 ) -> None:
-    """Add a packed row to the pixels that column j of the window reads: the reverse of `gather_pixels`."""
+    """Add a packed row to the pixels that column j of the window reads."""
     for q in range(pixels):
         x = (first + q) * it.stride_w + j * it.dilation_w - it.left
         if 0 <= x < it.w:

@@ -27,7 +27,7 @@ SHARES = 6  # the backward hands over gradients so many times, the last layers' 
 
 
 class ProgramMemory:
-    """ProgramMemory for programs that run one after the other; it grows with the largest of them."""
+    """Memory for programs that run one after the other; it grows with the largest of them."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
