@@ -25,6 +25,7 @@ import numpy as np
 from numpy_shufflenet import backend, models
 from numpy_shufflenet.data import Dataset, augment, batches
 from numpy_shufflenet.training import SGD, Trainer, load_weights, save_weights
+from numpy_shufflenet.training.passes import Passes
 
 Work = Callable[[], bytes]
 CHECK = 0.1  # share of the interrupts after which an uninterrupted run is compared, too
@@ -59,6 +60,22 @@ def backward() -> Work:
         y = model.forward(x, training=True)
         dx = model.backward(dy)
         return bits([y, dx, *model.gradients().values()])
+
+    return work
+
+
+def program() -> Work:
+    model, x = network(), images(8)
+    state, passes = model.state_dict(), Passes(model)
+    dy = np.random.default_rng(1).normal(size=(8, 10)).astype(np.float32)
+
+    def work() -> bytes:
+        model.load_state_dict(state)
+        model.zero_gradients()
+        y = passes.forward(x)
+        assert passes.reason is None
+        passes.backward(dy)
+        return bits([y, *model.gradients().values(), *model.state_dict().values()])
 
     return work
 
@@ -180,7 +197,7 @@ def compiling() -> Work:
     return work
 
 
-WORKS = (forward, backward, update, plan, planning, data, checkpoint, training, compiling)
+WORKS = (forward, backward, program, update, plan, planning, data, checkpoint, training, compiling)
 
 
 class Interrupter:

@@ -136,8 +136,7 @@ class TrainingProgram:
         numbers = self._numbers()
         for part, parameters in self._backward:
             self._run(part, np.zeros((1, 1, 1), np.float32))
-            for parameter in parameters:
-                place = self._builder.gradients[id(parameter.value)]
+            for parameter, place in parameters:
                 found = numbers[place : place + parameter.value.size]
                 parameter.accumulate(found.reshape(parameter.value.shape).copy())
 
@@ -149,15 +148,19 @@ class TrainingProgram:
     def __str__(self) -> str:
         return str(self._builder)
 
-    def _shares(self) -> Iterator[tuple[Part, list[Parameter]]]:
-        """Yield the parts of the backward, and the parameters whose gradients each completes."""
-        steps, done = self._builder.backward, self._builder.completed
+    def _shares(self) -> Iterator[tuple[Part, list[tuple[Parameter, int]]]]:
+        """Yield the parts of the backward, and the gradients that each completes: their places."""
+        steps, done, places = (
+            self._builder.backward,
+            self._builder.completed,
+            self._builder.gradients,
+        )
         total = sum(parameter.value.size for parameter in self._parameters)
         first, found = 0, []
         for last in range(1, len(steps) + 1):
             found += [p for p in self._parameters if done.get(id(p.value)) == last - 1]
             if last == len(steps) or sum(p.value.size for p in found) * SHARES >= total:
-                yield Part(steps[first:last]), found
+                yield Part(steps[first:last]), [(p, places[id(p.value)]) for p in found]
                 first, found = last, []
 
     def _numbers(self) -> Array:
