@@ -159,7 +159,8 @@ def run_product_backward(it: Any, arrays: Arrays, turn: int) -> None:
     block = packed_columns(g_rows + x_rows)
     pitch = block + SPACE
     x = g_rows * pitch
-    scratch[: (g_rows + x_rows) * pitch] = 0  # rows that fill up the last tiles stay 0
+    scratch[depth * pitch : x] = 0  # rows that fill up the last tiles
+    scratch[x + rows * pitch : x + x_rows * pitch] = 0
     total = it.dw + (group * it.parts + part) * g_rows * x_rows
     memory[total : total + g_rows * x_rows] = 0
     wide[: 2 * rows] = 0
@@ -243,26 +244,28 @@ def run_pack(it: Any, arrays: Arrays, group: int) -> None:
     memory, rows, depth = arrays.memory, it.rows, it.depth
     w, tiles = it.weights + group * rows * depth, filled_up(rows, ROWS)
     to = it.tiles + group * tiles * depth
-    for row in range(tiles):
+    for first in range(0, tiles, ROWS):
         for k in range(depth):
-            number = memory[w + row * depth + k] if row < rows else np.float32(0)
-            memory[to + (row // ROWS * depth + k) * ROWS + row % ROWS] = number
+            for row in range(first, first + ROWS):
+                memory[to] = memory[w + row * depth + k] if row < rows else np.float32(0)
+                to += 1
     if it.bias >= 0:
         for row in range(tiles):
             number = memory[it.bias + group * rows + row] if row < rows else np.float32(0)
             memory[it.filled + group * tiles + row] = number
     if it.transposed >= 0:
+        size = it.kh * it.kw
         columns = depth // it.kh  # channels and columns of the window
         tiles = filled_up(columns, ROWS)
+        to = it.transposed + group * it.kh * tiles * rows
         for i in range(it.kh):
-            to = it.transposed + (group * it.kh + i) * tiles * rows
-            for k in range(rows):
-                for column in range(tiles):
-                    number = np.float32(0)
-                    if column < columns:
-                        c, j = column // it.kw, column % it.kw
-                        number = memory[w + k * depth + (c * it.kh + i) * it.kw + j]
-                    memory[to + (column // ROWS * rows + k) * ROWS + column % ROWS] = number
+            for first in range(0, tiles, ROWS):
+                for k in range(rows):
+                    for column in range(first, first + ROWS):
+                        c, j = (column, 0) if it.kw == 1 else divmod(column, it.kw)
+                        source = w + k * depth + c * size + i * it.kw + j
+                        memory[to] = memory[source] if column < columns else np.float32(0)
+                        to += 1
 
 
 @instruction(SUM)
