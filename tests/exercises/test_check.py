@@ -461,11 +461,14 @@ def test_all_calls_together_have_the_time():
         while time.process_time() - begin < 0.1:
             pass
 
-    with sandbox.open_sandbox(busy, seconds=0.35, megabytes=100) as run:
-        for _ in range(3):
+    def often(times):
+        for _ in range(times):
             run()
-        with pytest.raises(sandbox.EndedError, match=r"not done after 0\.35 s"):
-            run()
+
+    with sandbox.open_sandbox(busy, seconds=0.6, megabytes=100) as run:
+        often(3)  # the calls themselves take some of the time, on a busy machine more
+        with pytest.raises(sandbox.EndedError, match=r"not done after 0\.6 s"):
+            often(4)
 
 
 def test_nobody_is_blamed_for_a_busy_machine():
