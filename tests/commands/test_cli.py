@@ -125,7 +125,7 @@ def test_check_of_a_network_passes(capsys, monkeypatch):
     assert run("check", "shufflenet_v2", "--scale", 0.5, "--stem", "small", "--size", 16) == 0
     printed = capsys.readouterr().out
     assert "conv5.0.weight" in printed
-    assert "pass: 50 tensors, 150 entries" in printed
+    assert "pass: 53 tensors, 159 entries" in printed
 
 
 @pytest.mark.parametrize("name", ["channel_shuffle", "unit-v1"])
