@@ -457,6 +457,7 @@ def test_computing_counts_and_waiting_hardly(task, said):
 
 def test_all_calls_together_have_the_time(monkeypatch):
     monkeypatch.setattr(sandbox, "PATIENCE", 1000)  # others may have the processor for long
+
     def busy():
         begin = time.process_time()
         while time.process_time() - begin < 0.1:
