@@ -31,7 +31,7 @@ FLAGS = (
     "--remote-allow-origins=*",
     "--remote-debugging-port=0",
 )
-PATIENCE = 30.0  # seconds for anything that the browser is asked for
+PATIENCE = 180.0  # seconds for anything that the browser is asked for, on a busy machine, too
 
 
 def find_chromium() -> str:

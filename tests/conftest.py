@@ -5,6 +5,7 @@ Another profile of Hypothesis: `pytest --hypothesis-profile=NAME`. The same case
 commands that have no place for an option. `.ci/run` sets and prints it.
 """
 
+import gc
 import os
 
 import pytest
@@ -39,6 +40,12 @@ def pytest_addoption(parser):
     help_text = "cases of each campaign (default: each campaign's own number)"
     parser.addoption("--campaign-size", type=int, default=0, help=help_text)
     parser.addoption("--campaign-seed", type=int, default=0, help="seed of the campaigns' cases")
+
+
+def pytest_collection_finish():
+    """Let later searches for garbage skip the millions of objects of the imported libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own reads the option

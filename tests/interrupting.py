@@ -1,13 +1,15 @@
 """Interrupt something at random moments, many times, and compare what it computes afterwards.
 
-usage: interrupting.py WORK THREADS COUNT SEED
+usage: interrupting.py WORK COUNT THREADS... [--seed SEED]
 
 A timer interrupts the main thread as Ctrl-C does, after a random share of the time that the work
-takes. Prints, as JSON, how many interrupts there were, and what went wrong: other bits, another
-exception than KeyboardInterrupt, or work that went on to its end although it was interrupted.
+takes. Prints, as JSON, for each number of threads how many interrupts there were, and what went
+wrong: other bits, another exception than KeyboardInterrupt, or work that went on to its end
+although it was interrupted.
 """
 
 import _thread
+import argparse
 import json
 import random
 import signal
@@ -238,8 +240,26 @@ class Interrupter:
         raise KeyboardInterrupt
 
 
-def main(name: str, threads: int, count: int, seed: int) -> None:
-    work = {made.__name__: made for made in WORKS}[name]()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=[made.__name__ for made in WORKS])
+    parser.add_argument("count", type=int)
+    parser.add_argument("threads", type=int, nargs="+")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    work = {made.__name__: made for made in WORKS}[arguments.work]()
+    interrupter = Interrupter(work, random.Random(arguments.seed))
+    found = []
+    for threads in arguments.threads:
+        sent, problems = interrupt(work, interrupter, threads, arguments.count)
+        found.append({"threads": threads, "interrupts": sent, "problems": problems})
+    print(json.dumps(found))
+
+
+def interrupt(
+    work: Work, interrupter: Interrupter, threads: int, count: int
+) -> tuple[int, list[str]]:
+    """Return how many interrupts there were, and what went wrong."""
     prepare = getattr(work, "prepare", lambda: None)
     check = getattr(work, "check", lambda: True)
     backend.set_num_threads(threads)
@@ -249,8 +269,8 @@ def main(name: str, threads: int, count: int, seed: int) -> None:
     start = time.perf_counter()
     work()
     seconds = time.perf_counter() - start
-    rng, sent, problems = random.Random(seed), 0, []
-    interrupter = Interrupter(work, rng)
+    sent, problems = 0, []
+    rng = interrupter.rng
     sys.unraisablehook = lambda args: problems.append(f"lost: {args}")
     while sent < count and len(problems) < 5:
         interrupter.arm(rng.random() * seconds)
@@ -271,8 +291,8 @@ def main(name: str, threads: int, count: int, seed: int) -> None:
         prepare()
         if rng.random() < CHECK and work() != expected:
             problems.append(f"other bits, after {sent} interrupts")
-    print(json.dumps({"interrupts": sent, "problems": problems}))
+    return sent, problems
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main()

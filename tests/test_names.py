@@ -1,6 +1,7 @@
 """One name, one meaning: no two modules define a function or a class of the same name."""
 
 import ast
+import functools
 from collections import defaultdict
 from fnmatch import fnmatch
 from pathlib import Path
@@ -41,6 +42,7 @@ PROTOCOLS = {
 }
 
 
+@functools.cache
 def definitions():
     """Return where each function and class of a module is defined; of private ones, classes."""
     found = defaultdict(set)

@@ -82,12 +82,15 @@ def met(job, caller, rounds):
 
 def test_turns_go_to_whoever_is_free():
     _threads.set_num_threads(2)
-    taken = []
+    taken, all_taken = [], threading.Event()
 
     def run(job):
         for turn in barrier.each_turn(job):
             taken.append((turn, threading.get_ident()))
-            time.sleep(0.2 if turn == 0 else 0.001)
+            if len(taken) == 20:
+                all_taken.set()
+            if turn == 0:
+                assert all_taken.wait(120)
 
     _threads.take_turns(20, run, work=1 << 30)
     by_first = [turn for turn, thread in taken if thread == dict(taken)[0]]
@@ -117,7 +120,7 @@ def test_plain_counters_are_atomic_and_wake():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert job[barrier.TURN] == counter[0] == 8000
     barrier.wake(0)
 
@@ -145,20 +148,20 @@ def test_a_worker_that_comes_too_late_is_left_out():
     def long(job):
         for _ in barrier.each_turn(job):
             if threading.current_thread() is other:
-                assert busy.wait(30)
+                assert busy.wait(120)
             else:
                 busy.set()
-                assert go_on.wait(30)
+                assert go_on.wait(120)
 
     other = threading.Thread(target=_threads.take_turns, args=(2, long, 1 << 30))
     other.start()
-    assert busy.wait(30)
+    assert busy.wait(120)
     found, done = [], []
     _threads.run_together(lambda job, caller: found.append(met(job, caller, 3)))
     _threads.share_range(9, lambda i, j: done.extend(range(i, j)), work=1 << 30)
     assert not go_on.is_set()
     go_on.set()
-    other.join(30)
+    other.join(120)
     assert found == [(0, 1)]
     assert sorted(done) == list(range(9))
 
@@ -237,7 +240,7 @@ def test_nobody_is_in_a_job_that_is_over():
     def run(job):
         for _ in barrier.each_turn(job):
             if threading.get_ident() == caller:
-                inside.wait(30)
+                inside.wait(120)
                 raise KeyboardInterrupt
             inside.set()
             time.sleep(0.1)
@@ -259,13 +262,15 @@ def test_workers_leave_the_callers_core_to_it():
         for core in sorted(allowed)[:2]:
             os.sched_setaffinity(0, {core})
             os.sched_setaffinity(0, allowed)
-            found = set()
+            found, came = set(), threading.Event()
 
-            def run(job, found=found):
+            def run(job, found=found, came=came):
                 for _ in barrier.each_turn(job):
-                    time.sleep(0.01)
-                    if threading.get_ident() != caller:
+                    if threading.get_ident() == caller:
+                        assert came.wait(120)
+                    else:
                         found.add(len(os.sched_getaffinity(0)))
+                        came.set()
 
             _threads.take_turns(50, run, work=1 << 30)
             assert found == {len(allowed) - 1}
@@ -315,7 +320,7 @@ def test_many_callers_at_once_each_get_their_own_work_done():
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(60)
+        caller.join(120)
     assert (totals == 9).all()
 
 

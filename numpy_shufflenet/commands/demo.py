@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=positive_int, default=4)
     add("--train-images", type=positive_int, help="number of training images (default: 10,000)")
     add("--test-images", type=positive_int, help="number of test images (default: 2,000)")
+    add("--entries", type=positive_int, default=3, help="gradients to check in each tensor")
     add("--learning-rate", type=float, default=0.3, help="peak of the learning rate")
     add("--batch-size", type=positive_int, default=64)
     add("--seed", type=int, default=0, help="seed of the weights and of the order of images")
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     print(f"\nChecking the gradients of this network on {CHECKED_IMAGES} images, in float64")
     images, labels = sample(train_set.images, train_set.labels, CHECKED_IMAGES)
-    verdict = _check_gradients(gradcheck, trainer, images, labels)
+    verdict = _check_gradients(gradcheck, trainer, images, labels, arguments.entries)
     show_table(
         "Analytic and numeric gradients: worst entry of each tensor",
         ["tensor", "entries", "kinks", "difference", "allowed", "verdict"],
@@ -154,7 +155,7 @@ def _train_arguments(arguments: argparse.Namespace) -> argparse.Namespace:
     return filled
 
 
-def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any) -> Any:
+def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any, entries: int) -> Any:
     """Check the network in training mode, on real images, with the loss of the training."""
     from numpy_shufflenet import ops
 
@@ -169,6 +170,7 @@ def _check_gradients(gradcheck: Any, trainer: Any, images: Any, labels: Any) -> 
             trainer.model,
             trainer.standardise(images, np.float64),
             loss=loss,
+            entries=entries,
             on_tensor=lambda row: update(),
         )
 

@@ -16,11 +16,11 @@ pytest.importorskip("numba")
 @pytest.mark.parametrize("work", [work.__name__ for work in interrupting.WORKS])
 def test_interrupts(work, threads, campaign):
     size = campaign.size or 1000
-    arguments = work, str(threads), str(size), str(campaign.seed)
+    arguments = work, str(size), str(threads), "--seed", str(campaign.seed)
     command = [sys.executable, Path(interrupting.__file__), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    (found,) = json.loads(done.stdout)
     problems = found["problems"]
     smallest = (0, "?", work, problems[0]) if problems else None
     campaign.report(found["interrupts"], found["interrupts"] - len(problems), 0, smallest)

@@ -13,10 +13,21 @@ from numpy_shufflenet.course import editions, grading, lessons, tasks
 from numpy_shufflenet.course._student import Student
 
 
-def answered(path, number, answers, *, before=""):
-    """Write a student's notebook: for each exercise code in place of the blank one, or None."""
+def answered(path, number, answers, *, before="", whole=False):
+    """Write a student's notebook: for each exercise code in place of the blank one, or None.
+
+    If it isn't whole, it starts sooner: the student has deleted all code but the first cell (the
+    imports) and the exercises.
+    """
     (lesson,) = lessons.find([number])
     notebook = editions.student(lesson)
+    if not whole:
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        notebook.cells = [
+            cell
+            for cell in notebook.cells
+            if cell is first or cell.cell_type != "code" or "exercise" in editions.tags(cell)
+        ]
     cells = [cell for cell in notebook.cells if "exercise" in editions.tags(cell)]
     for task, cell, answer in zip(tasks.tasks(lesson), cells, answers, strict=True):
         if answer is not None:
@@ -34,7 +45,9 @@ def points(found):
 
 def test_each_answer_is_graded_alone(tmp_path):
     wrong = "def my_dw(dy, x, w):\n    return 2 * np.ones_like(w)"
-    path = answered(tmp_path / "ada_03_convolution_backwards.ipynb", 3, ["right", wrong, None])
+    path = answered(
+        tmp_path / "ada_03_convolution_backwards.ipynb", 3, ["right", wrong, None], whole=True
+    )
     found = grading.grade(path)
     assert found["student"] == "ada"
     assert points(found) == [1, 0, 0]
@@ -105,7 +118,7 @@ def test_writing_into_an_argument_is_seen_across_the_pipe(tmp_path):
 def test_checks_that_a_lesson_writes_itself_are_run_from_its_source(number, of, tmp_path):
     (lesson,) = lessons.find([number])
     count = len(tasks.tasks(lesson))
-    right = grading.grade(answered(tmp_path / "amy.ipynb", number, ["right"] * count))
+    right = grading.grade(answered(tmp_path / "amy.ipynb", number, ["right"] * count, whole=True))
     assert (right["points"], right["of"]) == (of, of)
     blank = grading.grade(answered(tmp_path / "ben.ipynb", number, [None] * count))
     assert blank["points"] == 0

@@ -39,7 +39,7 @@ def mpiexec(ranks, *arguments, **environment):
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return run.returncode, run.stdout, run.stderr

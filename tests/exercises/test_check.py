@@ -455,17 +455,22 @@ def test_computing_counts_and_waiting_hardly(task, said):
     assert time.monotonic() - begin > (0.2 if task is endless else 2)
 
 
-def test_all_calls_together_have_the_time():
+def test_all_calls_together_have_the_time(monkeypatch):
+    monkeypatch.setattr(sandbox, "PATIENCE", 1000)  # others may have the processor for long
+
     def busy():
         begin = time.process_time()
         while time.process_time() - begin < 0.1:
             pass
 
-    with sandbox.open_sandbox(busy, seconds=0.35, megabytes=100) as run:
-        for _ in range(3):
+    def often(times):
+        for _ in range(times):
             run()
-        with pytest.raises(sandbox.EndedError, match=r"not done after 0\.35 s"):
-            run()
+
+    with sandbox.open_sandbox(busy, seconds=0.6, megabytes=100) as run:
+        often(3)  # the calls themselves take some of the time, on a busy machine more
+        with pytest.raises(sandbox.EndedError, match=r"not done after 0\.6 s"):
+            often(4)
 
 
 def test_nobody_is_blamed_for_a_busy_machine():

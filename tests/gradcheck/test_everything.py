@@ -50,18 +50,34 @@ def test_every_unit(name, training):
 
 
 @MODES
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: shufflenet_v1(groups=3, scale=0.25, num_classes=4, stem="small", seed=0),
-        lambda: shufflenet_v2(scale=0.5, num_classes=4, stem="small", seed=0),
-    ],
-    ids=["V1", "V2"],
-)
-def test_both_networks_whole(make, training):
+@pytest.mark.parametrize("make", [shufflenet_v1, shufflenet_v2])
+def test_whole_networks_pass_and_are_not_touched(make, training):
+    """With the usual loss in training mode, and with one's own in evaluation mode."""
     rng = np.random.default_rng(0)
-    x, labels = rng.normal(size=(2, 3, 8, 9)), rng.integers(0, 4, 2)
-    model = settled(make(), x) if not training else make()
-    verdict = check_model(model, x, labels, training=training, entries=1, include_input=True)
+    if make is shufflenet_v1:
+        variant = {"scale": 0.25, "groups": 3 if training else 2}
+    else:
+        variant = {"scale": 0.5, "in_channels": 3 if training else 1}
+    model = make(num_classes=4, stem="small", seed=0, **variant)
+    x = rng.normal(size=(2, model.in_channels, 8, 9))
+    labels, weights = rng.integers(0, 4, 2), rng.normal(size=(2, 4))
+
+    def loss(logits):
+        return float((weights * logits**2).sum()), 2 * weights * logits
+
+    target = {"labels": labels} if training else {"loss": loss}
+    if not training:
+        settled(model, x)
+    before, x_before, seen = model.state_dict(), x.copy(), []
+    verdict = check_model(
+        model, x, **target, training=training, entries=1, include_input=True, on_tensor=seen.append
+    )
     verdict.raise_if_failed()
-    assert len(verdict.rows) == len(model.parameters()) + 1
+    assert [row.name for row in verdict.rows] == [*model.parameters(), "x"]
+    assert seen == verdict.rows
+    assert all(row.ok and row.difference <= row.allowed for row in verdict.rows)
+    assert all(row.entries - row.kinks >= 1 for row in verdict.rows)
+    assert "conv1.0.weight" in str(verdict)
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    np.testing.assert_array_equal(x, x_before)

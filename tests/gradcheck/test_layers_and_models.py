@@ -5,7 +5,6 @@ import pytest
 
 from numpy_shufflenet import backend, nn, ops
 from numpy_shufflenet.gradcheck import check_layer, check_model
-from numpy_shufflenet.models import shufflenet_v1, shufflenet_v2
 
 UNITS = {
     "V1, stride 1": lambda: nn.ShuffleNetV1Unit(12, 12, stride=1, groups=3),
@@ -48,41 +47,7 @@ def test_a_forgotten_shuffle_backward_is_found(monkeypatch):
         assert check_layer(unit, x, training=True).status == "fail"
 
 
-# Whole networks
-
-
-def small_network():
-    rng = np.random.default_rng(0)
-    model = shufflenet_v2(scale=0.5, num_classes=4, in_channels=1, stem="small", seed=0)
-    return model, rng.normal(size=(2, 1, 8, 9)), rng.integers(0, 4, 2)
-
-
-def test_a_whole_network_passes_and_is_not_touched():
-    model, x, labels = small_network()
-    before, x_before = model.state_dict(), x.copy()
-    seen = []
-    verdict = check_model(model, x, labels, entries=1, include_input=True, on_tensor=seen.append)
-    verdict.raise_if_failed()
-    assert [row.name for row in verdict.rows] == [*model.parameters(), "x"]
-    assert seen == verdict.rows
-    assert all(row.ok and row.difference <= row.allowed for row in verdict.rows)
-    assert all(row.entries - row.kinks >= 1 for row in verdict.rows)
-    assert "conv1.0.weight" in str(verdict)
-    for key, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[key])
-    np.testing.assert_array_equal(x, x_before)
-
-
-def test_a_network_of_the_first_paper_passes_with_a_loss_of_ones_own():
-    model = shufflenet_v1(groups=2, scale=0.25, num_classes=3, in_channels=1, stem="small", seed=0)
-    rng = np.random.default_rng(1)
-    weights = rng.normal(size=(2, 3))
-
-    def loss(logits):
-        return float((weights * logits**2).sum()), 2 * weights * logits
-
-    verdict = check_model(model, rng.normal(size=(2, 1, 8, 9)), loss=loss, entries=1)
-    verdict.raise_if_failed()
+# Models; test_everything checks whole networks
 
 
 class Tiny:

@@ -31,10 +31,13 @@ print(outer(1.0), sum(outer.stats.cache_hits.values()))
 """
 
 
-@pytest.fixture
-def package(tmp_path):
-    """A package of the same name with our own compiler of kernels, and a kernel in two files."""
-    package = tmp_path / "numpy_shufflenet"
+@pytest.fixture(scope="module")
+def compiled_package(tmp_path_factory):
+    """A package of the same name with our own compiler of kernels, and a kernel in two files.
+
+    The kernel is compiled and kept.
+    """
+    package = tmp_path_factory.mktemp("compiled") / "numpy_shufflenet"
     kernels = package / "kernels"
     kernels.mkdir(parents=True)
     shutil.copy(SOURCE / "__init__.py", package)
@@ -43,7 +46,20 @@ def package(tmp_path):
     (kernels / "__init__.py").touch()
     (kernels / "outer.py").write_text(FIRST)
     (kernels / "inner.py").write_text(SECOND)
+    assert run(package)[0] == ["3.0", "0"]
+    assert len(files(package)) == 4  # two functions, an index and a data file each
     return package
+
+
+@pytest.fixture
+def package(compiled_package, tmp_path):
+    """A copy of the compiled package, with the times of its files, on which the cache depends."""
+    return shutil.copytree(compiled_package, tmp_path / "numpy_shufflenet")
+
+
+def forget(package):
+    """Remove what is compiled."""
+    shutil.rmtree(package / "kernels" / "__pycache__")
 
 
 def start(package, before=""):
@@ -71,10 +87,8 @@ def files(package):
 
 
 def test_a_change_in_another_file_compiles_again_and_removes_what_was(package):
-    assert run(package)[0] == ["3.0", "0"]
     assert run(package) == (["3.0", "1"], "")
     before = files(package)
-    assert len(before) == 4  # two functions, an index and a data file each
     (package / "kernels" / "inner.py").write_text(SECOND.replace("2.0", "5.0"))
     assert run(package)[0] == ["6.0", "0"]
     assert run(package) == (["6.0", "1"], "")
@@ -84,13 +98,13 @@ def test_a_change_in_another_file_compiles_again_and_removes_what_was(package):
 
 @pytest.mark.parametrize("library", ["numba", "numpy", "llvmlite"])
 def test_another_version_compiles_again(package, library):
-    run(package)
     # (The library stays as it is, but for its name in what decides.)
     change = f"import {library}; {library}.__version__ += '.1'"
     assert run(package, change)[0] == ["3.0", "0"]
 
 
 def test_without_a_folder_that_can_be_written_nothing_is_kept_and_that_is_said_once(package):
+    forget(package)
     (package / "kernels" / "__pycache__").touch()
     for _ in range(2):
         out, err = run(package)
@@ -99,6 +113,7 @@ def test_without_a_folder_that_can_be_written_nothing_is_kept_and_that_is_said_o
 
 
 def test_a_folder_that_is_lost_after_the_import_is_named_once(package):
+    forget(package)
     lose = (
         "import pathlib, shutil, numpy_shufflenet.kernels.outer, numpy_shufflenet.kernels as k\n"
         "folder = pathlib.Path(k.__file__).parent / '__pycache__'\n"
@@ -111,7 +126,6 @@ def test_a_folder_that_is_lost_after_the_import_is_named_once(package):
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 def test_damaged_files_are_compiled_again_and_that_is_said_once(package, suffix):
-    run(package)
     damaged = [path for path in files(package) if path.suffix == f".{suffix}"]
     assert len(damaged) == 2
     good = [path.read_bytes() for path in damaged]
@@ -129,7 +143,6 @@ def test_damaged_files_are_compiled_again_and_that_is_said_once(package, suffix)
 
 
 def test_one_wrong_byte_of_machine_code_is_seen(package):
-    run(package)
     for path in files(package):
         if path.suffix == ".nbc":
             content = bytearray(path.read_bytes())
@@ -141,6 +154,7 @@ def test_one_wrong_byte_of_machine_code_is_seen(package):
 
 
 def test_three_processes_that_start_at_once_agree(package):
+    forget(package)
     processes = [start(package) for _ in range(3)]
     for process in processes:
         out, err = process.communicate(timeout=300)

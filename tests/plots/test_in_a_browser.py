@@ -20,23 +20,22 @@ X, W, B = tenths(1, 2, 5, 4), tenths(2, 2, 3, 3, seed=1), tenths(2, seed=2)
 SETTINGS = {"stride": 2, "padding": 1}
 
 
-def pictures():
-    return {
-        "conv2d": plots.step_through("conv2d", X, W, B, **SETTINGS),
-        "group_conv2d": plots.step_through(
-            "group_conv2d", tenths(1, 4, 3, 3), tenths(4, 2, 2, 2), groups=2, dilation=2
-        ),
-        "depthwise_conv2d": plots.step_through("depthwise_conv2d", X, tenths(2, 1, 3, 3)),
-        "pointwise_conv2d": plots.step_through("pointwise_conv2d", X, tenths(3, 2, 1, 1)),
-        "max_pool2d": plots.step_through("max_pool2d", X, kernel_size=3, stride=2, padding=1),
-        "avg_pool2d": plots.step_through("avg_pool2d", X, kernel_size=2),
-        "batch_norm": plots.step_through("batch_norm", X, np.ones(2), np.zeros(2)),
-        "shuffle": plots.shuffle_wires(6, 2),
-        "V1 unit": plots.unit(nn.ShuffleNetV1Unit(12, 12, groups=3, stride=1), (12, 6, 6)),
-        "V2 unit": plots.unit(nn.ShuffleNetV2Unit(6, 12, stride=2), (6, 6, 6)),
-        "channels": plots.unit_channels(nn.ShuffleNetV2Unit(8, 8, stride=1), 8),
-        "network": plots.network(models.shufflenet_v2(stem="small"), (3, 32, 32)),
-    }
+PICTURES = {  # functions, since collecting tests in each worker shall not draw pictures
+    "conv2d": lambda: plots.step_through("conv2d", X, W, B, **SETTINGS),
+    "group_conv2d": lambda: plots.step_through(
+        "group_conv2d", tenths(1, 4, 3, 3), tenths(4, 2, 2, 2), groups=2, dilation=2
+    ),
+    "depthwise_conv2d": lambda: plots.step_through("depthwise_conv2d", X, tenths(2, 1, 3, 3)),
+    "pointwise_conv2d": lambda: plots.step_through("pointwise_conv2d", X, tenths(3, 2, 1, 1)),
+    "max_pool2d": lambda: plots.step_through("max_pool2d", X, kernel_size=3, stride=2, padding=1),
+    "avg_pool2d": lambda: plots.step_through("avg_pool2d", X, kernel_size=2),
+    "batch_norm": lambda: plots.step_through("batch_norm", X, np.ones(2), np.zeros(2)),
+    "shuffle": lambda: plots.shuffle_wires(6, 2),
+    "V1 unit": lambda: plots.unit(nn.ShuffleNetV1Unit(12, 12, groups=3, stride=1), (12, 6, 6)),
+    "V2 unit": lambda: plots.unit(nn.ShuffleNetV2Unit(6, 12, stride=2), (6, 6, 6)),
+    "channels": lambda: plots.unit_channels(nn.ShuffleNetV2Unit(8, 8, stride=1), 8),
+    "network": lambda: plots.network(models.shufflenet_v2(stem="small"), (3, 32, 32)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +99,10 @@ def press_button(page, text):
     page.click(f".bar > button:nth-of-type({names.index(text) + 1})")
 
 
-@pytest.mark.parametrize("name", list(pictures()))
+@pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("dark", [False, True])
 def test_every_kind_works_on_a_phone_and_a_desktop(shown, name, dark):
-    picture = pictures()[name]
+    picture = PICTURES[name]()
     page = shown(picture, width=390 if dark else 1100, dark=dark)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for number, scene in enumerate(picture.scenes):

@@ -64,16 +64,15 @@ def train_in_pytorch(network, dataset, *, schedule, label_smoothing, weight_deca
 
 
 @pytest.mark.parametrize(
-    ("settings", "label_smoothing", "make_schedule"),
+    ("network", "settings", "label_smoothing", "make_schedule"),
     [
-        ({}, 0.0, linear_schedule),
-        ({"momentum": 0.9}, 0.0, cosine_schedule),
-        ({"momentum": 0.9, "weight_decay": 0.01}, 0.1, linear_schedule),
-        ({"momentum": 0.9, "weight_decay": 0.01, "nesterov": True}, 0.1, cosine_schedule),
+        ("V1", {}, 0.0, linear_schedule),
+        ("V2", {"momentum": 0.9}, 0.0, cosine_schedule),
+        ("V2", {"momentum": 0.9, "weight_decay": 0.01}, 0.1, linear_schedule),
+        ("V1", {"momentum": 0.9, "weight_decay": 0.01, "nesterov": True}, 0.1, cosine_schedule),
     ],
-    ids=["plain", "momentum", "decay and smoothing", "Nesterov, decay and smoothing"],
+    ids=["V1, plain", "V2, momentum", "V2, decay and smoothing", "V1, Nesterov, decay, smoothing"],
 )
-@pytest.mark.parametrize("network", ["V1", "V2"])
 def test_twenty_steps(network, settings, label_smoothing, make_schedule):
     build = {
         "V1": lambda: shufflenet_v1(groups=3, scale=0.25, **SMALL),

@@ -21,21 +21,27 @@ from numpy_shufflenet.zoo.units import UNITS
 THOROUGH = settings().max_examples >= 1000
 A, B, C, HELD_OUT = (score.part(name) for name in ("a", "b", "c", "held out"))
 RIGHT = list(score.rights())
+OF_UNITS = [bug for bug in (*A, *HELD_OUT) if bug.operation in UNITS]
 
 
 def names(bugs):
     return [pytest.param(bug, id=bug.name) for bug in bugs]
 
 
-def seeds_for(what, *, many, few, unit):
-    if THOROUGH:
-        return many
-    return unit if what.operation.startswith("unit") else few
+def without_units(bugs):
+    return [bug for bug in bugs if bug not in OF_UNITS]
 
 
-@pytest.mark.parametrize("bug", names([*A, *HELD_OUT]))
+@pytest.mark.parametrize("bug", names([*A, *HELD_OUT] if THOROUGH else without_units(A + HELD_OUT)))
 def test_every_wrong_backward_is_caught(bug):
-    tally = score.catches(bug, seeds_for(bug, many=50, few=5, unit=1))
+    tally = score.catches(bug, 50 if THOROUGH else 5)
+    assert tally.all_good, tally.others
+
+
+@pytest.mark.parametrize("bug", names(OF_UNITS))
+def test_every_wrong_backward_of_a_unit_is_caught_and_its_family_named(bug):
+    """On one seed, since a unit takes long; only of a gradient that fails a family is named."""
+    tally = score.names_cause(bug, 1)
     assert tally.all_good, tally.others
 
 
@@ -52,7 +58,7 @@ def test_no_bug_is_caught_because_it_cannot_run(name):
 
 @pytest.mark.parametrize("right", names(RIGHT))
 def test_nothing_right_is_blamed(right):
-    tally = score.passes(right, seeds_for(right, many=200, few=20, unit=3))
+    tally = score.passes(right, 200 if THOROUGH else 3 if right.operation in UNITS else 20)
     assert tally.all_good, tally.others
 
 
@@ -65,8 +71,11 @@ def test_rounding_where_all_cancels_is_a_gradient_of_zero():
 
 
 def test_the_right_family_is_named_for_most():
-    """For at least 80 %, and for at least 80 % of those written after `explain` was finished."""
-    for bugs, fewest in ((A + C, 60), (HELD_OUT, 10)):
+    """For at least 80 %, and for at least 80 % of those written after `explain` was finished.
+
+    Bugs of units aren't counted here: above, the family of each of them must be named.
+    """
+    for bugs, fewest in ((without_units(A + C), 60), (without_units(HELD_OUT), 10)):
         assert len(bugs) >= fewest
         tallies = {bug.name: score.names_cause(bug, 1) for bug in bugs}
         good = sum(tally.good for tally in tallies.values())
