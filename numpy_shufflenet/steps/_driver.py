@@ -51,6 +51,12 @@ class Step:
 Steps: TypeAlias = Iterator[Output | Step]
 
 
+def gradients_of(**arrays: Array | None) -> Iterator[Output]:
+    """Announce the gradient of each array; an array that is None, such as a bias, has none."""
+    for name, array in arrays.items():
+        yield Output(f"d{name}", None if array is None else array.shape)
+
+
 def add_up(output: str, index: Index, reads: Reads, terms: list[Any]) -> Step:
     """Return the step whose value is the sum of terms, from left to right; 0 if there are none."""
     return Step(output, index, reads, terms, total(terms))

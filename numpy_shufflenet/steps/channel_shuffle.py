@@ -7,16 +7,12 @@ group k % n of n groups, with number k // n.
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
 __all__ = [
-    "channel_shuffle_backward",
     "channel_shuffle_backward_steps",
-    "channel_shuffle_forward",
     "channel_shuffle_forward_steps",
-    "channel_unshuffle_backward",
     "channel_unshuffle_backward_steps",
-    "channel_unshuffle_forward",
     "channel_unshuffle_forward_steps",
 ]
 
@@ -63,11 +59,3 @@ def shuffled_to(k: int, channels: int, groups: int) -> int:
     """Return where channel k stands after the shuffle."""
     group, place = divmod(k, channels // groups)
     return place * groups + group
-
-
-channel_shuffle_forward, channel_shuffle_backward = functions(
-    channel_shuffle_forward_steps, channel_shuffle_backward_steps
-)
-channel_unshuffle_forward, channel_unshuffle_backward = functions(
-    channel_unshuffle_forward_steps, channel_unshuffle_backward_steps
-)

@@ -5,16 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
 __all__ = [
-    "channel_concat_backward",
     "channel_concat_backward_steps",
-    "channel_concat_forward",
     "channel_concat_forward_steps",
-    "channel_split_backward",
     "channel_split_backward_steps",
-    "channel_split_forward",
     "channel_split_forward_steps",
 ]
 
@@ -69,11 +65,3 @@ def part_and_place(k: int, sizes: Sequence[int]) -> tuple[int, int]:
         k -= sizes[part]
         part += 1
     return part, k
-
-
-channel_split_forward, channel_split_backward = functions(
-    channel_split_forward_steps, channel_split_backward_steps
-)
-channel_concat_forward, channel_concat_backward = functions(
-    channel_concat_forward_steps, channel_concat_backward_steps
-)

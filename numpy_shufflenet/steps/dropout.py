@@ -6,9 +6,9 @@ Backward draws the same numbers again, so it must start from the state that forw
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = ["dropout_backward", "dropout_backward_steps", "dropout_forward", "dropout_forward_steps"]
+__all__ = ["dropout_backward_steps", "dropout_forward_steps"]
 
 
 def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
@@ -27,6 +27,3 @@ def dropout_backward_steps(dy: Array, x: Array, *, rate: float, rng: np.random.G
         kept = rng.random() >= rate
         grown = dy[index] * (1 / (1 - rate) if kept else 0.0)
         yield add_up("dx", index, [("dy", index)], [grown] if kept else [])
-
-
-dropout_forward, dropout_backward = functions(dropout_forward_steps, dropout_backward_steps)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Step, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Step, Steps, add_up
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_backward_steps, batch_norm_forward_steps
 from numpy_shufflenet.steps.channel_shuffle import shuffled_from, shuffled_to
@@ -23,25 +23,15 @@ from numpy_shufflenet.steps.pointwise_conv2d import (
 )
 
 __all__ = [
-    "add_relu_backward",
     "add_relu_backward_steps",
-    "add_relu_forward",
     "add_relu_forward_steps",
-    "batch_norm_relu_backward",
     "batch_norm_relu_backward_steps",
-    "batch_norm_relu_forward",
     "batch_norm_relu_forward_steps",
-    "channel_concat_shuffle_backward",
     "channel_concat_shuffle_backward_steps",
-    "channel_concat_shuffle_forward",
     "channel_concat_shuffle_forward_steps",
-    "conv2d_relu_backward",
     "conv2d_relu_backward_steps",
-    "conv2d_relu_forward",
     "conv2d_relu_forward_steps",
-    "pointwise_conv2d_relu_backward",
     "pointwise_conv2d_relu_backward_steps",
-    "pointwise_conv2d_relu_forward",
     "pointwise_conv2d_relu_forward_steps",
 ]
 
@@ -137,18 +127,4 @@ conv2d_relu_forward_steps, conv2d_relu_backward_steps = steps_with_relu(
 )
 pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps = steps_with_relu(
     pointwise_conv2d_forward_steps, pointwise_conv2d_backward_steps
-)
-
-batch_norm_relu_forward, batch_norm_relu_backward = functions(
-    batch_norm_relu_forward_steps, batch_norm_relu_backward_steps
-)
-add_relu_forward, add_relu_backward = functions(add_relu_forward_steps, add_relu_backward_steps)
-conv2d_relu_forward, conv2d_relu_backward = functions(
-    conv2d_relu_forward_steps, conv2d_relu_backward_steps
-)
-pointwise_conv2d_relu_forward, pointwise_conv2d_relu_backward = functions(
-    pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps
-)
-channel_concat_shuffle_forward, channel_concat_shuffle_backward = functions(
-    channel_concat_shuffle_forward_steps, channel_concat_shuffle_backward_steps
 )

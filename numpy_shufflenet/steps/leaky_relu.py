@@ -3,14 +3,9 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = [
-    "leaky_relu_backward",
-    "leaky_relu_backward_steps",
-    "leaky_relu_forward",
-    "leaky_relu_forward_steps",
-]
+__all__ = ["leaky_relu_backward_steps", "leaky_relu_forward_steps"]
 
 
 def leaky_relu_forward_steps(x: Array, *, slope: float = 0.1) -> Steps:
@@ -27,8 +22,3 @@ def leaky_relu_backward_steps(dy: Array, x: Array, *, slope: float = 0.1) -> Ste
     for index in np.ndindex(x.shape):
         factor = 1.0 if x[index] > 0 else slope
         yield add_up("dx", index, [("x", index), ("dy", index)], [dy[index] * factor])
-
-
-leaky_relu_forward, leaky_relu_backward = functions(
-    leaky_relu_forward_steps, leaky_relu_backward_steps
-)

@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, total
 
-__all__ = [
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_backward_steps",
-    "softmax_cross_entropy_forward",
-    "softmax_cross_entropy_forward_steps",
-]
+__all__ = ["softmax_cross_entropy_backward_steps", "softmax_cross_entropy_forward_steps"]
 
 
 def softmax_cross_entropy_forward_steps(
@@ -72,8 +67,3 @@ def largest_and_sum(row: list[Any]) -> tuple[Any, Any]:
 def target(is_label: bool, classes: int, label_smoothing: float) -> float:
     """Return q: the label's share, and the share that is spread over all classes."""
     return (1 - label_smoothing if is_label else 0.0) + label_smoothing / classes
-
-
-softmax_cross_entropy_forward, softmax_cross_entropy_backward = functions(
-    softmax_cross_entropy_forward_steps, softmax_cross_entropy_backward_steps
-)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = ["relu_backward", "relu_backward_steps", "relu_forward", "relu_forward_steps"]
+__all__ = ["relu_backward_steps", "relu_forward_steps"]
 
 
 def relu_forward_steps(x: Array) -> Steps:
@@ -22,6 +22,3 @@ def relu_backward_steps(dy: Array, x: Array) -> Steps:
     for index in np.ndindex(x.shape):
         terms = [dy[index]] if x[index] > 0 else []
         yield add_up("dx", index, [("x", index), ("dy", index)], terms)
-
-
-relu_forward, relu_backward = functions(relu_forward_steps, relu_backward_steps)

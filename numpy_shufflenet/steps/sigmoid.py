@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = ["sigmoid_backward", "sigmoid_backward_steps", "sigmoid_forward", "sigmoid_forward_steps"]
+__all__ = ["sigmoid_backward_steps", "sigmoid_forward_steps"]
 
 
 def sigmoid_forward_steps(x: Array) -> Steps:
@@ -42,6 +42,3 @@ def sigmoid_slope(x: Any) -> Any:
     """Return the derivative of `sigmoid`, which is the same at x and -x."""
     e = np.exp(-x if x > 0 else x)
     return e / ((1 + e) * (1 + e))
-
-
-sigmoid_forward, sigmoid_backward = functions(sigmoid_forward_steps, sigmoid_backward_steps)

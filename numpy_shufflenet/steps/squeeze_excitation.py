@@ -14,15 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, gradients_of, total
 from numpy_shufflenet.steps.sigmoid import sigmoid, sigmoid_slope
 
-__all__ = [
-    "squeeze_excitation_backward",
-    "squeeze_excitation_backward_steps",
-    "squeeze_excitation_forward",
-    "squeeze_excitation_forward_steps",
-]
+__all__ = ["squeeze_excitation_backward_steps", "squeeze_excitation_forward_steps"]
 
 
 class Gate(NamedTuple):
@@ -49,8 +44,7 @@ def squeeze_excitation_backward_steps(
 ) -> Steps:
     """A pixel reaches its own output, and through the scales every output of its image."""
     _, channels, height, width = x.shape
-    for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
-        yield Output(f"d{name}", array.shape)
+    yield from gradients_of(x=x, w1=w1, b1=b1, w2=w2, b2=b2)
     gates = [run_gate(image, w1, b1, w2, b2) for image in x]
     slopes = [[sigmoid_slope(a) for a in gate.a] for gate in gates]  # n k: de/da
     outputs = list(np.ndindex(x.shape))
@@ -122,8 +116,3 @@ def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) 
     for name, array in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
         reads += [(name, place) for place in np.ndindex(array.shape)]
     return reads
-
-
-squeeze_excitation_forward, squeeze_excitation_backward = functions(
-    squeeze_excitation_forward_steps, squeeze_excitation_backward_steps
-)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 from numpy_shufflenet.steps.sigmoid import sigmoid
 
-__all__ = ["swish_backward", "swish_backward_steps", "swish_forward", "swish_forward_steps"]
+__all__ = ["swish_backward_steps", "swish_forward_steps"]
 
 
 def swish_forward_steps(x: Array) -> Steps:
@@ -24,6 +24,3 @@ def swish_backward_steps(dy: Array, x: Array) -> Steps:
         scaled = dy[index] * s
         terms = [scaled, scaled * x[index] * (1 - s)]
         yield add_up("dx", index, [("x", index), ("dy", index)], terms)
-
-
-swish_forward, swish_backward = functions(swish_forward_steps, swish_backward_steps)

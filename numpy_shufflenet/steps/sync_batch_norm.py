@@ -10,15 +10,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.sync_batch_norm import Gather, alone
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, gradients_of, total
 from numpy_shufflenet.steps.batch_norm import places
 
-__all__ = [
-    "sync_batch_norm_backward",
-    "sync_batch_norm_backward_steps",
-    "sync_batch_norm_forward",
-    "sync_batch_norm_forward_steps",
-]
+__all__ = ["sync_batch_norm_backward_steps", "sync_batch_norm_forward_steps"]
 
 
 def sync_batch_norm_forward_steps(
@@ -39,9 +34,7 @@ def sync_batch_norm_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, gather: Gather = alone, eps: float = 1e-5
 ) -> Steps:
     """x[i] reaches its own output directly, and those of all processes by mean and std."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     channels = range(x.shape[1])
     m, means, stds = merged_statistics(x, gather, eps)
     own_sums = [total([dy[k] for k in places(x, c)]) for c in channels]
@@ -88,8 +81,3 @@ def _pair(m_a: Any, mean_a: Any, m2_a: Any, m_b: Any, mean_b: Any, m2_b: Any) ->
     """Return the count, the means and M2 of two parts together."""
     m, apart = m_a + m_b, mean_b - mean_a
     return [m, mean_a + apart * (m_b / m), m2_a + m2_b + apart * apart * (m_a * m_b / m)]
-
-
-sync_batch_norm_forward, sync_batch_norm_backward = functions(
-    sync_batch_norm_forward_steps, sync_batch_norm_backward_steps
-)

@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Step, Steps, add_up, total
+from numpy_shufflenet.steps._driver import (
+    Index,
+    Output,
+    Reads,
+    Step,
+    Steps,
+    add_up,
+    gradients_of,
+    total,
+)
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_forward_steps, places
 from numpy_shufflenet.steps.conv2d import conv2d_backward_steps, conv2d_forward_steps
@@ -42,9 +51,7 @@ def batch_norm_backward_steps(
     kept: list[Any], dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> Steps:
     """dx = scale (dy - dbeta / m - x_hat dgamma / m): the recompute form of `ops`."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c, (mean, var) in enumerate(kept):
         channel = places(x, c)
         inv_std = 1 / np.sqrt(var + eps)
@@ -123,8 +130,7 @@ def squeeze_excitation_backward_steps(
     """Go backward through the small network, once for each image."""
     _, channels, height, width = x.shape
     hidden = len(w1)
-    for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
-        yield Output(f"d{name}", array.shape)
+    yield from gradients_of(x=x, w1=w1, b1=b1, w2=w2, b2=b2)
     dlogits, dzs = [], []  # n k, n j
     everything: Reads = []
     for n, gate in enumerate(kept):
