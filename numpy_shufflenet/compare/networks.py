@@ -35,7 +35,6 @@ def compare_networks(
 
     Parameters
     ----------
-    ours : ImageClassifier
     theirs : torch.nn.Module, or path
         A path is that of an ONNX file, which ONNX Runtime runs. Its batch normalisation may be
         folded into its convolutions.
@@ -137,7 +136,7 @@ def _compared(
 
 
 def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
-    """Yield convolutions and normalisations; the last only, where one network has it folded."""
+    """Yield convolutions and normalisations; if one network has folded them, only the result."""
     in_single = {block.conv: block for block in single.blocks}
     for ours, other in paired(exact.blocks, theirs.blocks):
         rounded, both = in_single[ours.conv], (ours, other)
@@ -157,9 +156,10 @@ def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
 
 
 def _of_others(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
-    """Yield layers without weights, of the kinds that both networks have equally many of.
+    """Yield layers without weights, if both networks have as many layers of this kind.
 
-    Shuffles and concatenations elsewhere, of other shapes, are left out; pools never are.
+    If the shapes differ, shuffles and concatenations are at other places of the networks and are
+    left out. Pools are always compared.
     """
     for kind, ours in exact.others.items():
         others = theirs.others.get(kind, [])

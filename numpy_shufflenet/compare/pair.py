@@ -1,4 +1,4 @@
-"""The output of one layer in both networks, and how far they are apart."""
+"""The output of one layer in both networks, and the difference between the two."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.compare.record import ConvBlock
 from numpy_shufflenet.compare.result import LayerDifference
 
-FACTOR = 16  # how many times our rounding theirs may be
+FACTOR = 16  # their rounding may be this many times ours
 EPS = float(np.finfo(np.float32).eps)
-SAMPLES = 256  # values of a channel that are looked at to find its like
+SAMPLES = 256  # values of a channel that are compared to find the nearest channel
 
 
 class Pair(NamedTuple):

@@ -1,4 +1,4 @@
-"""What one run of a network leaves behind: the outputs of its layers, in an order of their own."""
+"""The record of one run of a network: the outputs of its layers, convolutions apart from others."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class ConvBlock:
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """What equal convolutions have in common: the shape of the weights, and groups."""
+        """The shape of the weights and the groups, which matching convolutions share."""
         return (*self.weight.shape, self.groups)
 
     def __str__(self) -> str:
@@ -54,23 +54,14 @@ class LayerOutput(NamedTuple):
 
 @dataclass
 class Record:
-    """The outputs of one run.
-
-    Attributes
-    ----------
-    blocks : list of ConvBlock
-    others : dict of str to list of LayerOutput
-        Layers without weights, by their kind.
-    units : dict of frozenset of str to LayerOutput
-        Parts of the network by the names of the convolutions within.
-    shuffles_late : bool
-        Whether a unit's output is shuffled at the start of the next unit.
-    logits : array, shape (n, classes)
-    """
+    """The outputs of one run."""
 
     blocks: list[ConvBlock] = field(default_factory=list)
+    #: Layers without weights, by their kind.
     others: dict[str, list[LayerOutput]] = field(default_factory=dict)
+    #: Parts of the network by the names of the convolutions within.
     units: dict[frozenset[str], LayerOutput] = field(default_factory=dict)
+    #: Whether a unit's output is shuffled at the start of the next unit.
     shuffles_late: bool = False
     logits: Array | None = None
 
@@ -113,8 +104,8 @@ def paired(
 ) -> list[tuple[ConvBlock, ConvBlock]]:
     """Return our convolutions, each with that of the other network.
 
-    They are matched by names if all of these are known, else by the shapes of their weights: the
-    first of a shape with the first of the same shape, and so on.
+    Convolutions are matched by names if all names are known. Otherwise the shapes of the weights
+    decide: the first convolution of a shape belongs to the first one of the same shape, and so on.
 
     Raises
     ------

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Images are told apart where their outputs differ by more than all of these.
-CLEAR = 100  # times what rounding explains
-ALIKE = 0.01  # of the layer's scale
-NATS = 1e-3  # in logits: no probability changes by more than a thousandth of itself
+# A layer tells images apart if their outputs differ by more than all of these limits.
+CLEAR = 100  # this many times the difference that rounding explains
+ALIKE = 0.01  # this share of the layer's scale
+NATS = 1e-3  # for logits; below it no probability changes by more than a thousandth of itself
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,6 @@ def count(
     ----------
     model : Layer
         Any network built from the layers of `nn`.
-    image_shape : (c, h, w)
     batch : int
         Number of images. Weights are read once for the whole batch.
     training : bool

@@ -40,7 +40,6 @@ def check_equal(ranks: Communicator, facts: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    ranks : Communicator
     facts : mapping
         The name of each fact and its value. Values that are text are quoted in the message.
     """

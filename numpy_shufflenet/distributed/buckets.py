@@ -30,7 +30,6 @@ class Buckets:
     ----------
     model : Layer
         The same model on all ranks.
-    ranks : Communicator
     bucket_bytes : int
         A bucket is full with at least so many bytes.
 

@@ -67,8 +67,7 @@ class MPICommunicator(Communicator):
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the values of all ranks."""
-        found: list[Any] = self._comm.allgather(value)
-        return found
+        return self._comm.allgather(value)
 
     def fail(self, error: BaseException) -> NoReturn:
         """Print an error with its rank, once, and end all ranks.

@@ -90,7 +90,6 @@ def check_operation(
 
     Parameters
     ----------
-    name : str
     implementation : str
         One of `operations.IMPLEMENTATIONS`.
     example : int

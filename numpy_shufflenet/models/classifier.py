@@ -55,7 +55,7 @@ class ImageClassifier(Layer):
     dropout: Dropout
     fc: Linear
 
-    _skipped = 0  # children at the beginning that the last forward ran without keeping anything
+    _skipped = 0  # how many children at the beginning kept nothing in the last forward
     _needs_dx = True
 
     def __init__(self, config: dict[str, Any]):
@@ -69,8 +69,8 @@ class ImageClassifier(Layer):
     def forward(self, x: Array, *, training: bool = False, input_gradient: bool = True) -> Array:
         """Return the logits (n, classes), and keep what backward needs; see `Layer.forward`.
 
-        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends above
-        them.
+        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends after
+        the first layer that is trained.
         """
         self._needs_dx = input_gradient
         return super().forward(x, training=training)
@@ -225,20 +225,10 @@ class ImageClassifier(Layer):
             If an argument has another value, images of this size don't fit, a weight is NaN or
             infinite, or a layer of your own can't be written; the message names it.
         """
+        options = {name: value for name, value in locals().items() if name not in ("self", "path")}
         from numpy_shufflenet.weights.onnx_export import export_model
 
-        export_model(
-            self,
-            path,
-            batch=batch,
-            size=size,
-            opset=opset,
-            fold=fold,
-            classes=classes,
-            mean=mean,
-            std=std,
-            channel_order=channel_order,
-        )
+        export_model(self, path, **options)
 
     def with_classes(
         self, num_classes: int, *, seed: int | None = None, **options: Any
@@ -250,7 +240,6 @@ class ImageClassifier(Layer):
 
         Parameters
         ----------
-        num_classes : int
         seed : int, optional
             Seed of the new weights, and of dropout.
         **options

@@ -20,14 +20,14 @@ LARGE: dict[tuple[int, ...], str] = {
 
 
 def match(steps: Sequence[GraphStep], output: Array) -> Match:
-    """Return the network that some steps are.
+    """Return the network that some steps compute.
 
-    Some networks concatenate in the other order than ours. They fit once all channels are reversed.
+    A network that concatenates in the other order than ours fits if all channels are reversed.
 
     Raises
     ------
     NotUnderstoodError
-        If it is none of ours. It names the first node that doesn't fit.
+        If the steps are none of our networks. The error names the first node that doesn't fit.
     """
     errors = []
     for given in (list(steps), [reversed_step(step, steps) for step in steps]):
@@ -40,7 +40,7 @@ def match(steps: Sequence[GraphStep], output: Array) -> Match:
 
 
 class _Matcher(Walk):
-    """Matches one network after the other unit, with one order of the shuffle."""
+    """Matches the steps unit by unit, for one order of the shuffle."""
 
     def __init__(self, steps: Sequence[GraphStep], order: str):
         super().__init__(steps)
@@ -90,7 +90,7 @@ class _Matcher(Walk):
         return self.pool(pool, rows)
 
     def is_end(self, rows: Array) -> bool:
-        """Whether the stages are over: a mean follows, or a convolution and a mean."""
+        """Whether the last stage has ended: a mean follows, or a convolution and a mean."""
         step, *others = self.readers(rows)
         if others or len(step.reads[0]) != len(rows):
             return False
@@ -98,7 +98,7 @@ class _Matcher(Walk):
         return [step.kind for step in following] == ["mean"]
 
     def classify(self, rows: Array, output: Array) -> GraphStep:
-        """Note the classifier, and return its step."""
+        """Collect the classifier, and return its step."""
         mean = self.one(rows, "mean")
         means = self.mean(mean, rows)
         fc = self.one(means, "linear")
@@ -196,7 +196,7 @@ class _Matcher(Walk):
         return first, second
 
     def branch2(self, step: GraphStep, rows: Array, stride: int) -> tuple[Array, GraphStep]:
-        """Note the convolutions of branch 2; return its rows, and its last depthwise one."""
+        """Collect the convolutions of branch 2; return its rows and its last depthwise step."""
         extra = step.settings.get("kernel") == (3, 3)
         self.all_have(step, extra_depthwise=extra)
         if extra:
@@ -219,14 +219,14 @@ class _Matcher(Walk):
         return rows.reshape(shape).T.ravel()
 
     def begin_stage(self, channels: int, step: GraphStep) -> None:
-        """Note the first unit of a stage; `step` has its stride and its padding."""
+        """Begin a stage with its first unit; `step` has the stride and the padding of the unit."""
         self.widths.append(channels)
         self.repeats.append(1)
         if step.settings["stride"] == (2, 2):
             self.paddings.append(step.settings["padding"])
 
     def all_have(self, step: GraphStep, **traits: Any) -> None:
-        """Note a trait of a unit, or raise unless all units before have it, too."""
+        """Store a trait of a unit, and raise if an earlier unit has another value."""
         for name, value in traits.items():
             if self.traits.setdefault(name, value) != value:
                 before = self.traits[name]
@@ -235,7 +235,7 @@ class _Matcher(Walk):
     # Configs
 
     def v1(self, last: GraphStep, head: int) -> dict[str, Any]:
-        """Return what else the config of a V1 has."""
+        """Return the other entries of the config of a V1."""
         if head or tuple(self.repeats) != V1_REPEATS:
             raise MisfitError(last, f"V1 has stages of {V1_REPEATS} units, not {self.repeats}")
         scales = [s for s in STEM_CHANNELS if self.widths == v1_widths(self.traits["groups"], s)]
@@ -243,7 +243,7 @@ class _Matcher(Walk):
         return {"name": "shufflenet_v1", **self.traits, **order, **_size(scales, self.widths)}
 
     def v2(self, last: GraphStep, head: int) -> dict[str, Any]:
-        """Return what else the config of a V2 has."""
+        """Return the other entries of the config of a V2."""
         stem, *stages = self.widths
         repeats = tuple(self.repeats)
         if repeats in LARGE:

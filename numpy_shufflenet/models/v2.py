@@ -69,7 +69,6 @@ def shufflenet_v2(
         0.5, 1, 1.5 or 2.
     widths : sequence of int, optional
         Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
-    num_classes, in_channels : int
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.

@@ -1,4 +1,4 @@
-"""What other libraries' networks may differ in: padding at stride 2, and folded batch norms.
+"""Differences of other libraries' networks: padding at stride 2, and folded batch norms.
 
 TensorFlow pads an even number of pixels by (0, 1) where PyTorch pads by (1, 1), and its average
 pooling doesn't count the padding. Networks that are exported for inference have no batch

@@ -2,8 +2,8 @@
 
     y = x1 + x2        dx1 = dy,  dx2 = dy
 
-Both inputs get the whole gradient: the backward of addition copies. (And if forward uses an array
-twice, backward adds the two gradients.)
+Both inputs get the whole gradient: the backward of an addition copies. In return, if a forward uses
+an array twice, its backward adds the two gradients.
 """
 
 from typing import NamedTuple

@@ -229,7 +229,6 @@ def batch_norm_inference_forward(
     gamma, beta : array, shape (c,)
     mean, var : array, shape (c,)
         The running statistics; constants, of which no gradient is taken.
-    eps : float
 
     Returns
     -------
@@ -266,8 +265,7 @@ def per_channel(v: Array) -> Array:
 
 
 def inverse_std(var: Array, eps: float) -> Array:
-    inverse: Array = 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
-    return inverse
+    return 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
 
 
 def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:

@@ -33,9 +33,9 @@ def check_plain(name: str, value: Any) -> None:
     allowed: it is an ordinary array on disk.
     """
     if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
-        kind = type(value).__name__
         raise ValueError(
-            f"{name} is a {kind}, a subclass of NumPy's array; np.asarray({name}) is needed"
+            f"{name} is a {type(value).__name__}, a subclass of NumPy's array; np.asarray({name}) "
+            "is needed"
         )
 
 
@@ -54,12 +54,17 @@ def check_image(name: str, value: Any) -> None:
         raise ValueError(f"{name} has shape {value.shape}; at least one channel is needed")
 
 
-def check_vector(name: str, value: Any, length: int, like: Array, *, of: str = "channels") -> None:
-    """Raise unless value is a vector with one entry for each of the `length` channels of x."""
+def check_vector(
+    name: str, value: Any, length: int, like: Array, *, owner: str = "x", of: str = "channels"
+) -> None:
+    """Raise unless value is a vector with one entry for each of the `length` channels of x.
+
+    `owner` and `of` say in the message what has this length.
+    """
     check_floating(name, value, like=like)
     if value.shape != (length,):
         raise ValueError(
-            f"{name} has shape {value.shape}, but x has {length} {of}; ({length},) is needed"
+            f"{name} has shape {value.shape}, but {owner} has {length} {of}; ({length},) is needed"
         )
 
 

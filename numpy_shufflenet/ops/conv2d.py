@@ -32,6 +32,7 @@ from numpy_shufflenet.ops.checks import (
     check_floating,
     check_gradient,
     check_image,
+    check_vector,
 )
 from numpy_shufflenet.ops.windows import Windows, draw_windows, of_windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
@@ -152,7 +153,7 @@ def col2im(columns: Array, x: Array, windows: Windows) -> Array:
 
 
 def finite_at_border(factor: Array, windows: Windows) -> bool:
-    """Whether a matrix product is right: a border's 0 times infinity or NaN would be NaN."""
+    """Whether a matrix product is exact: the border's 0 times infinity or NaN would give NaN."""
     return windows.padding == ((0, 0), (0, 0)) or bool(np.isfinite(factor).all())
 
 
@@ -206,11 +207,7 @@ def check_weight(x: Array, w: Array, b: Array | None, groups: int) -> None:
             f"(o, {c // groups}, kh, kw) is needed"
         )
     if b is not None:
-        check_floating("b", b, like=x)
-        if b.shape != (o,):
-            raise ValueError(
-                f"b has shape {b.shape}, but w has {o} output channels; ({o},) is needed"
-            )
+        check_vector("b", b, o, like=x, owner="w", of="output channels")
 
 
 CONVOLUTION_PRODUCTS = "n*o*oh*ow * (c//g)*kh*kw"

@@ -7,9 +7,9 @@
     channel_concat_shuffle    concatenation, shuffle    the end of a V2 unit
 
 A fused operation has no new mathematics. Forward runs the two forwards; backward runs the two
-backwards in reverse order, by the chain rule. What fusion saves is memory: the array
-in between is never written and never read again. In NumPy
-fusion saves nothing; this file shows what the fused kernels compute.
+backwards in reverse order, by the chain rule. Fused kernels save memory access: they never write
+nor read the array in between. In NumPy fusion saves nothing; this file shows what the kernels
+compute.
 """
 
 from typing import Any, NamedTuple
@@ -60,27 +60,23 @@ class FusedCache(NamedTuple):
 
     @property
     def y(self) -> Array:
-        """The output, if the second is a ReLU."""
-        y: Array = self.second.y
-        return y
+        """The output, if the second operation is a ReLU."""
+        return self.second.y
 
     @property
     def mean(self) -> Array:
-        """The mean of each channel, if the first is a batch normalisation."""
-        mean: Array = self.first.mean
-        return mean
+        """The mean of each channel, if the first operation is a batch normalisation."""
+        return self.first.mean
 
     @property
     def var(self) -> Array:
-        """The variance of each channel, if the first is a batch normalisation."""
-        var: Array = self.first.var
-        return var
+        """The variance of each channel, if the first operation is a batch normalisation."""
+        return self.first.var
 
     @property
     def x(self) -> Array:
-        """The input, if the first is a batch normalisation."""
-        x: Array = self.first.x
-        return x
+        """The input, if the first operation is a batch normalisation."""
+        return self.first.x
 
 
 def batch_norm_relu_forward(
@@ -133,7 +129,7 @@ def conv2d_relu_forward(
 
     Parameters, returns and errors are those of `conv2d_forward`.
 
-    Source: Ioffe, Szegedy, 2015, section 3.1 (inference: BN is one linear map with what precedes).
+    Source: Ioffe, Szegedy, 2015, section 3.1 (in inference BN merges into the layer before it).
     """
     convolved, conv2d = conv2d_forward(
         x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups

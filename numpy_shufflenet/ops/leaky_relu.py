@@ -2,8 +2,8 @@
 
     y = x where x > 0, else slope x        dx = dy where x > 0, else slope dy
 
-At x = 0 there is a kink, as in ReLU; like everyone, we take slope there. Since slope isn't
-negative, y is positive where x is, so the output is all that the backward needs.
+x = 0 is a kink, as in ReLU. Like other libraries, we take the derivative `slope` there. Since
+`slope` isn't negative, y is positive where x is positive, so the backward needs the output only.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyRel
     Raises
     ------
     ValueError
-        If x is not a floating-point array, or slope not a number of at least 0.
+        If x is not a floating-point array, or slope is not a number of at least 0.
 
     Source: Maas, Hannun, Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """

@@ -8,9 +8,9 @@ Windows overlap if the stride is smaller than the kernel; a pixel's gradients th
 
 The winner is the largest pixel of a window. The border of a max pool is filled with -inf, which
 never wins (zeros would win over negative values). Among equal values the first in row-major order
-wins; the maximum has a kink there. The
-border of an average pool is filled with zeros: either they count as pixels (k = kh kw, as in the
-authors' V1 code), or they don't (k = pixels of the window that lie inside).
+wins; the maximum has a kink there. The border of an average pool is filled with zeros. Either the
+zeros count as pixels (k = kh kw, as in the authors' V1 code), or they don't (k is the number of
+pixels of the window inside the image).
 """
 
 from collections.abc import Callable
@@ -205,8 +205,7 @@ def average_share(windows: Windows, count_include_pad: bool, dtype: np.dtype[np.
     if count_include_pad:
         return np.full(windows.output, 1 / np.prod(windows.kernel), dtype)
     inside = windows.pad(np.ones((1, 1, *windows.size), dtype))
-    share: Array = 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())
-    return share
+    return 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())
 
 
 def first_tap_inside(windows: Windows) -> Array:

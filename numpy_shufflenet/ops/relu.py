@@ -2,8 +2,8 @@
 
     y = max(x, 0)        dx = dy where x > 0, else 0
 
-At x = 0 the slope jumps from 0 to 1 and has no value; like everyone, we take 0. A finite difference
-across this kink finds a number in between, which is not a mistake in either.
+At x = 0 the slope jumps from 0 to 1 and has no value. Like other libraries, we take 0. A finite
+difference across this kink gives a number between 0 and 1; neither result is a mistake.
 """
 
 from typing import NamedTuple

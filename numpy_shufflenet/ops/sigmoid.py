@@ -26,19 +26,7 @@ class SigmoidCache(NamedTuple):
 def sigmoid_forward(x: Array) -> tuple[Array, SigmoidCache]:
     """Squash every value into (0, 1).
 
-    Parameters
-    ----------
-    x : array of any shape, float32 or float64
-
-    Returns
-    -------
-    y : array, shape of x
-    cache : SigmoidCache
-
-    Raises
-    ------
-    ValueError
-        If x is not a floating-point array.
+    Parameters, returns and errors are those of `relu_forward`.
 
     Source: the gate of squeeze-and-excitation: Hu, Shen, Sun, 2018, section 3.2.
     """

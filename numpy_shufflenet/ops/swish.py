@@ -26,19 +26,7 @@ class SwishCache(NamedTuple):
 def swish_forward(x: Array) -> tuple[Array, SwishCache]:
     """Multiply every value by its sigmoid.
 
-    Parameters
-    ----------
-    x : array of any shape, float32 or float64
-
-    Returns
-    -------
-    y : array, shape of x
-    cache : SwishCache
-
-    Raises
-    ------
-    ValueError
-        If x is not a floating-point array.
+    Parameters, returns and errors are those of `relu_forward`.
 
     Source: Ramachandran, Zoph, Le, Searching for activation functions, 2017.
     """

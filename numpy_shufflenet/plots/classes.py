@@ -96,7 +96,6 @@ def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> "Figu
         Correlations or cosines, from -1 to 1, symmetric.
     names : sequence of str
         The k names.
-    title : str
 
     Raises
     ------

@@ -19,10 +19,6 @@ def layer_differences(comparison: "NetworkComparison") -> "Figure":
     """Draw the difference of each layer, beside rounding and the distance between images.
 
     All numbers are relative to the layer's largest output.
-
-    Parameters
-    ----------
-    comparison : NetworkComparison
     """
     layers, first = comparison.layers, comparison.first
     figure = new_figure(10, 4.6)

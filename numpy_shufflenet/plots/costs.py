@@ -26,7 +26,6 @@ def cost_by_layer(
     Parameters
     ----------
     layers : sequence of cost.LayerCost
-    title : str
     seconds : sequence of float, optional
         The time of each layer, for a third panel.
     """
@@ -65,7 +64,6 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
     rows : mapping of str to (mapping of str to float)
         For each row, such as "multiply-adds" or "run time", the number of each kind. A number is
         drawn as a share of the sum of the row.
-    title : str
     """
     figure = new_figure(9.5, 1.6 + 0.55 * len(rows))
     axes = figure.subplots()
@@ -139,7 +137,6 @@ def guideline(
         The names of the table's rows.
     columns : mapping of str to sequence of float
         One number for each row; the columns have names such as "ours" or "paper, GPU".
-    title : str
     intervals : mapping of str to sequence of (low, high), optional
         Confidence intervals of the measured columns.
     """

@@ -157,7 +157,6 @@ def filters(weights: Array, *, columns: int = 8) -> "Figure":
     ----------
     weights : array, shape (o, c, kh, kw)
         c is 1 or 3 (red, green, blue).
-    columns : int
 
     Raises
     ------
@@ -200,9 +199,7 @@ def predictions(
         c is 1 or 3.
     predicted : int array, shape (n,)
     probabilities : array, shape (n, k)
-    classes : sequence of str
     labels : int array, shape (n,), optional
-    columns : int
     """
     figure, grid = new_grid(len(images), columns, (1.45, 1.85), 0.5)
     for number, axes in enumerate(grid):

@@ -23,7 +23,6 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     ----------
     verdict : gradcheck.Verdict
         The verdict of a check with `per_entry=True`, or of a check that failed.
-    title : str
 
     Raises
     ------

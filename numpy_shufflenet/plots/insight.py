@@ -21,8 +21,6 @@ def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
     ----------
     maps : array, shape (c, h, w)
         The entry of one image in an array of `model.trace(x).activations`.
-    columns : int
-    title : str
 
     Raises
     ------
@@ -66,7 +64,6 @@ def strongest_images(
         Indices of the channels to draw.
     columns : int
         Number of images for each channel; the strongest comes first.
-    title : str
 
     Raises
     ------
@@ -114,7 +111,6 @@ def occlusion_map(
         Side of the square, and distance between squares, in pixels.
     fill : float
         Value inside the square; 0 is the mean of standardised images.
-    batch_size : int
 
     Returns
     -------
@@ -169,7 +165,6 @@ def occlusion(
     fallen : array, shape (h, w), or mapping of str to array
         A result of `occlusion_map`, or the results of several networks by name. All are drawn with
         one colour scale.
-    title : str
     overlay : bool
         Whether the maps lie over the image, in grey.
 

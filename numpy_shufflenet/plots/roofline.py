@@ -50,7 +50,6 @@ def roofline(
         Highest speed of the machine in GFLOP/s: the horizontal part of the roof.
     gbytes : float
         Memory bandwidth of the machine in GB/s: the sloped part of the roof.
-    title : str
 
     Source: Williams, Waterman, Patterson, Roofline, 2009.
     """

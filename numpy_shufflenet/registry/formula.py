@@ -29,29 +29,17 @@ IMAGE = "n*c*h*w"
 
 @dataclass(frozen=True)
 class Counts:
-    """What one run of an operation, a layer or a network does. Counts add with +.
+    """What one run of an operation, a layer or a network does. Counts add with +."""
 
-    Attributes
-    ----------
-    multiply_adds : int
-        Products with a weight, and products that a weight gradient adds up. The papers call them
-        FLOPs. Taps that fall on padding count, as in every published count.
-    multiplications : int
-        All products, including those in multiply-adds. A division counts as one.
-    additions : int
-        All additions and subtractions, including those in multiply-adds.
-    comparisons : int
-    functions : int
-        Square roots, exponentials and logarithms.
-    read, written : int
-        Distinct elements of arrays. Padding is not read, since it isn't stored in memory.
-    """
-
+    #: Products with a weight, and products in the sums of a weight gradient. The papers call
+    #: them FLOPs. Products with padding count, as in every published count.
     multiply_adds: int = 0
+    #: All products, including those in multiply-adds. A division counts as one.
     multiplications: int = 0
-    additions: int = 0
+    additions: int = 0  #: All additions and subtractions, including those in multiply-adds.
     comparisons: int = 0
-    functions: int = 0
+    functions: int = 0  #: Square roots, exponentials and logarithms.
+    #: Distinct elements of arrays. Padding is not read, since it isn't stored in memory.
     read: int = 0
     written: int = 0
 
@@ -71,21 +59,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward and backward of one operation.
-
-    Attributes
-    ----------
-    forward, backward : Counts
-    parameters : int
-        Learned numbers.
-    kept_bytes : int
-        Memory that the cache of the NumPy implementation keeps for backward, without parameters.
-    """
+    """Forward and backward of one operation."""
 
     forward: Counts
     backward: Counts
-    parameters: int
-    kept_bytes: int
+    parameters: int  #: Learned numbers.
+    kept_bytes: int  #: Bytes in the cache of `ops` for the backward, without parameters.
 
 
 @dataclass(frozen=True)
@@ -114,21 +93,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Formula:
-    """The cost of one operation.
+    """The cost of one operation."""
 
-    Attributes
-    ----------
-    letters : callable
-        From the shapes of the arrays and the hyperparameters, both by name, to the letters.
-    forward, backward : Terms
-    kept : str
-        Bytes in the cache of the NumPy implementation, without parameters.
-    """
-
+    #: From the shapes of the arrays and the hyperparameters, both by name, to the letters.
     letters: Letters
     forward: Terms
     backward: Terms
-    kept: str = "0"
+    kept: str = "0"  #: Bytes in the cache of the NumPy implementation, without parameters.
 
     def __str__(self) -> str:
         lines = []

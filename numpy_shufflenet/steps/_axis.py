@@ -1,6 +1,6 @@
-"""Which outputs and inputs meet in the windows of a convolution or a pool, along one axis.
+"""Which inputs the outputs of a convolution or a pool read, along one axis.
 
-Output p meets input r through tap i of the kernel if
+Output p reads input r with tap i of the kernel if
 
     r = p * stride + i * dilation - before
 

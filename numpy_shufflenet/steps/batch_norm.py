@@ -1,8 +1,8 @@
 """Batch normalisation, one output at a time: in training each output reads a whole channel.
 
-Backward is none of the three of `ops`. The slope of output k by input i is written out as the
-quotient rule gives it, and dx[i] adds dy[k] times that slope, for all k of the channel: m^2
-products where the formulas in `ops` need a few m.
+Backward differs from the three forms in `ops`. It writes out the slope of output k by input i with
+the quotient rule. dx[i] adds dy[k] times this slope over all k of the channel. For m values in a
+channel that takes m^2 products; the formulas in `ops` need a few m.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ def batch_norm_forward_steps(x: Array, gamma: Array, beta: Array, *, eps: float 
 def batch_norm_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches every output k of its channel: directly if k is i, and by mean and std."""
+    """x[i] reaches every output k of its channel through mean and std, and directly if k is i."""
     yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c in range(x.shape[1]):
         channel = places(x, c)
@@ -75,7 +75,7 @@ def batch_norm_inference_forward_steps(
 def batch_norm_inference_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches one output, gamma and beta all of their channel; mean and var are constants."""
+    """x[i] reaches one output; gamma and beta reach all outputs of their channel."""
     yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c in range(x.shape[1]):
         channel = places(x, c)

@@ -34,7 +34,7 @@ def channel_shuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
 
 
 def channel_unshuffle_forward_steps(x: Array, groups: int) -> Steps:
-    """Output channel k reads from where a shuffle has put channel k."""
+    """Output channel k reads the channel to which a shuffle moves channel k."""
     yield Output("y", x.shape)
     for n, k, h, w in np.ndindex(x.shape):
         source = (n, shuffled_to(k, x.shape[1], groups), h, w)
@@ -42,7 +42,7 @@ def channel_unshuffle_forward_steps(x: Array, groups: int) -> Steps:
 
 
 def channel_unshuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
-    """A channel reaches one output: the channel that a shuffle would have put here."""
+    """A channel reaches one output: the channel that a shuffle would move to this place."""
     yield Output("dx", x.shape)
     for n, k, h, w in np.ndindex(x.shape):
         target = (n, shuffled_from(k, x.shape[1], groups), h, w)
@@ -50,12 +50,12 @@ def channel_unshuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
 
 
 def shuffled_from(k: int, channels: int, groups: int) -> int:
-    """Return the channel that stands at k after the shuffle."""
+    """Return the channel that is at place k after the shuffle."""
     place, group = divmod(k, groups)
     return group * (channels // groups) + place
 
 
 def shuffled_to(k: int, channels: int, groups: int) -> int:
-    """Return where channel k stands after the shuffle."""
+    """Return the place of channel k after the shuffle."""
     group, place = divmod(k, channels // groups)
     return place * groups + group

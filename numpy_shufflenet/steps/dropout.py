@@ -12,7 +12,7 @@ __all__ = ["dropout_backward_steps", "dropout_forward_steps"]
 
 
 def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
-    """A number is kept, with probability 1 - rate, and divided by it."""
+    """Keep a number with probability 1 - rate, and divide it by 1 - rate."""
     yield Output("y", x.shape)
     for index in np.ndindex(x.shape):
         kept = rng.random() >= rate
@@ -21,7 +21,7 @@ def dropout_forward_steps(x: Array, *, rate: float, rng: np.random.Generator) ->
 
 
 def dropout_backward_steps(dy: Array, x: Array, *, rate: float, rng: np.random.Generator) -> Steps:
-    """Only a number that was kept has an influence."""
+    """Only a number that was kept reaches an output."""
     yield Output("dx", x.shape)
     for index in np.ndindex(x.shape):
         kept = rng.random() >= rate

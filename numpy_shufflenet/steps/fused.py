@@ -1,7 +1,7 @@
 """Pairs of operations that run as one, one output at a time.
 
-Forward, an output of the first operation goes through the second operation at once, so no
-intermediate array is kept. Backward, the first operation gets 0 where ReLU's output was 0.
+In the forward, each output of the first operation goes through the second operation at once, so no
+array in between is kept. In the backward, the first operation gets dy = 0 where ReLU's output is 0.
 """
 
 import functools
@@ -50,7 +50,10 @@ def rectified(steps: Iterable[Output | Step]) -> Steps:
 
 
 def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward) -> Steps:
-    """Run a backward with dy = 0 where the ReLU's output is 0; steps read these entries, too."""
+    """Run a backward with dy = 0 where the ReLU's output is 0.
+
+    A step that reads an entry of dy also reads what the forward read for this entry.
+    """
     passed, read = dy.copy(), {}
     for item in forward:
         if isinstance(item, Step):

@@ -17,7 +17,7 @@ def leaky_relu_forward_steps(x: Array, *, slope: float = 0.1) -> Steps:
 
 
 def leaky_relu_backward_steps(dy: Array, x: Array, *, slope: float = 0.1) -> Steps:
-    """A gradient is multiplied by the same factor as its number; at 0 that is slope."""
+    """Multiply dy by the factor of the forward; at x = 0 this factor is slope."""
     yield Output("dx", x.shape)
     for index in np.ndindex(x.shape):
         factor = 1.0 if x[index] > 0 else slope

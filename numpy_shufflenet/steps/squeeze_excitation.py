@@ -1,12 +1,11 @@
 """Squeeze-and-excitation, one output at a time.
 
-The scale e[k] of a channel depends on all pixels of its image. Backward, every gradient adds one
-product for each output that it reaches, with
+The scale e[k] of a channel depends on all pixels of its image. In the backward, the gradient of an
+entry adds one product for each output that the entry reaches. The product has the factors
 
     dy[n, k, p, q] / d e[n, k] = x[n, k, p, q]        de[k]/da = e (1 - e), a = w2 z + b2
 
-and the derivative of a with respect to the entry. `ops` goes backward through the small network
-instead.
+and the derivative of a by the entry. In contrast, `ops` goes backward through the small network.
 """
 
 from typing import Any, NamedTuple

@@ -1,7 +1,7 @@
-"""Synchronised batch normalisation, one output at a time: the share of one process.
+"""Synchronised batch normalisation, one output at a time, for the images of one process.
 
-The statistics of the processes are merged pair by pair, where `ops` merges all at once. Backward
-is the quotient rule, as in `steps.batch_norm`: the outputs of other processes enter by two sums.
+The statistics of the processes are merged pair by pair; `ops` merges all at once. Backward uses the
+quotient rule, as in `steps.batch_norm`. The outputs of other processes enter through two sums.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def sync_batch_norm_forward_steps(
 def sync_batch_norm_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, gather: Gather = alone, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches its own output directly, and those of all processes by mean and std."""
+    """x[i] reaches its own output directly, and outputs of all processes through mean and std."""
     yield from gradients_of(x=x, gamma=gamma, beta=beta)
     channels = range(x.shape[1])
     m, means, stds = merged_statistics(x, gather, eps)
@@ -61,7 +61,7 @@ def sync_batch_norm_backward_steps(
 
 
 def merged_statistics(x: Array, gather: Gather, eps: float) -> tuple[Any, list[Any], list[Any]]:
-    """Return the values of a channel in all processes, and each channel's mean and std."""
+    """Return, over all processes, the values in a channel, and each channel's mean and std."""
     own: list[list[Any]] = []
     for c in range(x.shape[1]):
         values = [x[k] for k in places(x, c)]

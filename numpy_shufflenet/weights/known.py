@@ -1,4 +1,4 @@
-"""The layouts that are known: how others name the weights of ShuffleNets, and order channels.
+"""The known layouts: how other libraries name the weights of ShuffleNets and order the channels.
 
 `layouts` has the table for readers, and turns weights from one layout into another.
 """
@@ -23,47 +23,28 @@ def _no_change(name: str, array: Array, order: Array | None) -> Array:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of modules, and what else differs.
+    """How a library names and orders the weights of a network, compared with ours."""
 
-    Attributes
-    ----------
-    title : str
-        For messages.
-    differs : str
-        How it differs from ours, in a few words: a line of the table in `layouts`.
-    landmark : str
-        A name that such a file has, and files of other layouts lack.
-    unit : str
-        How a module within a unit is called: {stage}, {unit} and {part}; or {k} for the number of
-        the unit in the network.
-    parts : dict of str to str
-        Modules of a unit, by their names there; ours as values.
-    ends : dict of str to str
-        Modules outside units.
-    first_stage, first_unit : int
-        Numbers of the first ones.
-    repeats : tuple of int
-        Units of each stage, at the most: more than ShuffleNets have, so that those that are too
-        many are counted. Fewer cannot be, where units are numbered through all stages.
-    options : dict
-        Arguments of the function that builds the network.
-    leaves : dict of str to str
-        Arrays of a module, by their names there; ours as values.
-    change : callable
-        (our name, array, order) -> array, turns an array into ours; order is that of the shuffle.
-    """
-
-    title: str
-    differs: str
-    landmark: str
+    title: str  #: for messages
+    differs: str  #: how it differs from ours, for the table in `layouts`
+    landmark: str  #: a name in files of this layout that files of other layouts lack
+    #: The name of a module within a unit, from {stage}, {unit} and {part}, or from {k}, the
+    #: number of the unit in the network.
     unit: str = "stage{stage}.{unit}.{part}"
+    #: Our name of each module of a unit, by the name in this layout.
     parts: Mapping[str, str] = field(default_factory=dict)
-    ends: Mapping[str, str] = field(default_factory=dict)
-    first_stage: int = 2
-    first_unit: int = 0
+    ends: Mapping[str, str] = field(default_factory=dict)  #: the same for modules outside units
+    first_stage: int = 2  #: the number of the first stage
+    first_unit: int = 0  #: the number of the first unit
+    #: The largest number of units of each stage. It is larger than in any ShuffleNet, so that
+    #: `from_weights` can count surplus units. If units are numbered through all stages, it must
+    #: be exact.
     repeats: tuple[int, ...] = (16, 32, 16)
+    #: Arguments for the function that builds the network.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: Our name of each array of a module, by the name in this layout.
     leaves: Mapping[str, str] = field(default_factory=LEAVES.copy)
+    #: Maps (our name, array, order of the shuffle) to the array in our layout.
     change: Callable[[str, Array, Array | None], Array] = _no_change
 
     def modules(self) -> dict[str, str]:
@@ -100,13 +81,13 @@ def _ends(conv1: str, conv5: str, fc: str, conv: str, bn: str) -> dict[str, str]
 
 
 def shuffled_late(name: str, array: Array, order: Array | None) -> Array:
-    """Reorder a depthwise convolution and its batch normalisation, which follow our shuffle."""
+    """Reorder a depthwise convolution and its batch normalisation, for a shuffle after them."""
     late = re.search(r"\.branch\.[45]\.", name) and array.ndim
     return array[order] if late and order is not None else array
 
 
 def _reversed(name: str, array: Array, order: Array | None) -> Array:
-    """Reverse all channels but those of images and classes."""
+    """Reverse all channels except those of images and classes."""
     if not array.ndim or name == "fc.bias":
         return array
     rows = array if name == "fc.weight" else array[::-1]
@@ -278,9 +259,9 @@ SHARED = {
     "NanoDet's backbone": "torchvision's names; no conv5, no fc, and leaky ReLU",
     "MegEngine's V2": "the authors' names and order",
 }
-"""Networks whose names are those of one of the layouts."""
+"""Networks that use the names of one of the layouts."""
 NANODET_HEAD = "head.gfl_cls."
-"""In the names of a detector beside NanoDet's backbone."""
+"""A part of names in NanoDet's whole detector."""
 
 
 def layout_table() -> list[str]:

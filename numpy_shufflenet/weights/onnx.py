@@ -1,4 +1,4 @@
-"""ONNX files: the message that they hold, and the initialisers, its arrays by name."""
+"""ONNX files: reads the message of a file, and its initialisers, which are arrays by name."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def read_onnx(path: Path) -> dict[str, Array]:
     ImportError
         If the package onnx isn't installed.
     ValueError
-        If the file isn't ONNX's, has no initialisers, or one is damaged or of another dtype.
+        If it isn't an ONNX file, has no initialisers, or one is damaged or has another dtype.
     """
     model = parse(path)
     if not model.graph.initializer:
@@ -41,7 +41,7 @@ def parse(path: Path) -> Any:
     ImportError
         If the package onnx isn't installed.
     ValueError
-        If the file isn't ONNX's, or claims more numbers than it can hold.
+        If it isn't an ONNX file, or claims more numbers than it can hold.
     """
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
@@ -55,7 +55,7 @@ def parse(path: Path) -> Any:
 
 
 def _check_claims(tensors: Any, path: Path) -> None:
-    """Raise if tensors claim far more numbers than there are in the file and those beside it."""
+    """Raise if tensors claim far more numbers than the file and the files beside it can hold."""
     check_count(len(tensors))
     entries = (entry for tensor in tensors for entry in tensor.external_data)
     beside = {path.parent / str(entry.value) for entry in entries if entry.key == "location"}

@@ -1,4 +1,4 @@
-"""What a file holds that is no ShuffleNet: names and shapes by which others' networks are known."""
+"""Names and shapes by which we recognise networks that are no ShuffleNets, for messages."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 5000  # names that are looked at
+MOST = 5000  # names that are searched
 
 
 class _Sign(NamedTuple):

@@ -66,7 +66,6 @@ def dataflow(
     x : array, shape (n, c, h, w), float64
     dy : array, optional
         Upstream gradient; by default, normal numbers from a fixed seed.
-    training : bool
 
     Raises
     ------

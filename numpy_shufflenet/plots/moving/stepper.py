@@ -1,6 +1,7 @@
 """Steps through any operation of the package, forward from inputs and backward from gradients."""
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,6 @@ def step_through(
         Small arrays.
     dy : array, optional
         Upstream gradient; by default, random multiples of 0.1 from a fixed seed.
-    title : str
     **hyperparameters
 
     Raises
@@ -65,20 +65,14 @@ def step_through(
     )
 
 
+@dataclass
 class _Run:
     """One call of an operation, which will be drawn."""
 
-    def __init__(
-        self,
-        name: str,
-        arrays: tuple[Any, ...],
-        inputs: dict[str, Array],
-        hyperparameters: dict[str, Any],
-    ):
-        self.name = name
-        self.arrays = arrays
-        self.inputs = inputs
-        self.hyperparameters = hyperparameters
+    name: str
+    arrays: tuple[Any, ...]
+    inputs: dict[str, Array]  # the arrays by name, without those that are None
+    hyperparameters: dict[str, Any]
 
     def forward(self) -> Scene:
         scene = Scene("Forward", "is read by")
