@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,7 @@ from numpy_shufflenet import __version__, backend, plots
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
 from numpy_shufflenet.bench.timing import TimedRow
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 
 @dataclass
@@ -105,7 +102,7 @@ class BenchReport:
             lines += ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join(lines) + "\n"
 
-    def figures(self) -> dict[str, "Figure"]:
+    def figures(self) -> dict[str, Figure]:
         """Return the pictures of the measured parts, by name."""
         figures = {}
         if any(row.group == "operation" for row in self.rows):
@@ -130,7 +127,7 @@ def _cells(row: TimedRow) -> list[str]:
     ]
 
 
-def bars(rows: Sequence[TimedRow]) -> "Figure":
+def bars(rows: Sequence[TimedRow]) -> Figure:
     """Draw the ratio of each operation, with one bar for each batch."""
     rows = [row for row in rows if row.group == "operation"]
     works = list(dict.fromkeys(row.work for row in rows))
@@ -167,7 +164,7 @@ def bars(rows: Sequence[TimedRow]) -> "Figure":
     return figure
 
 
-def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
+def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> Figure:
     """Draw the speed of each convolution below the limits of memory and arithmetic."""
     cases = {f"{case.work}: forward": case for case in CASES}
     batch = max(row.batch for row in rows if row.group == "operation")
@@ -186,7 +183,7 @@ def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
     )
 
 
-def growth_curves(growth: Sequence[Growth]) -> "Figure":
+def growth_curves(growth: Sequence[Growth]) -> Figure:
     """Draw time against batch and image size, with dotted lines for proportional growth."""
     figure = new_figure(9, 3.8)
     for axes, axis in zip(figure.subplots(1, 2), ("batch", "pixels a side"), strict=True):

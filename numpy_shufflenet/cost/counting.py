@@ -4,7 +4,6 @@ Padding is first made part of the array, so that products with padding count lik
 products. Reads of padding are not counted, because the padding of a real run is not in memory.
 """
 
-import contextlib
 import copy
 import operator
 from collections import Counter
@@ -136,22 +135,16 @@ def _counted(
     """Run the steps and return their counts; `inside` tells pixels from padding."""
     read = set()
     written = 0
-    with _fresh_tally() as tally:
+    before, Number.tally = Number.tally, Counter()
+    try:
         for step in start():
             if isinstance(step, Output):
                 continue
             read |= {(key, index) for key, index in step.reads if key != "x" or inside(index)}
             written += step.output != "dx" or inside(step.index)
             if gradients and step.output.startswith("dw"):
-                tally["multiply_adds"] += len(step.terms)
-    return Counts(**tally, read=len(read), written=written)
-
-
-@contextlib.contextmanager
-def _fresh_tally() -> Iterator[Counter[str]]:
-    before, Number.tally = Number.tally, Counter()
-    try:
-        yield Number.tally
+                Number.tally["multiply_adds"] += len(step.terms)
+        return Counts(**Number.tally, read=len(read), written=written)
     finally:
         Number.tally = before
 

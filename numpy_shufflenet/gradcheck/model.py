@@ -62,11 +62,6 @@ class TensorRow:
     reason: str = ""  #: Why the status is not "pass".
 
     @property
-    def ok(self) -> bool:
-        """Whether the status is "pass"."""
-        return self.status == "pass"
-
-    @property
     def difference(self) -> float:
         """|analytic - numeric| of the worst entry."""
         return self.worst.difference if self.worst else 0.0

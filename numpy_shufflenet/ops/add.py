@@ -35,7 +35,6 @@ def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
     Returns
     -------
     y : array, shape of both
-    cache : AddCache
 
     Raises
     ------

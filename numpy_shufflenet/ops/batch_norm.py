@@ -23,16 +23,16 @@ because x reaches y in three ways: directly, through mu and through var.
 
    The two means remove from g what normalisation makes impossible: shifting x and scaling x.
 
-3. Recompute form (`batch_norm_backward`). Per channel, gamma, inv_std and both means are mere
-   numbers, and dgamma and dbeta hold the means already: mean g = gamma dbeta / m, and
-   mean(g x_hat) = gamma dgamma / m. So dx is one affine combination of dy and x:
+3. Recompute form (`batch_norm_backward`). For each channel, gamma, inv_std and both means are
+   numbers, and dgamma and dbeta contain the means: mean g = gamma dbeta / m, and
+   mean(g x_hat) = gamma dgamma / m. So dx is an affine combination of dy and x:
 
        dx = scale (dy - dbeta / m - (x - mu) inv_std dgamma / m),    scale = gamma inv_std
 
-   It needs x and four numbers a channel; x_hat is never kept. This is the one that networks run.
+   It needs x and four numbers of each channel, and doesn't keep x_hat. Networks run this form.
 
-In inference, mean and variance are given numbers: y is an affine map of each channel, and only the
-direct path remains.
+In inference, mean and variance are given numbers. So y is an affine map of each channel, and x
+reaches y directly only.
 """
 
 from typing import NamedTuple
@@ -234,7 +234,6 @@ def batch_norm_inference_forward(
     -------
     y : array, shape (n, c, h, w)
         gamma (x - mean) / sqrt(var + eps) + beta: an affine map of each channel.
-    cache : BatchNormInferenceCache
 
     Raises
     ------
@@ -270,7 +269,7 @@ def inverse_std(var: Array, eps: float) -> Array:
 
 def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:
     """Raise ValueError unless the arrays fit together, and x can be normalised."""
-    _check_arguments(x, gamma, beta, eps)
+    _check_vectors(x, eps, gamma=gamma, beta=beta)
     if x.size == 0:
         raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")
 
@@ -279,15 +278,13 @@ def check_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
 ) -> None:
     """Raise ValueError unless x can be normalised by mean and var."""
-    _check_arguments(x, gamma, beta, eps)
-    check_vector("mean", mean, x.shape[1], like=x)
-    check_vector("var", var, x.shape[1], like=x)
+    _check_vectors(x, eps, gamma=gamma, beta=beta, mean=mean, var=var)
 
 
-def _check_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
+def _check_vectors(x: Array, eps: float, **vectors: Array) -> None:
     check_image("x", x)
-    check_vector("gamma", gamma, x.shape[1], like=x)
-    check_vector("beta", beta, x.shape[1], like=x)
+    for name, vector in vectors.items():
+        check_vector(name, vector, x.shape[1], like=x)
     if not eps >= 0:
         raise ValueError(f"eps={eps!r} is negative; a small number such as 1e-5 is needed")
 

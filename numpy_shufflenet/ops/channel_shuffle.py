@@ -60,7 +60,6 @@ def channel_shuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffl
     Returns
     -------
     y : array, shape (n, c, h, w)
-    cache : ChannelShuffleCache
 
     Raises
     ------

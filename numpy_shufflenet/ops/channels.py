@@ -55,7 +55,6 @@ def channel_split_forward(
     -------
     parts : tuple of arrays, shape (n, sizes[i], h, w)
         Views of x.
-    cache : ChannelSplitCache
 
     Raises
     ------
@@ -97,7 +96,6 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
     Returns
     -------
     y : array, shape (n, sum of c_i, h, w)
-    cache : ChannelConcatCache
 
     Raises
     ------

@@ -93,12 +93,9 @@ def check_number(name: str, value: Any) -> None:
     """Raise unless value is a number, or an array without axes that holds one."""
     check_plain(name, value)
     kind = value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
-    if kind not in "iufc" or (not kind and (isinstance(value, bool) or not _is_number(value))):
+    plain = isinstance(value, int | float | complex) and not isinstance(value, bool)
+    if kind not in "iufc" or not (kind or plain):
         raise ValueError(f"{name}={value!r} is not a number")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | complex)
 
 
 def check_share(name: str, value: Any, *, below: bool = False) -> float:

@@ -34,7 +34,7 @@ from numpy_shufflenet.ops.checks import (
     check_image,
     check_vector,
 )
-from numpy_shufflenet.ops.windows import Windows, draw_windows, of_windows, windows_over
+from numpy_shufflenet.ops.windows import Windows, draw_convolution, of_windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import IMAGE
 
@@ -236,9 +236,7 @@ CONVOLUTION = Formula(  # each output sums c/g kh kw products
 def conv2d_arrays(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
     """Draw x, w and the hyperparameters of a convolution."""
     groups, c, o = draw.groups(3, 2)
-    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=2))
-    size, settings = draw_windows(draw, kernel, ((1, 0), (1, 2)), (5, 4))
-    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    x, w, settings = draw_convolution(draw, c, o, groups, width=2, padding=((1, 0), (1, 2)))
     return x, w, {**settings, "groups": groups}
 
 

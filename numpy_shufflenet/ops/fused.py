@@ -177,7 +177,6 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
     -------
     y : array, shape (n, sum of c_i, h, w)
         With two arrays of equal channels and groups=2, these take turns: a0 b0 a1 b1 ...
-    cache : FusedCache
 
     Raises
     ------
@@ -196,14 +195,8 @@ def channel_concat_shuffle_backward(dy: Array, cache: FusedCache) -> tuple[Array
     return channel_concat_backward(channel_shuffle_backward(dy, cache.second), cache.first)
 
 
-def _conv2d_cases(draw: Draw) -> Case:
+def _with_bias(draw: Draw, x: Array, w: Array, settings: dict[str, Any]) -> Case:
     """Draw a bias that keeps most outputs away from the kink of the ReLU."""
-    x, w, settings = conv2d_arrays(draw)
-    return (x, w, draw(len(w), std=draw.away(20.0))), settings
-
-
-def _pointwise_conv2d_cases(draw: Draw) -> Case:
-    x, w, settings = pointwise_conv2d_arrays(draw)
     return (x, w, draw(len(w), std=draw.away(20.0))), settings
 
 
@@ -232,14 +225,14 @@ register(
     conv2d_relu_forward,
     kind="convolution",
     kernel=True,
-    cases=_conv2d_cases,
+    cases=lambda draw: _with_bias(draw, *conv2d_arrays(draw)),
     formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(
     pointwise_conv2d_relu_forward,
     kind="1x1 convolution",
     kernel=True,
-    cases=_pointwise_conv2d_cases,
+    cases=lambda draw: _with_bias(draw, *pointwise_conv2d_arrays(draw)),
     formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(

@@ -31,7 +31,7 @@ from numpy_shufflenet.ops.conv2d import (
     conv2d_backward,
     conv2d_forward,
 )
-from numpy_shufflenet.ops.windows import draw_windows
+from numpy_shufflenet.ops.windows import draw_convolution
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["group_conv2d_backward", "group_conv2d_forward"]
@@ -71,7 +71,6 @@ def group_conv2d_forward(
     Returns
     -------
     y : array, shape (n, o, oh, ow)
-    cache : GroupConv2dCache
 
     Raises
     ------
@@ -106,9 +105,7 @@ def group_conv2d_backward(dy: Array, cache: GroupConv2dCache) -> tuple[Array, Ar
 
 def _cases(draw: Draw) -> Case:
     groups, c, o = draw.groups(2, 3, groups=3)
-    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=3))
-    size, settings = draw_windows(draw, kernel, 1, (5, 4))
-    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    x, w, settings = draw_convolution(draw, c, o, groups)
     return (x, w, draw.bias(o)), {"groups": groups, **settings}
 
 

@@ -37,7 +37,6 @@ def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyRel
     Returns
     -------
     y : array, shape of x
-    cache : LeakyReluCache
 
     Raises
     ------

@@ -39,7 +39,6 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, L
     Returns
     -------
     y : array, shape (n, out)
-    cache : LinearCache
 
     Raises
     ------
@@ -77,7 +76,7 @@ def _cases(draw: Draw) -> Case:
 
 
 def of_linear(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return rows n, inputs i, outputs o, and whether there is a bias b."""
+    """Return rows n, inputs i, outputs o, and b = 1 with a bias or 0 without."""
     n, i = shapes["x"]
     return {"n": n, "i": i, "o": shapes["w"][0], "b": int("b" in shapes)}
 

@@ -50,7 +50,6 @@ def pointwise_conv2d_forward(
     Returns
     -------
     y : array, shape (n, o, h, w)
-    cache : PointwiseConv2dCache
 
     Raises
     ------

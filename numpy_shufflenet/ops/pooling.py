@@ -23,7 +23,7 @@ from numpy_shufflenet.ops._sums import mean_over
 from numpy_shufflenet.ops.checks import as_pair, check_gradient, check_image
 from numpy_shufflenet.ops.windows import Windows, of_windows, smallest_image, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
-from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+from numpy_shufflenet.registry.formula import IMAGE, of_image
 
 __all__ = [
     "avg_pool2d_backward",
@@ -65,7 +65,6 @@ def max_pool2d_forward(
     -------
     y : array, shape (n, c, oh, ow)
         NaN where a window holds one. oh = (h + top + bottom - kh) // stride + 1.
-    cache : MaxPool2dCache
 
     Raises
     ------
@@ -131,7 +130,6 @@ def avg_pool2d_forward(
     -------
     y : array, shape (n, c, oh, ow)
         oh = (h + top + bottom - kh) // stride + 1, and ow likewise.
-    cache : AvgPool2dCache
 
     Raises
     ------
@@ -177,7 +175,6 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     Returns
     -------
     y : array, shape (n, c)
-    cache : GlobalAvgPoolCache
 
     Raises
     ------
@@ -240,11 +237,6 @@ def check_pixels(x: Array) -> None:
         raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")
 
 
-def of_pool(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return the letters of a pool, whose stride is the kernel size if none is given."""
-    return of_windows(shapes, {"stride": None, **settings})
-
-
 def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
     """Draw a pool in which every window reads at least one pixel."""
     kernel_size = draw.pair(1, 3, example=3)
@@ -259,27 +251,19 @@ def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
     return (x,), {"kernel_size": kernel_size, "stride": stride, "padding": padding}
 
 
-def _max_pool_cases(draw: Draw) -> Case:
-    return _pool(draw, draw.spread)
-
-
 def _avg_pool_cases(draw: Draw) -> Case:
     arrays, settings = _pool(draw, draw)
     counted = draw.option("count_include_pad", True, lambda: draw.choose(False, True))
     return arrays, {**settings, "count_include_pad": counted}
 
 
-def _image_cases(draw: Draw) -> Case:
-    return (draw(*draw.image(example=(3, 4, 5))),), {}
-
-
 register(
     max_pool2d_forward,
     kind="pooling",
     kernel=True,
-    cases=_max_pool_cases,
+    cases=lambda draw: _pool(draw, draw.spread),
     formula=Formula(
-        of_pool,
+        of_windows,
         Terms(
             comparisons="n*c*oh*ow * (kh*kw - 1)",
             read="n*c*uh*uw",
@@ -296,7 +280,7 @@ register(
     kernel=True,
     cases=_avg_pool_cases,
     formula=Formula(
-        of_pool,
+        of_windows,
         Terms(
             multiplications="n*c*oh*ow * kh*kw",
             additions="n*c*oh*ow * (kh*kw - 1)",
@@ -317,7 +301,7 @@ register(
     kind="pooling",
     linear_in=("x",),
     kernel=True,
-    cases=_image_cases,
+    cases=lambda draw: ((draw(*draw.image(example=(3, 4, 5))),), {}),
     formula=Formula(
         of_image,
         Terms(multiplications=IMAGE, additions="n*c * (h*w - 1)", read=IMAGE, written="n*c"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_floating, check_gradient
-from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry import Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 
 __all__ = ["relu_backward", "relu_forward"]
@@ -34,7 +34,6 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     Returns
     -------
     y : array, shape of x
-    cache : ReluCache
 
     Raises
     ------
@@ -54,15 +53,11 @@ def relu_backward(dy: Array, cache: ReluCache) -> Array:
     return np.where(cache.y > 0, dy, 0)
 
 
-def _cases(draw: Draw) -> Case:
-    return (draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {}
-
-
 register(
     relu_forward,
     kind="ReLU",
     kernel=True,
-    cases=_cases,
+    cases=lambda draw: ((draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {}),
     formula=entrywise(
         Terms(comparisons="1", read="1", written="1"),
         Terms(comparisons="1", read="2", written="1"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_floating, check_gradient
-from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry import Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 
 __all__ = ["sigmoid_backward", "sigmoid_forward"]
@@ -42,14 +42,10 @@ def sigmoid_backward(dy: Array, cache: SigmoidCache) -> Array:
     return dy * y * (1 - y)
 
 
-def _cases(draw: Draw) -> Case:
-    return (draw.small(*draw.shape(example=(2, 3, 4, 5))),), {}
-
-
 register(
     sigmoid_forward,
     kind="ReLU",
-    cases=_cases,
+    cases=lambda draw: ((draw.small(*draw.shape(example=(2, 3, 4, 5))),), {}),
     formula=entrywise(
         Terms(
             multiplications="1",

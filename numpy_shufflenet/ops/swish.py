@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_gradient
 from numpy_shufflenet.ops.sigmoid import sigmoid_forward
-from numpy_shufflenet.registry import Case, Draw, Terms, register
+from numpy_shufflenet.registry import Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 
 __all__ = ["swish_backward", "swish_forward"]
@@ -42,14 +42,10 @@ def swish_backward(dy: Array, cache: SwishCache) -> Array:
     return dy * (s + y * (1 - s))
 
 
-def _cases(draw: Draw) -> Case:
-    return (draw.small(*draw.shape(example=(2, 3, 4, 5))),), {}
-
-
 register(
     swish_forward,
     kind="ReLU",
-    cases=_cases,
+    cases=lambda draw: ((draw.small(*draw.shape(example=(2, 3, 4, 5))),), {}),
     formula=entrywise(
         Terms(
             multiplications="2",

@@ -52,7 +52,6 @@ def upsample_nearest_forward(x: Array, scale: IntOrPair) -> tuple[Array, Upsampl
     Returns
     -------
     y : array, shape (n, c, h * scale, w * scale)
-    cache : UpsampleNearestCache
 
     Raises
     ------
@@ -97,7 +96,6 @@ def upsample_bilinear_forward(
     Returns
     -------
     y : array, shape (n, c, h * scale, w * scale)
-    cache : UpsampleBilinearCache
 
     Raises
     ------

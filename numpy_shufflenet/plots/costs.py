@@ -1,15 +1,12 @@
 """Figures of the cost of networks, from plain data."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 # One colour for each kind of operation; the colours of Okabe and Ito come first.
 KIND_COLOURS = (
@@ -20,7 +17,7 @@ KIND_COLOURS = (
 
 def cost_by_layer(
     layers: Sequence[Any], title: str, seconds: Sequence[float] | None = None
-) -> "Figure":
+) -> Figure:
     """Draw multiply-adds and memory access of each layer, in the colour of the layer's kind.
 
     Parameters
@@ -56,7 +53,7 @@ def cost_by_layer(
     return figure
 
 
-def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure":
+def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     """Draw one bar for each row, split into the shares of the kinds of operation.
 
     Parameters
@@ -93,7 +90,7 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
 
 def channels_at_budget(
     budgets: Sequence[float], widths: Mapping[str, Sequence[tuple[int, int]]]
-) -> "Figure":
+) -> Figure:
     """Draw how wide a unit can be for a budget of multiply-adds, with one line for each network.
 
     Parameters
@@ -128,7 +125,7 @@ def guideline(
     columns: Mapping[str, Sequence[float]],
     title: str,
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-) -> "Figure":
+) -> Figure:
     """Draw the table of a guideline: speed per multiply-add, relative to the first row.
 
     Parameters
@@ -162,7 +159,7 @@ def guideline(
 
 def reachability(
     matrices: Mapping[str, Array], *, unchanged: Mapping[str, Array] | None = None
-) -> "Figure":
+) -> Figure:
     """Draw which input channels (columns) reach which output channels (rows).
 
     Connected pairs are blue, and channels that pass unchanged are orange.

@@ -17,16 +17,18 @@ from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
     from numpy_shufflenet.training import History
+else:
+    Figure = "Figure"  # matplotlib is imported when the first figure is drawn
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
 SEVERAL = (BLUE, ORANGE, GREEN, GREY)
 SMOOTHED_STEPS = 25  # length of the running mean of the loss
 
 
-def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
+def learning_curves(history: "History | Mapping[str, History]") -> Figure:
     """Draw loss by step, with its running mean, and accuracy by epoch.
 
     Parameters
@@ -98,7 +100,7 @@ def _draw_rates(
         axes.plot(epochs, percent, "o-", color=test, label=f"{name}test, after the epoch")
 
 
-def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
+def confusion_matrix(confusion: Array, classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix, with one row for each label and one column for each prediction.
 
     Parameters
@@ -150,7 +152,7 @@ def draw_matrix(
     return axes, image
 
 
-def filters(weights: Array, *, columns: int = 8) -> "Figure":
+def filters(weights: Array, *, columns: int = 8) -> Figure:
     """Draw the filters of a first layer, in colour for 3 input channels, or from blue to red for 1.
 
     Parameters
@@ -190,7 +192,7 @@ def predictions(
     labels: Array | None = None,
     *,
     columns: int = 8,
-) -> "Figure":
+) -> Figure:
     """Draw images with their predicted classes; if a prediction is wrong, also show the label.
 
     Parameters

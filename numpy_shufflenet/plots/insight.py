@@ -1,20 +1,16 @@
 """Figures of activations, and of the parts of an image that a prediction depends on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
-from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import Figure, new_figure, new_grid, show_image
 
 
-def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
+def activations(maps: Array, *, columns: int = 8, title: str = "") -> Figure:
     """Draw the activations of every channel of a layer for one image, all with one colour scale.
 
     Parameters
@@ -51,7 +47,7 @@ def strongest_images(
     *,
     columns: int = 8,
     title: str = "",
-) -> "Figure":
+) -> Figure:
     """Draw the images with the strongest responses of some channels, one row for each channel.
 
     Parameters
@@ -155,7 +151,7 @@ def occlusion(
     *,
     title: str = "",
     overlay: bool = False,
-) -> "Figure":
+) -> Figure:
     """Draw an image and its occlusion map: red where covering lowers the probability.
 
     Parameters

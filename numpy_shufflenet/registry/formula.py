@@ -14,12 +14,14 @@ counts.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Settings: TypeAlias = Mapping[str, Any]
 Letters: TypeAlias = Callable[[Shapes, Settings], dict[str, int]]
+Terms: TypeAlias = dict[str, str]
+"""One direction: an arithmetic expression for each field of `Counts` that isn't 0."""
 
 PARAMETERS = ("w", "b", "w1", "b1", "w2", "b2", "gamma", "beta")
 """Names of learned arrays, in every operation."""
@@ -68,30 +70,6 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """One direction: an arithmetic expression for each field of `Counts`."""
-
-    multiply_adds: str = "0"
-    multiplications: str = "0"
-    additions: str = "0"
-    comparisons: str = "0"
-    functions: str = "0"
-    read: str = "0"
-    written: str = "0"
-
-    def evaluate(self, values: Mapping[str, int]) -> Counts:
-        """Return the counts for these dimensions."""
-        return Counts(**{name: value_of(text, values) for name, text in asdict(self).items()})
-
-    def plus(self, **added: str) -> "Terms":
-        """Return these terms with others added to them."""
-        texts = asdict(self)
-        for name, text in added.items():
-            texts[name] = text if texts[name] == "0" else f"{texts[name]} + {text}"
-        return Terms(**texts)
-
-
-@dataclass(frozen=True)
 class Formula:
     """The cost of one operation."""
 
@@ -104,9 +82,12 @@ class Formula:
     def __str__(self) -> str:
         lines = []
         for direction in ("forward", "backward"):
-            for name, text in asdict(getattr(self, direction)).items():
-                if text != "0":
-                    lines.append(f"{direction:8}  {name.replace('_', '-'):15}  {text}")
+            terms: Terms = getattr(self, direction)
+            lines += [
+                f"{direction:8}  {field.name.replace('_', '-'):15}  {terms[field.name]}"
+                for field in fields(Counts)
+                if field.name in terms
+            ]
         lines.append(f"{'kept':8}  {'bytes':15}  {self.kept}")
         return "\n".join(lines)
 
@@ -116,9 +97,13 @@ class Formula:
         itemsize is the bytes of a number: 4 in float32.
         """
         values = self.letters(shapes, hyperparameters)
+        forward, backward = (
+            Counts(**{name: value_of(text, values) for name, text in terms.items()})
+            for terms in (self.forward, self.backward)
+        )
         return Cost(
-            self.forward.evaluate(values),
-            self.backward.evaluate(values),
+            forward,
+            backward,
             sum(math.prod(shapes[name]) for name in shapes if name in PARAMETERS),
             value_of(self.kept, {**values, "s": itemsize}),
         )
@@ -161,8 +146,7 @@ def entrywise(forward: Terms, backward: Terms, *, kept: str = "s * size") -> For
     """Return the formula of an operation on each entry of x, from the terms of one entry."""
 
     def times_size(terms: Terms) -> Terms:
-        texts = {name: text for name, text in asdict(terms).items() if text != "0"}
-        return Terms(**{name: f"{text}*size".removeprefix("1*") for name, text in texts.items()})
+        return {name: f"{text}*size".removeprefix("1*") for name, text in terms.items()}
 
     return Formula(of_first, times_size(forward), times_size(backward), kept)
 
@@ -174,7 +158,7 @@ def followed_by_relu(formula: Formula, size: str) -> Formula:
     """
     return Formula(
         formula.letters,
-        formula.forward.plus(comparisons=size),
-        formula.backward.plus(comparisons=size, read=size),
+        {**formula.forward, "comparisons": size},
+        {**formula.backward, "comparisons": size, "read": f"{formula.backward['read']} + {size}"},
         f"{formula.kept} + s * {size}" if formula.kept != "0" else f"s * {size}",
     )

@@ -90,7 +90,8 @@ def functions(
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, StepsCache]:
         arguments = signature.bind(*args, **kwargs)
         _check(name, arguments)
-        dtype = _common_dtype(arguments)
+        flat = [*arguments.args, *arguments.kwargs.values()]  # the dtype isn't that of labels
+        dtype = next(a.dtype for a in flat if isinstance(a, np.ndarray) and a.dtype.kind in "fO")
         kept = _with_own_rng(arguments)
         outputs, arrays = run_steps(forward_steps(*arguments.args, **arguments.kwargs), dtype)
         return _pack(outputs, arrays), StepsCache(kept, outputs, dtype)
@@ -152,12 +153,6 @@ def _check(name: str, arguments: inspect.BoundArguments) -> None:
         fast = getattr(importlib.import_module("numpy_shufflenet.ops"), f"{name}_forward")
         with np.errstate(all="ignore"):
             fast(*arguments.args, **_with_own_rng(arguments).kwargs)
-
-
-def _common_dtype(arguments: inspect.BoundArguments) -> np.dtype[Any]:
-    """The dtype of all arrays that are not labels."""
-    flat = [*arguments.args, *arguments.kwargs.values()]
-    return next(a.dtype for a in flat if isinstance(a, np.ndarray) and a.dtype.kind in "fO")
 
 
 def _with_own_rng(arguments: inspect.BoundArguments) -> inspect.BoundArguments:

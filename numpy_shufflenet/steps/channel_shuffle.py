@@ -1,7 +1,7 @@
 """Channel shuffle, one output at a time: every output reads a single number.
 
-Channel k of x is number k % n of group k // n. After the shuffle this channel is in
-group k % n of n groups, with number k // n.
+With n channels in each group, channel k of x is number k % n of group k // n. After the shuffle
+this channel is number k // n of group k % n, in n groups. The inverse is a shuffle of n groups.
 """
 
 import numpy as np
@@ -35,18 +35,12 @@ def channel_shuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
 
 def channel_unshuffle_forward_steps(x: Array, groups: int) -> Steps:
     """Output channel k reads the channel to which a shuffle moves channel k."""
-    yield Output("y", x.shape)
-    for n, k, h, w in np.ndindex(x.shape):
-        source = (n, shuffled_to(k, x.shape[1], groups), h, w)
-        yield add_up("y", (n, k, h, w), [("x", source)], [x[source]])
+    yield from channel_shuffle_forward_steps(x, x.shape[1] // groups)
 
 
 def channel_unshuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
     """A channel reaches one output: the channel that a shuffle would move to this place."""
-    yield Output("dx", x.shape)
-    for n, k, h, w in np.ndindex(x.shape):
-        target = (n, shuffled_from(k, x.shape[1], groups), h, w)
-        yield add_up("dx", (n, k, h, w), [("dy", target)], [dy[target]])
+    yield from channel_shuffle_backward_steps(dy, x, x.shape[1] // groups)
 
 
 def shuffled_from(k: int, channels: int, groups: int) -> int:

@@ -34,7 +34,7 @@ to groups, and it commutes with the shuffle.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -82,7 +82,9 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
     candidates = [
         (not AVERAGED.search(prefix), len(prefix), prefix, layout)
         for layout in LAYOUTS
-        for prefix in _prefixes(arrays, layout.landmark)
+        for name in arrays
+        if f".{name}".endswith(f".{layout.landmark}")
+        for prefix in [name.removesuffix(layout.landmark)]
     ]
     if not candidates:
         if other := looks_like(arrays):
@@ -100,13 +102,6 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
             if name.startswith(head):
                 own[f"fc.{name.removeprefix(head)}"] = array
     return layout, own
-
-
-def _prefixes(arrays: Mapping[str, Array], landmark: str) -> Iterator[str]:
-    for name in arrays:
-        prefix = name.removesuffix(landmark)
-        if prefix != name and (not prefix or prefix.endswith(".")):
-            yield prefix
 
 
 def to_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
