@@ -49,10 +49,6 @@ def compare_networks(
         Whether the channels of a layer may come in another order, as in a port whose channels were
         relabelled. A wrong shuffle is then found in the next convolution only.
 
-    Returns
-    -------
-    NetworkComparison
-
     Raises
     ------
     ImportError

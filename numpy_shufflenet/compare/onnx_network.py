@@ -57,13 +57,7 @@ class OnnxNetwork:
         self.nodes = list(self._in_order(graph.output[0].name))
 
     def run(self, x: Array) -> Record:
-        """Return the outputs of all layers.
-
-        Raises
-        ------
-        ValueError
-            If the images don't fit the graph's input, or ONNX Runtime can't run the graph.
-        """
+        """Return the outputs of all layers."""
         for axis, (size, given) in enumerate(zip(self.shape, x.shape, strict=True)):
             fits = not size or (given % size == 0 if axis == 0 else given == size)
             if not fits:

@@ -29,8 +29,7 @@ class ConvBlock:
     output: Array
     norm: str = ""
     normalised: Array | None = None
-    #: Our name of the convolution, if the names in the other network are known.
-    ours: str = ""
+    ours: str = ""  #: Our name of the convolution, if the names in the other network are known.
     #: The channels of the other network in our order, if both orders are known.
     order: Array | None = None
 

@@ -26,13 +26,7 @@ class TorchNetwork:
         self.ours, self.orders, self.layout = self._recognised()
 
     def run(self, x: Array) -> Record:
-        """Return the outputs of all layers.
-
-        Raises
-        ------
-        ValueError
-            If the module can't run these images, or returns no tensor.
-        """
+        """Return the outputs of all layers."""
         torch, found = self.torch, Record()
         units = self._units()
         kinds = {torch.nn.MaxPool2d: "pool", torch.nn.ChannelShuffle: "shuffle"}

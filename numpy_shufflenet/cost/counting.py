@@ -85,7 +85,7 @@ class Number:
 def count_operation(
     name: str, *arrays: Array | None, **hyperparameters: Any
 ) -> tuple[Counts, Counts]:
-    """Run forward and backward of an operation step by step, and count their arithmetic.
+    """Run an operation step by step, and return the counts of its forward and its backward.
 
     Parameters
     ----------
@@ -93,10 +93,6 @@ def count_operation(
         The name of an operation, as in `operations`.
     *arrays, **hyperparameters
         The arguments of `ops.NAME_forward`. Keep the arrays small: every number is a Python object.
-
-    Returns
-    -------
-    forward, backward : Counts
 
     Raises
     ------

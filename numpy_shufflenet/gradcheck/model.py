@@ -52,8 +52,7 @@ class TensorRow:
 
     name: str
     shape: tuple[int, ...]
-    #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
-    status: Status = "pass"
+    status: Status = "pass"  #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
     entries: int = 0  #: Number of entries tried.
     kinks: int = 0  #: Number of entries that were tried, but not compared: they lie on kinks.
     worst: Entry | None = None  #: The entry with the largest ratio of difference to `allowed`.

@@ -34,10 +34,6 @@ def check_pair(
         `pattern` is called with the cache; the default is `choices_in`. Every evaluation gets a
         fresh copy of the hyperparameters, so a generator among them draws the same numbers each
         time.
-
-    Returns
-    -------
-    Verdict
     """
     owned = {parameter.name for parameter in parameters_of(forward)}
     options = {k: keywords.pop(k) for k in OPTIONS if k in keywords and k not in owned}
@@ -96,10 +92,6 @@ def check_operation(
         Seed of the example.
     **options
         The keywords of `check`; `pattern` is called with the cache.
-
-    Returns
-    -------
-    Verdict
     """
     from numpy_shufflenet.operations import find
 

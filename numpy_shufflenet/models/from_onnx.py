@@ -23,14 +23,14 @@ OPTIONS = ("dropout", "seed")
 def from_onnx(
     path: PathLike, *, image_size: IntOrPair | None = None, **options: Any
 ) -> ImageClassifier:
-    """Return the ShuffleNet that an ONNX graph computes, with its weights.
+    """Return the ShuffleNet that an ONNX graph computes, with its weights, in float32.
 
     The graph may come from any exporter, and be a V1 or V2 with the options of `shufflenet_v1` and
     `shufflenet_v2`, a V2-50 or an SE-V2-164. Its shuffles, splits and means may consist of any
     nodes, and its shapes may be computed. If batch normalisation is folded into the convolutions,
     the network has `batch_norm=False`. The channels of the network may have another order than in
     the graph. Images are (n, c, h, w) even if the graph takes (n, h, w, c). A softmax at the end is
-    left out: the network returns logits.
+    left out: the network returns logits. It is in float64 if weights of the graph are.
 
     Parameters
     ----------
@@ -41,10 +41,6 @@ def from_onnx(
         depends on it (`auto_pad`). Then the network fits images of this size only.
     **options
         Arguments that the graph doesn't show: dropout, seed.
-
-    Returns
-    -------
-    ImageClassifier, in float32, or in float64 if weights are
 
     Raises
     ------

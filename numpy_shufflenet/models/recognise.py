@@ -23,7 +23,9 @@ AUTHORS_DROPOUT = {2.0: 0.2}  # by scale, of V2
 
 
 def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> ImageClassifier:
-    """Return the ShuffleNet to which some weights belong, with these weights.
+    """Return the ShuffleNet to which some weights belong, with these weights, in float32.
+
+    The network is in float64 if weights are.
 
     This function knows the networks of torchvision, of the authors, of pytorchcv, mmpretrain,
     PaddlePaddle and pytorch-cifar-models, and backbones of detectors: `weights.layouts` has the
@@ -43,10 +45,6 @@ def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> Imag
         (as in pytorch-cifar-models), and "imagenet" otherwise. The default of `activation` is
         "leaky_relu" for NanoDet's whole detector, and "relu" otherwise. PaddlePaddle's network
         with swish has the same shapes as its network with ReLU.
-
-    Returns
-    -------
-    ImageClassifier, in float32, or in float64 if weights are
 
     Raises
     ------

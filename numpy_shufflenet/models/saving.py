@@ -68,13 +68,7 @@ def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
 def _expressed(
     state: Mapping[str, Array], config: Mapping[str, Any], layout: str
 ) -> dict[str, Array]:
-    """Return the arrays by our names, with the channel order and the bias of a layout.
-
-    Raises
-    ------
-    ValueError
-        If networks of this layout can't compute the same.
-    """
+    """Return the arrays by our names, with the channel order and the bias of a layout."""
     state, name = dict(state), config["name"]
     if name not in ("shufflenet_v1", "shufflenet_v2"):
         raise ValueError(f"it is {name}")

@@ -18,15 +18,11 @@ CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one F
 class SummaryRow:
     """One layer."""
 
-    #: The layer's name in the dicts of the model.
-    name: str
-    #: The layer's class and settings.
-    kind: str
-    #: The output's shape for one image, without the batch axis.
-    output_shape: tuple[int, ...]
+    name: str  #: The layer's name in the dicts of the model.
+    kind: str  #: The layer's class and settings.
+    output_shape: tuple[int, ...]  #: The output's shape for one image, without the batch axis.
     parameters: int
-    #: Multiply-adds for one image; see `Summary`.
-    multiply_adds: int
+    multiply_adds: int  #: Multiply-adds for one image; see `Summary`.
 
 
 @dataclass(frozen=True)

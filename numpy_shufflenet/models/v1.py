@@ -52,7 +52,7 @@ def shufflenet_v1(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV1:
-    """Build ShuffleNet V1.
+    """Build ShuffleNet V1, in float32.
 
     The paper scales the widths of the stages, and has no rule for the stem. Here the stem has as
     many channels as in the authors' code: 12, 24, 24, 48 at scale 0.5, 1, 1.5, 2; and 12 at 0.25.
@@ -78,10 +78,6 @@ def shufflenet_v1(
     num_classes, in_channels, stem, pool_padding, classifier_bias, stride2_padding, batch_norm
     dropout, seed
         As in `shufflenet_v2`.
-
-    Returns
-    -------
-    ShuffleNetV1, in float32
 
     Raises
     ------

@@ -61,7 +61,7 @@ def shufflenet_v2(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV2:
-    """Build ShuffleNet V2.
+    """Build ShuffleNet V2, in float32.
 
     Parameters
     ----------
@@ -106,10 +106,6 @@ def shufflenet_v2(
         Share of the inputs of the classifier that training drops; the authors use 0.2 at scale 2.
     seed : int, optional
         Seed for the initial weights and for dropout.
-
-    Returns
-    -------
-    ShuffleNetV2, in float32
 
     Raises
     ------

@@ -38,11 +38,6 @@ def as_config_says(model: L, config: dict[str, Any]) -> L:
     config : dict
         Those of its entries that this function knows are "stride2_padding", "count_include_pad"
         and "batch_norm".
-
-    Raises
-    ------
-    ValueError
-        If there are not four paddings of at most 1.
     """
     paddings = config.get("stride2_padding")
     if paddings is not None:

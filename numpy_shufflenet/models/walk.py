@@ -129,11 +129,6 @@ class Walk:
         """Return the one step of this kind that reads the channels.
 
         Steps of the kinds in `beside` may read the channels, too.
-
-        Raises
-        ------
-        MisfitError
-            If there is no such step, or there are several, or another kind reads the channels.
         """
         readers = self.readers(rows)
         for step in readers:
@@ -148,13 +143,7 @@ class Walk:
     def convolve(
         self, step: GraphStep, rows: Array, kernel: int, groups: int, *, relu: bool, stride: int = 1
     ) -> Array:
-        """Collect a convolution, and return its rows; 0 groups mean a depthwise convolution.
-
-        Raises
-        ------
-        MisfitError
-            If the step is another convolution, or reads other channels.
-        """
+        """Collect a convolution, and return its rows; 0 groups mean a depthwise convolution."""
         if step.kind != "conv" or step.weight is None:
             raise MisfitError(step, f"a ShuffleNet has a {kernel}x{kernel} convolution here")
         settings, depthwise = step.settings, groups == 0

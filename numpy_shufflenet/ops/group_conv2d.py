@@ -1,14 +1,15 @@
-"""Group convolution: g convolutions side by side, each on one share of the channels.
+"""Group convolution: g convolutions side by side, each on one part of the channels.
 
     x = [x_1, ..., x_g],  w = [w_1, ..., w_g]       y = [w_1 * x_1, ..., w_g * x_g]
 
-There are 1/g as many multiplications and weights as in a full convolution. AlexNet introduced it
-to spread one network over two graphics cards, so that is how it is written here: split, convolve
-on each "card", concatenate. (`conv2d` does all groups in one batched matrix product.)
+There are 1/g as many multiplications and weights as in a full convolution. AlexNet introduced group
+convolution to spread one network over two graphics cards. This file does the same: split, convolve
+on each "card", concatenate. (In contrast, `conv2d` computes all groups in one batched matrix
+product.)
 
-Backward. Groups are independent in backward, too: from its share of dy, each group computes its
-share of dx, dw and db. No gradient crosses from one group to another, just as no
-information did; that is why ShuffleNet must shuffle.
+Backward. Groups are independent in the backward, too: from its part of dy, each group computes its
+part of dx, dw and db. No gradient passes from one group to another, and in the forward no
+information does; therefore ShuffleNet needs a shuffle.
 """
 
 from typing import NamedTuple
@@ -57,25 +58,8 @@ def group_conv2d_forward(
 ) -> tuple[Array, GroupConv2dCache]:
     """Convolve each of `groups` equal shares of the channels with separate kernels.
 
-    Parameters
-    ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    w : array, shape (o, c / groups, kh, kw)
-        The first o / groups kernels belong to the first group, and so on.
-    b : array, shape (o,), optional
-    groups : int
-        Divides c and o.
-    stride, padding, dilation
-        As in `conv2d_forward`.
-
-    Returns
-    -------
-    y : array, shape (n, o, oh, ow)
-
-    Raises
-    ------
-    ValueError
-        As `conv2d_forward`.
+    The first o / groups kernels belong to the first group, and so on. Parameters, returns and
+    errors are those of `conv2d_forward`.
 
     Source: Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural
     networks, 2012, section 3.5; ShuffleNet V1, section 3.1.

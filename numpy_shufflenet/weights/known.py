@@ -105,6 +105,9 @@ _AUTHORS_V2 = _numbered(
 _PYTORCHCV_STEM = "features.init_block.conv"
 _AUTHORS_ENDS = _ends("first_conv", "conv_last", "classifier.0", ".0", ".1")
 _PYTORCHCV_ENDS = _ends(_PYTORCHCV_STEM, "features.final_block", "output", ".conv", ".bn")
+_PYTORCHCV_BRANCH = (
+    *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2", "expand_conv3", "expand_bn3"),
+)
 _PYTORCHCV_UNIT = "features.stage{stage}.unit{unit}.{part}"
 _OURS_V2 = {name: name for name in (f"branch{b}.{j}" for b in (1, 2) for j in range(9))}
 _OURS_ENDS = {
@@ -171,10 +174,7 @@ LAYOUTS = (
         _PYTORCHCV_UNIT,
         _numbered(
             branch1=("dw_conv4", "dw_bn4", "expand_conv5", "expand_bn5"),
-            branch2=(
-                *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2"),
-                *("expand_conv3", "expand_bn3"),
-            ),
+            branch2=_PYTORCHCV_BRANCH,
         ),
         _PYTORCHCV_ENDS,
         first_stage=1,
@@ -186,13 +186,8 @@ LAYOUTS = (
         "channels are concatenated in the other order",
         "features.stage1.unit1.compress_conv1.weight",  # in V2, too, which comes first
         _PYTORCHCV_UNIT,
-        _numbered(
-            branch=(
-                *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2"),
-                *("expand_conv3", "expand_bn3"),
-            )
-        ),
-        {**_ends("features.init_block", "", "output", ".conv", ".bn")},
+        _numbered(branch=_PYTORCHCV_BRANCH),
+        _ends("features.init_block", "", "output", ".conv", ".bn"),
         first_stage=1,
         first_unit=1,
         change=_reversed,

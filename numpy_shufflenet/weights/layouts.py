@@ -132,13 +132,7 @@ def to_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def from_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return our arrays by the names of a layout, with their channels in its order.
-
-    Raises
-    ------
-    ValueError
-        If the layout has no such name.
-    """
+    """Return our arrays by the names of a layout, with their channels in its order."""
     renamed = {}
     for name, theirs in their_names(layout, arrays).items():
         if not theirs:

@@ -19,13 +19,6 @@ def read_onnx(path: Path) -> dict[str, Array]:
     """Return the initialisers. float16 and bfloat16 become float32.
 
     Initialisers may be in files beside this one, as PyTorch's exporter writes them.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx isn't installed.
-    ValueError
-        If it isn't an ONNX file, has no initialisers, or one is damaged or has another dtype.
     """
     model = parse(path)
     if not model.graph.initializer:
@@ -34,15 +27,7 @@ def read_onnx(path: Path) -> dict[str, Array]:
 
 
 def parse(path: Path) -> Any:
-    """Return the message that an ONNX file holds, a ModelProto.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx isn't installed.
-    ValueError
-        If it isn't an ONNX file, or claims more numbers than it can hold.
-    """
+    """Return the message that an ONNX file holds, a ModelProto."""
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
     model = onnx.ModelProto()
@@ -68,11 +53,6 @@ def as_array(tensor: Any, folder: Path) -> Array:
     """Return the array of a TensorProto, whose numbers may be in another file of this folder.
 
     float16 and bfloat16 become float32.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged or of another dtype.
     """
     onnx = need("onnx", "an ONNX file")
     names = {number: name for name, number in onnx.TensorProto.DataType.items()}

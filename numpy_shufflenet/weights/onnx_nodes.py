@@ -29,15 +29,8 @@ class Value:
 class GraphWriter(Trace):
     """Runs layers on values in place of arrays, and collects nodes.
 
-    Parameters
-    ----------
-    network : Layer
-        The network can't run on arrays afterwards.
-
-    Raises
-    ------
-    ValueError
-        By `forward`, if a layer can't be written, or an image is too small for a window.
+    The network can't run on arrays afterwards. `forward` raises ValueError if a layer can't be
+    written, or an image is too small for a window.
     """
 
     def __init__(self, onnx: Any, network: Layer):

@@ -137,11 +137,6 @@ def read_torch(path: Path) -> dict[str, Array]:
     """Return all tensors in the dicts and lists of a file, by their keys: "state_dict.fc.weight".
 
     float16 and bfloat16 become float32. What is neither a tensor nor an array is left out.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, names a global that isn't in GLOBALS, or claims more than it holds.
     """
     size = path.stat().st_size
     allowance = Allowance(size)
@@ -300,15 +295,7 @@ def _view(name: str, tensor: StoredTensor, buffer: bytes, order: str) -> Array:
 
 
 def write_torch(path: PathLike, arrays: Mapping[str, Array]) -> None:
-    """Write the zip file that `torch.save` writes for a dict of tensors; `torch.load` reads it.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written; path is then as it was.
-    ValueError
-        If PyTorch has no storage of an array's dtype.
-    """
+    """Write the zip file that `torch.save` writes for a dict of tensors; `torch.load` reads it."""
     kinds = (kind for name, kind in DTYPES.items() if name != "bfloat16")
     storages = {np.dtype(code): storage for code, storage in kinds}
     pickled = [b"\x80\x02}("]

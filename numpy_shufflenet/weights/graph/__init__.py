@@ -68,26 +68,11 @@ def label(node: Any) -> str:
 
 
 class Graph:
-    """The steps of a graph, in order.
+    """The steps of a graph, in order; the first step is the images.
 
-    Parameters
-    ----------
-    folder : path
-        Where files with further weights are.
-    image_size : int or (height, width), optional
-        Size of the images, if the graph doesn't say it.
-
-    Attributes
-    ----------
-    steps : list of GraphStep
-        The first one is the images.
-    output : array of int
-        The channel numbers of the graph's output.
-
-    Raises
-    ------
-    ValueError
-        If a node is not understood.
+    `model` is an onnx.ModelProto, and `folder` has its files with further weights. `image_size` is
+    used if the graph doesn't say the size of its images. `output` are the channel numbers of the
+    graph's output. Raises ValueError if a node is not understood.
     """
 
     def __init__(self, model: Any, folder: Path, image_size: tuple[int, int] | None = None):

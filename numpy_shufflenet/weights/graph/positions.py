@@ -109,13 +109,7 @@ class Positions:
         return self.steps[int(self.steps_of(np.array(channel)))]
 
     def channels(self, positions: Array) -> Array:
-        """Return the channel numbers of an activation (n, c, ...).
-
-        Raises
-        ------
-        ValueError
-            If the activation isn't made of whole channels with their pixels in the old order.
-        """
+        """Return the channel numbers of an activation (n, c, ...)."""
         if positions.ndim < 2 or not positions.size:
             raise ValueError(f"it reads the shape {positions.shape}; (n, c, h, w) is needed")
         n, c = positions.shape[:2]
@@ -142,12 +136,6 @@ class Positions:
         """Give new positions to the outputs of steps that a node changes; also return these steps.
 
         Steps that compute no negative number keep their positions: a ReLU doesn't change them.
-
-        Raises
-        ------
-        ValueError
-            If a step that changes is of another kind, if another step reads it, or if `positions`
-            aren't its whole output.
         """
         rows = self.channels(positions)
         owners = self.steps_of(rows)
