@@ -18,10 +18,10 @@ class TimedRow:
     group: str  #: the table that the row belongs to
     work: str
     batch: int  #: number of images
-    peer: str  #: name of the other contender, such as "PyTorch"
+    peer: str  #: name of the other implementation, such as "PyTorch"
     ours: float  #: median seconds
     theirs: float  #: median seconds
-    ratio: float  #: median over all pairs
+    ratio: float  #: median ratio of all pairs
     low: float  #: lower quartile of the ratio
     high: float  #: upper quartile of the ratio
     pairs: int

@@ -28,26 +28,26 @@ def compare_networks(
 ) -> NetworkComparison:
     """Compare the outputs of all layers of two networks in evaluation mode.
 
-    Convolutions are matched by their names, if theirs has a layout that `weights.layouts` knows,
-    and then compared with their channels in our order. Otherwise they are matched by the shapes of
-    their weights. Units, concatenations, shuffles and max pools are compared where both networks
-    have as many. Neither network is changed.
+    If `weights.layouts` knows the layout of the other network, convolutions are matched by their
+    names, and compared with their channels in our order. Otherwise they are matched by the shapes
+    of their weights. Units, concatenations, shuffles and max pools are compared if both networks
+    have the same number of them. Neither network is changed.
 
     Parameters
     ----------
     theirs : torch.nn.Module, or path
-        A path is that of an ONNX file, which ONNX Runtime runs. Its batch normalisation may be
-        folded into its convolutions.
+        A path names an ONNX file, which ONNX Runtime runs. Batch normalisation may be folded into
+        the convolutions of the file.
     images : array, shape (n, c, h, w), floating-point
         At least 2.
     their_images : array, shape (n, c, h, w), optional
-        The same images for theirs, if it needs other preprocessing, such as BGR.
+        The same images for the other network, if it needs other preprocessing, such as BGR.
     fill_statistics : bool
-        Whether both networks first get the running statistics of these images, which ours computes
-        in training mode.
+        Whether both networks first get the running statistics of these images. Our network
+        computes them in training mode.
     any_order : bool
-        Whether the channels of a layer may come in another order, as in a port whose channels were
-        relabelled. A wrong shuffle is then found in the next convolution only.
+        Whether the channels of a layer may have another order, as in a port whose channels were
+        relabelled. Then a wrong shuffle shows in the next convolution only.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
 
 
 def _of_others(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
-    """Yield layers without weights, if both networks have as many layers of this kind.
+    """Yield layers without weights, if both networks have the same number of this kind.
 
     If the shapes differ, shuffles and concatenations are at other places of the networks and are
     left out. Pools are always compared.

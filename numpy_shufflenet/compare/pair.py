@@ -61,7 +61,7 @@ def in_our_order(ours: Array, theirs: Array) -> Array:
     a, b = rows[:, ::step].astype(np.float64), columns[:, ::step].astype(np.float64)
     distances = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     order = np.empty(len(a), int)
-    for channel in range(len(a)):  # equal channels, such as those of zeros, get one each
+    for channel in range(len(a)):  # each of theirs is used once, even if several are equal
         order[channel] = distances[channel].argmin()
         distances[:, order[channel]] = np.inf
     return theirs if (order == np.arange(len(a))).all() else theirs[:, order]

@@ -1,4 +1,4 @@
-"""The record of one run of a network: the outputs of its layers, convolutions apart from others."""
+"""The record of one run of a network: the outputs of its layers."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ KINDS: dict[str, type[nn.Layer]] = {
     "shuffle": nn.ChannelShuffle,
     "pool": nn.MaxPool2d,
 }
-"""Layers without weights that are compared where both networks have as many, and their classes."""
+"""The kinds of layers without weights that are compared, and our classes of them."""
 
 
 @dataclass
 class ConvBlock:
-    """A convolution, and the batch normalisation that reads its output, if there is one."""
+    """A convolution, and the batch normalisation after it, which may be missing."""
 
     conv: str
     weight: Array  # o c/g kh kw
@@ -101,7 +101,7 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
 def paired(
     ours: Sequence[ConvBlock], theirs: Sequence[ConvBlock]
 ) -> list[tuple[ConvBlock, ConvBlock]]:
-    """Return our convolutions, each with that of the other network.
+    """Return pairs of our convolution and the matching convolution of the other network.
 
     Convolutions are matched by names if all names are known. Otherwise the shapes of the weights
     decide: the first convolution of a shape belongs to the first one of the same shape, and so on.

@@ -21,7 +21,7 @@ class LayerDifference:
     difference: float
     scale: float  #: The largest absolute value of our output.
     limit: float  #: The largest difference that rounding explains.
-    #: The largest difference between the first image's output and that of another image.
+    #: The largest difference between the outputs of the first image and of another image.
     apart: float
     reordered: bool = False  #: Whether channels were put into our order before they were compared.
 
@@ -46,7 +46,7 @@ class LayerDifference:
 class NetworkComparison:
     """What `compare_networks` returns; `str` of it is a short report."""
 
-    #: All layers, in the order of our network; the last one is that of the logits.
+    #: All layers, in the order of our network; the last one holds the logits.
     layers: Sequence[LayerDifference]
     images: int  #: The number of images.
     cause: str = ""  #: What may be wrong in the first layer that differs, or "".

@@ -130,7 +130,7 @@ def _array(tensor: Any) -> Array:
 
 
 def load_factory(spec: str) -> Any:
-    """Return what a factory builds that is given as "package.module:name".
+    """Call the function "package.module:name", and return the PyTorch module that it builds.
 
     Raises
     ------
@@ -165,12 +165,12 @@ def load_factory(spec: str) -> Any:
 
 
 def load_into(module: Any, arrays: Mapping[str, Array]) -> None:
-    """Load the arrays of a file into a module. Prefixes that the module lacks are taken off.
+    """Load the arrays of a file into a module, without the prefixes that the module lacks.
 
     Raises
     ------
     ValueError
-        If they don't fit.
+        If the arrays don't fit the module.
     """
     torch = need("torch", "comparing with PyTorch")
     own = module.state_dict()

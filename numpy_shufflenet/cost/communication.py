@@ -18,7 +18,7 @@ gathers the vectors of all machines, by recursive doubling:
 
     gather  ceil(log2 p) alpha + (p - 1) b / beta
 
-A step of t seconds on one machine, of which the backward takes t_b, becomes
+If a step takes t seconds on one machine, and its backward t_b seconds, then on p machines it takes
 
     t + max(0, sum - hidden t_b)  +  gathers           efficiency = t / this
 

@@ -42,7 +42,7 @@ class GuidelineResult:
     seconds: dict[str, list[float]]  #: one number for each round
     multiply_adds: dict[str, int]
     memory_access: dict[str, int]
-    bound: dict[str, float]  #: smallest MAC of 1x1 convolutions with as many multiply-adds
+    bound: dict[str, float]  #: smallest MAC of 1x1 convolutions with the same multiply-adds
     steps: tuple[RowComparison, ...]  #: each row compared with the row one step before it
     whole: tuple[RowComparison, ...]  #: each row compared with the first row
 

@@ -137,7 +137,7 @@ class Trial:
         return checked
 
     def unflatten(self, vector: Array) -> list[Array]:
-        """Return a flat cotangent as parts like those of y."""
+        """Return a flat cotangent in parts with the shapes of the parts of y."""
         pieces = np.split(vector, np.cumsum([part.size for part in self.outputs])[:-1])
         return [
             piece.reshape(part.shape).astype(part.dtype)

@@ -18,7 +18,7 @@ An entry agrees if
 If it does not agree, truncation may be the reason. The next step is 4 times smaller and has 16
 times less truncation; it is tried as long as its floor stays below the tolerance.
 
-The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
+The floor is the rounding error of numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
 logits and the parameters changes the loss by eps times the terms in the brackets (|.| of a product
 is the root of the sum of its squares); ROUNDINGS covers the layers between. For a gradient of
 exactly 0, such as the gradient of a shift before batch normalisation, only the floor is allowed.
@@ -355,7 +355,7 @@ def _ratio(difference: float, allowed: float) -> float:
 
 
 def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return different flat positions: first that of the largest gradient, then random ones."""
+    """Return different flat positions: first the largest gradient, then random positions."""
     largest = int(np.abs(gradient).argmax())
     others = rng.permutation(gradient.size)[:count].tolist()
     return [largest, *(i for i in others if i != largest)]

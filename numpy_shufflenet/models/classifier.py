@@ -156,16 +156,16 @@ class ImageClassifier(Layer):
             Ends in .safetensors, .npz, .pth or .pt.
         layout : str
             "native": names as in `state_dict`; a safetensors file says how to build the network.
-            "torchvision", "authors": names and order of channels as in torchvision's networks, or
-            those of the authors, whose code then computes the same logits. Networks of the other
-            `shuffle_order` are relabelled where that is possible.
+            "torchvision", "authors": names and order of channels as in networks of torchvision or
+            of the authors, whose code then computes the same logits. If the network has the other
+            `shuffle_order`, its channels are relabelled, if that is possible.
 
         Raises
         ------
         OSError
             If the file can't be written; path is then as it was.
         ValueError
-            If the suffix or the layout is another one, or can't express this network.
+            If the suffix or the layout is unknown, or the layout can't express this network.
         """
         from numpy_shufflenet.models.saving import save_model
 

@@ -117,7 +117,7 @@ def _in_their_words(message: str, layout: layouts.Layout) -> str:
 def _built(
     config: dict[str, Any], state: Mapping[str, Array], options: Mapping[str, Any]
 ) -> ImageClassifier:
-    """Return the network of a config, with options in place of its arguments, and load it."""
+    """Build the network of a config, in which options replace arguments, and load its state."""
     config |= options
     try:
         with without_weights():
@@ -179,7 +179,7 @@ def describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, An
 
 
 def _check_units(state: Mapping[str, Array]) -> None:
-    """Raise unless the stages have as many units as those of V1 and V2."""
+    """Raise unless the stages have the number of units of V1 and V2."""
     counts = [0, 0, 0]
     for name in state:
         if place := re.match(r"stage([234])\.(\d+)\.", name):

@@ -12,21 +12,11 @@ from numpy_shufflenet.models.classifier import (
 from numpy_shufflenet.models.variants import as_config_says, check_padding
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 
-STAGE2_CHANNELS = {
-    1: 144,
-    2: 200,
-    3: 240,
-    4: 272,
-    8: 384,
-}  # groups: channels of stage 2; each later stage has twice as many
+# The channels of stage 2, by groups. Each later stage has twice as many as the stage before.
+STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 REPEATS = (4, 8, 4)
-STEM_CHANNELS = {
-    0.25: 12,
-    0.5: 12,
-    1.0: 24,
-    1.5: 24,
-    2.0: 48,
-}  # by scale; `stem_channels` may add some
+# The channels of the stem, by scale; `stem_channels` may add some.
+STEM_CHANNELS = {0.25: 12, 0.5: 12, 1.0: 24, 1.5: 24, 2.0: 48}
 
 
 class ShuffleNetV1(ImageClassifier):

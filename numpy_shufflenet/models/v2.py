@@ -68,7 +68,7 @@ def shufflenet_v2(
     scale : float
         0.5, 1, 1.5 or 2.
     widths : sequence of int, optional
-        Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
+        Channels of the stem, of the three stages and of conv5; scale then has no effect.
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
@@ -151,7 +151,7 @@ def shufflenet_v2_50(
     """Build ShuffleNet V2-50, of 2.3 G multiply-adds. For the arguments see `shufflenet_v2`.
 
     The first stage keeps the size of the image, but its first unit has two branches. Each branch
-    has half of the output channels; only then the multiply-adds are those of the paper.
+    has half of the output channels, which gives the multiply-adds of the paper.
 
     Source: ShuffleNet V2, appendix, table 2.
     """

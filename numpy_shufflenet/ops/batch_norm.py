@@ -86,7 +86,7 @@ def batch_norm_forward(
     -------
     y : array, shape (n, c, h, w)
     cache : BatchNormCache
-        Its mean and var (c,) are the batch's; see `update_running_statistics`.
+        It holds mean and var (c,) of the batch; see `update_running_statistics`.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
 def update_running_statistics(
     mean: Array, var: Array, cache: BatchNormCache, *, momentum: float = 0.1
 ) -> tuple[Array, Array]:
-    """Move the running statistics towards those of the batch, as PyTorch does.
+    """Move the running statistics towards the statistics of the batch, as PyTorch does.
 
         mean <- (1 - momentum) mean + momentum batch_mean        (var likewise, unbiased)
 
@@ -187,8 +187,8 @@ def update_running_statistics(
     Raises
     ------
     ValueError
-        If shapes don't fit, momentum is not from 0 to 1, or a channel has a single value, of
-        which there is no unbiased variance.
+        If shapes don't fit, momentum is not from 0 to 1, or a channel has a single value, which
+        has no unbiased variance.
 
     Source: Ioffe, Szegedy, 2015, section 3.1 (unbiased variance for inference).
     """
@@ -228,7 +228,7 @@ def batch_norm_inference_forward(
     x : array, shape (n, c, h, w), float32 or float64
     gamma, beta : array, shape (c,)
     mean, var : array, shape (c,)
-        The running statistics; constants, of which no gradient is taken.
+        The running statistics; they are constants without a gradient.
 
     Returns
     -------

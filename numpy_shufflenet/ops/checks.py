@@ -168,8 +168,6 @@ def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def is_sequence(value: Any) -> bool:
     """True for tuples, lists and arrays of at least one dimension, and not for strings."""
-    if isinstance(value, tuple | list):
-        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str)

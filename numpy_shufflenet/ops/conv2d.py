@@ -14,7 +14,7 @@ As one matrix product. Write each of the oh ow n windows as one column. Then
 With g groups there are g such products, independent of each other: an output channel reads only
 the c/g input channels of its group.
 
-Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel stands in
+Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel is in
 several columns because windows overlap, so its gradient is the sum over these columns. `im2col`
 copies pixels to columns, and `col2im` adds columns to pixels. A bias is added to every pixel of its
 output channel, so db[o] = sum_{n, p, q} dy[n, o, p, q].

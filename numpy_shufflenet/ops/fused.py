@@ -58,25 +58,11 @@ class FusedCache(NamedTuple):
     first: Any
     second: Any
 
-    @property
-    def y(self) -> Array:
-        """The output, if the second operation is a ReLU."""
-        return self.second.y
-
-    @property
-    def mean(self) -> Array:
-        """The mean of each channel, if the first operation is a batch normalisation."""
-        return self.first.mean
-
-    @property
-    def var(self) -> Array:
-        """The variance of each channel, if the first operation is a batch normalisation."""
-        return self.first.var
-
-    @property
-    def x(self) -> Array:
-        """The input, if the first operation is a batch normalisation."""
-        return self.first.x
+    def __getattr__(self, name: str) -> Any:
+        """Return y of a ReLU; x, mean and var of a batch normalisation."""
+        if name in ("x", "mean", "var", "y"):
+            return getattr(self.second if name == "y" else self.first, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
 def batch_norm_relu_forward(

@@ -81,8 +81,8 @@ def sync_batch_norm_forward(
     gamma, beta : array, shape (c,)
         Scale and shift of each channel; the same on every process.
     gather : callable
-        gather(vector) sends a float64 vector (k,) to all processes and returns those of all
-        processes, shape (processes, k), in the same order everywhere. By default there is one
+        gather(vector) sends a float64 vector (k,) to all processes, and returns the vectors of
+        all processes, shape (processes, k), in the same order on each. By default there is one
         process.
     eps : float
         Added to the variance, so that a constant channel gives beta and not NaN.
@@ -91,7 +91,7 @@ def sync_batch_norm_forward(
     -------
     y : array, shape (n, c, h, w)
     cache : SyncBatchNormCache
-        Its mean and var (c,) are those of the whole batch, which has m values a channel.
+        Its mean and var (c,) are statistics of the whole batch, with m values in each channel.
 
     Raises
     ------

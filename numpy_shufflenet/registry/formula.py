@@ -1,4 +1,4 @@
-"""What an operation costs, as formulas. The text that is shown is the text that is evaluated.
+"""The cost of an operation as a formula, a text that is both shown and evaluated.
 
 A formula is arithmetic on letters that stand for dimensions. These are the usual ones:
 

@@ -29,9 +29,9 @@ Reads: TypeAlias = list[tuple[str, Index]]
 
 
 class Output(NamedTuple):
-    """An array that will be computed. Its shape is None if there is none, such as db without b.
+    """An array that will be computed. Its shape is None if the array is left out, as db without b.
 
-    For a tuple of arrays, each array is an output of its own: y[0], y[1], ...
+    If a function returns a tuple of arrays, each array is a separate output: y[0], y[1], ...
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Depthwise convolution, one output at a time: one window of one channel, and no sum over channels.
 
-Output channel o belongs to input channel o // m, with the channel multiplier m. So these loops are
-those of a convolution with one group for each input channel.
+Output channel o belongs to input channel o // m, with the channel multiplier m. So this is the loop
+of a convolution with one group for each input channel.
 """
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding

@@ -35,7 +35,7 @@ class Allowance:
 
 
 def check_count(count: int) -> None:
-    """Raise if a file has so many arrays that reading them takes long."""
+    """Raise if a file has too many arrays to read them quickly."""
     if count > MOST_ARRAYS:
         raise ValueError(f"it has {count:,} arrays; {MOST_ARRAYS:,} are read at the most")
 

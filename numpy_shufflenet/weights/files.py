@@ -44,7 +44,7 @@ def load(path: PathLike) -> dict[str, Array]:
     ----------
     path : path
         A file of safetensors, NumPy (.npz), PyTorch (.pth, .pt, both formats), PaddlePaddle
-        (.pdparams) or ONNX, of which the initialisers are read.
+        (.pdparams) or ONNX. Of an ONNX file, the initialisers are read.
 
     Returns
     -------

@@ -26,7 +26,7 @@ def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
     Parameters
     ----------
     arrays : dict of str to array
-        By our names: those of a V1, or of a V2 with conv5, without squeeze-and-excitation.
+        The arrays by our names, of a V1, or of a V2 with conv5, without squeeze-and-excitation.
     order : str
         "paper" or "authors".
 
