@@ -54,13 +54,11 @@ class BenchReport:
         """Return title, header and rows of each table that has rows."""
         times = ("ours, ms", "theirs, ms", "ratio", "quartiles")
         header = ["work", "batch", "against", *times, "goal"]
+        titles = {"operation": "Operations (above 1: we are faster)"}
+        titles |= {"inference": "Inference", "training": "Training steps"}
         tables = [
             (title, header, [_cells(row) for row in self.rows if row.group == group])
-            for group, title in (
-                ("operation", "Operations (above 1: we are faster)"),
-                ("inference", "Inference"),
-                ("training", "Training steps"),
-            )
+            for group, title in titles.items()
         ]
         memory = [
             [m.work, f"{m.ours / 1e6:,.0f}", f"{m.theirs / 1e6:,.0f}", f"{m.ratio:.2f}", "1.0"]
@@ -71,19 +69,11 @@ class BenchReport:
             [g.what, g.axis, f"{g.sizes[0]} to {g.sizes[-1]}", f"{g.worst:.2f}", "2.3"]
             for g in self.growth
         ]
-        tables += [
-            (
-                "Peak memory, without the imports",
-                ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"],
-                memory,
-            ),
-            ("Time to the first result", ["what", "seconds", "at most"], starts),
-            (
-                "Growth",
-                ["what", "with", "sizes", "largest factor for twice the work", "at most"],
-                growth,
-            ),
-        ]
+        header = ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"]
+        tables.append(("Peak memory, without the imports", header, memory))
+        tables.append(("Time to the first result", ["what", "seconds", "at most"], starts))
+        header = ["what", "with", "sizes", "largest factor for twice the work", "at most"]
+        tables.append(("Growth", header, growth))
         return [table for table in tables if table[2]]
 
     def markdown(self) -> str:

@@ -71,23 +71,12 @@ class Summary:
         ]
         total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
         widths = [max(map(len, column)) for column in zip(header, *body, total, strict=True)]
-        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-
-        def line(cells: tuple[str, ...]) -> str:
-            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths, strict=False)]
-            right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-            return "  ".join(left + right)
-
+        form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("<<<>>", widths, strict=True))
+        head, *lines, last = (form.format(*cells) for cells in (header, *body, total))
+        rule = "-" * len(head)
         image = " x ".join(map(str, self.image_shape))
-        lines = [
-            self.title,
-            f"input {image}; {CONVENTION}",
-            line(header),
-            rule,
-            *map(line, body),
-            rule,
-        ]
-        return "\n".join([*lines, line(total)])
+        about = [self.title, f"input {image}; {CONVENTION}"]
+        return "\n".join([*about, head, rule, *lines, rule, last])
 
 
 def summary(model: Layer, image_shape: tuple[int, int, int]) -> Summary:
