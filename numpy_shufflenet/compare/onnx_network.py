@@ -18,13 +18,6 @@ class OnnxNetwork:
     """A graph with one input for images and one output for logits.
 
     ONNX Runtime runs it as it is, without optimisations that would fuse layers.
-
-    Raises
-    ------
-    FileNotFoundError, ImportError
-        If the file, or the package onnx or onnxruntime, is missing.
-    ValueError
-        If the file is damaged, or has another input.
     """
 
     def __init__(self, path: PathLike):

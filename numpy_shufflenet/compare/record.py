@@ -105,11 +105,6 @@ def paired(
 
     Convolutions are matched by names if all names are known. Otherwise the shapes of the weights
     decide: the first convolution of a shape belongs to the first one of the same shape, and so on.
-
-    Raises
-    ------
-    ValueError
-        If the networks have other numbers of convolutions, or a shape differs.
     """
     by_name = {block.ours: block for block in theirs}
     if by_name.keys() == {block.conv for block in ours}:

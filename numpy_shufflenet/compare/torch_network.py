@@ -130,15 +130,7 @@ def _array(tensor: Any) -> Array:
 
 
 def load_factory(spec: str) -> Any:
-    """Call the function "package.module:name", and return the PyTorch module that it builds.
-
-    Raises
-    ------
-    ImportError
-        If PyTorch or torchvision isn't installed.
-    ValueError
-        If there is no such module or function, or it doesn't return a PyTorch module.
-    """
+    """Call the function "package.module:name", and return the PyTorch module that it builds."""
     import importlib
 
     torch = need("torch", "comparing with PyTorch")
@@ -165,13 +157,7 @@ def load_factory(spec: str) -> Any:
 
 
 def load_into(module: Any, arrays: Mapping[str, Array]) -> None:
-    """Load the arrays of a file into a module, without the prefixes that the module lacks.
-
-    Raises
-    ------
-    ValueError
-        If the arrays don't fit the module.
-    """
+    """Load the arrays of a file into a module, without the prefixes that the module lacks."""
     torch = need("torch", "comparing with PyTorch")
     own = module.state_dict()
     landmark = next((name for name in own if name.endswith("weight")), "")

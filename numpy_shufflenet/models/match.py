@@ -23,11 +23,6 @@ def match(steps: Sequence[GraphStep], output: Array) -> Match:
     """Return the network that some steps compute.
 
     A network that concatenates in the other order than ours fits if all channels are reversed.
-
-    Raises
-    ------
-    NotUnderstoodError
-        If the steps are none of our networks. The error names the first node that doesn't fit.
     """
     errors = []
     for given in (list(steps), [reversed_step(step, steps) for step in steps]):

@@ -60,7 +60,7 @@ Gradients = tuple[Array, Array, Array]
 
 
 class BatchNormCache(NamedTuple):
-    """What the backwards of `batch_norm_forward` need, and the statistics of the batch."""
+    """What all backwards of this file need; mean and var are the batch's, or given numbers."""
 
     x: Array  # n c h w
     gamma: Array  # c
@@ -208,25 +208,15 @@ def update_running_statistics(
     return keep * mean + momentum * cache.mean, keep * var + momentum * unbiased
 
 
-class BatchNormInferenceCache(NamedTuple):
-    """What `batch_norm_inference_backward` needs."""
-
-    x: Array  # n c h w
-    gamma: Array  # c
-    mean: Array  # c
-    var: Array  # c
-    eps: float
-
-
 def batch_norm_inference_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
-) -> tuple[Array, BatchNormInferenceCache]:
+) -> tuple[Array, BatchNormCache]:
     """Normalise every channel by given statistics (inference mode).
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    gamma, beta : array, shape (c,)
+    x, gamma, beta, eps
+        As in `batch_norm_forward`, but x may be empty.
     mean, var : array, shape (c,)
         The running statistics; they are constants without a gradient.
 
@@ -245,10 +235,10 @@ def batch_norm_inference_forward(
     check_inference(x, gamma, beta, mean, var, eps)
     scale = gamma * inverse_std(var, eps)
     y = (x - per_channel(mean)) * per_channel(scale) + per_channel(beta)
-    return y, BatchNormInferenceCache(x, gamma, mean, var, eps)
+    return y, BatchNormCache(x, gamma, mean, var, eps)
 
 
-def batch_norm_inference_backward(dy: Array, cache: BatchNormInferenceCache) -> Gradients:
+def batch_norm_inference_backward(dy: Array, cache: BatchNormCache) -> Gradients:
     """Gradients of `batch_norm_inference_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)

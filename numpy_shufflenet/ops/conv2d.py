@@ -78,7 +78,7 @@ def conv2d_forward(
     Returns
     -------
     y : array, shape (n, o, oh, ow)
-        oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and ow likewise.
+        oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and similarly ow.
     cache : Conv2dCache
         Holds x instead of the columns, which are kh kw times larger and quick to make again.
 

@@ -50,12 +50,10 @@ def depthwise_conv2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
+    x, b, stride, padding, dilation
+        As in `conv2d_forward`, with o = c * m.
     w : array, shape (c * m, 1, kh, kw)
         The first m kernels belong to the first channel, and so on.
-    b : array, shape (c * m,), optional
-    stride, padding, dilation
-        As in `conv2d_forward`.
 
     Returns
     -------

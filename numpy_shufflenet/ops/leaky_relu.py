@@ -30,18 +30,10 @@ def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyRel
 
     Parameters
     ----------
-    x : array of any shape, float32 or float64
+    x
+        As in `relu_forward`, with the same result and errors.
     slope : float
-        At least 0. NanoDet uses 0.1; PyTorch's default is 0.01.
-
-    Returns
-    -------
-    y : array, shape of x
-
-    Raises
-    ------
-    ValueError
-        If x is not a floating-point array, or slope is not a number of at least 0.
+        At least 0, or a ValueError follows. NanoDet uses 0.1; PyTorch's default is 0.01.
 
     Source: Maas, Hannun, Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """

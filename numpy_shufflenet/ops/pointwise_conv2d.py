@@ -41,11 +41,9 @@ def pointwise_conv2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
+    x, b, groups
+        As in `conv2d_forward`.
     w : array, shape (o, c / groups, 1, 1)
-    b : array, shape (o,), optional
-    groups : int
-        Divides c and o.
 
     Returns
     -------
@@ -54,7 +52,7 @@ def pointwise_conv2d_forward(
     Raises
     ------
     ValueError
-        If shapes or dtypes don't fit, the kernel is not 1x1, or groups doesn't divide.
+        As `conv2d_forward`, or if the kernel is not 1x1.
 
     Source: Lin, Chen, Yan, Network in network, 2013, section 3.2; with groups: ShuffleNet V1,
     section 3.1.

@@ -64,7 +64,8 @@ def max_pool2d_forward(
     Returns
     -------
     y : array, shape (n, c, oh, ow)
-        NaN where a window holds one. oh = (h + top + bottom - kh) // stride + 1.
+        oh = (h + top + bottom - kh) // stride + 1, and similarly ow. y is NaN if the window has
+        NaN.
 
     Raises
     ------
@@ -117,25 +118,10 @@ def avg_pool2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    kernel_size : int or (height, width)
-    stride : int or (height, width), optional
-        kernel_size if not given, so that windows tile the image.
-    padding : int, (height, width) or ((top, bottom), (left, right))
-        Rows and columns of zeros around x, fewer than the kernel's.
+    x, kernel_size, stride, padding
+        As in `max_pool2d_forward`, with zeros around x. Returns and errors are the same, too.
     count_include_pad : bool
-        Whether those zeros count as pixels.
-
-    Returns
-    -------
-    y : array, shape (n, c, oh, ow)
-        oh = (h + top + bottom - kh) // stride + 1, and ow likewise.
-
-    Raises
-    ------
-    ValueError
-        If x is not 4-dimensional, the kernel is larger than the padded input, or a window could
-        lie wholly in the padding.
+        Whether the zeros count as pixels.
 
     Source: the shortcut of the stride-2 unit: ShuffleNet V1, section 3.2 and figure 2c.
     """

@@ -89,19 +89,10 @@ def upsample_bilinear_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    scale : int or (height, width)
+    x, scale
+        As in `upsample_nearest_forward`, with the same result and errors; x needs a pixel.
     align_corners : bool
         Whether corner points (True) or pixel squares (False) of both images are matched.
-
-    Returns
-    -------
-    y : array, shape (n, c, h * scale, w * scale)
-
-    Raises
-    ------
-    ValueError
-        If x is not 4-dimensional or has no pixel, or scale is not a whole number of at least 1.
 
     Source: the conventions are those of PyTorch's `interpolate`.
     """

@@ -239,13 +239,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of this size in inches.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed; the message says how to install it.
-    """
+    """Return an empty figure of this size in inches."""
     need("matplotlib", "drawing")
     from numpy_shufflenet.plots._notebook import NotebookFigure
 

@@ -8,6 +8,7 @@ Each is a pair: `NAME_kept` returns what forward keeps, and `NAME_backward_steps
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy_shufflenet.steps._driver import (
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_forward_steps, places
 from numpy_shufflenet.steps.conv2d import conv2d_backward_steps, conv2d_forward_steps
+from numpy_shufflenet.steps.fused import let_through
 from numpy_shufflenet.steps.loss import largest_and_sum, target
 from numpy_shufflenet.steps.pointwise_conv2d import (
     pointwise_conv2d_backward_steps,
@@ -208,17 +210,13 @@ def with_relu(
 
     def backward(kept: Any, dy: Array, *arrays: Any, **settings: Any) -> Steps:
         first, outputs = kept
-        passed = dy.copy()
-        for index, value in outputs.items():
-            if not value > 0:
-                passed[index] = type(dy[index])(0.0)
-        given = (first, passed, *arrays) if inner else (passed, *arrays)
-        for item in (inner[1] if inner else backward_steps)(*given, **settings):
-            if isinstance(item, Step):
-                seen: Reads = [("y", index) for name, index in item.reads if name == "dy"]
-                yield Step(item.output, item.index, [*item.reads, *seen], item.terms, item.value)
-            else:
-                yield item
+        run = partial(inner[1], first) if inner else backward_steps
+        yield from let_through(
+            dy,
+            outputs,
+            lambda index: [("y", index)],
+            lambda passed: run(passed, *arrays, **settings),
+        )
 
     return kept, backward
 

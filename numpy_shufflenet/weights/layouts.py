@@ -73,11 +73,6 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
     Wrappers and prefixes such as "state_dict.", "module." and "backbone." are removed. If a file
     has several networks, averaged weights ("ema", "avg_model") are preferred, then the shortest
     prefix.
-
-    Raises
-    ------
-    ValueError
-        If there is no network whose layout is known.
     """
     candidates = [
         (not AVERAGED.search(prefix), len(prefix), prefix, layout)
@@ -105,13 +100,7 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
 
 
 def to_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the arrays by our names, their channels in our order.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or an array has so few axes that it can't be reordered.
-    """
+    """Return the arrays by our names, their channels in our order."""
     modules = layout.modules()
     unknown, found = [], {}
     for name, array in arrays.items():

@@ -29,11 +29,6 @@ def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
         The arrays by our names, of a V1, or of a V2 with conv5, without squeeze-and-excitation.
     order : str
         "paper" or "authors".
-
-    Raises
-    ------
-    ValueError
-        If no relabelling makes the networks equal.
     """
     result = dict(arrays)
     convert = _unit_of_v1 if "stage2.0.branch.0.weight" in arrays else _stage_of_v2
