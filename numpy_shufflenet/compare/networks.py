@@ -191,7 +191,5 @@ def _ordered(array: Array, order: Array | None) -> Array:
 
 def _is_new(model: ImageClassifier) -> bool:
     norms = [layer for _, layer in model.named_layers() if isinstance(layer, nn.BatchNorm2d)]
-    return bool(norms) and all(
-        (norm.running_mean.value == 0).all() and (norm.running_var.value == 1).all()
-        for norm in norms
-    )
+    statistics = [(norm.running_mean.value, norm.running_var.value) for norm in norms]
+    return bool(norms) and all((m == 0).all() and (v == 1).all() for m, v in statistics)

@@ -17,10 +17,6 @@ LEAVES = PARAMETERS | {
 REPEATS = (4, 8, 4)  # units of each stage, of V1 and V2
 
 
-def _no_change(name: str, array: Array, order: Array | None) -> Array:
-    return array
-
-
 @dataclass(frozen=True)
 class Layout:
     """How a library names and orders the weights of a network, compared with ours."""
@@ -45,7 +41,7 @@ class Layout:
     #: Our name of each array of a module, by the name in this layout.
     leaves: Mapping[str, str] = field(default_factory=LEAVES.copy)
     #: Maps (our name, array, order of the shuffle) to the array in our layout.
-    change: Callable[[str, Array, Array | None], Array] = _no_change
+    change: Callable[[str, Array, Array | None], Array] = lambda name, array, order: array
 
     def modules(self) -> dict[str, str]:
         """Return our name of every module, by theirs."""
@@ -92,10 +88,6 @@ def _reversed(name: str, array: Array, order: Array | None) -> Array:
         return array
     rows = array if name == "fc.weight" else array[::-1]
     return rows[:, ::-1] if array.ndim > 1 and name != "conv1.0.weight" else rows
-
-
-def _transposed(name: str, array: Array, order: Array | None) -> Array:
-    return array.T if name == "fc.weight" else array
 
 
 _AUTHORS_V2 = _numbered(
@@ -246,7 +238,7 @@ LAYOUTS = (
         _ends("_conv1", "_last_conv", "_fc", ".0", ".1"),
         first_unit=1,
         leaves=PARAMETERS | {"_mean": "running_mean", "_variance": "running_var"},
-        change=_transposed,
+        change=lambda name, array, order: array.T if name == "fc.weight" else array,
     ),
 )
 SHARED = {
