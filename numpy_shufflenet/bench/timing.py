@@ -46,13 +46,7 @@ class Comparison:
 
 
 def time_against(comparison: Comparison, pairs: int) -> TimedRow:
-    """Check that the results of both implementations agree, then time the two in turn.
-
-    Raises
-    ------
-    ValueError
-        If the results differ by more than the tolerance.
-    """
+    """Time both implementations in turn; first raise ValueError if their results differ."""
     difference = _difference(*comparison.results())
     if not difference <= comparison.tolerance:
         raise ValueError(

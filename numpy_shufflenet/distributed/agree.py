@@ -36,12 +36,9 @@ def together(ranks: Communicator) -> Iterator[None]:
 
 
 def check_equal(ranks: Communicator, facts: Mapping[str, Any]) -> None:
-    """Raise AgreedError on all ranks unless these facts are the same on all of them.
+    """Raise AgreedError on all ranks unless these facts, by name, are the same on all ranks.
 
-    Parameters
-    ----------
-    facts : mapping
-        The value of each fact, by name. The message shows values that are text.
+    The message names the facts that differ, and shows values that are text.
     """
     everywhere = ranks.exchange(dict(facts))
     problems = []

@@ -25,14 +25,9 @@ BUCKET_BYTES = 1 << 21
 
 
 class Buckets:
-    """Adds up the gradients of a model over all ranks.
+    """Adds up the gradients of a model over all ranks; all ranks have the same model.
 
-    Parameters
-    ----------
-    model : Layer
-        The same model on all ranks.
-    bucket_bytes : int
-        A bucket with at least this many bytes is full.
+    A bucket with at least `bucket_bytes` is full.
     """
 
     def __init__(self, model: Layer, ranks: Communicator, bucket_bytes: int = BUCKET_BYTES):

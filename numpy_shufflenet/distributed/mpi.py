@@ -77,17 +77,13 @@ class MPICommunicator(Communicator):
         time.sleep(min(TURN * self.rank, LONGEST))
         if not isinstance(error, ValueError | OSError | ImportError | KeyboardInterrupt):
             traceback.print_exception(error)
-        text = "interrupted" if isinstance(error, KeyboardInterrupt) else error_text(error)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        text = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
         print(f"numpy-shufflenet: rank {self.rank} of {self.size}: {text}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        self._comm.Abort(130 if isinstance(error, KeyboardInterrupt) else 2)
+        self._comm.Abort(130 if interrupted else 2)
         raise error
-
-
-def error_text(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
-    return f"{type(error).__name__}: {error}"
 
 
 def launched() -> int:

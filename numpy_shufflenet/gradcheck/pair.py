@@ -99,10 +99,10 @@ def check_operation(
     drawn = operation.example(example)
     arrays, hyperparameters = drawn.arrays, dict(drawn.hyperparameters)
     if not operation.arrays[0].startswith("*"):
-        # What has no gradient, such as running statistics, is given by keyword.
-        named = dict(zip(operation.arrays, drawn.arrays, strict=False))
-        arrays = tuple(value for n, value in named.items() if n in operation.differentiable)
-        hyperparameters |= {n: v for n, v in named.items() if n not in operation.differentiable}
+        # Arrays without a gradient, such as running statistics, are given by keyword.
+        named = operation.named(drawn.arrays)
+        arrays = tuple(named.pop(name) for name in operation.differentiable if name in named)
+        hyperparameters |= named
     options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
     return check_pair(
         operation.forward(implementation),

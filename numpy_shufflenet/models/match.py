@@ -75,7 +75,8 @@ class _Matcher(Walk):
         rows = self.convolve(first, rows, 3, 1, relu=True, stride=stride)
         self.paddings.append(first.settings["padding"])
         config["stem"] = "imagenet" if stride == 2 else "small"
-        while len(readers := self.readers(rows)) == 1 and _is_dense3x3(readers[0]):
+        dense3x3 = {"kernel": (3, 3), "groups": 1}.items()
+        while len(readers := self.readers(rows)) == 1 and dense3x3 <= readers[0].settings.items():
             rows = self.convolve(readers[0], rows, 3, 1, relu=True)
         if stride == 1:
             return rows
@@ -257,11 +258,6 @@ class _Matcher(Walk):
 
 def _size(scales: list[float], widths: list[int]) -> dict[str, Any]:
     return {"scale": scales[0]} if scales else {"widths": widths}
-
-
-def _is_dense3x3(step: GraphStep) -> bool:
-    settings = step.settings
-    return step.kind == "conv" and (settings["kernel"], settings["groups"]) == ((3, 3), 1)
 
 
 def _is_window(step: GraphStep, after: GraphStep) -> bool:

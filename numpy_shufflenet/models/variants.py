@@ -29,15 +29,10 @@ def check_padding(name: str, padding: Any) -> list[list[int]]:
 
 
 def as_config_says(model: L, config: dict[str, Any]) -> L:
-    """Return a new network with the padding and without the batch norms that a config names.
+    """Return the network with the padding and without the batch norms that a config names.
 
-    Parameters
-    ----------
-    model : Layer
-        With the children conv1, stage2, stage3 and stage4. It may be changed.
-    config : dict
-        Those of its entries that this function knows are "stride2_padding", "count_include_pad"
-        and "batch_norm".
+    `model` has the children conv1, stage2, stage3 and stage4, and may be changed. Of the config,
+    this function uses "stride2_padding", "count_include_pad" and "batch_norm".
     """
     paddings = config.get("stride2_padding")
     if paddings is not None:

@@ -171,15 +171,9 @@ class Walk:
         return step.outputs
 
     def _note(self, step: GraphStep, weight: Array, places: Array) -> None:
-        norm, bias = step.norm, step.bias
-        self.found.convolutions.append(
-            Convolution(
-                step.node,
-                weight,
-                None if bias is None else bias[places],
-                norm and norm.taken(places),
-            )
-        )
+        bias = None if step.bias is None else step.bias[places]
+        norm = step.norm and step.norm.taken(places)
+        self.found.convolutions.append(Convolution(step.node, weight, bias, norm))
 
     def pool(self, step: GraphStep, rows: Array) -> Array:
         """Return the rows of a 3x3 pooling of stride 2."""

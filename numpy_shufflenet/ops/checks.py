@@ -83,8 +83,7 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 def check_part_count(dparts: Any, count: int) -> None:
     """Raise unless dparts is a tuple or list of `count` gradients, one for each output."""
     if not isinstance(dparts, tuple | list):
-        kind = type(dparts).__name__
-        raise ValueError(f"dy is a {kind}; a tuple of {count} arrays is needed")
+        raise ValueError(f"dy is a {type(dparts).__name__}; a tuple of {count} arrays is needed")
     if len(dparts) != count:
         raise ValueError(f"dy has {len(dparts)} parts, but the output has {count}")
 

@@ -74,7 +74,7 @@ class FusedCache(NamedTuple):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
-def with_relu(
+def fuse_relu(
     forward: Callable[P, tuple[Array, Any]], backward: Callable[[Array, Any], G]
 ) -> tuple[Callable[P, tuple[Array, FusedCache]], Callable[[Array, FusedCache], G]]:
     """Return the forward and the backward of an operation that is followed by a ReLU."""
@@ -102,12 +102,12 @@ def with_relu(
     return fused_forward, fused_backward
 
 
-add_relu_forward, add_relu_backward = with_relu(add_forward, add_backward)
-batch_norm_relu_forward, batch_norm_relu_backward = with_relu(
+add_relu_forward, add_relu_backward = fuse_relu(add_forward, add_backward)
+batch_norm_relu_forward, batch_norm_relu_backward = fuse_relu(
     batch_norm_forward, batch_norm_backward
 )
-conv2d_relu_forward, conv2d_relu_backward = with_relu(conv2d_forward, conv2d_backward)
-pointwise_conv2d_relu_forward, pointwise_conv2d_relu_backward = with_relu(
+conv2d_relu_forward, conv2d_relu_backward = fuse_relu(conv2d_forward, conv2d_backward)
+pointwise_conv2d_relu_forward, pointwise_conv2d_relu_backward = fuse_relu(
     pointwise_conv2d_forward, pointwise_conv2d_backward
 )
 

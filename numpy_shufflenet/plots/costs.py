@@ -41,12 +41,13 @@ def cost_by_layer(
             heights = [getattr(layer.cost.forward, count) / 1e6 for _, layer in chosen]
             axes.bar([i for i, _ in chosen], heights, 1.0, color=colours[kind], label=kind)
         axes.set_ylabel(label)
-        _add_grid(axes)
     for axes in times:
         shades = [colours[layer.kind] for layer in layers]
         axes.bar(range(len(layers)), 1e3 * np.asarray(seconds), 1.0, color=shades)
         axes.set_ylabel("time, ms")
-        _add_grid(axes)
+    for axes in (above, below, *times):
+        axes.grid(axis="y", alpha=0.3)
+        hide_frame(axes)
     (times or [below])[-1].set_xlabel("layer, in the order of forward")
     above.set_title(title)
     above.legend(frameon=False, ncols=4, fontsize=8, loc="upper center")
@@ -191,8 +192,3 @@ def colours_of_kinds(kinds: Sequence[str] = ()) -> dict[str, str]:
 
     every = [*ORDER, *(kind for kind in kinds if kind not in ORDER)]
     return {kind: KIND_COLOURS[i % len(KIND_COLOURS)] for i, kind in enumerate(every)}
-
-
-def _add_grid(axes: Any) -> None:
-    axes.grid(axis="y", alpha=0.3)
-    hide_frame(axes)

@@ -194,6 +194,6 @@ def occlusion(
         axes.axis("off")
     if title:
         figure.suptitle(title, size=11)
-    figure.alt = "; ".join(["An image, and where covering lowers the probability", *places, title])
-    figure.alt = figure.alt.rstrip("; ")
+    about = ["An image, and where covering lowers the probability", *places, title]
+    figure.alt = "; ".join(filter(None, about))
     return figure

@@ -25,14 +25,7 @@ class Example(NamedTuple):
 
 
 class Draw:
-    """Draws the example of an operation.
-
-    Parameters
-    ----------
-    seed : int or numpy.random.Generator
-        Seed of the entries of arrays.
-    dtype : float32 or float64
-    """
+    """Draws the example of an operation, with arrays of this dtype whose entries have this seed."""
 
     def __init__(self, seed: Any = 0, dtype: Any = np.float64):
         self.rng = np.random.default_rng(seed)

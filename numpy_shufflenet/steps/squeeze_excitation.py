@@ -105,7 +105,7 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
 
 
 def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
-    """Return d a[k] / d s[c]: the paths over all hidden numbers that the ReLU lets pass."""
+    """Return d a[k] / d s[c], through all hidden numbers that the ReLU lets pass."""
     return total([w2[k, j] * w1[j, c] for j in range(len(w1)) if gate.z[j] > 0])
 
 

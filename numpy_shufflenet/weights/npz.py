@@ -49,11 +49,9 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: Allowanc
     if dtype.kind not in KINDS or dtype.hasobject:
         raise ValueError(f"{name} has dtype {dtype}; numbers are needed")
     allowance.spend(name, shape, max(4, dtype.itemsize))
-    count = math.prod(shape)
-    if count * dtype.itemsize != info.file_size - data.tell():
-        raise ValueError(
-            f"{name} claims shape {shape} of {dtype}, but has {info.file_size - data.tell()} bytes"
-        )
+    count, left = math.prod(shape), info.file_size - data.tell()
+    if count * dtype.itemsize != left:
+        raise ValueError(f"{name} claims shape {shape} of {dtype}, but has {left} bytes")
     array = np.frombuffer(data.getvalue(), dtype, count, data.tell())
     array = array.reshape(shape, order="F" if fortran else "C")
     native = dtype.newbyteorder("=")

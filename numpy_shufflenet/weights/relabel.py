@@ -23,12 +23,9 @@ ORDERS = ("paper", "authors")
 def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
     """Return the arrays of a ShuffleNet with the other order, relabelled for `order`.
 
-    Parameters
-    ----------
-    arrays : dict of str to array
-        The arrays by our names, of a V1, or of a V2 with conv5, without squeeze-and-excitation.
-    order : str
-        "paper" or "authors".
+    `arrays` have our names, and belong to a V1, or to a V2 with conv5 and without
+    squeeze-and-excitation. `order` is "paper" or "authors". Raises ValueError if no relabelling
+    makes the networks equal.
     """
     result = dict(arrays)
     convert = _unit_of_v1 if "stage2.0.branch.0.weight" in arrays else _stage_of_v2

@@ -67,10 +67,8 @@ def dataflow(
     dy : array, optional
         Upstream gradient; by default, normal numbers from a fixed seed.
 
-    Raises
-    ------
-    ValueError
-        If the input of a layer is neither an output of another layer nor a sum of two outputs.
+    Raises ValueError if the input of a layer is neither an output of another layer nor a sum of two
+    outputs.
     """
     run = layer.astype(np.float64)
     if not any(array.any() for array in run.parameters().values() if array.ndim > 1):

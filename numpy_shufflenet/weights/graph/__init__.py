@@ -32,7 +32,7 @@ from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.weights.graph.call import NodeCall
 from numpy_shufflenet.weights.graph.compute import COMPUTE
-from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES, run
+from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES, run_operator
 from numpy_shufflenet.weights.graph.positions import GraphStep, Normalisation, Positions
 from numpy_shufflenet.weights.onnx import as_array
 
@@ -149,9 +149,9 @@ class Graph:
             shape = np.array(arrays[0].shape, np.int64)
             return [shape[attributes.get("start", 0) : attributes.get("end")]]
         if not any(active) and kind in CONSTANT:
-            return run(CONSTANT, kind, arrays, attributes)
+            return run_operator(CONSTANT, kind, arrays, attributes)
         if kind in MOVES and (all(active) or (active[0] and not any(active[1:]))):
-            moved = run(MOVES, kind, arrays, attributes)
+            moved = run_operator(MOVES, kind, arrays, attributes)
             self._positions.spend(sum(positions.size for positions in moved))
             return [Activation(positions) for positions in moved]
         if kind in COMPUTE:

@@ -171,7 +171,9 @@ CONSTANT: dict[str, Move] = {
 """Operators that run on constants: they compute shapes."""
 
 
-def run(operators: Mapping[str, Move], kind: str, inputs: Inputs, attributes: Attributes) -> Any:
+def run_operator(
+    operators: Mapping[str, Move], kind: str, inputs: Inputs, attributes: Attributes
+) -> Any:
     """Run an operator of a table, and return its outputs as a list."""
     if not inputs or inputs[0] is None:
         raise ValueError("it has no input")
