@@ -319,7 +319,9 @@ def _check_tensor(
     slack = tolerance * largest
     found: list[tuple[Entry, float]] = []  # each entry with the difference that is allowed
     tried = 0
-    for flat in _chosen(gradient, entries + SPARE, rng)[: entries + SPARE]:
+    first, count = int(np.abs(gradient).argmax()), entries + SPARE
+    others = rng.permutation(gradient.size)[:count].tolist()
+    for flat in [first, *(i for i in others if i != first)][:count]:
         if len(found) == entries:
             break
         index = index_of(flat, value.shape)
@@ -352,10 +354,3 @@ def _check_tensor(
 def _ratio(difference: float, allowed: float) -> float:
     """Return the difference as a multiple of what is allowed; infinity if it is NaN."""
     return np.inf if np.isnan(difference) else difference / (allowed or 1.0)
-
-
-def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return different flat positions: first the largest gradient, then random positions."""
-    largest = int(np.abs(gradient).argmax())
-    others = rng.permutation(gradient.size)[:count].tolist()
-    return [largest, *(i for i in others if i != largest)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -79,9 +80,9 @@ class ImageClassifier(Layer):
         self._check_images(x)
         x = backend.channel_major(x)
         layers = list(self.children().values())
-        skipped = (
-            0 if self._needs_dx or backend.inferring() or self.is_traced() else _frozen(layers)
-        )
+        frozen = takewhile(lambda layer: all(p.frozen for _, p in layer.named_parameters()), layers)
+        keeps = self._needs_dx or backend.inferring() or self.is_traced()
+        skipped = 0 if keeps else len(list(frozen))
         if not backend.inferring():
             self._skipped = skipped
         with backend.own_cores():
@@ -299,14 +300,6 @@ class ImageClassifier(Layer):
 
     def __str__(self) -> str:
         return str(summary(self, (self.in_channels, self.default_size, self.default_size)))
-
-
-def _frozen(layers: Sequence[Layer]) -> int:
-    """Return how many layers at the beginning have no parameter that is trained."""
-    for number, layer in enumerate(layers):
-        if not all(parameter.frozen for _, parameter in layer.named_parameters()):
-            return number
-    return len(layers)
 
 
 def conv_bn_relu(

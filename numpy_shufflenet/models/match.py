@@ -187,7 +187,9 @@ class _Matcher(Walk):
             return second, first
         if second.settings.get("kernel") == (3, 3):  # branch 2 has two depthwise convolutions
             after = self.one(second.outputs, "conv")
-            if not any(_is_window(step, after) for step in self.readers(after.outputs)):
+            # A 3x3 window over the whole output follows the first convolution of branch 2.
+            windows = (s for s in self.readers(after.outputs) if s.settings.get("kernel") == (3, 3))
+            if not any(order_in(s.reads[0], after.outputs) is not None for s in windows):
                 return second, first
         return first, second
 
@@ -258,9 +260,3 @@ class _Matcher(Walk):
 
 def _size(scales: list[float], widths: list[int]) -> dict[str, Any]:
     return {"scale": scales[0]} if scales else {"widths": widths}
-
-
-def _is_window(step: GraphStep, after: GraphStep) -> bool:
-    """Whether a step is a 3x3 window over the whole output of another step, and nothing else."""
-    same = order_in(step.reads[0], after.outputs) is not None
-    return same and step.settings.get("kernel") == (3, 3)

@@ -15,7 +15,7 @@ from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 # The channels of stage 2, by groups. Each later stage has twice as many as the stage before.
 STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 REPEATS = (4, 8, 4)
-# The channels of the stem, by scale; `stem_channels` may add some.
+# The channels of the stem, by scale; `v1_widths` may add some.
 STEM_CHANNELS = {0.25: 12, 0.5: 12, 1.0: 24, 1.5: 24, 2.0: 48}
 
 
@@ -108,13 +108,11 @@ def shufflenet_v1(
 
 
 def v1_widths(groups: int, scale: float) -> list[int]:
-    """Return the channels of the stem and of the three stages."""
+    """Return the channels of the stem and of the three stages.
+
+    The groups must divide the channels that the first unit adds, so the stem may have more channels
+    than STEM_CHANNELS says.
+    """
     stages = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
-    return [stem_channels(groups, scale), *stages]
-
-
-def stem_channels(groups: int, scale: float) -> int:
-    """Return the channels of the stem, so that the groups divide those that the first unit adds."""
-    width = int(STAGE2_CHANNELS[groups] * scale)
-    channels = STEM_CHANNELS[scale]
-    return channels + (width - channels) % groups
+    stem = STEM_CHANNELS[scale]
+    return [stem + (stages[0] - stem) % groups, *stages]

@@ -1,11 +1,9 @@
 """The record of an operation, and the table of these records."""
 
-import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -77,13 +75,8 @@ class Operation:
             raise ValueError(
                 f"implementation={implementation!r} is not one of {', '.join(self.implementations)}"
             )
-        return getattr(_package(implementation), f"{self.name}_{direction}")
-
-
-@functools.cache
-def _package(implementation: str) -> ModuleType:
-    """Import an implementation when it is first needed."""
-    return importlib.import_module(f"numpy_shufflenet.{implementation}")
+        package = importlib.import_module(f"numpy_shufflenet.{implementation}")
+        return getattr(package, f"{self.name}_{direction}")
 
 
 def register(

@@ -90,7 +90,13 @@ def export_model(
     network = _without_training(model, fold=fold)
     images = Value("images", (model.in_channels, h, w))
     graph = GraphWriter(onnx, network)
-    outputs = _run(graph, network, images)
+    value, outputs = images, []
+    for name, layer in network.children().items():
+        value = layer.forward(value)
+        if name.startswith("stage") and not network.num_classes:
+            value = graph.renamed(value, name)
+            outputs.append(value)
+    outputs = outputs or [graph.renamed(value, "logits")]
     helper = onnx.helper
 
     def described(value: Value) -> Any:
@@ -128,17 +134,6 @@ def _without_training(model: "ImageClassifier", *, fold: bool) -> "ImageClassifi
     if sum(array.nbytes for array in state.values()) > LARGEST_WEIGHTS:
         raise ValueError(f"the weights are larger than the {LARGEST_WEIGHTS} bytes of an ONNX file")
     return copy
-
-
-def _run(graph: GraphWriter, network: "ImageClassifier", value: Value) -> list[Value]:
-    """Add the nodes of a network, and return its outputs."""
-    outputs = []
-    for name, layer in network.children().items():
-        value = layer.forward(value)
-        if name.startswith("stage") and not network.num_classes:
-            value = graph.renamed(value, name)
-            outputs.append(value)
-    return outputs or [graph.renamed(value, "logits")]
 
 
 def _metadata(
