@@ -74,8 +74,7 @@ class Summary:
         form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("<<<>>", widths, strict=True))
         head, *lines, last = (form.format(*cells) for cells in (header, *body, total))
         rule = "-" * len(head)
-        image = " x ".join(map(str, self.image_shape))
-        about = [self.title, f"input {image}; {CONVENTION}"]
+        about = [self.title, f"input {' x '.join(map(str, self.image_shape))}; {CONVENTION}"]
         return "\n".join([*about, head, rule, *lines, rule, last])
 
 

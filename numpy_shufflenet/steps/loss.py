@@ -56,12 +56,8 @@ def softmax_cross_entropy_backward_steps(
 
 def largest_and_sum(row: list[Any]) -> tuple[Any, Any]:
     """Return the largest logit, and the sum of exp(logit - largest), which can't overflow."""
-    top = row[0]
-    for z in row[1:]:
-        if z > top:
-            top = z
-    powers = [np.exp(z - top) for z in row]
-    return top, total(powers)
+    top = max(row)
+    return top, total([np.exp(z - top) for z in row])
 
 
 def target(is_label: bool, classes: int, label_smoothing: float) -> float:

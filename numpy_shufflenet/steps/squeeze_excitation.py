@@ -51,10 +51,11 @@ def squeeze_excitation_backward_steps(
         image = [out for out in outputs if out[0] == n]
         reads: Reads = [("dy", out) for out in image]
         reads += reads_of_gate(x, n, w1, b1, w2, b2)
+        passing = [j for j in range(len(w1)) if gate.z[j] > 0]
         for c in range(channels):
-            # d e[k] / d x[c, r, s] is the same for all pixels of c: each has its share in s[c].
+            # d e[k] / d x[c, r, s] is the same for all pixels of c, each of which has 1/hw of s[c].
             through = [
-                slopes[n][k] * slope_of_layers(gate, w1, w2, k, c) / (height * width)
+                slopes[n][k] * total([w2[k, j] * w1[j, c] for j in passing]) / (height * width)
                 for k in range(channels)
             ]
             for r, s in np.ndindex(height, width):
@@ -102,11 +103,6 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
         z.append(0.0 if hidden < 0 else hidden)  # so NaN passes
     logits = [total([*(w2[k, j] * z[j] for j in range(len(z))), b2[k]]) for k in range(len(w2))]
     return Gate(s, z, logits)
-
-
-def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
-    """Return d a[k] / d s[c], through all hidden numbers that the ReLU lets pass."""
-    return total([w2[k, j] * w1[j, c] for j in range(len(w1)) if gate.z[j] > 0])
 
 
 def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) -> Reads:

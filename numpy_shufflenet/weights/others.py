@@ -59,9 +59,7 @@ def looks_like(arrays: Mapping[str, Array]) -> str:
     names = list(itertools.islice(arrays, MOST))
     for network, pattern, needed in SIGNS:
         sign = re.compile(rf"(?:.*\.)?{pattern}")
-        for name in names:
-            if not sign.fullmatch(name):
-                continue
+        for name in filter(sign.fullmatch, names):
             shape = np.shape(arrays[name])
             if not needed:
                 return f"{network}: it has {name}"
