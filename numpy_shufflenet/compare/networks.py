@@ -56,8 +56,8 @@ def compare_networks(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the images don't fit, there are fewer than 2, a file is damaged, the networks have other
-        numbers of convolutions or classes, or theirs has no running statistics to fill.
+        If the images don't fit, there are fewer than 2, a file is damaged, the networks differ in
+        the number of convolutions or classes, or theirs has no running statistics to fill.
     """
     if np.ndim(images) != 4 or len(images) < 2:
         raise ValueError(f"images has shape {np.shape(images)}; (n, c, h, w) with n >= 2 is needed")

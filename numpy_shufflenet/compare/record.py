@@ -78,7 +78,8 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
     model.release()
     found = Record(logits=activations["output"])
     layers = list(post_order(model))
-    # V1 has a ReLU after its concatenation; other networks have it before, with the same output.
+    # V1 has a ReLU after its concatenation. Other libraries have the ReLU before it, with the same
+    # output, so the concatenations of a V1 are not compared.
     v1 = any(isinstance(layer, nn.ShuffleNetV1Unit) for _, layer in layers)
     kinds = {kind: of_kind for kind, of_kind in KINDS.items() if not (v1 and kind == "concat")}
     for name, layer in layers:

@@ -203,8 +203,8 @@ class ImageClassifier(Layer):
         opset : int
             Version of ONNX's operators, at least 13. Older engines read low versions only.
         fold : bool
-            Whether batch normalisation is folded into the convolutions. Otherwise it has nodes of
-            its own, and the weights have the names and values of `state_dict`.
+            Whether batch normalisation is folded into the convolutions. Otherwise it has separate
+            nodes, and the weights have the names and values of `state_dict`.
         classes : sequence of str, optional
             Names, in the order of the logits.
         mean, std : sequence of float, optional
@@ -212,9 +212,8 @@ class ImageClassifier(Layer):
         channel_order : str, optional
             "RGB" or "BGR".
 
-            These four are not part of the graph, but are written beside it as `metadata_props`, in
-            JSON: "classes", "mean", "std", "channel_order"; also "size", and "architecture", which
-            is `config`.
+            classes, mean, std and channel_order are not part of the graph, but are written as
+            `metadata_props`, in JSON. So are "size", and "architecture", which is `config`.
 
         Raises
         ------

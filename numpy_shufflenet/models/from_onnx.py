@@ -35,7 +35,7 @@ def from_onnx(
     Parameters
     ----------
     path : path
-        Weights may be in files beside it.
+        The file. Weights may be in other files of the same folder.
     image_size : int or (height, width), optional
         The size of the images. It is needed if the graph doesn't say it and has padding that
         depends on it (`auto_pad`). Then the network fits images of this size only.

@@ -22,7 +22,7 @@ LARGE: dict[tuple[int, ...], str] = {
 def match(steps: Sequence[GraphStep], output: Array) -> Match:
     """Return the network that some steps compute.
 
-    A network that concatenates in the other order than ours fits if all channels are reversed.
+    A network that concatenates in another order than ours fits if all channels are reversed.
     """
     errors = []
     for given in (list(steps), [reversed_step(step, steps) for step in steps]):

@@ -48,7 +48,7 @@ def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
 
 
 def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
-    """Gradients of `add_forward`: dx1 and dx2, both dy itself."""
+    """Gradients of `add_forward`: dx1 and dx2, which are both dy."""
     check_gradient(dy, cache.shape, cache.dtype)
     return dy, dy
 

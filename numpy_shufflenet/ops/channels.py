@@ -100,7 +100,7 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
     Raises
     ------
     ValueError
-        If there is no array, or they differ in anything but their channels.
+        If there is no array, or the arrays differ in more than their channels.
 
     Source: ShuffleNet V1, section 3.2 (stride 2); V2, section 3.1.
     """

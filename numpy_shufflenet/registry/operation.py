@@ -31,7 +31,7 @@ class Operation:
     hyperparameters: tuple[str, ...]  #: The other arguments, in the order of the signature.
     required: frozenset[str]  #: The arguments without a default.
     differentiable: tuple[str, ...]  #: The arrays whose gradients backward returns, in this order.
-    #: The arrays in which y is linear, each for itself, if there is no bias.
+    #: The arrays in each of which y is linear while the others are fixed, if there is no bias.
     linear_in: tuple[str, ...]
     #: Takes a `Draw`, and returns the arrays and the hyperparameters of one case.
     cases: Callable[[Draw], Case]

@@ -91,7 +91,7 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
         )
     *_, prefix, layout = min(candidates, key=lambda candidate: candidate[:3])
     own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    if prefix.endswith("backbone."):  # mmpretrain's classifier is beside it
+    if prefix.endswith("backbone."):  # mmpretrain's classifier has another prefix
         head = prefix.removesuffix("backbone.") + "head.fc."
         for name, array in arrays.items():
             if name.startswith(head):

@@ -47,8 +47,8 @@ def _stage_of_v2(
 ) -> Array:
     """Relabel a stage in place; `entering` says which old channel each input channel was.
 
-    Returns the same for the output of the stage. Channels are numbered in the order in which the
-    units compute them.
+    The result says which old channel each output channel was. Channels are numbered in the order in
+    which the units compute them.
     """
     kept = len(arrays[f"{stage}.0.branch1.2.weight"])
     width = kept + len(arrays[f"{stage}.0.branch2.5.weight"])

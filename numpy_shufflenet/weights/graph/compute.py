@@ -41,7 +41,7 @@ def _max_pool(call: NodeCall) -> Array:
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
             raise ValueError("it has ceil_mode beside padding or another window than 3x3")
-        # One more row and column is never read by a window that wouldn't be there without it.
+        # ceil_mode can add a window. It reads at most one row and one column after the image.
         settings, size = geometry_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
 
@@ -127,7 +127,7 @@ def _batch_normalization(call: NodeCall) -> Array:
 
 
 def _affine(call: NodeCall, scale: float | Array, shift: float | Array) -> Array:
-    """Multiply each channel by a constant and add another; both scalar, or broadcast."""
+    """Multiply each channel by `scale` and add `shift`, which are numbers or broadcast."""
     ndim = call.activation(call.active.index(True)).ndim
     moved, step, order = _changed(call, ("conv", "linear"))
 
