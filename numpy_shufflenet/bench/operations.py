@@ -1,6 +1,6 @@
 """Every operation of V1 and V2, at shapes of the 1x networks for images of 224 pixels."""
 
-import time
+import timeit
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -185,17 +185,7 @@ def comparisons_of(case: Workload, batch: int) -> list[Comparison]:
 
 def fastest(runs: Iterable[Callable[[], Any]]) -> Callable[[], Any]:
     """Return the fastest function, so that PyTorch runs in its faster memory format."""
-    return min(runs, key=_seconds)
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    run()
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(runs, key=lambda run: min(timeit.repeat(run, number=1, repeat=4)[1:]))
 
 
 def _ours(

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,7 @@ from numpy_shufflenet import __version__, backend, plots
 from numpy_shufflenet.bench.operations import CASES
 from numpy_shufflenet.bench.resources import Growth, Machine, Memory, Start
 from numpy_shufflenet.bench.timing import TimedRow
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 
 @dataclass
@@ -57,13 +54,11 @@ class BenchReport:
         """Return title, header and rows of each table that has rows."""
         times = ("ours, ms", "theirs, ms", "ratio", "quartiles")
         header = ["work", "batch", "against", *times, "goal"]
+        titles = {"operation": "Operations (above 1: we are faster)"}
+        titles |= {"inference": "Inference", "training": "Training steps"}
         tables = [
             (title, header, [_cells(row) for row in self.rows if row.group == group])
-            for group, title in (
-                ("operation", "Operations (above 1: we are faster)"),
-                ("inference", "Inference"),
-                ("training", "Training steps"),
-            )
+            for group, title in titles.items()
         ]
         memory = [
             [m.work, f"{m.ours / 1e6:,.0f}", f"{m.theirs / 1e6:,.0f}", f"{m.ratio:.2f}", "1.0"]
@@ -74,19 +69,11 @@ class BenchReport:
             [g.what, g.axis, f"{g.sizes[0]} to {g.sizes[-1]}", f"{g.worst:.2f}", "2.3"]
             for g in self.growth
         ]
-        tables += [
-            (
-                "Peak memory, without the imports",
-                ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"],
-                memory,
-            ),
-            ("Time to the first result", ["what", "seconds", "at most"], starts),
-            (
-                "Growth",
-                ["what", "with", "sizes", "largest factor for twice the work", "at most"],
-                growth,
-            ),
-        ]
+        header = ["work", "ours, MB", "PyTorch, MB", "ratio", "goal"]
+        tables.append(("Peak memory, without the imports", header, memory))
+        tables.append(("Time to the first result", ["what", "seconds", "at most"], starts))
+        header = ["what", "with", "sizes", "largest factor for twice the work", "at most"]
+        tables.append(("Growth", header, growth))
         return [table for table in tables if table[2]]
 
     def markdown(self) -> str:
@@ -105,7 +92,7 @@ class BenchReport:
             lines += ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join(lines) + "\n"
 
-    def figures(self) -> dict[str, "Figure"]:
+    def figures(self) -> dict[str, Figure]:
         """Return the pictures of the measured parts, by name."""
         figures = {}
         if any(row.group == "operation" for row in self.rows):
@@ -130,7 +117,7 @@ def _cells(row: TimedRow) -> list[str]:
     ]
 
 
-def bars(rows: Sequence[TimedRow]) -> "Figure":
+def bars(rows: Sequence[TimedRow]) -> Figure:
     """Draw the ratio of each operation, with one bar for each batch."""
     rows = [row for row in rows if row.group == "operation"]
     works = list(dict.fromkeys(row.work for row in rows))
@@ -167,7 +154,7 @@ def bars(rows: Sequence[TimedRow]) -> "Figure":
     return figure
 
 
-def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
+def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> Figure:
     """Draw the speed of each convolution below the limits of memory and arithmetic."""
     cases = {f"{case.work}: forward": case for case in CASES}
     batch = max(row.batch for row in rows if row.group == "operation")
@@ -186,7 +173,7 @@ def roofline_chart(rows: Sequence[TimedRow], machine: Machine) -> "Figure":
     )
 
 
-def growth_curves(growth: Sequence[Growth]) -> "Figure":
+def growth_curves(growth: Sequence[Growth]) -> Figure:
     """Draw time against batch and image size, with dotted lines for proportional growth."""
     figure = new_figure(9, 3.8)
     for axes, axis in zip(figure.subplots(1, 2), ("batch", "pixels a side"), strict=True):

@@ -24,7 +24,7 @@ from numpy_shufflenet.plan import InferencePlan
 
 BOUND = 1e-6  # relative to the sum of |terms|; rounding of the result alone gives up to 0.6e-7
 LAYOUTS = ("row-major", "channels-last", "channel-major", "fortran", "every second")
-IMPLEMENTATIONS = {"ops": ops, "kernels": kernels}
+IMPLEMENTATIONS = {"ops": ops, "kernels": kernels, "plan": None}  # a plan needs no module
 Found = tuple[Any, Array]
 """A sum, and its terms in float64. A product of two float32 numbers is exact in float64."""
 GRADIENTS = ("y", "dx", "dw", "db")
@@ -208,27 +208,25 @@ def loss(f: ModuleType, draw: Numbers, m: int, what: str) -> Found:
         return f.softmax_cross_entropy_forward(logits, labels)[0], np.array([math.log(m)])
     logits, labels = draw(m, 2), np.zeros(m, int)
     z = logits.astype(np.float64)
-    return f.softmax_cross_entropy_forward(logits, labels)[0], np.logaddexp(
-        0, z[:, 1] - z[:, 0]
-    ) / m
+    terms = np.logaddexp(0, z[:, 1] - z[:, 0]) / m
+    return f.softmax_cross_entropy_forward(logits, labels)[0], terms
 
 
-def plan_mean(draw: Numbers, m: int) -> Found:
+def plan_mean(_: None, draw: Numbers, m: int) -> Found:
     """Return the mean over the m pixels of an image, computed by a plan."""
     x = draw.images(m * draw.batch, 2)
     return InferencePlan(nn.Sequential(nn.GlobalAvgPool()))(x)[0, 1], _products(x[0, 1]) / m
 
 
-def plan_product(draw: Numbers, m: int, what: str) -> Found:
+def plan_product(_: None, draw: Numbers, m: int, what: str) -> Found:
     """Return y over m channels of a pointwise convolution or linear layer, computed by a plan."""
     x = draw(draw.batch, m, 1, 1)
     pointwise, fc = nn.Conv2d(m, 6, 1), nn.Linear(m, 6)
     layers = [pointwise, nn.GlobalAvgPool()] if what == "pointwise" else [nn.GlobalAvgPool(), fc]
     w = (pointwise if what == "pointwise" else fc).weight
     w.value = w.value + draw(6, m).reshape(w.value.shape)
-    return InferencePlan(nn.Sequential(*layers))(x)[0, -1], _products(
-        x[0, :, 0, 0], w.value[-1].ravel()
-    )
+    terms = _products(x[0, :, 0, 0], w.value[-1].ravel())
+    return InferencePlan(nn.Sequential(*layers))(x)[0, -1], terms
 
 
 class Reduction(NamedTuple):
@@ -238,11 +236,6 @@ class Reduction(NamedTuple):
     run: Callable[..., Found]  #: maps (module, numbers, m) to a sum of m terms, and the terms
     implementations: tuple[str, ...] = ("ops", "kernels")
     most: int = 10**7  #: largest number of terms that time and memory allow
-
-
-def _without_module(run: Callable[..., Found], **settings: Any) -> Callable[..., Found]:
-    """Return a `run` for a plan, which uses the kernels and needs no module."""
-    return lambda f, *arguments: run(*arguments, **settings)
 
 
 def reductions() -> list[Reduction]:
@@ -285,9 +278,9 @@ def reductions() -> list[Reduction]:
     add("squeeze-and-excitation: db2", squeeze_excitation_sums, ops_only)
     for what in ("rows", "classes"):
         add(f"cross-entropy, over {what}", loss, ops_only, 10**6, what=what)
-    add("global average pool: y", _without_module(plan_mean), ("plan",), 10**6)
+    add("global average pool: y", plan_mean, ("plan",), 10**6)
     for what in ("pointwise", "linear"):
-        add(f"{what}: y", _without_module(plan_product, what=what), ("plan",), 10**5)
+        add(f"{what}: y", plan_product, ("plan",), 10**5, what=what)
     return found
 
 
@@ -296,8 +289,8 @@ def error(reduction: Reduction, implementation: str, m: int) -> float:
     largest = 0.0
     for batch in (1, 10):
         for layout in LAYOUTS:
-            module = IMPLEMENTATIONS.get(implementation)
-            found, terms = reduction.run(module, Numbers(layout, batch), m)
+            numbers = Numbers(layout, batch)
+            found, terms = reduction.run(IMPLEMENTATIONS[implementation], numbers, m)
             exact = math.fsum(terms.tolist())
             size = exact if terms.min() >= 0 else math.fsum(np.abs(terms).tolist())
             largest = max(largest, abs(float(found) - exact) / size)

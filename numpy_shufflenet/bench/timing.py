@@ -18,10 +18,10 @@ class TimedRow:
     group: str  #: the table that the row belongs to
     work: str
     batch: int  #: number of images
-    peer: str  #: name of the other contender, such as "PyTorch"
+    peer: str  #: name of the other implementation, such as "PyTorch"
     ours: float  #: median seconds
     theirs: float  #: median seconds
-    ratio: float  #: median over all pairs
+    ratio: float  #: median ratio of all pairs
     low: float  #: lower quartile of the ratio
     high: float  #: upper quartile of the ratio
     pairs: int
@@ -46,13 +46,7 @@ class Comparison:
 
 
 def time_against(comparison: Comparison, pairs: int) -> TimedRow:
-    """Check that the results of both implementations agree, then time the two in turn.
-
-    Raises
-    ------
-    ValueError
-        If the results differ by more than the tolerance.
-    """
+    """Time both implementations in turn; first raise ValueError if their results differ."""
     difference = _difference(*comparison.results())
     if not difference <= comparison.tolerance:
         raise ValueError(

@@ -5,14 +5,15 @@
     comparison.verdict                 # "equal", "different" or "can't tell"
     plots.layer_differences(comparison)
 
-Ours runs in float64 too, so that its rounding is known for each layer. Theirs runs in float32. A
-layer is equal if it differs from ours in float64 by a few times as much as ours in float32 does.
+Our network runs in float32 and in float64, which shows the rounding of each layer. Theirs runs in
+float32. A layer is equal if its difference from our float64 output is at most a few times our
+rounding.
 
 A comparison of logits alone is often worthless. A new ShuffleNet has running means of 0 and
 variances of 1, so that in evaluation mode all images have practically the same logits: a port with
 a wrong shuffle, or a black image, passes `np.allclose`. Therefore a comparison also measures how
-far the logits of two images are apart, and its verdict is "can't tell" where that is no more than
-rounding. `fill_statistics` helps.
+far the logits of two images are apart. If this distance is no more than rounding, the verdict is
+"can't tell". Then `fill_statistics` helps.
 """
 
 from numpy_shufflenet.compare.networks import compare_networks

@@ -1,6 +1,4 @@
-"""What may be wrong in the first layer that differs: what people who port networks get wrong."""
-
-from collections.abc import Iterator
+"""The likely cause of a difference: the mistakes that people make when they port networks."""
 
 import numpy as np
 
@@ -58,7 +56,8 @@ def _cause_in_convolution(
     assert pair.blocks is not None
     ours, theirs = pair.blocks
     layers = dict(model.named_layers())
-    if ours.weight.shape[1] == x.shape[1] and ours.conv == next(iter(_convolutions(model))):
+    first = next(name for name, layer in post_order(model) if isinstance(layer, nn.Conv2d))
+    if ours.weight.shape[1] == x.shape[1] and ours.conv == first:
         y = layers[ours.conv].infer(x[:, ::-1].astype(np.float64))
         if pair.layer == ours.norm:
             y = layers[ours.norm].infer(y)
@@ -73,7 +72,3 @@ def _cause_in_convolution(
         "look at its padding and stride, and at what comes before it: activation, split, shuffle, "
         f"normalisation of the images{before}"
     )
-
-
-def _convolutions(model: ImageClassifier) -> Iterator[str]:
-    return (name for name, layer in post_order(model) if isinstance(layer, nn.Conv2d))

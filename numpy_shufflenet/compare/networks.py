@@ -28,31 +28,26 @@ def compare_networks(
 ) -> NetworkComparison:
     """Compare the outputs of all layers of two networks in evaluation mode.
 
-    Convolutions are matched by their names, if theirs has a layout that `weights.layouts` knows,
-    and then compared with their channels in our order. Otherwise they are matched by the shapes of
-    their weights. Units, concatenations, shuffles and max pools are compared where both networks
-    have as many. Neither network is changed.
+    If `weights.layouts` knows the layout of the other network, convolutions are matched by their
+    names, and compared with their channels in our order. Otherwise they are matched by the shapes
+    of their weights. Units, concatenations, shuffles and max pools are compared if both networks
+    have the same number of them. Neither network is changed.
 
     Parameters
     ----------
-    ours : ImageClassifier
     theirs : torch.nn.Module, or path
-        A path is that of an ONNX file, which ONNX Runtime runs. Its batch normalisation may be
-        folded into its convolutions.
+        A path names an ONNX file, which ONNX Runtime runs. Batch normalisation may be folded into
+        the convolutions of the file.
     images : array, shape (n, c, h, w), floating-point
         At least 2.
     their_images : array, shape (n, c, h, w), optional
-        The same images for theirs, if it needs other preprocessing, such as BGR.
+        The same images for the other network, if it needs other preprocessing, such as BGR.
     fill_statistics : bool
-        Whether both networks first get the running statistics of these images, which ours computes
-        in training mode.
+        Whether both networks first get the running statistics of these images. Our network
+        computes them in training mode.
     any_order : bool
-        Whether the channels of a layer may come in another order, as in a port whose channels were
-        relabelled. A wrong shuffle is then found in the next convolution only.
-
-    Returns
-    -------
-    NetworkComparison
+        Whether the channels of a layer may have another order, as in a port whose channels were
+        relabelled. Then a wrong shuffle shows in the next convolution only.
 
     Raises
     ------
@@ -61,8 +56,8 @@ def compare_networks(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the images don't fit, there are fewer than 2, a file is damaged, the networks have other
-        numbers of convolutions or classes, or theirs has no running statistics to fill.
+        If the images don't fit, there are fewer than 2, a file is damaged, the networks differ in
+        the number of convolutions or classes, or theirs has no running statistics to fill.
     """
     if np.ndim(images) != 4 or len(images) < 2:
         raise ValueError(f"images has shape {np.shape(images)}; (n, c, h, w) with n >= 2 is needed")
@@ -137,7 +132,7 @@ def _compared(
 
 
 def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
-    """Yield convolutions and normalisations; the last only, where one network has it folded."""
+    """Yield convolutions and normalisations; if one network has folded them, only the result."""
     in_single = {block.conv: block for block in single.blocks}
     for ours, other in paired(exact.blocks, theirs.blocks):
         rounded, both = in_single[ours.conv], (ours, other)
@@ -157,9 +152,10 @@ def _of_blocks(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
 
 
 def _of_others(exact: Record, single: Record, theirs: Record) -> Iterator[Pair]:
-    """Yield layers without weights, of the kinds that both networks have equally many of.
+    """Yield layers without weights, if both networks have the same number of this kind.
 
-    Shuffles and concatenations elsewhere, of other shapes, are left out; pools never are.
+    If the shapes differ, shuffles and concatenations are at other places of the networks and are
+    left out. Pools are always compared.
     """
     for kind, ours in exact.others.items():
         others = theirs.others.get(kind, [])
@@ -195,7 +191,5 @@ def _ordered(array: Array, order: Array | None) -> Array:
 
 def _is_new(model: ImageClassifier) -> bool:
     norms = [layer for _, layer in model.named_layers() if isinstance(layer, nn.BatchNorm2d)]
-    return bool(norms) and all(
-        (norm.running_mean.value == 0).all() and (norm.running_var.value == 1).all()
-        for norm in norms
-    )
+    statistics = [(norm.running_mean.value, norm.running_var.value) for norm in norms]
+    return bool(norms) and all((m == 0).all() and (v == 1).all() for m, v in statistics)

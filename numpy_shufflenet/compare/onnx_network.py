@@ -1,4 +1,4 @@
-"""A network in an ONNX file, run by ONNX Runtime, with its layers' outputs among the outputs."""
+"""A network in an ONNX file, which ONNX Runtime runs; the outputs of all layers are recorded."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,6 @@ class OnnxNetwork:
     """A graph with one input for images and one output for logits.
 
     ONNX Runtime runs it as it is, without optimisations that would fuse layers.
-
-    Raises
-    ------
-    FileNotFoundError, ImportError
-        If the file, or the package onnx or onnxruntime, is missing.
-    ValueError
-        If the file is damaged, or has another input.
     """
 
     def __init__(self, path: PathLike):
@@ -44,8 +37,7 @@ class OnnxNetwork:
             raise ValueError(f"{path} has {len(inputs)} inputs; one for the images is needed")
         self.input = inputs[0]
         shape = self.input.type.tensor_type.shape
-        #: The sizes of the input's axes; 0 where any size fits.
-        self.shape = tuple(axis.dim_value for axis in shape.dim)
+        self.shape = tuple(axis.dim_value for axis in shape.dim)  # 0 where any size fits
         if len(self.shape) != 4:
             raise ValueError(
                 f"{path}: its input {self.input.name} has {len(self.shape)} axes; images have 4"
@@ -58,13 +50,7 @@ class OnnxNetwork:
         self.nodes = list(self._in_order(graph.output[0].name))
 
     def run(self, x: Array) -> Record:
-        """Return the outputs of all layers.
-
-        Raises
-        ------
-        ValueError
-            If the images don't fit the graph's input, or ONNX Runtime can't run the graph.
-        """
+        """Return the outputs of all layers."""
         for axis, (size, given) in enumerate(zip(self.shape, x.shape, strict=True)):
             fits = not size or (given % size == 0 if axis == 0 else given == size)
             if not fits:
@@ -77,8 +63,10 @@ class OnnxNetwork:
         found = Record(logits=arrays[self.model.graph.output[0].name])
         for name, (kind, node) in wanted.items():
             if kind == "conv":
-                block = ConvBlock(_title(node), self._weight(node), _groups(node), arrays[name])
-                if norm := self._norm_after(name):
+                groups = _integer(node, "group", 1)
+                block = ConvBlock(_title(node), self._weight(node), groups, arrays[name])
+                norms = (n for n in self.readers[name] if n.op_type == "BatchNormalization")
+                if norm := next(norms, None):
                     block.norm, block.normalised = _title(norm), arrays[norm.output[0]]
                 found.blocks.append(block)
             elif kind in ("concat", "shuffle", "pool") and arrays[name].ndim == 4:
@@ -97,9 +85,10 @@ class OnnxNetwork:
                 norms[name].input[place] = new
 
     def _in_order(self, output: str) -> Iterator[Any]:
-        """Yield all nodes, each after those that it reads, in the order of its inputs.
+        """Yield all nodes, each after the nodes that it reads, in the order of its inputs.
 
-        Exporters may write branches in any order. Here those that a Concat reads come in its order.
+        Exporters may write branches in any order. Here, branches come in the order in which a
+        Concat reads them.
         """
         seen: set[str] = set()
         waiting = [(output, False)]
@@ -122,16 +111,11 @@ class OnnxNetwork:
         for node in self.nodes:
             if node.op_type in kinds:
                 found[node.output[0]] = (kinds[node.op_type], node)
-            elif node.op_type == "Concat" and self._channels(node):
+            elif node.op_type == "Concat" and _integer(node, "axis", 0) == 1:  # not of shapes
                 found[node.output[0]] = ("concat", node)
             elif node.op_type == "Reshape" and self._shuffles(node):
                 found[node.output[0]] = ("shuffle", node)
         return found
-
-    def _channels(self, concat: Any) -> bool:
-        """Whether a Concat joins channels, and not the parts of a shape."""
-        axis = next(a.i for a in concat.attribute if a.name == "axis")
-        return axis == 1
 
     def _shuffles(self, last: Any) -> bool:
         """Whether a node ends Reshape, Transpose, Reshape."""
@@ -140,10 +124,6 @@ class OnnxNetwork:
             return False
         first = self.makers.get(transpose.input[0])
         return first is not None and first.op_type == "Reshape"
-
-    def _norm_after(self, name: str) -> Any:
-        norms = (n for n in self.readers[name] if n.op_type == "BatchNormalization")
-        return next(norms, None)
 
     def _weight(self, node: Any) -> Array:
         name = node.input[1]
@@ -157,8 +137,7 @@ class OnnxNetwork:
             raise ValueError(
                 f"{self.path}: the weights of {_title(node)} are computed in the graph"
             )
-        weight: Array = self.onnx.numpy_helper.to_array(tensor)
-        return weight
+        return self.onnx.numpy_helper.to_array(tensor)
 
     def _outputs(self, x: Array, names: list[str]) -> dict[str, Array]:
         model = self.onnx.ModelProto()
@@ -181,7 +160,7 @@ class OnnxNetwork:
                 session.run(names, {self.input.name: x[start : start + step]})
                 for start in range(0, len(x), step)
             ]
-        except Exception as error:  # it raises classes of its own
+        except Exception as error:  # ONNX Runtime has exception classes of its own
             raise ValueError(f"ONNX Runtime can't run {self.path}: {error}") from error
         return {
             name: np.concatenate(arrays)
@@ -193,5 +172,6 @@ def _title(node: Any) -> str:
     return str(node.name or node.output[0])
 
 
-def _groups(node: Any) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+def _integer(node: Any, name: str, default: int) -> int:
+    """Return an attribute of a node."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)

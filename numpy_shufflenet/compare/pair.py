@@ -1,4 +1,4 @@
-"""The output of one layer in both networks, and how far they are apart."""
+"""The output of one layer in both networks, and the difference between the two."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.compare.record import ConvBlock
 from numpy_shufflenet.compare.result import LayerDifference
 
-FACTOR = 16  # how many times our rounding theirs may be
+FACTOR = 16  # their rounding may be this many times ours
 EPS = float(np.finfo(np.float32).eps)
-SAMPLES = 256  # values of a channel that are looked at to find its like
+SAMPLES = 256  # values of a channel that are compared to find the nearest channel
 
 
 class Pair(NamedTuple):
@@ -61,7 +61,7 @@ def in_our_order(ours: Array, theirs: Array) -> Array:
     a, b = rows[:, ::step].astype(np.float64), columns[:, ::step].astype(np.float64)
     distances = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     order = np.empty(len(a), int)
-    for channel in range(len(a)):  # equal channels, such as those of zeros, get one each
+    for channel in range(len(a)):  # each of theirs is used once, even if several are equal
         order[channel] = distances[channel].argmin()
         distances[:, order[channel]] = np.inf
     return theirs if (order == np.arange(len(a))).all() else theirs[:, order]

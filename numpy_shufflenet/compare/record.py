@@ -1,4 +1,4 @@
-"""What one run of a network leaves behind: the outputs of its layers, in an order of their own."""
+"""The record of one run of a network: the outputs of its layers."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ KINDS: dict[str, type[nn.Layer]] = {
     "shuffle": nn.ChannelShuffle,
     "pool": nn.MaxPool2d,
 }
-"""Layers without weights that are compared where both networks have as many, and their classes."""
+"""The kinds of layers without weights that are compared, and our classes of them."""
 
 
 @dataclass
 class ConvBlock:
-    """A convolution, and the batch normalisation that reads its output, if there is one."""
+    """A convolution, and the batch normalisation after it, which may be missing."""
 
     conv: str
     weight: Array  # o c/g kh kw
@@ -29,14 +29,13 @@ class ConvBlock:
     output: Array
     norm: str = ""
     normalised: Array | None = None
-    #: Our name of the convolution, if the names in the other network are known.
-    ours: str = ""
+    ours: str = ""  #: Our name of the convolution, if the names in the other network are known.
     #: The channels of the other network in our order, if both orders are known.
     order: Array | None = None
 
     @property
     def signature(self) -> tuple[int, ...]:
-        """What equal convolutions have in common: the shape of the weights, and groups."""
+        """The shape of the weights and the groups, which matching convolutions share."""
         return (*self.weight.shape, self.groups)
 
     def __str__(self) -> str:
@@ -54,23 +53,14 @@ class LayerOutput(NamedTuple):
 
 @dataclass
 class Record:
-    """The outputs of one run.
-
-    Attributes
-    ----------
-    blocks : list of ConvBlock
-    others : dict of str to list of LayerOutput
-        Layers without weights, by their kind.
-    units : dict of frozenset of str to LayerOutput
-        Parts of the network by the names of the convolutions within.
-    shuffles_late : bool
-        Whether a unit's output is shuffled at the start of the next unit.
-    logits : array, shape (n, classes)
-    """
+    """The outputs of one run."""
 
     blocks: list[ConvBlock] = field(default_factory=list)
+    #: Layers without weights, by their kind.
     others: dict[str, list[LayerOutput]] = field(default_factory=dict)
+    #: Parts of the network by the names of the convolutions within.
     units: dict[frozenset[str], LayerOutput] = field(default_factory=dict)
+    #: Whether a unit's output is shuffled at the start of the next unit.
     shuffles_late: bool = False
     logits: Array | None = None
 
@@ -88,7 +78,8 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
     model.release()
     found = Record(logits=activations["output"])
     layers = list(post_order(model))
-    # V1 has a ReLU after its concatenation; other networks have it before, with the same output.
+    # V1 has a ReLU after its concatenation. Other libraries have the ReLU before it, with the same
+    # output, so the concatenations of a V1 are not compared.
     v1 = any(isinstance(layer, nn.ShuffleNetV1Unit) for _, layer in layers)
     kinds = {kind: of_kind for kind, of_kind in KINDS.items() if not (v1 and kind == "concat")}
     for name, layer in layers:
@@ -111,15 +102,10 @@ def record_ours(model: "ImageClassifier", x: Array) -> Record:
 def paired(
     ours: Sequence[ConvBlock], theirs: Sequence[ConvBlock]
 ) -> list[tuple[ConvBlock, ConvBlock]]:
-    """Return our convolutions, each with that of the other network.
+    """Return pairs of our convolution and the matching convolution of the other network.
 
-    They are matched by names if all of these are known, else by the shapes of their weights: the
-    first of a shape with the first of the same shape, and so on.
-
-    Raises
-    ------
-    ValueError
-        If the networks have other numbers of convolutions, or a shape differs.
+    Convolutions are matched by names if all names are known. Otherwise the shapes of the weights
+    decide: the first convolution of a shape belongs to the first one of the same shape, and so on.
     """
     by_name = {block.ours: block for block in theirs}
     if by_name.keys() == {block.conv for block in ours}:

@@ -3,34 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Images are told apart where their outputs differ by more than all of these.
-CLEAR = 100  # times what rounding explains
-ALIKE = 0.01  # of the layer's scale
-NATS = 1e-3  # in logits: no probability changes by more than a thousandth of itself
+# A layer tells images apart if their outputs differ by more than all of these limits.
+CLEAR = 100  # this many times the difference that rounding explains
+ALIKE = 0.01  # this share of the layer's scale
+NATS = 1e-3  # for logits; below it no probability changes by more than a thousandth of itself
 
 
 @dataclass(frozen=True)
 class LayerDifference:
     """How far a layer of the other network is from ours."""
 
-    #: Our name.
-    layer: str
-    #: Their name.
-    theirs: str
-    #: "conv", "norm", "unit", "concat", "shuffle", "pool" or "logits".
-    kind: str
-    #: Our shape.
-    shape: tuple[int, ...]
+    layer: str  #: Our name.
+    theirs: str  #: Their name.
+    kind: str  #: "conv", "norm", "unit", "concat", "shuffle", "pool" or "logits".
+    shape: tuple[int, ...]  #: Our shape.
     #: The largest absolute difference; infinite if shapes differ or their output isn't finite.
     difference: float
-    #: The largest absolute value of our output.
-    scale: float
-    #: The largest difference that rounding explains.
-    limit: float
-    #: The largest difference between the first image's output and that of another image.
+    scale: float  #: The largest absolute value of our output.
+    limit: float  #: The largest difference that rounding explains.
+    #: The largest difference between the outputs of the first image and of another image.
     apart: float
-    #: Whether channels were put into our order before they were compared.
-    reordered: bool = False
+    reordered: bool = False  #: Whether channels were put into our order before they were compared.
 
     @property
     def relative(self) -> float:
@@ -53,16 +46,12 @@ class LayerDifference:
 class NetworkComparison:
     """What `compare_networks` returns; `str` of it is a short report."""
 
-    #: All layers, in the order of our network; the last one is that of the logits.
+    #: All layers, in the order of our network; the last one holds the logits.
     layers: Sequence[LayerDifference]
-    #: The number of images.
-    images: int
-    #: What may be wrong in the first layer that differs, or "".
-    cause: str = ""
-    #: Whether all running statistics are those of a new network.
-    new_statistics: bool = False
-    #: What was left out of the comparison, in sentences.
-    notes: tuple[str, ...] = ()
+    images: int  #: The number of images.
+    cause: str = ""  #: What may be wrong in the first layer that differs, or "".
+    new_statistics: bool = False  #: Whether all running statistics are those of a new network.
+    notes: tuple[str, ...] = ()  #: What was left out of the comparison, in sentences.
 
     @property
     def first(self) -> LayerDifference | None:

@@ -20,16 +20,13 @@ class TorchNetwork:
         self.torch = need("torch", "comparing with PyTorch")
         self.module = copy.deepcopy(module).float().cpu().eval()
         self.names = {id(part): name for name, part in self.module.named_modules()}
-        self.ours, self.orders, self.layout, self.prefix = self._recognised()
+        kind = self.torch.nn.Conv2d
+        named = self.module.named_modules()
+        self.convolutions = {name: part for name, part in named if isinstance(part, kind)}
+        self.ours, self.orders, self.layout = self._recognised()
 
     def run(self, x: Array) -> Record:
-        """Return the outputs of all layers.
-
-        Raises
-        ------
-        ValueError
-            If the module can't run these images, or returns no tensor.
-        """
+        """Return the outputs of all layers."""
         torch, found = self.torch, Record()
         units = self._units()
         kinds = {torch.nn.MaxPool2d: "pool", torch.nn.ChannelShuffle: "shuffle"}
@@ -70,7 +67,7 @@ class TorchNetwork:
         try:
             with torch.inference_mode():
                 y = self.module(torch.from_numpy(np.array(x, np.float32, order="C")))
-        except Exception as error:  # of any kind: it is the user's module
+        except Exception as error:  # the user's module may raise any exception
             raise ValueError(f"theirs can't run images of shape {x.shape}: {error}") from error
         finally:
             for hook in hooks:
@@ -79,7 +76,9 @@ class TorchNetwork:
             raise ValueError(f"theirs returns {type(y).__name__}; a tensor of logits is needed")
         found.logits = _array(y)
         found.others.update(others)
-        found.shuffles_late = self._shuffles_late()
+        # In the authors' V2, each unit begins with the shuffle, instead of ending with it.
+        late = self.layout and self.layout.options.get("shuffle_order") == "authors"
+        found.shuffles_late = bool(late) and "branch_main." in self.layout.landmark
         return found
 
     def write_statistics(self, statistics: Mapping[str, tuple[Array, Array]]) -> None:
@@ -92,71 +91,46 @@ class TorchNetwork:
                     raise ValueError(f"theirs has no running statistics in {name}")
                 own.copy_(torch.from_numpy(np.array(values, np.float32)))
 
-    def _recognised(self) -> tuple[dict[str, str], dict[str, Array], Any, str]:
+    def _recognised(self) -> tuple[dict[str, str], dict[str, Array], Any]:
         """Return our name and the order of channels of each convolution, if names are known."""
         arrays = {name: value.cpu().numpy() for name, value in self.module.state_dict().items()}
-        convolutions = {
-            name: part.weight.shape[0]
-            for name, part in self.module.named_modules()
-            if isinstance(part, self.torch.nn.Conv2d)
-        }
         try:
             layout, own = layouts.recognise(arrays)
             prefix = next(n for n in arrays if n.endswith(layout.landmark))
             prefix = prefix.removesuffix(layout.landmark)
             # Number the channels of each convolution, and see where the numbers end up.
             modules, numbers = layout.modules(), {}
-            for name, channels in convolutions.items():
-                numbers[f"{name.removeprefix(prefix)}.bias"] = np.arange(channels)
+            for name, part in self.convolutions.items():
+                numbers[f"{name.removeprefix(prefix)}.bias"] = np.arange(len(part.weight))
             orders = layouts.to_ours(layout, own | numbers)
-            ours = {name: modules[name.removeprefix(prefix)] for name in convolutions}
+            ours = {name: modules[name.removeprefix(prefix)] for name in self.convolutions}
         except (ValueError, KeyError):
-            return {}, {}, None, ""
-        return ours, {name: orders[f"{ours[name]}.bias"] for name in ours}, layout, prefix
+            return {}, {}, None
+        return ours, {name: orders[f"{ours[name]}.bias"] for name in ours}, layout
 
     def _units(self) -> dict[str, frozenset[str]]:
         """Return the outermost modules with the same convolutions, at least two, by name."""
-        convolutions = [
-            name
-            for name, part in self.module.named_modules()
-            if isinstance(part, self.torch.nn.Conv2d)
-        ]
         found: dict[frozenset[str], str] = {}
         for name, part in self.module.named_modules():
-            within = frozenset(conv for conv in convolutions if conv.startswith(f"{name}."))
+            within = frozenset(conv for conv in self.convolutions if conv.startswith(f"{name}."))
             if len(within) > 1 and part is not self.module:
                 found.setdefault(within, name)
         return {name: within for within, name in found.items()}
-
-    def _shuffles_late(self) -> bool:
-        """Whether each unit begins with a shuffle, instead of ending with it: the authors' V2."""
-        late = self.layout and self.layout.options.get("shuffle_order") == "authors"
-        return bool(late) and "branch_main." in self.layout.landmark
 
     def _order(self, y: Any) -> Array | None:
         """Return the order of channels between units."""
         if self.layout is None or y.ndim != 4:
             return None
-        order: Array = self.layout.change("unit.bias", np.arange(y.shape[1]), None)
-        return order
+        return self.layout.change("unit.bias", np.arange(y.shape[1]), None)
 
 
 def _array(tensor: Any) -> Array:
     """Return a copy: a ReLU in place may overwrite the tensor."""
-    array: Array = tensor.detach().numpy().copy()
-    return array
+    return tensor.detach().numpy().copy()
 
 
 def load_factory(spec: str) -> Any:
-    """Return what a factory builds that is given as "package.module:name".
-
-    Raises
-    ------
-    ImportError
-        If PyTorch or torchvision isn't installed.
-    ValueError
-        If there is no such module or function, or it doesn't return a PyTorch module.
-    """
+    """Call the function "package.module:name", and return the PyTorch module that it builds."""
     import importlib
 
     torch = need("torch", "comparing with PyTorch")
@@ -183,13 +157,7 @@ def load_factory(spec: str) -> Any:
 
 
 def load_into(module: Any, arrays: Mapping[str, Array]) -> None:
-    """Load the arrays of a file into a module. Prefixes that the module lacks are taken off.
-
-    Raises
-    ------
-    ValueError
-        If they don't fit.
-    """
+    """Load the arrays of a file into a module, without the prefixes that the module lacks."""
     torch = need("torch", "comparing with PyTorch")
     own = module.state_dict()
     landmark = next((name for name in own if name.endswith("weight")), "")

@@ -96,7 +96,6 @@ def shuffle_ablation(
         Number of pairs of networks, at least 2.
     images : int
         Number of training images, at most 10,000.
-    epochs, batch_size : int
     learning_rate : float
         The peak of the learning rate.
     test_images : int

@@ -193,7 +193,7 @@ def _excess_factors(cost: LayerCost, layer: Layer) -> tuple[float | None, float 
     taps = math.prod(layer.weight.value.shape[2:])
 
     def least(g: int) -> float:
-        """Return the memory access with c1 = c2 and g groups, at as many multiply-adds."""
+        """Return the memory access with c1 = c2 and g groups, at the same multiply-adds."""
         return 2 * pixels * math.sqrt(weights * g / taps) + weights
 
     memory_access = pixels * (cost.x_shape[1] + cost.y_shape[1]) + weights

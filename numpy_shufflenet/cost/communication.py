@@ -1,35 +1,36 @@
-"""What the sums over many machines cost: the alpha-beta model.
+"""The time that many machines need to add up their gradients, by the alpha-beta model.
 
-A message of b bytes takes alpha + b / beta seconds: alpha is the latency, beta the bandwidth in
-bytes per second. With p machines and gradients of N bytes, a sum on all of them takes
+A message of b bytes takes alpha + b / beta seconds, with the latency alpha and the bandwidth beta
+in bytes per second. A sum of N bytes over p machines, whose result all machines get, takes
 
     ring    2 (p - 1) alpha + 2 (p - 1) / p  N / beta
     tree    2 ceil(log2 p) (alpha + N / beta)
 
-Ring: the array is cut into p pieces; in p - 1 rounds each machine adds a piece to its neighbour's,
-in p - 1 more the sums go round. Each machine sends the least possible, but waits for many
-messages. Tree: the array is added up along a binary tree and sent back; few messages, all of them
-large. MPI libraries choose by size, so the model takes the faster one.
+Ring: the array is cut into p pieces. In p - 1 rounds, each machine adds a piece to the piece of its
+neighbour. In p - 1 more rounds, the machines pass the sums on. Each machine sends as few bytes as
+possible, but waits for many messages. Tree: the array is added up along a binary tree, and the sum
+is sent back. There are few messages, and all of them are large. MPI libraries choose by size, so
+the model takes the faster way.
 
-Synchronised batch normalisation exchanges 2 c + 1 numbers of 8 bytes in forward and 2 c in backward
-for each layer of c channels, and nothing else can run meanwhile. Each of these exchanges gathers
-the vectors of all machines, by recursive doubling:
+For each layer of c channels, synchronised batch normalisation exchanges 2 c + 1 numbers of 8 bytes
+in the forward and 2 c in the backward. Nothing else can run meanwhile. Each of these exchanges
+gathers the vectors of all machines, by recursive doubling:
 
     gather  ceil(log2 p) alpha + (p - 1) b / beta
 
-A step of t seconds on one machine, of which the backward takes t_b, becomes
+If a step takes t seconds on one machine, and its backward t_b seconds, then on p machines it takes
 
     t + max(0, sum - hidden t_b)  +  gathers           efficiency = t / this
 
-because sums run while the backward of earlier layers does; `hidden` is the share of t_b that they
-can use: the last bucket's sum starts after the backward.
+because sums run during the backward of earlier layers. `hidden` is the share of t_b in which sums
+can run: the sum of the last bucket starts after the backward.
 
 Source: Hockney, The communication challenge for MPP, 1994 (alpha and beta); Thakur, Rabenseifner,
 Gropp, Optimization of collective communication operations in MPICH, 2005, section 4; Patarasuk,
 Yuan, Bandwidth optimal all-reduce algorithms, 2009 (ring).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy_shufflenet.nn import BatchNorm2d, Layer
 from numpy_shufflenet.ops.checks import check_positive, check_share, check_size
@@ -40,14 +41,7 @@ GIGABIT = 1e9 / 8
 
 @dataclass(frozen=True)
 class Link:
-    """What connects machines.
-
-    Attributes
-    ----------
-    latency : float
-        alpha: seconds of an empty message.
-    bandwidth : float
-        beta: bytes per second.
+    """The connection between machines.
 
     Raises
     ------
@@ -55,8 +49,8 @@ class Link:
         If the latency is below 0, or the bandwidth not above 0.
     """
 
-    latency: float
-    bandwidth: float
+    latency: float  #: alpha: seconds of an empty message.
+    bandwidth: float  #: beta: bytes per second.
 
     def __post_init__(self) -> None:
         check_size("latency", self.latency)
@@ -74,7 +68,7 @@ class Link:
         return rounds * (self.latency + size / self.bandwidth)
 
     def sum_seconds(self, size: float, machines: int) -> float:
-        """Return the seconds of the faster one."""
+        """Return the seconds of a sum of `size` bytes, by the faster of ring and tree."""
         return min(self.ring_seconds(size, machines), self.tree_seconds(size, machines))
 
     def gather_seconds(self, size: float, machines: int) -> float:
@@ -85,29 +79,16 @@ class Link:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A training step on one machine.
+    """A training step on one machine."""
 
-    Attributes
-    ----------
-    seconds, backward_seconds : float
-        The whole step, and its backward.
-    gradient_bytes : int
-        Bytes of all gradients.
-    gathers : tuple of int
-        Bytes that a machine sends in each exchange of synchronised batch normalisation; empty
-        without it.
-    buckets : int
-        Number of parts in which the gradients are added up.
-    hidden : float
-        Share of the backward in which sums can run, from 0 to 1.
-    """
-
-    seconds: float
+    seconds: float  #: Of the whole step.
     backward_seconds: float
-    gradient_bytes: int
+    gradient_bytes: int  #: Bytes of all gradients.
+    #: Bytes that a machine sends in each exchange of synchronised batch normalisation; empty
+    #: without it.
     gathers: tuple[int, ...] = ()
-    buckets: int = 1
-    hidden: float = 0.75
+    buckets: int = 1  #: Number of parts in which the gradients are added up.
+    hidden: float = 0.75  #: Share of the backward in which sums can run, from 0 to 1.
 
     def __post_init__(self) -> None:
         check_share("hidden", self.hidden)
@@ -130,12 +111,10 @@ class TrainingStep:
     def with_batch(self, factor: float) -> "TrainingStep":
         """Return the step with `factor` times as many images; the gradients don't grow."""
         seconds, backward = factor * self.seconds, factor * self.backward_seconds
-        return TrainingStep(
-            seconds, backward, self.gradient_bytes, self.gathers, self.buckets, self.hidden
-        )
+        return replace(self, seconds=seconds, backward_seconds=backward)
 
     def least_factor(self, link: Link, machines: int, efficiency: float) -> float:
-        """Return the factor on the batch size from which on the step is this efficient.
+        """Return the smallest factor on the batch size at which the step is this efficient.
 
         Raises
         ------
@@ -160,12 +139,8 @@ def bytes_sent(size: float, machines: int) -> float:
 
 def gather_sizes(model: Layer) -> tuple[int, ...]:
     """Return the bytes of each message of synchronised batch normalisation in a step."""
-    channels = [
-        layer.weight.value.size
-        for _, layer in model.named_layers()
-        if isinstance(layer, BatchNorm2d)
-    ]
-    return tuple(8 * (2 * c + extra) for c in channels for extra in (1, 0))
+    norms = (layer for _, layer in model.named_layers() if isinstance(layer, BatchNorm2d))
+    return tuple(8 * (2 * norm.weight.value.size + extra) for norm in norms for extra in (1, 0))
 
 
 def gradient_bytes(model: Layer) -> int:

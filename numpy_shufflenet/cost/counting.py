@@ -4,7 +4,6 @@ Padding is first made part of the array, so that products with padding count lik
 products. Reads of padding are not counted, because the padding of a real run is not in memory.
 """
 
-import contextlib
 import copy
 import operator
 from collections import Counter
@@ -86,7 +85,7 @@ class Number:
 def count_operation(
     name: str, *arrays: Array | None, **hyperparameters: Any
 ) -> tuple[Counts, Counts]:
-    """Run forward and backward of an operation step by step, and count their arithmetic.
+    """Run an operation step by step, and return the counts of its forward and its backward.
 
     Parameters
     ----------
@@ -94,10 +93,6 @@ def count_operation(
         The name of an operation, as in `operations`.
     *arrays, **hyperparameters
         The arguments of `ops.NAME_forward`. Keep the arrays small: every number is a Python object.
-
-    Returns
-    -------
-    forward, backward : Counts
 
     Raises
     ------
@@ -136,22 +131,16 @@ def _counted(
     """Run the steps and return their counts; `inside` tells pixels from padding."""
     read = set()
     written = 0
-    with _fresh_tally() as tally:
+    before, Number.tally = Number.tally, Counter()
+    try:
         for step in start():
             if isinstance(step, Output):
                 continue
             read |= {(key, index) for key, index in step.reads if key != "x" or inside(index)}
             written += step.output != "dx" or inside(step.index)
             if gradients and step.output.startswith("dw"):
-                tally["multiply_adds"] += len(step.terms)
-    return Counts(**tally, read=len(read), written=written)
-
-
-@contextlib.contextmanager
-def _fresh_tally() -> Iterator[Counter[str]]:
-    before, Number.tally = Number.tally, Counter()
-    try:
-        yield Number.tally
+                Number.tally["multiply_adds"] += len(step.terms)
+        return Counts(**Number.tally, read=len(read), written=written)
     finally:
         Number.tally = before
 

@@ -1,7 +1,8 @@
-"""Tables 1 to 4 of ShuffleNet V2 as experiments: the networks, and the speeds the paper printed.
+"""Tables 1 to 4 of ShuffleNet V2 as experiments: the networks, and the speeds that the paper
+prints.
 
-Each table varies one thing and keeps the FLOPs nearly constant. The FLOPs of two rows are never
-exactly equal, so we compare speed per multiply-add.
+Each table varies one property of a network, and keeps the FLOPs nearly constant. The FLOPs of two
+rows are never exactly equal, so we compare the speed per multiply-add.
 """
 
 import math
@@ -24,7 +25,7 @@ class TableRow:
     before: int | None  #: index of the row that differs from this row by one step
     channels: int  #: input channels
     build: Callable[[], Layer]
-    gpu: float  #: the paper's speed times multiply-adds; only ratios within a table mean anything
+    gpu: float  #: the paper's speed times multiply-adds; compare it within a table only
     arm: float
 
 

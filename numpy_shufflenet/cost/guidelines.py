@@ -42,9 +42,7 @@ class GuidelineResult:
     seconds: dict[str, list[float]]  #: one number for each round
     multiply_adds: dict[str, int]
     memory_access: dict[str, int]
-    bound: dict[
-        str, float
-    ]  #: smallest MAC of the 1x1 convolutions at their number of multiply-adds
+    bound: dict[str, float]  #: smallest MAC of 1x1 convolutions with the same multiply-adds
     steps: tuple[RowComparison, ...]  #: each row compared with the row one step before it
     whole: tuple[RowComparison, ...]  #: each row compared with the first row
 
@@ -96,13 +94,8 @@ class GuidelineResult:
 
 def _plain_types(comparisons: Iterable[RowComparison]) -> list[dict[str, Any]]:
     return [
-        {
-            "row": comparison.label,
-            "before": comparison.before,
-            **comparison.ratio._asdict(),
-            "as_claimed": comparison.as_claimed,
-        }
-        for comparison in comparisons
+        {"row": c.label, "before": c.before, **c.ratio._asdict(), "as_claimed": c.as_claimed}
+        for c in comparisons
     ]
 
 

@@ -96,7 +96,6 @@ def count(
     ----------
     model : Layer
         Any network built from the layers of `nn`.
-    image_shape : (c, h, w)
     batch : int
         Number of images. Weights are read once for the whole batch.
     training : bool
@@ -169,7 +168,7 @@ class _KeptMemory:
     def __init__(self, batch: int, itemsize: int):
         self._batch, self._itemsize = batch, itemsize
         self._sizes: dict[int, int] = {}  # bytes of each owner
-        self._alive: dict[int, Any] = {}
+        self._alive: dict[int, Any] = {}  # an id is unique only as long as its array exists
         self._kept: set[int] = set()
         self._other_bytes = 0
 
@@ -196,7 +195,7 @@ class _KeptMemory:
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         key = id(owner)
-        self._alive[key] = owner  # an id is unique only as long as its array exists
+        self._alive[key] = owner
         self._sizes[key] = max(self._sizes.get(key, 0), self._size(array))
         return key
 

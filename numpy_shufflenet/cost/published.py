@@ -68,10 +68,6 @@ def _v2(scale: float, **settings: Any) -> Network:
     return name, partial(models.shufflenet_v2, scale=scale, **settings)
 
 
-def _mobilenet(scale: float) -> Network:
-    return f"MobileNet V1 {scale:g}x", partial(models.mobilenet_v1, scale=scale)
-
-
 def _rows(
     source: str,
     quantity: str,
@@ -146,7 +142,7 @@ ROWS: tuple[PrintedFigure, ...] = (
     *_rows(
         "V1, table 5",
         MULTIPLY_ADDS,
-        _mobilenet,
+        lambda scale: (f"MobileNet V1 {scale:g}x", partial(models.mobilenet_v1, scale=scale)),
         {(1.0,): "569 M", (0.75,): "325 M", (0.5,): "149 M", (0.25,): "41 M"},
     ),
     (

@@ -57,7 +57,6 @@ def channel_reach(layers: Layer, channels: int, *, size: int = 8) -> Reach:
     ----------
     layers : Layer
         A network from images (n, channels, size, size) to images or logits. It is not changed.
-    channels : int
     size : int
         Height and width of the images, large enough for all strides.
 

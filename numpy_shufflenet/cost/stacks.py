@@ -88,13 +88,7 @@ def one_fault_each() -> dict[str, tuple[Sequential, int]]:
 
 
 def at_ratio(c: int, ratio: int) -> tuple[int, int]:
-    """Return the widths of table 1: c1 and c2 = ratio * c1, whose product is about c^2.
-
-    Raises
-    ------
-    ValueError
-        If c1 would be below 1.
-    """
+    """Return the widths of table 1: c1 and c2 = ratio * c1, whose product is about c^2."""
     check_positive("ratio", ratio)
     c1 = int(c / math.sqrt(ratio))
     if c1 < 1:
@@ -103,13 +97,7 @@ def at_ratio(c: int, ratio: int) -> tuple[int, int]:
 
 
 def narrowed(c: int, fragments: int) -> int:
-    """Return the width at which `fragments` 1x1 convolutions cost as much as one of width c.
-
-    Raises
-    ------
-    ValueError
-        If the width would be below 1.
-    """
+    """Return the width at which `fragments` 1x1 convolutions cost as much as one of width c."""
     width = round(c / math.sqrt(check_positive("fragments", fragments)))
     if width < 1:
         raise ValueError(f"fragments={fragments} leaves 0 channels of c={c}; use fewer")

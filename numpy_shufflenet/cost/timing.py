@@ -29,9 +29,7 @@ def shares_by_kind(
 
     Parameters
     ----------
-    model : Layer
     x : array, shape (n, c, h, w)
-    training : bool
     rounds : int
         Number of measured forwards; one more forward runs first, unmeasured.
     on_run : callable, optional

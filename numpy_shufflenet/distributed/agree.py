@@ -1,4 +1,4 @@
-"""Checks in which all ranks take part, and after which all of them go on or none."""
+"""Checks in which all ranks take part; afterwards, all ranks go on or all raise an error."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ class AgreedError(ValueError):
 def together(ranks: Communicator) -> Iterator[None]:
     """Raise AgreedError on all ranks if a block raises an exception on any rank.
 
-    The block must not communicate. The message names the ranks, unless all raise the same.
+    The block must not communicate. The message names the ranks, unless all have the same error.
     """
     found: Exception | None = None
     try:
@@ -36,13 +36,9 @@ def together(ranks: Communicator) -> Iterator[None]:
 
 
 def check_equal(ranks: Communicator, facts: Mapping[str, Any]) -> None:
-    """Raise AgreedError on all ranks unless these facts are the same on all of them.
+    """Raise AgreedError on all ranks unless these facts, by name, are the same on all ranks.
 
-    Parameters
-    ----------
-    ranks : Communicator
-    facts : mapping
-        The name of each fact and its value. Values that are text are quoted in the message.
+    The message names the facts that differ, and shows values that are text.
     """
     everywhere = ranks.exchange(dict(facts))
     problems = []

@@ -5,8 +5,9 @@ last to the first, into buckets of a few megabytes. As soon as all gradients of 
 its sum over the ranks starts, while the backward of earlier layers goes on. Few large messages
 are faster than many small ones, because each message costs the latency of the network.
 
-Backward computes a gradient into an array of its own, and this array is copied into the bucket.
-From then on the gradient is a view of the bucket; so the sum is written where the optimiser reads.
+The backward computes each gradient into a separate array, which is copied into the bucket. From
+then on, the gradient is a view of the bucket. So the sum is written into the array that the
+optimiser reads.
 """
 
 import time
@@ -24,22 +25,9 @@ BUCKET_BYTES = 1 << 21
 
 
 class Buckets:
-    """Adds up the gradients of a model over all ranks.
+    """Adds up the gradients of a model over all ranks; all ranks have the same model.
 
-    Parameters
-    ----------
-    model : Layer
-        The same model on all ranks.
-    ranks : Communicator
-    bucket_bytes : int
-        A bucket is full with at least so many bytes.
-
-    Attributes
-    ----------
-    bytes : int
-        Bytes of all gradients.
-    waited : float
-        Seconds that `reduction` has waited for sums after the end of the backward.
+    A bucket with at least `bucket_bytes` is full.
     """
 
     def __init__(self, model: Layer, ranks: Communicator, bucket_bytes: int = BUCKET_BYTES):
@@ -48,8 +36,8 @@ class Buckets:
         model.zero_gradients()
         found = dict(model.named_parameters())
         parameters = [found[name] for name in reversed(names)]
-        self.bytes = sum(parameter.value.nbytes for parameter in parameters)
-        self.waited = 0.0
+        self.bytes = sum(parameter.value.nbytes for parameter in parameters)  #: of all gradients
+        self.waited = 0.0  #: seconds that `reduction` waited for sums after the backward's end
         self._ranks = ranks
         self._buckets: list[list[Parameter]] = [[]]
         for parameter in parameters:
@@ -90,7 +78,7 @@ class Buckets:
         self.waited += time.perf_counter() - start
 
     def _note(self, parameter: Parameter) -> None:
-        """Start the sum of the next bucket if this was its last gradient."""
+        """Start the sums of all buckets whose gradients are complete with this one."""
         for missing in self._missing:
             missing.discard(id(parameter))
         # Sums must start in the same order on all ranks.

@@ -1,7 +1,7 @@
 """What several processes exchange: vectors, sums of large arrays, and small Python objects.
 
-A process is called a rank. `Single` is one process alone; `mpi.MPICommunicator` uses MPI, and
-`simulated.simulate` runs the ranks as threads of one process.
+A process is called a rank. `Communicator` is one process alone. Its subclass `mpi.MPICommunicator`
+uses MPI, and `simulated.simulate` runs the ranks as threads of one process.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,13 @@ Wait = Callable[[], Array]
 
 
 class Communicator:
-    """The ranks of a program. All ranks must call the same methods in the same order.
+    """The ranks of a program; in this base class, one process alone.
 
-    Attributes
-    ----------
-    rank : int
-        The number of this process, from 0.
-    size : int
-        The number of processes.
+    All ranks must call the same methods in the same order.
     """
 
-    rank = 0
-    size = 1
+    rank = 0  #: the number of this process, from 0
+    size = 1  #: the number of processes
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Communicator":
         """Return self: a copy of a layer or model communicates with the same ranks."""
@@ -36,38 +31,26 @@ class Communicator:
     def gather(self, vector: Array) -> Array:
         """Return the vectors (k,) of all ranks as (size, k), in the order of the ranks.
 
-        The vectors have the same shape and dtype on all ranks. So whatever a rank computes from
-        the result is the same, bit by bit, on all ranks.
+        The vectors have the same shape and dtype on all ranks. All ranks get the same result, so
+        everything that they compute from it is equal, bit by bit.
         """
-        raise NotImplementedError
+        return np.array(vector[None])
 
     def start_sum(self, array: Array) -> Wait:
         """Start to add up an array over all ranks; the array must not be used until `wait()`."""
-        raise NotImplementedError
+        return lambda: array
 
     def progress(self) -> None:
-        """Let sums that have started go on, where the system doesn't do this by itself."""
+        """Let the sums that have started make progress, if the system doesn't do so by itself."""
 
     def exchange(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, which pickle can store, in the order of the ranks."""
-        raise NotImplementedError
+        """Return the values of all ranks, in the order of the ranks; pickle must support them."""
+        return [value]
 
     def fail(self, error: BaseException) -> NoReturn:
         """Raise an error of this rank; with MPI, print it once and end all ranks."""
         raise error
 
 
-class Single(Communicator):
-    """One process alone."""
-
-    def gather(self, vector: Array) -> Array:
-        """Return a copy of the vector as (1, k)."""
-        return np.array(vector[None])
-
-    def start_sum(self, array: Array) -> Wait:
-        """Return the array: it is the sum."""
-        return lambda: array
-
-    def exchange(self, value: Any) -> list[Any]:
-        """Return the value in a list."""
-        return [value]
+Single = Communicator
+"""One process alone."""

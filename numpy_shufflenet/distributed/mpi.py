@@ -1,11 +1,10 @@
 """Ranks of MPI, by mpi4py.
 
-What MPI guarantees: all ranks get the whole sum. The standard advises, but doesn't require, that a
-sum is the same each time it is computed by the same number of ranks, and Open MPI and MPICH do so.
-The training compares the weights of all ranks after each epoch, so a difference doesn't stay
-unseen.
+MPI guarantees that all ranks get the whole sum. The standard advises, but doesn't require, that the
+same number of ranks gets the same sum each time; Open MPI and MPICH follow this advice. After each
+epoch, the training compares the weights of all ranks, and so detects a difference.
 
-`import mpi4py.MPI` starts MPI, so this file does it only in `world`.
+`import mpi4py.MPI` starts MPI, so only `world` imports it.
 """
 
 import os
@@ -35,9 +34,7 @@ class MPICommunicator(Communicator):
         from mpi4py import MPI
 
         self._mpi = MPI
-        self._comm = (
-            comm.Dup()
-        )  # messages of other parts of the program can't be mixed up with ours
+        self._comm = comm.Dup()  # keeps our messages apart from those of the rest of the program
         self._active: list[Any] = []
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
 
@@ -61,37 +58,32 @@ class MPICommunicator(Communicator):
         return wait
 
     def progress(self) -> None:
-        """Let MPI move data: most implementations do so only within calls of MPI."""
+        """Let MPI send and receive: most implementations do so only during calls of MPI."""
         if self._active:
             self._mpi.Request.Testall(self._active)
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the values of all ranks."""
-        found: list[Any] = self._comm.allgather(value)
-        return found
+        return self._comm.allgather(value)
 
     def fail(self, error: BaseException) -> NoReturn:
         """Print an error with its rank, once, and end all ranks.
 
-        If several ranks fail at the same time, the lowest is the first to print, and it ends the
-        others before their turn.
+        If several ranks fail at the same time, each waits longer the higher its number is. So the
+        lowest rank prints its error and ends the others.
         """
         if self.size == 1:
             raise error
         time.sleep(min(TURN * self.rank, LONGEST))
         if not isinstance(error, ValueError | OSError | ImportError | KeyboardInterrupt):
             traceback.print_exception(error)
-        text = "interrupted" if isinstance(error, KeyboardInterrupt) else error_text(error)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        text = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
         print(f"numpy-shufflenet: rank {self.rank} of {self.size}: {text}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        self._comm.Abort(130 if isinstance(error, KeyboardInterrupt) else 2)
+        self._comm.Abort(130 if interrupted else 2)
         raise error
-
-
-def error_text(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
-    return f"{type(error).__name__}: {error}"
 
 
 def launched() -> int:

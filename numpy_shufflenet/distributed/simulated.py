@@ -16,21 +16,12 @@ from numpy_shufflenet.ops.checks import check_positive
 T = TypeVar("T")
 
 
-class _Board:
-    """Where each rank puts a value that the others read."""
-
-    def __init__(self, size: int):
-        self.values: list[Any] = [None] * size
-        self.barrier = threading.Barrier(size)
-
-
 class SimulatedCommunicator(Communicator):
     """One of the ranks of `simulate`."""
 
-    def __init__(self, rank: int, board: _Board):
-        self.rank = rank
-        self.size = len(board.values)
-        self._board = board
+    def __init__(self, rank: int, values: list[Any], barrier: threading.Barrier):
+        self.rank, self.size = rank, len(values)
+        self._values, self._barrier = values, barrier  # a place for the value of each rank
 
     def gather(self, vector: Array) -> Array:
         """Return the vectors of all ranks as (size, k)."""
@@ -40,20 +31,19 @@ class SimulatedCommunicator(Communicator):
         """Return a function that adds up the arrays in the order of the ranks."""
 
         def wait() -> Array:
-            total = np.sum(self.exchange(array), axis=0)
-            array[...] = total
+            array[...] = np.sum(self.exchange(array), axis=0)
             return array
 
         return wait
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the values of all ranks."""
-        self._board.values[self.rank] = value
-        self._board.barrier.wait()
-        values = list(self._board.values)
+        self._values[self.rank] = value
+        self._barrier.wait()
+        values = list(self._values)
         if isinstance(value, np.ndarray):  # another rank may change its array after the barrier
             values = [np.copy(other) for other in values]
-        self._board.barrier.wait()
+        self._barrier.wait()
         return values
 
 
@@ -65,18 +55,19 @@ def simulate(ranks: int, run: Callable[[Communicator], T]) -> list[T]:
     ValueError
         If `ranks` isn't a whole number of at least 1.
     BaseException
-        The first exception of a rank, by its number. The other ranks end, too.
+        The exception of the lowest rank that fails. The other ranks end, too.
     """
-    board = _Board(check_positive("ranks", ranks))
+    barrier = threading.Barrier(check_positive("ranks", ranks))
+    values: list[Any] = [None] * ranks
     results: list[Any] = [None] * ranks
     errors: dict[int, BaseException] = {}
 
     def run_rank(rank: int) -> None:
         try:
-            results[rank] = run(SimulatedCommunicator(rank, board))
+            results[rank] = run(SimulatedCommunicator(rank, values, barrier))
         except BaseException as error:
             errors[rank] = error
-            board.barrier.abort()
+            barrier.abort()
 
     threads = [threading.Thread(target=run_rank, args=(rank,)) for rank in range(ranks)]
     for thread in threads:

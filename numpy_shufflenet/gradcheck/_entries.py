@@ -14,6 +14,7 @@ entry counts as seen if the noise of y is small beside the slopes of y along dir
 measured slope of the entry is not above the noise.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -372,22 +373,16 @@ def _tied(
     `outputs` has for each entry the outputs that jump when the entry moves. `values` is the whole
     array. Equal entries of a group (a tie of a maximum) form another group.
     """
-    root: dict[int, int] = {}
-
-    def find(output: int) -> int:
-        while root.setdefault(output, output) != output:
-            root[output] = root[root[output]]
-            output = root[output]
-        return output
-
-    for jumping in outputs:
-        for other in jumping[1:]:
-            root[find(other)] = find(jumping[0])
-    groups: dict[object, list[int]] = {}
+    together: list[set[int]] = []  # outputs that entries with common outputs make jump
+    for jumping in filter(None, outputs):
+        touching = [part for part in together if not part.isdisjoint(jumping)]
+        together = [part for part in together if part not in touching]
+        together.append(set(jumping).union(*touching))
+    groups: dict[object, list[int]] = defaultdict(list)
     for entry, jumping in zip(entries, outputs, strict=True):
         if jumping:
-            whole = find(jumping[0])
-            groups.setdefault(whole, []).append(entry)
-            groups.setdefault((whole, float(values.ravel()[entry])), []).append(entry)
+            whole = next(i for i, part in enumerate(together) if jumping[0] in part)
+            groups[whole].append(entry)
+            groups[whole, float(values.ravel()[entry])].append(entry)
     unique = {tuple(group) for group in groups.values() if len(group) > 1}
     return [list(group) for group in sorted(unique, key=len)]

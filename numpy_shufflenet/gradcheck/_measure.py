@@ -1,8 +1,9 @@
 """Measure the slope of y along a direction, and compare it with the slope from the gradient.
 
-A direction d has a step for each entry of an array. The slope of y is that of <dy, y>, with a
-random cotangent dy. The measured slope has an error, so the slope from the gradient agrees if it
-differs by at most `allowed`. An entry's error above MARGIN * allowed / |its step| would be seen.
+A direction d has a step for each entry of an array. "The slope of y" means the slope of <dy, y>,
+with a random cotangent dy. The measured slope has an error, so the slope from the gradient agrees
+if it differs by at most `allowed`. The check would see an error of an entry above MARGIN * allowed
+/ |step of the entry|.
 """
 
 from dataclasses import dataclass, replace

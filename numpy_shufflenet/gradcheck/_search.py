@@ -59,7 +59,7 @@ def find_slope(
 
 
 def _best(seen: list[Slope]) -> Slope:
-    """Correct each error estimate by those of other steps; return the most precise slope.
+    """Correct each error estimate by the estimates of other steps; return the best slope.
 
     Noise is error * step, and smaller steps measure it. So if an estimate is small by chance, it is
     raised to the noise that smaller steps found. If two steps find the same jump of the slope, the

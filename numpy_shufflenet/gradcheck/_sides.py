@@ -48,9 +48,9 @@ class Sides:
         self._skip, self._keeps_dtype = subject.settings.skip, subject.settings.keeps_dtype
         self._eps = subject.precision.eps
         self._rng = np.random.default_rng(0)
-        # The size of the gradient of array i if y changed by its own size when the array does.
-        # Where all terms cancel, as for a shift before batch normalisation, the gradient is only
-        # rounding of numbers of this size.
+        # The size that the gradient of array i has if y changes by its own size when the array
+        # does. If all terms cancel, as for a shift before batch normalisation, the gradient is only
+        # the rounding of numbers of this size.
         self._natural = cache(
             lambda i: subject.natural() / (float(np.median(self._trial.scales(i))) or 1.0)
         )

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Subject:
         self.precision = precision_of(trial.dtype, settings.tolerance)
         self._start = self._shown = time.perf_counter()
         self._line = ""
+        self._natural = cache(lambda number: norm(dys[number] * trial.y))
 
     # The budget
 
@@ -96,11 +97,7 @@ class Subject:
 
     def natural(self, number: int = 0) -> float:
         """Return the slope that y would have if it changed by its own size."""
-        return self._naturals[number]
-
-    @cached_property
-    def _naturals(self) -> list[float]:
-        return [norm(dy * self.trial.y) for dy in self.dys]
+        return self._natural(number)
 
     @cached_property
     def roundings(self) -> list[Array | None]:

@@ -83,7 +83,8 @@ class Trial:
             moved = np.empty_like(array)
             np.add(array, step.astype(array.dtype), out=moved)
             try:
-                return self.evaluate({position: moved}), self._same_choices()
+                y = self.evaluate({position: moved})
+                return y, self.choices is self.pattern or all_equal(self.choices, self.pattern)
             except (ValueError, ArithmeticError):
                 return np.full(self.y.shape, np.nan), False
 
@@ -98,10 +99,6 @@ class Trial:
         self.choices = self._read_pattern(given)
         self._watch(arrays, given)
         return _flatten(parts)
-
-    def _same_choices(self) -> bool:
-        """Whether the choices of f (masks, winners) in the last evaluation are as at the point."""
-        return self.choices is self.pattern or all_equal(self.choices, self.pattern)
 
     def call(self, arrays: Sequence[Any]) -> list[Array]:
         """Return the parts of y at any arrays (of another dtype or layout), as f gives them."""
@@ -140,7 +137,7 @@ class Trial:
         return checked
 
     def unflatten(self, vector: Array) -> list[Array]:
-        """Return a flat cotangent as parts like those of y."""
+        """Return a flat cotangent in parts with the shapes of the parts of y."""
         pieces = np.split(vector, np.cumsum([part.size for part in self.outputs])[:-1])
         return [
             piece.reshape(part.shape).astype(part.dtype)

@@ -105,14 +105,8 @@ def from_jax(function: Callable[..., Any]) -> Pair:
     Parameters
     ----------
     function : callable
-        JAX arrays -> an array, or a tuple, list or dict of arrays, of any shape, also (). JAX
-        computes it with 64-bit numbers. Arrays that are not floating-point get no gradient.
-        Arguments that are not arrays (None, a number) are passed on as they are.
-
-    Returns
-    -------
-    f, vjp : callable
-        For `check`. They need JAX. Outputs in bfloat16, which NumPy lacks, become float32.
+        JAX arrays -> an array, or a tuple, list or dict of arrays. JAX computes it with 64-bit
+        numbers. All else is as in `from_torch`.
 
     Raises
     ------

@@ -59,7 +59,6 @@ def check(
         Whether every entry is compared even if all directions agree.
     seed : int or numpy.random.Generator
         Seed of the random cotangents and directions.
-    settings : Settings
 
     Returns
     -------

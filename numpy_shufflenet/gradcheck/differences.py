@@ -1,4 +1,4 @@
-"""The slope of a function along a line, by differences, with an estimate of its own error.
+"""The slope of a function along a line, by differences, with an estimate of its error.
 
 Along a line, y(t) is a vector for each number t. w(t) = dy (y(t) - y(0)) is its change, weighted
 with the cotangent dy, so that sum w(t) has the slope <dy, J v> at t = 0. w has an odd and an even

@@ -56,7 +56,7 @@ class Replica:
 
 
 def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any) -> Verdict:
-    """Check dx and the gradient of every parameter of a layer or unit.
+    """Check dx and the gradient of every parameter of a layer or unit, with a report for each.
 
     Parameters
     ----------
@@ -70,11 +70,6 @@ def check_layer(layer: Any, x: Array, *, training: bool = False, **options: Any)
     **options
         The keywords of `check`; `per_entry` takes long for a unit. `pattern` is called with the
         `Replica` that did the last forward.
-
-    Returns
-    -------
-    Verdict
-        It has a report for x and one for each parameter, by name.
     """
     replica = cache(lambda dtype: Replica(layer, dtype, training))
     parameters = replica(np.dtype(np.float64)).parameters

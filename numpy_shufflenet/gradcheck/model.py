@@ -18,7 +18,7 @@ An entry agrees if
 If it does not agree, truncation may be the reason. The next step is 4 times smaller and has 16
 times less truncation; it is tried as long as its floor stays below the tolerance.
 
-The floor is what rounding leaves in numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
+The floor is the rounding error of numeric = (loss(+h) - loss(-h)) / 2h. Rounding of the loss, the
 logits and the parameters changes the loss by eps times the terms in the brackets (|.| of a product
 is the root of the sum of its squares); ROUNDINGS covers the layers between. For a gradient of
 exactly 0, such as the gradient of a shift before batch normalisation, only the floor is allowed.
@@ -52,19 +52,13 @@ class TensorRow:
 
     name: str
     shape: tuple[int, ...]
-    #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
-    status: Status = "pass"
+    status: Status = "pass"  #: "pass", "fail", "kink" (no entry could be compared) or "imprecise".
     entries: int = 0  #: Number of entries tried.
     kinks: int = 0  #: Number of entries that were tried, but not compared: they lie on kinks.
     worst: Entry | None = None  #: The entry with the largest ratio of difference to `allowed`.
     allowed: float = 0.0  #: Largest difference allowed: tolerance * largest_gradient + floor.
     largest_gradient: float = 0.0  #: Largest |gradient| of all entries of the tensor.
     reason: str = ""  #: Why the status is not "pass".
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is "pass"."""
-        return self.status == "pass"
 
     @property
     def difference(self) -> float:
@@ -325,7 +319,9 @@ def _check_tensor(
     slack = tolerance * largest
     found: list[tuple[Entry, float]] = []  # each entry with the difference that is allowed
     tried = 0
-    for flat in _chosen(gradient, entries + SPARE, rng)[: entries + SPARE]:
+    first, count = int(np.abs(gradient).argmax()), entries + SPARE
+    others = rng.permutation(gradient.size)[:count].tolist()
+    for flat in [first, *(i for i in others if i != first)][:count]:
         if len(found) == entries:
             break
         index = index_of(flat, value.shape)
@@ -358,10 +354,3 @@ def _check_tensor(
 def _ratio(difference: float, allowed: float) -> float:
     """Return the difference as a multiple of what is allowed; infinity if it is NaN."""
     return np.inf if np.isnan(difference) else difference / (allowed or 1.0)
-
-
-def _chosen(gradient: Array, count: int, rng: np.random.Generator) -> list[int]:
-    """Return different flat positions: first that of the largest gradient, then random ones."""
-    largest = int(np.abs(gradient).argmax())
-    others = rng.permutation(gradient.size)[:count].tolist()
-    return [largest, *(i for i in others if i != largest)]

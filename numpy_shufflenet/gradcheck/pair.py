@@ -34,10 +34,6 @@ def check_pair(
         `pattern` is called with the cache; the default is `choices_in`. Every evaluation gets a
         fresh copy of the hyperparameters, so a generator among them draws the same numbers each
         time.
-
-    Returns
-    -------
-    Verdict
     """
     owned = {parameter.name for parameter in parameters_of(forward)}
     options = {k: keywords.pop(k) for k in OPTIONS if k in keywords and k not in owned}
@@ -90,17 +86,12 @@ def check_operation(
 
     Parameters
     ----------
-    name : str
     implementation : str
         One of `operations.IMPLEMENTATIONS`.
     example : int
         Seed of the example.
     **options
         The keywords of `check`; `pattern` is called with the cache.
-
-    Returns
-    -------
-    Verdict
     """
     from numpy_shufflenet.operations import find
 
@@ -108,10 +99,10 @@ def check_operation(
     drawn = operation.example(example)
     arrays, hyperparameters = drawn.arrays, dict(drawn.hyperparameters)
     if not operation.arrays[0].startswith("*"):
-        # What has no gradient, such as running statistics, is given by keyword.
-        named = dict(zip(operation.arrays, drawn.arrays, strict=False))
-        arrays = tuple(value for n, value in named.items() if n in operation.differentiable)
-        hyperparameters |= {n: v for n, v in named.items() if n not in operation.differentiable}
+        # Arrays without a gradient, such as running statistics, are given by keyword.
+        named = operation.named(drawn.arrays)
+        arrays = tuple(named.pop(name) for name in operation.differentiable if name in named)
+        hyperparameters |= named
     options.setdefault("names", positional_names(operation.forward("ops"), len(arrays)))
     return check_pair(
         operation.forward(implementation),

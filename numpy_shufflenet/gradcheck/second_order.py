@@ -36,8 +36,7 @@ Gradient = Callable[..., Sequence[Array]]
 class SymmetryVerdict(BaseVerdict):
     """Whether the Hessian is symmetric, along pairs of random directions."""
 
-    #: "pass", "fail", "kink" (every step crosses a kink) or "imprecise".
-    status: Status = "pass"
+    status: Status = "pass"  #: "pass", "fail", "kink" (every step crosses a kink) or "imprecise".
     left: float = 0.0  #: u^T H v of the pair that differs most.
     right: float = 0.0  #: v^T H u of that pair.
     difference: float = 0.0  #: |left - right|, relative to the size of the terms in their sums.

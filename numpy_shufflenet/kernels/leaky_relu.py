@@ -7,7 +7,7 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._layout import as_flat, empty_like_flat, memory_order
 from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_size
-from numpy_shufflenet.ops.leaky_relu import LeakyReluCache
+from numpy_shufflenet.ops.relu import LeakyReluCache
 
 __all__ = ["leaky_relu_backward", "leaky_relu_forward"]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -55,7 +56,7 @@ class ImageClassifier(Layer):
     dropout: Dropout
     fc: Linear
 
-    _skipped = 0  # children at the beginning that the last forward ran without keeping anything
+    _skipped = 0  # how many children at the beginning kept nothing in the last forward
     _needs_dx = True
 
     def __init__(self, config: dict[str, Any]):
@@ -69,8 +70,8 @@ class ImageClassifier(Layer):
     def forward(self, x: Array, *, training: bool = False, input_gradient: bool = True) -> Array:
         """Return the logits (n, classes), and keep what backward needs; see `Layer.forward`.
 
-        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends above
-        them.
+        Without `input_gradient`, frozen layers at the beginning keep nothing: backward ends after
+        the first layer that is trained.
         """
         self._needs_dx = input_gradient
         return super().forward(x, training=training)
@@ -79,9 +80,9 @@ class ImageClassifier(Layer):
         self._check_images(x)
         x = backend.channel_major(x)
         layers = list(self.children().values())
-        skipped = (
-            0 if self._needs_dx or backend.inferring() or self.is_traced() else _frozen(layers)
-        )
+        frozen = takewhile(lambda layer: all(p.frozen for _, p in layer.named_parameters()), layers)
+        keeps = self._needs_dx or backend.inferring() or self.is_traced()
+        skipped = 0 if keeps else len(list(frozen))
         if not backend.inferring():
             self._skipped = skipped
         with backend.own_cores():
@@ -156,16 +157,16 @@ class ImageClassifier(Layer):
             Ends in .safetensors, .npz, .pth or .pt.
         layout : str
             "native": names as in `state_dict`; a safetensors file says how to build the network.
-            "torchvision", "authors": names and order of channels as in torchvision's networks, or
-            those of the authors, whose code then computes the same logits. Networks of the other
-            `shuffle_order` are relabelled where that is possible.
+            "torchvision", "authors": names and order of channels as in networks of torchvision or
+            of the authors, whose code then computes the same logits. If the network has the other
+            `shuffle_order`, its channels are relabelled, if that is possible.
 
         Raises
         ------
         OSError
             If the file can't be written; path is then as it was.
         ValueError
-            If the suffix or the layout is another one, or can't express this network.
+            If the suffix or the layout is unknown, or the layout can't express this network.
         """
         from numpy_shufflenet.models.saving import save_model
 
@@ -202,8 +203,8 @@ class ImageClassifier(Layer):
         opset : int
             Version of ONNX's operators, at least 13. Older engines read low versions only.
         fold : bool
-            Whether batch normalisation is folded into the convolutions. Otherwise it has nodes of
-            its own, and the weights have the names and values of `state_dict`.
+            Whether batch normalisation is folded into the convolutions. Otherwise it has separate
+            nodes, and the weights have the names and values of `state_dict`.
         classes : sequence of str, optional
             Names, in the order of the logits.
         mean, std : sequence of float, optional
@@ -211,9 +212,8 @@ class ImageClassifier(Layer):
         channel_order : str, optional
             "RGB" or "BGR".
 
-            These four are not part of the graph, but are written beside it as `metadata_props`, in
-            JSON: "classes", "mean", "std", "channel_order"; also "size", and "architecture", which
-            is `config`.
+            classes, mean, std and channel_order are not part of the graph, but are written as
+            `metadata_props`, in JSON. So are "size", and "architecture", which is `config`.
 
         Raises
         ------
@@ -225,20 +225,10 @@ class ImageClassifier(Layer):
             If an argument has another value, images of this size don't fit, a weight is NaN or
             infinite, or a layer of your own can't be written; the message names it.
         """
+        options = {name: value for name, value in locals().items() if name not in ("self", "path")}
         from numpy_shufflenet.weights.onnx_export import export_model
 
-        export_model(
-            self,
-            path,
-            batch=batch,
-            size=size,
-            opset=opset,
-            fold=fold,
-            classes=classes,
-            mean=mean,
-            std=std,
-            channel_order=channel_order,
-        )
+        export_model(self, path, **options)
 
     def with_classes(
         self, num_classes: int, *, seed: int | None = None, **options: Any
@@ -250,7 +240,6 @@ class ImageClassifier(Layer):
 
         Parameters
         ----------
-        num_classes : int
         seed : int, optional
             Seed of the new weights, and of dropout.
         **options
@@ -310,14 +299,6 @@ class ImageClassifier(Layer):
 
     def __str__(self) -> str:
         return str(summary(self, (self.in_channels, self.default_size, self.default_size)))
-
-
-def _frozen(layers: Sequence[Layer]) -> int:
-    """Return how many layers at the beginning have no parameter that is trained."""
-    for number, layer in enumerate(layers):
-        if not all(parameter.frozen for _, parameter in layer.named_parameters()):
-            return number
-    return len(layers)
 
 
 def conv_bn_relu(

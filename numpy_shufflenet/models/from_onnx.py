@@ -1,4 +1,4 @@
-"""Networks from ONNX graphs: a ShuffleNet is recognised by what its nodes compute."""
+"""Networks from ONNX graphs: the computation of the nodes shows which ShuffleNet a graph is."""
 
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,24 @@ OPTIONS = ("dropout", "seed")
 def from_onnx(
     path: PathLike, *, image_size: IntOrPair | None = None, **options: Any
 ) -> ImageClassifier:
-    """Return the ShuffleNet that an ONNX graph computes, with its weights.
+    """Return the ShuffleNet that an ONNX graph computes, with its weights, in float32.
 
-    The graph may be one that an exporter wrote for V1 or V2, with the options of `shufflenet_v1`
-    and `shufflenet_v2`, for V2-50 or for SE-V2-164. It doesn't matter how it spells shuffles,
-    splits and means, and whether shapes are constants. Where batch normalisation is folded into the
-    convolutions, the network has `batch_norm=False`. Its channels may have another order than in
-    the graph. Images are (n, c, h, w) also if the graph takes (n, h, w, c). A softmax at the end is
-    left out: the network returns logits.
+    The graph may come from any exporter, and be a V1 or V2 with the options of `shufflenet_v1` and
+    `shufflenet_v2`, a V2-50 or an SE-V2-164. Its shuffles, splits and means may consist of any
+    nodes, and its shapes may be computed. If batch normalisation is folded into the convolutions,
+    the network has `batch_norm=False`. The channels of the network may have another order than in
+    the graph. Images are (n, c, h, w) even if the graph takes (n, h, w, c). A softmax at the end is
+    left out: the network returns logits. It is in float64 if weights of the graph are.
 
     Parameters
     ----------
     path : path
-        Weights may be in files beside it.
+        The file. Weights may be in other files of the same folder.
     image_size : int or (height, width), optional
-        Of the images that the graph is for. It is needed if the graph doesn't tell, and pads as
-        the size requires (`auto_pad`); the network then fits images of this size only.
+        The size of the images. It is needed if the graph doesn't say it and has padding that
+        depends on it (`auto_pad`). Then the network fits images of this size only.
     **options
-        Arguments that leave no trace in the graph: dropout, seed.
-
-    Returns
-    -------
-    ImageClassifier, in float32, or in float64 if weights are
+        Arguments that the graph doesn't show: dropout, seed.
 
     Raises
     ------
@@ -94,7 +90,7 @@ def _network(path: Path, size: tuple[int, int] | None, options: dict[str, Any]) 
 
 
 def _state(model: ImageClassifier, found: Match) -> dict[str, Array]:
-    """Return the weights by our names; both have their layers in the order of forward."""
+    """Return the weights by our names; `model` and `found` have layers in the same order."""
     state: dict[str, Array] = {}
     convolutions, excitations = iter(found.convolutions), iter(found.excitations)
     conv: Convolution | None = None
@@ -131,9 +127,9 @@ def _folded(conv: Convolution) -> tuple[Array, Array]:
 
 
 def _statistics(norm: Normalisation, bias: Array | None, eps: float) -> dict[str, Array]:
-    """Return the parameters of a batch normalisation with another eps, which takes up the bias.
+    """Return the parameters of an equal batch normalisation with another eps and without a bias.
 
-    The variance makes up for the other eps. Where it would become negative, gamma does.
+    The variance compensates the difference of eps. If it would become negative, gamma does.
     """
     var = np.maximum(0, norm.var + (norm.eps - eps)).astype(norm.var.dtype)
     scale = np.sqrt((var + eps) / (norm.var + norm.eps))

@@ -20,14 +20,9 @@ LARGE: dict[tuple[int, ...], str] = {
 
 
 def match(steps: Sequence[GraphStep], output: Array) -> Match:
-    """Return the network that some steps are.
+    """Return the network that some steps compute.
 
-    Some networks concatenate in the other order than ours. They fit once all channels are reversed.
-
-    Raises
-    ------
-    NotUnderstoodError
-        If it is none of ours. It names the first node that doesn't fit.
+    A network that concatenates in another order than ours fits if all channels are reversed.
     """
     errors = []
     for given in (list(steps), [reversed_step(step, steps) for step in steps]):
@@ -40,7 +35,7 @@ def match(steps: Sequence[GraphStep], output: Array) -> Match:
 
 
 class _Matcher(Walk):
-    """Matches one network after the other unit, with one order of the shuffle."""
+    """Matches the steps unit by unit, for one order of the shuffle."""
 
     def __init__(self, steps: Sequence[GraphStep], order: str):
         super().__init__(steps)
@@ -80,7 +75,8 @@ class _Matcher(Walk):
         rows = self.convolve(first, rows, 3, 1, relu=True, stride=stride)
         self.paddings.append(first.settings["padding"])
         config["stem"] = "imagenet" if stride == 2 else "small"
-        while len(readers := self.readers(rows)) == 1 and _is_dense3x3(readers[0]):
+        dense3x3 = {"kernel": (3, 3), "groups": 1}.items()
+        while len(readers := self.readers(rows)) == 1 and dense3x3 <= readers[0].settings.items():
             rows = self.convolve(readers[0], rows, 3, 1, relu=True)
         if stride == 1:
             return rows
@@ -90,7 +86,7 @@ class _Matcher(Walk):
         return self.pool(pool, rows)
 
     def is_end(self, rows: Array) -> bool:
-        """Whether the stages are over: a mean follows, or a convolution and a mean."""
+        """Whether the last stage has ended: a mean follows, or a convolution and a mean."""
         step, *others = self.readers(rows)
         if others or len(step.reads[0]) != len(rows):
             return False
@@ -98,7 +94,7 @@ class _Matcher(Walk):
         return [step.kind for step in following] == ["mean"]
 
     def classify(self, rows: Array, output: Array) -> GraphStep:
-        """Note the classifier, and return its step."""
+        """Collect the classifier, and return its step."""
         mean = self.one(rows, "mean")
         means = self.mean(mean, rows)
         fc = self.one(means, "linear")
@@ -191,12 +187,14 @@ class _Matcher(Walk):
             return second, first
         if second.settings.get("kernel") == (3, 3):  # branch 2 has two depthwise convolutions
             after = self.one(second.outputs, "conv")
-            if not any(_is_window(step, after) for step in self.readers(after.outputs)):
+            # A 3x3 window over the whole output follows the first convolution of branch 2.
+            windows = (s for s in self.readers(after.outputs) if s.settings.get("kernel") == (3, 3))
+            if not any(order_in(s.reads[0], after.outputs) is not None for s in windows):
                 return second, first
         return first, second
 
     def branch2(self, step: GraphStep, rows: Array, stride: int) -> tuple[Array, GraphStep]:
-        """Note the convolutions of branch 2; return its rows, and its last depthwise one."""
+        """Collect the convolutions of branch 2; return its rows and its last depthwise step."""
         extra = step.settings.get("kernel") == (3, 3)
         self.all_have(step, extra_depthwise=extra)
         if extra:
@@ -219,14 +217,14 @@ class _Matcher(Walk):
         return rows.reshape(shape).T.ravel()
 
     def begin_stage(self, channels: int, step: GraphStep) -> None:
-        """Note the first unit of a stage; `step` has its stride and its padding."""
+        """Begin a stage with its first unit; `step` has the stride and the padding of the unit."""
         self.widths.append(channels)
         self.repeats.append(1)
         if step.settings["stride"] == (2, 2):
             self.paddings.append(step.settings["padding"])
 
     def all_have(self, step: GraphStep, **traits: Any) -> None:
-        """Note a trait of a unit, or raise unless all units before have it, too."""
+        """Store a trait of a unit, and raise if an earlier unit has another value."""
         for name, value in traits.items():
             if self.traits.setdefault(name, value) != value:
                 before = self.traits[name]
@@ -235,7 +233,7 @@ class _Matcher(Walk):
     # Configs
 
     def v1(self, last: GraphStep, head: int) -> dict[str, Any]:
-        """Return what else the config of a V1 has."""
+        """Return the other entries of the config of a V1."""
         if head or tuple(self.repeats) != V1_REPEATS:
             raise MisfitError(last, f"V1 has stages of {V1_REPEATS} units, not {self.repeats}")
         scales = [s for s in STEM_CHANNELS if self.widths == v1_widths(self.traits["groups"], s)]
@@ -243,7 +241,7 @@ class _Matcher(Walk):
         return {"name": "shufflenet_v1", **self.traits, **order, **_size(scales, self.widths)}
 
     def v2(self, last: GraphStep, head: int) -> dict[str, Any]:
-        """Return what else the config of a V2 has."""
+        """Return the other entries of the config of a V2."""
         stem, *stages = self.widths
         repeats = tuple(self.repeats)
         if repeats in LARGE:
@@ -262,14 +260,3 @@ class _Matcher(Walk):
 
 def _size(scales: list[float], widths: list[int]) -> dict[str, Any]:
     return {"scale": scales[0]} if scales else {"widths": widths}
-
-
-def _is_dense3x3(step: GraphStep) -> bool:
-    settings = step.settings
-    return step.kind == "conv" and (settings["kernel"], settings["groups"]) == ((3, 3), 1)
-
-
-def _is_window(step: GraphStep, after: GraphStep) -> bool:
-    """Whether a step is a 3x3 window over the whole output of another step, and nothing else."""
-    same = order_in(step.reads[0], after.outputs) is not None
-    return same and step.settings.get("kernel") == (3, 3)

@@ -38,23 +38,10 @@ def mobilenet_v1(
     ----------
     scale : float
         Factor of all channels, 0.25, 0.5, 0.75 or 1; the width multiplier of the paper.
-    num_classes, in_channels : int
     stem : str
         "imagenet", for images of 224 pixels: the first convolution has stride 2. "small": stride 1.
-    classifier_bias : bool
-    dropout : float
-        Share of the inputs of the classifier that training drops.
-    seed : int, optional
-        Seed for the initial weights and for dropout.
-
-    Returns
-    -------
-    MobileNetV1, in float32
-
-    Raises
-    ------
-    ValueError
-        If an argument has another value than those above.
+    num_classes, in_channels, classifier_bias, dropout, seed
+        As in `shufflenet_v2`, which also raises the same errors.
 
     Source: Howard et al., MobileNets, 2017, table 1.
     """

@@ -1,4 +1,4 @@
-"""Networks from weights: which one they are of follows from names and shapes."""
+"""Networks from weights: names and shapes show which network the weights belong to."""
 
 import json
 import re
@@ -23,38 +23,37 @@ AUTHORS_DROPOUT = {2.0: 0.2}  # by scale, of V2
 
 
 def from_weights(source: PathLike | Mapping[str, Array], **options: Any) -> ImageClassifier:
-    """Return the ShuffleNet that some weights are of, with these weights.
+    """Return the ShuffleNet to which some weights belong, with these weights, in float32.
 
-    Recognised are the networks of torchvision, of the authors, of pytorchcv, mmpretrain,
-    PaddlePaddle, pytorch-cifar-models, and backbones of detectors: `weights.layouts` has the table.
-    Wrappers and prefixes ("state_dict", "ema", "module", "backbone", ...) are taken off.
+    The network is in float64 if weights are.
 
-    An ONNX file is read by `from_onnx`, unless it holds initialisers without a graph.
+    This function knows the networks of torchvision, of the authors, of pytorchcv, mmpretrain,
+    PaddlePaddle and pytorch-cifar-models, and backbones of detectors: `weights.layouts` has the
+    table. Wrappers and prefixes ("state_dict", "ema", "module", "backbone", ...) are removed.
+
+    `from_onnx` reads an ONNX file, unless the file holds initialisers without a graph.
 
     A network without classifier is a feature extractor: see `ImageClassifier.stage_outputs`.
 
     Parameters
     ----------
     source : path, or dict of str to array
-        A file that `weights.load` reads, or what that returned.
+        A file that `weights.load` reads, or the result of `weights.load`.
     **options
-        Arguments of `shufflenet_v1` or `shufflenet_v2` that leave no trace in the weights, such as
-        dropout. The stem is small for 10 and 100 classes with torchvision's names (as in
-        pytorch-cifar-models), and "imagenet" elsewhere, unless `stem` says otherwise. `activation`
-        is "leaky_relu" for NanoDet's whole detector, and "relu" elsewhere, unless it is given:
-        PaddlePaddle's network with swish has the shapes of the one with ReLU.
-
-    Returns
-    -------
-    ImageClassifier, in float32, or in float64 if weights are
+        Arguments of `shufflenet_v1` or `shufflenet_v2` that the weights don't show, such as
+        dropout. The default of `stem` is "small" for 10 and 100 classes with torchvision's names
+        (as in pytorch-cifar-models), and "imagenet" otherwise. The default of `activation` is
+        "leaky_relu" for NanoDet's whole detector, and "relu" otherwise. PaddlePaddle's network
+        with swish has the same shapes as its network with ReLU.
 
     Raises
     ------
     FileNotFoundError, ImportError
         As `weights.load`.
     ValueError
-        If the file is damaged, or of another network; an entry is missing, unknown or misshapen;
-        or the library can't express the network. The message names the file and the reason.
+        If the file is damaged or belongs to another network, an entry is missing, unknown or
+        misshapen, or our functions can't build the network. The message names the file and the
+        reason.
     """
     if isinstance(source, Mapping):
         return _from_arrays(source, {}, options)
@@ -109,7 +108,7 @@ def _from_arrays(
 
 
 def _in_their_words(message: str, layout: layouts.Layout) -> str:
-    """Return a message in which arrays have the names that the file has for them."""
+    """Return a message in which our names of arrays are replaced by the names in the file."""
     ours = re.findall(r"\w+(?:\.\w+)+", message)
     theirs = layouts.their_names(layout, ours)
     return re.sub(r"\w+(?:\.\w+)+", lambda name: theirs[name[0]] or name[0], message)
@@ -118,7 +117,7 @@ def _in_their_words(message: str, layout: layouts.Layout) -> str:
 def _built(
     config: dict[str, Any], state: Mapping[str, Array], options: Mapping[str, Any]
 ) -> ImageClassifier:
-    """Return the network of a config, with options in place of its arguments, and load it."""
+    """Build the network of a config, in which options replace arguments, and load its state."""
     config |= options
     try:
         with without_weights():
@@ -161,7 +160,7 @@ def _shape(state: Mapping[str, Array], name: str, axes: int) -> tuple[int, ...]:
 
 
 def describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, Any]:
-    """Return the config of the network, as far as shapes tell it."""
+    """Return the config of the network, as far as names and shapes show it."""
     v1 = "stage2.0.branch.0.weight" in state
     if "conv6.0.weight" not in state:
         _check_units(state)
@@ -180,7 +179,7 @@ def describe(layout: layouts.Layout, state: Mapping[str, Array]) -> dict[str, An
 
 
 def _check_units(state: Mapping[str, Array]) -> None:
-    """Raise unless the stages have as many units as those of V1 and V2."""
+    """Raise unless the stages have the number of units of V1 and V2."""
     counts = [0, 0, 0]
     for name in state:
         if place := re.match(r"stage([234])\.(\d+)\.", name):

@@ -39,24 +39,11 @@ def resnet_50(
 
     Parameters
     ----------
-    num_classes, in_channels : int
     stem : str
         "imagenet", for images of 224 pixels: 7x7 convolution of stride 2, and a max pool. "small":
         3x3 convolution of stride 1, without a max pool.
-    classifier_bias : bool
-    dropout : float
-        Share of the inputs of the classifier that training drops.
-    seed : int, optional
-        Seed for the initial weights and for dropout.
-
-    Returns
-    -------
-    ResNet, in float32
-
-    Raises
-    ------
-    ValueError
-        If an argument has another value than those above.
+    num_classes, in_channels, classifier_bias, dropout, seed
+        As in `shufflenet_v2`, which also raises the same errors.
 
     Source: He et al., Deep residual learning for image recognition, 2016, table 1 and figure 5.
     """

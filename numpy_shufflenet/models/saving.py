@@ -51,7 +51,7 @@ def save_model(model: ImageClassifier, path: PathLike, layout: str) -> None:
 
 
 def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
-    """Return an argument that `from_weights` would not find again without being told, or ""."""
+    """Return an argument that `from_weights` could not find from names and shapes, or ""."""
     if config["name"] not in ("shufflenet_v1", "shufflenet_v2", "shufflenet_v2_50"):
         return f"name={config['name']!r}"
     for option in ("classifier", "batch_norm"):
@@ -68,13 +68,7 @@ def _untold(config: Mapping[str, Any], state: Mapping[str, Array]) -> str:
 def _expressed(
     state: Mapping[str, Array], config: Mapping[str, Any], layout: str
 ) -> dict[str, Array]:
-    """Return the arrays by our names, with the order of channels and the bias that a layout has.
-
-    Raises
-    ------
-    ValueError
-        If its code can't compute what this network does.
-    """
+    """Return the arrays by our names, with the channel order and the bias of a layout."""
     state, name = dict(state), config["name"]
     if name not in ("shufflenet_v1", "shufflenet_v2"):
         raise ValueError(f"it is {name}")

@@ -18,15 +18,11 @@ CONVENTION = "multiply-adds as in the papers: convolutions and classifier, one F
 class SummaryRow:
     """One layer."""
 
-    #: The layer's name in the dicts of the model.
-    name: str
-    #: The layer's class and settings.
-    kind: str
-    #: The output's shape for one image, without the batch axis.
-    output_shape: tuple[int, ...]
+    name: str  #: The layer's name in the dicts of the model.
+    kind: str  #: The layer's class and settings.
+    output_shape: tuple[int, ...]  #: The output's shape for one image, without the batch axis.
     parameters: int
-    #: Multiply-adds for one image; see `Summary`.
-    multiply_adds: int
+    multiply_adds: int  #: Multiply-adds for one image; see `Summary`.
 
 
 @dataclass(frozen=True)
@@ -75,23 +71,11 @@ class Summary:
         ]
         total = ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")
         widths = [max(map(len, column)) for column in zip(header, *body, total, strict=True)]
-        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-
-        def line(cells: tuple[str, ...]) -> str:
-            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths, strict=False)]
-            right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-            return "  ".join(left + right)
-
-        image = " x ".join(map(str, self.image_shape))
-        lines = [
-            self.title,
-            f"input {image}; {CONVENTION}",
-            line(header),
-            rule,
-            *map(line, body),
-            rule,
-        ]
-        return "\n".join([*lines, line(total)])
+        form = "  ".join(f"{{:{side}{width}}}" for side, width in zip("<<<>>", widths, strict=True))
+        head, *lines, last = (form.format(*cells) for cells in (header, *body, total))
+        rule = "-" * len(head)
+        about = [self.title, f"input {' x '.join(map(str, self.image_shape))}; {CONVENTION}"]
+        return "\n".join([*about, head, rule, *lines, rule, last])
 
 
 def summary(model: Layer, image_shape: tuple[int, int, int]) -> Summary:

@@ -12,21 +12,11 @@ from numpy_shufflenet.models.classifier import (
 from numpy_shufflenet.models.variants import as_config_says, check_padding
 from numpy_shufflenet.nn import Sequential, ShuffleNetV1Unit
 
-STAGE2_CHANNELS = {
-    1: 144,
-    2: 200,
-    3: 240,
-    4: 272,
-    8: 384,
-}  # groups: channels of stage 2; each later stage has twice as many
+# The channels of stage 2, by groups. Each later stage has twice as many as the stage before.
+STAGE2_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 REPEATS = (4, 8, 4)
-STEM_CHANNELS = {
-    0.25: 12,
-    0.5: 12,
-    1.0: 24,
-    1.5: 24,
-    2.0: 48,
-}  # by scale; `stem_channels` may add some
+# The channels of the stem, by scale; `v1_widths` may add some.
+STEM_CHANNELS = {0.25: 12, 0.5: 12, 1.0: 24, 1.5: 24, 2.0: 48}
 
 
 class ShuffleNetV1(ImageClassifier):
@@ -52,12 +42,12 @@ def shufflenet_v1(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV1:
-    """Build ShuffleNet V1.
+    """Build ShuffleNet V1, in float32.
 
-    The paper scales the widths of the stages, and has no rule for the stem. Here the stem has the
-    channels of the authors' code: 12, 24, 24, 48 at scale 0.5, 1, 1.5, 2; at 0.25 it also has 12.
-    If the groups don't divide the channels that the first unit adds, the stem has more: 16 for 8
-    groups at 0.25 and 0.5. Bottlenecks are rounded up to a multiple of groups.
+    The paper scales the widths of the stages, and has no rule for the stem. Here the stem has as
+    many channels as in the authors' code: 12, 24, 24, 48 at scale 0.5, 1, 1.5, 2; and 12 at 0.25.
+    If the groups don't divide the channels that the first unit adds, the stem has more channels:
+    16 for 8 groups at 0.25 and 0.5. Bottlenecks are rounded up to a multiple of groups.
 
     Parameters
     ----------
@@ -67,35 +57,17 @@ def shufflenet_v1(
         Factor of the channels in all stages, 0.25, 0.5, 1, 1.5 or 2.
     widths : sequence of int, optional
         Channels of the stem and of the three stages; scale then has no effect.
-    num_classes, in_channels : int
-    stem : str
-        "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
-        for 28 to 64 pixels: stride 1, without a max pool.
-    pool_padding : int, or [[top, bottom], [left, right]]
-        Padding of the max pool, 0 or 1 on each side.
     shuffle : bool
         False for the network without shuffle in table 3 of the paper.
     shuffle_order : str
         "paper", or "authors": the inverse order, as in the authors' code.
     se : bool
         Squeeze-and-excitation in every unit (table 5).
-    classifier_bias : bool
-        False in the authors' code.
-    stride2_padding : sequence of four paddings, optional
-        Padding of the windows of stride 2, each as pool_padding: in the stem, and in the first unit
-        of each stage. 1 where it isn't given; [[0, 1], [0, 1]] in TensorFlow, for even sizes.
     count_include_pad : bool
         Whether the average pooling counts the padding; False in TensorFlow.
-    batch_norm : bool
-        False for a network whose batch norms are folded into convolutions, as `fold` makes it.
-    dropout : float
-        Share of the inputs of the classifier that training drops.
-    seed : int, optional
-        Seed for the initial weights and for dropout.
-
-    Returns
-    -------
-    ShuffleNetV1, in float32
+    num_classes, in_channels, stem, pool_padding, classifier_bias, stride2_padding, batch_norm
+    dropout, seed
+        As in `shufflenet_v2`.
 
     Raises
     ------
@@ -136,13 +108,11 @@ def shufflenet_v1(
 
 
 def v1_widths(groups: int, scale: float) -> list[int]:
-    """Return the channels of the stem and of the three stages."""
+    """Return the channels of the stem and of the three stages.
+
+    The groups must divide the channels that the first unit adds, so the stem may have more channels
+    than STEM_CHANNELS says.
+    """
     stages = [int(STAGE2_CHANNELS[groups] * scale) * 2**stage for stage in range(3)]
-    return [stem_channels(groups, scale), *stages]
-
-
-def stem_channels(groups: int, scale: float) -> int:
-    """Return the channels of the stem, so that the groups divide those that the first unit adds."""
-    width = int(STAGE2_CHANNELS[groups] * scale)
-    channels = STEM_CHANNELS[scale]
-    return channels + (width - channels) % groups
+    stem = STEM_CHANNELS[scale]
+    return [stem + (stages[0] - stem) % groups, *stages]

@@ -61,15 +61,14 @@ def shufflenet_v2(
     dropout: float = 0.0,
     seed: int | None = None,
 ) -> ShuffleNetV2:
-    """Build ShuffleNet V2.
+    """Build ShuffleNet V2, in float32.
 
     Parameters
     ----------
     scale : float
         0.5, 1, 1.5 or 2.
     widths : sequence of int, optional
-        Channels of the stem, of the three stages and of conv5, in place of those that scale gives.
-    num_classes, in_channels : int
+        Channels of the stem, of the three stages and of conv5; scale then has no effect.
     stem : str
         "imagenet", for images of 224 pixels: 3x3 convolution of stride 2, and a max pool. "small",
         for 28 to 64 pixels: stride 1, without a max pool.
@@ -107,10 +106,6 @@ def shufflenet_v2(
         Share of the inputs of the classifier that training drops; the authors use 0.2 at scale 2.
     seed : int, optional
         Seed for the initial weights and for dropout.
-
-    Returns
-    -------
-    ShuffleNetV2, in float32
 
     Raises
     ------
@@ -156,7 +151,7 @@ def shufflenet_v2_50(
     """Build ShuffleNet V2-50, of 2.3 G multiply-adds. For the arguments see `shufflenet_v2`.
 
     The first stage keeps the size of the image, but its first unit has two branches. Each branch
-    has half of the output channels; only then the multiply-adds are those of the paper.
+    has half of the output channels, which gives the multiply-adds of the paper.
 
     Source: ShuffleNet V2, appendix, table 2.
     """

@@ -1,4 +1,4 @@
-"""What other libraries' networks may differ in: padding at stride 2, and folded batch norms.
+"""Differences of other libraries' networks: padding at stride 2, and folded batch norms.
 
 TensorFlow pads an even number of pixels by (0, 1) where PyTorch pads by (1, 1), and its average
 pooling doesn't count the padding. Networks that are exported for inference have no batch
@@ -29,20 +29,10 @@ def check_padding(name: str, padding: Any) -> list[list[int]]:
 
 
 def as_config_says(model: L, config: dict[str, Any]) -> L:
-    """Return a new network with the padding and without the batch norms that a config names.
+    """Return the network with the padding and without the batch norms that a config names.
 
-    Parameters
-    ----------
-    model : Layer
-        With the children conv1, stage2, stage3 and stage4. It may be changed.
-    config : dict
-        Those of its entries that this function knows are "stride2_padding", "count_include_pad"
-        and "batch_norm".
-
-    Raises
-    ------
-    ValueError
-        If there are not four paddings of at most 1.
+    `model` has the children conv1, stage2, stage3 and stage4, and may be changed. Of the config,
+    this function uses "stride2_padding", "count_include_pad" and "batch_norm".
     """
     paddings = config.get("stride2_padding")
     if paddings is not None:

@@ -1,8 +1,8 @@
-"""Following the steps of a graph, from the images on: what reads which channels.
+"""Follows the steps of a graph, from the images to the logits: which step reads which channels.
 
-Channels are numbered; `rows` are the numbers of an activation's channels, in the order that they
-have in our network. A step may read them in another order, and its weights are brought into ours:
-the columns of a convolution, or all that a depthwise convolution has.
+Channels are numbered. `rows` are the channel numbers of an activation, in the order of our network.
+A step may read them in another order. Then its weights are reordered: the columns of a convolution,
+or all arrays of a depthwise convolution.
 """
 
 from collections.abc import Sequence
@@ -33,29 +33,20 @@ class Convolution:
 
 @dataclass
 class Match:
-    """What was found.
+    """A network of ours that the steps compute."""
 
-    Attributes
-    ----------
-    config : dict
-        The name of the function that builds the network, and its arguments.
-    convolutions : list of Convolution
-        In the order of our network.
-    excitations : list of tuples of four arrays
-        Parameters of the squeeze-and-excitations.
-    weight, bias : array
-        Of the classifier; bias may be None.
-    """
-
+    #: The name of the function that builds the network, and its arguments.
     config: dict[str, Any] = field(default_factory=dict)
-    convolutions: list[Convolution] = field(default_factory=list)
+    convolutions: list[Convolution] = field(default_factory=list)  #: in the order of our network
+    #: The four parameters of each squeeze-and-excitation.
     excitations: list[tuple[Array, ...]] = field(default_factory=list)
+    #: The weight of the classifier.
     weight: Array = field(default_factory=lambda: np.empty(0))
     bias: Array | None = None
 
 
 class MisfitError(NotUnderstoodError):
-    """A step that isn't where a ShuffleNet has it."""
+    """A step that a ShuffleNet doesn't have at this place."""
 
     def __init__(self, step: GraphStep, reason: str):
         super().__init__(step.node, reason)
@@ -72,7 +63,7 @@ def order_in(reads: Array, rows: Array) -> Array | None:
 
 
 def reversed_step(step: GraphStep, steps: Sequence[GraphStep]) -> GraphStep:
-    """Return a step with its channels in reverse; not those of images and of classes."""
+    """Return a step with its channels reversed, except those of images and of classes."""
     if step is steps[0]:
         return step
     ends = np.array([0, *(s.first + s.channels for s in steps)])
@@ -106,7 +97,7 @@ def _ordered(step: GraphStep, reads: Array, rows: Array) -> Array:
 
 
 class Walk:
-    """The steps, and who reads their channels; notes the layers that it passes in `found`."""
+    """The steps and their readers; collects the layers of the network in `found`."""
 
     def __init__(self, steps: Sequence[GraphStep]):
         self.steps = steps
@@ -135,12 +126,9 @@ class Walk:
         return found
 
     def one(self, rows: Array, kind: str, *, beside: Sequence[str] = ()) -> GraphStep:
-        """Return the step of this kind that reads the channels, beside others of other kinds.
+        """Return the one step of this kind that reads the channels.
 
-        Raises
-        ------
-        MisfitError
-            If there is no such step, or there are others.
+        Steps of the kinds in `beside` may read the channels, too.
         """
         readers = self.readers(rows)
         for step in readers:
@@ -155,13 +143,7 @@ class Walk:
     def convolve(
         self, step: GraphStep, rows: Array, kernel: int, groups: int, *, relu: bool, stride: int = 1
     ) -> Array:
-        """Note a convolution, and return the rows that it makes. 0 groups: a depthwise one.
-
-        Raises
-        ------
-        MisfitError
-            If it is another convolution, or reads other channels.
-        """
+        """Collect a convolution, and return its rows; 0 groups mean a depthwise convolution."""
         if step.kind != "conv" or step.weight is None:
             raise MisfitError(step, f"a ShuffleNet has a {kernel}x{kernel} convolution here")
         settings, depthwise = step.settings, groups == 0
@@ -189,18 +171,12 @@ class Walk:
         return step.outputs
 
     def _note(self, step: GraphStep, weight: Array, places: Array) -> None:
-        norm, bias = step.norm, step.bias
-        self.found.convolutions.append(
-            Convolution(
-                step.node,
-                weight,
-                None if bias is None else bias[places],
-                norm and norm.taken(places),
-            )
-        )
+        bias = None if step.bias is None else step.bias[places]
+        norm = step.norm and step.norm.taken(places)
+        self.found.convolutions.append(Convolution(step.node, weight, bias, norm))
 
     def pool(self, step: GraphStep, rows: Array) -> Array:
-        """Return the rows that a 3x3 pooling of stride 2 makes."""
+        """Return the rows of a 3x3 pooling of stride 2."""
         if (step.settings["kernel"], step.settings["stride"]) != ((3, 3), (2, 2)):
             raise MisfitError(step, f"its window is {step.settings}; 3x3 of stride 2 is needed")
         return step.first + _ordered(step, step.reads[0], rows)
@@ -227,7 +203,7 @@ class Walk:
         return step.weight[:, _ordered(step, step.reads[0], rows)]
 
     def excite(self, rows: Array, *, relu: bool) -> Array:
-        """Note a squeeze-and-excitation if there is one, and return the rows after it."""
+        """Collect a squeeze-and-excitation if there is one, and return the rows after it."""
         readers = self.readers(rows)
         scale = next((step for step in readers if step.kind == "scale"), None)
         if scale is None:

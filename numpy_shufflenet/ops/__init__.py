@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.ops.dropout import *
     from numpy_shufflenet.ops.fused import *
     from numpy_shufflenet.ops.group_conv2d import *
-    from numpy_shufflenet.ops.leaky_relu import *
     from numpy_shufflenet.ops.linear import *
     from numpy_shufflenet.ops.loss import *
     from numpy_shufflenet.ops.pointwise_conv2d import *
@@ -28,7 +27,6 @@ if TYPE_CHECKING:  # for editors and type checkers, which don't run `public_name
     from numpy_shufflenet.ops.relu import *
     from numpy_shufflenet.ops.sigmoid import *
     from numpy_shufflenet.ops.squeeze_excitation import *
-    from numpy_shufflenet.ops.swish import *
     from numpy_shufflenet.ops.sync_batch_norm import *
     from numpy_shufflenet.ops.upsample import *
 

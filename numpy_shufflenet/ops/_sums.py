@@ -12,7 +12,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-FEW = 128  # terms; NumPy's pairwise sums, too, add up to this many one after the other
+FEW = 128  # terms; also in NumPy's pairwise sums, blocks of this many are added one by one
 BLOCK = 1024  # terms that one matrix product adds up in the dtype of its matrices
 
 

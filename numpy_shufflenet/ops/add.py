@@ -2,8 +2,8 @@
 
     y = x1 + x2        dx1 = dy,  dx2 = dy
 
-Both inputs get the whole gradient: the backward of addition copies. (And if forward uses an array
-twice, backward adds the two gradients.)
+Both inputs get the whole gradient: the backward of an addition copies. In return, if a forward uses
+an array twice, its backward adds the two gradients.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,6 @@ def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
     Returns
     -------
     y : array, shape of both
-    cache : AddCache
 
     Raises
     ------
@@ -49,7 +48,7 @@ def add_forward(x1: Array, x2: Array) -> tuple[Array, AddCache]:
 
 
 def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
-    """Gradients of `add_forward`: dx1 and dx2, both dy itself."""
+    """Gradients of `add_forward`: dx1 and dx2, which are both dy."""
     check_gradient(dy, cache.shape, cache.dtype)
     return dy, dy
 

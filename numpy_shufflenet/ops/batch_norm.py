@@ -23,16 +23,16 @@ because x reaches y in three ways: directly, through mu and through var.
 
    The two means remove from g what normalisation makes impossible: shifting x and scaling x.
 
-3. Recompute form (`batch_norm_backward`). Per channel, gamma, inv_std and both means are mere
-   numbers, and dgamma and dbeta hold the means already: mean g = gamma dbeta / m, and
-   mean(g x_hat) = gamma dgamma / m. So dx is one affine combination of dy and x:
+3. Recompute form (`batch_norm_backward`). For each channel, gamma, inv_std and both means are
+   numbers, and dgamma and dbeta contain the means: mean g = gamma dbeta / m, and
+   mean(g x_hat) = gamma dgamma / m. So dx is an affine combination of dy and x:
 
        dx = scale (dy - dbeta / m - (x - mu) inv_std dgamma / m),    scale = gamma inv_std
 
-   It needs x and four numbers a channel; x_hat is never kept. This is the one that networks run.
+   It needs x and four numbers of each channel, and doesn't keep x_hat. Networks run this form.
 
-In inference, mean and variance are given numbers: y is an affine map of each channel, and only the
-direct path remains.
+In inference, mean and variance are given numbers. So y is an affine map of each channel, and x
+reaches y directly only.
 """
 
 from typing import NamedTuple
@@ -60,7 +60,7 @@ Gradients = tuple[Array, Array, Array]
 
 
 class BatchNormCache(NamedTuple):
-    """What the backwards of `batch_norm_forward` need, and the statistics of the batch."""
+    """What all backwards of this file need; mean and var are the batch's, or given numbers."""
 
     x: Array  # n c h w
     gamma: Array  # c
@@ -86,7 +86,7 @@ def batch_norm_forward(
     -------
     y : array, shape (n, c, h, w)
     cache : BatchNormCache
-        Its mean and var (c,) are the batch's; see `update_running_statistics`.
+        It holds mean and var (c,) of the batch; see `update_running_statistics`.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def batch_norm_backward_graph(dy: Array, cache: BatchNormCache) -> Gradients:
 def update_running_statistics(
     mean: Array, var: Array, cache: BatchNormCache, *, momentum: float = 0.1
 ) -> tuple[Array, Array]:
-    """Move the running statistics towards those of the batch, as PyTorch does.
+    """Move the running statistics towards the statistics of the batch, as PyTorch does.
 
         mean <- (1 - momentum) mean + momentum batch_mean        (var likewise, unbiased)
 
@@ -187,8 +187,8 @@ def update_running_statistics(
     Raises
     ------
     ValueError
-        If shapes don't fit, momentum is not from 0 to 1, or a channel has a single value, of
-        which there is no unbiased variance.
+        If shapes don't fit, momentum is not from 0 to 1, or a channel has a single value, which
+        has no unbiased variance.
 
     Source: Ioffe, Szegedy, 2015, section 3.1 (unbiased variance for inference).
     """
@@ -208,34 +208,22 @@ def update_running_statistics(
     return keep * mean + momentum * cache.mean, keep * var + momentum * unbiased
 
 
-class BatchNormInferenceCache(NamedTuple):
-    """What `batch_norm_inference_backward` needs."""
-
-    x: Array  # n c h w
-    gamma: Array  # c
-    mean: Array  # c
-    var: Array  # c
-    eps: float
-
-
 def batch_norm_inference_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
-) -> tuple[Array, BatchNormInferenceCache]:
+) -> tuple[Array, BatchNormCache]:
     """Normalise every channel by given statistics (inference mode).
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    gamma, beta : array, shape (c,)
+    x, gamma, beta, eps
+        As in `batch_norm_forward`, but x may be empty.
     mean, var : array, shape (c,)
-        The running statistics; constants, of which no gradient is taken.
-    eps : float
+        The running statistics; they are constants without a gradient.
 
     Returns
     -------
     y : array, shape (n, c, h, w)
         gamma (x - mean) / sqrt(var + eps) + beta: an affine map of each channel.
-    cache : BatchNormInferenceCache
 
     Raises
     ------
@@ -247,10 +235,10 @@ def batch_norm_inference_forward(
     check_inference(x, gamma, beta, mean, var, eps)
     scale = gamma * inverse_std(var, eps)
     y = (x - per_channel(mean)) * per_channel(scale) + per_channel(beta)
-    return y, BatchNormInferenceCache(x, gamma, mean, var, eps)
+    return y, BatchNormCache(x, gamma, mean, var, eps)
 
 
-def batch_norm_inference_backward(dy: Array, cache: BatchNormInferenceCache) -> Gradients:
+def batch_norm_inference_backward(dy: Array, cache: BatchNormCache) -> Gradients:
     """Gradients of `batch_norm_inference_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
     x, gamma, mean, var, eps = cache
     check_gradient(dy, x.shape, x.dtype)
@@ -266,13 +254,12 @@ def per_channel(v: Array) -> Array:
 
 
 def inverse_std(var: Array, eps: float) -> Array:
-    inverse: Array = 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
-    return inverse
+    return 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
 
 
 def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:
     """Raise ValueError unless the arrays fit together, and x can be normalised."""
-    _check_arguments(x, gamma, beta, eps)
+    _check_vectors(x, eps, gamma=gamma, beta=beta)
     if x.size == 0:
         raise ValueError(f"x has shape {x.shape}; an empty batch has no mean")
 
@@ -281,15 +268,13 @@ def check_inference(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
 ) -> None:
     """Raise ValueError unless x can be normalised by mean and var."""
-    _check_arguments(x, gamma, beta, eps)
-    check_vector("mean", mean, x.shape[1], like=x)
-    check_vector("var", var, x.shape[1], like=x)
+    _check_vectors(x, eps, gamma=gamma, beta=beta, mean=mean, var=var)
 
 
-def _check_arguments(x: Array, gamma: Array, beta: Array, eps: float) -> None:
+def _check_vectors(x: Array, eps: float, **vectors: Array) -> None:
     check_image("x", x)
-    check_vector("gamma", gamma, x.shape[1], like=x)
-    check_vector("beta", beta, x.shape[1], like=x)
+    for name, vector in vectors.items():
+        check_vector(name, vector, x.shape[1], like=x)
     if not eps >= 0:
         raise ValueError(f"eps={eps!r} is negative; a small number such as 1e-5 is needed")
 

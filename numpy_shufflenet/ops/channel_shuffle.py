@@ -7,18 +7,17 @@ transpose it, and read it off again:
 
     c = 6, g = 2:   0 1 2 | 3 4 5   ->   0 3 | 1 4 | 2 5
 
-After it, each group of the next group convolution holds channels of every group of the last one:
-without it, the output of a group would depend on the input of that group alone, however deep
-the network.
+After the shuffle, each group of the next group convolution holds channels of every group of the
+last one. Without a shuffle, the output of a group would depend on the input of that group alone, in
+a network of any depth.
 
-Backward. A permutation sends each number to one place, so each gradient goes back the way its
-number came: by the inverse permutation. Transposing back an n x g table is a shuffle itself, with
-n groups instead of g:
+Backward. A permutation moves each number to one place, so the inverse permutation moves each
+gradient back. To transpose the n x g table back is a shuffle itself, with n groups instead of g:
 
     unshuffle(x, g) = shuffle(x, c/g)
 
-It is *not* the same shuffle again, save when g = 1, g = c or g g = c; a test on 4 channels in 2
-groups can't tell the difference, nor can any loss that is a plain sum.
+The inverse is *not* the same shuffle again, except when g = 1, g = c or g g = c. A test on 4
+channels in 2 groups can't tell the two apart. Neither can any loss that is a plain sum.
 
 Two orders are in use: the paper and torchvision use `channel_shuffle`; the authors' V1 code uses
 the inverse, `channel_unshuffle`.
@@ -50,7 +49,7 @@ class ChannelShuffleCache(NamedTuple):
 
 
 def channel_shuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
-    """Deal the channels of each of `groups` groups out to all groups, in the paper's order.
+    """Deal the channels of each group out to all groups, in the paper's order.
 
     Parameters
     ----------
@@ -61,7 +60,6 @@ def channel_shuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffl
     Returns
     -------
     y : array, shape (n, c, h, w)
-    cache : ChannelShuffleCache
 
     Raises
     ------
@@ -82,7 +80,7 @@ def channel_shuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
 
 
 def channel_unshuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuffleCache]:
-    """Undo `channel_shuffle_forward` of as many groups: y[:, i n + j] = x[:, j g + i].
+    """Undo `channel_shuffle_forward` with the same groups: y[:, i n + j] = x[:, j g + i].
 
     Parameters, returns and errors are those of `channel_shuffle_forward`.
 
@@ -90,13 +88,12 @@ def channel_unshuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuf
     """
     check_image("x", x)
     groups = check_divides(groups, x.shape[1], of="channels")
-    return _transpose_table(x, x.shape[1] // groups), ChannelShuffleCache(groups, x.shape, x.dtype)
+    return channel_shuffle_forward(x, x.shape[1] // groups)
 
 
 def channel_unshuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
     """Gradient of `channel_unshuffle_forward`: dx (n, c, h, w), dy shuffled."""
-    check_gradient(dy, cache.shape, cache.dtype)
-    return _transpose_table(dy, cache.groups)
+    return channel_shuffle_backward(dy, cache)
 
 
 def _transpose_table(x: Array, rows: int) -> Array:

@@ -3,9 +3,9 @@
     split    x -> (x[:, :c1], x[:, c1:c1+c2], ...)         backward: concatenate the gradients
     concat   (x1, x2, ...) -> [x1, x2, ...]                backward: split the gradient
 
-Each is the other's inverse, and so, since both only move numbers, each is the other's backward.
-V2 splits where V1 adds: half of the channels pass through a unit untouched, and concatenation
-joins them again.
+Each is the inverse of the other. Since both only move numbers, each is also the backward of the
+other. A unit of V2 splits its channels, passes one half on unchanged, and concatenates both halves
+at the end. A unit of V1 adds instead.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,6 @@ def channel_split_forward(
     -------
     parts : tuple of arrays, shape (n, sizes[i], h, w)
         Views of x.
-    cache : ChannelSplitCache
 
     Raises
     ------
@@ -97,12 +96,11 @@ def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
     Returns
     -------
     y : array, shape (n, sum of c_i, h, w)
-    cache : ChannelConcatCache
 
     Raises
     ------
     ValueError
-        If there is no array, or they differ in anything but their channels.
+        If there is no array, or the arrays differ in more than their channels.
 
     Source: ShuffleNet V1, section 3.2 (stride 2); V2, section 3.1.
     """

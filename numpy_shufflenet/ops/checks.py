@@ -33,9 +33,9 @@ def check_plain(name: str, value: Any) -> None:
     allowed: it is an ordinary array on disk.
     """
     if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
-        kind = type(value).__name__
         raise ValueError(
-            f"{name} is a {kind}, a subclass of NumPy's array; np.asarray({name}) is needed"
+            f"{name} is a {type(value).__name__}, a subclass of NumPy's array; np.asarray({name}) "
+            "is needed"
         )
 
 
@@ -54,12 +54,17 @@ def check_image(name: str, value: Any) -> None:
         raise ValueError(f"{name} has shape {value.shape}; at least one channel is needed")
 
 
-def check_vector(name: str, value: Any, length: int, like: Array, *, of: str = "channels") -> None:
-    """Raise unless value is a vector with one entry for each of the `length` channels of x."""
+def check_vector(
+    name: str, value: Any, length: int, like: Array, *, owner: str = "x", of: str = "channels"
+) -> None:
+    """Raise unless value is a vector with one entry for each of the `length` channels of x.
+
+    `owner` and `of` say in the message what has this length.
+    """
     check_floating(name, value, like=like)
     if value.shape != (length,):
         raise ValueError(
-            f"{name} has shape {value.shape}, but x has {length} {of}; ({length},) is needed"
+            f"{name} has shape {value.shape}, but {owner} has {length} {of}; ({length},) is needed"
         )
 
 
@@ -78,8 +83,7 @@ def check_gradient(dy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 def check_part_count(dparts: Any, count: int) -> None:
     """Raise unless dparts is a tuple or list of `count` gradients, one for each output."""
     if not isinstance(dparts, tuple | list):
-        kind = type(dparts).__name__
-        raise ValueError(f"dy is a {kind}; a tuple of {count} arrays is needed")
+        raise ValueError(f"dy is a {type(dparts).__name__}; a tuple of {count} arrays is needed")
     if len(dparts) != count:
         raise ValueError(f"dy has {len(dparts)} parts, but the output has {count}")
 
@@ -88,12 +92,9 @@ def check_number(name: str, value: Any) -> None:
     """Raise unless value is a number, or an array without axes that holds one."""
     check_plain(name, value)
     kind = value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
-    if kind not in "iufc" or (not kind and (isinstance(value, bool) or not _is_number(value))):
+    plain = isinstance(value, int | float | complex) and not isinstance(value, bool)
+    if kind not in "iufc" or not (kind or plain):
         raise ValueError(f"{name}={value!r} is not a number")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | complex)
 
 
 def check_share(name: str, value: Any, *, below: bool = False) -> float:
@@ -166,8 +167,6 @@ def as_padding(value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def is_sequence(value: Any) -> bool:
     """True for tuples, lists and arrays of at least one dimension, and not for strings."""
-    if isinstance(value, tuple | list):
-        return True
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str)

@@ -14,7 +14,7 @@ As one matrix product. Write each of the oh ow n windows as one column. Then
 With g groups there are g such products, independent of each other: an output channel reads only
 the c/g input channels of its group.
 
-Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel stands in
+Backward. For a matrix product, dw = dy @ columns^T and dcolumns = w^T @ dy. A pixel is in
 several columns because windows overlap, so its gradient is the sum over these columns. `im2col`
 copies pixels to columns, and `col2im` adds columns to pixels. A bias is added to every pixel of its
 output channel, so db[o] = sum_{n, p, q} dy[n, o, p, q].
@@ -32,8 +32,9 @@ from numpy_shufflenet.ops.checks import (
     check_floating,
     check_gradient,
     check_image,
+    check_vector,
 )
-from numpy_shufflenet.ops.windows import Windows, draw_windows, of_windows, windows_over
+from numpy_shufflenet.ops.windows import Windows, draw_convolution, of_windows, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import IMAGE
 
@@ -77,7 +78,7 @@ def conv2d_forward(
     Returns
     -------
     y : array, shape (n, o, oh, ow)
-        oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and ow likewise.
+        oh = (h + top + bottom - dilation (kh - 1) - 1) // stride + 1, and similarly ow.
     cache : Conv2dCache
         Holds x instead of the columns, which are kh kw times larger and quick to make again.
 
@@ -152,7 +153,7 @@ def col2im(columns: Array, x: Array, windows: Windows) -> Array:
 
 
 def finite_at_border(factor: Array, windows: Windows) -> bool:
-    """Whether a matrix product is right: a border's 0 times infinity or NaN would be NaN."""
+    """Whether a matrix product is exact: the border's 0 times infinity or NaN would give NaN."""
     return windows.padding == ((0, 0), (0, 0)) or bool(np.isfinite(factor).all())
 
 
@@ -206,11 +207,7 @@ def check_weight(x: Array, w: Array, b: Array | None, groups: int) -> None:
             f"(o, {c // groups}, kh, kw) is needed"
         )
     if b is not None:
-        check_floating("b", b, like=x)
-        if b.shape != (o,):
-            raise ValueError(
-                f"b has shape {b.shape}, but w has {o} output channels; ({o},) is needed"
-            )
+        check_vector("b", b, o, like=x, owner="w", of="output channels")
 
 
 CONVOLUTION_PRODUCTS = "n*o*oh*ow * (c//g)*kh*kw"
@@ -239,9 +236,7 @@ CONVOLUTION = Formula(  # each output sums c/g kh kw products
 def conv2d_arrays(draw: Draw) -> tuple[Array, Array, dict[str, Any]]:
     """Draw x, w and the hyperparameters of a convolution."""
     groups, c, o = draw.groups(3, 2)
-    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=2))
-    size, settings = draw_windows(draw, kernel, ((1, 0), (1, 2)), (5, 4))
-    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    x, w, settings = draw_convolution(draw, c, o, groups, width=2, padding=((1, 0), (1, 2)))
     return x, w, {**settings, "groups": groups}
 
 

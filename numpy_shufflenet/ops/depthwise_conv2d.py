@@ -22,7 +22,7 @@ from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops._sums import sum_over
 from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_image
 from numpy_shufflenet.ops.conv2d import CONVOLUTION, check_weight
-from numpy_shufflenet.ops.windows import Windows, draw_windows, windows_over
+from numpy_shufflenet.ops.windows import Windows, draw_convolution, windows_over
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["depthwise_conv2d_backward", "depthwise_conv2d_forward"]
@@ -50,17 +50,14 @@ def depthwise_conv2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
+    x, b, stride, padding, dilation
+        As in `conv2d_forward`, with o = c * m.
     w : array, shape (c * m, 1, kh, kw)
         The first m kernels belong to the first channel, and so on.
-    b : array, shape (c * m,), optional
-    stride, padding, dilation
-        As in `conv2d_forward`.
 
     Returns
     -------
     y : array, shape (n, c * m, oh, ow)
-    cache : DepthwiseConv2dCache
 
     Raises
     ------
@@ -123,10 +120,8 @@ def check_depthwise(x: Array, w: Array, b: Array | None, **geometry: Any) -> Win
 
 def _cases(draw: Draw) -> Case:
     c, multiplier = draw.integer(1, 5, example=3), draw.integer(1, 3, example=2)
-    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=3))
-    size, settings = draw_windows(draw, kernel, 1, (5, 4))
-    x, w = draw(draw.batch(), c, *size), draw(c * multiplier, 1, *kernel)
-    return (x, w, draw.bias(c * multiplier)), settings
+    x, w, settings = draw_convolution(draw, c, c * multiplier, c)
+    return (x, w, draw.bias(len(w))), settings
 
 
 register(

@@ -40,7 +40,6 @@ def dropout_forward(
     Returns
     -------
     y : array, shape of x
-    cache : DropoutCache
 
     Raises
     ------

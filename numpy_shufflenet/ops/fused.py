@@ -7,14 +7,19 @@
     channel_concat_shuffle    concatenation, shuffle    the end of a V2 unit
 
 A fused operation has no new mathematics. Forward runs the two forwards; backward runs the two
-backwards in reverse order, by the chain rule. What fusion saves is memory: the array
-in between is never written and never read again. In NumPy
-fusion saves nothing; this file shows what the fused kernels compute.
+backwards in reverse order, by the chain rule. Fused kernels save memory access: they never write
+nor read the array in between. In NumPy fusion saves nothing; this file shows what the kernels
+compute.
+
+Sources: ShuffleNet V1, figure 2; V2, figure 3; Ioffe, Szegedy, 2015, section 3.1, for BN that is
+merged into the layer before it.
 """
 
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from numpy_shufflenet._typing import Array, IntOrPair, Padding
+from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.add import ADD, add_backward, add_cases, add_forward
 from numpy_shufflenet.ops.batch_norm import (
     BATCH_NORM,
@@ -52,120 +57,59 @@ __all__ = [
 ]
 
 
+P = ParamSpec("P")
+G = TypeVar("G")  # the gradients that a backward returns
+
+
 class FusedCache(NamedTuple):
     """The caches of both operations."""
 
     first: Any
     second: Any
 
-    @property
-    def y(self) -> Array:
-        """The output, if the second is a ReLU."""
-        y: Array = self.second.y
-        return y
-
-    @property
-    def mean(self) -> Array:
-        """The mean of each channel, if the first is a batch normalisation."""
-        mean: Array = self.first.mean
-        return mean
-
-    @property
-    def var(self) -> Array:
-        """The variance of each channel, if the first is a batch normalisation."""
-        var: Array = self.first.var
-        return var
-
-    @property
-    def x(self) -> Array:
-        """The input, if the first is a batch normalisation."""
-        x: Array = self.first.x
-        return x
+    def __getattr__(self, name: str) -> Any:
+        """Return y of a ReLU; x, mean and var of a batch normalisation."""
+        if name in ("x", "mean", "var", "y"):
+            return getattr(self.second if name == "y" else self.first, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
-def batch_norm_relu_forward(
-    x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
-) -> tuple[Array, FusedCache]:
-    """Normalise by the statistics of the batch, then replace negative values by 0.
+def fuse_relu(
+    forward: Callable[P, tuple[Array, Any]], backward: Callable[[Array, Any], G]
+) -> tuple[Callable[P, tuple[Array, FusedCache]], Callable[[Array, FusedCache], G]]:
+    """Return the forward and the backward of an operation that is followed by a ReLU."""
+    name = forward.__name__.removesuffix("_forward")
 
-    Parameters, returns and errors are those of `batch_norm_forward`.
+    @functools.wraps(forward)
+    def fused_forward(*args: P.args, **kwargs: P.kwargs) -> tuple[Array, FusedCache]:
+        y, first = forward(*args, **kwargs)
+        y, second = relu_forward(y)
+        return y, FusedCache(first, second)
 
-    Source: the order of both papers: ShuffleNet V1, figure 2; V2, figure 3.
+    def fused_backward(dy: Array, cache: FusedCache) -> G:
+        return backward(relu_backward(dy, cache.second), cache.first)
+
+    fused_forward.__doc__ = f"""Run `{name}_forward`, then replace negative values by 0.
+
+    Parameters, returns and errors are those of `{name}_forward`.
     """
-    normalised, batch_norm = batch_norm_forward(x, gamma, beta, eps=eps)
-    y, relu = relu_forward(normalised)
-    return y, FusedCache(batch_norm, relu)
-
-
-def batch_norm_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array, Array]:
-    """Gradients of `batch_norm_relu_forward`: dx (n, c, h, w), dgamma (c,), dbeta (c,)."""
-    return batch_norm_backward(relu_backward(dy, cache.second), cache.first)
-
-
-def add_relu_forward(x1: Array, x2: Array) -> tuple[Array, FusedCache]:
-    """Add two arrays of one shape, then replace negative values by 0.
-
-    Parameters, returns and errors are those of `add_forward`.
-
-    Source: ShuffleNet V1, figure 2b.
-    """
-    total, add = add_forward(x1, x2)
-    y, relu = relu_forward(total)
-    return y, FusedCache(add, relu)
-
-
-def add_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array]:
-    """Gradients of `add_relu_forward`: dx1 and dx2, which are the same array."""
-    return add_backward(relu_backward(dy, cache.second), cache.first)
-
-
-def conv2d_relu_forward(
-    x: Array,
-    w: Array,
-    b: Array | None = None,
-    *,
-    stride: IntOrPair = 1,
-    padding: Padding = 0,
-    dilation: IntOrPair = 1,
-    groups: int = 1,
-) -> tuple[Array, FusedCache]:
-    """Convolve, then replace negative values by 0.
-
-    Parameters, returns and errors are those of `conv2d_forward`.
-
-    Source: Ioffe, Szegedy, 2015, section 3.1 (inference: BN is one linear map with what precedes).
-    """
-    convolved, conv2d = conv2d_forward(
-        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups
+    fused_backward.__doc__ = (
+        f"Gradients of `{name}_relu_forward`, as `{name}_backward` returns them."
     )
-    y, relu = relu_forward(convolved)
-    return y, FusedCache(conv2d, relu)
+    for function, direction in ((fused_forward, "forward"), (fused_backward, "backward")):
+        function.__name__ = function.__qualname__ = f"{name}_relu_{direction}"
+        function.__module__ = __name__
+    return fused_forward, fused_backward
 
 
-def conv2d_relu_backward(dy: Array, cache: FusedCache) -> tuple[Array, Array, Array | None]:
-    """Gradients of `conv2d_relu_forward`: dx (n, c, h, w), dw (o, c/groups, kh, kw), db."""
-    return conv2d_backward(relu_backward(dy, cache.second), cache.first)
-
-
-def pointwise_conv2d_relu_forward(
-    x: Array, w: Array, b: Array | None = None, *, groups: int = 1
-) -> tuple[Array, FusedCache]:
-    """Mix the channels of every pixel by a matrix, then replace negative values by 0.
-
-    Parameters, returns and errors are those of `pointwise_conv2d_forward`.
-
-    Source: as `conv2d_relu_forward`.
-    """
-    mixed, pointwise_conv2d = pointwise_conv2d_forward(x, w, b, groups=groups)
-    y, relu = relu_forward(mixed)
-    return y, FusedCache(pointwise_conv2d, relu)
-
-
-def pointwise_conv2d_relu_backward(
-    dy: Array, cache: FusedCache
-) -> tuple[Array, Array, Array | None]:
-    """Gradients of `pointwise_conv2d_relu_forward`: dx (n, c, h, w), dw (o, c/groups, 1, 1), db."""
-    return pointwise_conv2d_backward(relu_backward(dy, cache.second), cache.first)
+add_relu_forward, add_relu_backward = fuse_relu(add_forward, add_backward)
+batch_norm_relu_forward, batch_norm_relu_backward = fuse_relu(
+    batch_norm_forward, batch_norm_backward
+)
+conv2d_relu_forward, conv2d_relu_backward = fuse_relu(conv2d_forward, conv2d_backward)
+pointwise_conv2d_relu_forward, pointwise_conv2d_relu_backward = fuse_relu(
+    pointwise_conv2d_forward, pointwise_conv2d_backward
+)
 
 
 def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, FusedCache]:
@@ -181,7 +125,6 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
     -------
     y : array, shape (n, sum of c_i, h, w)
         With two arrays of equal channels and groups=2, these take turns: a0 b0 a1 b1 ...
-    cache : FusedCache
 
     Raises
     ------
@@ -200,14 +143,8 @@ def channel_concat_shuffle_backward(dy: Array, cache: FusedCache) -> tuple[Array
     return channel_concat_backward(channel_shuffle_backward(dy, cache.second), cache.first)
 
 
-def _conv2d_cases(draw: Draw) -> Case:
+def _with_bias(draw: Draw, x: Array, w: Array, settings: dict[str, Any]) -> Case:
     """Draw a bias that keeps most outputs away from the kink of the ReLU."""
-    x, w, settings = conv2d_arrays(draw)
-    return (x, w, draw(len(w), std=draw.away(20.0))), settings
-
-
-def _pointwise_conv2d_cases(draw: Draw) -> Case:
-    x, w, settings = pointwise_conv2d_arrays(draw)
     return (x, w, draw(len(w), std=draw.away(20.0))), settings
 
 
@@ -236,14 +173,14 @@ register(
     conv2d_relu_forward,
     kind="convolution",
     kernel=True,
-    cases=_conv2d_cases,
+    cases=lambda draw: _with_bias(draw, *conv2d_arrays(draw)),
     formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(
     pointwise_conv2d_relu_forward,
     kind="1x1 convolution",
     kernel=True,
-    cases=_pointwise_conv2d_cases,
+    cases=lambda draw: _with_bias(draw, *pointwise_conv2d_arrays(draw)),
     formula=followed_by_relu(CONVOLUTION, "n*o*oh*ow"),
 )
 register(

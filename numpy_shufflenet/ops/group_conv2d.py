@@ -1,14 +1,15 @@
-"""Group convolution: g convolutions side by side, each on one share of the channels.
+"""Group convolution: g convolutions side by side, each on one part of the channels.
 
     x = [x_1, ..., x_g],  w = [w_1, ..., w_g]       y = [w_1 * x_1, ..., w_g * x_g]
 
-There are 1/g as many multiplications and weights as in a full convolution. AlexNet introduced it
-to spread one network over two graphics cards, so that is how it is written here: split, convolve
-on each "card", concatenate. (`conv2d` does all groups in one batched matrix product.)
+There are 1/g as many multiplications and weights as in a full convolution. AlexNet introduced group
+convolution to spread one network over two graphics cards. This file does the same: split, convolve
+on each "card", concatenate. (In contrast, `conv2d` computes all groups in one batched matrix
+product.)
 
-Backward. Groups are independent in backward, too: from its share of dy, each group computes its
-share of dx, dw and db. No gradient crosses from one group to another, just as no
-information did; that is why ShuffleNet must shuffle.
+Backward. Groups are independent in the backward, too: from its part of dy, each group computes its
+part of dx, dw and db. No gradient passes from one group to another, and in the forward no
+information does; therefore ShuffleNet needs a shuffle.
 """
 
 from typing import NamedTuple
@@ -31,7 +32,7 @@ from numpy_shufflenet.ops.conv2d import (
     conv2d_backward,
     conv2d_forward,
 )
-from numpy_shufflenet.ops.windows import draw_windows
+from numpy_shufflenet.ops.windows import draw_convolution
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["group_conv2d_backward", "group_conv2d_forward"]
@@ -57,26 +58,8 @@ def group_conv2d_forward(
 ) -> tuple[Array, GroupConv2dCache]:
     """Convolve each of `groups` equal shares of the channels with separate kernels.
 
-    Parameters
-    ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    w : array, shape (o, c / groups, kh, kw)
-        The first o / groups kernels belong to the first group, and so on.
-    b : array, shape (o,), optional
-    groups : int
-        Divides c and o.
-    stride, padding, dilation
-        As in `conv2d_forward`.
-
-    Returns
-    -------
-    y : array, shape (n, o, oh, ow)
-    cache : GroupConv2dCache
-
-    Raises
-    ------
-    ValueError
-        As `conv2d_forward`.
+    The first o / groups kernels belong to the first group, and so on. Parameters, returns and
+    errors are those of `conv2d_forward`.
 
     Source: Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural
     networks, 2012, section 3.5; ShuffleNet V1, section 3.1.
@@ -106,9 +89,7 @@ def group_conv2d_backward(dy: Array, cache: GroupConv2dCache) -> tuple[Array, Ar
 
 def _cases(draw: Draw) -> Case:
     groups, c, o = draw.groups(2, 3, groups=3)
-    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=3))
-    size, settings = draw_windows(draw, kernel, 1, (5, 4))
-    x, w = draw(draw.batch(), c, *size), draw(o, c // groups, *kernel)
+    x, w, settings = draw_convolution(draw, c, o, groups)
     return (x, w, draw.bias(o)), {"groups": groups, **settings}
 
 

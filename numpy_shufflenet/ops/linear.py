@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._sums import product, sum_over
-from numpy_shufflenet.ops.checks import check_floating, check_gradient
+from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_vector
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
 from numpy_shufflenet.registry.formula import Settings, Shapes
 
@@ -39,7 +39,6 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, L
     Returns
     -------
     y : array, shape (n, out)
-    cache : LinearCache
 
     Raises
     ------
@@ -58,11 +57,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, L
         )
     y = product(x, w.T)  # n out
     if b is not None:
-        check_floating("b", b, like=x)
-        if b.shape != (len(w),):
-            raise ValueError(
-                f"b has shape {b.shape}, but w has {len(w)} outputs; ({len(w)},) is needed"
-            )
+        check_vector("b", b, len(w), like=x, owner="w", of="outputs")
         y += b
     return y, LinearCache(x, w, b is not None)
 
@@ -81,7 +76,7 @@ def _cases(draw: Draw) -> Case:
 
 
 def of_linear(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return rows n, inputs i, outputs o, and whether there is a bias b."""
+    """Return rows n, inputs i, outputs o, and b = 1 with a bias or 0 without."""
     n, i = shapes["x"]
     return {"n": n, "i": i, "o": shapes["w"][0], "b": int("b" in shapes)}
 

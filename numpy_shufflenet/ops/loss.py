@@ -49,7 +49,6 @@ def softmax_cross_entropy_forward(
     Returns
     -------
     y : scalar of the dtype of logits, in nats
-    cache : SoftmaxCrossEntropyCache
 
     Raises
     ------

@@ -2,16 +2,16 @@
 
     y[n, :, p, q] = w @ x[n, :, p, q] + b
 
-Seen for all pixels at once, with the pixels as columns, it is
+With all pixels as columns, it is one matrix product,
 
     y = w @ x        (o, c) @ (c, h w n)
 
-a convolution without windows: nothing to copy, nothing overlaps. It mixes channels and leaves
-space alone, where depthwise convolution mixes space and leaves channels alone. With g groups there
-are g such products, each on c/g channels; the weights fall to 1/g, and 1x1 convolutions are where
-nearly all of the work of these networks is.
+This is a convolution without windows, so nothing is copied and nothing overlaps. It mixes channels,
+but not pixels; depthwise convolution mixes pixels, but not channels. With g groups there are g such
+products, each on c/g channels, and 1/g of the weights. Nearly all arithmetic of these networks is
+in 1x1 convolutions.
 
-Backward. The two products that belong to a matrix product: dw = dy @ x^T and dx = w^T @ dy.
+Backward. For a matrix product, dw = dy @ x^T and dx = w^T @ dy.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops._sums import product, sum_over
 from numpy_shufflenet.ops.checks import check_gradient
-from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_weight
+from numpy_shufflenet.ops.conv2d import CONVOLUTION, channel_rows, check_weight, pointwise
 from numpy_shufflenet.registry import Case, Draw, register
 
 __all__ = ["pointwise_conv2d_backward", "pointwise_conv2d_forward"]
@@ -41,33 +41,27 @@ def pointwise_conv2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
+    x, b, groups
+        As in `conv2d_forward`.
     w : array, shape (o, c / groups, 1, 1)
-    b : array, shape (o,), optional
-    groups : int
-        Divides c and o.
 
     Returns
     -------
     y : array, shape (n, o, h, w)
-    cache : PointwiseConv2dCache
 
     Raises
     ------
     ValueError
-        If shapes or dtypes don't fit, the kernel is not 1x1, or groups doesn't divide.
+        As `conv2d_forward`, or if the kernel is not 1x1.
 
     Source: Lin, Chen, Yan, Network in network, 2013, section 3.2; with groups: ShuffleNet V1,
     section 3.1.
     """
     check_pointwise(x, w, b, groups)
-    n, _, h, width = x.shape
-    o = len(w)
-    y = product(_matrices(w, groups), channel_rows(x, groups))  # g o/g h*w*n
-    y = y.reshape(o, h, width, n)
+    y = pointwise(x, w[:, :, 0, 0], groups)  # n o h w
     if b is not None:
-        y += b[:, None, None, None]
-    return y.transpose(3, 0, 1, 2), PointwiseConv2dCache(x, w, b is not None, groups)  # n o h w
+        y += b[:, None, None]
+    return y, PointwiseConv2dCache(x, w, b is not None, groups)
 
 
 def pointwise_conv2d_backward(
@@ -79,14 +73,10 @@ def pointwise_conv2d_backward(
     check_gradient(dy, (n, len(w), h, width), x.dtype)
     dy_columns = channel_rows(dy, groups)  # g o/g h*w*n
     dw = product(dy_columns, channel_rows(x, groups).transpose(0, 2, 1))  # g o/g c/g
-    dx = product(_matrices(w, groups).transpose(0, 2, 1), dy_columns)  # g c/g h*w*n
+    matrices = w.reshape(groups, len(w) // groups, w.shape[1])  # g o/g c/g
+    dx = product(matrices.transpose(0, 2, 1), dy_columns)  # g c/g h*w*n
     db = sum_over(dy, (0, 2, 3)) if has_bias else None
     return dx.reshape(c, h, width, n).transpose(3, 0, 1, 2), dw.reshape(w.shape), db
-
-
-def _matrices(w: Array, groups: int) -> Array:
-    """One matrix for each group: (o, c/groups, 1, 1) -> (groups, o/groups, c/groups)."""
-    return w.reshape(groups, len(w) // groups, w.shape[1])
 
 
 def check_pointwise(x: Array, w: Array, b: Array | None, groups: int) -> None:

@@ -8,9 +8,9 @@ Windows overlap if the stride is smaller than the kernel; a pixel's gradients th
 
 The winner is the largest pixel of a window. The border of a max pool is filled with -inf, which
 never wins (zeros would win over negative values). Among equal values the first in row-major order
-wins; the maximum has a kink there. The
-border of an average pool is filled with zeros: either they count as pixels (k = kh kw, as in the
-authors' V1 code), or they don't (k = pixels of the window that lie inside).
+wins; the maximum has a kink there. The border of an average pool is filled with zeros. Either the
+zeros count as pixels (k = kh kw, as in the authors' V1 code), or they don't (k is the number of
+pixels of the window inside the image).
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from numpy_shufflenet.ops._sums import mean_over
 from numpy_shufflenet.ops.checks import as_pair, check_gradient, check_image
 from numpy_shufflenet.ops.windows import Windows, of_windows, smallest_image, windows_over
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
-from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+from numpy_shufflenet.registry.formula import IMAGE, of_image
 
 __all__ = [
     "avg_pool2d_backward",
@@ -64,8 +64,8 @@ def max_pool2d_forward(
     Returns
     -------
     y : array, shape (n, c, oh, ow)
-        NaN where a window holds one. oh = (h + top + bottom - kh) // stride + 1.
-    cache : MaxPool2dCache
+        oh = (h + top + bottom - kh) // stride + 1, and similarly ow. y is NaN if the window has
+        NaN.
 
     Raises
     ------
@@ -118,26 +118,10 @@ def avg_pool2d_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    kernel_size : int or (height, width)
-    stride : int or (height, width), optional
-        kernel_size if not given, so that windows tile the image.
-    padding : int, (height, width) or ((top, bottom), (left, right))
-        Rows and columns of zeros around x, fewer than the kernel's.
+    x, kernel_size, stride, padding
+        As in `max_pool2d_forward`, with zeros around x. Returns and errors are the same, too.
     count_include_pad : bool
-        Whether those zeros count as pixels.
-
-    Returns
-    -------
-    y : array, shape (n, c, oh, ow)
-        oh = (h + top + bottom - kh) // stride + 1, and ow likewise.
-    cache : AvgPool2dCache
-
-    Raises
-    ------
-    ValueError
-        If x is not 4-dimensional, the kernel is larger than the padded input, or a window could
-        lie wholly in the padding.
+        Whether the zeros count as pixels.
 
     Source: the shortcut of the stride-2 unit: ShuffleNet V1, section 3.2 and figure 2c.
     """
@@ -177,7 +161,6 @@ def global_avg_pool_forward(x: Array) -> tuple[Array, GlobalAvgPoolCache]:
     Returns
     -------
     y : array, shape (n, c)
-    cache : GlobalAvgPoolCache
 
     Raises
     ------
@@ -205,8 +188,7 @@ def average_share(windows: Windows, count_include_pad: bool, dtype: np.dtype[np.
     if count_include_pad:
         return np.full(windows.output, 1 / np.prod(windows.kernel), dtype)
     inside = windows.pad(np.ones((1, 1, *windows.size), dtype))
-    share: Array = 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())
-    return share
+    return 1 / sum(windows.tap(inside, i, j)[0, 0] for i, j in windows.taps())
 
 
 def first_tap_inside(windows: Windows) -> Array:
@@ -241,11 +223,6 @@ def check_pixels(x: Array) -> None:
         raise ValueError(f"x has shape {x.shape}; an image without a pixel has no mean")
 
 
-def of_pool(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return the letters of a pool, whose stride is the kernel size if none is given."""
-    return of_windows(shapes, {"stride": None, **settings})
-
-
 def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
     """Draw a pool in which every window reads at least one pixel."""
     kernel_size = draw.pair(1, 3, example=3)
@@ -260,27 +237,19 @@ def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
     return (x,), {"kernel_size": kernel_size, "stride": stride, "padding": padding}
 
 
-def _max_pool_cases(draw: Draw) -> Case:
-    return _pool(draw, draw.spread)
-
-
 def _avg_pool_cases(draw: Draw) -> Case:
     arrays, settings = _pool(draw, draw)
     counted = draw.option("count_include_pad", True, lambda: draw.choose(False, True))
     return arrays, {**settings, "count_include_pad": counted}
 
 
-def _image_cases(draw: Draw) -> Case:
-    return (draw(*draw.image(example=(3, 4, 5))),), {}
-
-
 register(
     max_pool2d_forward,
     kind="pooling",
     kernel=True,
-    cases=_max_pool_cases,
+    cases=lambda draw: _pool(draw, draw.spread),
     formula=Formula(
-        of_pool,
+        of_windows,
         Terms(
             comparisons="n*c*oh*ow * (kh*kw - 1)",
             read="n*c*uh*uw",
@@ -297,7 +266,7 @@ register(
     kernel=True,
     cases=_avg_pool_cases,
     formula=Formula(
-        of_pool,
+        of_windows,
         Terms(
             multiplications="n*c*oh*ow * kh*kw",
             additions="n*c*oh*ow * (kh*kw - 1)",
@@ -318,7 +287,7 @@ register(
     kind="pooling",
     linear_in=("x",),
     kernel=True,
-    cases=_image_cases,
+    cases=lambda draw: ((draw(*draw.image(example=(3, 4, 5))),), {}),
     formula=Formula(
         of_image,
         Terms(multiplications=IMAGE, additions="n*c * (h*w - 1)", read=IMAGE, written="n*c"),

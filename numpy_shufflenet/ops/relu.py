@@ -1,9 +1,11 @@
-"""ReLU: negative values become 0.
+"""ReLU and leaky ReLU: negative values become 0, or are multiplied by a small slope.
 
-    y = max(x, 0)        dx = dy where x > 0, else 0
+    ReLU          y = max(x, 0)                        dx = dy where x > 0, else 0
+    leaky ReLU    y = x where x > 0, else slope x      dx = dy where x > 0, else slope dy
 
-At x = 0 the slope jumps from 0 to 1 and has no value; like everyone, we take 0. A finite difference
-across this kink finds a number in between, which is not a mistake in either.
+At x = 0 the derivative jumps and has no value. Like other libraries, we take 0, or `slope`. A
+finite difference across this kink gives a number in between; neither result is a mistake. Since
+`slope` isn't negative, y is positive where x is positive, so the backwards need the output only.
 """
 
 from typing import NamedTuple
@@ -11,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops.checks import check_floating, check_gradient
+from numpy_shufflenet.ops.checks import check_floating, check_gradient, check_size
 from numpy_shufflenet.registry import Case, Draw, Terms, register
 from numpy_shufflenet.registry.formula import entrywise
 
-__all__ = ["relu_backward", "relu_forward"]
+__all__ = ["leaky_relu_backward", "leaky_relu_forward", "relu_backward", "relu_forward"]
 
 
 class ReluCache(NamedTuple):
@@ -34,7 +36,6 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     Returns
     -------
     y : array, shape of x
-    cache : ReluCache
 
     Raises
     ------
@@ -54,17 +55,59 @@ def relu_backward(dy: Array, cache: ReluCache) -> Array:
     return np.where(cache.y > 0, dy, 0)
 
 
-def _cases(draw: Draw) -> Case:
-    return (draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {}
+class LeakyReluCache(NamedTuple):
+    """What `leaky_relu_backward` needs: y is positive where x was positive."""
+
+    y: Array
+    slope: float
+
+
+def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyReluCache]:
+    """Multiply negative values by slope; NaN and -0.0 stay.
+
+    Parameters
+    ----------
+    x
+        As in `relu_forward`, with the same result and errors.
+    slope : float
+        At least 0, or a ValueError follows. NanoDet uses 0.1; PyTorch's default is 0.01.
+
+    Source: Maas, Hannun, Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
+    """
+    check_floating("x", x)
+    slope = check_size("slope", slope)
+    y = np.where(x > 0, x, slope * x)
+    return y, LeakyReluCache(y, slope)
+
+
+def leaky_relu_backward(dy: Array, cache: LeakyReluCache) -> Array:
+    """Gradient of `leaky_relu_forward`: dx, shape of x."""
+    check_gradient(dy, cache.y.shape, cache.y.dtype)
+    return np.where(cache.y > 0, dy, cache.slope * dy)
+
+
+def _leaky_cases(draw: Draw) -> Case:
+    slope = draw.option("slope", 0.1, lambda: draw.choose(0.1, 0.5, 2.0))
+    return (draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {"slope": slope}
 
 
 register(
     relu_forward,
     kind="ReLU",
     kernel=True,
-    cases=_cases,
+    cases=lambda draw: ((draw.spread(*draw.shape(example=(2, 3, 4, 5))),), {}),
     formula=entrywise(
         Terms(comparisons="1", read="1", written="1"),
         Terms(comparisons="1", read="2", written="1"),
+    ),
+)
+register(
+    leaky_relu_forward,
+    kind="ReLU",
+    kernel=True,
+    cases=_leaky_cases,
+    formula=entrywise(
+        Terms(multiplications="1", comparisons="1", read="1", written="1"),
+        Terms(multiplications="1", comparisons="1", read="2", written="1"),
     ),
 )

@@ -25,7 +25,7 @@ from numpy_shufflenet.ops.pooling import (
 from numpy_shufflenet.ops.relu import ReluCache, relu_backward, relu_forward
 from numpy_shufflenet.ops.sigmoid import SigmoidCache, sigmoid_backward, sigmoid_forward
 from numpy_shufflenet.registry import Case, Draw, Formula, Terms, register
-from numpy_shufflenet.registry.formula import IMAGE, Settings, Shapes, of_image
+from numpy_shufflenet.registry.formula import IMAGE, of_image
 
 __all__ = ["squeeze_excitation_backward", "squeeze_excitation_forward"]
 
@@ -58,7 +58,6 @@ def squeeze_excitation_forward(
     Returns
     -------
     y : array, shape (n, c, h, w)
-    cache : SqueezeExcitationCache
 
     Raises
     ------
@@ -119,17 +118,12 @@ def _cases(draw: Draw) -> Case:
     return (x, w1, b1, draw.small(c, r, std=r**-0.5), draw.small(c)), {}
 
 
-def of_excitation(shapes: Shapes, settings: Settings) -> dict[str, int]:
-    """Return the letters of the image, and the hidden units r."""
-    return {**of_image(shapes, settings), "r": shapes["w1"][0]}
-
-
 register(
     squeeze_excitation_forward,
     kind="squeeze-excitation",
     cases=_cases,
     formula=Formula(
-        of_excitation,
+        lambda shapes, settings: {**of_image(shapes, settings), "r": shapes["w1"][0]},
         Terms(
             multiply_adds="n * 2*c*r",
             multiplications="n * (2*c*r + c*h*w + 2*c)",

@@ -78,25 +78,23 @@ def sync_batch_norm_forward(
     ----------
     x : array, shape (n, c, h, w), float32 or float64
         The share of this process. The processes may have different n.
-    gamma, beta : array, shape (c,)
-        Scale and shift of each channel; the same on every process.
+    gamma, beta, eps
+        As in `batch_norm_forward`, and the same on every process.
     gather : callable
-        gather(vector) sends a float64 vector (k,) to all processes and returns those of all
-        processes, shape (processes, k), in the same order everywhere. By default there is one
+        gather(vector) sends a float64 vector (k,) to all processes, and returns the vectors of
+        all processes, shape (processes, k), in the same order on each. By default there is one
         process.
-    eps : float
-        Added to the variance, so that a constant channel gives beta and not NaN.
 
     Returns
     -------
     y : array, shape (n, c, h, w)
     cache : SyncBatchNormCache
-        Its mean and var (c,) are those of the whole batch, which has m values a channel.
+        Its mean and var (c,) are statistics of the whole batch, with m values in each channel.
 
     Raises
     ------
     ValueError
-        If shapes or dtypes don't fit, eps is negative, or x is empty: it has no mean.
+        As `batch_norm_forward`.
 
     Source: Ioffe, Szegedy, 2015, algorithm 1, over all processes; the merge is equation 1.5 of
     Chan, Golub, LeVeque, Updating formulae and a pairwise algorithm for computing sample

@@ -10,9 +10,10 @@ Both are linear and treat rows and columns alike, so one matrix for each axis is
 
 For nearest, R^T adds up the block that a pixel became.
 
-Where new pixel o lies between the old ones depends on the convention. With align_corners=False
-pixels are squares, and centres are matched: (o + 1/2) / scale - 1/2, held inside of the image. With
-align_corners=True pixels are points, and the corner points are matched: o (h - 1) / (oh - 1).
+The position of new pixel o among the old pixels depends on the convention. With align_corners=False
+pixels are squares, and the images have the same edges: o is at (o + 1/2) / scale - 1/2, clipped to
+the image. With align_corners=True pixels are points, and the images have the same corner points: o
+is at o (h - 1) / (oh - 1).
 """
 
 from typing import NamedTuple
@@ -52,7 +53,6 @@ def upsample_nearest_forward(x: Array, scale: IntOrPair) -> tuple[Array, Upsampl
     Returns
     -------
     y : array, shape (n, c, h * scale, w * scale)
-    cache : UpsampleNearestCache
 
     Raises
     ------
@@ -89,20 +89,10 @@ def upsample_bilinear_forward(
 
     Parameters
     ----------
-    x : array, shape (n, c, h, w), float32 or float64
-    scale : int or (height, width)
+    x, scale
+        As in `upsample_nearest_forward`, with the same result and errors; x needs a pixel.
     align_corners : bool
         Whether corner points (True) or pixel squares (False) of both images are matched.
-
-    Returns
-    -------
-    y : array, shape (n, c, h * scale, w * scale)
-    cache : UpsampleBilinearCache
-
-    Raises
-    ------
-    ValueError
-        If x is not 4-dimensional or has no pixel, or scale is not a whole number of at least 1.
 
     Source: the conventions are those of PyTorch's `interpolate`.
     """
@@ -144,7 +134,7 @@ def interpolation_matrix(size: int, scale: int, align_corners: bool = False) -> 
     """Return the weights of linear interpolation along one axis: (size * scale, size), float64."""
     new = np.arange(size * scale)
     if align_corners:
-        position = new * ((size - 1) / max(size * scale - 1, 1))
+        position = new * (size - 1) / max(size * scale - 1, 1)
     else:
         position = np.clip((new + 0.5) / scale - 0.5, 0, size - 1)
     before = np.minimum(position.astype(int), max(size - 2, 0))
@@ -171,27 +161,16 @@ def _bilinear_cases(draw: Draw) -> Case:
 def of_upsampling(shapes: Shapes, settings: Settings) -> dict[str, int]:
     """Return the letters of the image, the scales sh sw, the output oh ow, and ah aw.
 
-    ah is the sum, over all new rows, of how many old rows have a weight in it; aw of columns.
+    ah is the sum, over all new rows, of how many old rows have a weight in it; aw is the same for
+    columns.
     """
     letters = of_image(shapes, settings)
     scales = as_pair("scale", settings["scale"])
     for axis, size, scale in zip(("h", "w"), shapes["x"][2:], scales, strict=True):
-        near = _near_rows(size, scale, settings.get("align_corners", False))
+        weights = interpolation_matrix(size, scale, settings.get("align_corners", False))
+        near = int(np.count_nonzero(weights))
         letters |= {f"s{axis}": scale, f"o{axis}": size * scale, f"a{axis}": near}
     return letters
-
-
-def _near_rows(size: int, scale: int, align_corners: bool) -> int:
-    """Count the old rows near all new ones: 2 for a new row between two old ones, else 1."""
-    new = range(size * scale)
-    if align_corners:
-        last = max(size * scale - 1, 1)
-        between = sum(row * (size - 1) % last > 0 for row in new)
-    else:  # the centre of a new row is (2 row + 1 - scale) / (2 scale) old rows down
-        centres = [2 * row + 1 - scale for row in new]
-        edge = 2 * scale * (size - 1)
-        between = sum(0 < centre < edge and centre % (2 * scale) > 0 for centre in centres)
-    return len(new) + between
 
 
 register(

@@ -135,18 +135,22 @@ def smallest_image(
     return height, width
 
 
-def draw_windows(
-    draw: Draw, kernel: tuple[int, int], padding: Padding, example: tuple[int, int]
-) -> tuple[tuple[int, int], dict[str, Any]]:
-    """Draw the size of an image into which the kernel fits, and stride, padding, dilation."""
+def draw_convolution(
+    draw: Draw, c: int, o: int, groups: int, *, width: int = 3, padding: Padding = 1
+) -> tuple[Array, Array, dict[str, Any]]:
+    """Draw x of c channels and w of o kernels, and stride, padding and dilation.
+
+    In the example, kernels are 3 x `width`.
+    """
+    kernel = (draw.integer(1, 3, example=3), draw.integer(1, 3, example=width))
     settings = {
         "stride": draw.option("stride", 1, lambda: draw.pair(1, 3, example=2)),
         "padding": draw.option("padding", 0, lambda: draw.padding(2, example=padding)),
         "dilation": draw.option("dilation", 1, lambda: draw.pair(1, 2, example=1)),
     }
     low = smallest_image(kernel, settings["padding"], settings["dilation"])
-    height = draw.side(low[0], example=example[0])
-    return (height, draw.side(low[1], example=example[1])), settings
+    size = draw.side(low[0], example=5), draw.side(low[1], example=4)
+    return draw(draw.batch(), c, *size), draw(o, c // groups, *kernel), settings
 
 
 def of_windows(shapes: Shapes, settings: Settings) -> dict[str, int]:
@@ -162,7 +166,7 @@ def of_windows(shapes: Shapes, settings: Settings) -> dict[str, int]:
         letters |= {"o": o, "g": letters["c"] // inputs, "b": int("b" in shapes)}
     else:
         kh, kw = as_pair("kernel_size", settings["kernel_size"])
-    stride = settings.get("stride", 1)
+    stride = settings.get("stride", 1 if "w" in shapes else None)  # None: the kernel size
     geometry = _fit(
         (letters["h"], letters["w"]),
         (kh, kw),

@@ -2,16 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plots.figures import SEVERAL, draw_matrix, hide_frame, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import SEVERAL, Figure, draw_matrix, hide_frame, new_figure
 
 Z95 = 1.959964  # 95 % of a normal distribution are within this number of standard deviations
 MARKERS = "osD^"
@@ -38,7 +34,7 @@ def wilson_interval(right: int, of: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -> "Figure":
+def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -> Figure:
     """Draw the accuracy of each class, with its 95 % confidence interval.
 
     Parameters
@@ -87,7 +83,7 @@ def accuracy_by_class(confusions: Mapping[str, Array], classes: Sequence[str]) -
     return figure
 
 
-def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> "Figure":
+def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> Figure:
     """Draw a matrix of similarities: red is similar, blue is opposite, white is unrelated.
 
     Parameters
@@ -96,7 +92,6 @@ def similarity(matrix: Array, names: Sequence[str], *, title: str = "") -> "Figu
         Correlations or cosines, from -1 to 1, symmetric.
     names : sequence of str
         The k names.
-    title : str
 
     Raises
     ------

@@ -4,25 +4,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from numpy_shufflenet.compare import NetworkComparison
 
 SMALLEST = 1e-10  # where differences of 0 are drawn
 SPACE = 3  # layers that a label on the axis takes
 
 
-def layer_differences(comparison: "NetworkComparison") -> "Figure":
+def layer_differences(comparison: "NetworkComparison") -> Figure:
     """Draw the difference of each layer, beside rounding and the distance between images.
 
     All numbers are relative to the layer's largest output.
-
-    Parameters
-    ----------
-    comparison : NetworkComparison
     """
     layers, first = comparison.layers, comparison.first
     figure = new_figure(10, 4.6)

@@ -1,15 +1,12 @@
 """Figures of the cost of networks, from plain data."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 # One colour for each kind of operation; the colours of Okabe and Ito come first.
 KIND_COLOURS = (
@@ -20,13 +17,12 @@ KIND_COLOURS = (
 
 def cost_by_layer(
     layers: Sequence[Any], title: str, seconds: Sequence[float] | None = None
-) -> "Figure":
+) -> Figure:
     """Draw multiply-adds and memory access of each layer, in the colour of the layer's kind.
 
     Parameters
     ----------
     layers : sequence of cost.LayerCost
-    title : str
     seconds : sequence of float, optional
         The time of each layer, for a third panel.
     """
@@ -45,19 +41,20 @@ def cost_by_layer(
             heights = [getattr(layer.cost.forward, count) / 1e6 for _, layer in chosen]
             axes.bar([i for i, _ in chosen], heights, 1.0, color=colours[kind], label=kind)
         axes.set_ylabel(label)
-        _add_grid(axes)
     for axes in times:
         shades = [colours[layer.kind] for layer in layers]
         axes.bar(range(len(layers)), 1e3 * np.asarray(seconds), 1.0, color=shades)
         axes.set_ylabel("time, ms")
-        _add_grid(axes)
+    for axes in (above, below, *times):
+        axes.grid(axis="y", alpha=0.3)
+        hide_frame(axes)
     (times or [below])[-1].set_xlabel("layer, in the order of forward")
     above.set_title(title)
     above.legend(frameon=False, ncols=4, fontsize=8, loc="upper center")
     return figure
 
 
-def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure":
+def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     """Draw one bar for each row, split into the shares of the kinds of operation.
 
     Parameters
@@ -65,7 +62,6 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
     rows : mapping of str to (mapping of str to float)
         For each row, such as "multiply-adds" or "run time", the number of each kind. A number is
         drawn as a share of the sum of the row.
-    title : str
     """
     figure = new_figure(9.5, 1.6 + 0.55 * len(rows))
     axes = figure.subplots()
@@ -95,7 +91,7 @@ def cost_by_kind(rows: Mapping[str, Mapping[str, float]], title: str) -> "Figure
 
 def channels_at_budget(
     budgets: Sequence[float], widths: Mapping[str, Sequence[tuple[int, int]]]
-) -> "Figure":
+) -> Figure:
     """Draw how wide a unit can be for a budget of multiply-adds, with one line for each network.
 
     Parameters
@@ -130,7 +126,7 @@ def guideline(
     columns: Mapping[str, Sequence[float]],
     title: str,
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-) -> "Figure":
+) -> Figure:
     """Draw the table of a guideline: speed per multiply-add, relative to the first row.
 
     Parameters
@@ -139,7 +135,6 @@ def guideline(
         The names of the table's rows.
     columns : mapping of str to sequence of float
         One number for each row; the columns have names such as "ours" or "paper, GPU".
-    title : str
     intervals : mapping of str to sequence of (low, high), optional
         Confidence intervals of the measured columns.
     """
@@ -165,7 +160,7 @@ def guideline(
 
 def reachability(
     matrices: Mapping[str, Array], *, unchanged: Mapping[str, Array] | None = None
-) -> "Figure":
+) -> Figure:
     """Draw which input channels (columns) reach which output channels (rows).
 
     Connected pairs are blue, and channels that pass unchanged are orange.
@@ -197,8 +192,3 @@ def colours_of_kinds(kinds: Sequence[str] = ()) -> dict[str, str]:
 
     every = [*ORDER, *(kind for kind in kinds if kind not in ORDER)]
     return {kind: KIND_COLOURS[i % len(KIND_COLOURS)] for i, kind in enumerate(every)}
-
-
-def _add_grid(axes: Any) -> None:
-    axes.grid(axis="y", alpha=0.3)
-    hide_frame(axes)

@@ -17,16 +17,18 @@ from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
     from numpy_shufflenet.training import History
+else:
+    Figure = "Figure"  # matplotlib is imported when the first figure is drawn
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#767676", "#009E73"
 SEVERAL = (BLUE, ORANGE, GREEN, GREY)
 SMOOTHED_STEPS = 25  # length of the running mean of the loss
 
 
-def learning_curves(history: "History | Mapping[str, History]") -> "Figure":
+def learning_curves(history: "History | Mapping[str, History]") -> Figure:
     """Draw loss by step, with its running mean, and accuracy by epoch.
 
     Parameters
@@ -98,7 +100,7 @@ def _draw_rates(
         axes.plot(epochs, percent, "o-", color=test, label=f"{name}test, after the epoch")
 
 
-def confusion_matrix(confusion: Array, classes: Sequence[str]) -> "Figure":
+def confusion_matrix(confusion: Array, classes: Sequence[str]) -> Figure:
     """Draw a confusion matrix, with one row for each label and one column for each prediction.
 
     Parameters
@@ -150,14 +152,13 @@ def draw_matrix(
     return axes, image
 
 
-def filters(weights: Array, *, columns: int = 8) -> "Figure":
+def filters(weights: Array, *, columns: int = 8) -> Figure:
     """Draw the filters of a first layer, in colour for 3 input channels, or from blue to red for 1.
 
     Parameters
     ----------
     weights : array, shape (o, c, kh, kw)
         c is 1 or 3 (red, green, blue).
-    columns : int
 
     Raises
     ------
@@ -191,7 +192,7 @@ def predictions(
     labels: Array | None = None,
     *,
     columns: int = 8,
-) -> "Figure":
+) -> Figure:
     """Draw images with their predicted classes; if a prediction is wrong, also show the label.
 
     Parameters
@@ -200,9 +201,7 @@ def predictions(
         c is 1 or 3.
     predicted : int array, shape (n,)
     probabilities : array, shape (n, k)
-    classes : sequence of str
     labels : int array, shape (n,), optional
-    columns : int
     """
     figure, grid = new_grid(len(images), columns, (1.45, 1.85), 0.5)
     for number, axes in enumerate(grid):
@@ -240,13 +239,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> bytes:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of this size in inches.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed; the message says how to install it.
-    """
+    """Return an empty figure of this size in inches."""
     need("matplotlib", "drawing")
     from numpy_shufflenet.plots._notebook import NotebookFigure
 

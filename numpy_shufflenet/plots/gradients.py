@@ -1,19 +1,14 @@
 """A gradient check as heat maps: analytic gradient, numeric gradient, and their difference."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.gradcheck import Verdict
-from numpy_shufflenet.plots.figures import ORANGE, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import ORANGE, Figure, new_figure
 
 
-def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
+def gradient_map(verdict: Verdict, *, title: str = "") -> Figure:
     """Draw the analytic and numeric gradients of each array, and their difference.
 
     A cross marks an entry where the two gradients disagree. An array with more than two axes is
@@ -23,7 +18,6 @@ def gradient_map(verdict: Verdict, *, title: str = "") -> "Figure":
     ----------
     verdict : gradcheck.Verdict
         The verdict of a check with `per_entry=True`, or of a check that failed.
-    title : str
 
     Raises
     ------

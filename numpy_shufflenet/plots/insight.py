@@ -1,28 +1,22 @@
 """Figures of activations, and of the parts of an image that a prediction depends on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numpy_shufflenet._text import plain_label
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import check_positive
-from numpy_shufflenet.plots.figures import new_figure, new_grid, show_image
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from numpy_shufflenet.plots.figures import Figure, new_figure, new_grid, show_image
 
 
-def activations(maps: Array, *, columns: int = 8, title: str = "") -> "Figure":
+def activations(maps: Array, *, columns: int = 8, title: str = "") -> Figure:
     """Draw the activations of every channel of a layer for one image, all with one colour scale.
 
     Parameters
     ----------
     maps : array, shape (c, h, w)
         The entry of one image in an array of `model.trace(x).activations`.
-    columns : int
-    title : str
 
     Raises
     ------
@@ -53,7 +47,7 @@ def strongest_images(
     *,
     columns: int = 8,
     title: str = "",
-) -> "Figure":
+) -> Figure:
     """Draw the images with the strongest responses of some channels, one row for each channel.
 
     Parameters
@@ -66,7 +60,6 @@ def strongest_images(
         Indices of the channels to draw.
     columns : int
         Number of images for each channel; the strongest comes first.
-    title : str
 
     Raises
     ------
@@ -114,7 +107,6 @@ def occlusion_map(
         Side of the square, and distance between squares, in pixels.
     fill : float
         Value inside the square; 0 is the mean of standardised images.
-    batch_size : int
 
     Returns
     -------
@@ -159,7 +151,7 @@ def occlusion(
     *,
     title: str = "",
     overlay: bool = False,
-) -> "Figure":
+) -> Figure:
     """Draw an image and its occlusion map: red where covering lowers the probability.
 
     Parameters
@@ -169,7 +161,6 @@ def occlusion(
     fallen : array, shape (h, w), or mapping of str to array
         A result of `occlusion_map`, or the results of several networks by name. All are drawn with
         one colour scale.
-    title : str
     overlay : bool
         Whether the maps lie over the image, in grey.
 
@@ -203,6 +194,6 @@ def occlusion(
         axes.axis("off")
     if title:
         figure.suptitle(title, size=11)
-    figure.alt = "; ".join(["An image, and where covering lowers the probability", *places, title])
-    figure.alt = figure.alt.rstrip("; ")
+    about = ["An image, and where covering lowers the probability", *places, title]
+    figure.alt = "; ".join(filter(None, about))
     return figure

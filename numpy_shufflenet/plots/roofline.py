@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet.plots.costs import colours_of_kinds
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, new_figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 STYLES = tuple(
     zip((BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", GREY, "#56B4E9"), "oxs^Dv*", strict=True)
 )
@@ -38,7 +36,7 @@ class Work(NamedTuple):
 
 def roofline(
     series: Mapping[str, Sequence[Work]], *, gflops: float, gbytes: float, title: str = ""
-) -> "Figure":
+) -> Figure:
     """Draw the speed of operations below the limits set by a machine's memory and arithmetic.
 
     Parameters
@@ -50,7 +48,6 @@ def roofline(
         Highest speed of the machine in GFLOP/s: the horizontal part of the roof.
     gbytes : float
         Memory bandwidth of the machine in GB/s: the sloped part of the roof.
-    title : str
 
     Source: Williams, Waterman, Patterson, Roofline, 2009.
     """

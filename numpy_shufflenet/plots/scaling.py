@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, hide_frame, new_figure
+from numpy_shufflenet.plots.figures import BLUE, GREEN, GREY, ORANGE, Figure, hide_frame, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from numpy_shufflenet.cost.communication import Link, TrainingStep
 
 MACHINES = tuple(2**k for k in range(11))
@@ -18,7 +16,7 @@ def scaling_efficiency(
     steps: "Mapping[str, TrainingStep]",
     links: "Mapping[str, Link]",
     machines: Sequence[int] = MACHINES,
-) -> "Figure":
+) -> Figure:
     """Draw the efficiency over the number of machines: a line for each network and link.
 
     Parameters

@@ -1,9 +1,9 @@
 """How to draw a case of an operation, for examples, tests and exercises.
 
-A case is the arguments of one call. Every operation has a function that makes a case by asking a
-`Draw` for numbers and arrays. `Draw` itself needs only NumPy: for each choice it returns the value
-that shows the operation best (`example=`), and only the entries of arrays are random.
-`numpy_shufflenet.strategies` has a subclass that lets Hypothesis choose, for tests and exercises.
+A case is the arguments of one call. Every operation has a function that makes a case: it asks a
+`Draw` for numbers and arrays. `Draw` needs only NumPy. For each choice it returns the value that
+shows the operation best (`example=`), and only the entries of arrays are random. For tests and
+exercises, `numpy_shufflenet.strategies` has a subclass whose choices Hypothesis makes.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +25,7 @@ class Example(NamedTuple):
 
 
 class Draw:
-    """Draws the example of an operation.
-
-    Parameters
-    ----------
-    seed : int or numpy.random.Generator
-        Seed of the entries of arrays.
-    dtype : float32 or float64
-    """
+    """Draws the example of an operation, with arrays of this dtype whose entries have this seed."""
 
     def __init__(self, seed: Any = 0, dtype: Any = np.float64):
         self.rng = np.random.default_rng(seed)
@@ -77,11 +70,11 @@ class Draw:
         return example
 
     def large(self, factor: float) -> float:
-        """Return a factor for numbers that may overflow, in exercises; here it is 1."""
+        """Return 1 here; in exercises, a factor for numbers that may overflow."""
         return 1.0
 
     def away(self, factor: float) -> float:
-        """Return a factor that keeps numbers away from a kink, in tests; here it is 1."""
+        """Return 1 here; in tests, a factor that keeps numbers away from a kink."""
         return 1.0
 
     # Arrays
@@ -91,9 +84,9 @@ class Draw:
         return self.lay_out(std * self.rng.normal(size=shape))
 
     def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return random numbers; in tests no two are close, for maxima and kinks.
+        """Return random numbers; in tests no two of them are close, which suits maxima and kinks.
 
-        mean and std are for the example only.
+        `mean` and `std` are for the example only.
         """
         return self.lay_out(mean + std * self.rng.normal(size=shape))
 
@@ -110,7 +103,7 @@ class Draw:
         return self(size, std=std)
 
     def lay_out(self, values: Array) -> Array:
-        """Return the values in this dtype; in tests, the memory layout is drawn, too."""
+        """Return the values in this dtype; in tests, Hypothesis also chooses the memory layout."""
         return values.astype(self.dtype)
 
     # What several operations share

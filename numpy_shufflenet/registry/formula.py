@@ -1,4 +1,4 @@
-"""What an operation costs, as formulas. The text that is shown is the text that is evaluated.
+"""The cost of an operation as a formula, a text that is both shown and evaluated.
 
 A formula is arithmetic on letters that stand for dimensions. These are the usual ones:
 
@@ -14,12 +14,14 @@ counts.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 Settings: TypeAlias = Mapping[str, Any]
 Letters: TypeAlias = Callable[[Shapes, Settings], dict[str, int]]
+Terms: TypeAlias = dict[str, str]
+"""One direction: an arithmetic expression for each field of `Counts` that isn't 0."""
 
 PARAMETERS = ("w", "b", "w1", "b1", "w2", "b2", "gamma", "beta")
 """Names of learned arrays, in every operation."""
@@ -29,29 +31,17 @@ IMAGE = "n*c*h*w"
 
 @dataclass(frozen=True)
 class Counts:
-    """What one run of an operation, a layer or a network does. Counts add with +.
+    """What one run of an operation, a layer or a network does. Counts add with +."""
 
-    Attributes
-    ----------
-    multiply_adds : int
-        Products with a weight, and products that a weight gradient adds up. The papers call them
-        FLOPs. Taps that fall on padding count, as in every published count.
-    multiplications : int
-        All products, including those in multiply-adds. A division counts as one.
-    additions : int
-        All additions and subtractions, including those in multiply-adds.
-    comparisons : int
-    functions : int
-        Square roots, exponentials and logarithms.
-    read, written : int
-        Distinct elements of arrays. Padding is not read, since it isn't stored in memory.
-    """
-
+    #: Products with a weight, and products in the sums of a weight gradient. The papers call
+    #: them FLOPs. Products with padding count, as in every published count.
     multiply_adds: int = 0
+    #: All products, including those in multiply-adds. A division counts as one.
     multiplications: int = 0
-    additions: int = 0
+    additions: int = 0  #: All additions and subtractions, including those in multiply-adds.
     comparisons: int = 0
-    functions: int = 0
+    functions: int = 0  #: Square roots, exponentials and logarithms.
+    #: Distinct elements of arrays. Padding is not read, since it isn't stored in memory.
     read: int = 0
     written: int = 0
 
@@ -71,71 +61,33 @@ class Counts:
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward and backward of one operation.
-
-    Attributes
-    ----------
-    forward, backward : Counts
-    parameters : int
-        Learned numbers.
-    kept_bytes : int
-        Memory that the cache of the NumPy implementation keeps for backward, without parameters.
-    """
+    """Forward and backward of one operation."""
 
     forward: Counts
     backward: Counts
-    parameters: int
-    kept_bytes: int
-
-
-@dataclass(frozen=True)
-class Terms:
-    """One direction: an arithmetic expression for each field of `Counts`."""
-
-    multiply_adds: str = "0"
-    multiplications: str = "0"
-    additions: str = "0"
-    comparisons: str = "0"
-    functions: str = "0"
-    read: str = "0"
-    written: str = "0"
-
-    def evaluate(self, values: Mapping[str, int]) -> Counts:
-        """Return the counts for these dimensions."""
-        return Counts(**{name: value_of(text, values) for name, text in asdict(self).items()})
-
-    def plus(self, **added: str) -> "Terms":
-        """Return these terms with others added to them."""
-        texts = asdict(self)
-        for name, text in added.items():
-            texts[name] = text if texts[name] == "0" else f"{texts[name]} + {text}"
-        return Terms(**texts)
+    parameters: int  #: Learned numbers.
+    kept_bytes: int  #: Bytes in the cache of `ops` for the backward, without parameters.
 
 
 @dataclass(frozen=True)
 class Formula:
-    """The cost of one operation.
+    """The cost of one operation."""
 
-    Attributes
-    ----------
-    letters : callable
-        From the shapes of the arrays and the hyperparameters, both by name, to the letters.
-    forward, backward : Terms
-    kept : str
-        Bytes in the cache of the NumPy implementation, without parameters.
-    """
-
+    #: From the shapes of the arrays and the hyperparameters, both by name, to the letters.
     letters: Letters
     forward: Terms
     backward: Terms
-    kept: str = "0"
+    kept: str = "0"  #: Bytes in the cache of the NumPy implementation, without parameters.
 
     def __str__(self) -> str:
         lines = []
         for direction in ("forward", "backward"):
-            for name, text in asdict(getattr(self, direction)).items():
-                if text != "0":
-                    lines.append(f"{direction:8}  {name.replace('_', '-'):15}  {text}")
+            terms: Terms = getattr(self, direction)
+            lines += [
+                f"{direction:8}  {field.name.replace('_', '-'):15}  {terms[field.name]}"
+                for field in fields(Counts)
+                if field.name in terms
+            ]
         lines.append(f"{'kept':8}  {'bytes':15}  {self.kept}")
         return "\n".join(lines)
 
@@ -145,9 +97,13 @@ class Formula:
         itemsize is the bytes of a number: 4 in float32.
         """
         values = self.letters(shapes, hyperparameters)
+        forward, backward = (
+            Counts(**{name: value_of(text, values) for name, text in terms.items()})
+            for terms in (self.forward, self.backward)
+        )
         return Cost(
-            self.forward.evaluate(values),
-            self.backward.evaluate(values),
+            forward,
+            backward,
             sum(math.prod(shapes[name]) for name in shapes if name in PARAMETERS),
             value_of(self.kept, {**values, "s": itemsize}),
         )
@@ -190,8 +146,7 @@ def entrywise(forward: Terms, backward: Terms, *, kept: str = "s * size") -> For
     """Return the formula of an operation on each entry of x, from the terms of one entry."""
 
     def times_size(terms: Terms) -> Terms:
-        texts = {name: text for name, text in asdict(terms).items() if text != "0"}
-        return Terms(**{name: f"{text}*size".removeprefix("1*") for name, text in texts.items()})
+        return {name: f"{text}*size".removeprefix("1*") for name, text in terms.items()}
 
     return Formula(of_first, times_size(forward), times_size(backward), kept)
 
@@ -203,7 +158,7 @@ def followed_by_relu(formula: Formula, size: str) -> Formula:
     """
     return Formula(
         formula.letters,
-        formula.forward.plus(comparisons=size),
-        formula.backward.plus(comparisons=size, read=size),
+        {**formula.forward, "comparisons": size},
+        {**formula.backward, "comparisons": size, "read": f"{formula.backward['read']} + {size}"},
         f"{formula.kept} + s * {size}" if formula.kept != "0" else f"s * {size}",
     )

@@ -1,11 +1,9 @@
 """The record of an operation, and the table of these records."""
 
-import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,43 +21,22 @@ OPERATIONS: dict[str, "Operation"] = {}
 
 @dataclass(frozen=True)
 class Operation:
-    """The facts about one operation.
+    """The facts about one operation."""
 
-    Attributes
-    ----------
-    name : str
-        NAME_forward and NAME_backward are its functions in every implementation.
-    kind : str
-        The family under which its cost is reported: "convolution", "pooling", ...
-    arrays : tuple of str
-        The array arguments in the order of the signature. A name that starts with * stands for any
-        number of arrays.
-    hyperparameters : tuple of str
-        The other arguments, in the order of the signature.
-    required : frozenset of str
-        The arguments without a default.
-    differentiable : tuple of str
-        The arrays whose gradients backward returns, in this order.
-    linear_in : tuple of str
-        Each array for which y is linear in this array alone, if there is no bias.
-    cases : callable
-        Takes a `Draw`, and returns the arrays and the hyperparameters of one case.
-    formula : Formula
-        The cost of the operation.
-    kernel : bool
-        Whether `kernels` implements the operation. Operations without a kernel are fast in `ops`.
-    """
-
-    name: str
-    kind: str
+    name: str  #: NAME_forward and NAME_backward are its functions in every implementation.
+    kind: str  #: The family under which its cost is reported: "convolution", "pooling", ...
+    #: The array arguments in the order of the signature. A name that starts with * stands
+    #: for any number of arrays.
     arrays: tuple[str, ...]
-    hyperparameters: tuple[str, ...]
-    required: frozenset[str]
-    differentiable: tuple[str, ...]
+    hyperparameters: tuple[str, ...]  #: The other arguments, in the order of the signature.
+    required: frozenset[str]  #: The arguments without a default.
+    differentiable: tuple[str, ...]  #: The arrays whose gradients backward returns, in this order.
+    #: The arrays in each of which y is linear while the others are fixed, if there is no bias.
     linear_in: tuple[str, ...]
+    #: Takes a `Draw`, and returns the arrays and the hyperparameters of one case.
     cases: Callable[[Draw], Case]
-    formula: Formula
-    kernel: bool
+    formula: Formula  #: The cost of the operation.
+    kernel: bool  #: Whether `kernels` implements the operation; if not, `ops` is fast enough.
 
     @property
     def implementations(self) -> tuple[str, ...]:
@@ -67,11 +44,11 @@ class Operation:
         return IMPLEMENTATIONS if self.kernel else IMPLEMENTATIONS[:2]
 
     def forward(self, implementation: str = "ops") -> Callable[..., Any]:
-        """Return NAME_forward of an implementation: "ops", "steps" or "kernels"."""
+        """Return NAME_forward of an implementation, one of IMPLEMENTATIONS."""
         return self._function(implementation, "forward")
 
     def backward(self, implementation: str = "ops") -> Callable[..., Any]:
-        """Return NAME_backward of an implementation: "ops", "steps" or "kernels"."""
+        """Return NAME_backward of an implementation, one of IMPLEMENTATIONS."""
         return self._function(implementation, "backward")
 
     def named(self, arrays: Sequence[Any]) -> dict[str, Any]:
@@ -98,14 +75,8 @@ class Operation:
             raise ValueError(
                 f"implementation={implementation!r} is not one of {', '.join(self.implementations)}"
             )
-        function: Callable[..., Any] = getattr(_package(implementation), f"{self.name}_{direction}")
-        return function
-
-
-@functools.cache
-def _package(implementation: str) -> ModuleType:
-    """Import an implementation when it is first needed."""
-    return importlib.import_module(f"numpy_shufflenet.{implementation}")
+        package = importlib.import_module(f"numpy_shufflenet.{implementation}")
+        return getattr(package, f"{self.name}_{direction}")
 
 
 def register(

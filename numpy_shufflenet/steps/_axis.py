@@ -1,6 +1,6 @@
-"""Which outputs and inputs meet in the windows of a convolution or a pool, along one axis.
+"""Which inputs the outputs of a convolution or a pool read, along one axis.
 
-Output p meets input r through tap i of the kernel if
+Output p reads input r with tap i of the kernel if
 
     r = p * stride + i * dilation - before
 
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from numpy_shufflenet.ops.checks import is_integer
+from numpy_shufflenet.ops.checks import as_padding, as_pair
 
 Pairs = dict[int, list[tuple[int, int]]]
 
@@ -31,11 +31,8 @@ def two_axes(
     size: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any = 1
 ) -> tuple[Axis, Axis]:
     """Return the rows and the columns of windows over an image of this (height, width)."""
-    sides = [_pair(side) for side in _pair(padding)]
-    rows, columns = (
-        one_axis(*axis)
-        for axis in zip(size, kernel, _pair(stride), sides, _pair(dilation), strict=True)
-    )
+    strides, dilations = as_pair("stride", stride), as_pair("dilation", dilation)
+    rows, columns = map(one_axis, size, kernel, strides, as_padding(padding), dilations)
     return rows, columns
 
 
@@ -53,7 +50,3 @@ def one_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], dila
                 axis.of_input[r].append((p, i))
                 axis.of_tap[i].append((p, r))
     return axis
-
-
-def _pair(value: Any) -> tuple[Any, Any]:
-    return (value, value) if is_integer(value) else (value[0], value[1])

@@ -1,12 +1,13 @@
-"""What a slow twin yields, and the driver that makes functions with the signatures of `ops` of it.
+"""What the generators in `steps` yield, and how functions with the signatures of `ops` run them.
 
-A slow twin is the loop implementation of an operation: a generator. First it yields every output's
-name and shape (`Output`), in the order of the results. Then it computes one entry at a time and
-yields a `Step`: the entries that it reads, the terms that it adds up, and their sum. So a program
-can draw a twin and count its operations, and compare its results with those of `ops`.
+A generator first yields the name and the shape of every output (`Output`), in the order of the
+results. Then it computes one entry at a time and yields a `Step`: the entries that it reads, the
+terms that it adds up, and their sum. So a program can draw the steps of an operation, count its
+arithmetic, and compare its results with those of `ops`.
 
-Twins use only + - * / and >, and functions such as np.exp, on entries. On objects NumPy calls their
-method `exp`. So a twin also runs on an object array of numbers that count operations.
+On entries, generators use only + - * / and >, and functions such as np.exp. For an object, np.exp
+calls the object's method `exp`. So a generator also runs on object arrays of numbers that count
+operations.
 """
 
 import copy
@@ -21,16 +22,16 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.ops.checks import check_number, check_part_count, check_plain
+from numpy_shufflenet.ops.checks import check_gradient, check_number, check_part_count, check_plain
 
 Index: TypeAlias = tuple[int, ...]
 Reads: TypeAlias = list[tuple[str, Index]]
 
 
 class Output(NamedTuple):
-    """An array that will be computed. Its shape is None if there is none, such as db without b.
+    """An array that will be computed. Its shape is None if the array is left out, as db without b.
 
-    For a tuple of arrays, each array is an output of its own: y[0], y[1], ...
+    If a function returns a tuple of arrays, each array is a separate output: y[0], y[1], ...
     """
 
     name: str
@@ -51,6 +52,12 @@ class Step:
 Steps: TypeAlias = Iterator[Output | Step]
 
 
+def gradients_of(**arrays: Array | None) -> Iterator[Output]:
+    """Announce the gradient of each array; an array that is None, such as a bias, has none."""
+    for name, array in arrays.items():
+        yield Output(f"d{name}", None if array is None else array.shape)
+
+
 def add_up(output: str, index: Index, reads: Reads, terms: list[Any]) -> Step:
     """Return the step whose value is the sum of terms, from left to right; 0 if there are none."""
     return Step(output, index, reads, terms, total(terms))
@@ -62,9 +69,9 @@ def total(terms: list[Any]) -> Any:
 
 
 class StepsCache(NamedTuple):
-    """What a slow backward needs: the arguments of the forward, and the shape of its outputs."""
+    """What a backward of `steps` needs: the arguments of the forward, and its outputs."""
 
-    arguments: inspect.BoundArguments  # a random generator in them has its state before the forward
+    arguments: inspect.BoundArguments  # a random generator has the state from before the forward
     outputs: tuple[Output, ...]
     dtype: np.dtype[Any]
 
@@ -74,8 +81,8 @@ def functions(
 ) -> tuple[Callable[..., tuple[Any, StepsCache]], Callable[[Any, StepsCache], Any]]:
     """Return the pair (forward, backward) of the `ops` signature that runs these generators.
 
-    Both functions keep the dtype of the arrays. They raise ValueError where `ops` does, and for
-    complex numbers.
+    The results have the dtype of the arrays. Both functions raise ValueError where `ops` does, and
+    for complex numbers.
     """
     signature = inspect.signature(forward_steps)
     name = forward_steps.__name__.removesuffix("_forward_steps")
@@ -83,7 +90,8 @@ def functions(
     def forward(*args: Any, **kwargs: Any) -> tuple[Any, StepsCache]:
         arguments = signature.bind(*args, **kwargs)
         _check(name, arguments)
-        dtype = _common_dtype(arguments)
+        flat = [*arguments.args, *arguments.kwargs.values()]  # the dtype isn't that of labels
+        dtype = next(a.dtype for a in flat if isinstance(a, np.ndarray) and a.dtype.kind in "fO")
         kept = _with_own_rng(arguments)
         outputs, arrays = run_steps(forward_steps(*arguments.args, **arguments.kwargs), dtype)
         return _pack(outputs, arrays), StepsCache(kept, outputs, dtype)
@@ -138,17 +146,13 @@ def _check(name: str, arguments: inspect.BoundArguments) -> None:
     flat = [*arguments.args, *arguments.kwargs.values()]
     kinds = {value.dtype.kind for value in flat if isinstance(value, np.ndarray)}
     if "c" in kinds:
-        raise ValueError(f"{name} has complex numbers; steps take float32 or float64, `ops` do")
+        raise ValueError(
+            f"{name} has complex numbers; steps take float32 or float64 only; use `ops`"
+        )
     if "O" not in kinds:  # not an array of objects that count operations
         fast = getattr(importlib.import_module("numpy_shufflenet.ops"), f"{name}_forward")
         with np.errstate(all="ignore"):
             fast(*arguments.args, **_with_own_rng(arguments).kwargs)
-
-
-def _common_dtype(arguments: inspect.BoundArguments) -> np.dtype[Any]:
-    """The dtype of all arrays that are not labels."""
-    flat = [*arguments.args, *arguments.kwargs.values()]
-    return next(a.dtype for a in flat if isinstance(a, np.ndarray) and a.dtype.kind in "fO")
 
 
 def _with_own_rng(arguments: inspect.BoundArguments) -> inspect.BoundArguments:
@@ -171,14 +175,12 @@ def _checked_gradient(dy: Any, cache: StepsCache) -> Any:
 
 
 def _checked_part(dy: Any, output: Output, dtype: np.dtype[Any]) -> Any:
+    if output.shape:
+        check_gradient(dy, output.shape, dtype)
+        return dy
     check_plain("dy", dy)
-    if np.shape(dy) != output.shape:
-        raise ValueError(f"dy has shape {np.shape(dy)}, but the output has {output.shape}")
-    if output.shape == ():
-        if dtype.kind != "O":
-            check_number("dy", dy)
-        return np.asarray(dy, dtype)[()]  # any number will do
-    if not isinstance(dy, np.ndarray) or dy.dtype != dtype:
-        kind = getattr(dy, "dtype", type(dy).__name__)
-        raise ValueError(f"dy has dtype {kind}, but the output has {dtype}")
-    return dy
+    if np.ndim(dy):
+        raise ValueError(f"dy has shape {np.shape(dy)}, but the output has ()")
+    if dtype.kind != "O":
+        check_number("dy", dy)
+    return np.asarray(dy, dtype)[()]  # any number fits a scalar output

@@ -3,9 +3,9 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up, gradients_of
 
-__all__ = ["add_backward", "add_backward_steps", "add_forward", "add_forward_steps"]
+__all__ = ["add_backward_steps", "add_forward_steps"]
 
 
 def add_forward_steps(x1: Array, x2: Array) -> Steps:
@@ -17,11 +17,7 @@ def add_forward_steps(x1: Array, x2: Array) -> Steps:
 
 def add_backward_steps(dy: Array, x1: Array, x2: Array) -> Steps:
     """Both summands reach the output, with slope 1."""
-    yield Output("dx1", x1.shape)
-    yield Output("dx2", x1.shape)
+    yield from gradients_of(x1=x1, x2=x2)
     for name in ("dx1", "dx2"):
         for index in np.ndindex(x1.shape):
             yield add_up(name, index, [("dy", index)], [dy[index]])
-
-
-add_forward, add_backward = functions(add_forward_steps, add_backward_steps)

@@ -1,8 +1,8 @@
 """Batch normalisation, one output at a time: in training each output reads a whole channel.
 
-Backward is none of the three of `ops`. The slope of output k by input i is written out as the
-quotient rule gives it, and dx[i] adds dy[k] times that slope, for all k of the channel: m^2
-products where the formulas in `ops` need a few m.
+Backward differs from the three forms in `ops`. It writes out the slope of output k by input i with
+the quotient rule. dx[i] adds dy[k] times this slope over all k of the channel. For m values in a
+channel that takes m^2 products; the formulas in `ops` need a few m.
 """
 
 from typing import Any
@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, gradients_of, total
 
 __all__ = [
-    "batch_norm_backward",
     "batch_norm_backward_steps",
-    "batch_norm_forward",
     "batch_norm_forward_steps",
-    "batch_norm_inference_backward",
     "batch_norm_inference_backward_steps",
-    "batch_norm_inference_forward",
     "batch_norm_inference_forward_steps",
 ]
 
@@ -39,10 +35,8 @@ def batch_norm_forward_steps(x: Array, gamma: Array, beta: Array, *, eps: float 
 def batch_norm_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches every output k of its channel: directly if k is i, and by mean and std."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    """x[i] reaches every output k of its channel through mean and std, and directly if k is i."""
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c in range(x.shape[1]):
         channel = places(x, c)
         m = len(channel)
@@ -81,10 +75,8 @@ def batch_norm_inference_forward_steps(
 def batch_norm_inference_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches one output, gamma and beta all of their channel; mean and var are constants."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    """x[i] reaches one output; gamma and beta reach all outputs of their channel."""
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c in range(x.shape[1]):
         channel = places(x, c)
         std = np.sqrt(var[c] + eps)
@@ -110,11 +102,3 @@ def mean_and_std(values: list[Any], eps: float) -> tuple[Any, Any]:
     mean = total(values) / len(values)
     centred = [v - mean for v in values]
     return mean, np.sqrt(total([v * v for v in centred]) / len(values) + eps)
-
-
-batch_norm_forward, batch_norm_backward = functions(
-    batch_norm_forward_steps, batch_norm_backward_steps
-)
-batch_norm_inference_forward, batch_norm_inference_backward = functions(
-    batch_norm_inference_forward_steps, batch_norm_inference_backward_steps
-)

@@ -1,22 +1,18 @@
 """Channel shuffle, one output at a time: every output reads a single number.
 
-Channel k of x is number k % n of group k // n. After the shuffle this channel is in
-group k % n of n groups, with number k // n.
+With n channels in each group, channel k of x is number k % n of group k // n. After the shuffle
+this channel is number k // n of group k % n, in n groups. The inverse is a shuffle of n groups.
 """
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
 __all__ = [
-    "channel_shuffle_backward",
     "channel_shuffle_backward_steps",
-    "channel_shuffle_forward",
     "channel_shuffle_forward_steps",
-    "channel_unshuffle_backward",
     "channel_unshuffle_backward_steps",
-    "channel_unshuffle_forward",
     "channel_unshuffle_forward_steps",
 ]
 
@@ -38,36 +34,22 @@ def channel_shuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
 
 
 def channel_unshuffle_forward_steps(x: Array, groups: int) -> Steps:
-    """Output channel k reads from where a shuffle has put channel k."""
-    yield Output("y", x.shape)
-    for n, k, h, w in np.ndindex(x.shape):
-        source = (n, shuffled_to(k, x.shape[1], groups), h, w)
-        yield add_up("y", (n, k, h, w), [("x", source)], [x[source]])
+    """Output channel k reads the channel to which a shuffle moves channel k."""
+    yield from channel_shuffle_forward_steps(x, x.shape[1] // groups)
 
 
 def channel_unshuffle_backward_steps(dy: Array, x: Array, groups: int) -> Steps:
-    """A channel reaches one output: the channel that a shuffle would have put here."""
-    yield Output("dx", x.shape)
-    for n, k, h, w in np.ndindex(x.shape):
-        target = (n, shuffled_from(k, x.shape[1], groups), h, w)
-        yield add_up("dx", (n, k, h, w), [("dy", target)], [dy[target]])
+    """A channel reaches one output: the channel that a shuffle would move to this place."""
+    yield from channel_shuffle_backward_steps(dy, x, x.shape[1] // groups)
 
 
 def shuffled_from(k: int, channels: int, groups: int) -> int:
-    """Return the channel that stands at k after the shuffle."""
+    """Return the channel that is at place k after the shuffle."""
     place, group = divmod(k, groups)
     return group * (channels // groups) + place
 
 
 def shuffled_to(k: int, channels: int, groups: int) -> int:
-    """Return where channel k stands after the shuffle."""
+    """Return the place of channel k after the shuffle."""
     group, place = divmod(k, channels // groups)
     return place * groups + group
-
-
-channel_shuffle_forward, channel_shuffle_backward = functions(
-    channel_shuffle_forward_steps, channel_shuffle_backward_steps
-)
-channel_unshuffle_forward, channel_unshuffle_backward = functions(
-    channel_unshuffle_forward_steps, channel_unshuffle_backward_steps
-)

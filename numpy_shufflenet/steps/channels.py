@@ -1,20 +1,23 @@
-"""Split and concatenation of channels, one output at a time: channel k is channel c of part t."""
+"""Split and concatenation of channels, one output at a time: channel k is channel c of part t.
+
+A shuffle of one group leaves the channels in their order. So a concatenation alone is the same loop
+as a concatenation with a shuffle.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
+from numpy_shufflenet.steps.channel_shuffle import shuffled_from, shuffled_to
 
 __all__ = [
-    "channel_concat_backward",
     "channel_concat_backward_steps",
-    "channel_concat_forward",
     "channel_concat_forward_steps",
-    "channel_split_backward",
+    "channel_concat_shuffle_backward_steps",
+    "channel_concat_shuffle_forward_steps",
     "channel_split_backward_steps",
-    "channel_split_forward",
     "channel_split_forward_steps",
 ]
 
@@ -42,23 +45,34 @@ def channel_split_backward_steps(dy: Sequence[Array], x: Array, sizes: Sequence[
 
 def channel_concat_forward_steps(*arrays: Array) -> Steps:
     """Channel k reads one channel of one array."""
-    sizes = [array.shape[1] for array in arrays]
-    y_shape = (len(arrays[0]), sum(sizes), *arrays[0].shape[2:])
-    yield Output("y", y_shape)
-    for n, k, h, w in np.ndindex(y_shape):
-        t, c = part_and_place(k, sizes)
-        source = (n, c, h, w)
-        yield add_up("y", (n, k, h, w), [(f"arrays[{t}]", source)], [arrays[t][source]])
+    yield from channel_concat_shuffle_forward_steps(*arrays, groups=1)
 
 
 def channel_concat_backward_steps(dy: Array, *arrays: Array) -> Steps:
     """Channel c of array t reaches channel c + (all channels of earlier arrays)."""
+    yield from channel_concat_shuffle_backward_steps(dy, *arrays, groups=1)
+
+
+def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
+    """Channel k reads one channel of one array."""
+    sizes = [array.shape[1] for array in arrays]
+    y_shape = (len(arrays[0]), sum(sizes), *arrays[0].shape[2:])
+    yield Output("y", y_shape)
+    for n, k, h, w in np.ndindex(y_shape):
+        t, c = part_and_place(shuffled_from(k, sum(sizes), groups), sizes)
+        source = (n, c, h, w)
+        yield add_up("y", (n, k, h, w), [(f"arrays[{t}]", source)], [arrays[t][source]])
+
+
+def channel_concat_shuffle_backward_steps(dy: Array, *arrays: Array, groups: int) -> Steps:
+    """Channel c of array t reaches one channel, which the shuffle decides."""
     sizes = [array.shape[1] for array in arrays]
     for t, array in enumerate(arrays):
         yield Output(f"darrays[{t}]", array.shape)
     for t, array in enumerate(arrays):
         for n, c, h, w in np.ndindex(array.shape):
-            target = (n, sum(sizes[:t]) + c, h, w)
+            k = shuffled_to(sum(sizes[:t]) + c, sum(sizes), groups)
+            target = (n, k, h, w)
             yield add_up(f"darrays[{t}]", (n, c, h, w), [("dy", target)], [dy[target]])
 
 
@@ -69,11 +83,3 @@ def part_and_place(k: int, sizes: Sequence[int]) -> tuple[int, int]:
         k -= sizes[part]
         part += 1
     return part, k
-
-
-channel_split_forward, channel_split_backward = functions(
-    channel_split_forward_steps, channel_split_backward_steps
-)
-channel_concat_forward, channel_concat_backward = functions(
-    channel_concat_forward_steps, channel_concat_backward_steps
-)

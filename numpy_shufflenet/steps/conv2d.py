@@ -8,9 +8,9 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.steps._axis import two_axes
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, gradients_of
 
-__all__ = ["conv2d_backward", "conv2d_backward_steps", "conv2d_forward", "conv2d_forward_steps"]
+__all__ = ["conv2d_backward_steps", "conv2d_forward_steps"]
 
 
 def conv2d_forward_steps(
@@ -58,9 +58,7 @@ def conv2d_backward_steps(
     In contrast, col2im in `ops` adds each output's terms to many pixels.
     """
     rows, columns = two_axes(x.shape[2:], w.shape[2:], stride, padding, dilation)
-    yield Output("dx", x.shape)
-    yield Output("dw", w.shape)
-    yield Output("db", None if b is None else b.shape)
+    yield from gradients_of(x=x, w=w, b=b)
     for n, c, r, s in np.ndindex(x.shape):
         reads: Reads = []
         terms = []
@@ -86,6 +84,3 @@ def conv2d_backward_steps(
         places = [(n, o, p, q) for n, p, q in np.ndindex(len(x), *dy.shape[2:])]
         reads = [("dy", place) for place in places]
         yield add_up("db", (o,), reads, [dy[place] for place in places])
-
-
-conv2d_forward, conv2d_backward = functions(conv2d_forward_steps, conv2d_backward_steps)

@@ -1,21 +1,17 @@
 """Pairs of operations that run as one, one output at a time.
 
-Forward, an output of the first operation goes through the second operation at once, so no
-intermediate array is kept. Backward, the first operation gets 0 where ReLU's output was 0.
+In the forward, each output of the first operation goes through the second operation at once, so no
+array in between is kept. In the backward, the first operation gets dy = 0 where ReLU's output is 0.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Step, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Step, Steps
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_backward_steps, batch_norm_forward_steps
-from numpy_shufflenet.steps.channel_shuffle import shuffled_from, shuffled_to
-from numpy_shufflenet.steps.channels import part_and_place
 from numpy_shufflenet.steps.conv2d import conv2d_backward_steps, conv2d_forward_steps
 from numpy_shufflenet.steps.pointwise_conv2d import (
     pointwise_conv2d_backward_steps,
@@ -23,25 +19,13 @@ from numpy_shufflenet.steps.pointwise_conv2d import (
 )
 
 __all__ = [
-    "add_relu_backward",
     "add_relu_backward_steps",
-    "add_relu_forward",
     "add_relu_forward_steps",
-    "batch_norm_relu_backward",
     "batch_norm_relu_backward_steps",
-    "batch_norm_relu_forward",
     "batch_norm_relu_forward_steps",
-    "channel_concat_shuffle_backward",
-    "channel_concat_shuffle_backward_steps",
-    "channel_concat_shuffle_forward",
-    "channel_concat_shuffle_forward_steps",
-    "conv2d_relu_backward",
     "conv2d_relu_backward_steps",
-    "conv2d_relu_forward",
     "conv2d_relu_forward_steps",
-    "pointwise_conv2d_relu_backward",
     "pointwise_conv2d_relu_backward_steps",
-    "pointwise_conv2d_relu_forward",
     "pointwise_conv2d_relu_forward_steps",
 ]
 
@@ -59,21 +43,21 @@ def rectified(steps: Iterable[Output | Step]) -> Steps:
             yield item
 
 
-def let_through(dy: Array, forward: Iterable[Output | Step], backward: Backward) -> Steps:
-    """Run a backward with dy = 0 where the ReLU's output is 0; steps read these entries, too."""
-    passed, read = dy.copy(), {}
-    for item in forward:
-        if isinstance(item, Step):
-            read[item.index] = item.reads
-            if not item.value > 0:
-                passed[item.index] = 0.0
+def let_through(
+    dy: Array, outputs: Mapping[Index, Any], read: Callable[[Index], Reads], backward: Backward
+) -> Steps:
+    """Run a backward with dy = 0 where the ReLU's output is 0.
+
+    A step that reads dy at an index also reads `read(index)`, to see whether the ReLU lets dy pass.
+    """
+    passed = dy.copy()
+    for index, value in outputs.items():
+        if not value > 0:
+            passed[index] = type(dy[index])(0.0)
     for item in backward(passed):
         if isinstance(item, Step):
-            reads = list(item.reads)
-            for name, index in item.reads:
-                if name == "dy":
-                    reads += read[index]
-            yield Step(item.output, item.index, reads, item.terms, item.value)
+            seen = [entry for name, index in item.reads if name == "dy" for entry in read(index)]
+            yield Step(item.output, item.index, [*item.reads, *seen], item.terms, item.value)
         else:
             yield item
 
@@ -88,9 +72,11 @@ def steps_with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Fo
 
     @functools.wraps(backward_steps)
     def backward(dy: Array, *args: Any, **kwargs: Any) -> Steps:
+        steps = {s.index: s for s in forward_steps(*args, **kwargs) if isinstance(s, Step)}
         yield from let_through(
             dy,
-            forward_steps(*args, **kwargs),
+            {index: step.value for index, step in steps.items()},
+            lambda index: steps[index].reads,
             lambda passed: backward_steps(passed, *args, **kwargs),
         )
 
@@ -101,29 +87,6 @@ def steps_with_relu(forward_steps: Forward, backward_steps: Forward) -> tuple[Fo
             f"Steps of `ops.{name}_relu_{direction}`; see `{name}_{direction}_steps`."
         )
     return forward, backward
-
-
-def channel_concat_shuffle_forward_steps(*arrays: Array, groups: int) -> Steps:
-    """Channel k reads one channel of one array."""
-    sizes = [array.shape[1] for array in arrays]
-    y_shape = (len(arrays[0]), sum(sizes), *arrays[0].shape[2:])
-    yield Output("y", y_shape)
-    for n, k, h, w in np.ndindex(y_shape):
-        t, c = part_and_place(shuffled_from(k, sum(sizes), groups), sizes)
-        source = (n, c, h, w)
-        yield add_up("y", (n, k, h, w), [(f"arrays[{t}]", source)], [arrays[t][source]])
-
-
-def channel_concat_shuffle_backward_steps(dy: Array, *arrays: Array, groups: int) -> Steps:
-    """Channel c of array t reaches one channel, which the shuffle decides."""
-    sizes = [array.shape[1] for array in arrays]
-    for t, array in enumerate(arrays):
-        yield Output(f"darrays[{t}]", array.shape)
-    for t, array in enumerate(arrays):
-        for n, c, h, w in np.ndindex(array.shape):
-            k = shuffled_to(sum(sizes[:t]) + c, sum(sizes), groups)
-            target = (n, k, h, w)
-            yield add_up(f"darrays[{t}]", (n, c, h, w), [("dy", target)], [dy[target]])
 
 
 batch_norm_relu_forward_steps, batch_norm_relu_backward_steps = steps_with_relu(
@@ -137,18 +100,4 @@ conv2d_relu_forward_steps, conv2d_relu_backward_steps = steps_with_relu(
 )
 pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps = steps_with_relu(
     pointwise_conv2d_forward_steps, pointwise_conv2d_backward_steps
-)
-
-batch_norm_relu_forward, batch_norm_relu_backward = functions(
-    batch_norm_relu_forward_steps, batch_norm_relu_backward_steps
-)
-add_relu_forward, add_relu_backward = functions(add_relu_forward_steps, add_relu_backward_steps)
-conv2d_relu_forward, conv2d_relu_backward = functions(
-    conv2d_relu_forward_steps, conv2d_relu_backward_steps
-)
-pointwise_conv2d_relu_forward, pointwise_conv2d_relu_backward = functions(
-    pointwise_conv2d_relu_forward_steps, pointwise_conv2d_relu_backward_steps
-)
-channel_concat_shuffle_forward, channel_concat_shuffle_backward = functions(
-    channel_concat_shuffle_forward_steps, channel_concat_shuffle_backward_steps
 )

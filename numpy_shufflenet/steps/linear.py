@@ -3,9 +3,9 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, gradients_of
 
-__all__ = ["linear_backward", "linear_backward_steps", "linear_forward", "linear_forward_steps"]
+__all__ = ["linear_backward_steps", "linear_forward_steps"]
 
 
 def linear_forward_steps(x: Array, w: Array, b: Array | None = None) -> Steps:
@@ -25,9 +25,7 @@ def linear_forward_steps(x: Array, w: Array, b: Array | None = None) -> Steps:
 
 def linear_backward_steps(dy: Array, x: Array, w: Array, b: Array | None = None) -> Steps:
     """x[n, i] reaches every output of row n; w[o, i] reaches output o of every row."""
-    yield Output("dx", x.shape)
-    yield Output("dw", w.shape)
-    yield Output("db", None if b is None else b.shape)
+    yield from gradients_of(x=x, w=w, b=b)
     for n, i in np.ndindex(x.shape):
         reads: Reads = []
         terms = []
@@ -46,6 +44,3 @@ def linear_backward_steps(dy: Array, x: Array, w: Array, b: Array | None = None)
     for o in range(0 if b is None else len(w)):
         reads = [("dy", (n, o)) for n in range(len(x))]
         yield add_up("db", (o,), reads, [dy[n, o] for n in range(len(x))])
-
-
-linear_forward, linear_backward = functions(linear_forward_steps, linear_backward_steps)

@@ -10,14 +10,9 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, total
 
-__all__ = [
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_backward_steps",
-    "softmax_cross_entropy_forward",
-    "softmax_cross_entropy_forward_steps",
-]
+__all__ = ["softmax_cross_entropy_backward_steps", "softmax_cross_entropy_forward_steps"]
 
 
 def softmax_cross_entropy_forward_steps(
@@ -61,19 +56,10 @@ def softmax_cross_entropy_backward_steps(
 
 def largest_and_sum(row: list[Any]) -> tuple[Any, Any]:
     """Return the largest logit, and the sum of exp(logit - largest), which can't overflow."""
-    top = row[0]
-    for z in row[1:]:
-        if z > top:
-            top = z
-    powers = [np.exp(z - top) for z in row]
-    return top, total(powers)
+    top = max(row)
+    return top, total([np.exp(z - top) for z in row])
 
 
 def target(is_label: bool, classes: int, label_smoothing: float) -> float:
     """Return q: the label's share, and the share that is spread over all classes."""
     return (1 - label_smoothing if is_label else 0.0) + label_smoothing / classes
-
-
-softmax_cross_entropy_forward, softmax_cross_entropy_backward = functions(
-    softmax_cross_entropy_forward_steps, softmax_cross_entropy_backward_steps
-)

@@ -5,20 +5,14 @@ import numpy as np
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
 from numpy_shufflenet.ops.checks import as_pair
 from numpy_shufflenet.steps._axis import Axis, two_axes
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up
 
 __all__ = [
-    "avg_pool2d_backward",
     "avg_pool2d_backward_steps",
-    "avg_pool2d_forward",
     "avg_pool2d_forward_steps",
-    "global_avg_pool_backward",
     "global_avg_pool_backward_steps",
-    "global_avg_pool_forward",
     "global_avg_pool_forward_steps",
-    "max_pool2d_backward",
     "max_pool2d_backward_steps",
-    "max_pool2d_forward",
     "max_pool2d_forward_steps",
 ]
 
@@ -146,14 +140,3 @@ def winner(x: Array, window: list[Index]) -> Index:
         if x[pixel] > x[best] or x[pixel] != x[pixel]:
             best = pixel
     return best
-
-
-max_pool2d_forward, max_pool2d_backward = functions(
-    max_pool2d_forward_steps, max_pool2d_backward_steps
-)
-avg_pool2d_forward, avg_pool2d_backward = functions(
-    avg_pool2d_forward_steps, avg_pool2d_backward_steps
-)
-global_avg_pool_forward, global_avg_pool_backward = functions(
-    global_avg_pool_forward_steps, global_avg_pool_backward_steps
-)

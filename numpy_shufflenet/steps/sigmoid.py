@@ -1,6 +1,7 @@
-"""Sigmoid, one number at a time, with exp where `ops` has tanh.
+"""Sigmoid and swish, one number at a time, with exp where `ops` has tanh.
 
-    y = 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x))        dy/dx = e / (1 + e)^2,  e = exp(-|x|)
+    sigmoid = 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x))        its slope = e / (1 + e)^2,  e =
+    exp(-|x|)
 
 Of the two forms, the one whose exponent is negative never overflows.
 """
@@ -10,9 +11,14 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = ["sigmoid_backward", "sigmoid_backward_steps", "sigmoid_forward", "sigmoid_forward_steps"]
+__all__ = [
+    "sigmoid_backward_steps",
+    "sigmoid_forward_steps",
+    "swish_backward_steps",
+    "swish_forward_steps",
+]
 
 
 def sigmoid_forward_steps(x: Array) -> Steps:
@@ -44,4 +50,18 @@ def sigmoid_slope(x: Any) -> Any:
     return e / ((1 + e) * (1 + e))
 
 
-sigmoid_forward, sigmoid_backward = functions(sigmoid_forward_steps, sigmoid_backward_steps)
+def swish_forward_steps(x: Array) -> Steps:
+    """Multiply a number by its sigmoid."""
+    yield Output("y", x.shape)
+    for index in np.ndindex(x.shape):
+        yield add_up("y", index, [("x", index)], [x[index] * sigmoid(x[index])])
+
+
+def swish_backward_steps(dy: Array, x: Array) -> Steps:
+    """Multiply dy by the slope at x, by the product rule."""
+    yield Output("dx", x.shape)
+    for index in np.ndindex(x.shape):
+        s = sigmoid(x[index])
+        scaled = dy[index] * s
+        terms = [scaled, scaled * x[index] * (1 - s)]
+        yield add_up("dx", index, [("x", index), ("dy", index)], terms)

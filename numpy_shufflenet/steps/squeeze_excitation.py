@@ -1,12 +1,11 @@
 """Squeeze-and-excitation, one output at a time.
 
-The scale e[k] of a channel depends on all pixels of its image. Backward, every gradient adds one
-product for each output that it reaches, with
+The scale e[k] of a channel depends on all pixels of its image. In the backward, the gradient of an
+entry adds one product for each output that the entry reaches. The product has the factors
 
     dy[n, k, p, q] / d e[n, k] = x[n, k, p, q]        de[k]/da = e (1 - e), a = w2 z + b2
 
-and the derivative of a with respect to the entry. `ops` goes backward through the small network
-instead.
+and the derivative of a by the entry. In contrast, `ops` goes backward through the small network.
 """
 
 from typing import Any, NamedTuple
@@ -14,15 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Index, Output, Reads, Steps, add_up, gradients_of, total
 from numpy_shufflenet.steps.sigmoid import sigmoid, sigmoid_slope
 
-__all__ = [
-    "squeeze_excitation_backward",
-    "squeeze_excitation_backward_steps",
-    "squeeze_excitation_forward",
-    "squeeze_excitation_forward_steps",
-]
+__all__ = ["squeeze_excitation_backward_steps", "squeeze_excitation_forward_steps"]
 
 
 class Gate(NamedTuple):
@@ -49,8 +43,7 @@ def squeeze_excitation_backward_steps(
 ) -> Steps:
     """A pixel reaches its own output, and through the scales every output of its image."""
     _, channels, height, width = x.shape
-    for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
-        yield Output(f"d{name}", array.shape)
+    yield from gradients_of(x=x, w1=w1, b1=b1, w2=w2, b2=b2)
     gates = [run_gate(image, w1, b1, w2, b2) for image in x]
     slopes = [[sigmoid_slope(a) for a in gate.a] for gate in gates]  # n k: de/da
     outputs = list(np.ndindex(x.shape))
@@ -58,10 +51,11 @@ def squeeze_excitation_backward_steps(
         image = [out for out in outputs if out[0] == n]
         reads: Reads = [("dy", out) for out in image]
         reads += reads_of_gate(x, n, w1, b1, w2, b2)
+        passing = [j for j in range(len(w1)) if gate.z[j] > 0]
         for c in range(channels):
-            # d e[k] / d x[c, r, s] is the same for all pixels of c: each has its share in s[c].
+            # d e[k] / d x[c, r, s] is the same for all pixels of c, each of which has 1/hw of s[c].
             through = [
-                slopes[n][k] * slope_of_layers(gate, w1, w2, k, c) / (height * width)
+                slopes[n][k] * total([w2[k, j] * w1[j, c] for j in passing]) / (height * width)
                 for k in range(channels)
             ]
             for r, s in np.ndindex(height, width):
@@ -111,19 +105,9 @@ def run_gate(image: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> Gate:
     return Gate(s, z, logits)
 
 
-def slope_of_layers(gate: Gate, w1: Array, w2: Array, k: int, c: int) -> Any:
-    """Return d a[k] / d s[c]: the paths over all hidden numbers that the ReLU lets pass."""
-    return total([w2[k, j] * w1[j, c] for j in range(len(w1)) if gate.z[j] > 0])
-
-
 def reads_of_gate(x: Array, n: int, w1: Array, b1: Array, w2: Array, b2: Array) -> Reads:
     """Return all entries on which the scales of image n depend."""
     reads: Reads = [("x", (n, *place)) for place in np.ndindex(x.shape[1:])]
     for name, array in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
         reads += [(name, place) for place in np.ndindex(array.shape)]
     return reads
-
-
-squeeze_excitation_forward, squeeze_excitation_backward = functions(
-    squeeze_excitation_forward_steps, squeeze_excitation_backward_steps
-)

@@ -1,7 +1,7 @@
-"""Synchronised batch normalisation, one output at a time: the share of one process.
+"""Synchronised batch normalisation, one output at a time, for the images of one process.
 
-The statistics of the processes are merged pair by pair, where `ops` merges all at once. Backward
-is the quotient rule, as in `steps.batch_norm`: the outputs of other processes enter by two sums.
+The statistics of the processes are merged pair by pair; `ops` merges all at once. Backward uses the
+quotient rule, as in `steps.batch_norm`. The outputs of other processes enter through two sums.
 """
 
 from typing import Any
@@ -10,15 +10,10 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.sync_batch_norm import Gather, alone
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions, total
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, gradients_of, total
 from numpy_shufflenet.steps.batch_norm import places
 
-__all__ = [
-    "sync_batch_norm_backward",
-    "sync_batch_norm_backward_steps",
-    "sync_batch_norm_forward",
-    "sync_batch_norm_forward_steps",
-]
+__all__ = ["sync_batch_norm_backward_steps", "sync_batch_norm_forward_steps"]
 
 
 def sync_batch_norm_forward_steps(
@@ -38,10 +33,8 @@ def sync_batch_norm_forward_steps(
 def sync_batch_norm_backward_steps(
     dy: Array, x: Array, gamma: Array, beta: Array, *, gather: Gather = alone, eps: float = 1e-5
 ) -> Steps:
-    """x[i] reaches its own output directly, and those of all processes by mean and std."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    """x[i] reaches its own output directly, and outputs of all processes through mean and std."""
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     channels = range(x.shape[1])
     m, means, stds = merged_statistics(x, gather, eps)
     own_sums = [total([dy[k] for k in places(x, c)]) for c in channels]
@@ -68,7 +61,7 @@ def sync_batch_norm_backward_steps(
 
 
 def merged_statistics(x: Array, gather: Gather, eps: float) -> tuple[Any, list[Any], list[Any]]:
-    """Return the values of a channel in all processes, and each channel's mean and std."""
+    """Return, over all processes, the values in a channel, and each channel's mean and std."""
     own: list[list[Any]] = []
     for c in range(x.shape[1]):
         values = [x[k] for k in places(x, c)]
@@ -88,8 +81,3 @@ def _pair(m_a: Any, mean_a: Any, m2_a: Any, m_b: Any, mean_b: Any, m2_b: Any) ->
     """Return the count, the means and M2 of two parts together."""
     m, apart = m_a + m_b, mean_b - mean_a
     return [m, mean_a + apart * (m_b / m), m2_a + m2_b + apart * apart * (m_a * m_b / m)]
-
-
-sync_batch_norm_forward, sync_batch_norm_backward = functions(
-    sync_batch_norm_forward_steps, sync_batch_norm_backward_steps
-)

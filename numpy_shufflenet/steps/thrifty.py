@@ -1,23 +1,33 @@
 """Backward passes for counting: they reuse intermediate results as `ops` does, entry by entry.
 
-A slow twin is a loop implementation in `steps`. Most twins do the same arithmetic as `ops`, so
-`cost.counting` counts them directly. Five twins write out the paths from an input to an output.
-This shows where a gradient comes from, but takes more products than needed. For these five,
-`cost.counting` counts the backward passes in this file.
+Most backwards in `steps` do the same arithmetic as `ops`, so `cost.counting` counts them directly.
+The others write out the paths from an input to an output. This shows where a gradient comes from,
+but takes more products than needed. For these, `cost.counting` counts the backwards in this file.
 
 Each is a pair: `NAME_kept` returns what forward keeps, and `NAME_backward_steps` reads it.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair, Padding
-from numpy_shufflenet.steps._driver import Index, Output, Reads, Step, Steps, add_up, total
+from numpy_shufflenet.steps._driver import (
+    Index,
+    Output,
+    Reads,
+    Step,
+    Steps,
+    add_up,
+    gradients_of,
+    total,
+)
 from numpy_shufflenet.steps.add import add_backward_steps, add_forward_steps
 from numpy_shufflenet.steps.batch_norm import batch_norm_forward_steps, places
 from numpy_shufflenet.steps.conv2d import conv2d_backward_steps, conv2d_forward_steps
+from numpy_shufflenet.steps.fused import let_through
 from numpy_shufflenet.steps.loss import largest_and_sum, target
 from numpy_shufflenet.steps.pointwise_conv2d import (
     pointwise_conv2d_backward_steps,
@@ -42,9 +52,7 @@ def batch_norm_backward_steps(
     kept: list[Any], dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = 1e-5
 ) -> Steps:
     """dx = scale (dy - dbeta / m - x_hat dgamma / m): the recompute form of `ops`."""
-    yield Output("dx", x.shape)
-    yield Output("dgamma", gamma.shape)
-    yield Output("dbeta", beta.shape)
+    yield from gradients_of(x=x, gamma=gamma, beta=beta)
     for c, (mean, var) in enumerate(kept):
         channel = places(x, c)
         inv_std = 1 / np.sqrt(var + eps)
@@ -99,21 +107,16 @@ def max_pool2d_backward_steps(
         yield add_up("dx", pixel, reads, [0.0, *(dy[place] for place in windows)])
 
 
-class KeptGate(NamedTuple):
-    """Numbers of one image: the channel means, the hidden units, and the scale of each channel."""
-
-    s: list[Any]
-    z: list[Any]
-    e: list[Any]
+KeptGate: TypeAlias = tuple[list[Any], list[Any], list[Any]]
 
 
 def squeeze_excitation_kept(x: Array, w1: Array, b1: Array, w2: Array, b2: Array) -> list[KeptGate]:
-    """Return the small network's numbers for each image."""
+    """Return for each image the channel means s, the hidden units z and the channels' scales e."""
     kept = []
     for image in x:
         s, z, a = run_gate(image, w1, b1, w2, b2)
         number = type(a[0])  # a hidden unit that is off is a plain 0.0 so far
-        kept.append(KeptGate(s, [number(value) for value in z], [sigmoid(logit) for logit in a]))
+        kept.append((s, [number(value) for value in z], [sigmoid(logit) for logit in a]))
     return kept
 
 
@@ -123,42 +126,41 @@ def squeeze_excitation_backward_steps(
     """Go backward through the small network, once for each image."""
     _, channels, height, width = x.shape
     hidden = len(w1)
-    for name, array in (("x", x), ("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2)):
-        yield Output(f"d{name}", array.shape)
+    yield from gradients_of(x=x, w1=w1, b1=b1, w2=w2, b2=b2)
     dlogits, dzs = [], []  # n k, n j
     everything: Reads = []
-    for n, gate in enumerate(kept):
+    for n, (_, z, e) in enumerate(kept):
         pixels = [[(n, k, p, q) for p, q in np.ndindex(height, width)] for k in range(channels)]
         de = [total([dy[i] * x[i] for i in pixels[k]]) for k in range(channels)]
-        dlogit = [d * e * (1 - e) for d, e in zip(de, gate.e, strict=True)]
+        dlogit = [d * scale * (1 - scale) for d, scale in zip(de, e, strict=True)]
         dz = []
         for j in range(hidden):
             back = total([dlogit[k] * w2[k, j] for k in range(channels)])
-            dz.append(back if gate.z[j] > 0 else type(back)(0))
+            dz.append(back if z[j] > 0 else type(back)(0))
         ds = [
             total([dz[j] * w1[j, c] for j in range(hidden)]) / (height * width)
             for c in range(channels)
         ]
-        reads: Reads = [(name, i) for i in np.ndindex(x[n : n + 1].shape) for name in ("dy", "x")]
-        reads = [(name, (n, *i[1:])) for name, i in reads]
+        image = [(n, *i) for i in np.ndindex(x.shape[1:])]
+        reads: Reads = [(name, i) for i in image for name in ("dy", "x")]
         reads += [("w1", i) for i in np.ndindex(w1.shape)]
         reads += [("w2", i) for i in np.ndindex(w2.shape)]
         reads += [(name, (n, k)) for k in range(channels) for name in ("s", "e")]
         reads += [("z", (n, j)) for j in range(hidden)]
         for c in range(channels):
             for i in pixels[c]:
-                yield add_up("dx", i, reads, [dy[i] * gate.e[c], ds[c]])
+                yield add_up("dx", i, reads, [dy[i] * e[c], ds[c]])
         dlogits.append(dlogit)
         dzs.append(dz)
         everything += reads
     for k in range(channels):
         for j in range(hidden):
-            terms = [d[k] * gate.z[j] for d, gate in zip(dlogits, kept, strict=True)]
+            terms = [d[k] * z[j] for d, (_, z, _) in zip(dlogits, kept, strict=True)]
             yield add_up("dw2", (k, j), everything, terms)
         yield add_up("db2", (k,), everything, [d[k] for d in dlogits])
     for j in range(hidden):
         for c in range(channels):
-            terms = [d[j] * gate.s[c] for d, gate in zip(dzs, kept, strict=True)]
+            terms = [d[j] * s[c] for d, (s, _, _) in zip(dzs, kept, strict=True)]
             yield add_up("dw1", (j, c), everything, terms)
         yield add_up("db1", (j,), everything, [d[j] for d in dzs])
 
@@ -195,7 +197,7 @@ def softmax_cross_entropy_backward_steps(
 def with_relu(
     name: str, forward_steps: Callable[..., Steps], backward_steps: Callable[..., Steps]
 ) -> tuple[Callable[..., Any], Callable[..., Steps]]:
-    """Return the pair of an operation with a ReLU after it, whose output backward reads."""
+    """Return the pair of an operation with a ReLU after it; backward reads the ReLU's output."""
     inner = BACKWARDS.get(name)
 
     def kept(*arrays: Any, **settings: Any) -> tuple[Any, dict[Index, Any]]:
@@ -208,17 +210,13 @@ def with_relu(
 
     def backward(kept: Any, dy: Array, *arrays: Any, **settings: Any) -> Steps:
         first, outputs = kept
-        passed = dy.copy()
-        for index, value in outputs.items():
-            if not value > 0:
-                passed[index] = type(dy[index])(0.0)
-        given = (first, passed, *arrays) if inner else (passed, *arrays)
-        for item in (inner[1] if inner else backward_steps)(*given, **settings):
-            if isinstance(item, Step):
-                seen: Reads = [("y", index) for name, index in item.reads if name == "dy"]
-                yield Step(item.output, item.index, [*item.reads, *seen], item.terms, item.value)
-            else:
-                yield item
+        run = partial(inner[1], first) if inner else backward_steps
+        yield from let_through(
+            dy,
+            outputs,
+            lambda index: [("y", index)],
+            lambda passed: run(passed, *arrays, **settings),
+        )
 
     return kept, backward
 

@@ -8,16 +8,12 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array, IntOrPair
 from numpy_shufflenet.ops.checks import as_pair
-from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Reads, Steps, add_up
 
 __all__ = [
-    "upsample_bilinear_backward",
     "upsample_bilinear_backward_steps",
-    "upsample_bilinear_forward",
     "upsample_bilinear_forward_steps",
-    "upsample_nearest_backward",
     "upsample_nearest_backward_steps",
-    "upsample_nearest_forward",
     "upsample_nearest_forward_steps",
 ]
 
@@ -94,11 +90,3 @@ def weights(new: int, size: int, scale: int, align_corners: bool) -> dict[int, f
         position = min(max((new + 0.5) / scale - 0.5, 0.0), size - 1.0)  # at the edge, the edge
     distances = {old: abs(position - old) for old in range(size)}
     return {old: 1 - distance for old, distance in distances.items() if distance < 1}
-
-
-upsample_nearest_forward, upsample_nearest_backward = functions(
-    upsample_nearest_forward_steps, upsample_nearest_backward_steps
-)
-upsample_bilinear_forward, upsample_bilinear_backward = functions(
-    upsample_bilinear_forward_steps, upsample_bilinear_backward_steps
-)

@@ -7,17 +7,17 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-RATIO = 16  # bytes that are allocated for each byte of a file, at the most
-SPARE = 2**20  # bytes that any file may take
+RATIO = 16  # for each byte of a file, at most this many bytes are allocated,
+SPARE = 2**20  # in addition to this many bytes
 MOST_AXES = 32
 MOST_ARRAYS = 20_000  # in a file
 
 
 class Allowance:
-    """How much memory the arrays of a file may take, so that no header makes us allocate more.
+    """The memory that the arrays of a file may take, so that no header makes us allocate more.
 
-    A file may hold less than its arrays: members are compressed, half precision is widened, and
-    tensors share a storage.
+    The arrays may be larger than the file, because members are compressed, half precision is
+    widened, and tensors share a storage.
     """
 
     def __init__(self, file_size: int):
@@ -35,13 +35,13 @@ class Allowance:
 
 
 def check_count(count: int) -> None:
-    """Raise if a file has so many arrays that reading them takes long."""
+    """Raise if a file has too many arrays to read them quickly."""
     if count > MOST_ARRAYS:
         raise ValueError(f"it has {count:,} arrays; {MOST_ARRAYS:,} are read at the most")
 
 
 def from_bfloat16(upper: Array) -> Array:
-    """Return float32 for bfloat16 that is given as uint16: the upper half of a float32."""
+    """Return float32 numbers, whose upper halves are given as uint16: that is bfloat16."""
     widened = np.array(upper, np.uint32, order="C")
     widened <<= 16
     return widened.view(np.float32)

@@ -1,4 +1,4 @@
-"""Files of weights: which format one is of, reading and writing."""
+"""Files of weights: finds the format of a file, reads and writes files."""
 
 import errno
 import zipfile
@@ -37,14 +37,14 @@ LARGEST_DIRECTORY = 2**21  # bytes, of a zip file: some 20,000 members
 def load(path: PathLike) -> dict[str, Array]:
     """Read all arrays of a file by name, whatever its format and its suffix.
 
-    Names are those of the file. Where PyTorch saved dicts within dicts, names of both are joined
-    by a dot: "state_dict.conv1.0.weight". No code of a file is run, and PyTorch isn't needed.
+    The names are those of the file. Where PyTorch saved dicts within dicts, their names are joined
+    with dots: "state_dict.conv1.0.weight". No code of a file is run, and PyTorch isn't needed.
 
     Parameters
     ----------
     path : path
         A file of safetensors, NumPy (.npz), PyTorch (.pth, .pt, both formats), PaddlePaddle
-        (.pdparams) or ONNX, of which the initialisers are read.
+        (.pdparams) or ONNX. Of an ONNX file, the initialisers are read.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
         if not arrays:
             raise ValueError("it holds no arrays")
     except ZIP_ERRORS as error:
-        # Python seeks where a zip file says; before its beginning, that is EINVAL.
+        # A damaged zip file may make Python seek to a place before its beginning: EINVAL.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{path} is truncated, or a damaged zip file: {error}") from error
@@ -94,7 +94,7 @@ def file_format(path: Path) -> str:
         head = file.read(9)
     if not head:
         raise ValueError("it is empty")
-    # First of all: the length of this header may begin like a file of the others.
+    # This test comes first: the length of the header may begin like a file of another format.
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
         return "safetensors"
     if head.startswith(b"PK"):
@@ -114,7 +114,7 @@ def _check_directory(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2**17))
         tail = file.read()
-    # Its size is in the record at the end of the file, and in the larger one before it.
+    # The record at the end of the file says the size; so does the zip64 record before it.
     for mark, place, width in ((b"PK\5\6", 12, 4), (b"PK\6\6", 40, 8)):
         at = tail.rfind(mark) + place
         size = int.from_bytes(tail[at : at + width], "little")
@@ -129,8 +129,6 @@ def save(
 
     Parameters
     ----------
-    path : path
-    arrays : dict of str to array
     metadata : dict of str to str, optional
         Written to a safetensors file; other formats have no place for it.
 
@@ -141,7 +139,7 @@ def save(
     OSError
         If the file can't be written; path is then as it was.
     ValueError
-        If the suffix is another one, or the format lacks an array's dtype.
+        If the path has another suffix, or the format lacks an array's dtype.
     """
     suffix = expanded(path).suffix
     match SUFFIXES.get(suffix):

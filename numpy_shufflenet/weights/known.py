@@ -1,4 +1,4 @@
-"""The layouts that are known: how others name the weights of ShuffleNets, and order channels.
+"""The known layouts: how other libraries name the weights of ShuffleNets and order the channels.
 
 `layouts` has the table for readers, and turns weights from one layout into another.
 """
@@ -17,54 +17,31 @@ LEAVES = PARAMETERS | {
 REPEATS = (4, 8, 4)  # units of each stage, of V1 and V2
 
 
-def _no_change(name: str, array: Array, order: Array | None) -> Array:
-    return array
-
-
 @dataclass(frozen=True)
 class Layout:
-    """Names of modules, and what else differs.
+    """How a library names and orders the weights of a network, compared with ours."""
 
-    Attributes
-    ----------
-    title : str
-        For messages.
-    differs : str
-        How it differs from ours, in a few words: a line of the table in `layouts`.
-    landmark : str
-        A name that such a file has, and files of other layouts lack.
-    unit : str
-        How a module within a unit is called: {stage}, {unit} and {part}; or {k} for the number of
-        the unit in the network.
-    parts : dict of str to str
-        Modules of a unit, by their names there; ours as values.
-    ends : dict of str to str
-        Modules outside units.
-    first_stage, first_unit : int
-        Numbers of the first ones.
-    repeats : tuple of int
-        Units of each stage, at the most: more than ShuffleNets have, so that those that are too
-        many are counted. Fewer cannot be, where units are numbered through all stages.
-    options : dict
-        Arguments of the function that builds the network.
-    leaves : dict of str to str
-        Arrays of a module, by their names there; ours as values.
-    change : callable
-        (our name, array, order) -> array, turns an array into ours; order is that of the shuffle.
-    """
-
-    title: str
-    differs: str
-    landmark: str
+    title: str  #: for messages
+    differs: str  #: how it differs from ours, for the table in `layouts`
+    landmark: str  #: a name in files of this layout that files of other layouts lack
+    #: The name of a module within a unit, from {stage}, {unit} and {part}, or from {k}, the
+    #: number of the unit in the network.
     unit: str = "stage{stage}.{unit}.{part}"
+    #: Our name of each module of a unit, by the name in this layout.
     parts: Mapping[str, str] = field(default_factory=dict)
-    ends: Mapping[str, str] = field(default_factory=dict)
-    first_stage: int = 2
-    first_unit: int = 0
+    ends: Mapping[str, str] = field(default_factory=dict)  #: the same for modules outside units
+    first_stage: int = 2  #: the number of the first stage
+    first_unit: int = 0  #: the number of the first unit
+    #: The largest number of units of each stage. It is larger than in any ShuffleNet, so that
+    #: `from_weights` can count surplus units. If units are numbered through all stages, it must
+    #: be exact.
     repeats: tuple[int, ...] = (16, 32, 16)
+    #: Arguments for the function that builds the network.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: Our name of each array of a module, by the name in this layout.
     leaves: Mapping[str, str] = field(default_factory=LEAVES.copy)
-    change: Callable[[str, Array, Array | None], Array] = _no_change
+    #: Maps (our name, array, order of the shuffle) to the array in our layout.
+    change: Callable[[str, Array, Array | None], Array] = lambda name, array, order: array
 
     def modules(self) -> dict[str, str]:
         """Return our name of every module, by theirs."""
@@ -100,21 +77,17 @@ def _ends(conv1: str, conv5: str, fc: str, conv: str, bn: str) -> dict[str, str]
 
 
 def shuffled_late(name: str, array: Array, order: Array | None) -> Array:
-    """Reorder a depthwise convolution and its batch normalisation, which follow our shuffle."""
+    """Reorder a depthwise convolution and its batch normalisation, for a shuffle after them."""
     late = re.search(r"\.branch\.[45]\.", name) and array.ndim
     return array[order] if late and order is not None else array
 
 
 def _reversed(name: str, array: Array, order: Array | None) -> Array:
-    """Reverse all channels but those of images and classes."""
+    """Reverse all channels except those of images and classes."""
     if not array.ndim or name == "fc.bias":
         return array
     rows = array if name == "fc.weight" else array[::-1]
     return rows[:, ::-1] if array.ndim > 1 and name != "conv1.0.weight" else rows
-
-
-def _transposed(name: str, array: Array, order: Array | None) -> Array:
-    return array.T if name == "fc.weight" else array
 
 
 _AUTHORS_V2 = _numbered(
@@ -124,6 +97,9 @@ _AUTHORS_V2 = _numbered(
 _PYTORCHCV_STEM = "features.init_block.conv"
 _AUTHORS_ENDS = _ends("first_conv", "conv_last", "classifier.0", ".0", ".1")
 _PYTORCHCV_ENDS = _ends(_PYTORCHCV_STEM, "features.final_block", "output", ".conv", ".bn")
+_PYTORCHCV_BRANCH = (
+    *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2", "expand_conv3", "expand_bn3"),
+)
 _PYTORCHCV_UNIT = "features.stage{stage}.unit{unit}.{part}"
 _OURS_V2 = {name: name for name in (f"branch{b}.{j}" for b in (1, 2) for j in range(9))}
 _OURS_ENDS = {
@@ -190,10 +166,7 @@ LAYOUTS = (
         _PYTORCHCV_UNIT,
         _numbered(
             branch1=("dw_conv4", "dw_bn4", "expand_conv5", "expand_bn5"),
-            branch2=(
-                *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2"),
-                *("expand_conv3", "expand_bn3"),
-            ),
+            branch2=_PYTORCHCV_BRANCH,
         ),
         _PYTORCHCV_ENDS,
         first_stage=1,
@@ -205,13 +178,8 @@ LAYOUTS = (
         "channels are concatenated in the other order",
         "features.stage1.unit1.compress_conv1.weight",  # in V2, too, which comes first
         _PYTORCHCV_UNIT,
-        _numbered(
-            branch=(
-                *("compress_conv1", "compress_bn1", "dw_conv2", "dw_bn2"),
-                *("expand_conv3", "expand_bn3"),
-            )
-        ),
-        {**_ends("features.init_block", "", "output", ".conv", ".bn")},
+        _numbered(branch=_PYTORCHCV_BRANCH),
+        _ends("features.init_block", "", "output", ".conv", ".bn"),
         first_stage=1,
         first_unit=1,
         change=_reversed,
@@ -270,7 +238,7 @@ LAYOUTS = (
         _ends("_conv1", "_last_conv", "_fc", ".0", ".1"),
         first_unit=1,
         leaves=PARAMETERS | {"_mean": "running_mean", "_variance": "running_var"},
-        change=_transposed,
+        change=lambda name, array, order: array.T if name == "fc.weight" else array,
     ),
 )
 SHARED = {
@@ -278,9 +246,9 @@ SHARED = {
     "NanoDet's backbone": "torchvision's names; no conv5, no fc, and leaky ReLU",
     "MegEngine's V2": "the authors' names and order",
 }
-"""Networks whose names are those of one of the layouts."""
+"""Networks that use the names of one of the layouts."""
 NANODET_HEAD = "head.gfl_cls."
-"""In the names of a detector beside NanoDet's backbone."""
+"""A part of names in NanoDet's whole detector."""
 
 
 def layout_table() -> list[str]:

@@ -1,4 +1,4 @@
-"""How others name and order the weights of ShuffleNets, and how to turn them into ours.
+"""How other libraries name and order the weights of ShuffleNets, and how to turn them into ours.
 
     layout                  how it differs from ours
     torchvision's V2        names and order are ours
@@ -16,25 +16,25 @@
     NanoDet's backbone      torchvision's names; no conv5, no fc, and leaky ReLU
     MegEngine's V2          the authors' names and order
 
-Layouts with names of their own are recognised by these. All scales are read: widths follow from
-shapes, and become the argument `widths` where no scale of ours has them. Stem, activation and
-padding leave no trace in the weights. The stem is taken for the small one with torchvision's names
-and 10 or 100 classes, the activation for leaky ReLU in a file of NanoDet's whole detector. All else
-has to be told to `from_weights`, as `activation="swish"` for that network of PaddlePaddle.
+`recognise` finds the layout by its names. All scales are read: the widths follow from the shapes,
+and become the argument `widths` if no scale of ours has them. The weights don't show the stem, the
+activation and the padding. With torchvision's names and 10 or 100 classes, we assume the small
+stem; in a file of NanoDet's whole detector, leaky ReLU. Everything else must be passed to
+`from_weights`, such as `activation="swish"` for one network of PaddlePaddle.
 
-`model.save` writes our names, torchvision's and the authors'. Where the order of channels is the
-other one, `relabel` changes it. That is possible in V2 if both branches of the first unit have half
-of its output: at scale 0.5, and in torchvision's layout; and in V1 of 1, 2 and 3 groups. Nothing
-else can be relabelled.
+`model.save` writes our names, torchvision's names and the authors' names. If the order of the
+channels differs, `relabel` changes it. This is possible in V2 if both branches of the first unit
+have half of its output channels, which holds at scale 0.5 and in torchvision's layout. It is also
+possible in V1 with 1, 2 and 3 groups. Other networks can't be relabelled.
 
-A shuffle after a depthwise convolution is the same as one before it, with the channels of that
-convolution and of its batch normalisation in the other order. Channels that are concatenated in the
-other order are the same network with the channels of all layers in reverse: a reversal maps groups
+A shuffle after a depthwise convolution equals a shuffle before it, if the channels of the
+convolution and of its batch normalisation are reordered. A network that concatenates channels in
+the other order equals our network with the channels of all layers reversed: a reversal maps groups
 to groups, and it commutes with the shuffle.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -70,18 +70,16 @@ AVERAGED = re.compile(r"(^|[._])(ema|avg|averaged|swa)[._]")  # in the prefix of
 def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
     """Return the layout of a network in some arrays, and the network's arrays without a prefix.
 
-    Wrappers and prefixes such as "state_dict.", "module." and "backbone." are taken off. Of several
-    networks in a file, averaged weights come first ("ema", "avg_model"), then the shortest prefix.
-
-    Raises
-    ------
-    ValueError
-        If there is no network whose layout is known.
+    Wrappers and prefixes such as "state_dict.", "module." and "backbone." are removed. If a file
+    has several networks, averaged weights ("ema", "avg_model") are preferred, then the shortest
+    prefix.
     """
     candidates = [
         (not AVERAGED.search(prefix), len(prefix), prefix, layout)
         for layout in LAYOUTS
-        for prefix in _prefixes(arrays, layout.landmark)
+        for name in arrays
+        if f".{name}".endswith(f".{layout.landmark}")
+        for prefix in [name.removesuffix(layout.landmark)]
     ]
     if not candidates:
         if other := looks_like(arrays):
@@ -93,7 +91,7 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
         )
     *_, prefix, layout = min(candidates, key=lambda candidate: candidate[:3])
     own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    if prefix.endswith("backbone."):  # mmpretrain's classifier is beside it
+    if prefix.endswith("backbone."):  # mmpretrain's classifier has another prefix
         head = prefix.removesuffix("backbone.") + "head.fc."
         for name, array in arrays.items():
             if name.startswith(head):
@@ -101,21 +99,8 @@ def recognise(arrays: Mapping[str, Array]) -> tuple[Layout, dict[str, Array]]:
     return layout, own
 
 
-def _prefixes(arrays: Mapping[str, Array], landmark: str) -> Iterator[str]:
-    for name in arrays:
-        prefix = name.removesuffix(landmark)
-        if prefix != name and (not prefix or prefix.endswith(".")):
-            yield prefix
-
-
 def to_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the arrays by our names, their channels in our order.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or an array has so few axes that it can't be reordered.
-    """
+    """Return the arrays by our names, their channels in our order."""
     modules = layout.modules()
     unknown, found = [], {}
     for name, array in arrays.items():
@@ -136,13 +121,7 @@ def to_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def from_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return our arrays by the names of a layout, with their channels in its order.
-
-    Raises
-    ------
-    ValueError
-        If the layout has no such name.
-    """
+    """Return our arrays by the names of a layout, with their channels in its order."""
     renamed = {}
     for name, theirs in their_names(layout, arrays).items():
         if not theirs:
@@ -154,7 +133,7 @@ def from_ours(layout: Layout, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def their_names(layout: Layout, names: Iterable[str]) -> dict[str, str]:
-    """Return what a layout calls our arrays; "" where it has nothing like one."""
+    """Return the names of our arrays in a layout; "" if it lacks such an array."""
     modules = {ours: theirs for theirs, ours in layout.modules().items()}
     leaves = {ours: theirs for theirs, ours in layout.leaves.items()}
     found = {}
@@ -166,20 +145,20 @@ def their_names(layout: Layout, names: Iterable[str]) -> dict[str, str]:
 
 
 def _order(layout: Layout, name: str, array: Array, arrays: Mapping[str, Array]) -> Array | None:
-    """Return the order in which the shuffle of a V1 unit reads its input, if that is needed."""
+    """Return the order in which the shuffle of a V1 unit reads its input; None if not needed."""
     if layout.change is not shuffled_late or not np.ndim(array):
         return None
     channels, groups = len(array), groups_of(arrays)
     if groups < 1 or channels == 0 or channels % groups:
-        return None  # shapes are wrong, which is said where they are compared
+        return None  # the shapes are wrong; a later comparison reports it
     rows = channels // groups if layout.options.get("shuffle_order") == "authors" else groups
     return np.arange(channels).reshape(rows, channels // rows).T.ravel()
 
 
 def groups_of(arrays: Mapping[str, Array]) -> int:
-    """Return the groups of a V1: the channels of a bottleneck over those that one output reads.
+    """Return the groups of a V1; 0 if the arrays that show them are missing or have other shapes.
 
-    0 if these arrays are missing or have other shapes.
+    The groups are the channels of a bottleneck, divided by the channels that one output reads.
     """
     shapes = (np.shape(arrays.get(f"stage2.0.branch.{k}.weight", 0)) for k in (5, 6))
     match tuple(shapes):

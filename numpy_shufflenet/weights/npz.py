@@ -25,11 +25,6 @@ def read_npz(path: Path) -> dict[str, Array]:
     """Return the arrays of an archive. float16 becomes float32.
 
     Every header is compared with the size of its member before an array is made.
-
-    Raises
-    ------
-    ValueError
-        If a member is damaged, no array of numbers, or claims more than the file can hold.
     """
     allowance = Allowance(path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
@@ -54,11 +49,9 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: Allowanc
     if dtype.kind not in KINDS or dtype.hasobject:
         raise ValueError(f"{name} has dtype {dtype}; numbers are needed")
     allowance.spend(name, shape, max(4, dtype.itemsize))
-    count = math.prod(shape)
-    if count * dtype.itemsize != info.file_size - data.tell():
-        raise ValueError(
-            f"{name} claims shape {shape} of {dtype}, but has {info.file_size - data.tell()} bytes"
-        )
+    count, left = math.prod(shape), info.file_size - data.tell()
+    if count * dtype.itemsize != left:
+        raise ValueError(f"{name} claims shape {shape} of {dtype}, but has {left} bytes")
     array = np.frombuffer(data.getvalue(), dtype, count, data.tell())
     array = array.reshape(shape, order="F" if fortran else "C")
     native = dtype.newbyteorder("=")
@@ -66,13 +59,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: Allowanc
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, Array]) -> None:
-    """Write an archive, not compressed: weights hardly get smaller.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written; path is then as it was.
-    """
+    """Write an archive, not compressed: weights hardly get smaller."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in arrays.items():

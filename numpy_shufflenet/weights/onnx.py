@@ -1,4 +1,4 @@
-"""ONNX files: the message that they hold, and the initialisers, its arrays by name."""
+"""ONNX files: reads the message of a file, and its initialisers, which are arrays by name."""
 
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,6 @@ def read_onnx(path: Path) -> dict[str, Array]:
     """Return the initialisers. float16 and bfloat16 become float32.
 
     Initialisers may be in files beside this one, as PyTorch's exporter writes them.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx isn't installed.
-    ValueError
-        If the file isn't ONNX's, has no initialisers, or one is damaged or of another dtype.
     """
     model = parse(path)
     if not model.graph.initializer:
@@ -34,15 +27,7 @@ def read_onnx(path: Path) -> dict[str, Array]:
 
 
 def parse(path: Path) -> Any:
-    """Return the message that an ONNX file holds, a ModelProto.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx isn't installed.
-    ValueError
-        If the file isn't ONNX's, or claims more numbers than it can hold.
-    """
+    """Return the message that an ONNX file holds, a ModelProto."""
     onnx = need("onnx", "an ONNX file")
     protobuf = need("google.protobuf.message", "an ONNX file")
     model = onnx.ModelProto()
@@ -55,7 +40,7 @@ def parse(path: Path) -> Any:
 
 
 def _check_claims(tensors: Any, path: Path) -> None:
-    """Raise if tensors claim far more numbers than there are in the file and those beside it."""
+    """Raise if tensors claim far more numbers than the file and the files beside it can hold."""
     check_count(len(tensors))
     entries = (entry for tensor in tensors for entry in tensor.external_data)
     beside = {path.parent / str(entry.value) for entry in entries if entry.key == "location"}
@@ -68,11 +53,6 @@ def as_array(tensor: Any, folder: Path) -> Array:
     """Return the array of a TensorProto, whose numbers may be in another file of this folder.
 
     float16 and bfloat16 become float32.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged or of another dtype.
     """
     onnx = need("onnx", "an ONNX file")
     names = {number: name for name, number in onnx.TensorProto.DataType.items()}

@@ -16,11 +16,11 @@
     Dropout                 none
 
 A node and its output have the name of the layer, as in `model.trace`. Initialisers have the names
-of `state_dict`. Both are those of the folded network if it is folded.
+of `state_dict`. If the network is folded, these are the names of the folded network.
 
-Engines that were tried, with V1 1x g=3, V2 1x and V2 0.5x, random weights and statistics, images of
-224 pixels, batches of 1 and 5. The last column is the largest difference from `infer`, relative to
-the largest logit, with `batch="any"`.
+We tried these engines with V1 1x g=3, V2 1x and V2 0.5x, random weights and statistics, images of
+224 pixels, and batches of 1 and 5. The last column is the largest difference from `infer`, relative
+to the largest logit, with `batch="any"`.
 
     engine             version         what it needs                             difference
     ONNX Runtime       1.32.0          nothing                                   6.1e-7
@@ -34,9 +34,10 @@ the largest logit, with `batch="any"`.
     onnx2torch         1.5.15          nothing                                   7.0e-7
 
 ncnn takes one image at a time. Set its options use_fp16_packed, use_fp16_storage and
-use_fp16_arithmetic to False: with float16 it is 4e-4 off. The default precision of OpenVINO may be
-bfloat16. `tests/weights/engines.py` measures the differences; ONNX Runtime, OpenVINO, OpenCV, MNN,
-tract and onnx2torch also ran files with a fixed batch and with batch normalisation left in.
+use_fp16_arithmetic to False: with float16 the difference is 4e-4. The default precision of OpenVINO
+may be bfloat16. `tests/weights/engines.py` measures the differences. ONNX Runtime, OpenVINO,
+OpenCV, MNN, tract and onnx2torch also ran files with a fixed batch, and files whose batch
+normalisation was not folded.
 """
 
 import json
@@ -57,8 +58,8 @@ from numpy_shufflenet.weights.onnx_nodes import GraphWriter, Value
 if TYPE_CHECKING:
     from numpy_shufflenet.models.classifier import ImageClassifier
 
-FIRST_OPSET = 13  # the first one in which Split takes its sizes as an input
-LARGEST_WEIGHTS = 2**31 - 2**21  # bytes; protobuf reads 2 GiB at most, and nodes need some
+FIRST_OPSET = 13  # in older opsets, Split has its sizes as an attribute
+LARGEST_WEIGHTS = 2**31 - 2**21  # bytes; protobuf reads at most 2 GiB, which includes the nodes
 
 
 def export_model(
@@ -89,7 +90,13 @@ def export_model(
     network = _without_training(model, fold=fold)
     images = Value("images", (model.in_channels, h, w))
     graph = GraphWriter(onnx, network)
-    outputs = _run(graph, network, images)
+    value, outputs = images, []
+    for name, layer in network.children().items():
+        value = layer.forward(value)
+        if name.startswith("stage") and not network.num_classes:
+            value = graph.renamed(value, name)
+            outputs.append(value)
+    outputs = outputs or [graph.renamed(value, "logits")]
     helper = onnx.helper
 
     def described(value: Value) -> Any:
@@ -129,17 +136,6 @@ def _without_training(model: "ImageClassifier", *, fold: bool) -> "ImageClassifi
     return copy
 
 
-def _run(graph: GraphWriter, network: "ImageClassifier", value: Value) -> list[Value]:
-    """Add the nodes of a network, and return its outputs."""
-    outputs = []
-    for name, layer in network.children().items():
-        value = layer.forward(value)
-        if name.startswith("stage") and not network.num_classes:
-            value = graph.renamed(value, name)
-            outputs.append(value)
-    return outputs or [graph.renamed(value, "logits")]
-
-
 def _metadata(
     model: "ImageClassifier",
     *,
@@ -149,7 +145,7 @@ def _metadata(
     std: Sequence[float] | None,
     channel_order: str | None,
 ) -> dict[str, str]:
-    """Return what engines hand on to users, as JSON by name."""
+    """Return the metadata of the file, by name, as JSON."""
     channels = model.in_channels
     if classes is not None:
         if not is_sequence(classes) or not all(isinstance(name, str) for name in classes):

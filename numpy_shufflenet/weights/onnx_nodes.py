@@ -1,7 +1,7 @@
 """Layers as nodes of an ONNX graph; `onnx_export` has the table.
 
-A network's own forward runs on names of values in place of arrays. So units, and layers of yours
-that are composed of others, need no function here.
+The forward of the network runs on values of the graph in place of arrays. So units, and your layers
+that are composed of other layers, need no function here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,27 +29,14 @@ class Value:
 class GraphWriter(Trace):
     """Runs layers on values in place of arrays, and collects nodes.
 
-    Parameters
-    ----------
-    onnx : module
-    network : Layer
-        It can't run on arrays afterwards.
-
-    Attributes
-    ----------
-    nodes, initialisers : list
-        Of ONNX's messages.
-
-    Raises
-    ------
-    ValueError
-        `forward`: if a layer can't be written, or an image is too small for a window.
+    The network can't run on arrays afterwards. `forward` raises ValueError if a layer can't be
+    written, or an image is too small for a window.
     """
 
     def __init__(self, onnx: Any, network: Layer):
         super().__init__(network.named_layers())
         self.onnx = onnx
-        self.nodes: list[Any] = []
+        self.nodes: list[Any] = []  #: messages of ONNX, as are the initialisers
         self.initialisers: list[Any] = []
         for _, layer in network.named_layers():
             layer._trace = self
@@ -75,7 +62,10 @@ class GraphWriter(Trace):
     def node(
         self, kind: str, name: str, *inputs: Value, shape: Sequence[int] = (), **attributes: Any
     ) -> Value:
-        """Add a node whose output has its name and, unless it is given, the first input's shape."""
+        """Add a node, and return its output, with the name of the node.
+
+        Without `shape`, the output has the shape of the first input.
+        """
         output = Value(name, tuple(shape) or inputs[0].shape)
         self.node_of_several(kind, name, inputs, [output], **attributes)
         return output
@@ -139,14 +129,6 @@ def _batch_norm(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("BatchNormalization", name, x, *arrays, **settings)
 
 
-def _relu(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    return graph.node("Relu", name, x)
-
-
-def _leaky_relu(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    return graph.node("LeakyRelu", name, x, alpha=layer.hyperparameters["slope"])
-
-
 def _swish(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Mul", name, x, graph.node("Sigmoid", f"{name}.sigmoid", x))
 
@@ -158,7 +140,7 @@ def _max_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
 
 
 def _avg_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    """Add a node for the border, if it counts: OpenCV 4 ignores the attribute that says so."""
+    """Add a node for the border if it counts as pixels: OpenCV 4 ignores the attribute for this."""
     settings = layer.hyperparameters
     windows, attributes = _windows(x, settings["kernel_size"], settings)
     shape = (x.shape[0], *windows.output)
@@ -195,7 +177,7 @@ def _concat(graph: GraphWriter, name: str, layer: Any, x: Sequence[Value]) -> Va
 
 
 def _shuffle(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    """Add nodes that fit any batch: a size of 0 in a reshape is that of its input."""
+    """Add nodes that fit any batch: a size of 0 in a reshape means the size of the input."""
     groups = layer.hyperparameters["groups"]
     if groups == 1:
         return x
@@ -215,7 +197,7 @@ def _add(graph: GraphWriter, name: str, layer: Any, x: Sequence[Value]) -> Value
 
 
 def _excitation(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    """Add its two linear layers as 1x1 convolutions, which keep both axes of the image."""
+    """Add the two linear layers as 1x1 convolutions, which keep both axes of the image."""
     c, reduced = x.shape[0], len(layer.reduce_bias.value)
     w1, b1, w2, b2 = (
         graph.array(f"{name}.{key}", w[..., None, None] if w.ndim == 2 else w)
@@ -229,15 +211,13 @@ def _excitation(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
     return graph.node("Mul", name, x, graph.node("Sigmoid", f"{name}.sigmoid", y))
 
 
-def _identity(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    return x
-
-
 WRITERS: dict[str, Callable[[GraphWriter, str, Any, Any], Any]] = {  # by a layer's operation
     **dict.fromkeys(("conv2d", "pointwise_conv2d", "group_conv2d", "depthwise_conv2d"), _conv),
     "batch_norm_inference": _batch_norm,
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
+    "relu": lambda graph, name, layer, x: graph.node("Relu", name, x),
+    "leaky_relu": lambda graph, name, layer, x: graph.node(
+        "LeakyRelu", name, x, alpha=layer.hyperparameters["slope"]
+    ),
     "swish": _swish,
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
@@ -248,5 +228,5 @@ WRITERS: dict[str, Callable[[GraphWriter, str, Any, Any], Any]] = {  # by a laye
     "channel_shuffle": _shuffle,
     "add": _add,
     "squeeze_excitation": _excitation,
-    "dropout": _identity,
+    "dropout": lambda graph, name, layer, x: x,
 }

@@ -1,4 +1,4 @@
-"""What a file holds that is no ShuffleNet: names and shapes by which others' networks are known."""
+"""Names and shapes by which we recognise networks that are no ShuffleNets, for messages."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 5000  # names that are looked at
+MOST = 5000  # names that are searched
 
 
 class _Sign(NamedTuple):
@@ -59,9 +59,7 @@ def looks_like(arrays: Mapping[str, Array]) -> str:
     names = list(itertools.islice(arrays, MOST))
     for network, pattern, needed in SIGNS:
         sign = re.compile(rf"(?:.*\.)?{pattern}")
-        for name in names:
-            if not sign.fullmatch(name):
-                continue
+        for name in filter(sign.fullmatch, names):
             shape = np.shape(arrays[name])
             if not needed:
                 return f"{network}: it has {name}"

@@ -1,15 +1,16 @@
 """Files of PyTorch, without PyTorch: both formats of `torch.save`, and pickles of NumPy arrays.
 
 A zip file (since PyTorch 1.6) holds a pickle, `data.pkl`, and each storage as a file, `data/KEY`.
-The older format is a row of pickles: a magic number, the version, sizes of types, the object, and
-the keys of the storages; then, for each key, the number of elements as int64, and the elements.
+The older format is a sequence of pickles: a magic number, the version, sizes of types, the object,
+and the keys of the storages. Then follow, for each key, the number of elements as int64, and the
+elements.
 
-In both, the pickle describes a tensor by the key of its storage, an offset, a shape and strides, so
-tensors may share a storage. The pickle names functions of PyTorch for that. `GLOBALS` lists all
-that it may name; each stands for a few lines here, and every other name is refused: no code that a
-file names is ever run.
+In both formats, the pickle describes a tensor by the key of its storage, an offset, a shape and
+strides, so tensors may share a storage. For this, the pickle names functions of PyTorch. `GLOBALS`
+lists all names that it may use, and a function of this file for each. Every other name is refused,
+so no code that a file names is ever run.
 
-PaddlePaddle's .pdparams is one pickle of NumPy arrays; it is read, too.
+PaddlePaddle's .pdparams is one pickle of NumPy arrays. This file reads it, too.
 """
 
 import io
@@ -19,7 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,35 +33,29 @@ MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the older format
 DEEPEST = 8  # dicts within dicts
 
 
-class _Dtype(NamedTuple):
-    """Of PyTorch: the code of NumPy's, and the class of storages, if there is one."""
-
-    code: str
-    storage: str = ""
-
-
+# For each dtype of PyTorch: the code of NumPy's dtype, and the class of storages, if there is one.
 DTYPES = {
-    "float64": _Dtype("f8", "DoubleStorage"),
-    "float32": _Dtype("f4", "FloatStorage"),
-    "float16": _Dtype("f2", "HalfStorage"),
-    "bfloat16": _Dtype("u2", "BFloat16Storage"),  # as the upper half of a float32
-    "int64": _Dtype("i8", "LongStorage"),
-    "int32": _Dtype("i4", "IntStorage"),
-    "int16": _Dtype("i2", "ShortStorage"),
-    "int8": _Dtype("i1", "CharStorage"),
-    "uint64": _Dtype("u8"),
-    "uint32": _Dtype("u4"),
-    "uint16": _Dtype("u2"),
-    "uint8": _Dtype("u1", "ByteStorage"),
-    "bool": _Dtype("b1", "BoolStorage"),
-    "complex64": _Dtype("c8", "ComplexFloatStorage"),
-    "complex128": _Dtype("c16", "ComplexDoubleStorage"),
+    "float64": ("f8", "DoubleStorage"),
+    "float32": ("f4", "FloatStorage"),
+    "float16": ("f2", "HalfStorage"),
+    "bfloat16": ("u2", "BFloat16Storage"),  # read as the upper half of a float32
+    "int64": ("i8", "LongStorage"),
+    "int32": ("i4", "IntStorage"),
+    "int16": ("i2", "ShortStorage"),
+    "int8": ("i1", "CharStorage"),
+    "uint64": ("u8", ""),
+    "uint32": ("u4", ""),
+    "uint16": ("u2", ""),
+    "uint8": ("u1", "ByteStorage"),
+    "bool": ("b1", "BoolStorage"),
+    "complex64": ("c8", "ComplexFloatStorage"),
+    "complex128": ("c16", "ComplexDoubleStorage"),
 }
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """What a pickle says of a tensor: the elements of a storage that it shows."""
+    """What a pickle says of a tensor: which elements of a storage belong to the tensor."""
 
     storage: str
     dtype: str
@@ -70,7 +65,7 @@ class StoredTensor:
 
 
 class _Ignored:
-    """Stands in for an object that holds no weights, such as the arguments of a training."""
+    """Replaces an object that holds no weights, such as the arguments of a training."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -82,7 +77,7 @@ class _Ignored:
 def _rebuild_tensor(
     storage: StoredTensor, offset: int, shape: Any, strides: Any, *rest: Any
 ) -> StoredTensor:
-    """Stand in for torch._utils._rebuild_tensor and _v2: rest is requires_grad, hooks, metadata."""
+    """Replace torch._utils._rebuild_tensor and _v2; `rest` is requires_grad, hooks, metadata."""
     numbers = (offset, *shape, *strides)
     whole = all(type(n) is int and n >= 0 for n in numbers) and len(shape) == len(strides)
     if not isinstance(storage, StoredTensor) or not whole:
@@ -92,30 +87,20 @@ def _rebuild_tensor(
     return replace(storage, offset=offset, shape=tuple(shape), strides=tuple(strides))
 
 
-def _rebuild_tensor_v3(
-    storage: StoredTensor,
-    offset: int,
-    shape: Any,
-    strides: Any,
-    requires_grad: Any,
-    hooks: Any,
-    dtype: str,
-    *metadata: Any,
-) -> StoredTensor:
-    """Stand in for the function of dtypes that have no class of storage."""
+def _rebuild_tensor_v3(storage: StoredTensor, *arguments: Any) -> StoredTensor:
+    """Replace the function for dtypes that have no class of storage."""
+    offset, shape, strides, requires_grad, hooks, dtype, *metadata = arguments
     if dtype not in DTYPES:
         raise ValueError(f"it holds a tensor of dtype {dtype!s:.60}")
-    return _rebuild_tensor(
-        replace(storage, dtype=dtype), offset, shape, strides, requires_grad, hooks, *metadata
-    )
+    storage = replace(storage, dtype=dtype)
+    return _rebuild_tensor(storage, offset, shape, strides, requires_grad, hooks, *metadata)
 
 
 def _rebuild_from_type(function: Any, kind: Any, arguments: Any, attributes: Any) -> StoredTensor:
-    """Stand in for the function of tensors that have attributes, and of buffers."""
+    """Replace the function for tensors that have attributes, and for buffers."""
     if function not in (_rebuild_tensor, _rebuild_tensor_v3, _rebuild_parameter):
         raise ValueError("it holds a tensor that is made in an unknown way")
-    tensor: StoredTensor = function(*arguments)
-    return tensor
+    return function(*arguments)
 
 
 def _rebuild_parameter(tensor: StoredTensor, *_: Any) -> StoredTensor:
@@ -152,11 +137,6 @@ def read_torch(path: Path) -> dict[str, Array]:
     """Return all tensors in the dicts and lists of a file, by their keys: "state_dict.fc.weight".
 
     float16 and bfloat16 become float32. What is neither a tensor nor an array is left out.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, names a global that isn't in GLOBALS, or claims more than it holds.
     """
     size = path.stat().st_size
     allowance = Allowance(size)
@@ -219,7 +199,7 @@ def _open_pickles(data: bytes) -> Opened:
     for key in map(_text, keys):
         count = int.from_bytes(file.read(8), "little", signed=True)
         start = file.tell()
-        end = start + count * np.dtype(DTYPES[dtypes[key]].code).itemsize
+        end = start + count * np.dtype(DTYPES[dtypes[key]][0]).itemsize
         if not start <= end <= len(data):
             raise ValueError(f"storage {key} claims {count} numbers; the file is too small for it")
         buffers[key] = memoryview(data)[start:end]
@@ -229,24 +209,19 @@ def _open_pickles(data: bytes) -> Opened:
 
 
 def _text(value: Any) -> str:
-    """Return a string, also where Python 2 wrote it."""
+    """Return a string; Python 2 wrote strings as bytes."""
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
 def _storage(identity: Any) -> StoredTensor:
-    """Stand in for a storage: an ID is ("storage", class, key, device, elements, view).
+    """Return a whole storage from its ID: ("storage", class, key, device, elements, view).
 
-    A storage that no tensor shows is an array of one axis.
+    A storage without a tensor is read as an array with one axis.
     """
     match identity:
-        case (_, str() as dtype, str() | bytes() as key, _, int() as count) | (
-            _,
-            str() as dtype,
-            str() | bytes() as key,
-            _,
-            int() as count,
-            None,
-        ) if dtype in DTYPES and count >= 0:
+        case (_, str() as dtype, str() | bytes() as key, _, int() as count, *view) if (
+            dtype in DTYPES and count >= 0 and view in ([], [None])
+        ):
             return StoredTensor(_text(key), dtype, 0, (count,), (1,))
     raise ValueError(f"it refers to {identity!s:.60}, which is not a storage")
 
@@ -299,8 +274,8 @@ def _arrays(
 
 
 def _view(name: str, tensor: StoredTensor, buffer: bytes, order: str) -> Array:
-    """Return a tensor's numbers as a view of its storage. It takes no memory, however large."""
-    dtype = np.dtype(order + DTYPES[tensor.dtype].code)
+    """Return a tensor's numbers as a view of its storage, which takes no memory."""
+    dtype = np.dtype(order + DTYPES[tensor.dtype][0])
     shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
     if len(shape) > MOST_AXES or max(shape, default=0) >= 2**62:
         raise ValueError(f"{name} has shape {shape!s:.60}, which is too large")
@@ -320,16 +295,9 @@ def _view(name: str, tensor: StoredTensor, buffer: bytes, order: str) -> Array:
 
 
 def write_torch(path: PathLike, arrays: Mapping[str, Array]) -> None:
-    """Write the zip file that `torch.save` writes for a dict of tensors; `torch.load` reads it.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written; path is then as it was.
-    ValueError
-        If PyTorch has no storage of an array's dtype.
-    """
-    storages = {np.dtype(d.code): d.storage for name, d in DTYPES.items() if name != "bfloat16"}
+    """Write the zip file that `torch.save` writes for a dict of tensors; `torch.load` reads it."""
+    kinds = (kind for name, kind in DTYPES.items() if name != "bfloat16")
+    storages = {np.dtype(code): storage for code, storage in kinds}
     pickled = [b"\x80\x02}("]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -1,14 +1,13 @@
 """The same network with its channels in another order: the paper's shuffle, or the authors'.
 
-The authors' code shuffles by the inverse of the paper's permutation. A channel is made by one
-convolution and read by another, and neither convolution minds the order of its channels, as long as
-all others follow. So one shuffle can stand in for the other if, of the channels that each part of a
-network makes, both bring the same number to each part that reads them. Then rows and columns of the
-1x1 convolutions are permuted, and the arrays of depthwise convolutions and batch normalisations
-with them.
+The authors' code shuffles with the inverse of the paper's permutation. One part of a network
+computes a channel, and another part reads it. The order of the channels of a convolution can
+change, if all layers that read them follow. So one shuffle can replace the other if both bring as
+many channels from each computing part to each reading part. Then we permute the rows and columns of
+the 1x1 convolutions, and the arrays of depthwise convolutions and batch normalisations with them.
 
-In V2, a part that makes channels is a branch of a unit, and the part that reads a channel is the
-first later unit whose split gives it to the branch, or what follows the stage. In V1, both are the
+In V2, a computing part is a branch of a unit. The part that reads a channel is the first later unit
+whose split gives the channel to the branch, or the layer after the stage. In V1, the parts are the
 groups of the two 1x1 convolutions of a unit.
 """
 
@@ -22,19 +21,11 @@ ORDERS = ("paper", "authors")
 
 
 def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
-    """Return the arrays of a ShuffleNet of the other order, relabelled for this one.
+    """Return the arrays of a ShuffleNet with the other order, relabelled for `order`.
 
-    Parameters
-    ----------
-    arrays : dict of str to array
-        By our names: those of a V1, or of a V2 with conv5, without squeeze-and-excitation.
-    order : str
-        "paper" or "authors".
-
-    Raises
-    ------
-    ValueError
-        If no relabelling makes up for the other shuffle.
+    `arrays` have our names, and belong to a V1, or to a V2 with conv5 and without
+    squeeze-and-excitation. `order` is "paper" or "authors". Raises ValueError if no relabelling
+    makes the networks equal.
     """
     result = dict(arrays)
     convert = _unit_of_v1 if "stage2.0.branch.0.weight" in arrays else _stage_of_v2
@@ -54,9 +45,10 @@ def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
 def _stage_of_v2(
     arrays: dict[str, Array], stage: str, units: int, order: str, entering: Array
 ) -> Array:
-    """Relabel a stage in place, whose input channel k was entering[k]; return that of its output.
+    """Relabel a stage in place; `entering` says which old channel each input channel was.
 
-    Every channel has a number here, in the order in which the units make them.
+    The result says which old channel each output channel was. Channels are numbered in the order in
+    which the units compute them.
     """
     kept = len(arrays[f"{stage}.0.branch1.2.weight"])
     width = kept + len(arrays[f"{stage}.0.branch2.5.weight"])
@@ -67,7 +59,7 @@ def _stage_of_v2(
     old = _match(made_by, ours, theirs, f"{stage}")
 
     def follow(unit: int) -> Array:
-        """Return where the new input channels of a unit, or of what follows, were before."""
+        """Return the old places of the input channels of a unit, or of the next stage."""
         place = {number: k for k, number in enumerate(ours[unit])}
         return np.array([place[old[number]] for number in theirs[unit]], int)
 
@@ -84,7 +76,7 @@ def _stage_of_v2(
 
 
 def _journeys(width: int, units: int, order: str) -> dict[int, Array]:
-    """Return the numbers of the channels that each unit's branch reads, and last, what follows."""
+    """Return the channel numbers that each unit's branch reads, and the layer after the stage."""
     read = {}
     half = width // 2
     channels, made = np.arange(width), width
@@ -135,14 +127,10 @@ def _shuffle(channels: int, groups: int) -> Array:
 def _match(
     made_by: Array, ours: Mapping[int, Array], theirs: Mapping[int, Array], where: str
 ) -> Array:
-    """Return the old number of each new channel: made and read by the same parts.
+    """Return the old number of each new channel, which the same parts compute and read.
 
-    Parameters
-    ----------
-    made_by : array of int
-        For each channel.
-    ours, theirs : dict of int to array
-        The numbers of the channels that each part reads, before and after.
+    `made_by` is the computing part of each channel. `ours` and `theirs` are the channel numbers
+    that each part reads, before and after.
     """
     orders = []
     for read in (ours, theirs):

@@ -22,29 +22,14 @@ READ = (*FLOATS, "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 def write_safetensors(
     path: PathLike, arrays: Mapping[str, Array], metadata: dict[str, str]
 ) -> None:
-    """Write arrays and metadata to a file. If writing fails, the old file stays.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written.
-    """
+    """Write arrays and metadata to a file. If writing fails, the old file stays."""
     numpy_part = need("safetensors.numpy", "a checkpoint")
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, numpy_part.save(contiguous, metadata=metadata))
 
 
 def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
-    """Return a dict of the tensors, and the metadata. float16 and bfloat16 become float32.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is truncated or isn't a safetensors file, or a tensor has an unknown dtype. The
-        message names the file and the tensor.
-    """
+    """Return a dict of the tensors, and the metadata. float16 and bfloat16 become float32."""
     safetensors = need("safetensors", "a checkpoint")
     path = existing_file(path, "a safetensors file")
     with path.open("rb") as file:

@@ -3,14 +3,9 @@
 import numpy as np
 
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.steps._driver import Output, Steps, add_up, functions
+from numpy_shufflenet.steps._driver import Output, Steps, add_up
 
-__all__ = [
-    "clipped_relu_backward",
-    "clipped_relu_backward_steps",
-    "clipped_relu_forward",
-    "clipped_relu_forward_steps",
-]
+__all__ = ["clipped_relu_backward_steps", "clipped_relu_forward_steps"]
 
 
 def clipped_relu_forward_steps(x: Array, *, cap: float = 6.0) -> Steps:
@@ -29,8 +24,3 @@ def clipped_relu_backward_steps(dy: Array, x: Array, *, cap: float = 6.0) -> Ste
         above, below = x[index] > 0, x[index] < cap
         terms = [dy[index]] if above and below else []
         yield add_up("dx", index, [("x", index), ("dy", index)], terms)
-
-
-clipped_relu_forward, clipped_relu_backward = functions(
-    clipped_relu_forward_steps, clipped_relu_backward_steps
-)

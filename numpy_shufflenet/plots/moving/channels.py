@@ -49,8 +49,6 @@ def unit_channels(layer: Layer, channels: int, *, seed: int = 0, title: str = ""
         A small unit, with at most 24 channels in each layer.
     channels : int
         Channels of the input.
-    seed : int
-    title : str
 
     Raises
     ------

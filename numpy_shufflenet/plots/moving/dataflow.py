@@ -4,7 +4,7 @@ If the input of layer B is the same object as an output of layer A, then A feeds
 this output, the input must be the sum of two outputs: an addition that a unit computes itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -66,12 +66,9 @@ def dataflow(
     x : array, shape (n, c, h, w), float64
     dy : array, optional
         Upstream gradient; by default, normal numbers from a fixed seed.
-    training : bool
 
-    Raises
-    ------
-    ValueError
-        If the input of a layer is neither an output of another layer nor a sum of two outputs.
+    Raises ValueError if the input of a layer is neither an output of another layer nor a sum of two
+    outputs.
     """
     run = layer.astype(np.float64)
     if not any(array.any() for array in run.parameters().values() if array.ndim > 1):
@@ -133,16 +130,9 @@ def describe_layer(layer: OperationLayer) -> str:
     return names.get(operation, operation.replace("_", " "))
 
 
-def arrays_of(nodes: list[FlowNode]) -> Iterator[tuple[Place, Array]]:
-    """Yield the place of every output, and the output."""
-    for number, node in enumerate(nodes):
-        for part, array in enumerate(node.outputs):
-            yield (number, part), array
-
-
 def _source(nodes: list[FlowNode], array: Array, name: str, dinput: Callable[[], Array]) -> Place:
     """Return the place of an array; if it is a sum of two outputs, first add a node for it."""
-    known = list(arrays_of(nodes))
+    known = [((i, k), made) for i, node in enumerate(nodes) for k, made in enumerate(node.outputs)]
     for place, candidate in reversed(known):
         if candidate is array:
             return place

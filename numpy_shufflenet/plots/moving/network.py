@@ -31,8 +31,6 @@ def network(model: Layer, image_shape: tuple[int, int, int], *, title: str = "")
     ----------
     model : Layer
         A network whose children run one after the other.
-    image_shape : (channels, height, width)
-    title : str
 
     Raises
     ------

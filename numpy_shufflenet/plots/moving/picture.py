@@ -35,7 +35,7 @@ class PictureStep:
     function: str = ""  #: "max" if the terms are not added
     also: Sequence[int] = ()  #: elements at the same place as the output, such as x for dx
     winners: Sequence[int] = ()  #: the elements of `reads` that a maximum keeps
-    extra: Sequence[int] = ()  #: wires and arrows to highlight
+    extra: Sequence[int] = ()  #: wires and arrows to highlight with the step
     text: str = ""  #: a sentence in place of the sum
     note: str = ""  #: a sentence below the sum
 

@@ -1,6 +1,7 @@
 """Steps through any operation of the package, forward from inputs and backward from gradients."""
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.checks import as_padding
 from numpy_shufflenet.plots.moving.grids import Grid, short_number
 from numpy_shufflenet.plots.moving.picture import MovingPicture, PictureStep, Scene
-from numpy_shufflenet.plots.moving.sums import batch_norm_terms, largest, write_out
+from numpy_shufflenet.plots.moving.sums import batch_norm_terms, write_out
 from numpy_shufflenet.steps import Output, Step
+from numpy_shufflenet.steps.pooling import winner
 
 MOST_ENTRIES = 1500  # sum over all arrays; a reader and a browser cannot handle more
 
@@ -34,7 +36,6 @@ def step_through(
         Small arrays.
     dy : array, optional
         Upstream gradient; by default, random multiples of 0.1 from a fixed seed.
-    title : str
     **hyperparameters
 
     Raises
@@ -65,20 +66,14 @@ def step_through(
     )
 
 
+@dataclass
 class _Run:
     """One call of an operation, which will be drawn."""
 
-    def __init__(
-        self,
-        name: str,
-        arrays: tuple[Any, ...],
-        inputs: dict[str, Array],
-        hyperparameters: dict[str, Any],
-    ):
-        self.name = name
-        self.arrays = arrays
-        self.inputs = inputs
-        self.hyperparameters = hyperparameters
+    name: str
+    arrays: tuple[Any, ...]
+    inputs: dict[str, Array]  # the arrays by name, without those that are None
+    hyperparameters: dict[str, Any]
 
     def forward(self) -> Scene:
         scene = Scene("Forward", "is read by")
@@ -118,15 +113,13 @@ class _Run:
     def _input_grids(self, scene: Scene) -> dict[str, Grid]:
         grids = {}
         for position, (name, array) in enumerate(self.inputs.items()):
-            settings = self._border() if name == "x" and array.ndim == 4 else {}
+            settings: dict[str, Any] = {}
+            if name == "x" and array.ndim == 4:
+                settings["border"] = as_padding(self.hyperparameters.get("padding", 0))
+                settings["border_text"] = "−∞" if self.name == "max_pool2d" else "0"
             kind = f"k{min(position, 3)}"
             grids[name] = Grid.add(scene, name, array, kind, **settings)
         return grids
-
-    def _border(self) -> dict[str, Any]:
-        padding = self.hyperparameters.get("padding", 0)
-        text = "−∞" if self.name == "max_pool2d" else "0"
-        return {"border": as_padding(padding), "border_text": text}
 
     def _collect(
         self, scene: Scene, grids: dict[str, Grid], generator: Any, unit_generator: Any
@@ -168,7 +161,7 @@ class _Run:
         if original not in grids:
             also = []
         if self.name == "max_pool2d" and step.output == "y":
-            kept = element(largest(step, self.inputs["x"]))
+            kept = element(("x", winner(self.inputs["x"], [index for _, index in step.reads])))
             terms: Any = [[read] for read in reads]
             return PictureStep(output, reads, terms, value, "max", winners=[kept])
         if self.name.startswith("batch_norm") and step.output == "y":

@@ -13,7 +13,6 @@ from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import Part
 from numpy_shufflenet.steps import Step
 from numpy_shufflenet.steps.batch_norm import mean_and_std
-from numpy_shufflenet.steps.pooling import winner
 
 PRODUCTS = ("conv2d", "group_conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear")
 ElementOf = Callable[[tuple[str, Any]], int]
@@ -58,11 +57,6 @@ def batch_norm_terms(
     source = "given" if "mean" in arrays else "of this channel, over all images and pixels"
     note = f"mean {short_number(mean)} and standard deviation {short_number(std)}, {source}"
     return [scaled, [beta]], note
-
-
-def largest(step: Step, x: Any) -> tuple[str, Any]:
-    """Return the entry that a max pooling keeps."""
-    return "x", winner(x, [index for _, index in step.reads])
 
 
 def _products(step: Step, element: ElementOf) -> SumTerms:

@@ -36,10 +36,6 @@ LAWS = {
         "y = gamma (x - mean) / std + beta",
         "dx = gamma / std (dy - mean dy - x_hat mean(dy x_hat))",
     ),
-    "batch_norm_inference": (
-        "y = gamma (x - mean) / std + beta",
-        "dx = gamma / std (dy - mean dy - x_hat mean(dy x_hat))",
-    ),
     "relu": ("y = max(x, 0)", "dx = dy where x > 0, else 0"),
     "channel_shuffle": ("y[j g + i] = x[i n + j]: no arithmetic", "dx[i n + j] = dy[j g + i]"),
     "channel_split": ("a: the first channels, b: the rest", "dx = [da, db], concatenated"),
@@ -57,6 +53,7 @@ LAWS = {
         "the gradient flows through x and through e(x)",
     ),
 }
+LAWS["batch_norm_inference"] = LAWS["batch_norm"]
 
 
 class Box(NamedTuple):
@@ -86,7 +83,6 @@ def unit(layer: Layer, image_shape: tuple[int, int, int], *, title: str = "") ->
         A unit, or any layer composed of operation layers. A copy of it runs once.
     image_shape : (channels, height, width)
         The shape of the unit's input.
-    title : str
 
     Raises
     ------

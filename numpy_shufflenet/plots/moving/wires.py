@@ -31,7 +31,6 @@ def shuffle_wires(
         A divisor of channels.
     name : str
         "channel_shuffle", or "channel_unshuffle", which is the order in the authors' V1 code.
-    title : str
 
     Raises
     ------

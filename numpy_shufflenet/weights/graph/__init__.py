@@ -1,10 +1,10 @@
 """An ONNX graph as steps that compute, each with the channels that it reads.
 
 Exporters write one network in many ways: a shuffle with fixed or computed shapes, a split as Split
-or as two Slices, a mean as ReduceMean or GlobalAveragePool. Most nodes only move numbers. So here
-an activation is an array of positions, which say where each of its numbers was computed, and NumPy
-runs the nodes on the positions. What remains are the steps that compute; each knows which channels
-it reads, and in which order.
+or as two Slices, a mean as ReduceMean or GlobalAveragePool. Most nodes only move numbers. So an
+activation is represented by an array of positions: a position says which step computed the number,
+and at which place in the step's output. NumPy runs the nodes that move numbers on these arrays.
+Only the steps that compute remain; each knows which channels it reads, and in which order.
 
     step          computes                                   nodes that it is made of
     input         the images
@@ -32,13 +32,13 @@ from numpy_shufflenet._optional import need
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.weights.graph.call import NodeCall
 from numpy_shufflenet.weights.graph.compute import COMPUTE
-from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES
+from numpy_shufflenet.weights.graph.moves import CONSTANT, MOVES, run_operator
 from numpy_shufflenet.weights.graph.positions import GraphStep, Normalisation, Positions
 from numpy_shufflenet.weights.onnx import as_array
 
 __all__ = ["Graph", "GraphStep", "Normalisation", "NotUnderstoodError"]
 
-USUAL_SIZE = 224  # of images, where a graph takes any
+USUAL_SIZE = 224  # height and width of images, if a graph takes any size
 PROBLEMS = (
     *(ValueError, TypeError, IndexError, KeyError, AttributeError, StopIteration),
     *(ArithmeticError, MemoryError),
@@ -55,7 +55,7 @@ Value = Activation | Array
 
 
 class NotUnderstoodError(ValueError):
-    """A node does what no ShuffleNet does, or in a way that isn't known."""
+    """A node computes something that no ShuffleNet computes, or in a way that isn't known."""
 
     def __init__(self, node: str, reason: str):
         super().__init__(f"the first node that is not understood is {node}: {reason}")
@@ -68,27 +68,11 @@ def label(node: Any) -> str:
 
 
 class Graph:
-    """The steps of a graph, in order.
+    """The steps of a graph, in order; the first step is the images.
 
-    Parameters
-    ----------
-    model : onnx.ModelProto
-    folder : path
-        Where files with further weights are.
-    image_size : int or (height, width), optional
-        Of images, if the graph doesn't tell.
-
-    Attributes
-    ----------
-    steps : list of GraphStep
-        The first one is the images.
-    output : array of int
-        The numbers of the channels of the graph's output.
-
-    Raises
-    ------
-    ValueError
-        If a node is not understood.
+    `model` is an onnx.ModelProto, and `folder` has its files with further weights. `image_size` is
+    used if the graph doesn't say the size of its images. `output` are the channel numbers of the
+    graph's output. Raises ValueError if a node is not understood.
     """
 
     def __init__(self, model: Any, folder: Path, image_size: tuple[int, int] | None = None):
@@ -133,9 +117,7 @@ class Graph:
     def _run(self, node: Any) -> None:
         try:
             inputs = [self._value(name) for name in node.input]
-            attributes = {
-                attribute.name: self._attribute(attribute) for attribute in node.attribute
-            }
+            attributes = {entry.name: self._attribute(entry) for entry in node.attribute}
             attributes["outputs"] = len(node.output)
             with np.errstate(all="ignore"):
                 results = self._results(node, inputs, attributes)
@@ -167,9 +149,9 @@ class Graph:
             shape = np.array(arrays[0].shape, np.int64)
             return [shape[attributes.get("start", 0) : attributes.get("end")]]
         if not any(active) and kind in CONSTANT:
-            return CONSTANT[kind](arrays, attributes)
+            return run_operator(CONSTANT, kind, arrays, attributes)
         if kind in MOVES and (all(active) or (active[0] and not any(active[1:]))):
-            moved = MOVES[kind](arrays, attributes)
+            moved = run_operator(MOVES, kind, arrays, attributes)
             self._positions.spend(sum(positions.size for positions in moved))
             return [Activation(positions) for positions in moved]
         if kind in COMPUTE:

@@ -1,4 +1,4 @@
-"""A node that computes, with its inputs; and the window that it slides over the image."""
+"""A node that computes, with its inputs; and the window of a convolution or a pooling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,12 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class NodeCall:
-    """A node with its inputs.
-
-    Attributes
-    ----------
-    positions : Positions
-    node : str
-        Its name and operator.
-    inputs : list of array or None
-        Positions, or constants.
-    active : list of bool
-        Whether an input is an activation, given by its positions.
-    attributes : dict
-    """
+    """A node with its inputs."""
 
     positions: Positions
-    node: str
-    inputs: Sequence[Array | None]
-    active: Sequence[bool]
+    node: str  #: name and operator
+    inputs: Sequence[Array | None]  #: positions of activations, and constants
+    active: Sequence[bool]  #: for each input, whether it is an activation
     attributes: Mapping[str, Any]
 
     def activation(self, place: int = 0) -> Array:
@@ -42,7 +30,7 @@ class NodeCall:
         return found
 
     def constant(self, place: int) -> Array | None:
-        """Return an input that is a constant; None if it is left out."""
+        """Return an input that is a constant; None if the input is left out."""
         found = self.inputs[place] if len(self.inputs) > place else None
         if found is not None and self.active[place]:
             raise ValueError(f"its input {place} depends on the images; a constant is needed")
@@ -51,7 +39,7 @@ class NodeCall:
         return found
 
     def weight(self, place: int, ndim: int) -> Array:
-        """Return an input that is a constant with so many axes."""
+        """Return an input that is a constant with `ndim` axes."""
         found = self.constant(place)
         if found is None or found.ndim != ndim or not found.size:
             shape = None if found is None else found.shape
@@ -67,7 +55,7 @@ class NodeCall:
 
 
 def border_of(x: Array, value: int) -> tuple[Array, Padding]:
-    """Take off padding with this value; return the rest, and how wide the padding is."""
+    """Remove padding with this value; return the rest, and the width of the padding."""
     if x.ndim != 4:
         raise ValueError(f"it reads the shape {x.shape}; (n, c, h, w) is needed")
     inside = x != value

@@ -34,14 +34,14 @@ def _max_pool(call: NodeCall) -> Array:
     value = LOWEST if (x == LOWEST).any() else ZERO
     x, border = border_of(x, value)
     rows = call.positions.channels(x)
-    positive = all(call.positions.step_of(row).nonnegative for row in rows)
+    positive = _positive(call, rows)
     if value == ZERO and any(map(any, border)) and not positive:
         raise ValueError("it reads padding with 0 beside numbers that may be negative")
-    settings, size = geometry_of(call, _kernel(call), x.shape[2:], border)
+    settings, size = geometry_of(call, call.attributes["kernel_shape"], x.shape[2:], border)
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
             raise ValueError("it has ceil_mode beside padding or another window than 3x3")
-        # One more row and column is never read by a window that wouldn't be there without it.
+        # ceil_mode can add a window. It reads at most one row and one column after the image.
         settings, size = geometry_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
 
@@ -49,7 +49,7 @@ def _max_pool(call: NodeCall) -> Array:
 def _average_pool(call: NodeCall) -> Array:
     x, border = border_of(call.activation(), ZERO)
     rows = call.positions.channels(x)
-    settings, size = geometry_of(call, _kernel(call), x.shape[2:], border)
+    settings, size = geometry_of(call, call.attributes["kernel_shape"], x.shape[2:], border)
     padded = any(map(any, settings["padding"]))
     if settings["kernel"] == x.shape[2:] and not padded:
         return call.add("mean", [rows], (1, 1), nonnegative=_positive(call, rows))
@@ -62,17 +62,8 @@ def _average_pool(call: NodeCall) -> Array:
     return call.add("average", [rows], size, settings=settings, nonnegative=_positive(call, rows))
 
 
-def _kernel(call: NodeCall) -> list[int]:
-    kernel = call.attributes["kernel_shape"]
-    return [int(size) for size in kernel]
-
-
 def _positive(call: NodeCall, rows: Array) -> bool:
     return all(call.positions.step_of(row).nonnegative for row in rows)
-
-
-def _global_average_pool(call: NodeCall) -> Array:
-    return _mean(call, list(range(2, call.activation().ndim)), keep=True)
 
 
 def _reduce_mean(call: NodeCall) -> Array:
@@ -80,7 +71,7 @@ def _reduce_mean(call: NodeCall) -> Array:
     return _mean(call, axes, keep=bool(call.attributes.get("keepdims", 1)))
 
 
-def _mean(call: NodeCall, axes: list[int], *, keep: bool) -> Array:
+def _mean(call: NodeCall, axes: Sequence[int], *, keep: bool) -> Array:
     x = call.activation()
     axes = sorted(axis % x.ndim for axis in axes)
     kept = [axis for axis in range(x.ndim) if axis not in axes]
@@ -106,10 +97,6 @@ def _gemm(call: NodeCall) -> Array:
     return _linear(call, weight, bias)
 
 
-def _mat_mul(call: NodeCall) -> Array:
-    return _linear(call, call.weight(1, 2).T, None)
-
-
 def _linear(call: NodeCall, weight: Array, bias: Array | None) -> Array:
     x = call.activation()
     rows = call.positions.channels(x)
@@ -119,7 +106,7 @@ def _linear(call: NodeCall, weight: Array, bias: Array | None) -> Array:
 
 
 def _changed(call: NodeCall, kinds: Sequence[str]) -> tuple[Array, GraphStep, Array]:
-    """Return new positions, the one step before, and the place of each of its channels here."""
+    """Return new positions, the step before this node, and the places of its channels here."""
     x = call.activation(call.active.index(True))
     rows = call.positions.channels(x)
     moved, steps = call.positions.renewed(x, kinds)
@@ -140,7 +127,7 @@ def _batch_normalization(call: NodeCall) -> Array:
 
 
 def _affine(call: NodeCall, scale: float | Array, shift: float | Array) -> Array:
-    """Multiply each channel by a constant and add another; both scalar, or broadcast."""
+    """Multiply each channel by `scale` and add `shift`, which are numbers or broadcast."""
     ndim = call.activation(call.active.index(True)).ndim
     moved, step, order = _changed(call, ("conv", "linear"))
 
@@ -174,11 +161,6 @@ def _add(call: NodeCall) -> Array:
     return _affine(call, 1.0, _other(call))
 
 
-def _sub(call: NodeCall) -> Array:
-    call.activation(0)
-    return _affine(call, 1.0, -_other(call))
-
-
 def _mul(call: NodeCall) -> Array:
     if call.active != [True, True]:
         return _affine(call, _other(call), 0.0)
@@ -192,13 +174,9 @@ def _mul(call: NodeCall) -> Array:
     return call.add("scale", [rows, scales], (x.shape[2], x.shape[3]))
 
 
-def _div(call: NodeCall) -> Array:
-    call.activation(0)
-    return _affine(call, 1 / _other(call), 0.0)
-
-
-def _other(call: NodeCall) -> Array:
-    found = call.constant(1 - call.active.index(True))
+def _other(call: NodeCall, place: int | None = None) -> Array:
+    """Return the constant beside the activation; it must be input `place`, if that is given."""
+    found = call.constant(1 - call.active.index(True) if place is None else place)
     if found is None or len(call.active) != 2:
         raise ValueError("two inputs are needed")
     return found
@@ -227,9 +205,12 @@ def _softmax(call: NodeCall) -> Array:
 
 COMPUTE: dict[str, Callable[[NodeCall], Array]] = {
     **{"Conv": _conv, "BatchNormalization": _batch_normalization, "Relu": _relu},
-    **{"MaxPool": _max_pool, "AveragePool": _average_pool},
-    **{"GlobalAveragePool": _global_average_pool, "ReduceMean": _reduce_mean},
-    **{"Gemm": _gemm, "MatMul": _mat_mul, "Sigmoid": _sigmoid, "Softmax": _softmax},
-    **{"Add": _add, "Sum": _add, "Sub": _sub, "Mul": _mul, "Div": _div},
+    **{"MaxPool": _max_pool, "AveragePool": _average_pool, "ReduceMean": _reduce_mean},
+    "GlobalAveragePool": lambda call: _mean(call, range(2, call.activation().ndim), keep=True),
+    "MatMul": lambda call: _linear(call, call.weight(1, 2).T, None),
+    **{"Gemm": _gemm, "Sigmoid": _sigmoid, "Softmax": _softmax},
+    **{"Add": _add, "Sum": _add, "Mul": _mul},
+    "Sub": lambda call: _affine(call, 1.0, -_other(call, 1)),
+    "Div": lambda call: _affine(call, 1 / _other(call, 1), 0.0),
 }
 """Operators that compute."""

@@ -1,7 +1,8 @@
 """ONNX's operators that move numbers or compute shapes, in NumPy.
 
-Each function takes a node's inputs as arrays (None for one that is left out) and its attributes,
-and returns its outputs. It works on constants, and on the arrays of positions in `graph`.
+Each function takes a node's first input, all of its inputs (None for an input that is left out) and
+its attributes, and returns its output or a list of outputs. The inputs are constants, or the arrays
+of positions in `graph`.
 
 Before opset 13, axes and shapes were attributes of some operators; since then they are inputs.
 
@@ -18,6 +19,7 @@ from numpy_shufflenet._typing import Array
 
 Inputs = Sequence[Array | None]
 Attributes = Mapping[str, Any]
+Move = Callable[[Array, Inputs, Attributes], Array | list[Array]]
 ZERO, LOWEST = -1, -2  # positions of padding: of zeros, or of minus infinity
 MINUS_INFINITY = -1e30  # some exporters write the lowest float32 instead
 INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # numbers of the dtypes in TensorProto
@@ -25,13 +27,13 @@ LARGEST = 2**23  # numbers in an array; larger ones are refused before they are 
 
 
 def check_result_size(count: int) -> None:
-    """Raise unless so many numbers may be allocated."""
+    """Raise if an array of `count` numbers is too large to allocate."""
     if count > LARGEST:
         raise ValueError(f"it makes an array of {count:.3g} numbers; {LARGEST:,} are the most")
 
 
 def integers(inputs: Inputs, place: int, attributes: Attributes, name: str) -> list[int] | None:
-    """Return a list of integers that is an input or an attribute; None if it is neither."""
+    """Return the integers that an input or an attribute holds; None if the node has neither."""
     given = inputs[place] if len(inputs) > place else None
     value = attributes.get(name) if given is None else given
     if value is None:
@@ -42,25 +44,9 @@ def integers(inputs: Inputs, place: int, attributes: Attributes, name: str) -> l
     return [int(number) for number in array.ravel()]
 
 
-def _data(inputs: Inputs) -> Array:
-    if not inputs or inputs[0] is None:
-        raise ValueError("it has no input")
-    return inputs[0]
-
-
-def _same(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    return [_data(inputs)]
-
-
-def _cast(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x = _data(inputs)
-    whole = x.dtype.kind == "f" and attributes.get("to") in INTEGERS
-    return [x.astype(np.int64) if whole else x]
-
-
-def _pad(inputs: Inputs, attributes: Attributes) -> list[Array]:
+def _pad(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     """Pad an array of positions."""
-    x, value = _data(inputs), attributes.get("value", 0.0)
+    value = attributes.get("value", 0.0)
     if attributes.get("mode", b"constant") != b"constant":
         raise ValueError(f"its mode is {attributes['mode']!r}; 'constant' is needed")
     pads = integers(inputs, 1, attributes, "pads") or []
@@ -71,52 +57,44 @@ def _pad(inputs: Inputs, attributes: Attributes) -> list[Array]:
     if value != 0 and value > MINUS_INFINITY:
         raise ValueError(f"it pads with {value}; 0 is needed")
     around = [(0, 0)] * x.ndim
-    for axis, sides in zip(
-        axes, zip(pads[: len(axes)], pads[len(axes) :], strict=True), strict=True
-    ):
-        around[axis] = sides
+    for axis, *sides in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        around[axis] = (sides[0], sides[1])
     sizes = (size + sum(sides) for size, sides in zip(x.shape, around, strict=True))
     check_result_size(math.prod(sizes))
-    return [np.pad(x, around, constant_values=ZERO if value == 0 else LOWEST)]
+    return np.pad(x, around, constant_values=ZERO if value == 0 else LOWEST)
 
 
-def _reshape(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x, shape = _data(inputs), integers(inputs, 1, attributes, "shape")
+def _reshape(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
+    shape = integers(inputs, 1, attributes, "shape")
     if shape is None:
         raise ValueError("it has no shape")
     if not attributes.get("allowzero"):
         shape = [size or x.shape[axis] for axis, size in enumerate(shape)]
-    return [x.reshape(shape)]
+    return x.reshape(shape)
 
 
-def _flatten(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x, axis = _data(inputs), attributes.get("axis", 1)
-    rows = math.prod(x.shape[:axis])
-    return [x.reshape(rows, x.size // max(1, rows))]
+def _flatten(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
+    rows = math.prod(x.shape[: attributes.get("axis", 1)])
+    return x.reshape(rows, x.size // max(1, rows))
 
 
-def _transpose(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    return [np.transpose(_data(inputs), attributes.get("perm"))]
-
-
-def _squeeze(inputs: Inputs, attributes: Attributes) -> list[Array]:
+def _squeeze(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     axes = integers(inputs, 1, attributes, "axes")
-    return [np.squeeze(_data(inputs), None if axes is None else tuple(axes))]
+    return np.squeeze(x, None if axes is None else tuple(axes))
 
 
-def _unsqueeze(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    axes = integers(inputs, 1, attributes, "axes") or []
-    return [np.expand_dims(_data(inputs), tuple(axes))]
+def _unsqueeze(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
+    return np.expand_dims(x, tuple(integers(inputs, 1, attributes, "axes") or []))
 
 
-def _concat(inputs: Inputs, attributes: Attributes) -> list[Array]:
+def _concat(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     parts = [part for part in inputs if part is not None]
     check_result_size(sum(part.size for part in parts))
-    return [np.concatenate(parts, attributes["axis"])]
+    return np.concatenate(parts, attributes["axis"])
 
 
-def _split(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x, axis = _data(inputs), attributes.get("axis", 0)
+def _split(x: Array, inputs: Inputs, attributes: Attributes) -> list[Array]:
+    axis = attributes.get("axis", 0)
     sizes, parts = integers(inputs, 1, attributes, "split"), attributes["outputs"]
     if sizes is None:
         each = -(-x.shape[axis] // parts)
@@ -126,8 +104,7 @@ def _split(inputs: Inputs, attributes: Attributes) -> list[Array]:
     return np.split(x, np.cumsum(sizes)[:-1], axis)
 
 
-def _slice(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x = _data(inputs)
+def _slice(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     starts, ends, axes, steps = (
         integers(inputs, place, attributes, name)
         for place, name in enumerate(("starts", "ends", "axes", "steps"), start=1)
@@ -141,58 +118,64 @@ def _slice(inputs: Inputs, attributes: Attributes) -> list[Array]:
         # Backwards, an end before the first number is written as a large negative number.
         before = step < 0 and end < -x.shape[axis]
         places[axis] = slice(start, None if before else end, step)
-    return [x[tuple(places)]]
+    return x[tuple(places)]
 
 
-def _gather(inputs: Inputs, attributes: Attributes) -> list[Array]:
-    x, axis = _data(inputs), attributes.get("axis", 0)
-    indices = inputs[1]
+def _gather(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
+    indices, axis = inputs[1], attributes.get("axis", 0)
     if indices is None or indices.dtype.kind not in "iu":
         raise ValueError("its indices are no integers")
     check_result_size(x.size // max(1, x.shape[axis]) * indices.size)
-    return [np.take(x, indices, axis)]
+    return np.take(x, indices, axis)
 
 
-def _constant_of_shape(inputs: Inputs, attributes: Attributes) -> list[Array]:
+def _constant_of_shape(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     shape = integers(inputs, 0, {}, "shape") or []
     check_result_size(math.prod(shape))
     value = np.ravel(attributes.get("value", np.zeros(1, np.float32)))
-    return [np.full(shape, value[0])]
+    return np.full(shape, value[0])
 
 
-def _elementwise(function: Callable[..., Array]) -> Callable[[Inputs, Attributes], list[Array]]:
-    def run(inputs: Inputs, attributes: Attributes) -> list[Array]:
+def _cast(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
+    whole = x.dtype.kind == "f" and attributes.get("to") in INTEGERS
+    return x.astype(np.int64) if whole else x
+
+
+def _elementwise(function: Callable[..., Array]) -> Move:
+    def run(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
         arrays = [array for array in inputs if array is not None]
         check_result_size(math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
-        return [np.asarray(function(*arrays))]
+        return np.asarray(function(*arrays))
 
     return run
 
 
-def _divided(x: Array, y: Array) -> Array:
-    return x // y if x.dtype.kind in "iu" else x / y
-
-
-MOVES = {
-    **dict.fromkeys(("Identity", "Dropout"), _same),
-    **{
-        "Cast": _cast,
-        "Pad": _pad,
-        "Reshape": _reshape,
-        "Flatten": _flatten,
-        "Transpose": _transpose,
-    },
+MOVES: dict[str, Move] = {
+    **dict.fromkeys(("Identity", "Dropout"), lambda x, inputs, attributes: x),
+    "Transpose": lambda x, inputs, attributes: np.transpose(x, attributes.get("perm")),
+    **{"Cast": _cast, "Pad": _pad, "Reshape": _reshape, "Flatten": _flatten},
     **{"Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split},
     **{"Slice": _slice, "Gather": _gather},
 }
 """Operators that move numbers. They leave each number as it is."""
 
-CONSTANT = {
+CONSTANT: dict[str, Move] = {
     **MOVES,
     "ConstantOfShape": _constant_of_shape,
     **{"Add": _elementwise(np.add), "Sub": _elementwise(np.subtract)},
-    **{"Mul": _elementwise(np.multiply), "Div": _elementwise(_divided)},
+    "Mul": _elementwise(np.multiply),
+    "Div": _elementwise(lambda x, y: x // y if x.dtype.kind in "iu" else x / y),
     **{"Floor": _elementwise(np.floor), "Sqrt": _elementwise(np.sqrt)},
     **{"Equal": _elementwise(np.equal), "Where": _elementwise(np.where)},
 }
 """Operators that run on constants: they compute shapes."""
+
+
+def run_operator(
+    operators: Mapping[str, Move], kind: str, inputs: Inputs, attributes: Attributes
+) -> Any:
+    """Run an operator of a table, and return its outputs as a list."""
+    if not inputs or inputs[0] is None:
+        raise ValueError("it has no input")
+    found = operators[kind](inputs[0], inputs, attributes)
+    return found if isinstance(found, list) else [found]

@@ -23,79 +23,50 @@ class Normalisation(NamedTuple):
     eps: float
 
     def taken(self, places: Any) -> "Normalisation":
-        """Return it with its channels in another order."""
+        """Return the normalisation with its channels in another order."""
         gamma, beta, mean, var = (array[places] for array in self[:4])
         return Normalisation(gamma, beta, mean, var, self.eps)
 
 
 @dataclass(eq=False)
 class GraphStep:
-    """A step that computes.
-
-    Attributes
-    ----------
-    kind : str
-        See the module.
-    node : str
-        The first node that it is made of: name and operator.
-    reads : tuple of array
-        Numbers of the channels that it reads; two arrays for "add" and "scale".
-    channels, size, first
-        How many channels it computes, their (height, width), and the number of the first one.
-    weight, bias : array or None
-    norm : Normalisation or None
-    settings : dict
-        Of convolution and pooling: stride, padding, groups, kernel, count_include_pad.
-    start : int
-        The position of the first number that it computes.
-    relu, sigmoid, softmax : bool
-    nonnegative : bool
-        Whether no number that it computes is negative.
-    is_read : bool
-        Whether another step reads it already.
-    """
+    """A step that computes; the module `graph` lists the kinds."""
 
     kind: str
-    node: str
-    reads: tuple[Array, ...]
-    channels: int
-    size: tuple[int, int]
-    first: int = 0
+    node: str  #: name and operator of the first node that belongs to the step
+    reads: tuple[Array, ...]  #: the channel numbers that it reads; two arrays for "add" and "scale"
+    channels: int  #: how many channels it computes
+    size: tuple[int, int]  #: their height and width
+    first: int = 0  #: the number of its first channel
     weight: Array | None = None
     bias: Array | None = None
     norm: Normalisation | None = None
+    #: Of convolution and pooling: stride, padding, groups, kernel, count_include_pad.
     settings: dict[str, Any] = field(default_factory=dict)
-    start: int = 0
+    start: int = 0  #: the position of the first number that it computes
     relu: bool = False
     sigmoid: bool = False
     softmax: bool = False
-    nonnegative: bool = False
-    is_read: bool = False
+    nonnegative: bool = False  #: whether no number that it computes is negative
+    is_read: bool = False  #: whether another step reads it already
 
     @property
     def outputs(self) -> Array:
-        """The numbers of its channels."""
+        """The numbers of the channels that it computes."""
         return np.arange(self.first, self.first + self.channels)
 
 
 class Positions:
-    """All steps so far, in order, and the positions of their outputs.
-
-    Attributes
-    ----------
-    steps : list of GraphStep
-        The first one is the images.
-    sized : bool
-        Whether the images have the size that the graph is for, or just any.
-    """
+    """All steps so far, in order, and the positions of their outputs."""
 
     def __init__(self) -> None:
-        self.steps: list[GraphStep] = []
-        self.sized = True
-        self._firsts: list[int] = []  # channel of each step
+        self.steps: list[GraphStep] = []  #: the first one is the images
+        self.sized = True  #: whether the graph fixes the size of the images, or takes any size
+        self._firsts: list[int] = []  # the first channel of each step
         self._channels = 0
-        self._starts: list[int] = []  # a step gets new positions when a node changes its output
-        self._owners: list[GraphStep] = []  # the steps that they belong to
+        # A step gets new positions when a node changes its output; all first positions, and steps.
+        self._starts: list[int] = []
+        self._owners: list[GraphStep] = []
         self._top = 0  # the next position
         self._spent = 0
 
@@ -121,7 +92,7 @@ class Positions:
         self._top += count
 
     def spend(self, count: int) -> None:
-        """Raise unless so many positions more may be computed."""
+        """Raise if all positions, with `count` more, would be too many."""
         self._spent += count
         if self._spent > MOST_POSITIONS:
             raise ValueError(
@@ -138,13 +109,7 @@ class Positions:
         return self.steps[int(self.steps_of(np.array(channel)))]
 
     def channels(self, positions: Array) -> Array:
-        """Return the numbers of the channels of an activation (n, c, ...).
-
-        Raises
-        ------
-        ValueError
-            If it isn't made of whole channels, with their pixels where they were.
-        """
+        """Return the channel numbers of an activation (n, c, ...)."""
         if positions.ndim < 2 or not positions.size:
             raise ValueError(f"it reads the shape {positions.shape}; (n, c, h, w) is needed")
         n, c = positions.shape[:2]
@@ -168,21 +133,9 @@ class Positions:
         return rows
 
     def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[GraphStep]]:
-        """Give new positions to whole outputs of steps, which a node changes in place.
+        """Give new positions to the outputs of steps that a node changes; also return these steps.
 
-        Steps that compute no negative number stay as they are: a ReLU doesn't change them.
-
-        Returns
-        -------
-        positions : array
-        steps : list of GraphStep
-            Those that change.
-
-        Raises
-        ------
-        ValueError
-            If a step changes of which this isn't the whole output, that is of another kind, or that
-            another step reads.
+        Steps that compute no negative number keep their positions: a ReLU doesn't change them.
         """
         rows = self.channels(positions)
         owners = self.steps_of(rows)
