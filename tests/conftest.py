@@ -11,6 +11,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from numpy_shufflenet.kernels._cache import say
+from numpy_shufflenet.kernels._compile import COMPILING
+
 # JAX is an oracle here, and no fault of its compiler may end the tests: jaxlib 0.10.2's algebraic
 # simplifier aborts the process while it compiles the input gradients of some float64 convolutions,
 # about 1 in 600. Without this optimisation the results are the same. Set before JAX starts; flags
@@ -46,6 +49,11 @@ def pytest_collection_finish():
     """Let later searches for garbage skip the millions of objects of the imported libraries."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionstart():
+    """Say now what is said once, or it would be an error message's second line in some test."""
+    say(COMPILING)
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own reads the option

@@ -29,6 +29,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numpy_shufflenet.kernels._cache import keep, say
 
 PACKAGE = "numpy_shufflenet.kernels"
+COMPILING = "compiling its kernels; this is done once on a machine, and takes about 20 s"
 
 
 Kernel = Callable[..., Any]
@@ -105,7 +106,7 @@ class _Announcement(events.Listener):
 
     def on_start(self, event: Any) -> None:
         if event.data["dispatcher"].py_func.__module__.startswith(PACKAGE):
-            say("compiling its kernels; this is done once on a machine, and takes about 20 s")
+            say(COMPILING)
             events.unregister("numba:compile", self)  # type: ignore[no-untyped-call]
 
     def on_end(self, event: Any) -> None:
