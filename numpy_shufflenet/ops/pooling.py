@@ -261,7 +261,7 @@ def _pool(draw: Draw, make: Callable[..., Array]) -> Case:
 
 
 def _max_pool_cases(draw: Draw) -> Case:
-    return _pool(draw, draw.spread)
+    return _pool(draw, draw.tied)
 
 
 def _avg_pool_cases(draw: Draw) -> Case:

@@ -23,6 +23,7 @@ The gradient checker doesn't import the zoo. To add a wrong gradient, write it b
 """
 
 from numpy_shufflenet.zoo import (  # noqa: F401 - their decorators fill the catalogue
+    answers,
     convolutions,
     elementwise,
     fused,
@@ -38,7 +39,9 @@ from numpy_shufflenet.zoo.catalogue import (
     MISTAKES,
     Bug,
     Mistake,
+    both,
     mistakes_in,
+    variants,
     wrong_answer,
     wrong_backward,
     wrong_forward,
@@ -50,8 +53,10 @@ __all__ = [
     "MISTAKES",
     "Bug",
     "Mistake",
+    "both",
     "find",
     "mistakes_in",
+    "variants",
     "wrong_answer",
     "wrong_backward",
     "wrong_forward",
