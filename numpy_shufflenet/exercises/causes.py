@@ -15,7 +15,7 @@ import numpy as np
 from numpy_shufflenet import zoo
 from numpy_shufflenet.exercises.attempt import Tried
 from numpy_shufflenet.exercises.exercise import NEUTRAL, Case, Exercise
-from numpy_shufflenet.exercises.judge import differs, equal
+from numpy_shufflenet.exercises.judge import NUMBERS, differs, equal
 from numpy_shufflenet.exercises.table import find
 from numpy_shufflenet.zoo import general
 from numpy_shufflenet.zoo.sizes import axes_of
@@ -28,8 +28,9 @@ class Candidate(NamedTuple):
     """What a student may have done."""
 
     hints: tuple[str, ...]
-    #: Returns the results of a case. With an index, only this result needs to be right.
+    #: Takes a case and the index of a result; only this result matters, unless `whole`.
     run: Callable[[Case, int], Results]
+    whole: bool = False
 
 
 def cause_of(exercise: Exercise, tried: Sequence[Tried]) -> str:
@@ -44,7 +45,7 @@ def cause_of(exercise: Exercise, tried: Sequence[Tried]) -> str:
         positions = [base.returns.index(exercise.returns[0])]
     search = _Search(base, cases, positions)
     named = ["" for _ in wrong]
-    for candidates in (search.single, search.pairs):
+    for candidates in (search.single, *([] if cases[0].error else [search.pairs])):
         missing = [i for i, hint in zip(wrong, named, strict=True) if not hint]
         found = search.explain(candidates, missing)
         for number, i in enumerate(wrong):
@@ -62,7 +63,18 @@ def _telling(tried: Sequence[Tried]) -> list[Tried]:
         (t for t in usable if not t.problem), key=lambda t: size_of(t.case), reverse=True
     )
     few = MOST_CASES // 3
-    return [*failed[: MOST_CASES - few], *failed[MOST_CASES - few :][-2:], *passed[:few]]
+    chosen = [*failed[: MOST_CASES - few], *failed[MOST_CASES - few :][-2:], *passed[:few]]
+    return [one._replace(case=_read_only(one.case)) for one in chosen]
+
+
+def _read_only(case: Case) -> Case:
+    """Return a copy of a case that no mistake can change."""
+    arrays, settings = copy.deepcopy(case)
+    for value in arrays.values():
+        for array in value if isinstance(value, tuple) else (value,):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+    return arrays, settings
 
 
 def size_of(case: Case) -> int:
@@ -70,8 +82,12 @@ def size_of(case: Case) -> int:
     arrays, settings = case
     parts = [p for a in arrays.values() for p in (a if isinstance(a, tuple) else (a,))]
     entries = sum(int(np.size(part)) for part in parts if part is not None)
-    unusual = sum(1 for name, value in settings.items() if value is not NEUTRAL.get(name, value))
+    unusual = sum(1 for name, value in settings.items() if _unusual(name, value))
     return 10 * entries + unusual
+
+
+def _unusual(name: str, value: Any) -> bool:
+    return not isinstance(value, dict) and bool(value != NEUTRAL.get(name, value))
 
 
 def _is_wrong(one: Tried, index: int) -> bool:
@@ -91,7 +107,7 @@ class _Search:
         self.befores = list(general.before(self.case, NEUTRAL))
 
     def _target(self, case: Case, _: int) -> Results:
-        return self.base.target(copy.deepcopy(case))
+        return self.base.target(case)
 
     def explain(
         self, candidates: Callable[[int], Iterator[Candidate]], wrong: list[int]
@@ -113,64 +129,87 @@ class _Search:
         return found
 
     def _explained(self, candidate: Candidate, first: int, wrong: list[int]) -> set[int]:
-        """Return the wrong results that a candidate gives in all cases."""
-        left = set(wrong)
+        """Return the wrong results that a candidate gives in all cases.
+
+        Where both raise different errors, a case says nothing, if another case says more.
+        """
+        left, shown = set(range(len(self.positions)) if candidate.whole else wrong), set[int]()
         for one in self.cases:
             outcome = self._outcome(candidate, one.case, first)
+            if isinstance(outcome, zoo.DoesNotApplyError):
+                continue
             for i in list(left):
-                if one.error or isinstance(outcome, str):
-                    same = one.error == outcome
-                else:
-                    assert one.results is not None
-                    position = self.positions[i]
-                    given = outcome[position] if position < len(outcome) else None
-                    missing = one.targets[i] is None
-                    same = missing or equal(one.results[i], given)
-                if not same:
+                if one.error and isinstance(outcome, Exception):
+                    same = one.error == f"{type(outcome).__name__}: {outcome}"
+                    shown |= {i} if same and "broadcast" in one.error else set()
+                    continue
+                if one.error or isinstance(outcome, Exception):
                     left.discard(i)
-            if first not in left:
-                break
-        return left
+                    continue
+                assert one.results is not None
+                position = self.positions[i]
+                given = outcome[position] if position < len(outcome) else None
+                if one.targets[i] is not None and not equal(one.results[i], given):
+                    left.discard(i)
+                elif _is_wrong(one, i):
+                    shown.add(i)
+            if first not in left or (candidate.whole and len(left) < len(self.positions)):
+                return set()
+        return left & shown
 
-    def _outcome(self, candidate: Candidate, case: Case, index: int) -> Results | str:
-        """Return the results of a candidate, or type and text of the error that it raises."""
+    def _outcome(self, candidate: Candidate, case: Case, index: int) -> Results | Exception:
+        """Return the results of a candidate, or the error that it raises."""
         with np.errstate(all="ignore"):
             try:
                 results = candidate.run(case, self.positions[index])
             except Exception as error:
-                return f"{type(error).__name__}: {error}"
+                return error
         return results if isinstance(results, tuple) else (results,)
 
     # The candidates. Each method takes the index of a wrong result.
 
     def single(self, index: int) -> Iterator[Candidate]:
         """Yield the candidates with one mistake, the most specific first."""
+        for i, j in itertools.combinations(range(len(self.base.returns)), 2):
+
+            def swapped(case: Case, _: int, i: int = i, j: int = j) -> Results:
+                results = list(self._target(case, 0))
+                results[i], results[j] = results[j], results[i]
+                return tuple(results)
+
+            names = f"{self.base.returns[i]} and {self.base.returns[j]}"
+            yield Candidate((f"{names} are swapped",), swapped, whole=True)
         for mistake in self.mistakes:
             yield Candidate((mistake.hint,), _answer(mistake.answer))
+        rest = []
         for change in self.befores:
-            yield Candidate((change.hint,), _changed(change, self._target))
+            candidate = Candidate((change.hint,), _changed(change, self._target))
+            if change.common:
+                yield candidate
+            else:
+                rest.append(candidate)
         yield from self._after((), self._target, index)
+        yield from rest
 
     def pairs(self, index: int) -> Iterator[Candidate]:
         """Yield the candidates with two mistakes."""
         for a, b in itertools.combinations(self.mistakes, 2):
             if function := zoo.both(a, b):
                 yield Candidate((a.hint, b.hint), _answer(function))
-        for change in self.befores:
+        common = [change for change in self.befores if change.common]
+        for change in common:
             for mistake in self.mistakes:
                 run = _changed(change, _answer(mistake.answer))
                 yield Candidate((mistake.hint, change.hint), run)
         for mistake in self.mistakes:
-            yield from self._after((mistake.hint,), _answer(mistake.answer), index)
-        settings = [change for change in self.befores if change.argument in self.case[1]]
-        for one, other in itertools.product(settings, self.befores):
-            if other.common and (one.argument < other.argument or other not in settings):
+            yield from self._after((mistake.hint,), _answer(mistake.answer), index, common=True)
+        for one, other in itertools.combinations(common, 2):
+            if one.argument != other.argument:
                 run = _changed(one, _changed(other, self._target))
                 yield Candidate((one.hint, other.hint), run)
-        for change in self.befores:
-            if change.common:
-                run = _changed(change, self._target)
-                yield from self._after((change.hint,), run, index, common=True)
+        for change in common:
+            run = _changed(change, self._target)
+            yield from self._after((change.hint,), run, index, common=True)
 
     def _after(
         self,
@@ -190,7 +229,7 @@ class _Search:
             return known[id(case)]
 
         first = self._outcome(Candidate((), results), self.case, index)
-        if isinstance(first, str) or position >= len(first) or first[position] is None:
+        if isinstance(first, Exception) or position >= len(first) or first[position] is None:
             return
         names = self.base.returns
         if names[0].startswith("*"):
@@ -201,7 +240,8 @@ class _Search:
 
             def changed(case: Case, i: int, change: general.After = change) -> Results:
                 given = list(results(case, i))
-                given[i] = change.apply(case, tuple(given), i)
+                if given[i] is not None:  # no bias, so no db
+                    given[i] = change.apply(case, tuple(given), i)
                 return tuple(given)
 
             yield Candidate((*hints, change.hint), changed)
@@ -209,7 +249,7 @@ class _Search:
 
 def _answer(function: Callable[..., Any]) -> Callable[[Case, int], Any]:
     def run(case: Case, _: int) -> Any:
-        arrays, settings = copy.deepcopy(case)
+        arrays, settings = case
         return function(*arrays.values(), **settings)
 
     return run
@@ -247,10 +287,10 @@ def so_far(exercise: Exercise, tried: Sequence[Tried], shown: Tried) -> str:
 
 
 def _array(value: Any) -> Any:
-    try:
-        return np.asarray(value, float)
-    except (TypeError, ValueError):
+    """Return an array of real numbers, or None."""
+    if not isinstance(value, NUMBERS) or np.asarray(value).dtype.kind not in "fiub":
         return None
+    return np.asarray(value, float)
 
 
 def _conditions(usable: Sequence[Tried]) -> Iterator[str]:

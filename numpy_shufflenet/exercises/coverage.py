@@ -28,7 +28,7 @@ class Coverage:
             elif isinstance(array, np.ndarray) and name in SIZED:
                 self._values[name].add(array.shape)
         for name, value in settings.items():
-            if not callable(value):
+            if not callable(value) and not isinstance(value, dict):
                 self._values[name].add(value)
 
     def sentence(self, attempt: Attempt) -> str:

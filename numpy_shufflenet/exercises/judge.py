@@ -65,7 +65,7 @@ def _judge_one(name: str, yours: Any, target: Array) -> Problem | None:
     needed = f"an array of shape {target.shape}" if target.ndim else "a number"
     if not isinstance(yours, NUMBERS):
         said = "None" if yours is None else f"a {type(yours).__name__}"
-        if isinstance(yours, list | tuple) and len(yours) == 1 and isinstance(yours[0], NUMBERS):
+        if isinstance(yours, list | tuple) and len(yours) == 1 and isinstance(yours[0], np.ndarray):
             said += " with one result in it: return the result itself"
         return Problem(f"{name} is {said}; {needed} is needed", name)
     yours = np.asarray(yours)

@@ -32,12 +32,12 @@ from numpy_shufflenet.zoo import (  # noqa: F401 - their decorators fill the cat
     normalisation,
     pooling,
     side_effects,
-    training,
     units,
 )
 from numpy_shufflenet.zoo.catalogue import (
     MISTAKES,
     Bug,
+    DoesNotApplyError,
     Mistake,
     both,
     mistakes_in,
@@ -52,6 +52,7 @@ __all__ = [
     "BUGS",
     "MISTAKES",
     "Bug",
+    "DoesNotApplyError",
     "Mistake",
     "both",
     "find",

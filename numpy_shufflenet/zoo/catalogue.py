@@ -30,6 +30,10 @@ STUDENTS = "answers of students to the exercises"
 Drawing = Callable[[Draw], tuple[tuple[Any, ...], dict[str, Any]]]
 
 
+class DoesNotApplyError(ValueError):
+    """A mistake can't be made in this case."""
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A wrong function."""

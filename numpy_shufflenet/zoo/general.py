@@ -105,6 +105,8 @@ def before(case: Case, neutral: dict[str, Any]) -> Iterator[Before]:
         if np.ndim(array) == 1:
             said = f"this is the result for {name} = 0: does your code use {name}?"
             yield Before(said, name, functools.partial(change, np.zeros_like), True)
+            said = f"you use {name} with the wrong sign"
+            yield Before(said, name, functools.partial(change, np.negative), True)
         if np.ndim(array):
             for used, _, function in _moves(name, np.ndim(array)):
                 yield Before(used, name, functools.partial(change, function))
@@ -146,6 +148,7 @@ def _values(
     for other, known in settings.items():
         if other != name and not isinstance(known, bool):
             yield f"you use {other} in place of {name}", lambda s, o=other: s[o]  # type: ignore[misc]
+    yield f"this is the result for {name}=1, whatever {name} is", lambda _: 1
     yield f"this is the result for {name} + 1", lambda s: s[name] + 1
     yield f"this is the result for {name} - 1", lambda s: s[name] - 1
     yield f"this is the result for twice the {name}", lambda s: 2 * s[name]
@@ -158,6 +161,7 @@ def _values(
             ("you pad at the top and at the left only", 1, 0),
             ("you pad at the bottom and at the right only", 0, 1),
             ("you put all of the padding at the top and at the left", 2, 0),
+            ("you put all of the padding at the bottom and at the right", 0, 2),
         ):
 
             def sides(s: dict[str, Any], top: int = top, bottom: int = bottom) -> Any:
@@ -198,10 +202,12 @@ def after(case: Case, names: tuple[str, ...], results: Results, index: int) -> I
             said = f"{other} is added to {name}"
             yield After(said, functools.partial(_combined, np.add, other))
             yield After(f"your {name} is {other} as it is", lambda c, _r, _i, o=other: c[0][o])  # type: ignore[misc]
-    for number in range(len(names)):
-        if number != index:
-            said = f"{names[min(index, number)]} and {names[max(index, number)]} are swapped"
-            yield After(said, lambda _c, r, _i, n=number: r[n])  # type: ignore[misc]
+    if len(shape) == 1 and "dy" in case[0]:
+        for count in range(np.ndim(case[0]["dy"]) + 1):
+            for axes in itertools.combinations(range(np.ndim(case[0]["dy"])), count):
+                for how, done in ((np.sum, "sum"), (np.mean, "mean")):
+                    said = f"{name} is the {done} of dy over the axes {axes}"
+                    yield After(said, functools.partial(_of_dy, how, axes))
     if shape:
         for _, said, function in _moves(name, len(shape)):
             yield After(said, functools.partial(_changed_result, function))
@@ -213,6 +219,12 @@ def _changed_result(
     function: Callable[[Array], Any], _case: Case, results: Results, index: int
 ) -> Any:
     return function(np.asarray(results[index], float))
+
+
+def _of_dy(
+    how: Callable[..., Any], axes: tuple[int, ...], case: Case, _results: Results, _index: int
+) -> Any:
+    return how(case[0]["dy"], axis=axes)
 
 
 def _scaled(words: str, power: int, case: Case, results: Results, index: int) -> Any:

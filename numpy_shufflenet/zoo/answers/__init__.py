@@ -12,5 +12,7 @@ from numpy_shufflenet.zoo.answers import (  # noqa: F401 - their decorators fill
     normalisation,
     normalisation_backward,
     pooling,
+    simple,
+    training,
     windows,
 )

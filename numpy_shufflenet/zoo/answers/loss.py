@@ -63,6 +63,10 @@ def _targets(labels: Array, classes: int, smoothing: float) -> Array:
     divided_by_classes=("factor", "you divide by the number of classes; divide by n, the rows"),
     divided_by_all=("factor", "you divide by all n classes entries; divide by n, the rows"),
     label_subtracted_everywhere=("term", "you subtract 1 from every class; only at the label"),
+    labels_of_all_rows=(
+        "term",
+        "you subtract 1 at the labels of all rows, in each row: p[np.arange(n), labels] -= 1",
+    ),
     softmax_slope=("slope", "you multiply by p (1 - p), too; p - q contains that slope already"),
 )
 def softmax_cross_entropy_backward(
@@ -76,6 +80,8 @@ def softmax_cross_entropy_backward(
         p = logits
     if "probabilities_alone" in wrong:
         q = 0 * q
+    if "labels_of_all_rows" in wrong:  # p[:, labels] -= 1
+        q = np.broadcast_to(q.any(axis=0), q.shape).astype(float)
     if "label_subtracted_everywhere" in wrong:
         q = np.ones(q.shape)
     dz = -q if "targets_alone" in wrong else p - q

@@ -82,11 +82,17 @@ def _mistakes(groups: int, *others: str) -> dict[str, tuple[str, str]]:
         f"{name}{i}": np.zeros(0) for name in ("gamma", "beta") for i in (1, 2, 3)
     }
     names = [step.name for step in _steps(none, groups)]
+
+    def possible(*some: str) -> bool:
+        """Whether shapes still fit: in V1 a pointwise convolution changes them."""
+        return groups == 1 or not any("pointwise" in name for name in some)
+
     found = {
         f"{_key(name)}_forgotten": ("dropped", f"your backward leaves out the {name}")
         for name in (*names, *others)
+        if possible(name)
     }
-    for a, b in itertools.pairwise(names):
+    for a, b in filter(lambda pair: possible(*pair), itertools.pairwise(names)):
         found[f"{_key(a)}_too_early"] = (
             "permutation",
             f"the backwards of the {b} and of the {a} are in the order of the forward; "
@@ -245,8 +251,7 @@ def conv2d_multiply_adds(
 @variants(
     "v1_unit_multiply_adds",
     groups_forgotten=("factor", "groups are missing in both pointwise convolutions: divide by g"),
-    groups_in_the_first_only=("factor", "groups are missing in the second pointwise convolution"),
-    groups_in_the_second_only=("factor", "groups are missing in the first pointwise convolution"),
+    groups_in_one_only=("factor", "groups are missing in one of the pointwise convolutions"),
     depthwise_grouped=("factor", "you divide the depthwise convolution by g; it costs 9 m a pixel"),
     depthwise_full=("factor", "your 3 x 3 convolution reads all m channels; it is depthwise"),
     depthwise_forgotten=("dropped", "the depthwise convolution is missing"),
@@ -263,8 +268,8 @@ def conv2d_multiply_adds(
 def v1_unit_multiply_adds(*, c: int, m: int, g: int, h: int, w: int, wrong: Wrong = RIGHT) -> Any:
     """Add up two pointwise convolutions and a depthwise one."""
     one = c * c if "pointwise_of_c" in wrong else c if "pointwise_inputs_alone" in wrong else c * m
-    first = one / (1 if wrong & {"groups_forgotten", "groups_in_the_second_only"} else g)
-    second = one / (1 if wrong & {"groups_forgotten", "groups_in_the_first_only"} else g)
+    first = one / (1 if "groups_forgotten" in wrong else g)
+    second = one / (1 if wrong & {"groups_forgotten", "groups_in_one_only"} else g)
     if "one_pointwise_forgotten" in wrong:
         second = 0
     channels = c if "depthwise_of_c" in wrong else m

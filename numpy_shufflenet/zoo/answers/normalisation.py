@@ -37,6 +37,11 @@ NORMALISING = {
     "gamma_forgotten": ("dropped", "gamma is missing: y = gamma x_hat + beta"),
     "beta_forgotten": ("dropped", "beta is missing: y = gamma x_hat + beta"),
     "not_scaled": ("dropped", "this is x_hat: gamma and beta are missing"),
+    "along_columns": (
+        "swapped",
+        "gamma and beta must have the shape (c, 1, 1): use gamma[:, None, None]; NumPy uses them "
+        "along the columns",
+    ),
     "beta_subtracted": ("sign", "you subtract beta; add it"),
     "beta_scaled": (
         "term",
@@ -78,6 +83,8 @@ def _normalised(
         beta = -beta
     if "beta_scaled" in wrong:
         beta = beta * gamma
+    if "along_columns" in wrong:
+        return gamma * x_hat + beta
     return wide(gamma) * x_hat + wide(beta)
 
 

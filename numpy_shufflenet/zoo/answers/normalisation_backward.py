@@ -40,6 +40,10 @@ def _sums(dy: Array, x: Array, x_hat: Array, gamma: Array, wrong: Wrong) -> tupl
 
 SCALES = {
     "gamma_forgotten": ("factor", "gamma is missing in dx: y = gamma x_hat + beta"),
+    "gamma_along_columns": (
+        "swapped",
+        "gamma must have the shape (c, 1, 1): use gamma[:, None, None]; NumPy multiplies columns",
+    ),
     "gamma_divided": ("factor", "you divide dx by gamma; multiply it"),
     "inv_std_forgotten": ("factor", "inv_std is missing in dx: x_hat = (x - mean) inv_std"),
     "square_root_forgotten": ("slope", "the square root is missing: inv_std = 1 / sqrt(var + eps)"),
@@ -56,7 +60,8 @@ def _scale(gamma: Array, inv_std: Array, wrong: Wrong) -> Array:
     scale = np.ones(gamma.shape) if "gamma_forgotten" in wrong else gamma
     if "gamma_divided" in wrong:
         scale = 1 / scale
-    found: Array = wide(scale) * (1 if "inv_std_forgotten" in wrong else inv_std)
+    shaped = scale if "gamma_along_columns" in wrong else wide(scale)
+    found: Array = shaped * (1 if "inv_std_forgotten" in wrong else inv_std)
     return found
 
 
@@ -129,8 +134,8 @@ TRAINING_CHANNEL = "; take the means over the whole channel: axis=(0, 2, 3)"
     mean_without_x_hat=("term", "x_hat is missing in the mean of the variance term: mean(g x_hat)"),
     x_for_x_hat=("term", "the term of the variance has x as a factor; it needs x_hat"),
     x_in_the_mean=("term", "the mean in the term of the variance has x; it is mean(g x_hat)"),
-    centred_for_x_hat=("term", "the term of the variance has x - mean as a factor; it needs x_hat"),
-    centred_in_the_mean=("term", "the mean in the variance term has x - mean; it is mean(g x_hat)"),
+    centred_once=("term", "the term of the variance has x - mean once; it needs x_hat twice"),
+    centred_twice=("term", "the term of the variance has x - mean twice; it needs x_hat"),
     m_minus_1=("factor", "you divide by m - 1; batch normalisation divides by m in both terms"),
     m_minus_1_variance=("factor", "you divide by m - 1 in the term of the variance; divide by m"),
     means_over_the_batch=("sum", "the means in dx are over the batch only" + TRAINING_CHANNEL),
@@ -178,8 +183,14 @@ def batch_norm_backward(
             found = found / inv_std
         return found
 
-    outer = x if "x_for_x_hat" in wrong else x - mean if "centred_for_x_hat" in wrong else x_hat
-    hat = x if "x_in_the_mean" in wrong else x - mean if "centred_in_the_mean" in wrong else x_hat
+    outer = (
+        x
+        if "x_for_x_hat" in wrong
+        else x - mean
+        if wrong & {"centred_once", "centred_twice"}
+        else x_hat
+    )
+    hat = x if "x_in_the_mean" in wrong else x - mean if "centred_twice" in wrong else x_hat
     mean_term = mean_of(dy, "mean")
     inner = mean_of(dy if "mean_without_x_hat" in wrong else dy * hat, "variance")
     variance_term = inner if "term_without_x_hat" in wrong else outer * inner

@@ -83,6 +83,14 @@ def _share(windows: Windows, counted: bool, wrong: Wrong) -> Any:
     largest=("swapped", "this is the largest pixel of each window (max pooling); return the mean"),
     smallest=("swapped", "this is the smallest pixel of each window; return the mean"),
     median=("swapped", "this is the median of each window; return the mean"),
+    first_pixel=("dropped", "this is the first pixel of each window; return the mean of all"),
+    first_row=("dropped", "you average the first row of each window; average all of its pixels"),
+    first_column=("dropped", "you average the first column of each window; average all pixels"),
+    blocks_interleaved=(
+        "permutation",
+        "you average pixels that lie far apart; reshape to (n, c, oh, k, ow, k), not "
+        "(n, c, k, oh, k, ow)",
+    ),
 )
 def avg_pool2d_forward(
     x: Array,
@@ -99,6 +107,16 @@ def avg_pool2d_forward(
     for name, function in (("largest", np.max), ("smallest", np.min), ("median", np.median)):
         if name in wrong:
             return function(pixels, axis=0)
+    kh, kw = windows.kernel
+    if "first_pixel" in wrong:
+        return pixels[0]
+    if "first_row" in wrong:
+        return pixels[:kw].mean(axis=0)
+    if "first_column" in wrong:
+        return pixels[::kw].mean(axis=0)
+    if "blocks_interleaved" in wrong:
+        oh, ow = windows.output
+        return x[:, :, : oh * kh, : ow * kw].reshape(*x.shape[:2], kh, oh, kw, ow).mean(axis=(2, 4))
     return pixels.sum(axis=0) * _share(windows, count_include_pad, wrong)
 
 
@@ -243,13 +261,16 @@ def _matrix(size: int, scale: int, align_corners: bool, wrong: Wrong) -> Array:
     return weights
 
 
-def _both(x: Array, scale: Any, align_corners: bool, wrong: Wrong) -> tuple[Array, Array]:
+def _both(
+    x: Array, scale: Any, align_corners: bool, wrong: Wrong, given: Array
+) -> tuple[Array, Array]:
+    """Return the matrices of rows and columns; identities where `given` is not multiplied."""
     sh, sw = as_pair("scale", scale)
     rows = _matrix(x.shape[2], sh, align_corners, wrong)
     columns = _matrix(x.shape[3], sw, align_corners, wrong)
     return (
-        np.eye(x.shape[2]) if "columns_only" in wrong else rows,
-        np.eye(x.shape[3]) if "rows_only" in wrong else columns,
+        np.eye(given.shape[2]) if "columns_only" in wrong else rows,
+        np.eye(given.shape[3]) if "rows_only" in wrong else columns,
     )
 
 
@@ -258,7 +279,7 @@ def upsample_bilinear_forward(
     x: Array, *, scale: Any, align_corners: bool, wrong: Wrong = RIGHT
 ) -> Any:
     """Multiply by a matrix for rows and a matrix for columns."""
-    rows, columns = _both(x, scale, align_corners, wrong)
+    rows, columns = _both(x, scale, align_corners, wrong, x)
     return rows @ x @ columns.T
 
 
@@ -267,5 +288,5 @@ def upsample_bilinear_backward(
     dy: Array, x: Array, *, scale: Any, align_corners: bool, wrong: Wrong = RIGHT
 ) -> Any:
     """Multiply by the transposed matrices."""
-    rows, columns = _both(x, scale, align_corners, wrong)
+    rows, columns = _both(x, scale, align_corners, wrong, dy)
     return rows.T @ dy @ columns

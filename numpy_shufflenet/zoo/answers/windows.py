@@ -55,6 +55,7 @@ def cropped(dpadded: Array, windows: Windows, wrong: Wrong) -> Array:
     "conv2d_forward",
     **MOVES,
     bias_along_columns=("swapped", BIAS),
+    bias_multiplied=("swapped", "you multiply by b; add it"),
     taps_assigned=("sum", "only the last weight of each kernel counts: add up with +=, not ="),
     border_of_ones=("padding", "your border holds the number 1: pad with zeros"),
     border_repeated=("padding", "your border repeats the pixels at the edge: pad with zeros"),
@@ -79,6 +80,8 @@ def conv2d_forward(
             pixels = where.tap(inputs, i, j)
             term = np.einsum("nchw,oc->nohw", pixels, kernels[:, :, i, j])
             part[...] = term if "taps_assigned" in wrong else part + term
+    if b is not None and "bias_multiplied" in wrong:
+        return y * b[:, None, None]
     return y if b is None else y + (b if "bias_along_columns" in wrong else b[:, None, None])
 
 
