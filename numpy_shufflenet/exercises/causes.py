@@ -36,6 +36,9 @@ class Candidate(NamedTuple):
 def cause_of(exercise: Exercise, tried: Sequence[Tried]) -> str:
     """Return the mistake that gives the results of all cases, in a sentence, or ""."""
     cases = _telling(tried)
+    if exercise.returns[0].startswith("*"):  # results without names are compared together
+        together = [one._replace(targets=(one.targets,), results=(one.results,)) for one in cases]
+        cases = [a if a.error else b for a, b in zip(cases, together, strict=True)]
     wrong = [i for i in range(len(exercise.returns)) if any(_is_wrong(one, i) for one in cases)]
     if not cases or not wrong:
         return ""
@@ -164,7 +167,8 @@ class _Search:
                 results = candidate.run(case, self.positions[index])
             except Exception as error:
                 return error
-        return results if isinstance(results, tuple) else (results,)
+        together = self.base.returns[0].startswith("*") or not isinstance(results, tuple)
+        return (results,) if together else results
 
     # The candidates. Each method takes the index of a wrong result.
 
@@ -229,12 +233,11 @@ class _Search:
             return known[id(case)]
 
         first = self._outcome(Candidate((), results), self.case, index)
-        if isinstance(first, Exception) or position >= len(first) or first[position] is None:
+        if isinstance(first, Exception) or position >= len(first):
             return
-        names = self.base.returns
-        if names[0].startswith("*"):
-            names = tuple(f"{names[0][1:]}[{i}]" for i in range(len(first)))
-        for change in general.after(self.case, names, first, position):
+        if first[position] is None or isinstance(first[position], tuple):
+            return
+        for change in general.after(self.case, self.base.returns, first, position):
             if common and not change.common:
                 continue
 

@@ -185,9 +185,9 @@ def after(case: Case, names: tuple[str, ...], results: Results, index: int) -> I
     ):
         yield After(said, functools.partial(_changed_result, function), function is not np.square)
     for words in sizes_of(case):
-        said = f"{name} is too large by the factor {words}: divide by it"
+        said = f"{name} is too large by a factor, {words}: divide by it"
         yield After(said, functools.partial(_scaled, words, 1), True)
-        said = f"{name} is too small by the factor {words}: don't divide by it"
+        said = f"{name} is too small by a factor, {words}: don't divide by it"
         yield After(said, functools.partial(_scaled, words, -1), True)
     for other, array in case[0].items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":

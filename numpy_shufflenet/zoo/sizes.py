@@ -18,8 +18,8 @@ def sizes_of(case: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, int]:
     """Return the sizes of a case, with their names."""
     arrays, settings = case
     found: dict[str, int] = {}
-    for name, array in arrays.items():
-        shape: tuple[int, ...] = () if isinstance(array, tuple) else np.shape(array)
+    shapes = {name: np.shape(a) for name, a in arrays.items() if not isinstance(a, tuple)}
+    for name, shape in sorted(shapes.items(), key=lambda item: -len(item[1])):
         if len(shape) == 4 and name in ("x", "dy"):
             n, c, h, w = shape
             one = "of the image" if name == "x" else "of an output"

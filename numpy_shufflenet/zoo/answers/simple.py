@@ -179,7 +179,7 @@ def channel_shuffle_backward(dy: Array, x: Array, *, groups: int, wrong: Wrong =
 
 @variants(
     "channel_concat_backward",
-    equal_parts=("swapped", "you cut dy into equal parts; a part has as many channels as its array"),
+    equal_parts=("swapped", "you cut dy into equal parts; a part has the channels of its array"),
     reverse_order=("permutation", "the gradients are in reverse order"),
     from_the_start=(
         "dropped",
