@@ -1,8 +1,9 @@
-"""The catalogue of mistakes. Most come from published code; each is a small change of right code.
+"""The catalogue of mistakes, from published code and from students; each changes right code a little.
 
 `MISTAKES` holds the mistakes by name. An entry says which function of which operation is wrong,
 what the cause is, where such a mistake was found, and which hint a student reads. Exercises compare
-a wrong answer with the entries (`mistakes_in`). `BUGS` has the entries that consist of a forward
+a wrong answer with the entries (`mistakes_in`). Students' mistakes are in `answers`; `general` has
+those that are possible in every exercise. `BUGS` has the entries that consist of a forward
 and a backward. These bugs measure the gradient checker:
 
     part a    a wrong backward of a right forward: `gradcheck` catches every one

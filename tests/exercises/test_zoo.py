@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from numpy_shufflenet import exercises, zoo
+from numpy_shufflenet import backend, exercises, nn, zoo
 from numpy_shufflenet.exercises import table
 from numpy_shufflenet.exercises.attempt import Attempt
 from numpy_shufflenet.exercises.causes import cause_of, so_far
+from numpy_shufflenet.exercises.exercise import NEUTRAL
 from numpy_shufflenet.exercises.judge import equal
 from numpy_shufflenet.exercises.learning import LEARNING
 from numpy_shufflenet.operations import OPERATIONS
@@ -38,7 +39,6 @@ HELD_OUT = {
     "batch_norm_inference/scale_and_shift_swapped": "dgamma and dbeta are swapped",
     "channel_shuffle/channels_in_reverse": "channels of dx are in reverse order",
     "channel_concat/last_part_forgotten": "gradient of the last array is 0",
-    "max_pool2d/ties_by_value": "you give dy to all of them",  # in whole numbers
     "linear/last_row_only": "only the last row of dy",
     "softmax_cross_entropy/averaged_over_classes": "divide by the number of classes",
     "upsample_bilinear/blocks_added": "nearest-neighbour upsampling",
@@ -74,10 +74,11 @@ def cases_of(name):
 def own_case(mistake):
     if mistake.direction != "backward" or not getattr(mistake, "own_example", None):
         return None
-    example = mistake.example()
+    example, operation = mistake.example(), OPERATIONS[mistake.operation]
     y, _ = mistake.right[0](*example.arrays, **example.hyperparameters)
-    arrays = OPERATIONS[mistake.operation].named(example.arrays)
-    return {"dy": np.random.default_rng(1).normal(size=y.shape), **arrays}, example.hyperparameters
+    arrays = {"dy": np.random.default_rng(1).normal(size=y.shape)}
+    defaults = {key: NEUTRAL[key] for key in operation.hyperparameters if key in NEUTRAL}
+    return arrays | operation.named(example.arrays), defaults | example.hyperparameters
 
 
 def results(function, case):
@@ -133,28 +134,22 @@ def test_every_mistake_is_named(name):
 
 
 def test_two_mistakes_together_are_named():
-    """Unless one of them hides the other, or both together are a third."""
-    chosen = PAIRS if THOROUGH else random.Random(19).sample(PAIRS, 40)
+    """Nothing false is said: a name is that of one of both, or gives the same numbers."""
+    chosen = PAIRS if THOROUGH else random.Random(19).sample(PAIRS, 30)
     named = 0
     for a, b, function in chosen:
-        cause = cause_of(*hand_in(a.exercise, function))
-        if a.hint in cause and b.hint in cause:
-            named += 1
-            continue
-        hidden = [m for m in KNOWN if m.exercise == a.exercise and m.hint == cause]
-        pairs = [
-            f
-            for c, d, f in PAIRS
-            if a.exercise == c.exercise and f"{c.hint}; and {d.hint}" == cause
+        name = a.exercise
+        cause = cause_of(*hand_in(name, function))
+        others = [m.answer for m in KNOWN if m.exercise == name and m.hint == cause]
+        others += [
+            both
+            for c, d, both in PAIRS
+            if c.exercise == name and f"{c.hint}; and {d.hint}" == cause
         ]
-        others = [m.answer for m in hidden] + pairs
-        right = not cause and all(not t.problem for t in hand_in(a.exercise, function)[1])
-        assert right or any(agree_everywhere(f, function, a.exercise) for f in others), (
-            a.name,
-            b.name,
-            cause,
-        )
-    assert named >= 0.6 * len(chosen)
+        same = any(agree_everywhere(other, function, name) for other in others)
+        named += (a.hint in cause and b.hint in cause) or same
+        assert same or not cause or a.hint in cause or b.hint in cause, (a.name, b.name, cause)
+    assert named >= 0.8 * len(chosen)
 
 
 def test_mistakes_that_nobody_listed_get_no_false_cause():
@@ -190,8 +185,6 @@ def test_random_numbers_get_no_cause():
 
 def test_the_right_text_is_the_unit_of_the_library():
     """The exercises' own backward of the units agrees with the layers of `nn`."""
-    from numpy_shufflenet import nn
-
     rng = np.random.default_rng(3)
     for name, unit, channels in (
         ("v1_unit_backward", nn.ShuffleNetV1Unit(16, 16, groups=2, stride=1), 16),
@@ -203,7 +196,8 @@ def test_the_right_text_is_the_unit_of_the_library():
             value[...] = rng.normal(size=value.shape)
         p = dict(zip(keys, unit.parameters().values(), strict=True)) | {"groups": 2}
         x, dy = rng.normal(size=(2, 2, channels, 4, 3))
-        unit.forward(x, training=True)
-        np.testing.assert_allclose(
-            TEXTS[name](dy, x, p=p, wrong=RIGHT), unit.backward(dy), rtol=1e-9, atol=1e-12
-        )
+        with backend.use("numpy"):
+            unit.forward(x, training=True)
+            expected = unit.backward(dy)
+        found = TEXTS[name](dy, x, p=p, wrong=RIGHT)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)

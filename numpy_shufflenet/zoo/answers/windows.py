@@ -183,14 +183,15 @@ def depthwise_conv2d_forward(
     x: Array, w: Array, b: Any, *, wrong: Wrong = RIGHT, **settings: Any
 ) -> Any:
     """Add up the taps."""
-    x = _copies(x, len(w) // x.shape[1], wrong)
+    multiplier = len(w) // x.shape[1]
+    x = _copies(x, multiplier, wrong)
     windows = windows_over(x, (w.shape[2], w.shape[3]), **settings)
     where, padded = moved(windows, wrong), windows.pad(x)
     y = np.zeros((*x.shape[:2], *windows.output))
     for i, j in windows.taps():
         pixels = where.tap(padded, i, j)
         if "summed_over_channels" in wrong:
-            pixels = pixels.sum(axis=1, keepdims=True)
+            pixels = pixels.sum(axis=1, keepdims=True) / multiplier
         term = w[:, 0, i, j][:, None, None] * pixels
         y = term + np.zeros(y.shape) if "taps_assigned" in wrong else y + term
     return y if b is None else y + (b if "bias_along_columns" in wrong else b[:, None, None])
