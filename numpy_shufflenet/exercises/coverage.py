@@ -35,7 +35,7 @@ class Coverage:
         """Return what was tested, and which arguments weren't because the function lacks them."""
         parts = []
         for name, values in self._values.items():
-            if name in SIZED:
+            if name in SIZED and all(isinstance(value, tuple) for value in values):
                 parts.append(f"{name} {_range_of(values)}")
             elif len(values) > 1 and name == "bias":
                 parts.append("with and without bias")

@@ -1,4 +1,4 @@
-"""The catalogue of mistakes, from published code and from students; each changes right code a little.
+"""The catalogue of mistakes, from published code and from students; each is a small change.
 
 `MISTAKES` holds the mistakes by name. An entry says which function of which operation is wrong,
 what the cause is, where such a mistake was found, and which hint a student reads. Exercises compare

@@ -663,6 +663,7 @@ def test_units_and_their_costs_are_exercises():
         return dy + below
 
     check("v1_unit_backward", backward, forward=forward)
+    check("v1_unit_multiply_adds", lambda c, m, g, h, w: h * w * (2 * c * m // g + 9 * m))
     cost = wrong("conv2d_multiply_adds", lambda c, o, k, g, oh, ow: oh * ow * c * o * k * k)
     assert "groups are missing" in cost.cause
     assert "returned None" in wrong("v1_unit_multiply_adds", lambda c, m, g, h, w: None).message
