@@ -2,7 +2,8 @@
 
 usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--solution-only] [--out DIR]
 
-- The solution edition runs without any error.
+- The solution edition runs without any error. Exercises that use names from cells above run once
+  more at the end, as they do for a student who comes back to them.
 - In the student edition the cells that fail are exactly those that wait for an answer, tagged
   `exercise`; whatever comes below them runs.
 - A cell should take less than 10 s, one tagged `long` less than 60 s, all lessons less than 10
@@ -26,8 +27,11 @@ import nbformat
 from numpy_shufflenet.commands.course import numbers
 from numpy_shufflenet.course import editions, lessons
 from numpy_shufflenet.course.execute import execute, seconds_of
+from numpy_shufflenet.course.grading import needed
+from numpy_shufflenet.course.tasks import tasks
 
 LIMIT, LONG_LIMIT, TOTAL_LIMIT = 10, 60, 600  # seconds
+AGAIN = "again"  # the tag of exercises that run once more
 NUMPY_ALONE = {*range(1, 12), 13}  # lessons
 
 
@@ -66,6 +70,12 @@ def slow_cells(notebook: Any) -> Iterator[str]:
 def run(lesson: Any, *, blank: bool, without: str | None = None) -> Any:
     """Return an executed edition of a lesson."""
     notebook = (editions.student if blank else editions.solution)(lesson)
+    if not blank:
+        for task in tasks(lesson):
+            if needed(task) - {"exercises"}:
+                code = "\n\n".join((task.solution, *task.checks))
+                again = nbformat.v4.new_code_cell(code, metadata={"tags": [AGAIN]})
+                notebook.cells.append(again)
     if without:
         code = f"import sys\nsys.modules[{without!r}] = None"
         notebook.cells.insert(0, nbformat.v4.new_code_cell(code))
@@ -92,6 +102,7 @@ def main() -> int:
             notebook = run(lesson, blank=blank, without=arguments.without)
             slow += [f"{lesson.name}, {edition}, {p}" for p in slow_cells(notebook)]
             found += [f"{lesson.name}, {edition}, {p}" for p in problems_of(notebook, blank=blank)]
+            notebook.cells = [c for c in notebook.cells if AGAIN not in editions.tags(c)]
             if arguments.out and not blank:
                 arguments.out.mkdir(parents=True, exist_ok=True)
                 editions.write_notebook(notebook, arguments.out / f"{lesson.name}.ipynb")

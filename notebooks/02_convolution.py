@@ -78,7 +78,8 @@ plots.step_through("conv2d", small(1, 1, 5, 5), small(1, 1, 3, 3))
 #     y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, p + i, q + j]
 #
 # Your function takes `x` and `w` only, so the check uses stride 1 and no padding. Plain loops are
-# fine.
+# fine. As in all exercises, arrays are float64, and results must be, too: `np.zeros(shape)` is
+# float64.
 
 
 # %% tags=["exercise", "raises-exception"]

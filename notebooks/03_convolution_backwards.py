@@ -117,8 +117,9 @@ exercises.check("conv2d_backward", solved_db, wrt="b")
 # %% [markdown]
 # ### Exercise: the weights &#9679;&#9679;&#9675;
 #
-# Return dw, shape (o, c, kh, kw). Begin with a function of `dy`, `x` and `w` (you need only the
-# shape of `w`). Then let it take `stride` and `padding`, too.
+# Return dw, shape (o, c, kh, kw), for stride 1 and no padding; you need only the shape of `w`. This
+# gives all points. If you like, let your function take `stride` and `padding`, too; the check then
+# varies them.
 #
 # A common mistake in published code: dw is right for one image, and wrong for a batch.
 
@@ -175,7 +176,8 @@ exercises.check("conv2d_backward", solved_dw, wrt="w")
 # Return dx, which has the shape of x. There are two ways. **Gather**: for each pixel, sum over the
 # outputs that read it. **Scatter**: loop over the taps as the forward does, and *add* dy times the
 # weight to the pixels that the forward read. Scattering is easier: it is the forward's code with
-# both sides of the assignment swapped.
+# both sides of the assignment swapped. As before, stride and padding are not part of the exercise,
+# but your function may take them.
 
 
 # %% tags=["exercise", "raises-exception"]

@@ -113,8 +113,10 @@ exercises.check("avg_pool2d_forward", solved_avg_pool)
 # %% [markdown]
 # ### Exercise: max pool, backward &#9679;&#9679;&#9675;
 #
-# Take `dy`, `x`, `kernel_size` and `stride`. Windows may overlap. The attempt below is almost
-# right. Run it, and read in the check's message what is missing.
+# Take `dy`, `x`, `kernel_size` and `stride`. Windows may overlap. Where several pixels of a window
+# are equal and largest (a **tie**), the first of them in row-major order gets all of dy, as in
+# PyTorch; `argmax` finds this pixel. The attempt below is almost right. Run it, and read in the
+# check's message what is missing.
 
 
 # %% tags=["exercise", "raises-exception"]

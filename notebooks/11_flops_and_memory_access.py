@@ -21,13 +21,11 @@
 
 # %%
 import inspect
-from collections.abc import Callable
 
-import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 
-from numpy_shufflenet import cost, models, nn, plots
+from numpy_shufflenet import cost, exercises, models, nn, plots
 from numpy_shufflenet.operations import find
 from numpy_shufflenet.steps.conv2d import conv2d_forward_steps
 
@@ -83,8 +81,8 @@ assert forward.multiply_adds == 4
 #
 # The library evaluates the following formula. The shape of the input is n c h w. There are o output
 # channels, g groups, a kernel of kh × kw and an output of oh × ow; b is 1 if there is a bias,
-# otherwise 0. uh and uw count the input rows and columns that lie in at least one window; rh and rw
-# count them with the padding.
+# otherwise 0. Some rows of the input may lie in no window. uh is the number of those that lie in at
+# least one, and uw the same for columns. rh and rw are these numbers for the padded input.
 
 # %%
 print(find("conv2d").formula)
@@ -140,52 +138,12 @@ print(inspect.getsource(cost.closed_forms.lower_bound))
 # groups, for an output of `oh` × `ow`. The cell below holds a common first attempt.
 
 
-# %% tags=["hide-input"]
-CASES = ((6, 4, 3, 1, 5, 4), (6, 4, 3, 2, 5, 4), (8, 8, 3, 8, 7, 5), (12, 9, 1, 3, 4, 6))
-
-
-def check_multiply_adds(attempt: Callable[..., int]) -> bool:
-    """Compare an attempt with a counting run, name the likely cause, and draw both."""
-    targets, found = [], []
-    for c, o, k, g, oh, ow in CASES:
-        weights = np.ones((o, c // g, k, k))
-        images = np.ones((1, c, oh + k - 1, ow + k - 1))
-        targets.append(
-            cost.counting.count_operation("conv2d", images, weights, groups=g)[0].multiply_adds
-        )
-        found.append(attempt(c, o, k, g, oh, ow))
-    wrong = [i for i in range(len(CASES)) if found[i] != targets[i]]
-    if not wrong:
-        print(f"Right, in all {len(CASES)} cases")
-        return True
-    c, o, k, g, oh, ow = CASES[wrong[0]]
-    ratio = found[wrong[0]] / targets[wrong[0]]
-    causes = {
-        g: "groups are missing: an output reads only the c/g channels of its own group",
-        2: "a multiplication and the addition that follows count as one",
-        1 / g: "groups divide twice",
-        1 / (k * k): "the taps of the kernel are missing",
-    }
-    cause = next((text for factor, text in causes.items() if factor == ratio), "")
-    print(f"{c=} {o=} {k=} {g=}: {found[wrong[0]]}, but {targets[wrong[0]]} were counted. {cause}")
-    _, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
-    places = np.arange(len(CASES))
-    axes.bar(places - 0.2, targets, 0.4, label="target", color="#0072B2")
-    axes.bar(places + 0.2, found, 0.4, label="yours", color="#D55E00", hatch="//")
-    axes.set(ylabel="multiply-adds", xlabel="case")
-    axes.set_xticks(places, [f"g={case[3]}" for case in CASES])
-    axes.legend(frameon=False)
-    plt.show()
-    return False
-
-
 # %% tags=["exercise", "raises-exception"]
-# Picture: bars for each case: the counted multiply-adds and yours.
 def my_multiply_adds(c: int, o: int, k: int, g: int, oh: int, ow: int) -> int:
     return oh * ow * c * o * k * k
 
 
-assert check_multiply_adds(my_multiply_adds)
+exercises.check("conv2d_multiply_adds", my_multiply_adds)
 
 # %% [markdown]
 # <details>
@@ -210,7 +168,7 @@ def solved_multiply_adds(c: int, o: int, k: int, g: int, oh: int, ow: int) -> in
     return oh * ow * o * (c // g) * k * k
 
 
-assert check_multiply_adds(solved_multiply_adds)
+exercises.check("conv2d_multiply_adds", solved_multiply_adds)
 
 # %% [markdown]
 # ## The check: the papers' own figures

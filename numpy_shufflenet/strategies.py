@@ -236,6 +236,10 @@ class DrawForStudents(DrawWithHypothesis):
         signs = self.rng.choice([-1.0, 1.0], size)
         return (signs * (1 + self.rng.permutation(size))).reshape(shape)
 
+    def tied(self, *shape: int) -> Array:
+        """Return whole numbers from -9 to 9 that are all different, or few of them, often equal."""
+        return self.choose(self.spread, self)(*shape)
+
     def positive(self, *shape: int) -> Array:
         """Return whole numbers from 1 to 9."""
         return np.abs(self(*shape))

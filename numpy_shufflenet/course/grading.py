@@ -105,7 +105,7 @@ def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
     cells, done, known = lesson.read().cells, 0, {"exercises": exercises}
     results = []
     for task in tasks(lesson):
-        if not _needed(task) <= set(known):
+        if not needed(task) <= set(known):
             for cell in cells[done : task.cell]:
                 if cell.cell_type == "code" and not LEFT_OUT & tags(cell):
                     _run(cell.source, known)
@@ -114,7 +114,7 @@ def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
     return results
 
 
-def _needed(task: Task) -> set[str]:
+def needed(task: Task) -> set[str]:
     """Return the names that the checks of a task use from the cells above."""
     nodes = [node for check in task.checks for node in ast.walk(ast.parse(check))]
     used = {node.id for node in nodes if isinstance(node, ast.Name)}

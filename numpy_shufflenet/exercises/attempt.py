@@ -4,16 +4,29 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.exercise import Case, Exercise
-from numpy_shufflenet.exercises.judge import Problem, judge
+from numpy_shufflenet.exercises.judge import Problem, as_results, judge
 
 UNWRITTEN = "nothing is written yet"
+
+
+class Tried(NamedTuple):
+    """What a student's function did in a case."""
+
+    case: Case
+    targets: tuple[Any, ...]
+    #: What is wrong, or None.
+    problem: Problem | None
+    #: What the function returned; None if that were not the results of the exercise.
+    results: tuple[Any, ...] | None = None
+    #: Type and text of the error that the function raised.
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,10 @@ class Attempt:
         wanted = exercise.arguments
         given = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_POSITIONAL]
         strange = [p.name for p in parameters if p.default is p.empty and p.name not in wanted]
-        if "cache" in given and exercise.operation:
-            make = forward or operations.find(exercise.operation).forward()
+        make = forward or exercise.forward
+        if exercise.operation and not make:
+            make = operations.find(exercise.operation).forward()
+        if make and {"cache", "caches"} & set(given):
             return cls(exercise, _with_cache(function, make), by_position=True)
         if any(argument.startswith("*") for argument in wanted):
             return cls(exercise, function, by_position=True)
@@ -91,8 +106,8 @@ class Attempt:
         _refuse_writing(case[0], arrays)
         return returned
 
-    def problem(self, case: Case) -> Problem | None:
-        """Call the function, and return what is wrong with its results, or None.
+    def tried(self, case: Case) -> Tried:
+        """Call the function, and compare its results with the targets.
 
         Raises
         ------
@@ -103,23 +118,33 @@ class Attempt:
         names = self.exercise.returns
         if names[0].startswith("*"):
             names = tuple(f"{names[0][1:]}[{i}]" for i in range(len(targets)))
+        needed = len(names)
+        if self.takes is not None and "b" in self.exercise.arguments and names[-1] == "db":
+            needed -= "b" not in self.takes
+        results: Any
         try:
             with np.errstate(all="ignore"):
-                return judge(self(case), targets, names)
+                results = as_results(self(case), targets, names, needed)
         except sandbox.EndedError:
             raise
-        except MemoryError:
-            return Problem("your function ran out of memory: does an array or a list keep growing?")
-        except RecursionError:
-            return Problem("your function calls itself without end")
         except _WroteError as error:
-            return Problem(str(error))
+            results = Problem(str(error))
         except NotImplementedError:
-            return Problem(UNWRITTEN)
+            results = Problem(UNWRITTEN)
+        except MemoryError:
+            results = Problem(
+                "your function ran out of memory: does an array or a list keep growing?"
+            )
+        except RecursionError:
+            results = Problem("your function calls itself without end")
         except Exception as error:
             kind, line = type(error).__name__, getattr(error, "line", "")
             message = str(error) or "no message"
-            return Problem(f"your function raised {kind}{line}. The message is: {message}")
+            problem = Problem(f"your function raised {kind}{line}. The message is: {message}")
+            return Tried(case, targets, problem, error=f"{kind}: {error}")
+        if isinstance(results, Problem):
+            return Tried(case, targets, results)
+        return Tried(case, targets, judge(results, targets, names), results)
 
 
 def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,14 +28,14 @@ class Coverage:
             elif isinstance(array, np.ndarray) and name in SIZED:
                 self._values[name].add(array.shape)
         for name, value in settings.items():
-            if not callable(value):
+            if not callable(value) and not isinstance(value, dict):
                 self._values[name].add(value)
 
     def sentence(self, attempt: Attempt) -> str:
         """Return what was tested, and which arguments weren't because the function lacks them."""
         parts = []
         for name, values in self._values.items():
-            if name in SIZED:
+            if name in SIZED and all(isinstance(value, tuple) for value in values):
                 parts.append(f"{name} {_range_of(values)}")
             elif len(values) > 1 and name == "bias":
                 parts.append("with and without bias")

@@ -48,6 +48,8 @@ class Exercise:
     operation: str = ""
     #: Arguments that cases contain even if the function doesn't take them.
     always: frozenset[str] = frozenset()
+    #: The forward of a function of (dy, cache), if it is no operation: computes y and the cache.
+    forward: Callable[..., Any] | None = None
 
     @property
     def signature(self) -> str:

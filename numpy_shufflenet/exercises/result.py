@@ -44,6 +44,8 @@ class Result:
     of: float = 1.0
     #: What the function printed in the case that failed.
     printed: str = ""
+    #: Without a cause: what is right and what is wrong in all cases.
+    so_far: str = ""
     _shown: bool = field(default=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +63,8 @@ class Result:
         parts = [f"{self.exercise}: {self.message}"]
         if self.cause:
             parts.append(f"likely cause: {self.cause}")
+        if self.so_far:
+            parts.append(f"in all cases: {self.so_far}")
         if self.case is not None:
             parts.append("the smallest case that fails:\n" + textwrap.indent(self._code(), "    "))
         if self.problem is not None and self.problem.yours is not None:
@@ -101,6 +105,8 @@ class Result:
             said.append(
                 f"<p><b>Likely cause:</b> {html.escape(self.cause)}.</p>".replace("..", ".")
             )
+        if self.so_far:
+            said.append(f"<p><b>In all cases:</b> {html.escape(self.so_far)}.</p>")
         problem = self.problem
         if problem is not None and problem.yours is not None and problem.target is not None:
             said.append(side_by_side(problem.name, problem.target, problem.yours))
@@ -126,7 +132,7 @@ class Result:
             if array is not None
         ]
         lines += [
-            f"{name} = {value!r}"
+            f"{name} = {_literal(value)}"
             for name, value in settings.items()
             if name not in NEUTRAL or value != NEUTRAL[name] or "kernel_size" in settings
         ]
@@ -198,6 +204,8 @@ def _literal(value: Any) -> str:
     if isinstance(value, np.ndarray):
         text = np.array2string(value, separator=", ", threshold=10_000, max_line_width=10_000)
         return f"np.array({' '.join(text.split())})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_literal(part)}' for key, part in value.items())}}}"
     if isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
         return f"({', '.join(map(_literal, value))},)"
     return repr(value.item() if isinstance(value, np.generic) else value)

@@ -3,8 +3,8 @@
 import time
 
 from numpy_shufflenet.exercises import sandbox
-from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt
-from numpy_shufflenet.exercises.causes import Failure, cause_of, size_of
+from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt, Tried
+from numpy_shufflenet.exercises.causes import cause_of, size_of, so_far
 from numpy_shufflenet.exercises.coverage import Coverage
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
@@ -21,21 +21,23 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
 
     exercise = attempt.exercise
     started = time.monotonic()
-    failures: list[Failure] = []
+    everything: list[Tried] = []
+    failures: list[Tried] = []
     printed: list[str] = []  # what the function printed, for each failure
     ended: list[Result] = []
     coverage = Coverage()
 
     def fails(case: Case) -> bool:
         try:
-            problem = attempt.problem(case)
+            tried = attempt.tried(case)
         except sandbox.EndedError as error:
             ended.append(Result(exercise.name, False, str(error), case=case))
             return False
-        if problem is not None:
-            failures.append((case, problem))
+        everything.append(tried)
+        if tried.problem:
+            failures.append(tried)
             printed.append(getattr(attempt.run, "printed", ""))
-        return problem is not None
+        return tried.problem is not None
 
     def examine(case: Case) -> None:
         if ended or (failures and time.monotonic() - started > SHRINKING * seconds):
@@ -72,13 +74,23 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         return ended[0]
     if not failures:
         return Result(exercise.name, True, coverage.sentence(attempt))
-    smallest = min(range(len(failures)), key=lambda number: size_of(failures[number]))
-    case, problem = failures[smallest]
+    smallest = min(range(len(failures)), key=lambda number: size_of(failures[number].case))
+    shown = failures[smallest]
+    problem = shown.problem
+    assert problem is not None
     if problem.sentence == UNWRITTEN:
         return Result(exercise.name, False, UNWRITTEN)
     # A student looks at the smallest case. Large cases tell more about the cause.
     profile(given(cases)(collect))()
-    cause = cause_of(attempt, failures)
+    settings(profile, max_examples=TYPICAL)(given(typical)(collect))()
+    cause = cause_of(exercise, everything)
     return Result(
-        exercise.name, False, problem.sentence, cause, case, problem, printed=printed[smallest]
+        exercise.name,
+        False,
+        problem.sentence,
+        cause,
+        shown.case,
+        problem,
+        printed=printed[smallest],
+        so_far="" if cause else so_far(exercise, everything, shown),
     )

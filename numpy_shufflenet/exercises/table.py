@@ -9,6 +9,7 @@ from numpy_shufflenet import operations
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.learning import LEARNING
+from numpy_shufflenet.exercises.networks import NETWORKS
 from numpy_shufflenet.operations import Operation
 from numpy_shufflenet.ops.conv2d import col2im, im2col
 from numpy_shufflenet.ops.windows import windows_over
@@ -130,4 +131,5 @@ EXTRA: dict[str, Exercise] = {
         _col2im_case,
     ),
     **LEARNING,
+    **NETWORKS,
 }

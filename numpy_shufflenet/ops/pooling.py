@@ -247,7 +247,7 @@ register(
     max_pool2d_forward,
     kind="pooling",
     kernel=True,
-    cases=lambda draw: _pool(draw, draw.spread),
+    cases=lambda draw: _pool(draw, draw.tied),
     formula=Formula(
         of_windows,
         Terms(

@@ -90,6 +90,10 @@ class Draw:
         """
         return self.lay_out(mean + std * self.rng.normal(size=shape))
 
+    def tied(self, *shape: int) -> Array:
+        """Return numbers as `spread` does; in exercises some are equal, for ties of a maximum."""
+        return self.spread(*shape)
+
     def positive(self, *shape: int) -> Array:
         """Return random positive numbers that are not close to 0."""
         return self.lay_out(np.square(self.rng.normal(size=shape)) + 0.1)

@@ -1,8 +1,9 @@
-"""The catalogue of mistakes. Most come from published code; each is a small change of right code.
+"""The catalogue of mistakes, from published code and from students; each is a small change.
 
 `MISTAKES` holds the mistakes by name. An entry says which function of which operation is wrong,
 what the cause is, where such a mistake was found, and which hint a student reads. Exercises compare
-a wrong answer with the entries (`mistakes_in`). `BUGS` has the entries that consist of a forward
+a wrong answer with the entries (`mistakes_in`). Students' mistakes are in `answers`; `general` has
+those that are possible in every exercise. `BUGS` has the entries that consist of a forward
 and a backward. These bugs measure the gradient checker:
 
     part a    a wrong backward of a right forward: `gradcheck` catches every one
@@ -23,6 +24,7 @@ The gradient checker doesn't import the zoo. To add a wrong gradient, write it b
 """
 
 from numpy_shufflenet.zoo import (  # noqa: F401 - their decorators fill the catalogue
+    answers,
     convolutions,
     elementwise,
     fused,
@@ -31,14 +33,16 @@ from numpy_shufflenet.zoo import (  # noqa: F401 - their decorators fill the cat
     normalisation,
     pooling,
     side_effects,
-    training,
     units,
 )
 from numpy_shufflenet.zoo.catalogue import (
     MISTAKES,
     Bug,
+    DoesNotApplyError,
     Mistake,
+    both,
     mistakes_in,
+    variants,
     wrong_answer,
     wrong_backward,
     wrong_forward,
@@ -49,9 +53,12 @@ __all__ = [
     "BUGS",
     "MISTAKES",
     "Bug",
+    "DoesNotApplyError",
     "Mistake",
+    "both",
     "find",
     "mistakes_in",
+    "variants",
     "wrong_answer",
     "wrong_backward",
     "wrong_forward",

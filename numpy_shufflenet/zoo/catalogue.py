@@ -6,6 +6,7 @@ Each decorator takes a wrong function. What the function returns depends on the 
     wrong_backward   all gradients
     wrong_forward    y and a cache
     wrong_answer     the results of an exercise, without a cache
+    variants         the same; its keyword `wrong` tells which of several mistakes to make
 
 The docstring of the function says what it does wrong ("Average db over the batch."). "Found in:"
 then names published code with such a mistake. "Hint:" is the text for a student who makes the
@@ -15,7 +16,7 @@ mistake. Without it, the hint repeats the first sentence.
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,12 @@ from numpy_shufflenet.operations import Draw, Example, Operation, find
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 Pair = tuple[Function, Function]
+STUDENTS = "answers of students to the exercises"
 Drawing = Callable[[Draw], tuple[tuple[Any, ...], dict[str, Any]]]
+
+
+class DoesNotApplyError(ValueError):
+    """A mistake can't be made in this case."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Mistake:
     summary: str
     #: The text for a student whose answer has this mistake.
     hint: str
+    #: The name of the mistake in a function that can make several; see `variants`.
+    switch: str = field(default="", kw_only=True)
 
     def __reduce__(self) -> Any:
         """Pickle the name alone: another process has the same catalogue."""
@@ -217,6 +225,33 @@ def wrong_answer(exercise: str, *, cause: str, **given: str) -> Decorator:
     return add
 
 
+def variants(exercise: str, **mistakes: tuple[str, str]) -> Decorator:
+    """Add several mistakes that one function can make, alone or together.
+
+    The decorated function takes the arguments of the exercise, and a keyword `wrong`: the set of
+    the mistakes that it makes. `mistakes` has the cause and the hint of each.
+    """
+    operation, _, direction = exercise.rpartition("_")
+    if direction not in ("forward", "backward"):
+        operation, direction = exercise, ""
+
+    def add(function: Function) -> Function:
+        for name, (cause, hint) in mistakes.items():
+            wrong = functools.partial(function, wrong=frozenset({name}))
+            about = f"{exercise}/{name}", "answer", operation, direction, wrong, cause
+            add_to_catalogue(Mistake(*about, STUDENTS, hint, hint, switch=name))
+        return function
+
+    return add
+
+
+def both(a: Mistake, b: Mistake) -> Function | None:
+    """Return a function that makes two mistakes, or None if they are of different functions."""
+    if not (a.switch and b.switch) or a.function.func is not b.function.func:  # type: ignore[attr-defined]
+        return None
+    return functools.partial(a.function.func, wrong=frozenset({a.switch, b.switch}))  # type: ignore[attr-defined]
+
+
 def described(
     operation: str, direction: str, function: Function, part: str, cause: str, **given: str
 ) -> dict[str, Any]:
@@ -232,7 +267,7 @@ def described(
         "direction": direction,
         "function": function,
         "cause": cause,
-        "found_in": told.get("Found in", "answers of students to the exercises"),
+        "found_in": told.get("Found in", STUDENTS),
         "summary": summary,
         "hint": told.get("Hint", hint),
         **given,

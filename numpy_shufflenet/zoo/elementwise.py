@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.zoo.catalogue import wrong_answer, wrong_gradient
+from numpy_shufflenet.zoo.catalogue import wrong_gradient
 
 SLOPE_ALONE = "this is the slope alone: multiply it by dy"
 
@@ -183,15 +183,6 @@ def scale_forgotten(dx: Array, dy: Array, cache: Any) -> Array:
     Found in: ayrna/dlordinal, pull request 138: a wrong factor of the kept values.
     """
     return dy * (cache.factor > 0)
-
-
-@wrong_answer("softmax_cross_entropy_forward", cause="factor")
-def summed_over_the_batch(logits: Array, labels: Array, **smoothing: float) -> Any:
-    """Return the sum of the losses of the batch instead of the mean.
-
-    Hint: this is the sum over the batch; the loss is the mean.
-    """
-    return len(logits) * ops.softmax_cross_entropy_forward(logits, labels, **smoothing)[0]
 
 
 @wrong_gradient("softmax_cross_entropy", "logits", cause="factor")

@@ -1,20 +1,12 @@
 """Mistakes in the addition and in fused operations."""
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from numpy_shufflenet import ops
 from numpy_shufflenet._typing import Array
-from numpy_shufflenet.zoo import normalisation  # noqa: F401 - fills the catalogue for `mistakes_in`
-from numpy_shufflenet.zoo.catalogue import (
-    Mistake,
-    mistakes_in,
-    wrong_answer,
-    wrong_backward,
-    wrong_gradient,
-)
+from numpy_shufflenet.zoo.catalogue import wrong_backward, wrong_gradient
 
 ACTIVATION = "fused layers whose backward leaves the activation out for some gradients"
 
@@ -26,40 +18,6 @@ def second_summand_forgotten(dx2: Array, dy: Array, cache: Any) -> Array:
     Found in: residual units, such as karpathy/micrograd, issue 2.
     """
     return np.zeros_like(dx2)
-
-
-@wrong_answer("batch_norm_relu_forward", cause="dropped")
-def relu_forgotten(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
-    """Normalise without a ReLU.
-
-    Hint: the ReLU is missing.
-    """
-    return ops.batch_norm_forward(x, gamma, beta, **eps)[0]
-
-
-@wrong_answer("batch_norm_relu_forward", cause="swapped")
-def relu_first(x: Array, gamma: Array, beta: Array, **eps: float) -> Array:
-    """Apply the ReLU first, and then normalise.
-
-    Hint: the ReLU comes after batch normalisation, not before it.
-    """
-    return ops.batch_norm_forward(np.maximum(x, 0), gamma, beta, **eps)[0]
-
-
-def _add_before_relu(mistake: Mistake) -> None:
-    @wrong_answer(
-        "batch_norm_relu_forward",
-        cause=mistake.cause,
-        hint=mistake.hint,
-        found_in=mistake.found_in,
-    )
-    @functools.wraps(mistake.function)
-    def wrong(*arrays: Array, **eps: float) -> Any:
-        return np.maximum(mistake.answer(*arrays, **eps), 0)
-
-
-for mistake in mistakes_in("batch_norm_forward"):
-    _add_before_relu(mistake)
 
 
 @wrong_backward("batch_norm_relu", cause="mask", found_in=ACTIVATION)

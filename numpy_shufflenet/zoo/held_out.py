@@ -1,7 +1,7 @@
 """More wrong backwards, written after `explain` was finished and never used to improve `explain`.
 
 They measure how often `explain` names the right family of causes for mistakes that its author
-didn't know. Exercises don't recognise these mistakes either, so they have to use `explain`.
+didn't know. Exercises don't compare with these mistakes: a test measures what they say then.
 """
 
 import functools

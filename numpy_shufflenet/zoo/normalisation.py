@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.batch_norm import CHANNEL_SUM
-from numpy_shufflenet.zoo.catalogue import wrong_answer, wrong_forward, wrong_gradient
+from numpy_shufflenet.zoo.catalogue import wrong_forward, wrong_gradient
 
 COURSES = "solutions of the second assignment of cs231n, which derive dx by hand"
 
@@ -21,12 +21,6 @@ def _mean(a: Array) -> Array:
 
 
 # Forward
-
-
-def _x_hat(x: Array, eps: float, axis: tuple[int, ...] = CHANNEL_SUM) -> Array:
-    """Normalise x by its mean and variance over these axes."""
-    mean, var = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True)
-    return (x - mean) / np.sqrt(var + eps)
 
 
 def _unbiased_backward(dy: Array, cache: Any) -> tuple[Array, Array, Array]:
@@ -50,45 +44,6 @@ def normalised_by_the_unbiased_variance(
     inv_std = 1 / np.sqrt(_mean(centred * centred) * (m / (m - 1)) + eps)
     x_hat = centred * inv_std
     return _wide(gamma) * x_hat + _wide(beta), (x_hat, inv_std, gamma, m)
-
-
-@wrong_answer("batch_norm_forward", cause="sum")
-def statistics_over_the_batch(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Compute mean and variance of each pixel over the batch.
-
-    Hint: you compute mean and variance of each pixel over the batch; compute them of each channel,
-    over the batch, the rows and the columns: axis=(0, 2, 3).
-    """
-    return _wide(gamma) * _x_hat(x, eps, axis=(0,)) + _wide(beta)
-
-
-@wrong_answer("batch_norm_forward", cause="sum")
-def statistics_of_each_image(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Compute mean and variance of each channel of each image.
-
-    Hint: you compute mean and variance of each image; compute them over the batch, too: axis=(0, 2,
-    3).
-    """
-    return _wide(gamma) * _x_hat(x, eps, axis=(2, 3)) + _wide(beta)
-
-
-@wrong_answer("batch_norm_forward", cause="sum")
-def statistics_of_each_pixel(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Compute mean and variance over the channels of each pixel.
-
-    Hint: you compute mean and variance over the channels of each pixel, as layer normalisation
-    does.
-    """
-    return _wide(gamma) * _x_hat(x, eps, axis=(1,)) + _wide(beta)
-
-
-@wrong_answer("batch_norm_forward", cause="dropped")
-def not_scaled(x: Array, gamma: Array, beta: Array, *, eps: float) -> Array:
-    """Normalise without gamma and beta.
-
-    Hint: this is x_hat: gamma and beta are missing.
-    """
-    return _x_hat(x, eps)
 
 
 # Backward

@@ -68,15 +68,9 @@ def test_the_goals_in_the_guide_are_those_of_the_lessons():
     assert f"<!-- goals -->\n{guide.goals()}\n<!-- end goals -->" in GUIDE
 
 
-def test_the_hints_in_the_guide_are_those_that_a_student_gets():
-    """Of some mistakes; .ci/run makes the whole table anew, and compares."""
-    table = GUIDE.partition("<!-- mistakes -->\n")[2].partition("<!-- end")[0].splitlines()[2:]
-    rows = {tuple(row.strip("| ").split(" | ")[:2]): row for row in table}
-    bugs = guide.submitted()
-    assert len(table) == len(rows) >= len(bugs) - 1  # float64 doesn't show one
-    for bug in bugs[::18]:
-        row = rows[f"`{bug.operation}`", bug.summary]
-        assert row.endswith(f"| {guide.hint(bug)} |")
+def test_the_hints_in_the_guide_are_those_of_the_catalogue():
+    assert f"<!-- mistakes -->\n{guide.mistakes()}\n<!-- end mistakes -->" in GUIDE
+    assert guide.mistakes().count("\n") > 80
 
 
 def test_a_page_without_a_place_is_refused():

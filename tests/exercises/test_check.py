@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from numpy_shufflenet import exercises, ops
-from numpy_shufflenet.exercises import NotYet, check, sandbox
+from numpy_shufflenet import exercises, ops, zoo
+from numpy_shufflenet.exercises import NotYet, check, sandbox, table
 
 
 def wrong(name, function, **options):
@@ -23,8 +23,8 @@ def wrong(name, function, **options):
     return result
 
 
-FORWARDS = [name for name in exercises.names() if name.endswith("_forward")]
-BACKWARDS = [name for name in exercises.names() if name.endswith("_backward")]
+FORWARDS = [f"{name}_forward" for name in table.OPERATIONS]
+BACKWARDS = [f"{name}_backward" for name in table.OPERATIONS]
 
 
 @pytest.mark.parametrize("name", FORWARDS)
@@ -210,7 +210,11 @@ WRONG = {
     ),
     "max pool pads with 0": ("max_pool2d_forward", zero_padded, "the zeros in your padding"),
     "max pool assigns": ("max_pool2d_backward", assigned, "add up the gradients of all these"),
-    "average not divided": ("avg_pool2d_backward", averaged, "divide by the pixels of the window"),
+    "average not divided": (
+        "avg_pool2d_backward",
+        averaged,
+        "sum up the pixels of a window; divide",
+    ),
     "norm with m - 1": (
         "batch_norm_forward",
         lambda x, gamma, beta, eps: norm(x, gamma, beta, eps, ddof=1),
@@ -268,11 +272,11 @@ WRONG = {
         lambda x, scale, align_corners: ops.upsample_bilinear_forward(x, scale)[0],
         "align_corners",
     ),
-    "nothing written": ("relu_forward", lambda x: np.zeros_like(x), "every entry is 0"),
+    "nothing written": ("relu_forward", lambda x: np.zeros_like(x), ""),
     "transposed": (
         "linear_backward",
         lambda dy, x, w: (dy @ w, (dy.T @ x)[:, ::-1], None),
-        "the right numbers",
+        "the columns of dw are in reverse order",
     ),
 }
 
@@ -285,6 +289,8 @@ def test_a_wrong_answer_gets_its_cause_named(case):
     assert (result.cause != "") == (cause != "")
     if case == "softmax overflows":
         assert "overflow" in result.message
+    if case == "nothing written":
+        assert "every entry of y is 0" in str(result)
 
 
 def test_the_smallest_case_is_small():
@@ -301,10 +307,13 @@ def test_the_smallest_case_is_small():
         (lambda dy, x: None, "returned None, not dx: is a `return` missing?"),
         (lambda dy, x: "a string", "dx is a str; an array of shape"),
         (lambda dy, x: dy.tolist(), "dx is a list; an array"),
+        (lambda dy, x: [dy * (x > 0)], "a list with one result in it: return the result itself"),
+        (lambda dy, x: (dy * (x > 0)).astype(np.float32), "dtype float32; float64 is needed"),
+        (lambda dy, x: (dy * (x > 0)).astype(int), "dtype int64; float64 is needed"),
         (lambda dy, x: (dy * (x > 0)).astype(complex), "dtype complex128"),
         (lambda dy, x: (dy * (x > 0)).astype(object), "dtype object"),
-        (lambda dy, x: dy[0], "dx has shape"),
-        (lambda dy, x: dy.sum(), "dx has shape ()"),
+        (lambda dy, x: np.stack([dy, dy]), "dx has shape (2, 1); an array of shape (1,)"),
+        (lambda dy, x: dy.sum(), "dx is the number 6; an array of shape (1,) is needed"),
         (lambda dy, x: dy * np.nan, "is nan"),
         (lambda dy, x: dy / (x - x), "a division by 0"),
         (lambda dy, x: dy @ unknown, "raised NameError, in line"),  # noqa: F821
@@ -322,8 +331,10 @@ def test_nothing_that_comes_back_does_any_harm(function, sentence):
 
 
 def test_too_few_results_are_counted():
-    assert "(dx, dw, db) is needed" in wrong("conv2d_backward", lambda dy, x, w: dy).message
-    assert "1 results" in wrong("conv2d_backward", lambda dy, x, w: (dy,)).message
+    assert "; (dx, dw) is needed, 2" in wrong("conv2d_backward", lambda dy, x, w: dy).message
+    assert "returned 1 result;" in wrong("conv2d_backward", lambda dy, x, w: (dy,)).message
+    with_bias = wrong("conv2d_backward", lambda dy, x, w, b: (dy,)).message
+    assert "(dx, dw, db) is needed, 3 results" in with_bias
 
 
 def test_without_a_bias_two_gradients_will_do():
@@ -592,3 +603,72 @@ def test_im2col_and_its_transpose():
         return x
 
     check("col2im", my_col2im)
+
+
+def test_as_many_digits_are_printed_as_differ():
+    result = wrong("batch_norm_forward", lambda x, gamma, beta, eps: norm(x, gamma, beta, 0))
+    yours, right = result.message.partition(" is ")[2].partition(";")[0].split(", not ")
+    assert yours != right
+    assert "eps" in result.cause
+
+
+def ties(dy, x, kernel_size, stride, choose):
+    dx = np.zeros_like(x)
+    for n, c, p, q in np.ndindex(dy.shape):
+        window = x[n, c, p * stride :, q * stride :][:kernel_size, :kernel_size]
+        for i, j in choose(np.argwhere(window == window.max())):
+            dx[n, c, p * stride + i, q * stride + j] += dy[n, c, p, q]
+    return dx
+
+
+def test_the_first_of_a_tie_gets_the_gradient():
+    def attempt(choose):
+        return lambda dy, x, kernel_size, stride: ties(dy, x, kernel_size, stride, choose)
+
+    check("max_pool2d_backward", attempt(lambda found: found[:1]))
+    last = wrong("max_pool2d_backward", attempt(lambda found: found[-1:]))
+    assert "you give dy to the last one" in last.cause
+    every = wrong("max_pool2d_backward", attempt(lambda found: found))
+    assert "you give dy to all of them" in every.cause
+
+
+def test_a_factor_that_is_named_holds_in_the_case_that_is_shown():
+    def by_kernel_size(dy, x, kernel_size):
+        return kernel_size * ops.avg_pool2d_backward(dy, ops.avg_pool2d_forward(x, kernel_size)[1])
+
+    result = wrong("avg_pool2d_backward", by_kernel_size)
+    assert "you divide by kernel_size" in result.cause
+    strange = wrong("relu_forward", lambda x: 1.25 * np.maximum(x, 0))
+    assert strange.cause == ""
+    assert "every entry of y is 1.25 times the right one" in str(strange)
+    np.testing.assert_allclose(strange.problem.yours, 1.25 * strange.problem.target)
+
+
+def test_without_a_cause_it_is_said_what_is_right():
+    def strange(dy, x, w, b, padding):
+        dx, dw, db = ops.conv2d_backward(dy, ops.conv2d_forward(x, w, b, padding=padding)[1])
+        return dx, np.sin(dw) if padding else dw, db
+
+    result = wrong("conv2d_backward", strange)
+    assert result.cause == ""
+    assert "dx and db are right; your function is right with padding=0" in result.so_far
+    assert "the shape of dw is right" in result._repr_html_()
+
+
+def test_units_and_their_costs_are_exercises():
+    forward = zoo.answers.networks.v1_unit
+
+    def backward(dy, caches):
+        steps, branch, last = caches
+        dy = ops.relu_backward(dy, last)
+        below = dy
+        for step, cache in list(zip(steps, branch, strict=True))[::-1]:
+            found = getattr(ops, f"{step.operation}_backward")(below, cache)
+            below = found[0] if isinstance(found, tuple) else found
+        return dy + below
+
+    check("v1_unit_backward", backward, forward=forward)
+    check("v1_unit_multiply_adds", lambda c, m, g, h, w: h * w * (2 * c * m // g + 9 * m))
+    cost = wrong("conv2d_multiply_adds", lambda c, o, k, g, oh, ow: oh * ow * c * o * k * k)
+    assert "groups are missing" in cost.cause
+    assert "returned None" in wrong("v1_unit_multiply_adds", lambda c, m, g, h, w: None).message

@@ -137,7 +137,7 @@ WRONG = {
     "of a square": ("occlusion_map", lambda image, probability, size, fill: occlusion(
         image, probability, size, fill, divide=False), "fewer at the border"),
     "sign": ("occlusion_map", lambda image, probability, size, fill: -occlusion(
-        image, probability, size, fill), "wrong sign"),
+        image, probability, size, fill), "the sign of fallen is wrong"),
     "fill forgotten": ("occlusion_map", lambda image, probability, size, fill: occlusion(
         image, probability, size, 0.0), "the result for fill=0.0"),
 }  # fmt: skip
