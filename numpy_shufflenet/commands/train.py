@@ -41,7 +41,7 @@ from numpy_shufflenet.commands._common import (
     observers,
     positive_int,
 )
-from numpy_shufflenet.training.recipes import RECIPES
+from numpy_shufflenet.commands._recipes import RECIPES
 
 CHECKPOINT = "checkpoint.safetensors"
 SMALL = 64  # images with at most this height get the small stem

@@ -1,5 +1,6 @@
 """Training: the optimiser, its schedule, the loop, evaluation and checkpoints."""
 
+from numpy_shufflenet.training.average import WeightAverage
 from numpy_shufflenet.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -35,6 +36,7 @@ __all__ = [
     "Trained",
     "Trainer",
     "TrainingDiverged",
+    "WeightAverage",
     "confusion_matrix",
     "cosine_schedule",
     "evaluate",
