@@ -20,10 +20,11 @@ from numpy_shufflenet.training.loop import (
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.progress import ProgressBar
 from numpy_shufflenet.training.schedule import Schedule, cosine_schedule, linear_schedule
-from numpy_shufflenet.training.trained import Trained, load_trained
+from numpy_shufflenet.training.trained import SHIPPED, Trained, load_trained, save_trained
 
 __all__ = [
     "SGD",
+    "SHIPPED",
     "Checkpoint",
     "Distributed",
     "EpochRecord",
@@ -45,6 +46,7 @@ __all__ = [
     "load_trained",
     "load_weights",
     "save_checkpoint",
+    "save_trained",
     "save_weights",
     "steps_per_epoch",
 ]
