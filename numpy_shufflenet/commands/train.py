@@ -60,6 +60,7 @@ DEFAULTS = {
     "label_smoothing": 0.1,
     "accumulate": 1,
     "crop_padding": 0,
+    "cutout": 0,
     "no_flip": False,
     "average": 0.0,
     "seed": 0,
@@ -86,8 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=expanded, metavar="FILE", help=trained)
     add(parser, "--freeze", "layers of it that stay as they are", type=layer_names, metavar="NAMES")
     group = parser.add_argument_group("training")
-    recipe = "settings that replace the defaults below"
-    group.add_argument("--recipe", choices=RECIPES, help=recipe)
+    group.add_argument("--recipe", choices=RECIPES, help="other defaults than those below")
     add(group, "--epochs", type=positive_int)
     add(group, "--batch-size", type=positive_int)
     add(group, "--learning-rate", "peak of the learning rate", type=float)
@@ -98,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(group, "--label-smoothing", type=float)
     add(group, "--accumulate", "number of parts that a batch is split into", type=positive_int)
     add(group, "--crop-padding", "padding before a random crop, in pixels", type=int)
+    add(group, "--cutout", "side of a square that is blackened at random, in pixels", type=int)
     add(group, "--no-flip", "do not mirror images", action="store_true")
     add(group, "--average", "decay of an average of the weights; 0 for none", type=float)
     add(group, "--seed", type=int)
@@ -233,6 +234,7 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "label_smoothing": checkpoint.settings["label_smoothing"],
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
+        "cutout": (augmentation or {}).get("cutout", 0),
         "no_flip": augmentation is None or not augmentation.get("flip", True),
         "average": checkpoint.settings["average"],
         "freeze": ",".join(sorted(checkpoint.frozen)),
@@ -259,11 +261,13 @@ def new_trainer(
             in_channels=channels,
             num_classes=len(train_set.classes),
         )
-    if arguments.crop_padding >= height:
-        raise ValueError(
-            f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
-            f"are {height} pixels high"
-        )
+    augmentation = {"crop_padding": arguments.crop_padding, "cutout": arguments.cutout}
+    for name, pixels in augmentation.items():
+        if pixels >= (2 * height if name == "cutout" else height):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {pixels} would put whole images out of sight: they "
+                f"are {height} pixels high"
+            )
     part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
     check_memory(model, max(train_set.images.shape[2:]), part, training=True)
     optimiser = SGD(
@@ -288,7 +292,7 @@ def new_trainer(
         standardise=standardise,
         label_smoothing=arguments.label_smoothing,
         accumulation=arguments.accumulate,
-        augmentation={"flip": not arguments.no_flip, "crop_padding": arguments.crop_padding},
+        augmentation={"flip": not arguments.no_flip, **augmentation},
         average=arguments.average,
         seed=arguments.seed,
         checkpoint=arguments.out / CHECKPOINT,

@@ -136,7 +136,7 @@ FIELDS: dict[str, Kind] = {
             "label_smoothing": fraction,
             "accumulation": whole_number(1),
             "augmentation": maybe(
-                object_with({"flip": flag, "crop_padding": count}, optional=True)
+                object_with({"flip": flag, "crop_padding": count, "cutout": count}, optional=True)
             ),
             "average": finite_number(0, 1, below=True),
         }
@@ -210,6 +210,7 @@ def _check_images(description: dict[str, Any]) -> None:
     whole_number(0, max(sides))(
         augmentation.get("crop_padding", 0), "settings.augmentation.crop_padding"
     )
+    whole_number(0, 2 * max(sides))(augmentation.get("cutout", 0), "settings.augmentation.cutout")
     config = description["architecture"]
     if config and "num_classes" in config:
         classes = len(description["classes"])

@@ -342,6 +342,7 @@ def test_resume_names_every_setting_that_differs(tiny, tmp_path, capsys):
         ["--accumulate", 2],
         ["--crop-padding", 1],
         ["--no-flip"],
+        ["--cutout", 4],
         ["--average", 0.9],
         ["--seed", 1],
         ["--stem", "imagenet"],

@@ -159,8 +159,8 @@ def test_an_error_on_one_simulated_rank_ends_the_others():
 
 def test_choices_of_a_part_are_those_of_the_whole_batch():
     images = small_trainings.images().images
-    whole = augment(images, np.random.default_rng(3), crop_padding=2)
-    choices = draw_choices(len(images), np.random.default_rng(3), crop_padding=2)
+    whole = augment(images, np.random.default_rng(3), crop_padding=2, cutout=3)
+    choices = draw_choices(len(images), np.random.default_rng(3), crop_padding=2, cutout=3)
     rows = np.array([5, 2, 7])
     np.testing.assert_array_equal(choices.of(rows).apply(images[rows]), whole[rows])
 
