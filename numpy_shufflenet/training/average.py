@@ -1,7 +1,7 @@
-"""An exponential moving average of a network's weights, which often classifies better than the
-weights after the last step.
+"""An exponential moving average of a network's weights and running statistics.
 
-After step t, counted from 1, with each weight and running statistic w and its average a,
+It often classifies better than the weights after the last step. After step t, counted from 1, each
+weight or running statistic w changes its average a:
 
     a <- a + (1 - d) (w - a)        d = min(decay, (1 + t) / (10 + t))
 
