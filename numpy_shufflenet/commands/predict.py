@@ -1,21 +1,22 @@
 """Classify images with a trained network, and show which parts of an image it looks at.
 
 examples:
-  numpy-shufflenet predict shoe.png
+  numpy-shufflenet predict cat.jpg
+  numpy-shufflenet predict shoe.png --weights runs/demo/checkpoint.safetensors
   numpy-shufflenet predict --weights runs/cifar/checkpoint.safetensors --top 3 *.jpg
   numpy-shufflenet predict cat.jpg --weights shufflenetv2_x1-5666bf0f80.pth
   numpy-shufflenet predict cat.jpg --weights ShuffleNetV2.1.0x.pth.tar --explain cat_map.png
   numpy-shufflenet predict cat.jpg --weights mine.npz --preprocessing imagenet-232
 
---weights takes a checkpoint, or any file that models.from_weights reads. How images are prepared
-follows from the file, unless --preprocessing says otherwise; a line below the table says how it was
-done. The embedded images show bright clothes on a black background. If a network was trained on
-these images, use --invert for photographs with a white background.
+By default, the network in the package classifies: ShuffleNet V2 0.5x for the ten classes of
+CIFAR-10. --weights takes a checkpoint, or any file that models.from_weights reads. How images are
+prepared follows from the file, unless --preprocessing says otherwise; a line below the table says
+how it was done. The embedded images show bright clothes on a black background. If a network was
+trained on these images, use --invert for photographs with a white background.
 """
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from numpy_shufflenet import ops, plots
 from numpy_shufflenet._files import expanded
 from numpy_shufflenet._optional import need
+from numpy_shufflenet._text import shown
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.commands._common import check_memory, positive_int, show_table
 
@@ -38,11 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("images", nargs="+", type=expanded, metavar="IMAGE")
-    checkpoint = Path("runs/demo/checkpoint.safetensors")
     weights = "a checkpoint, or weights of a trained network"
-    add(
-        "--weights", "--checkpoint", type=expanded, default=checkpoint, metavar="FILE", help=weights
-    )
+    add("--weights", "--checkpoint", type=expanded, metavar="FILE", help=weights)
     add("--preprocessing", metavar="NAME", help="imagenet-256, authors, ...: see data.preprocess")
     add("--top", type=positive_int, default=5, help="number of classes to show for each image")
     add("--size", type=positive_int, help="height and width in pixels")
@@ -55,26 +54,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the most probable classes of each image."""
     from numpy_shufflenet.data import PREPROCESSINGS
     from numpy_shufflenet.nn.layer import not_finite
-    from numpy_shufflenet.training import load_trained
+    from numpy_shufflenet.training import SHIPPED, load_trained
 
     need("PIL", "reading images")
+    source = arguments.weights or SHIPPED
     if arguments.explain is not None:
         need("matplotlib", "drawing")
         if len(arguments.images) > 1:
             raise ValueError(f"--explain draws one image; {len(arguments.images)} are given")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # weights that are NaN are refused below
-        model, preprocessing, classes = load_trained(
-            arguments.weights, preprocessing=arguments.preprocessing
-        )
+        model, preprocessing, classes = load_trained(source, preprocessing=arguments.preprocessing)
     if names := not_finite(model.state_dict()):
         raise ValueError(
-            f"{arguments.weights} holds weights that are NaN or infinite ({names}), because the "
+            f"{source} holds weights that are NaN or infinite ({names}), because the "
             "training diverged; use an earlier checkpoint, or train again"
         )
     if preprocessing is None:
         raise ValueError(
-            f"{arguments.weights} doesn't say how images are prepared for its network; give "
+            f"{source} doesn't say how images are prepared for its network; give "
             f"--preprocessing, one of {', '.join(PREPROCESSINGS)}"
         )
     if arguments.size:
@@ -93,6 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         rows += [[str(path) if k == top[0] else "", classes[k], f"{row[k]:.1%}"] for k in top]
     show_table("Predictions", ["image", "class", "probability"], rows, left=2)
     print(preprocessing)
+    parameters = sum(array.size for array in model.parameters().values())
+    print(f"network: {shown(source)}, {model.config['name']} with {parameters:,} parameters")
+    if source == SHIPPED:
+        print(f"It knows only {', '.join(classes)}; {shown(SHIPPED.with_suffix('.md'))} says more.")
     if arguments.explain is not None:
         first = int(probabilities[0].argmax())
         title = f"{classes[first]} {probabilities[0, first]:.1%}"

@@ -2,7 +2,7 @@
 
 examples:
   numpy-shufflenet train --out runs/first
-  numpy-shufflenet train --data cifar10:cifar-10-python.tar.gz --epochs 30 --out runs/cifar
+  numpy-shufflenet train --data cifar10:cifar-10-python.tar.gz --recipe cifar10 --out runs/cifar
   numpy-shufflenet train --data folder:photos --size 64 --model shufflenet_v1 --groups 3
   numpy-shufflenet train --data folder:photos --weights x1_0.pth --freeze conv1,stage2,stage3
   numpy-shufflenet train --resume --out runs/first
@@ -41,6 +41,7 @@ from numpy_shufflenet.commands._common import (
     observers,
     positive_int,
 )
+from numpy_shufflenet.commands._recipes import RECIPES
 
 CHECKPOINT = "checkpoint.safetensors"
 SMALL = 64  # images with at most this height get the small stem
@@ -59,7 +60,9 @@ DEFAULTS = {
     "label_smoothing": 0.1,
     "accumulate": 1,
     "crop_padding": 0,
+    "cutout": 0,
     "no_flip": False,
+    "average": 0.0,
     "seed": 0,
     "freeze": "",
 }
@@ -84,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=expanded, metavar="FILE", help=trained)
     add(parser, "--freeze", "layers of it that stay as they are", type=layer_names, metavar="NAMES")
     group = parser.add_argument_group("training")
+    group.add_argument("--recipe", choices=RECIPES, help="other defaults than those below")
     add(group, "--epochs", type=positive_int)
     add(group, "--batch-size", type=positive_int)
     add(group, "--learning-rate", "peak of the learning rate", type=float)
@@ -94,7 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(group, "--label-smoothing", type=float)
     add(group, "--accumulate", "number of parts that a batch is split into", type=positive_int)
     add(group, "--crop-padding", "padding before a random crop, in pixels", type=int)
+    add(group, "--cutout", "side of a square that is blackened at random, in pixels", type=int)
     add(group, "--no-flip", "do not mirror images", action="store_true")
+    add(group, "--average", "decay of an average of the weights; 0 for none", type=float)
     add(group, "--seed", type=int)
     add_model_arguments(parser, classes=None)
     _distributed.add_arguments(parser)
@@ -106,9 +112,10 @@ def layer_names(text: str) -> str:
 
 
 def filled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments, with the values of DEFAULTS for arguments that were not given."""
+    """Return the arguments, with values of the recipe or DEFAULTS for those that were not given."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
-    return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **given})
+    recipe = RECIPES.get(arguments.recipe, {})
+    return argparse.Namespace(**{**vars(arguments), **DEFAULTS, **recipe, **given})
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -143,7 +150,7 @@ def prepared(arguments: argparse.Namespace) -> Any:
         if trained is not None:
             channels = trained.model.in_channels
             full.size = arguments.size or _finetune.image_size(trained)
-            if arguments.learning_rate is None:
+            if arguments.learning_rate is None and arguments.recipe is None:
                 full.learning_rate = _finetune.LEARNING_RATE
         train_set, test_set = load_dataset(full.data, size=full.size, channels=channels)
         _refuse_old(checkpoint)
@@ -176,13 +183,14 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     ------
     ValueError
         If settings other than --epochs differ from the checkpoint, all of which the message names,
-        or --weights is given.
+        or --weights or --recipe is given.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
 
-    if arguments.weights is not None:
-        raise ValueError("--weights starts a new training; --resume continues one without it")
+    for name in ("weights", "recipe"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name} starts a new training; --resume continues one without it")
     checkpoint = load_checkpoint(path)
     kept = settings_of(checkpoint)
     differing = [
@@ -226,7 +234,9 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
         "label_smoothing": checkpoint.settings["label_smoothing"],
         "accumulate": checkpoint.settings["accumulation"],
         "crop_padding": (augmentation or {"crop_padding": 0}).get("crop_padding", 2),
+        "cutout": (augmentation or {}).get("cutout", 0),
         "no_flip": augmentation is None or not augmentation.get("flip", True),
+        "average": checkpoint.settings["average"],
         "freeze": ",".join(sorted(checkpoint.frozen)),
     }
 
@@ -251,11 +261,13 @@ def new_trainer(
             in_channels=channels,
             num_classes=len(train_set.classes),
         )
-    if arguments.crop_padding >= height:
-        raise ValueError(
-            f"--crop-padding {arguments.crop_padding} would shift whole images out of sight: they "
-            f"are {height} pixels high"
-        )
+    augmentation = {"crop_padding": arguments.crop_padding, "cutout": arguments.cutout}
+    for name, pixels in augmentation.items():
+        if pixels >= (2 * height if name == "cutout" else height):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {pixels} would put whole images out of sight: they "
+                f"are {height} pixels high"
+            )
     part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
     check_memory(model, max(train_set.images.shape[2:]), part, training=True)
     optimiser = SGD(
@@ -280,7 +292,8 @@ def new_trainer(
         standardise=standardise,
         label_smoothing=arguments.label_smoothing,
         accumulation=arguments.accumulate,
-        augmentation={"flip": not arguments.no_flip, "crop_padding": arguments.crop_padding},
+        augmentation={"flip": not arguments.no_flip, **augmentation},
+        average=arguments.average,
         seed=arguments.seed,
         checkpoint=arguments.out / CHECKPOINT,
     )

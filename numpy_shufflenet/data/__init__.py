@@ -3,7 +3,7 @@
 Images are uint8 arrays (n, c, h, w); 0 is black. Labels are int64 arrays (n,).
 """
 
-from numpy_shufflenet.data.augment import augment, random_crop, random_flip
+from numpy_shufflenet.data.augment import augment, random_crop, random_cutout, random_flip
 from numpy_shufflenet.data.cifar10 import CIFAR10_CLASSES, load_cifar10
 from numpy_shufflenet.data.dataset import Dataset, batches, split
 from numpy_shufflenet.data.embedded import load_embedded
@@ -33,6 +33,7 @@ __all__ = [
     "load_image",
     "load_image_folder",
     "random_crop",
+    "random_cutout",
     "random_flip",
     "resize_bilinear",
     "split",

@@ -61,10 +61,43 @@ def random_crop(images: Array, rng: np.random.Generator, padding: int) -> Array:
     return _crop(images, padding, _draw_corners(len(images), rng, padding))
 
 
+def random_cutout(images: Array, rng: np.random.Generator, side: int) -> Array:
+    """Blacken a square in each image, whose centre is at a random pixel.
+
+    Parameters
+    ----------
+    images : array, shape (n, c, h, w), uint8
+    rng : Generator
+    side : int
+        Side of the square in pixels. Near a border, only a part of it lies in the image.
+
+    Returns
+    -------
+    cut : array, shape (n, c, h, w), uint8
+
+    Raises
+    ------
+    ValueError
+        If images or rng has another type or shape, or if side is negative or at least 2**62.
+
+    Source: DeVries, Taylor, Improved regularization of convolutional neural networks with cutout,
+    2017, section 3 (side 16 on CIFAR-10, filled with the mean of each channel).
+    """
+    check_images("images", images)
+    check_generator(rng)
+    _check_pixels("side", side)
+    return _blacken(images, int(side), _draw_centres(len(images), rng))
+
+
 def augment(
-    images: Array, rng: np.random.Generator, *, flip: bool = True, crop_padding: int = 2
+    images: Array,
+    rng: np.random.Generator,
+    *,
+    flip: bool = True,
+    crop_padding: int = 2,
+    cutout: int = 0,
 ) -> Array:
-    """Apply `random_flip`, then `random_crop`.
+    """Apply `random_flip`, then `random_crop`, then `random_cutout`.
 
     Parameters
     ----------
@@ -72,8 +105,8 @@ def augment(
     rng : Generator
     flip : bool
         False if a mirror image may have another class, as with digits.
-    crop_padding : int
-        0 for no crop.
+    crop_padding, cutout : int
+        0 for no crop, and for no cutout.
 
     Returns
     -------
@@ -83,10 +116,11 @@ def augment(
     Raises
     ------
     ValueError
-        In the cases of `random_flip` and `random_crop`.
+        In the cases of `random_flip`, `random_crop` and `random_cutout`.
     """
     check_images("images", images)
-    return draw_choices(len(images), rng, flip=flip, crop_padding=crop_padding).apply(images)
+    choices = draw_choices(len(images), rng, flip=flip, crop_padding=crop_padding, cutout=cutout)
+    return choices.apply(images)
 
 
 class Choices(NamedTuple):
@@ -95,32 +129,44 @@ class Choices(NamedTuple):
     mirrored: Array | None  # n, bool
     corners: Array  # 2 n: top and left of each crop
     padding: int
+    centres: Array | None = None  # 2 n: of each cutout, in heights and widths of an image
+    side: int = 0
 
     def of(self, rows: Array) -> "Choices":
         """Return the choices for some images, by their indices in the batch."""
         mirrored = None if self.mirrored is None else self.mirrored[rows]
-        return Choices(mirrored, self.corners[:, rows], self.padding)
+        centres = None if self.centres is None else self.centres[:, rows]
+        return Choices(mirrored, self.corners[:, rows], self.padding, centres, self.side)
 
     def apply(self, images: Array) -> Array:
         """Return new images (n, c, h, w), changed as chosen."""
         if self.mirrored is not None:
             images = _mirror(images, self.mirrored)
-        return _crop(images, self.padding, self.corners)
+        images = _crop(images, self.padding, self.corners)
+        return images if self.centres is None else _blacken(images, self.side, self.centres)
 
 
 def draw_choices(
-    n: int, rng: np.random.Generator, *, flip: bool = True, crop_padding: int = 2
+    n: int,
+    rng: np.random.Generator,
+    *,
+    flip: bool = True,
+    crop_padding: int = 2,
+    cutout: int = 0,
 ) -> Choices:
     """Draw the choices of `augment` for a batch of n images, of which a process may have a part.
 
     Raises
     ------
     ValueError
-        If rng is not a Generator, or crop_padding is not a whole number of at least 0.
+        If rng is not a Generator, or crop_padding or cutout is not a whole number of at least 0.
     """
     check_generator(rng)
+    _check_pixels("cutout", cutout)
     mirrored = _draw_flips(n, rng) if flip else None
-    return Choices(mirrored, _draw_corners(n, rng, crop_padding), int(crop_padding))
+    corners = _draw_corners(n, rng, crop_padding)
+    centres = _draw_centres(n, rng) if cutout else None
+    return Choices(mirrored, corners, int(crop_padding), centres, int(cutout))
 
 
 def _draw_flips(n: int, rng: np.random.Generator) -> Array:
@@ -128,11 +174,19 @@ def _draw_flips(n: int, rng: np.random.Generator) -> Array:
 
 
 def _draw_corners(n: int, rng: np.random.Generator, padding: int) -> Array:
-    if not is_integer(padding) or padding < 0:
-        raise ValueError(f"padding={padding!r} is not a whole number of at least 0")
-    if padding >= 2**62:
-        raise ValueError(f"padding={padding} is not below 2**62")
+    _check_pixels("padding", padding)
     return rng.integers(0, 2 * int(padding) + 1, size=(2, n))
+
+
+def _draw_centres(n: int, rng: np.random.Generator) -> Array:
+    return rng.random((2, n))
+
+
+def _check_pixels(name: str, value: int) -> None:
+    if not is_integer(value) or value < 0:
+        raise ValueError(f"{name}={value!r} is not a whole number of at least 0")
+    if value >= 2**62:
+        raise ValueError(f"{name}={value} is not below 2**62")
 
 
 def _mirror(images: Array, mirrored: Array) -> Array:
@@ -150,3 +204,14 @@ def _crop(images: Array, padding: int, corners: Array) -> Array:
         top, left = max(-down, 0), max(-right, 0)
         crop[:, top : top + height, left : left + width] = seen
     return cropped
+
+
+def _blacken(images: Array, side: int, centres: Array) -> Array:
+    """Blacken from side // 2 pixels before each centre on."""
+    within = []
+    for length, places in zip(images.shape[2:], centres, strict=True):
+        first = (places * length).astype(np.int64) - side // 2  # n
+        offset = np.arange(length) - first[:, None]  # n length
+        within.append((offset >= 0) & (offset < side))
+    rows, columns = within
+    return np.where(rows[:, None, :, None] & columns[:, None, None, :], np.uint8(0), images)

@@ -1,5 +1,6 @@
 """Training: the optimiser, its schedule, the loop, evaluation and checkpoints."""
 
+from numpy_shufflenet.training.average import WeightAverage
 from numpy_shufflenet.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -19,10 +20,11 @@ from numpy_shufflenet.training.loop import (
 from numpy_shufflenet.training.optimiser import SGD
 from numpy_shufflenet.training.progress import ProgressBar
 from numpy_shufflenet.training.schedule import Schedule, cosine_schedule, linear_schedule
-from numpy_shufflenet.training.trained import Trained, load_trained
+from numpy_shufflenet.training.trained import SHIPPED, Trained, load_trained, save_trained
 
 __all__ = [
     "SGD",
+    "SHIPPED",
     "Checkpoint",
     "Distributed",
     "EpochRecord",
@@ -35,6 +37,7 @@ __all__ = [
     "Trained",
     "Trainer",
     "TrainingDiverged",
+    "WeightAverage",
     "confusion_matrix",
     "cosine_schedule",
     "evaluate",
@@ -43,6 +46,7 @@ __all__ = [
     "load_trained",
     "load_weights",
     "save_checkpoint",
+    "save_trained",
     "save_weights",
     "steps_per_epoch",
 ]

@@ -136,8 +136,9 @@ FIELDS: dict[str, Kind] = {
             "label_smoothing": fraction,
             "accumulation": whole_number(1),
             "augmentation": maybe(
-                object_with({"flip": flag, "crop_padding": count}, optional=True)
+                object_with({"flip": flag, "crop_padding": count, "cutout": count}, optional=True)
             ),
+            "average": finite_number(0, 1, below=True),
         }
     ),
     "standardise": list_of(list_of(finite_number()), 2),
@@ -159,13 +160,17 @@ FIELDS: dict[str, Kind] = {
 
 
 def check_description(
-    description: Any, weights: Mapping[str, Array], velocity: Mapping[str, Array]
+    description: Any,
+    weights: Mapping[str, Array],
+    velocity: Mapping[str, Array],
+    latest: Mapping[str, Array],
 ) -> None:
     """Raise ValueError if a field is wrong, or contradicts another field or the arrays."""
     object_with(FIELDS)(description, "")
     _check_progress(description)
     _check_images(description)
     _check_arrays(description, weights, velocity)
+    _check_latest(description["settings"]["average"], weights, latest)
 
 
 def _equal(field: str, value: Any, needed: Any, why: str) -> None:
@@ -205,6 +210,7 @@ def _check_images(description: dict[str, Any]) -> None:
     whole_number(0, max(sides))(
         augmentation.get("crop_padding", 0), "settings.augmentation.crop_padding"
     )
+    whole_number(0, 2 * max(sides))(augmentation.get("cutout", 0), "settings.augmentation.cutout")
     config = description["architecture"]
     if config and "num_classes" in config:
         classes = len(description["classes"])
@@ -230,12 +236,29 @@ def _check_arrays(
         raise ValueError(
             f"it has {len(velocity)} velocities; {needed} are needed with its momentum"
         )
-    for name, v in velocity.items():
+    _check_alike("velocity", velocity, weights)
+
+
+def _check_latest(
+    average: float, weights: Mapping[str, Array], latest: Mapping[str, Array]
+) -> None:
+    needed = weights.keys() if average else set()
+    if latest.keys() != needed:
+        name = sorted(latest.keys() ^ needed)[0]
+        raise ValueError(
+            f"it {'has' if name in latest else 'lacks'} the tensor latest.{name!s:.60}, with "
+            f"settings.average={average}; those of model.* are needed with an average, else none"
+        )
+    _check_alike("latest", latest, weights)
+
+
+def _check_alike(prefix: str, arrays: Mapping[str, Array], weights: Mapping[str, Array]) -> None:
+    for name, v in arrays.items():
         if name not in weights:
-            raise ValueError(f"velocity.{name!s:.60} has no model.{name!s:.60} beside it")
+            raise ValueError(f"{prefix}.{name!s:.60} has no model.{name!s:.60} beside it")
         w = weights[name]
         if (v.shape, v.dtype) != (w.shape, w.dtype):
             raise ValueError(
-                f"velocity.{name} has shape {v.shape} and dtype {v.dtype}; "
+                f"{prefix}.{name} has shape {v.shape} and dtype {v.dtype}; "
                 f"{w.shape} and {w.dtype} are needed, as model.{name}"
             )

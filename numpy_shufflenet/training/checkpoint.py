@@ -1,7 +1,9 @@
 """Checkpoints: a safetensors file with everything needed to resume a training or to predict.
 
 The names of weights and running statistics have the prefix "model.", and the names of the
-optimiser's velocities have the prefix "velocity.". Everything else is JSON in the file's metadata.
+optimiser's velocities have the prefix "velocity.". If the training averages the weights, "model."
+is the average, and "latest." has the weights after the last step, from which the training resumes.
+Everything else is JSON in the file's metadata.
 """
 
 import json
@@ -21,13 +23,15 @@ from numpy_shufflenet.training import _schema
 from numpy_shufflenet.weights.safetensors import read_safetensors, write_safetensors
 
 FORMAT = "numpy_shufflenet checkpoint 1"
+PREFIXES = ("model.", "velocity.", "latest.")
+KNOWN = "model.*, velocity.* and latest.*"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The state of a training between two epochs."""
 
-    #: `model.state_dict()`
+    #: `model.state_dict()`, or the average of a `WeightAverage`: what to predict with.
     model: dict[str, Array]
     #: `model.config`, from which the model can be built again; None if the model has none.
     architecture: dict[str, Any] | None
@@ -54,6 +58,8 @@ class Checkpoint:
     rng: dict[str, Any]
     #: Names of the frozen layers; see `Layer.frozen_layers`.
     frozen: tuple[str, ...] = ()
+    #: `model.state_dict()` after the last step if `model` is an average, else empty.
+    latest: dict[str, Array] = field(default_factory=dict)
     #: The name of the file, for messages.
     source: str = field(default="this checkpoint", compare=False)
 
@@ -111,6 +117,7 @@ def save_checkpoint(path: PathLike, checkpoint: Checkpoint) -> None:
     rest["optimiser"] = dict(rest["optimiser"])
     velocity = rest["optimiser"].pop("velocity")
     arrays |= {f"velocity.{name}": array for name, array in velocity.items()}
+    arrays |= {f"latest.{name}": array for name, array in rest.pop("latest").items()}
     text = json.dumps(rest, allow_nan=False, default=_to_json)
     write_safetensors(path, arrays, {"format": FORMAT, "checkpoint": text})
 
@@ -138,11 +145,13 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         rest = json.loads(metadata["checkpoint"])
         if isinstance(rest, dict):
             rest.setdefault("frozen", [])  # which older files lack
-        odd = [name for name in arrays if not name.startswith(("model.", "velocity."))]
+            if isinstance(rest.get("settings"), dict):
+                rest["settings"].setdefault("average", 0.0)  # which older files lack, too
+        odd = [name for name in arrays if not name.startswith(PREFIXES)]
         if odd:
-            raise ValueError(f"it has the tensor {odd[0]}; only model.* and velocity.* are known")
-        weights, velocity = _within(arrays, "model."), _within(arrays, "velocity.")
-        _schema.check_description(rest, weights, velocity)
+            raise ValueError(f"it has the tensor {odd[0]}; only {KNOWN} are known")
+        weights, velocity, latest = (_within(arrays, prefix) for prefix in PREFIXES)
+        _schema.check_description(rest, weights, velocity, latest)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged checkpoint: {error}") from error
     rest["optimiser"]["velocity"] = {name: np.array(v) for name, v in velocity.items()}
@@ -151,8 +160,8 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
     rest["image_shape"] = tuple(rest["image_shape"])
     rest["classes"] = tuple(rest["classes"])
     rest["frozen"] = tuple(rest["frozen"])
-    model = {name: np.array(w) for name, w in weights.items()}
-    return Checkpoint(model=model, source=str(path), **rest)
+    model, latest = ({name: np.array(w) for name, w in of.items()} for of in (weights, latest))
+    return Checkpoint(model=model, latest=latest, source=str(path), **rest)
 
 
 def save_weights(model: Layer, path: PathLike) -> None:

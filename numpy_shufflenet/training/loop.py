@@ -19,6 +19,7 @@ from numpy_shufflenet.nn.layer import Layer
 from numpy_shufflenet.ops import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from numpy_shufflenet.ops.checks import check_positive, check_share
 from numpy_shufflenet.training._smallest_part import check_smallest_part
+from numpy_shufflenet.training.average import WeightAverage
 from numpy_shufflenet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from numpy_shufflenet.training.evaluation import dtype_of
 from numpy_shufflenet.training.history import EpochRecord, History, StepReport
@@ -78,6 +79,9 @@ class Trainer:
         of each part.
     augmentation : dict, optional
         Arguments of `data.augment`; None for no augmentation.
+    average : float
+        Decay of a `WeightAverage`, or 0 for none. With an average, the test loss and the model of
+        a checkpoint are those of the average; `model` keeps the weights of the last step.
     seed : int
         Seed for the order of the images, and for augmentation.
     checkpoint : path, optional
@@ -110,6 +114,7 @@ class Trainer:
         label_smoothing: float = 0.0,
         accumulation: int = 1,
         augmentation: Mapping[str, Any] | None = None,
+        average: float = 0.0,
         seed: int = 0,
         checkpoint: PathLike | None = None,
     ):
@@ -132,6 +137,8 @@ class Trainer:
         self.augmentation = None if augmentation is None else dict(augmentation)
         if self.augmentation is not None:
             augment(train_set.images[:1], np.random.default_rng(), **self.augmentation)  # checks
+        average = check_share("average", average, below=True)
+        self.average = WeightAverage(model, average) if average else None
         self._dtype = dtype_of(model)
         with np.errstate(over="ignore", invalid="ignore"):  # of a std that hardly fits the dtype
             x = self.standardise(train_set.images[:1], self._dtype)
@@ -282,6 +289,8 @@ class Trainer:
             self._check_finite("the loss", loss, self.step + 1)
             self.optimiser.step()
         self.step += 1
+        if self.average is not None:
+            self.average.update(self.step)
         learning_rate = self.optimiser.learning_rate
         self.history.loss.append(loss)
         self.history.learning_rate.append(learning_rate)
@@ -292,11 +301,18 @@ class Trainer:
         self.share.end_epoch(self.model, self.epoch + 1)
         for name, array in self.model.state_dict().items():
             self._check_finite(name, array, self.step)
-        if self.test_set is None:
-            return None, None
-        loss, accuracy = self.share.evaluate(self.model, self.test_set, self.standardise)
+        with self.averaged():
+            if self.average is not None:
+                self.share.end_epoch(self.model, self.epoch + 1)
+            if self.test_set is None:
+                return None, None
+            loss, accuracy = self.share.evaluate(self.model, self.test_set, self.standardise)
         self._check_finite("the test loss", loss, self.step)
         return loss, accuracy
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the model the average of its weights, if there is one, during a `with` block."""
+        return nullcontext() if self.average is None else self.average.in_model()
 
     def _check_finite(self, what: str, value: Any, step: int) -> None:
         if np.isfinite(value).all():
@@ -318,8 +334,10 @@ class Trainer:
     def state(self) -> Checkpoint:
         """Return a copy of the state of this training, between two epochs."""
         config = getattr(self.model, "config", None) or {}
+        weights = self.model.state_dict()
         return Checkpoint(
-            model=self.model.state_dict(),
+            model=weights if self.average is None else self.average.state_dict(),
+            latest={} if self.average is None else weights,
             architecture=config if config.get("name") in MODELS else None,
             optimiser=self.optimiser.state_dict(),
             schedule=None if self.schedule is None else self.schedule.to_dict(),
@@ -329,6 +347,7 @@ class Trainer:
                 "label_smoothing": self.label_smoothing,
                 "accumulation": self.accumulation,
                 "augmentation": self.augmentation,
+                "average": 0.0 if self.average is None else self.average.decay,
             },
             standardise=self.standardise,
             fingerprint=fingerprint(self.train_set),
@@ -430,6 +449,8 @@ class Trainer:
                 f"{checkpoint.epoch * trainer.steps_per_epoch} steps; its field step holds "
                 f"{checkpoint.step}"
             )
+        if checkpoint.latest:  # until here, the model has had the average
+            model.load_state_dict(checkpoint.latest)
         trainer.epoch, trainer.step = checkpoint.epoch, checkpoint.step
         trainer.history = History.from_dict(checkpoint.history)
         generators = trainer._generators()

@@ -83,11 +83,12 @@ class ProgressBar(Observer):
 
 
 def describe_epoch(record: EpochRecord, epochs: int) -> str:
-    """Describe an epoch in one line."""
+    """Describe an epoch in one line, with the time left if it is a minute or more."""
     line = (
         f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}: "
         f"loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
     )
     if record.test_loss is not None and record.test_accuracy is not None:
         line += f"; test loss {record.test_loss:.3f}, accuracy {record.test_accuracy:.1%}"
-    return f"{line}; {record.seconds:.1f} s"
+    left = record.seconds * (epochs - record.epoch) / 60
+    return f"{line}; {record.seconds:.1f} s" + (f", about {left:.0f} min left" if left >= 1 else "")

@@ -1,19 +1,44 @@
-"""Open any trained network: the network, how it wants its images, and names of its classes."""
+"""Open any trained network: the network, how it wants its images, and names of its classes.
 
-from typing import NamedTuple
+`SHIPPED` is such a network, which is part of the package; a model card lies beside it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from numpy_shufflenet._files import PathLike
 from numpy_shufflenet.data import (
     CIFAR10_CLASSES,
     PREPROCESSINGS,
+    Dataset,
     Preprocessing,
+    Standardise,
     imagenet_classes,
 )
+from numpy_shufflenet.data.preprocess import LONG_SIDE
 from numpy_shufflenet.models import ImageClassifier, from_weights
+from numpy_shufflenet.training._kinds import (
+    finite_number,
+    flag,
+    list_of,
+    object_with,
+    one_of,
+    text,
+    whole_number,
+)
+from numpy_shufflenet.training._schema import LARGEST_SIDE
 from numpy_shufflenet.training.checkpoint import FORMAT, Checkpoint, load_checkpoint
+from numpy_shufflenet.training.loop import fingerprint
 from numpy_shufflenet.weights.files import read_weights
 from numpy_shufflenet.weights.layouts import TORCHVISION, recognise
+from numpy_shufflenet.weights.safetensors import write_safetensors
 
+SHIPPED = Path(__file__).parent / "cifar10.safetensors"
 SOURCES = {  # by the titles of layouts
     "torchvision's V2": "imagenet-256",
     "the authors' V1": "authors",
@@ -27,6 +52,17 @@ SOURCES = {  # by the titles of layouts
 }
 WIDE = (1.5, 2.0)  # scales of torchvision's networks that were evaluated with a short side of 232
 CIFAR = {10: "cifar10", 100: "cifar100"}
+_side = whole_number(1, LARGEST_SIDE)
+DESCRIPTION = object_with(
+    {
+        "name": text,
+        "resize": _side,
+        "crop": _side,
+        "standardise": list_of(list_of(finite_number()), 2),
+        "style": one_of("fit", *LONG_SIDE),
+        "bgr": flag,
+    }
+)
 
 
 class Trained(NamedTuple):
@@ -40,15 +76,19 @@ class Trained(NamedTuple):
     classes: tuple[str, ...] | None
 
 
-def load_trained(path: PathLike, *, preprocessing: str | None = None, **options: object) -> Trained:
+def load_trained(
+    path: PathLike = SHIPPED, *, preprocessing: str | None = None, **options: object
+) -> Trained:
     """Open a checkpoint, or any file of weights that `models.from_weights` reads.
 
     Parameters
     ----------
     path : path
+        By default the network in the package, ShuffleNet V2 0.5x for the classes of CIFAR-10.
     preprocessing : str, optional
         A name in `data.PREPROCESSINGS`, in place of that which follows from the file: a
-        checkpoint has its own, and other files that of the library whose names they have.
+        checkpoint and a file of `save_trained` have their own, and other files that of the
+        library whose names they have.
     **options
         As in `models.from_weights`.
 
@@ -74,6 +114,8 @@ def load_trained(path: PathLike, *, preprocessing: str | None = None, **options:
     if metadata.get("format") == FORMAT:
         checkpoint = load_checkpoint(path)
         own, classes = preprocessing_of(checkpoint), checkpoint.classes
+    elif "preprocessing" in metadata:
+        own, classes = _described(path, metadata, model.num_classes)
     elif "architecture" not in metadata:
         layout, config = recognise(arrays)[0], model.config
         name = SOURCES.get(layout.title)
@@ -98,3 +140,62 @@ def preprocessing_of(checkpoint: Checkpoint) -> Preprocessing:
     """Return the preprocessing of the images of a training, as `data.load_image` reads them."""
     size = checkpoint.image_shape[1]
     return Preprocessing("checkpoint", size, size, checkpoint.standardise, "fit")
+
+
+def was_trained_on(path: PathLike, dataset: Dataset) -> bool:
+    """Whether a file is a checkpoint whose training set was exactly this one."""
+    is_checkpoint = read_weights(path)[1].get("format") == FORMAT
+    return is_checkpoint and load_checkpoint(path).fingerprint == fingerprint(dataset)
+
+
+def save_trained(trained: Trained, path: PathLike, *, half: bool = False) -> None:
+    """Write a network with all that `load_trained` returns to a safetensors file.
+
+    Parameters
+    ----------
+    trained : Trained
+    path : path
+    half : bool
+        Whether to round weights and running statistics to float16.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written. Then the old file stays.
+    ValueError
+        If the preprocessing or the classes aren't known, or a number is too large for float16.
+    """
+    model, preprocessing, classes = trained
+    if preprocessing is None or classes is None:
+        raise ValueError(f"trained has {preprocessing=} and {classes=}; both are needed")
+    arrays = model.state_dict()
+    if half:
+        with np.errstate(over="ignore"):
+            rounded = {k: a.astype(np.float16) for k, a in arrays.items() if a.dtype.kind == "f"}
+        for name, array in rounded.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds {np.abs(arrays[name]).max():g}, beyond float16")
+        arrays |= rounded
+    described = {
+        "architecture": model.config,
+        "preprocessing": asdict(preprocessing),
+        "classes": classes,
+    }
+    write_safetensors(path, arrays, {name: json.dumps(value) for name, value in described.items()})
+
+
+def _described(
+    path: PathLike, metadata: Mapping[str, str], count: int
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing and the classes in a file of `save_trained`."""
+    try:
+        own: dict[str, Any] = json.loads(metadata["preprocessing"])
+        DESCRIPTION(own, "preprocessing")
+        mean, std = own["standardise"]
+        list_of(finite_number(0, above=True), len(mean))(std, "preprocessing.standardise[1]")
+        classes = json.loads(metadata.get("classes", "null"))
+        list_of(text, count)(classes, "classes")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is damaged: {error}") from error
+    own["standardise"] = Standardise(tuple(mean), tuple(std))
+    return Preprocessing(**own), tuple(classes)

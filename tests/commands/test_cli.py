@@ -12,6 +12,7 @@ from PIL import Image
 from numpy_shufflenet import backend, cli, ops
 from numpy_shufflenet.commands import check, train
 from numpy_shufflenet.commands._common import show_table
+from numpy_shufflenet.commands._recipes import RECIPES
 from numpy_shufflenet.data import load_embedded
 from numpy_shufflenet.models import v2
 from numpy_shufflenet.operations import OPERATIONS
@@ -347,6 +348,8 @@ def test_resume_names_every_setting_that_differs(tiny, tmp_path, capsys):
         ["--accumulate", 2],
         ["--crop-padding", 1],
         ["--no-flip"],
+        ["--cutout", 4],
+        ["--average", 0.9],
         ["--seed", 1],
         ["--stem", "imagenet"],
         ["--dropout", 0.5],
@@ -361,6 +364,19 @@ def test_resume_names_every_setting_that_differs(tiny, tmp_path, capsys):
     assert "--accumulate 2, but the checkpoint has 1" in error
     assert "--seed 5, but the checkpoint has 0" in error
     assert path.read_bytes() == before
+
+
+def test_options_override_a_recipe(tiny, tmp_path, capsys):
+    given = {"epochs": 1, "batch_size": 8, "learning_rate": 0.05, "scale": 0.5}
+    assert run("train", *tiny, "--epochs", 1, "--scale", 0.5, "--recipe", "cifar10") == 0
+    checkpoint = load_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
+    found = train.settings_of(checkpoint) | {"epochs": checkpoint.settings["epochs"]}
+    expected = RECIPES["cifar10"] | given
+    expected["warmup"] = int(expected["warmup"] * found["steps"])
+    assert expected.items() <= found.items()
+    assert set(given) - {"scale"} < set(RECIPES["cifar10"])
+    assert run("train", *tiny, "--recipe", "cifar10", "--resume") == 2
+    assert "--recipe starts a new training" in capsys.readouterr().err
 
 
 def test_resume_extends_a_training(tiny, tmp_path, capsys):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_shufflenet.data import augment, random_crop, random_flip
+from numpy_shufflenet.data import augment, random_crop, random_cutout, random_flip
 
 
 @st.composite
@@ -67,11 +67,43 @@ def test_every_shift_is_as_likely():
     assert abs(counts - 1000).max() < 4 * np.sqrt(1000)
 
 
+@given(byte_images(), seeds, st.integers(0, 9))
+def test_a_cutout_blackens_a_square_whose_centre_is_in_the_image(images, seed, side):
+    before = images.copy()
+    cut = random_cutout(images, np.random.default_rng(seed), side)
+    assert cut.dtype == np.uint8
+    assert cut.shape == images.shape
+    _, _, h, w = images.shape
+    for image, original in zip(cut, before, strict=True):
+        squares = []
+        for i in range(h):
+            for j in range(w):
+                top, left = i - side // 2, j - side // 2
+                square = original.copy()
+                for y in range(max(0, top), min(h, top + side)):
+                    for x in range(max(0, left), min(w, left + side)):
+                        square[:, y, x] = 0
+                squares.append(square.tolist())
+        assert image.tolist() in squares
+    np.testing.assert_array_equal(images, before)
+
+
+def test_every_centre_is_as_likely():
+    cut = random_cutout(np.ones((20_000, 1, 4, 5), np.uint8), np.random.default_rng(0), 1)
+    counts = (1 - cut).sum(axis=(0, 1), dtype=int)  # 4 5
+    assert counts.sum() == 20_000
+    assert abs(counts - 1000).max() < 4 * np.sqrt(1000)
+
+
 @given(byte_images(), seeds)
-def test_augment_is_flip_then_crop(images, seed):
-    got = augment(images, np.random.default_rng(seed), crop_padding=1)
-    rng = np.random.default_rng(seed)
-    np.testing.assert_array_equal(got, random_crop(random_flip(images, rng), rng, 1), strict=True)
+def test_augment_is_flip_then_crop_then_cutout(images, seed):
+    for cutout in (0, 2):
+        got = augment(images, np.random.default_rng(seed), crop_padding=1, cutout=cutout)
+        rng = np.random.default_rng(seed)
+        expected = random_crop(random_flip(images, rng), rng, 1)
+        if cutout:
+            expected = random_cutout(expected, rng, cutout)
+        np.testing.assert_array_equal(got, expected, strict=True)
 
 
 @given(byte_images(), seeds)
@@ -102,7 +134,15 @@ def test_images_of_a_batch_are_moved_apart():
 IMAGES = np.zeros((2, 1, 4, 4), np.uint8)
 
 
-@pytest.mark.parametrize("function", [random_flip, lambda x, rng: random_crop(x, rng, 1), augment])
+FUNCTIONS = [
+    random_flip,
+    lambda x, rng: random_crop(x, rng, 1),
+    lambda x, rng: random_cutout(x, rng, 1),
+    augment,
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_wrong_arguments_are_named(function):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="images has dtype float32; uint8 is needed"):
@@ -117,3 +157,5 @@ def test_wrong_arguments_are_named(function):
 def test_a_wrong_padding_is_named(padding):
     with pytest.raises(ValueError, match=r"padding=.* is not a whole number of at least 0"):
         random_crop(IMAGES, np.random.default_rng(0), padding)
+    with pytest.raises(ValueError, match=r"cutout=.* is not a whole number of at least 0"):
+        augment(IMAGES, np.random.default_rng(0), cutout=padding)

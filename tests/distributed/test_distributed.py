@@ -60,6 +60,21 @@ def test_without_synchronised_bn_each_rank_has_its_own_statistics(name):
     np.testing.assert_allclose(states[0].history["loss"], plain.history.loss, rtol=1e-12)
 
 
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_all_ranks_have_the_same_average_of_weights(synchronised):
+    settings = {"epochs": 2, "average": 0.9}
+    states = simulate(
+        2,
+        lambda ranks: small_trainings.train(ranks, "V2", sync_batch_norm=synchronised, **settings),
+    )
+    assert small_trainings.bits(states[0]) == small_trainings.bits(states[1])
+    assert any((states[0].model[name] != w).any() for name, w in states[0].latest.items())
+    if synchronised:
+        alone = small_trainings.trainer("V2", **settings)
+        alone.run()
+        assert small_trainings.difference(states[0], alone.state()) < 1e-11
+
+
 def test_the_model_is_as_before_after_a_training():
     made = small_trainings.trainer("V2", epochs=1)
     Distributed(made, Single(), sync_batch_norm=True).run()
@@ -144,8 +159,8 @@ def test_an_error_on_one_simulated_rank_ends_the_others():
 
 def test_choices_of_a_part_are_those_of_the_whole_batch():
     images = small_trainings.images().images
-    whole = augment(images, np.random.default_rng(3), crop_padding=2)
-    choices = draw_choices(len(images), np.random.default_rng(3), crop_padding=2)
+    whole = augment(images, np.random.default_rng(3), crop_padding=2, cutout=3)
+    choices = draw_choices(len(images), np.random.default_rng(3), crop_padding=2, cutout=3)
     rows = np.array([5, 2, 7])
     np.testing.assert_array_equal(choices.of(rows).apply(images[rows]), whole[rows])
 

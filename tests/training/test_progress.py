@@ -37,7 +37,8 @@ def test_anything_else_shows_nothing(small_network, small_set):
 def test_one_line_says_how_an_epoch_went():
     record = EpochRecord(3, 30, 1.23456, 0.5, 0.98765, 0.875, 12.34)
     assert describe_epoch(record, 10) == (
-        "epoch  3/10: loss 1.235, accuracy 50.0%; test loss 0.988, accuracy 87.5%; 12.3 s"
+        "epoch  3/10: loss 1.235, accuracy 50.0%; test loss 0.988, accuracy 87.5%; 12.3 s, "
+        "about 1 min left"
     )
     alone = EpochRecord(3, 30, 1.23456, 0.5, None, None, 12.34)
     assert describe_epoch(alone, 5) == "epoch 3/5: loss 1.235, accuracy 50.0%; 12.3 s"
