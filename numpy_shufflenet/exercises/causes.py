@@ -107,7 +107,7 @@ class _Search:
         self.case = cases[0].case
         self.right = self._target(self.case, 0)
         self.mistakes = zoo.mistakes_in(base.name)
-        self.befores = list(general.before(self.case, NEUTRAL))
+        self.changes_before = list(general.before(self.case, NEUTRAL))
 
     def _target(self, case: Case, _: int) -> Results:
         return self.base.target(case)
@@ -134,12 +134,19 @@ class _Search:
     def _explained(self, candidate: Candidate, first: int, wrong: list[int]) -> set[int]:
         """Return the wrong results that a candidate gives in all cases.
 
-        Where both raise different errors, a case says nothing, if another case says more.
+        Where both raise different errors, a case says nothing, if another case says more. Nor does
+        it where the candidate raises an error and the student's results have no entries.
         """
         left, shown = set(range(len(self.positions)) if candidate.whole else wrong), set[int]()
         for one in self.cases:
             outcome = self._outcome(candidate, one.case, first)
             if isinstance(outcome, zoo.DoesNotApplyError):
+                continue
+            if (
+                isinstance(outcome, Exception)
+                and one.results
+                and not any(map(np.size, one.results))
+            ):
                 continue
             for i in list(left):
                 if one.error and isinstance(outcome, Exception):
@@ -186,7 +193,7 @@ class _Search:
         for mistake in self.mistakes:
             yield Candidate((mistake.hint,), _answer(mistake.answer))
         rest = []
-        for change in self.befores:
+        for change in self.changes_before:
             candidate = Candidate((change.hint,), _changed(change, self._target))
             if change.common:
                 yield candidate
@@ -200,7 +207,7 @@ class _Search:
         for a, b in itertools.combinations(self.mistakes, 2):
             if function := zoo.both(a, b):
                 yield Candidate((a.hint, b.hint), _answer(function))
-        common = [change for change in self.befores if change.common]
+        common = [change for change in self.changes_before if change.common]
         for change in common:
             for mistake in self.mistakes:
                 run = _changed(change, _answer(mistake.answer))

@@ -88,12 +88,13 @@ def channel_unshuffle_forward(x: Array, groups: int) -> tuple[Array, ChannelShuf
     """
     check_image("x", x)
     groups = check_divides(groups, x.shape[1], of="channels")
-    return channel_shuffle_forward(x, x.shape[1] // groups)
+    return _transpose_table(x, x.shape[1] // groups), ChannelShuffleCache(groups, x.shape, x.dtype)
 
 
 def channel_unshuffle_backward(dy: Array, cache: ChannelShuffleCache) -> Array:
     """Gradient of `channel_unshuffle_forward`: dx (n, c, h, w), dy shuffled."""
-    return channel_shuffle_backward(dy, cache)
+    check_gradient(dy, cache.shape, cache.dtype)
+    return _transpose_table(dy, cache.groups)
 
 
 def _transpose_table(x: Array, rows: int) -> Array:

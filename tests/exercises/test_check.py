@@ -179,7 +179,7 @@ WRONG = {
         lambda dy, x: np.maximum(dy, 0),
         "where x is negative, not where dy is",
     ),
-    "slope alone": ("relu_backward", lambda dy, x: (x > 0) * 1.0, "multiply it by dy"),
+    "slope alone": ("relu_backward", lambda dy, x: (x > 0) * 1.0, "you write 1 where dy belongs"),
     "sign": ("relu_backward", lambda dy, x: -dy * (x > 0), "sign"),
     "shuffle onwards": (
         "channel_shuffle_backward",
