@@ -233,7 +233,7 @@ WRONG = {
     "norm and ReLU, without the ReLU": (
         "batch_norm_relu_forward",
         lambda x, gamma, beta, eps: norm(x, gamma, beta, eps),
-        "the ReLU is missing",
+        "the ReLU after the normalisation is missing",
     ),
     "norm and ReLU, the ReLU first": (
         "batch_norm_relu_forward",

@@ -130,7 +130,7 @@ def batch_norm_forward(
 @variants(
     "batch_norm_relu_forward",
     **TRAINING,
-    relu_forgotten=("dropped", "the ReLU is missing"),
+    relu_forgotten=("dropped", "the ReLU after the normalisation is missing"),
     relu_first=("swapped", "the ReLU comes after batch normalisation, not before it"),
 )
 def batch_norm_relu_forward(
