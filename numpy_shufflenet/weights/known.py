@@ -90,6 +90,10 @@ def _reversed(name: str, array: Array, order: Array | None) -> Array:
     return rows[:, ::-1] if array.ndim > 1 and name != "conv1.0.weight" else rows
 
 
+def _transposed(name: str, array: Array, order: Array | None) -> Array:
+    return array.T if name == "fc.weight" else array
+
+
 _AUTHORS_V2 = _numbered(
     branch1=tuple(f"branch_proj.{j}" for j in range(4)),
     branch2=tuple(f"branch_main.{j}" for j in (0, 1, 3, 4, 5, 6)),
@@ -238,7 +242,7 @@ LAYOUTS = (
         _ends("_conv1", "_last_conv", "_fc", ".0", ".1"),
         first_unit=1,
         leaves=PARAMETERS | {"_mean": "running_mean", "_variance": "running_var"},
-        change=lambda name, array, order: array.T if name == "fc.weight" else array,
+        change=_transposed,
     ),
 )
 SHARED = {
