@@ -67,10 +67,19 @@ def leaky_relu_forward(x: Array, *, slope: float = 0.1) -> tuple[Array, LeakyRel
 
     Parameters
     ----------
-    x
-        As in `relu_forward`, with the same result and errors.
+    x : array of any shape, float32 or float64
     slope : float
-        At least 0, or a ValueError follows. NanoDet uses 0.1; PyTorch's default is 0.01.
+        At least 0. NanoDet uses 0.1; PyTorch's default is 0.01.
+
+    Returns
+    -------
+    y : array, shape of x
+    cache : LeakyReluCache
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array, or slope is negative.
 
     Source: Maas, Hannun, Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """

@@ -29,7 +29,20 @@ class SigmoidCache(NamedTuple):
 def sigmoid_forward(x: Array) -> tuple[Array, SigmoidCache]:
     """Squash every value into (0, 1).
 
-    Parameters, returns and errors are those of `relu_forward`.
+    Parameters
+    ----------
+    x : array of any shape, float32 or float64
+
+    Returns
+    -------
+    y : array, shape of x
+    cache
+        For the backward.
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array.
 
     Source: the gate of squeeze-and-excitation: Hu, Shen, Sun, 2018, section 3.2.
     """
@@ -55,7 +68,20 @@ class SwishCache(NamedTuple):
 def swish_forward(x: Array) -> tuple[Array, SwishCache]:
     """Multiply every value by its sigmoid.
 
-    Parameters, returns and errors are those of `relu_forward`.
+    Parameters
+    ----------
+    x : array of any shape, float32 or float64
+
+    Returns
+    -------
+    y : array, shape of x
+    cache
+        For the backward.
+
+    Raises
+    ------
+    ValueError
+        If x is not a floating-point array.
 
     Source: Ramachandran, Zoph, Le, Searching for activation functions, 2017.
     """
