@@ -22,6 +22,10 @@ PROTOCOLS = {
         "convolve correlate spread",
         "kernels/_conv2d_columns.py kernels/_conv2d_taps.py kernels/_conv2d_tiles.py",
     ),
+    "what students write, beside the library's own, with mistakes to choose": (
+        "*_forward *_backward sgd_step cosine_schedule im2col inverse_std",
+        "ops/* kernels/* steps/* exercises/learning.py training/schedule.py zoo/answers/*",
+    ),
     "an instruction of inference, and of training": ("run_* Arrays", "plan/* engine/*"),
     "a command of the command line": ("add_arguments run", "commands/*"),
     "a program": ("main", "cli.py course/_student.py data/build_embedded.py"),

@@ -12,7 +12,7 @@ from numpy_shufflenet.zoo.answers.windows import RIGHT, Wrong
 from numpy_shufflenet.zoo.catalogue import variants
 
 
-class Step(NamedTuple):
+class UnitStep(NamedTuple):
     """One operation of a unit."""
 
     name: str  # in the names of mistakes
@@ -21,24 +21,24 @@ class Step(NamedTuple):
     settings: dict[str, Any]
 
 
-def _steps(p: dict[str, Any], groups: int) -> Iterator[Step]:
+def _steps(p: dict[str, Any], groups: int) -> Iterator[UnitStep]:
     """Yield the operations of a branch; only V1 has groups, and a shuffle between them."""
     many = {"groups": groups} if groups > 1 else {}
     norms = [(p[f"gamma{i}"], p[f"beta{i}"]) for i in (1, 2, 3)]
-    yield Step("first pointwise convolution", "pointwise_conv2d", (p["w1"],), many)
-    yield Step("first batch normalisation", "batch_norm", norms[0], {})
-    yield Step("ReLU of the branch", "relu", (), {})
+    yield UnitStep("first pointwise convolution", "pointwise_conv2d", (p["w1"],), many)
+    yield UnitStep("first batch normalisation", "batch_norm", norms[0], {})
+    yield UnitStep("ReLU of the branch", "relu", (), {})
     if many:
-        yield Step("channel shuffle", "channel_shuffle", (), many)
-    yield Step("depthwise convolution", "depthwise_conv2d", (p["w2"],), {"padding": 1})
-    yield Step("second batch normalisation", "batch_norm", norms[1], {})
-    yield Step("second pointwise convolution", "pointwise_conv2d", (p["w3"],), many)
-    yield Step("third batch normalisation", "batch_norm", norms[2], {})
+        yield UnitStep("channel shuffle", "channel_shuffle", (), many)
+    yield UnitStep("depthwise convolution", "depthwise_conv2d", (p["w2"],), {"padding": 1})
+    yield UnitStep("second batch normalisation", "batch_norm", norms[1], {})
+    yield UnitStep("second pointwise convolution", "pointwise_conv2d", (p["w3"],), many)
+    yield UnitStep("third batch normalisation", "batch_norm", norms[2], {})
     if not many:
-        yield Step("last ReLU", "relu", (), {})
+        yield UnitStep("last ReLU", "relu", (), {})
 
 
-def _forward(steps: list[Step], x: Array) -> tuple[Array, list[Any]]:
+def _forward(steps: list[UnitStep], x: Array) -> tuple[Array, list[Any]]:
     caches = []
     for step in steps:
         x, cache = getattr(ops, f"{step.operation}_forward")(x, *step.arrays, **step.settings)
@@ -50,7 +50,7 @@ def _key(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def _branch_backward(steps: list[Step], caches: list[Any], dy: Array, wrong: Wrong) -> Array:
+def _branch_backward(steps: list[UnitStep], caches: list[Any], dy: Array, wrong: Wrong) -> Array:
     """Run the backwards in reverse order; leave out, repeat or swap those that are wrong."""
     order = list(range(len(steps)))[::-1]
     for a, b in itertools.pairwise(range(len(steps))):

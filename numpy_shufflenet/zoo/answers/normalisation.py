@@ -50,7 +50,7 @@ NORMALISING = {
 }
 
 
-def wide(v: Array) -> Array:
+def along_columns(v: Array) -> Array:
     """Return one number for each channel, in a shape that broadcasts over images."""
     return v[:, None, None]
 
@@ -85,7 +85,7 @@ def _normalised(
         beta = beta * gamma
     if "along_columns" in wrong:
         return gamma * x_hat + beta
-    return wide(gamma) * x_hat + wide(beta)
+    return along_columns(gamma) * x_hat + along_columns(beta)
 
 
 TRAINING = {
@@ -171,4 +171,4 @@ def batch_norm_inference_forward(
         mean = x.mean(axis=CHANNEL_SUM)
     if wrong & {"statistics_of_the_batch", "variance_of_the_batch"}:
         var = x.var(axis=CHANNEL_SUM)
-    return _normalised(x, wide(mean), wide(var), gamma, beta, eps, wrong)
+    return _normalised(x, along_columns(mean), along_columns(var), gamma, beta, eps, wrong)

@@ -6,7 +6,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.ops.batch_norm import CHANNEL_SUM
-from numpy_shufflenet.zoo.answers.normalisation import GIVEN, inverse_std, wide
+from numpy_shufflenet.zoo.answers.normalisation import GIVEN, along_columns, inverse_std
 from numpy_shufflenet.zoo.answers.windows import RIGHT, Wrong
 from numpy_shufflenet.zoo.catalogue import variants
 
@@ -26,7 +26,7 @@ SUMS = {
 def _sums(dy: Array, x: Array, x_hat: Array, gamma: Array, wrong: Wrong) -> tuple[Array, Array]:
     factor = 1 if "dgamma_without_x_hat" in wrong else x if "dgamma_with_x" in wrong else x_hat
     if "dgamma_with_y" in wrong:
-        factor = wide(gamma) * factor
+        factor = along_columns(gamma) * factor
 
     def over(name: str, a: Array) -> Array:
         total: Array = a.sum(axis=(0,) if f"{name}_over_the_batch" in wrong else CHANNEL_SUM)
@@ -60,7 +60,7 @@ def _scale(gamma: Array, inv_std: Array, wrong: Wrong) -> Array:
     scale = np.ones(gamma.shape) if "gamma_forgotten" in wrong else gamma
     if "gamma_divided" in wrong:
         scale = 1 / scale
-    shaped = scale if "gamma_along_columns" in wrong else wide(scale)
+    shaped = scale if "gamma_along_columns" in wrong else along_columns(scale)
     found: Array = shaped * (1 if "inv_std_forgotten" in wrong else inv_std)
     return found
 
@@ -91,8 +91,8 @@ def batch_norm_inference_backward(
     """Scale dy, and sum up."""
     if "statistics_of_the_batch" in wrong:
         mean, var = x.mean(axis=CHANNEL_SUM), x.var(axis=CHANNEL_SUM)
-    inv_std = wide(inverse_std(var, eps, wrong))
-    x_hat = (x - (0 if "mean_kept" in wrong else wide(mean))) * inv_std
+    inv_std = along_columns(inverse_std(var, eps, wrong))
+    x_hat = (x - (0 if "mean_kept" in wrong else along_columns(mean))) * inv_std
     g = dy
     if wrong & {"mean_term", "training_formula"}:
         g = g - dy.mean(axis=CHANNEL_SUM, keepdims=True)
