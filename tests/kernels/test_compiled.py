@@ -32,7 +32,11 @@ from numpy_shufflenet.plan import InferencePlan
 
 PACKAGE = Path(numpy_shufflenet.__file__).parent
 KEPT = 2  # calls of each function that are surely recorded; of later ones, some
-COMPILERS = {"numba", "numpy_shufflenet.kernels._compile"}
+COMPILERS = {
+    "numba",
+    "numpy_shufflenet.engine.instruction",
+    "numpy_shufflenet.kernels._compile",
+}
 
 
 def compiled_functions():
@@ -259,9 +263,10 @@ def run_training_program():
     part = nn.Sequential(nn.ChannelSplit((3, 5)), Second(), nn.Conv2d(5, 6, 1))
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        # It reads numbers as they are stored: rounding of a batch normalisation would decide ties.
+        nn.MaxPool2d(3, stride=2, padding=1),
         nn.BatchNorm2d(6),
         nn.ReLU(),
-        nn.MaxPool2d(3, stride=2, padding=1),
         nn.ShuffleNetV2Unit(6, 8, stride=2),
         nn.Parallel(nn.Conv2d(8, 6, 1, groups=2, bias=True), part),  # some gradients have two parts
         nn.Add(),
