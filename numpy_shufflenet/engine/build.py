@@ -20,9 +20,9 @@ from numpy_shufflenet.engine.products import (
     packed_columns,
 )
 from numpy_shufflenet.engine.record import Stored
-from numpy_shufflenet.engine.rows import LOW, PARTS
+from numpy_shufflenet.engine.rows import LONG, LOW, PARTS
 from numpy_shufflenet.engine.tiles import COLUMNS, G_ROWS, ROWS, X_ROWS
-from numpy_shufflenet.engine.wholes import CHANNELS, LONG
+from numpy_shufflenet.engine.wholes import CHANNELS
 from numpy_shufflenet.engine.windows import (
     AVERAGE,
     MAXIMUM,
@@ -108,7 +108,6 @@ class Builder:
         self.wide = 1024
         # Memory starts with zeros: the bias of whatever has none.
         start = max(s.node.channels for s in network) * 2 + 64
-        self.statistics: list[tuple[Any, int]] = []
         self.holders: list[tuple[Any, int]] = []
         self.places: dict[int, int] = {}
         self.gradients: dict[int, int] = {}

@@ -19,6 +19,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.engine.instruction import Arrays
 from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
@@ -35,6 +36,7 @@ from numpy_shufflenet.kernels._vectors import (
 )
 
 MEAN, FACTOR, SHIFT, LOW, P, Q = range(6)  # columns of a slot
+LONG = 2048  # columns that are handled at once
 PARTS = 16  # of a batch's columns: sums of parts are added in order, whichever thread computed them
 
 
@@ -110,3 +112,16 @@ def add_sums(
         total, weighted = add(total, kept), fma(kept, t, weighted)
     wide[place] += sum_lanes(total)
     wide[place + 1] += sum_lanes(weighted)
+
+
+@compiled
+def note_sums(arrays: Arrays, g: int, z: int, slot: int, columns: int) -> None:
+    """Compute the sums of a whole gradient, and note them as those of its first part."""
+    wide = arrays.wide
+    wide[:2] = 0
+    for first in range(0, columns, LONG):
+        some = min(LONG, columns - first)
+        add_sums(arrays.memory, g + first, z + first, arrays.slots, slot, some, wide, 0)
+    sums = arrays.sums[slot]
+    sums[:] = 0
+    sums[0, 0], sums[0, 1] = wide[0], wide[1]

@@ -140,11 +140,6 @@ class TrainingProgram:
                 found = numbers[place : place + parameter.value.size]
                 parameter.accumulate(found.reshape(parameter.value.shape).copy())
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of memory that it needs, without those of each thread."""
-        return 4 * self._builder.size
-
     def __str__(self) -> str:
         return str(self._builder)
 

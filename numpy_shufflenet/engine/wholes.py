@@ -14,16 +14,16 @@ from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.products import filled_up
 from numpy_shufflenet.engine.rows import (
     FACTOR,
+    LONG,
     MEAN,
     PARTS,
     SHIFT,
     P,
     Q,
-    add_sums,
     copy_gradient,
     copy_view,
+    note_sums,
 )
-from numpy_shufflenet.kernels._compile import compiled
 from numpy_shufflenet.kernels._vectors import (
     WIDTH,
     add,
@@ -33,7 +33,6 @@ from numpy_shufflenet.kernels._vectors import (
     store,
 )
 
-LONG = 2048  # columns that are handled at once
 CHANNELS = 32  # of a batch normalisation that one turn handles
 
 WHOLE = np.dtype(
@@ -117,9 +116,9 @@ def run_add_backward(it: Any, arrays: Arrays, c: int) -> None:
         hand_on(memory, to + first, scratch, columns, it.more > 0)
         hand_on(memory, other + first, scratch, columns, it.other_more > 0)
     if it.last:
-        sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
+        note_sums(arrays, to, tables[it.inputs + c], tables[it.input_slots + c], it.columns)
     if it.other_last:
-        sum_row(it, arrays, other, tables[it.others + c], tables[it.other_slots + c])
+        note_sums(arrays, other, tables[it.others + c], tables[it.other_slots + c], it.columns)
 
 
 @register_jitable
@@ -128,19 +127,6 @@ def hand_on(memory: Array, to: int, scratch: Array, columns: int, more: bool) ->
     for j in range(0, columns, WIDTH):
         v = load(scratch, j)
         store(memory, to + j, add(v, load(memory, to + j)) if more else v)
-
-
-@compiled
-def sum_row(it: Any, arrays: Arrays, g: int, z: int, slot: int) -> None:
-    """Compute the sums of a whole gradient, and note them as those of its first part."""
-    wide = arrays.wide
-    wide[:2] = 0
-    for first in range(0, it.columns, LONG):
-        columns = min(LONG, it.columns - first)
-        add_sums(arrays.memory, g + first, z + first, arrays.slots, slot, columns, wide, 0)
-    sums = arrays.sums[slot]
-    sums[:] = 0
-    sums[0, 0], sums[0, 1] = wide[0], wide[1]
 
 
 @instruction(WHOLE)
@@ -176,7 +162,7 @@ def run_mean_backward(it: Any, arrays: Arrays, c: int) -> None:
             for i in range(n):
                 memory[at + i] = scratch[i]
     if it.last:
-        sum_row(it, arrays, to, tables[it.inputs + c], tables[it.input_slots + c])
+        note_sums(arrays, to, tables[it.inputs + c], tables[it.input_slots + c], it.columns)
 
 
 @instruction(NORM)
@@ -275,7 +261,7 @@ def run_scale_backward(it: Any, arrays: Arrays, c: int) -> None:
         for i in range(n):
             memory[of_e + i] = wide[i] + (memory[of_e + i] if it.other_more else np.float32(0))
     if it.last:
-        sum_row(it, arrays, to, x, x_slot)  # (it uses `wide`, too)
+        note_sums(arrays, to, x, x_slot, it.columns)  # (it uses `wide`, too)
 
 
 @instruction(WHOLE)

@@ -16,10 +16,11 @@ from numba.extending import register_jitable
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.instruction import Arrays, instruction
 from numpy_shufflenet.engine.rows import (
+    LONG,
     add_moments,
-    add_sums,
     copy_gradient,
     copy_view,
+    note_sums,
 )
 from numpy_shufflenet.engine.taps import dot_9, weigh_1, weigh_2, weigh_4, weigh_9
 from numpy_shufflenet.engine.tiles import LANES
@@ -37,7 +38,6 @@ from numpy_shufflenet.kernels._vectors import (
     store,
 )
 
-LONG = 2048  # columns whose moments and sums are computed at once
 SLACK = 64  # numbers after a plane that vectors may read or write
 AVERAGE, MAXIMUM = 0, 1
 
@@ -314,15 +314,9 @@ def sum_input(it: Any, arrays: Arrays, c: int, columns: int) -> None:
     """Compute the sums of the gradient of an input row if it is complete."""
     if not it.last:
         return
-    tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
+    tables = arrays.tables
     to, z, slot = tables[it.results + c], tables[it.inputs + c], tables[it.input_slots + c]
-    wide[:2] = 0
-    for first in range(0, columns, LONG):
-        some = min(LONG, columns - first)
-        add_sums(memory, to + first, z + first, arrays.slots, slot, some, wide, 0)
-    sums = arrays.sums[slot]
-    sums[:] = 0
-    sums[0, 0], sums[0, 1] = wide[0], wide[1]
+    note_sums(arrays, to, z, slot, columns)
 
 
 @instruction(WINDOW)
