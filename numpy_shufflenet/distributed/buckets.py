@@ -5,14 +5,17 @@ last to the first, into buckets of a few megabytes. As soon as all gradients of 
 its sum over the ranks starts, while the backward of earlier layers goes on. Few large messages
 are faster than many small ones, because each message costs the latency of the network.
 
-The backward computes each gradient into a separate array, which is copied into the bucket. From
-then on, the gradient is a view of the bucket. So the sum is written into the array that the
-optimiser reads.
+A `TrainingProgram` writes the gradients of all parameters into one array, in the order of the
+buckets, so a bucket is a part of this array. Layers write each gradient into an array of its own,
+so these are copied into the bucket. In both cases, the gradients then are views of the bucket, and
+the sum is written into the array that the optimiser reads.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from numpy_shufflenet._memory import workspace
 from numpy_shufflenet._typing import Array
@@ -87,12 +90,25 @@ class Buckets:
         self._ranks.progress()
 
     def _start(self) -> None:
-        bucket = self._buckets[len(self._started)]
-        size = sum(parameter.value.size for parameter in bucket)
-        flat = workspace.empty((size,), bucket[0].value.dtype)
-        first = 0
-        for parameter in bucket:
-            last = first + parameter.value.size
-            flat[first:last] = parameter.gradient.reshape(-1)
-            first = last
+        gradients = [parameter.gradient for parameter in self._buckets[len(self._started)]]
+        flat = _one_vector(gradients)
+        if flat is None:
+            flat = workspace.empty((sum(g.size for g in gradients),), gradients[0].dtype)
+            np.concatenate([g.reshape(-1) for g in gradients], out=flat)
         self._started.append((flat, self._ranks.start_sum(flat)))
+
+
+def _one_vector(arrays: list[Array]) -> Array | None:
+    """Return the vector of which these arrays are neighbouring parts, or None if they aren't."""
+    whole = arrays[0].base
+    if not isinstance(whole, np.ndarray) or whole.ndim != 1 or not whole.flags.c_contiguous:
+        return None
+    first = end = (arrays[0].ctypes.data - whole.ctypes.data) // whole.itemsize
+    for array in arrays:
+        place = whole.ctypes.data + end * whole.itemsize
+        if array.base is not whole or array.ctypes.data != place or array.dtype != whole.dtype:
+            return None
+        if not array.flags.c_contiguous:
+            return None
+        end += array.size
+    return whole[first:end]

@@ -81,7 +81,8 @@ class Builder:
     completed : dict
         For each parameter's array, by its id, the step of backward that completes its gradient.
     gradients : dict
-        For each parameter's array, by its id, the position of its gradient.
+        For each parameter's array, by its id, the position of its gradient among those of all
+        parameters: the last parameter comes first, as in `distributed.Buckets`.
     holders, statistics : list of (Parameter or Buffer, int)
         What is copied to memory before the forward, and from memory after it; and its positions.
     rows, slopes : dict
@@ -118,9 +119,10 @@ class Builder:
             self.places[id(holder.value)] = start
             start += holder.value.size
         self.statistics = self.holders[len(parameters) :]
-        for parameter in parameters:
-            self.gradients[id(parameter.value)] = start
-            start += parameter.value.size
+        position = 0
+        for parameter in reversed(parameters):
+            self.gradients[id(parameter.value)] = position
+            position += parameter.value.size
         self.completed: dict[int, int] = {}
         self._give_slots()
         self._give_places(filled_up(start, 16))

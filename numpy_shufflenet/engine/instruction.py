@@ -34,6 +34,7 @@ class Arrays(NamedTuple):
     images: Array  # float32, (n, channels, pixels): the input of the network
     tables: Array  # int64: positions of rows, slots
     slots: Array  # float32, (slots, 6)
+    parameter_gradients: Array  # float32: those of all parameters, the last one's first
     moments: Array  # float64, (slots, PARTS, 3): numbers, mean, sum of squared deviations
     sums: Array  # float64, (slots, PARTS, 2): sums of g [y > low] and of g [y > low] (z - mean)
     scratch: Array  # float32: of this thread
@@ -45,8 +46,8 @@ def _example() -> Arrays:
     number, wide = np.zeros(0, np.float32), np.zeros(0)
     cube = wide.reshape(0, 1, 1)
     return Arrays(
-        number, number.reshape(0, 1, 1), np.zeros(0, np.int64), number.reshape(0, 1), cube, cube,
-        number, wide,
+        number, number.reshape(0, 1, 1), np.zeros(0, np.int64), number.reshape(0, 1), number, cube,
+        cube, number, wide,
     )  # fmt: skip
 
 

@@ -49,8 +49,8 @@ def run_program(
     if threads == 0:
         return
     mine = Arrays(
-        arrays.memory, arrays.images, arrays.tables, arrays.slots, arrays.moments, arrays.sums,
-        scratch[thread], wide[thread],
+        arrays.memory, arrays.images, arrays.tables, arrays.slots, arrays.parameter_gradients,
+        arrays.moments, arrays.sums, scratch[thread], wide[thread],
     )  # fmt: skip
     for k in range(steps.size):
         step = steps[k]

@@ -281,4 +281,4 @@ def run_sum(it: Any, arrays: Arrays, group: int) -> None:
                 wide[k] += memory[start + k]
         to = it.to + (group * it.rows + row) * it.depth
         for k in range(it.depth):
-            memory[to + k] = wide[k]
+            arrays.parameter_gradients[to + k] = wide[k]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet import _threads
-from numpy_shufflenet._memory import zeros
+from numpy_shufflenet._memory import workspace, zeros
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.engine.build import Builder, Part
 from numpy_shufflenet.engine.instruction import Arrays
@@ -84,6 +84,7 @@ class TrainingProgram:
             raise Unsupported("the parameters of the model aren't float32")
         if any(p.frozen for p in self._parameters):
             raise Unsupported("some layers are frozen")
+        self._learned = sum(p.value.size for p in self._parameters)
         layers = [layer for _, layer in model.named_layers()]
         self._norms = [layer for layer in layers if isinstance(layer, BatchNorm2d)]
         self._dropouts = {id(layer.rng): layer for layer in layers if isinstance(layer, Dropout)}
@@ -133,12 +134,13 @@ class TrainingProgram:
         The gradients are those of the images of the last forward. Images get no gradient.
         """
         self._features(self._builder.slopes[self._last].place, self._last)[...] = dlogits.T
-        numbers = self._numbers()
+        # A new array, since the gradients of an earlier backward may still be in use.
+        gradients = workspace.empty((self._learned,), np.float32)
         for part, parameters in self._backward:
-            self._run(part, np.zeros((1, 1, 1), np.float32))
+            self._run(part, np.zeros((1, 1, 1), np.float32), gradients)
             for parameter, place in parameters:
-                found = numbers[place : place + parameter.value.size]
-                parameter.accumulate(found.reshape(parameter.value.shape).copy())
+                found = gradients[place : place + parameter.value.size]
+                parameter.accumulate(found.reshape(parameter.value.shape))
 
     def __str__(self) -> str:
         return str(self._builder)
@@ -176,15 +178,16 @@ class TrainingProgram:
         factor = (drawn >= rate).astype(np.float32) / np.float32(1 - rate)
         self._features(self._builder.rows[mask].place, mask)[...] = factor.T
 
-    def _run(self, part: Part, images: Array) -> None:
+    def _run(self, part: Part, images: Array, gradients: Array = NOTHING) -> None:
         threads, builder = _threads.num_threads(), self._builder
         size = -(-builder.scratch // 16) * 16 + 64
         scratch = self._memory.take("scratch", threads * size)[: threads * size]
         each = scratch.reshape(threads, size), np.zeros((threads, builder.wide))
         counters = np.zeros(len(part.steps) * LINE, np.int64)
         arrays = Arrays(
-            self._numbers(), images, **self._fixed, scratch=NOTHING, wide=NOTHING.astype(float)
-        )
+            self._numbers(), images, **self._fixed, parameter_gradients=gradients,
+            scratch=NOTHING, wide=NOTHING.astype(float),
+        )  # fmt: skip
 
         def run(job: Array, caller: bool) -> None:
             run_program(job, caller, part.steps, counters, arrays, *each)

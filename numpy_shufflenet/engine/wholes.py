@@ -218,8 +218,8 @@ def note_gradients(it: Any, arrays: Arrays, c: int) -> None:
         total += arrays.sums[it.slot + c, part, 0]
         weighted += arrays.sums[it.slot + c, part, 1]
     std = math.sqrt(arrays.moments[it.slot + c, 0, 2] + it.eps)
-    arrays.memory[it.dbeta + c] = total
-    arrays.memory[it.dgamma + c] = weighted / std
+    arrays.parameter_gradients[it.dbeta + c] = total
+    arrays.parameter_gradients[it.dgamma + c] = weighted / std
     slot[P], slot[Q] = total / it.columns, weighted / (it.columns * std * std)
 
 
@@ -297,7 +297,7 @@ def run_bias(it: Any, arrays: Arrays, c: int) -> None:
         copy_gradient(arrays.memory, g + first, y + first, arrays.slots, slot, columns, scratch, 0)
         for i in range(columns):
             total += scratch[i]
-    arrays.memory[it.results + c] = total
+    arrays.parameter_gradients[it.results + c] = total
 
 
 @instruction(WHOLE)

@@ -246,7 +246,7 @@ def run_depthwise_backward(it: Any, arrays: Arrays, c: int) -> None:
     for t in range(9):
         for lane in range(LANES):
             totals[t] += sums[t * LANES + lane]
-        memory[it.dw + 9 * c + t] = totals[t]
+        arrays.parameter_gradients[it.dw + 9 * c + t] = totals[t]
 
     if it.stride == 1:
         flipped, to = w[::-1].copy(), tables[it.results + c]

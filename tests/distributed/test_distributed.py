@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import small_trainings
 
-from numpy_shufflenet import backend, nn
+from numpy_shufflenet import backend, models, nn
 from numpy_shufflenet.data import augment
 from numpy_shufflenet.data.augment import draw_choices
 from numpy_shufflenet.distributed import AgreedError, Buckets, Single, simulate
 from numpy_shufflenet.training import Distributed
+from numpy_shufflenet.training.passes import Passes
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,37 @@ def test_sums_start_while_the_backward_runs():
     assert len(started) == len(buckets) > 2
     assert sum(size for size, _ in started) * 8 == buckets.bytes
     assert [waiting for _, waiting in started[:-1]] == [True] * (len(buckets) - 1)
+
+
+def test_the_gradients_of_a_program_are_added_up_where_they_are():
+    model = models.shufflenet_v2(scale=0.5, num_classes=5, stem="small", seed=0)
+    rng, sums = np.random.default_rng(0), []
+    x = rng.normal(size=(3, 3, 8, 9)).astype(np.float32)
+    dy = rng.normal(size=(3, 5)).astype(np.float32)
+
+    class TwoEqualRanks(Single):
+        def start_sum(self, array):
+            sums.append(array)
+            return lambda: np.multiply(array, 2, out=array)
+
+    with backend.use("numba"):
+        passes = Passes(model)
+        buckets = Buckets(model, TwoEqualRanks(), bucket_bytes=1 << 18)
+        passes.forward(x)
+        assert passes.reason is None
+        passes.backward(dy)
+        alone = model.gradients()
+        before = {name: gradient.copy() for name, gradient in alone.items()}
+        model.zero_gradients()
+        passes.forward(x)
+        with buckets.reduction():
+            passes.backward(dy)
+    assert len(sums) == len(buckets) > 2
+    assert len({id(array.base) for array in sums}) == 1
+    for name, gradient in model.gradients().items():
+        np.testing.assert_array_equal(gradient, 2 * before[name], name)
+        np.testing.assert_array_equal(alone[name], before[name], name)
+        assert gradient.base is sums[0].base
 
 
 @pytest.mark.parametrize(
