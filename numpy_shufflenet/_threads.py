@@ -37,6 +37,10 @@ Run = Callable[..., Any]
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 18  # steps of a loop; with less work, waking a thread costs what it saves
 PIECES = 4  # equal pieces of work for each thread, in `share_range`
+SPIN = 25e-9  # seconds, roughly
+# A worker that spins arrives within 25 us. One that sleeps takes 0.1 ms or more; a caller whose job
+# takes long waits for it, but at most for this share of the job, and at most for 1 ms.
+PATIENCE, WAITING_SHARE, LONGEST_WAIT = 25e-6, 0.03, 1e-3
 
 _sync: Any = None  # `kernels._barrier`; before kernels are imported, one thread does all work
 
@@ -59,18 +63,27 @@ _inside = _Inside()
 class _Job:
     """One call: the function to run, and the counters of the threads that run it."""
 
-    def __init__(self, run: Run, *, turns: int = 0, together: bool = False):
+    def __init__(self, run: Run, *, turns: int = 0, together: bool = False, expected: float = 0.0):
         self.run = run
         self.together = together  # whether every thread calls run(state, caller) once
         self.state = counters(turns)
         self.errors: list[BaseException] = []  # of workers
+        # Seconds in which a thread did not run during its part of the job: of the caller, and of
+        # workers that the caller has to wait for.
+        self.stopped: list[float] = []
+        self.patience = max(PATIENCE, min(WAITING_SHARE * expected, LONGEST_WAIT))
 
-    def work(self, *, caller: bool) -> None:
-        """Do this thread's part of the work."""
+    def work(self, *, caller: bool) -> float:
+        """Do this thread's part of the work; return how many seconds it took."""
+        start, cpu = time.perf_counter(), time.thread_time()
         if self.together:
             self.run(self.state, caller)
         else:
             self.run(self.state)
+        seconds = time.perf_counter() - start
+        if caller or self.together:
+            self.stopped.append(seconds - (time.thread_time() - cpu))
+        return seconds
 
 
 def counters(turns: int = 0) -> Array:
@@ -148,32 +161,36 @@ class _Pool:
                 if others:
                     os.sched_setaffinity(worker.thread.native_id, others)
 
-    def spread(self, job: _Job, count: int) -> None:
-        """Run a job on this thread, and on `count` workers if they arrive in time."""
+    def spread(self, job: _Job, count: int) -> float:
+        """Run a job on this thread, and on `count` workers if they arrive in time.
+
+        Return the seconds that this thread worked.
+        """
         workers = self.gather(count)
         job.state[_sync.WANTED], job.state[_sync.WAKE] = count, self.wake.ctypes.data
-        start, cpu = time.perf_counter(), time.thread_time()
-        end = start
+        job.state[_sync.PATIENCE] = job.patience / SPIN
+        seconds, end = 0.0, time.perf_counter()
         _inside.job = True
         try:
             for worker in workers:
                 worker.jobs.put(job)
-            job.work(caller=True)
-            end, cpu = time.perf_counter(), time.thread_time() - cpu
+            seconds = job.work(caller=True)
+            end = time.perf_counter()
         finally:
-            # `close_job` is one call of compiled code, and nothing between the end of the work and
-            # this call lets Python raise KeyboardInterrupt.
+            # `close_job` is one call of compiled code. Python can raise KeyboardInterrupt before
+            # `finally`, but not between here and the end of this call.
             _inside.job = False
             _sync.close_job(job.state)
         del job.run  # a late worker may hold this closed job; free the arrays that `run` refers to
         self.pace.note(
-            end - start,
-            stopped=end - start - cpu,
+            seconds,
+            stopped=max(job.stopped),
             waited=time.perf_counter() - end,
             missing=job.state[_sync.MISSING],
         )
         for error in job.errors:
             raise error
+        return seconds
 
 
 class _Pace:
@@ -184,10 +201,12 @@ class _Pace:
     thread alone is faster.
     """
 
-    LATE = 3e-4  # seconds that the caller is stopped, or waits for workers
+    LATE = 3e-4  # seconds that a thread is stopped, or that the caller waits for workers
+    STOPPED = 0.25  # of the job; in a long job, every thread is stopped now and then
     MISSED = 3  # jobs in a row that a worker missed; it may have slept during the first one
-    SHORTEST, LONGEST = 2e-3, 0.3  # seconds that the caller works alone
-    SOON = 0.05  # seconds; if workers slow the caller again this soon, the next pause is longer
+    # Seconds that the caller works alone: at least 2 ms or as long as the slow job took; each time
+    # twice as long, if workers slow the caller again within 50 ms or in the next job.
+    SHORTEST, LONGEST, SOON = 2e-3, 0.3, 0.05
 
     def __init__(self) -> None:
         self.until = 0.0  # when the pause ends
@@ -204,18 +223,21 @@ class _Pace:
         Parameters
         ----------
         worked, stopped, waited : float
-            Seconds in which the caller worked; how many of these it did not run, because it needed
-            the GIL or its core was busy; and seconds that it waited for workers afterwards.
+            Seconds in which the caller worked; the most seconds that one of the threads did not run
+            in its part of the job, because it needed the GIL or its core was busy; and seconds that
+            the caller waited for workers afterwards.
         missing : int
             Number of workers that did not arrive in time.
         """
         self.missed = self.missed + 1 if missing else 0
-        late = stopped > self.LATE or waited > max(self.LATE, worked)
+        late = stopped > max(self.LATE, self.STOPPED * worked) or waited > max(self.LATE, worked)
         if late or self.missed == self.MISSED:
             self.missed = 0
             now = time.perf_counter()
-            again = now - self.until < self.SOON
-            self.pause = min(2 * self.pause, self.LONGEST) if again else self.SHORTEST
+            again = now - self.until < max(self.SOON, 2 * worked)
+            longest = max(self.LONGEST, 8 * worked)
+            shortest = max(self.SHORTEST, worked)
+            self.pause = min(2 * self.pause, longest) if again else shortest
             self.until = now + self.pause
 
 
@@ -336,18 +358,21 @@ def share_each(count: int, run: Callable[[int], Any]) -> None:
     _pool.spread(_Job(run_turns, turns=count), threads - 1)
 
 
-def run_together(run: Run, *, turns: int = 0, work: int = WORTH_SHARING) -> None:
+def run_together(
+    run: Run, *, turns: int = 0, work: int = WORTH_SHARING, expected: float = 0.0
+) -> float:
     """Call run(job, caller) on every thread at the same time; caller is True on this thread.
 
     The compiled code of `run` begins with `start_together` of `kernels._barrier`, which returns how
     many threads run. After that the threads may `meet` at barriers and take turns. If this thread
     is interrupted before `start_together`, no thread starts.
+
+    Return how many seconds it took. `expected` is this number of an earlier call: if it is large,
+    the caller waits longer for workers that sleep.
     """
     threads = _threads_for(_num_threads, work)
-    if threads == 1:
-        run(counters(turns), True)
-    else:
-        _pool.spread(_Job(run, turns=turns, together=True), threads - 1)
+    job = _Job(run, turns=turns, together=True, expected=expected)
+    return job.work(caller=True) if threads == 1 else _pool.spread(job, threads - 1)
 
 
 def _threads_for(count: int, work: int) -> int:

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from numpy_shufflenet import _threads
+from numpy_shufflenet.nn import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, Sequential
 
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores can't be chosen")
 
 
 barrier = pytest.importorskip("numpy_shufflenet.kernels._barrier")
+TrainingProgram = pytest.importorskip("numpy_shufflenet.engine").TrainingProgram
+InferencePlan = pytest.importorskip("numpy_shufflenet.plan").InferencePlan
 
 
 @pytest.fixture(autouse=True)
@@ -354,6 +357,34 @@ def test_who_is_disturbed_works_alone_for_a_while_and_longer_if_it_goes_on(monke
     clock[0] += 1
     assert [note(missing=k) for k in (1, 1, 0, 2, 1)] == [0] * 5  # waking up takes a moment
     assert note(missing=1) == pytest.approx(0.002)
+    clock[0] += 1
+    assert note(worked=0.2, stopped=0.04) == 0  # a long job is always stopped for a moment
+    alone = []
+    for _ in range(5):
+        alone.append(note(worked=0.2, stopped=0.06))
+        clock[0] = pace.until + 0.2
+    assert alone == pytest.approx([0.2, 0.4, 0.8, 1.6, 1.6])
+
+
+def test_a_caller_waits_longer_for_workers_if_its_job_takes_long(monkeypatch):
+    waits = [_threads._Job(print, expected=seconds).patience for seconds in (0, 1e-3, 0.02, 10)]
+    assert waits == pytest.approx([25e-6, 30e-6, 600e-6, 1e-3])
+    model = Sequential(Conv2d(3, 4, 1), BatchNorm2d(4), GlobalAvgPool(), Linear(4, 2))
+    x = np.zeros((2, 3, 8, 8), np.float32)
+    plan, program = InferencePlan(model), TrainingProgram(model, x.shape)
+    expected, original = [], _threads._pool.spread
+
+    def spread(job, count):
+        expected.append(job.patience)
+        return original(job, count) + 1
+
+    monkeypatch.setattr(_threads._pool, "spread", spread)
+    _threads.set_num_threads(2)
+    for _ in range(2):
+        plan(x[:1])
+        program.backward(program.forward(x))
+    assert expected[0] == 25e-6
+    assert expected[len(expected) // 2 :] == [1e-3] * (len(expected) // 2)
 
 
 @pytest.mark.parametrize("n", [np.int64(2), np.uint8(2), 2])

@@ -690,9 +690,12 @@ class Part:
     Attributes
     ----------
     steps : array of dtype STEP
+    seconds : float
+        That its last run took.
     """
 
     def __init__(self, steps: list[BuiltStep]):
+        self.seconds = 0.0
         self.steps = np.zeros(len(steps), STEP)
         by_kind: dict[str, list[int]] = defaultdict(list)
         for number, step in enumerate(steps):

@@ -192,4 +192,4 @@ class TrainingProgram:
         def run(job: Array, caller: bool) -> None:
             run_program(job, caller, part.steps, counters, arrays, *each)
 
-        _threads.run_together(run)
+        part.seconds = _threads.run_together(run, expected=part.seconds)

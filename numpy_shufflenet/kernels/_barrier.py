@@ -32,6 +32,7 @@ TURNS = 1  # the number of turns
 WANTED = 2  # the number of workers that were asked to come
 WAKE = 3  # the address of a counter that idle workers watch, or 0
 MISSING = 4  # the number of workers that did not reach `start_together` in time
+PATIENCE = 5  # how many spins the caller of `start_together` waits for workers
 ENTERED = 8  # the number of workers that entered; plus CLOSED when no other may enter
 LEFT = 16  # the number of workers that left again
 READY = 24  # the number of workers waiting to run together; plus CLOSED when no other may join
@@ -40,7 +41,6 @@ ARRIVED = 40  # the number of arrivals at barriers
 SIZE = 48
 
 CLOSED = 1 << 40
-IN_TIME = 1000  # spins, about 25 us
 SPINS = 2000
 YIELDING = 5000  # yields; after them a waiting thread sleeps
 NAP = 50  # us
@@ -118,13 +118,13 @@ def watch_counter(counter: Array, seen: int) -> None:
 def start_together(job: Array, caller: bool) -> Any:
     """Return the number of this thread and how many run together; 0, 0 if it came too late.
 
-    The caller is number 0. It waits a moment for the workers that were asked, and starts with those
-    that came. From here on all of them must stay in compiled code until the last barrier.
+    The caller is number 0. It waits job[PATIENCE] spins for the workers that were asked, and starts
+    with those that came. From then on they must stay in compiled code until the last barrier.
     """
     waited = 0
     if caller:
         wake(job[WAKE])
-        while atomic_load(job, READY) < job[WANTED] and waited < IN_TIME:
+        while atomic_load(job, READY) < job[WANTED] and waited < job[PATIENCE]:
             waited += 1
             relax()
         threads = fetch_add(job, READY, CLOSED) + 1

@@ -60,6 +60,7 @@ class _SizedProgram:
     def __init__(self, program: Program):
         self.program = program
         self.used = 0  # the number of the last call that used it
+        self.seconds = 0.0  # that the last run on all threads took
         self.free: list[_RunMemory] = []  # memory that no run uses now
 
     def run(self, images: Array, *, together: bool) -> Array:
@@ -72,7 +73,8 @@ class _SizedProgram:
         if len(memory.scratch) < threads:
             memory = _RunMemory(self.program, threads)
         if together:
-            _threads.run_together(partial(memory.run, images))
+            run = partial(memory.run, images)
+            self.seconds = _threads.run_together(run, expected=self.seconds)
         else:
             memory.run(images, _threads.counters(), True)
         logits = memory.logits(len(images)).copy()
