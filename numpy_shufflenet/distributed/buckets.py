@@ -62,7 +62,8 @@ class Buckets:
             for parameter in bucket:
                 parameter.listener = self._note
         try:
-            yield
+            with self._ranks.progress():
+                yield
         finally:
             for bucket in self._buckets:
                 for parameter in bucket:
@@ -87,7 +88,6 @@ class Buckets:
         # Sums must start in the same order on all ranks.
         while len(self._started) < len(self._buckets) and not self._missing[len(self._started)]:
             self._start()
-        self._ranks.progress()
 
     def _start(self) -> None:
         gradients = [parameter.gradient for parameter in self._buckets[len(self._started)]]

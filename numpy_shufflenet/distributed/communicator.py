@@ -5,6 +5,7 @@ uses MPI, and `simulated.simulate` runs the ranks as threads of one process.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -40,8 +41,9 @@ class Communicator:
         """Start to add up an array over all ranks; the array must not be used until `wait()`."""
         return lambda: array
 
-    def progress(self) -> None:
-        """Let the sums that have started make progress, if the system doesn't do so by itself."""
+    def progress(self) -> AbstractContextManager[None]:
+        """Let sums make progress during a `with` block, while the program computes."""
+        return nullcontext()
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the values of all ranks, in the order of the ranks; pickle must support them."""

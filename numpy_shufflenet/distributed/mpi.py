@@ -9,8 +9,11 @@ epoch, the training compares the weights of all ranks, and so detects a differen
 
 import os
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,6 +28,7 @@ LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS")
 """Environment variables in which `mpiexec` says how many processes it has started."""
 
 TURN, LONGEST = 0.25, 5.0  # seconds; see `MPICommunicator.fail`
+BREAK = 1e-3  # seconds between two calls of MPI that let sums make progress
 
 
 class MPICommunicator(Communicator):
@@ -35,7 +39,6 @@ class MPICommunicator(Communicator):
 
         self._mpi = MPI
         self._comm = comm.Dup()  # keeps our messages apart from those of the rest of the program
-        self._active: list[Any] = []
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
 
     def gather(self, vector: Array) -> Array:
@@ -48,19 +51,32 @@ class MPICommunicator(Communicator):
     def start_sum(self, array: Array) -> Wait:
         """Start an Iallreduce in place."""
         request = self._comm.Iallreduce(self._mpi.IN_PLACE, array, op=self._mpi.SUM)
-        self._active.append(request)
 
         def wait() -> Array:
             request.Wait()
-            self._active = [other for other in self._active if other is not request]
             return array
 
         return wait
 
-    def progress(self) -> None:
-        """Let MPI send and receive: most implementations do so only during calls of MPI."""
-        if self._active:
-            self._mpi.Request.Testall(self._active)
+    @contextmanager
+    def progress(self) -> Iterator[None]:
+        """Call MPI again and again in a thread: most implementations send only during calls."""
+        if self._mpi.Query_thread() < self._mpi.THREAD_MULTIPLE:  # MPI allows one thread only
+            yield
+            return
+        end = threading.Event()
+
+        def call_mpi() -> None:
+            while not end.wait(BREAK):
+                self._comm.Iprobe()
+
+        thread = threading.Thread(target=call_mpi, name="numpy_shufflenet MPI")
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the values of all ranks."""

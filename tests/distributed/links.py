@@ -1,6 +1,7 @@
 """Measure sums and gathers between hosts made of network namespaces, beside the alpha-beta model.
 
     python tests/distributed/links.py 4 100     # 4 hosts, 100 Mbit/s each; as root on Linux
+    python tests/distributed/links.py 2 1000 v2 32     # a training; see speed.py
 
 Each host is a namespace with one virtual cable to a bridge. `tc` limits the rate of both ends.
 MPICH starts one rank on each host, and UCX is held to TCP. A small and a large message between two
@@ -65,8 +66,8 @@ def remove(hosts):
         subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
-def launch(hosts):
-    """Run `measure` on all hosts, by mpiexec in the first one."""
+def launch(hosts, program):
+    """Run a program on all hosts, by mpiexec in the first one."""
     with tempfile.TemporaryDirectory() as folder:
         launcher = Path(folder, "launcher")
         launcher.write_text(
@@ -80,8 +81,8 @@ def launch(hosts):
         command = ["ip", "netns", "exec", f"{PREFIX}0", str(mpiexec)]
         command += ["-launcher", "ssh", "-launcher-exec", str(launcher), "-hosts", addresses]
         command += ["-localhost", "10.77.0.254", "-ppn", "1", "-n", str(hosts)]
-        command += [sys.executable, __file__, "measure"]
-        subprocess.run(command, check=True, env={**os.environ, "UCX_TLS": "tcp,self"}, timeout=300)
+        command += [sys.executable, *program]
+        subprocess.run(command, check=True, env={**os.environ, "UCX_TLS": "tcp,self"}, timeout=600)
 
 
 def measure():
@@ -132,11 +133,12 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["measure"]:
         measure()
     else:
-        hosts, megabits = map(int, sys.argv[1:])
+        hosts, megabits = map(int, sys.argv[1:3])
+        training = [str(Path(__file__).with_name("speed.py")), *sys.argv[3:]]
         try:
             build(hosts, megabits)
             # The launcher's own connections go to the first host as well.
             run("ip", "-n", f"{PREFIX}0", "addr", "add", "10.77.0.254/24", "dev", f"{PREFIX}0a")
-            launch(hosts)
+            launch(hosts, training if sys.argv[3:] else [__file__, "measure"])
         finally:
             remove(hosts)
