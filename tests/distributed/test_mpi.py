@@ -32,6 +32,7 @@ def mpiexec(ranks, *arguments, **environment):
         # Open MPI refuses to run as root, and to run more ranks than there are cores.
         **{"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        "TTY_COMPATIBLE": "0",  # Open MPI gives programs a terminal; no progress bar is wanted here
         **environment,
     }
     run = subprocess.run(
