@@ -158,3 +158,18 @@ def test_bad_arguments_are_refused():
         verdict_of(entries=0)
     with pytest.raises(TypeError, match=r"use verdict\.passed"):
         bool(verdict_of())
+
+
+@pytest.mark.parametrize("error", [0, 3e-5])
+def test_truncation_is_not_taken_for_a_mistake(error):
+    """A loss so large that no small step can be used, and so curved that large ones are wrong."""
+
+    def loss(logits):
+        dlogits = (1 + error) * np.cos(8000 * logits)
+        return 1000 + float(np.sin(8000 * logits).sum()) / 8000, dlogits
+
+    model = nn.Sequential(nn.GlobalAvgPool(), nn.Linear(2, 3))
+    nn.initialise(model, np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(2, 2, 3, 2))
+    verdict = check_model(model, x, loss=loss)
+    assert verdict.status == ("fail" if error else "pass"), str(verdict)
