@@ -5,7 +5,10 @@ logits = program.forward(images)  # with batch statistics; running statistics ar
 program.backward(dlogits)  # adds to the gradients of the model's parameters
 """
 
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,35 @@ class ProgramMemory:
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
+        self._user: dict[str, tuple[int, int]] = {}  # the thread and process that use it now
+        self._forward: Any = None  # the program whose forward was the last use, and its thread
+
+    @contextmanager
+    def use(self, program: "TrainingProgram", *, forward: bool) -> Iterator[None]:
+        """Let a forward or a backward of a program run; raise RuntimeError if it must not.
+
+        No lock: an interrupt could leave it locked, and so could a fork.
+        """
+        me = threading.get_ident(), os.getpid()
+        try:
+            user = self._user.setdefault("is", me)  # atomic
+            if user != me and user[1] == me[1]:
+                raise RuntimeError(
+                    "another thread runs this program, or one with the same memory; each thread "
+                    "needs a program of its own"
+                )
+            self._user["is"] = me
+            if not forward and self._forward != (id(program), *me):
+                raise RuntimeError(
+                    "backward needs a forward of this program, by this thread, since the last use "
+                    "of the program's memory"
+                )
+            self._forward = None
+            yield
+            self._forward = (id(program), *me) if forward else None
+        finally:
+            if self._user.get("is") == me:
+                del self._user["is"]
 
     def take(self, name: str, size: int, dtype: Any = np.float32) -> Array:
         """Return an array of at least `size` numbers, the same one for each name."""
@@ -56,7 +88,8 @@ class TrainingProgram:
     """Forward and backward of a network in training, for batches of one shape.
 
     All float32. The sums of a gradient are added in an order that doesn't depend on the number of
-    threads, so neither does any result. `print(program)` lists the instructions.
+    threads, so neither does any result. Squares of activations must be finite: they may be as large
+    as 1e19. `print(program)` lists the instructions.
 
     Parameters
     ----------
@@ -65,7 +98,8 @@ class TrainingProgram:
     shape : (n, c, h, w)
         Of the images.
     memory : ProgramMemory, optional
-        Programs of the same model may share it if each backward follows its forward.
+        Programs of the same model may share it: then only one of them runs at a time, and each
+        backward follows its forward.
 
     Raises
     ------
@@ -109,12 +143,18 @@ class TrainingProgram:
         ------
         ValueError
             If the images have another shape or dtype.
+        RuntimeError
+            If another thread runs this program.
         """
         if images.shape != self.shape or images.dtype != np.float32:
             raise ValueError(
                 f"images have shape {images.shape} and dtype {images.dtype}; "
                 f"{self.shape} of float32 are needed"
             )
+        with self._memory.use(self, forward=True):
+            return self._run_forward(images)
+
+    def _run_forward(self, images: Array) -> Array:
         builder, numbers = self._builder, self._numbers()
         for holder, place in builder.holders:
             numbers[place : place + holder.value.size] = holder.value.reshape(-1)
@@ -132,7 +172,23 @@ class TrainingProgram:
         """Add to the gradients of the parameters; dlogits (n, classes) is that of the logits.
 
         The gradients are those of the images of the last forward. Images get no gradient.
+
+        Raises
+        ------
+        ValueError
+            If dlogits has another shape.
+        RuntimeError
+            If the last use of this program's memory was not its own forward, in the same thread.
         """
+        if dlogits.shape != (self.shape[0], self._last.channels):
+            raise ValueError(
+                f"dlogits has shape {dlogits.shape}; {(self.shape[0], self._last.channels)} is "
+                "needed"
+            )
+        with self._memory.use(self, forward=False):
+            self._run_backward(dlogits)
+
+    def _run_backward(self, dlogits: Array) -> None:
         self._features(self._builder.slopes[self._last].place, self._last)[...] = dlogits.T
         # A new array, since the gradients of an earlier backward may still be in use.
         gradients = workspace.empty((self._learned,), np.float32)

@@ -104,3 +104,67 @@ def test_plans_of_odd_images(campaign):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * size)
 
     campaign.run(case, size=300)
+
+
+def test_programs_of_odd_images(campaign):
+    """A training program is about as near to float64 as layers are, for images of any kind.
+
+    Rounding may put a number on the other side of a ReLU's kink, in a program or in layers, and
+    that changes gradients. So other numbers are drawn if there is a difference; a fault stays.
+    """
+    from numpy_shufflenet import models
+    from numpy_shufflenet.engine import TrainingProgram
+
+    networks = [
+        models.shufflenet_v1(scale=0.25, groups=3, stem="small", num_classes=4, seed=0),
+        models.shufflenet_v2(scale=0.5, stem="small", num_classes=4, seed=0),
+        models.shufflenet_v2(scale=0.5, stem="small", num_classes=4, seed=0, se=True),
+    ]
+    states = [model.state_dict() for model in networks]
+
+    def results(i, forward, backward, network):
+        network.load_state_dict(states[i])
+        network.zero_gradients()
+        logits = forward()
+        if np.isfinite(logits).all():
+            backward()
+        network.release()
+        return [logits, *network.gradients().values(), *network.state_dict().values()]
+
+    def difference(i, x, dy):
+        model, exact = networks[i], networks[i].astype(np.float64)
+        program = TrainingProgram(model, x.shape)
+        found = results(i, lambda: program.forward(x), lambda: program.backward(dy), model)
+        layers, oracle = (
+            results(
+                i,
+                lambda: network.forward(x.astype(dtype), training=True),  # noqa: B023
+                lambda: network.backward(dy.astype(dtype)),  # noqa: B023
+                network,
+            )
+            for network, dtype in ((model, np.float32), (exact, np.float64))
+        )
+        if not np.isfinite(oracle[0]).all():  # then a training stops
+            return "" if not np.isfinite(found[0]).any() else "finite logits"
+        for a, b, right in zip(found, layers, oracle, strict=True):
+            most, error = np.abs(right).max(initial=0), np.abs(a - right).max()
+            if not error <= 30 * np.abs(b - right).max() + 1e-4 * most + 1e-6:
+                return f"error {error:.2e} of {most:.2e}"
+        return ""
+
+    def case(draw: random.Random, say):
+        i, n = draw.randrange(len(networks)), draw.randrange(2, 7)
+        h, w = draw.randrange(1, 40), draw.randrange(1, 40)
+        kind, odd, problem = draw.choice(list(GOOD)), draw.random() < 0.3, ""
+        say(f"network {i}, images {(n, 3, h, w)}, {kind}{', with a special value' * odd}")
+        for _ in range(6):
+            rng = np.random.default_rng(draw.randrange(2**32))
+            x = GOOD[kind](rng.normal(size=(n, 3, h, w)).astype(np.float32))
+            x = with_special(x, rng) if odd else x
+            dy = GOOD[kind](rng.normal(size=(n, 4)).astype(np.float32))
+            problem = difference(i, x, dy)
+            if not problem:
+                break
+        return problem
+
+    campaign.run(case, size=300)

@@ -1,5 +1,7 @@
 """A training program computes what the layers compute, in any network that it takes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from drawn_networks import networks
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from networks import largest, randomised
 
 from numpy_shufflenet import backend
-from numpy_shufflenet.engine import TrainingProgram, Unsupported
+from numpy_shufflenet.engine import ProgramMemory, TrainingProgram, Unsupported
 from numpy_shufflenet.models import MODELS
 from numpy_shufflenet.nn import (
     Add,
@@ -185,6 +187,48 @@ def test_dropout_draws_what_the_layer_draws():
         x = normal(4, 2, 3, 3, seed=seed)
         close(program.forward(x), other.forward(x, training=True), "logits")
         other.release()
+
+
+def test_a_backward_without_its_forward_is_refused():
+    model = randomised(Sequential(Conv2d(2, 4, 1), GlobalAvgPool(), Linear(4, 2))).astype(
+        np.float32
+    )
+    memory, x, dy = ProgramMemory(), normal(3, 2, 3, 3), normal(3, 2, seed=1)
+    first, second = (TrainingProgram(model, x.shape, memory) for _ in range(2))
+    message = "needs a forward of this program"
+    with pytest.raises(RuntimeError, match=message):
+        first.backward(dy)
+    first.forward(x)
+    first.backward(dy)
+    with pytest.raises(RuntimeError, match=message):
+        first.backward(dy)
+    first.forward(x)
+    second.forward(x)
+    with pytest.raises(RuntimeError, match=message):
+        first.backward(dy)
+    with pytest.raises(ValueError, match=r"\(3, 2\) is needed"):
+        second.backward(dy[:1])
+    with ThreadPoolExecutor() as pool, pytest.raises(RuntimeError, match=message):
+        pool.submit(second.backward, dy).result()
+    second.backward(dy)
+
+
+def test_two_threads_cannot_run_one_program(monkeypatch):
+    model = randomised(Sequential(Conv2d(2, 4, 1), GlobalAvgPool(), Linear(4, 2))).astype(
+        np.float32
+    )
+    x = normal(3, 2, 3, 3)
+    program = TrainingProgram(model, x.shape)
+    alone, problems = program.forward(x), []
+
+    def meanwhile(*arguments, original=program._run):
+        with ThreadPoolExecutor() as pool:
+            problems.append(pool.submit(program.forward, x).exception())
+        original(*arguments)
+
+    monkeypatch.setattr(program, "_run", meanwhile)
+    np.testing.assert_array_equal(program.forward(x), alone)
+    assert "another thread runs this program" in str(problems[0])
 
 
 class Doubled(Layer):
