@@ -1,10 +1,10 @@
 """Measure training steps: two ranks of one thread against one process of two threads.
 
-    mpiexec -n 2 python tests/distributed/speed.py [v1|v2] [batch] [rounds]
+    mpiexec -n 2 python tests/distributed/speed.py [v1|v2] [batch] [rounds] [sync]
 
 Rounds take turns: both ranks together; both ranks without sums; the sums alone; and rank 0 alone
 with two threads. `hidden` says how much of the time of the sums lies within the backward: 1 means
-that no sum ends after the backward of the last rank.
+that no sum ends after the backward of the last rank. `sync` synchronises batch normalisation.
 
 `links.py` runs this between hosts with slow connections.
 """
@@ -20,6 +20,7 @@ from numpy_shufflenet import backend, models
 from numpy_shufflenet.data import Dataset
 from numpy_shufflenet.distributed import Buckets, Single, world
 from numpy_shufflenet.distributed.buckets import BUCKET_BYTES
+from numpy_shufflenet.nn import synchronise
 from numpy_shufflenet.training import SGD, Trainer
 from numpy_shufflenet.training.distributed import RankShare
 
@@ -53,11 +54,13 @@ class WithoutSums(Single):
         self.rank, self.size = ranks.rank, ranks.size
 
 
-def main(network="v2", batch="32", rounds="6"):
+def main(network="v2", batch="32", rounds="6", sync=""):
     ranks = world()
     one, shared = make(network, int(batch)), make(network, int(batch))
     buckets = Watched(shared.model, ranks, BUCKET_BYTES)
-    share = RankShare(ranks, buckets, synchronised=False)
+    if sync:
+        synchronise(shared.model, ranks.gather)
+    share = RankShare(ranks, buckets, synchronised=bool(sync))
     apart = WithoutSums(ranks)
     apart = RankShare(apart, Buckets(shared.model, apart, BUCKET_BYTES), synchronised=False)
     chosen = np.arange(int(batch))
