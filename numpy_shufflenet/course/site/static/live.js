@@ -1,0 +1,297 @@
+// Makes the exercises of a lesson's page live: each becomes an editor with buttons, whose answer
+// runs in Python in a worker (live_worker.js). Answers stay in the browser's storage.
+//
+// An answer, its outputs and its errors are never HTML of this page. Texts become text nodes. What
+// Python shows as HTML goes into a frame in a sandbox, which has no access to the page.
+import { makeEditor } from "./editor.js";
+
+const SECONDS = 20; // limit of one run
+const MOST_TEXT = 30000; // characters of output that the page shows
+const TALLEST = 3000; // pixels of a frame
+
+const chinese = document.documentElement.lang.startsWith("zh");
+const say = chinese
+  ? {
+      run: "运行",
+      stop: "停止",
+      reset: "重置",
+      take: "下载为笔记本",
+      code: (title) => `${title}：你的代码`,
+      output: (title) => `${title}：输出`,
+      picture: "图",
+      help: "Tab 键缩进。要离开编辑器，先按 Esc，再按 Tab。Ctrl+Enter 运行。答案保存在此浏览器中。",
+      unsaved: "此浏览器不保存答案：请把它们下载为笔记本。",
+      loading: "正在加载 Python（第一次约需 10 秒）……",
+      running: "正在运行……",
+      right: "正确。",
+      wrong: "还不对。",
+      stopped: "你停止了这次运行。Python 正在重新启动。",
+      slow: `你的代码在 ${SECONDS} 秒后仍未结束：是否有循环永不结束？它已被停止，Python 正在重新启动。`,
+      ended: "你的代码结束了 Python 本身，例如内存耗尽或调用了 os._exit。Python 正在重新启动。",
+      failed: (reason) => `无法加载 Python：${reason}。请检查网络连接，再运行一次。`,
+      missing: (reason) => `无法加载本课的笔记本：${reason}。`,
+    }
+  : {
+      run: "Run",
+      stop: "Stop",
+      reset: "Reset",
+      take: "Take out as a notebook",
+      code: (title) => `${title}: your code`,
+      output: (title) => `${title}: output`,
+      picture: "Picture",
+      help: "Tab indents. To leave the editor, press Esc, then Tab. Ctrl+Enter runs. Your answer stays in this browser.",
+      unsaved: "This browser doesn't keep answers: take them out as a notebook.",
+      loading: "Python is loading (about 10 seconds the first time) …",
+      running: "Your code is running …",
+      right: "Right.",
+      wrong: "Not yet.",
+      stopped: "You stopped the run. Python is starting again.",
+      slow: `Your code was not done after ${SECONDS} seconds: does a loop never end? It was stopped, and Python is starting again.`,
+      ended: "Your code has ended Python itself, for example by running out of memory or by os._exit. Python is starting again.",
+      failed: (reason) => `Python could not be loaded: ${reason}. Check the connection, and run again.`,
+      missing: (reason) => `The notebook of this lesson could not be loaded: ${reason}.`,
+    };
+
+// Python in a worker. One answer runs at a time.
+class Python {
+  #worker = null;
+  #run = null; // of the answer that runs: {output, running, end}, and the timer of its limit
+
+  // Start to load, if that hasn't happened yet.
+  start() {
+    if (this.#worker) return;
+    const worker = new Worker(new URL("live_worker.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }) => this.#worker === worker && this.#receive(data);
+    worker.onerror = (event) => this.#worker === worker && this.#fail(String(event.message ?? "no worker"));
+    this.#worker = worker;
+  }
+
+  // Run an answer. `output` receives each output, `running` is called when Python is there, and
+  // `end` receives the state at the end ("right", "wrong" or "ended") and a text.
+  run(request, { output, running, end }) {
+    this.start();
+    this.#run = { output, running, end };
+    this.#worker.postMessage(request);
+  }
+
+  // End the worker with whatever runs in it, and start another.
+  restart(text) {
+    this.#finish("ended", text);
+    this.#worker?.terminate();
+    this.#worker = null;
+    this.start();
+  }
+
+  #receive(data) {
+    const run = this.#run;
+    if (data.kind === "failed") this.#fail(String(data.reason));
+    else if (data.kind === "ended") this.restart(say.ended);
+    else if (!run) return;
+    else if (data.kind === "running") {
+      run.timer = setTimeout(() => this.restart(say.slow), 1000 * SECONDS);
+      run.running();
+    } else if (data.kind === "output") run.output(data.type, String(data.content), String(data.alt ?? ""));
+    else if (data.kind === "done") this.#finish(data.right === true ? "right" : "wrong", String(data.verdict));
+  }
+
+  #fail(reason) {
+    this.#worker?.terminate();
+    this.#worker = null; // the next run tries again
+    this.#finish("ended", say.failed(reason));
+  }
+
+  #finish(state, text) {
+    const run = this.#run;
+    this.#run = null;
+    clearTimeout(run?.timer);
+    run?.end(state, text);
+  }
+}
+
+// The answers of a lesson in the browser's storage, which may be off or full.
+const storage = {
+  key: (id) => `numpy_shufflenet/${id}`,
+  read(id) {
+    try {
+      return localStorage.getItem(this.key(id));
+    } catch {
+      return null;
+    }
+  },
+  // Store a text, or remove it if it is null; return whether that worked.
+  write(id, text) {
+    try {
+      if (text === null) localStorage.removeItem(this.key(id));
+      else localStorage.setItem(this.key(id), text);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+// The student's notebook of this lesson, which the page offers for download.
+const notebookLink = document.querySelector("a.download[href$='.ipynb']");
+const lesson = notebookLink?.getAttribute("href").replace(/^.*\/|\.ipynb$/g, "");
+let notebookFile = null;
+function notebook() {
+  notebookFile ??= fetch(notebookLink.href).then((response) => {
+    if (!response.ok) throw new Error(`${response.status}`);
+    return response.text();
+  });
+  notebookFile.catch(() => (notebookFile = null)); // the next run tries again
+  return notebookFile.then(JSON.parse);
+}
+
+// The notebook with the answers of this page in it.
+async function filledNotebook() {
+  const filled = await notebook();
+  const cells = filled.cells.filter((cell) => cell.metadata.tags?.includes("exercise"));
+  cells.forEach((cell, number) => (cell.source = exercises[number].editor.text));
+  return { filled, cells };
+}
+
+class Exercise {
+  constructor(cell, number) {
+    this.id = `${lesson}/${number + 1}`;
+    this.cell = cell;
+    this.blank = cell.querySelector("pre").textContent.trimEnd();
+    const heading = cell.closest("section")?.querySelector("h2, h3, h4");
+    const title = (heading?.firstChild?.textContent ?? `${number + 1}`).replace(/[\s●○]+$/, "");
+    const helpId = `live-help-${number}`;
+    const button = (name, action) => {
+      const made = element("button", { type: "button", class: `live-${name}` }, say[name]);
+      made.addEventListener("click", action);
+      return made;
+    };
+    this.help = element("p", { class: "live-help", id: helpId }, say.help);
+    this.buttons = {
+      run: button("run", () => this.run()),
+      stop: button("stop", () => python.restart(say.stopped)),
+      reset: button("reset", () => this.reset()),
+      take: button("take", () => this.takeOut()),
+    };
+    this.verdict = element("p", { class: "live-verdict", role: "status", "aria-live": "polite" });
+    this.output = element("div", { class: "live-output", role: "region", "aria-label": say.output(title) });
+    const place = element("div", { class: "live-editor" });
+    this.editor = makeEditor(place, {
+      text: storage.read(this.id) ?? this.blank,
+      attributes: { "aria-label": say.code(title), "aria-describedby": helpId },
+      changed: (text) => this.keep(text),
+      run: () => this.run(),
+    });
+    place.addEventListener("focusin", () => python.start()); // loads while the student thinks
+    const row = element("div", { class: "live-buttons" }, ...Object.values(this.buttons));
+    cell.querySelector(".cell_input").replaceWith(
+      element("div", { class: "live" }, place, this.help, row, this.verdict, this.output),
+    );
+    this.show("idle", "");
+  }
+
+  keep(text) {
+    const kept = storage.write(this.id, text === this.blank ? null : text);
+    this.help.textContent = kept ? say.help : `${say.help} ${say.unsaved}`;
+  }
+
+  show(state, text) {
+    this.cell.dataset.state = state;
+    this.verdict.textContent = text;
+    const busy = ["loading", "running"].includes(state);
+    this.buttons.stop.hidden = !busy;
+    this.buttons.run.hidden = busy;
+  }
+
+  async run() {
+    if (exercises.some(({ cell }) => ["loading", "running"].includes(cell.dataset.state))) return;
+    const hadFocus = document.activeElement === this.buttons.run;
+    this.output.replaceChildren();
+    this.show("loading", say.loading);
+    if (hadFocus) this.buttons.stop.focus(); // the run button is hidden now
+    python.start();
+    let request;
+    try {
+      const { filled, cells } = await filledNotebook();
+      const above = filled.cells.slice(0, filled.cells.indexOf(cells[exercises.indexOf(this)]));
+      const source = ({ source }) => (Array.isArray(source) ? source.join("") : source);
+      const code = above.filter((cell) => cell.cell_type === "code").map(source);
+      request = { cells: code, answer: this.editor.text };
+    } catch (error) {
+      return this.end("ended", say.missing(error.message));
+    }
+    this.left = MOST_TEXT;
+    python.run(request, {
+      output: (type, content, alt) => this.add(type, content, alt),
+      running: () => this.show("running", say.running),
+      end: (state, text) => this.end(state, text),
+    });
+  }
+
+  end(state, text) {
+    const hadFocus = document.activeElement === this.buttons.stop;
+    const first = { right: say.right, wrong: say.wrong }[state];
+    this.show(state, [first, text].filter(Boolean).join(" "));
+    if (hadFocus) this.buttons.run.focus();
+  }
+
+  add(type, content, alt) {
+    if (type === "png" && /^[A-Za-z0-9+/=]+$/.test(content)) {
+      this.output.append(element("img", { src: `data:image/png;base64,${content}`, alt: alt || say.picture }));
+    } else if (type === "html") {
+      this.output.append(frame(content, this.output.getAttribute("aria-label")));
+    } else if (this.left > 0) {
+      const text = content.slice(0, this.left);
+      this.left -= text.length;
+      const last = this.output.lastElementChild;
+      if (last?.tagName === "PRE") last.append(text);
+      else this.output.append(element("pre", { tabindex: "0" }, text));
+    }
+  }
+
+  reset() {
+    this.editor.text = this.blank;
+    this.output.replaceChildren();
+    if (this.buttons.stop.hidden) this.show("idle", "");
+  }
+
+  async takeOut() {
+    try {
+      const { filled } = await filledNotebook();
+      const file = new Blob([JSON.stringify(filled, null, 1)], { type: "application/x-ipynb+json" });
+      const link = element("a", { href: URL.createObjectURL(file), download: `${lesson}.ipynb` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    } catch (error) {
+      this.show("ended", say.missing(error.message));
+    }
+  }
+}
+
+// What Python shows as HTML, in a frame that can't reach the page, nor load anything. Its own
+// script tells its height.
+const HEIGHT = `<script>new ResizeObserver(() => parent.postMessage(
+  {height: document.documentElement.getBoundingClientRect().height}, "*")).observe(document.documentElement)</script>`;
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+function frame(html, title) {
+  const { color, backgroundColor } = getComputedStyle(document.body);
+  const style = `body { margin: 0; color: ${color}; background: ${backgroundColor}; }`;
+  const made = element("iframe", { sandbox: "allow-scripts", title, class: "live-frame" });
+  made.srcdoc = `<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<style>${style}</style>${html}${HEIGHT}`;
+  return made;
+}
+addEventListener("message", ({ source, data }) => {
+  const made = [...document.querySelectorAll(".live-frame")].find(({ contentWindow }) => contentWindow === source);
+  if (made && data?.height > 0) made.style.height = `${Math.min(Math.ceil(data.height), TALLEST)}px`;
+});
+
+const python = new Python();
+const exercises = lesson
+  ? [...document.querySelectorAll("div.cell.tag_exercise")].map((cell, number) => new Exercise(cell, number))
+  : [];
