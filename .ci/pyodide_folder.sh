@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a folder like that of a Pyodide release, from npm alone: .ci/pyodide_folder.sh FOLDER
+# Makes a folder like that of a Pyodide release, from registries alone: .ci/pyodide_folder.sh FOLDER
 #
 # Pyodide's releases with NumPy are on its CDN and on GitHub; a registry has their interpreter only.
 # NumPy for WebAssembly is on npm for one older interpreter, so CI runs these two:
@@ -19,6 +19,8 @@ cp "$room"/node_modules/pyodide/{pyodide.mjs,pyodide.asm.js,pyodide.asm.wasm,pyt
 # temporary array. With one that answers 0, NumPy makes a new array.
 sed -i 's/wasmImports={/wasmImports={backtrace:()=>0,/' "$out/pyodide.asm.js"
 grep -q 'wasmImports={backtrace' "$out/pyodide.asm.js"
+echo "threadpoolctl==3.6.0 --hash=sha256:43a0b8fd5a2928500110039e43a5eed8480b918967083ea48dc3ab9f13c4a7fb" >"$room/requirements.txt"
+python3 -m pip download --quiet --no-deps --require-hashes -r "$room/requirements.txt" -d "$out"
 mkdir "$room/numpy"
 tar xzf "$room"/node_modules/@emscripten-forge/numpy/pkg/numpy-*.tar.gz -C "$room/numpy"
 python3 - "$out" "$room"/numpy/lib/python3.11/site-packages <<'PYTHON'
@@ -32,9 +34,17 @@ with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         if path.is_file() and parts[0].startswith("numpy") and not {"tests", "__pycache__"} & set(parts):
             archive.write(path, "/".join(parts))
 lock = json.loads((out / "pyodide-lock.json").read_text())
-entry = lock["packages"]["numpy"]
-entry |= {"file_name": wheel.name, "version": "2.1.1"}
-entry["sha256"] = hashlib.sha256(wheel.read_bytes()).hexdigest()
-lock["packages"] = {"numpy": entry}
+like = lock["packages"]["numpy"]
+lock["packages"] = {
+    path.name.partition("-")[0]: {
+        **like,
+        "name": path.name.partition("-")[0],
+        "imports": [path.name.partition("-")[0]],
+        "version": path.name.split("-")[1],
+        "file_name": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    for path in out.glob("*.whl")
+}
 (out / "pyodide-lock.json").write_text(json.dumps(lock))
 PYTHON

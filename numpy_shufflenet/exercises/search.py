@@ -25,12 +25,10 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     hunt = _Hunt(attempt)
     coverage = Coverage()
     try:
-        for choices, typical in _draws(examples):
-            tried = hunt.try_case(choices, typical)
-            if tried:
-                coverage.add(tried.case)
-            if tried and tried.problem:
-                hunt.simplify(choices.made, typical, SHRINKING * seconds)
+        for made, tried, typical in hunt.draw(examples):
+            coverage.add(tried.case)
+            if tried.problem:
+                hunt.simplify(made, typical, SHRINKING * seconds)
                 break
         else:
             return Result(exercise.name, True, coverage.sentence(attempt))
@@ -40,10 +38,9 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         if problem.sentence == UNWRITTEN:
             return Result(exercise.name, False, UNWRITTEN)
         # A student looks at the smallest case. Large cases tell more about the cause.
-        for choices, typical in _draws(examples):
+        for _ in hunt.draw(examples):
             if hunt.seconds() > COLLECTING * seconds:
                 break
-            hunt.try_case(choices, typical)
     except _EndedError as end:
         return Result(exercise.name, False, str(end), case=end.case)
     cause = cause_of(exercise, hunt.everything)
@@ -57,13 +54,6 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         printed=printed,
         so_far="" if cause else so_far(exercise, hunt.everything, shown),
     )
-
-
-def _draws(examples: int) -> Iterator[tuple[Choices, bool]]:
-    """Yield random choices, the same every time, and whether the case has typical sizes."""
-    rng = np.random.default_rng(0)
-    for number in range(examples + TYPICAL):
-        yield Choices(rng=rng), number >= examples
 
 
 class _EndedError(Exception):
@@ -86,6 +76,19 @@ class _Hunt:
     def seconds(self) -> float:
         """Return the seconds since the beginning."""
         return time.monotonic() - self._started
+
+    def draw(self, examples: int) -> Iterator[tuple[list[int], Tried, bool]]:
+        """Try random cases, the same every time.
+
+        Yields the choices of each, what the function did, and whether its sizes are typical.
+        """
+        rng = np.random.default_rng(0)
+        for number in range(examples + TYPICAL):
+            typical, tried = number >= examples, None
+            while tried is None:
+                choices = Choices(rng=rng)
+                tried = self.try_case(choices, typical)
+            yield choices.made, tried, typical
 
     def try_case(self, choices: Choices, typical: bool) -> Tried | None:
         """Make a case, and call the function; None if these choices make no case."""

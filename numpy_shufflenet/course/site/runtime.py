@@ -19,7 +19,7 @@ CDN = Path(__file__).with_name("runtime.json")
 MODULES = ("pyodide.asm.mjs", "pyodide.asm.js")  # the name depends on the version
 CORE = ("pyodide.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 LOCK = "pyodide-lock.json"
-PACKAGES = ("numpy", "matplotlib")
+NEEDED = ("numpy", "threadpoolctl")
 LEFT_OUT = {"__pycache__", "lessons_source", "site", "commands", "kernels"}  # folders
 KINDS = {".py", ".css", ".js", ".toml", ".txt"}  # the package reads these; data are left out
 
@@ -37,7 +37,7 @@ def write_runtime(out: Path, folder: Path | None = None) -> None:
     Raises
     ------
     ValueError
-        If a file is missing in `folder`, or its checksum differs from that in the lock file.
+        If `folder` lacks a file, or a checksum differs from that in the lock file.
     """
     out.mkdir()
     package = _zipped_package()
@@ -70,13 +70,13 @@ def _copied(folder: Path, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     files = {name: _read(folder, name) for name in (*CORE, module)}
     lock = json.loads(_read(folder, LOCK))
     wanted: dict[str, Any] = {}
-    for package in PACKAGES:
+    for package in (*NEEDED, "matplotlib"):
         _add_package(package, lock["packages"], wanted)
     for package in list(wanted):
         entry = wanted[package]
         path = folder / entry["file_name"]
-        if package != "numpy" and not path.exists():
-            del wanted[package]  # without Matplotlib, exercises work without their pictures
+        if package not in NEEDED and not path.exists():
+            del wanted[package]  # without Matplotlib, exercises work without its pictures
             continue
         data = files[entry["file_name"]] = _read(folder, entry["file_name"])
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:

@@ -55,6 +55,7 @@ const say = chinese
 // Python in a worker. One answer runs at a time.
 class Python {
   #worker = null;
+  #module = null; // the interpreter, compiled by the first worker
   #run = null; // of the answer that runs: {output, running, end}, and the timer of its limit
 
   // Start to load, if that hasn't happened yet.
@@ -63,6 +64,7 @@ class Python {
     const worker = new Worker(new URL("live_worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => this.#worker === worker && this.#receive(data);
     worker.onerror = (event) => this.#worker === worker && this.#fail(String(event.message ?? "no worker"));
+    worker.postMessage({ module: this.#module });
     this.#worker = worker;
   }
 
@@ -85,6 +87,7 @@ class Python {
   #receive(data) {
     const run = this.#run;
     if (data.kind === "failed") this.#fail(String(data.reason));
+    else if (data.kind === "compiled") this.#module = data.module;
     else if (data.kind === "ended") this.restart(say.ended);
     else if (!run) return;
     else if (data.kind === "running") {

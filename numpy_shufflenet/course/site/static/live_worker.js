@@ -1,6 +1,7 @@
 // Runs students' answers in Python (Pyodide), in a thread of its own: a Web Worker that the page can
 // end at any time. It has no access to the page; it sends texts and pictures as messages:
 //
+//   {kind: "compiled", module}            the interpreter, which the next worker needn't compile
 //   {kind: "ready"}                       Python and the package are loaded
 //   {kind: "running"}                     the answer runs now, so its time counts from here
 //   {kind: "output", type, content, alt}  type is "text", "html" or "png"
@@ -8,12 +9,18 @@
 //   {kind: "ended"}                       Python has ended; this worker can't go on
 //   {kind: "failed", reason}              Python could not be loaded
 //
-// It receives {cells, answer}: the code of the cells above, and the cell to run.
+// It receives {module} first, which may be null, and then {cells, answer}: the code of the cells
+// above, and the cell to run.
 
 const settingsURL = new URL("live/runtime.json", import.meta.url);
 const asked = []; // answers that came before Python was there
 let receive = (message) => asked.push(message);
-self.onmessage = (event) => receive(event.data);
+const first = new Promise((resolve) => {
+  self.onmessage = ({ data }) => {
+    resolve(data);
+    self.onmessage = (event) => receive(event.data);
+  };
+});
 
 // Fetch a file of the runtime; its checksum must be that of the settings.
 function checkedFetch(base, integrity) {
@@ -39,7 +46,21 @@ async function checkedImport(url) {
   }
 }
 
+// Let Pyodide use an interpreter that another worker has compiled, or tell the page of a new one.
+function shareInterpreter(module) {
+  const { compileStreaming, instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiateStreaming = async (response, imports) => {
+    WebAssembly.instantiateStreaming = instantiateStreaming;
+    if (!module) {
+      module = await compileStreaming(response);
+      postMessage({ kind: "compiled", module });
+    }
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
+}
+
 async function load() {
+  shareInterpreter((await first).module);
   const settings = await (await fetch(settingsURL, { cache: "no-cache" })).json();
   const base = new URL(settings.base, settingsURL).href;
   self.fetch = checkedFetch(base, settings.integrity);
@@ -53,7 +74,7 @@ async function load() {
     lockFileURL: new URL("pyodide-lock.json", settingsURL).href, // names a checksum for each package
     packageBaseUrl: new URL(settings.packages, settingsURL).href,
     createPyodideModule: runtime.default,
-    packages: ["numpy"],
+    packages: ["numpy", "threadpoolctl"],
   });
   python.unpackArchive(await wheel, "zip", { extractDir: "/package" });
   python.runPython("import sys; sys.path.insert(0, '/package')");
@@ -90,5 +111,6 @@ try {
   postMessage({ kind: "ready" });
   asked.forEach(receive);
 } catch (error) {
-  postMessage({ kind: "failed", reason: String(error.message ?? error) });
+  const lines = String(error.message ?? error).trim().split("\n"); // of a traceback, the last
+  postMessage({ kind: "failed", reason: lines.at(-1) });
 }
