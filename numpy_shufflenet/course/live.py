@@ -56,7 +56,8 @@ def setup_for(cells: Sequence[str], answer: str) -> str:
     above = []
     for cell in cells:
         with contextlib.suppress(SyntaxError, ValueError):
-            above += [(cell, statement) for statement in ast.parse(cell).body]
+            statements = ast.parse(cell).body
+            above += [(cell, part) for statement in statements for part in _parts(statement)]
     known = [_Statement.of(source, statement) for source, statement in [*above, *own]]
     late: set[str] = set()  # what functions use may be defined after them
     while True:
@@ -65,6 +66,15 @@ def setup_for(cells: Sequence[str], answer: str) -> str:
         if found == late:
             return "\n\n".join(statement.text for statement in chosen[: len(chosen) - len(own)])
         late = found
+
+
+def _parts(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield one import for each name, because an import that isn't needed takes time."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        yield statement
+        return
+    for name in statement.names:
+        yield ast.copy_location(type(statement)(**{**vars(statement), "names": [name]}), statement)
 
 
 class _Statement(NamedTuple):
@@ -81,12 +91,14 @@ class _Statement(NamedTuple):
 
     @classmethod
     def of(cls, source: str, statement: ast.stmt) -> "_Statement":
+        imports = isinstance(statement, ast.Import | ast.ImportFrom)
         lines = [statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))]
         text = "\n".join(source.splitlines()[min(lines) - 1 : statement.end_lineno])
+        text = ast.unparse(statement) if imports else text
         table = symtable.symtable(text, ANSWER, "exec")
         given = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
         late = set().union(*map(_used, table.get_children()))
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+        if imports or isinstance(statement, ast.FunctionDef | ast.ClassDef):
             return cls(text, given, True, _used(table), late)
         changed = {
             node.value.id
@@ -191,7 +203,7 @@ class _Nothing(types.ModuleType):
         self.__spec__ = importlib.util.spec_from_loader("matplotlib", None)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         return self
 
@@ -225,7 +237,7 @@ class _Printer(io.TextIOBase):
 
 def _display(value: Any, show: Show) -> None:
     """Show the value of an expression as a notebook does."""
-    if value is None:
+    if value is None or isinstance(value, _Nothing):
         return
     to_html = getattr(value, "_repr_html_", None)
     if callable(to_html) and not isinstance(value, type):

@@ -6,6 +6,7 @@
 import { makeEditor } from "./editor.js";
 
 const SECONDS = 20; // limit of one run
+const LONG = 3; // seconds after which a run may well have to be ended
 const MOST_TEXT = 30000; // characters of output that the page shows
 const TALLEST = 3000; // pixels of a frame
 
@@ -52,20 +53,17 @@ const say = chinese
       missing: (reason) => `The notebook of this lesson could not be loaded: ${reason}.`,
     };
 
-// Python in a worker. One answer runs at a time.
+// Python in a worker. One answer runs at a time. When a run takes long, a second worker begins to
+// load: it will be there if the first has to be ended.
 class Python {
   #worker = null;
+  #spare = null;
   #module = null; // the interpreter, compiled by the first worker
-  #run = null; // of the answer that runs: {output, running, end}, and the timer of its limit
+  #run = null; // of the answer that runs: {output, running, end}, and its timers
 
   // Start to load, if that hasn't happened yet.
   start() {
-    if (this.#worker) return;
-    const worker = new Worker(new URL("live_worker.js", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }) => this.#worker === worker && this.#receive(data);
-    worker.onerror = (event) => this.#worker === worker && this.#fail(String(event.message ?? "no worker"));
-    worker.postMessage({ module: this.#module });
-    this.#worker = worker;
+    this.#worker ??= this.#create();
   }
 
   // Run an answer. `output` receives each output, `running` is called when Python is there, and
@@ -76,29 +74,43 @@ class Python {
     this.#worker.postMessage(request);
   }
 
-  // End the worker with whatever runs in it, and start another.
+  // End the worker with whatever runs in it, and go on with another.
   restart(text) {
-    this.#finish("ended", text);
     this.#worker?.terminate();
-    this.#worker = null;
-    this.start();
+    this.#worker = this.#spare ?? this.#create();
+    this.#spare = null;
+    this.#finish("ended", text);
   }
 
-  #receive(data) {
+  #create() {
+    const worker = new Worker(new URL("live_worker.js", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }) => this.#receive(worker, data);
+    worker.onerror = (event) => this.#fail(worker, String(event.message ?? "no worker"));
+    worker.postMessage({ module: this.#module });
+    return worker;
+  }
+
+  #receive(worker, data) {
+    if (data.kind === "compiled") this.#module = data.module;
+    if (data.kind === "failed") this.#fail(worker, String(data.reason));
+    if (worker !== this.#worker) return;
     const run = this.#run;
-    if (data.kind === "failed") this.#fail(String(data.reason));
-    else if (data.kind === "compiled") this.#module = data.module;
-    else if (data.kind === "ended") this.restart(say.ended);
+    if (data.kind === "ended") this.restart(say.ended);
     else if (!run) return;
     else if (data.kind === "running") {
-      run.timer = setTimeout(() => this.restart(say.slow), 1000 * SECONDS);
+      run.timers = [
+        setTimeout(() => this.restart(say.slow), 1000 * SECONDS),
+        setTimeout(() => (this.#spare ??= this.#create()), 1000 * LONG),
+      ];
       run.running();
     } else if (data.kind === "output") run.output(data.type, String(data.content), String(data.alt ?? ""));
     else if (data.kind === "done") this.#finish(data.right === true ? "right" : "wrong", String(data.verdict));
   }
 
-  #fail(reason) {
-    this.#worker?.terminate();
+  #fail(worker, reason) {
+    worker.terminate();
+    if (worker === this.#spare) this.#spare = null;
+    if (worker !== this.#worker) return;
     this.#worker = null; // the next run tries again
     this.#finish("ended", say.failed(reason));
   }
@@ -106,7 +118,7 @@ class Python {
   #finish(state, text) {
     const run = this.#run;
     this.#run = null;
-    clearTimeout(run?.timer);
+    run?.timers?.forEach(clearTimeout);
     run?.end(state, text);
   }
 }
@@ -203,9 +215,10 @@ class Exercise {
     this.help.textContent = kept ? say.help : `${say.help} ${say.unsaved}`;
   }
 
-  show(state, text) {
+  show(state, text, first = "") {
     this.cell.dataset.state = state;
-    this.verdict.textContent = text;
+    // Where a frame shows the result, only screen readers need the text: see site.css.
+    this.verdict.replaceChildren(element("b", {}, first), element("span", {}, text && ` ${text}`));
     const busy = ["loading", "running"].includes(state);
     this.buttons.stop.hidden = !busy;
     this.buttons.run.hidden = busy;
@@ -238,8 +251,7 @@ class Exercise {
 
   end(state, text) {
     const hadFocus = document.activeElement === this.buttons.stop;
-    const first = { right: say.right, wrong: say.wrong }[state];
-    this.show(state, [first, text].filter(Boolean).join(" "));
+    this.show(state, text, { right: say.right, wrong: say.wrong }[state]);
     if (hadFocus) this.buttons.run.focus();
   }
 
@@ -247,7 +259,7 @@ class Exercise {
     if (type === "png" && /^[A-Za-z0-9+/=]+$/.test(content)) {
       this.output.append(element("img", { src: `data:image/png;base64,${content}`, alt: alt || say.picture }));
     } else if (type === "html") {
-      this.output.append(frame(content, this.output.getAttribute("aria-label")));
+      this.output.append(frame(content, this.output));
     } else if (this.left > 0) {
       const text = content.slice(0, this.left);
       this.left -= text.length;
@@ -281,9 +293,11 @@ class Exercise {
 const HEIGHT = `<script>new ResizeObserver(() => parent.postMessage(
   {height: document.documentElement.getBoundingClientRect().height}, "*")).observe(document.documentElement)</script>`;
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
-function frame(html, title) {
-  const { color, backgroundColor } = getComputedStyle(document.body);
+function frame(html, output) {
+  const { color } = getComputedStyle(output);
+  const { backgroundColor } = getComputedStyle(output.closest(".live"));
   const style = `body { margin: 0; color: ${color}; background: ${backgroundColor}; }`;
+  const title = output.getAttribute("aria-label");
   const made = element("iframe", { sandbox: "allow-scripts", title, class: "live-frame" });
   made.srcdoc = `<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <style>${style}</style>${html}${HEIGHT}`;
