@@ -181,7 +181,7 @@ def test_by_keyboard_alone_on_a_narrow_dark_page(lesson):
         "Input.dispatchKeyEvent", type="keyUp", key="Enter", code="Enter", windowsVirtualKeyCode=13
     )
     state, said = lesson.wait(1, "first verdict of the next lesson")
-    assert (state, said) == ("right", "Right. ")
+    assert (state, said) == ("right", "Right.")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

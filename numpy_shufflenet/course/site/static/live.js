@@ -28,7 +28,7 @@ const say = chinese
       wrong: "还不对。",
       stopped: "你停止了这次运行。Python 正在重新启动。",
       slow: `你的代码在 ${SECONDS} 秒后仍未结束：是否有循环永不结束？它已被停止，Python 正在重新启动。`,
-      ended: "你的代码结束了 Python 本身，例如内存耗尽或调用了 os._exit。Python 正在重新启动。",
+      ended: "你的代码结束了 Python 本身，例如调用了 os._exit、耗尽了内存，或函数无休止地调用自身。Python 正在重新启动。",
       failed: (reason) => `无法加载 Python：${reason}。请检查网络连接，再运行一次。`,
       missing: (reason) => `无法加载本课的笔记本：${reason}。`,
     }
@@ -48,7 +48,7 @@ const say = chinese
       wrong: "Not yet.",
       stopped: "You stopped the run. Python is starting again.",
       slow: `Your code was not done after ${SECONDS} seconds: does a loop never end? It was stopped, and Python is starting again.`,
-      ended: "Your code has ended Python itself, for example by running out of memory or by os._exit. Python is starting again.",
+      ended: "Your code has ended Python itself, for example by os._exit, by filling the memory, or by a function that calls itself without end. Python is starting again.",
       failed: (reason) => `Python could not be loaded: ${reason}. Check the connection, and run again.`,
       missing: (reason) => `The notebook of this lesson could not be loaded: ${reason}.`,
     };
