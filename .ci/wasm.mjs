@@ -9,12 +9,16 @@ const [pyodide, checkout, packages, file, ...args] = process.argv.slice(2);
 const { loadPyodide } = await import(pathToFileURL(resolve(pyodide, "pyodide.mjs")));
 const python = await loadPyodide({ indexURL: resolve(pyodide) });
 await python.loadPackage(["numpy", "threadpoolctl"], { messageCallback: () => {} });
-for (const [place, root] of [["/checkout", checkout], ["/pure", packages]]) {
+for (const [place, root] of [
+  ["/checkout", checkout],
+  ["/pure", packages],
+]) {
   python.FS.mkdir(place);
   python.FS.mount(python.FS.filesystems.NODEFS, { root: resolve(root) }, place);
 }
 python.globals.set("arguments", python.toPy([file, ...args]));
-const code = python.runPython(`
+const code = python.runPython(
+  `
 import os, sys
 sys.path[:0] = ["/checkout", "/checkout/tests", "/pure"]
 sys.dont_write_bytecode = True
@@ -26,5 +30,6 @@ try:
 except SystemExit as end:
     code = end.code if isinstance(end.code, int) else bool(end.code)
 int(code)
-`.replace("program,", `${JSON.stringify(readFileSync(file, "utf-8"))},`));
+`.replace("program,", `${JSON.stringify(readFileSync(file, "utf-8"))},`),
+);
 process.exit(code);

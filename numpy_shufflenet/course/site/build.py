@@ -64,16 +64,15 @@ def build_site(
     executed = None if executed is None else Path(executed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
-        source, site = Path(folder, "source"), Path(folder, "site")
+        source, site, live = (Path(folder, name) for name in ("source", "site", "live"))
+        runtime.write_runtime(live, None if offline_runtime is None else Path(offline_runtime))
         guide = source_folder() / GUIDE
         reference = api.Reference(packages or api.PACKAGES)
         pages.write_sources(
             source, lessons, done, reference=reference, executed=executed, guide=guide
         )
         _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
-        runtime.write_runtime(
-            site / "_static/live", None if offline_runtime is None else Path(offline_runtime)
-        )
+        live.rename(site / "_static/live")
         problems = checks.problems_of(site)
         if problems:
             raise RuntimeError("\n".join(["the site has problems:", *problems]))

@@ -4,54 +4,11 @@
 // An answer, its outputs and its errors are never HTML of this page. Texts become text nodes. What
 // Python shows as HTML goes into a frame in a sandbox, which has no access to the page.
 import { makeEditor } from "./editor.js";
+import { say, SECONDS } from "./live_texts.js";
 
-const SECONDS = 20; // limit of one run
 const LONG = 3; // seconds after which a run may well have to be ended
 const MOST_TEXT = 30000; // characters of output that the page shows
 const TALLEST = 3000; // pixels of a frame
-
-const chinese = document.documentElement.lang.startsWith("zh");
-const say = chinese
-  ? {
-      run: "运行",
-      stop: "停止",
-      reset: "重置",
-      take: "下载为笔记本",
-      code: (title) => `${title}：你的代码`,
-      output: (title) => `${title}：输出`,
-      picture: "图",
-      help: "Tab 键缩进。要离开编辑器，先按 Esc，再按 Tab。Ctrl+Enter 运行。答案保存在此浏览器中。",
-      unsaved: "此浏览器不保存答案：请把它们下载为笔记本。",
-      loading: "正在加载 Python（第一次约需 10 秒）……",
-      running: "正在运行……",
-      right: "正确。",
-      wrong: "还不对。",
-      stopped: "你停止了这次运行。Python 正在重新启动。",
-      slow: `你的代码在 ${SECONDS} 秒后仍未结束：是否有循环永不结束？它已被停止，Python 正在重新启动。`,
-      ended: "你的代码结束了 Python 本身，例如调用了 os._exit、耗尽了内存，或函数无休止地调用自身。Python 正在重新启动。",
-      failed: (reason) => `无法加载 Python：${reason}。请检查网络连接，再运行一次。`,
-      missing: (reason) => `无法加载本课的笔记本：${reason}。`,
-    }
-  : {
-      run: "Run",
-      stop: "Stop",
-      reset: "Reset",
-      take: "Take out as a notebook",
-      code: (title) => `${title}: your code`,
-      output: (title) => `${title}: output`,
-      picture: "Picture",
-      help: "Tab indents. To leave the editor, press Esc, then Tab. Ctrl+Enter runs. Your answer stays in this browser.",
-      unsaved: "This browser doesn't keep answers: take them out as a notebook.",
-      loading: "Python is loading (about 10 seconds the first time) …",
-      running: "Your code is running …",
-      right: "Right.",
-      wrong: "Not yet.",
-      stopped: "You stopped the run. Python is starting again.",
-      slow: `Your code was not done after ${SECONDS} seconds: does a loop never end? It was stopped, and Python is starting again.`,
-      ended: "Your code has ended Python itself, for example by os._exit, by filling the memory, or by a function that calls itself without end. Python is starting again.",
-      failed: (reason) => `Python could not be loaded: ${reason}. Check the connection, and run again.`,
-      missing: (reason) => `The notebook of this lesson could not be loaded: ${reason}.`,
-    };
 
 // Python in a worker. One answer runs at a time. When a run takes long, a second worker begins to
 // load: it will be there if the first has to be ended.
@@ -103,8 +60,10 @@ class Python {
         setTimeout(() => (this.#spare ??= this.#create()), 1000 * LONG),
       ];
       run.running();
-    } else if (data.kind === "output") run.output(data.type, String(data.content), String(data.alt ?? ""));
-    else if (data.kind === "done") this.#finish(data.right === true ? "right" : "wrong", String(data.verdict));
+    } else if (data.kind === "output")
+      run.output(data.type, String(data.content), String(data.alt ?? ""));
+    else if (data.kind === "done")
+      this.#finish(data.right === true ? "right" : "wrong", String(data.verdict));
   }
 
   #fail(worker, reason) {
@@ -194,7 +153,11 @@ class Exercise {
       take: button("take", () => this.takeOut()),
     };
     this.verdict = element("p", { class: "live-verdict", role: "status", "aria-live": "polite" });
-    this.output = element("div", { class: "live-output", role: "region", "aria-label": say.output(title) });
+    this.output = element("div", {
+      class: "live-output",
+      role: "region",
+      "aria-label": say.output(title),
+    });
     const place = element("div", { class: "live-editor" });
     this.editor = makeEditor(place, {
       text: storage.read(this.id) ?? this.blank,
@@ -204,9 +167,11 @@ class Exercise {
     });
     place.addEventListener("focusin", () => python.start()); // loads while the student thinks
     const row = element("div", { class: "live-buttons" }, ...Object.values(this.buttons));
-    cell.querySelector(".cell_input").replaceWith(
-      element("div", { class: "live" }, place, this.help, row, this.verdict, this.output),
-    );
+    cell
+      .querySelector(".cell_input")
+      .replaceWith(
+        element("div", { class: "live" }, place, this.help, row, this.verdict, this.output),
+      );
     this.show("idle", "");
   }
 
@@ -257,7 +222,9 @@ class Exercise {
 
   add(type, content, alt) {
     if (type === "png" && /^[A-Za-z0-9+/=]+$/.test(content)) {
-      this.output.append(element("img", { src: `data:image/png;base64,${content}`, alt: alt || say.picture }));
+      this.output.append(
+        element("img", { src: `data:image/png;base64,${content}`, alt: alt || say.picture }),
+      );
     } else if (type === "html") {
       this.output.append(frame(content, this.output));
     } else if (this.left > 0) {
@@ -278,7 +245,9 @@ class Exercise {
   async takeOut() {
     try {
       const { filled } = await filledNotebook();
-      const file = new Blob([JSON.stringify(filled, null, 1)], { type: "application/x-ipynb+json" });
+      const file = new Blob([JSON.stringify(filled, null, 1)], {
+        type: "application/x-ipynb+json",
+      });
       const link = element("a", { href: URL.createObjectURL(file), download: `${lesson}.ipynb` });
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -292,7 +261,8 @@ class Exercise {
 // script tells its height.
 const HEIGHT = `<script>new ResizeObserver(() => parent.postMessage(
   {height: document.documentElement.getBoundingClientRect().height}, "*")).observe(document.documentElement)</script>`;
-const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+const POLICY =
+  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 function frame(html, output) {
   const { color } = getComputedStyle(output);
   const { backgroundColor } = getComputedStyle(output.closest(".live"));
@@ -304,11 +274,16 @@ function frame(html, output) {
   return made;
 }
 addEventListener("message", ({ source, data }) => {
-  const made = [...document.querySelectorAll(".live-frame")].find(({ contentWindow }) => contentWindow === source);
-  if (made && data?.height > 0) made.style.height = `${Math.min(Math.ceil(data.height), TALLEST)}px`;
+  const made = [...document.querySelectorAll(".live-frame")].find(
+    ({ contentWindow }) => contentWindow === source,
+  );
+  if (made && data?.height > 0)
+    made.style.height = `${Math.min(Math.ceil(data.height), TALLEST)}px`;
 });
 
 const python = new Python();
 const exercises = lesson
-  ? [...document.querySelectorAll("div.cell.tag_exercise")].map((cell, number) => new Exercise(cell, number))
+  ? [...document.querySelectorAll("div.cell.tag_exercise")].map(
+      (cell, number) => new Exercise(cell, number),
+    )
   : [];

@@ -64,7 +64,9 @@ async function load() {
   const settings = await (await fetch(settingsURL, { cache: "no-cache" })).json();
   const base = new URL(settings.base, settingsURL).href;
   self.fetch = checkedFetch(base, settings.integrity);
-  const wheel = fetch(new URL(settings.package, settingsURL)).then((response) => response.arrayBuffer());
+  const wheel = fetch(new URL(settings.package, settingsURL)).then((response) =>
+    response.arrayBuffer(),
+  );
   wheel.catch(() => {}); // awaited below
   const [{ loadPyodide }, runtime] = await Promise.all(
     ["pyodide.mjs", settings.module].map((name) => checkedImport(base + name)),
@@ -111,6 +113,8 @@ try {
   postMessage({ kind: "ready" });
   asked.forEach(receive);
 } catch (error) {
-  const lines = String(error.message ?? error).trim().split("\n"); // of a traceback, the last
+  const lines = String(error.message ?? error)
+    .trim()
+    .split("\n"); // of a traceback, the last
   postMessage({ kind: "failed", reason: lines.at(-1) });
 }
