@@ -227,7 +227,7 @@ class _Printer(io.TextIOBase):
         self._show, self._left = show, MOST_PRINTED
 
     def write(self, text: str) -> int:
-        if self._left > 0:
+        if text and self._left > 0:
             self._show("text", text[: self._left], "")
             self._left -= len(text)
             if self._left <= 0:
