@@ -12,7 +12,6 @@ arrays: Hypothesis would be slow with each entry, and shrinking entries would te
 """
 
 import math
-from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -158,100 +157,3 @@ class DrawWithHypothesis(Draw):
     def lay_out(self, values: Array) -> Array:
         """Return the values in the dtype drawn, in a memory layout that is drawn, too."""
         return arrange(values.astype(self.dtype), self.choose(*LAYOUTS))
-
-
-class DrawForStudents(DrawWithHypothesis):
-    """Draws cases to calculate by hand, for a function that may not take every argument yet.
-
-    Shapes are small, entries are whole numbers in float64 and never 0. A hyperparameter that the
-    function doesn't take keeps its neutral value. So a convolution can be checked before it has
-    a stride.
-
-    Parameters
-    ----------
-    draw : callable
-        From Hypothesis.
-    takes : collection of str or None
-        Names that the function takes. None means all names, in every form the library takes.
-    typical : bool
-        Whether sizes and hyperparameters are those of the operation's example, where windows
-        overlap and groups have several channels. Few of the smallest cases show such mistakes.
-    """
-
-    def __init__(self, draw: DrawFn, takes: Collection[str] | None, *, typical: bool = False):
-        super().__init__(draw, np.float64, max_size=4)
-        self.takes = takes
-        self.typical = typical
-
-    def integer(self, low: int, high: int, *, example: int | None = None) -> int:
-        """Draw a whole number from low to high, or return the example."""
-        if self.typical and example is not None:
-            return example
-        return super().integer(low, high)
-
-    def side(self, low: int = 1, *, example: int | None = None) -> int:
-        """Draw a height or width, at least low, or return the example."""
-        if self.typical and example is not None:
-            return max(low, example)
-        return super().side(low)
-
-    def option(self, name: str, neutral: Any, draw: Callable[[], Any]) -> Any:
-        """Return draw() if the function takes `name`, else the neutral value."""
-        return draw() if self.takes is None or name in self.takes else neutral
-
-    def choose(self, *options: Any) -> Any:
-        """Draw one of the options; students' functions need not take pairs or None."""
-        if self.takes is not None:
-            options = tuple(o for o in options if o is not None and not isinstance(o, tuple))
-        return options[0] if self.typical else super().choose(*options)
-
-    def pair(self, low: int, high: int, *, example: Any = None) -> Any:
-        """Draw a whole number; students' functions need not take pairs."""
-        if self.takes is None:
-            return super().pair(low, high)
-        return self.integer(low, high, example=example if isinstance(example, int) else None)
-
-    def padding(self, high: Any, *, example: Any = None) -> Any:
-        """Draw a whole number; students' functions need not take pairs."""
-        if self.takes is None:
-            return super().padding(high)
-        limit = high if isinstance(high, int) else min(high)
-        return self.integer(0, limit, example=min(1, limit))
-
-    def batch(self, *, example: int = 2) -> int:
-        """Draw a number of images, from 1 to 3."""
-        return self.integer(1, 3, example=example)
-
-    def large(self, factor: float) -> float:
-        """Draw a factor that may make numbers overflow."""
-        return self.choose(0.5, factor)
-
-    def __call__(self, *shape: int, std: float = 1.0) -> Array:
-        """Return whole numbers from -9 to 9 without 0, times std."""
-        return std * self.rng.integers(1, 10, shape) * self.rng.choice([-1.0, 1.0], shape)
-
-    def spread(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return whole numbers that are all different and not 0; mean and std are the example's."""
-        size = math.prod(shape)
-        signs = self.rng.choice([-1.0, 1.0], size)
-        return (signs * (1 + self.rng.permutation(size))).reshape(shape)
-
-    def tied(self, *shape: int) -> Array:
-        """Return whole numbers from -9 to 9 that are all different, or few of them, often equal."""
-        return self.choose(self.spread, self)(*shape)
-
-    def positive(self, *shape: int) -> Array:
-        """Return whole numbers from 1 to 9."""
-        return np.abs(self(*shape))
-
-    def small(self, *shape: int, mean: float = 0.0, std: float = 1.0) -> Array:
-        """Return eighths of whole numbers, which don't saturate a sigmoid."""
-        return self(*shape) / 8
-
-    def bias(self, size: int, std: float = 1.0) -> Array | None:
-        """Draw an array of this size, or None."""
-        return self.option("b", None, lambda: super(DrawForStudents, self).bias(size, std))
-
-    def lay_out(self, values: Array) -> Array:
-        """Return the values as they are."""
-        return values

@@ -4,15 +4,18 @@ Skipped where there is no Chromium, but never in CI: see `peers`.
 """
 
 import base64
+import functools
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,27 @@ def find_chromium() -> str:
     return found
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a word on the terminal."""
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder by HTTP on this machine; return its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class Page:
     """One tab, with what it logged and what it asked the network for."""
 
@@ -56,18 +80,31 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command; return its result. Events that come in between are noted."""
-        self._number += 1
-        self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        number = self._send(method=method, params=parameters)
         while True:
             message = json.loads(self._socket.recv())
-            if message.get("id") == self._number:
+            if message.get("id") == number:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']}")
                 return message["result"]
             self._note(message)
 
+    def _send(self, **message: Any) -> int:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, **message}))
+        return self._number
+
+    def follow_workers(self) -> None:
+        """Note the requests of workers, too."""
+        self.call(
+            "Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True
+        )
+
     def _note(self, event: dict[str, Any]) -> None:
         method, parameters = event.get("method"), event.get("params", {})
+        if method == "Target.attachedToTarget":  # a worker, which waits for these two
+            for command in ("Network.enable", "Runtime.runIfWaitingForDebugger"):
+                self._send(method=command, sessionId=parameters["sessionId"])
         if method == "Runtime.exceptionThrown":
             self.errors.append(str(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning"):

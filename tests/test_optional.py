@@ -10,7 +10,6 @@ import pytest
 import numpy_shufflenet
 
 CALLS = {
-    "hypothesis": ("from numpy_shufflenet import exercises", "hypothesis", "notebooks"),
     "matplotlib": (
         "from numpy_shufflenet.plots.figures import new_figure; new_figure(1, 1)",
         "matplotlib",
@@ -81,10 +80,7 @@ REACHED_LATER = {
     ("course/execute.py", "jupyter_client"),  # nbclient depends on it
     ("course/site/api.py", "sphinx"),
     ("course/site/conf.py", "sphinx"),
-    ("exercises/check.py", "hypothesis"),  # the package asks
-    ("exercises/exercise.py", "hypothesis"),
     ("exercises/result.py", "IPython"),  # IPython calls it
-    ("exercises/search.py", "hypothesis"),
     ("plots/_notebook.py", "matplotlib"),  # `new_figure` asks
     ("plots/costs.py", "matplotlib"),
     ("plots/roofline.py", "matplotlib"),

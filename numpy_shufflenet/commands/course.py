@@ -56,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--nbgrader", action="store_true", help="write a course folder for nbgrader instead")
     executed_help = "folder of an executed solution edition, which becomes the site"
     add("--executed", type=expanded, metavar="DIR", help=executed_help)
-    lite_help = (
-        "let readers run lessons in the browser with JupyterLite, which loads Python from a CDN "
-        "when a reader starts it"
+    runtime_help = (
+        "folder with the files of a Pyodide release, which become part of the site: live exercises "
+        "need no network then (default: a reader's browser loads Pyodide from its CDN)"
     )
-    add("--lite", action="store_true", help=lite_help)
+    add("--offline-runtime", type=expanded, metavar="DIR", help=runtime_help)
     build.set_defaults(action=_build)
 
     grade = actions.add_parser(
@@ -152,7 +152,10 @@ def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
         return {"solutions": not arguments.no_solutions}
     if edition == "site":  # --edition all builds the solution edition before the site
         made = arguments.out / "solution" if arguments.edition == "all" else None
-        return {"executed": arguments.executed or made, "lite": arguments.lite}
+        return {
+            "executed": arguments.executed or made,
+            "offline_runtime": arguments.offline_runtime,
+        }
     return {}
 
 

@@ -5,12 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
-
+from numpy_shufflenet.exercises.draw import Choices, DrawForStudents
 from numpy_shufflenet.operations import OPERATIONS
 from numpy_shufflenet.plots.insight import occlusion_map
-from numpy_shufflenet.strategies import DrawForStudents
 from numpy_shufflenet.training import SGD, cosine_schedule
 
 Case = tuple[dict[str, Any], dict[str, Any]]
@@ -56,17 +53,12 @@ class Exercise:
         """The arguments that a function may declare."""
         return f"({', '.join(self.arguments)})"
 
-    def cases(
-        self, takes: Collection[str] | None, *, typical: bool = False
-    ) -> SearchStrategy[Case]:
-        """Return a strategy for cases of a function that takes these arguments; None means all.
+    def case(
+        self, choices: Choices, takes: Collection[str] | None, *, typical: bool = False
+    ) -> Case:
+        """Return a case of a function that takes these arguments; None means all.
 
-        See `DrawForStudents` for `typical`.
+        See `DrawForStudents` for `typical`. UnsuitableError is raised if there is no such case.
         """
         varied = None if takes is None else self.always.union(takes)
-
-        @st.composite
-        def case(draw: DrawFn) -> Case:
-            return self.build(DrawForStudents(draw, varied, typical=typical))
-
-        return case()
+        return self.build(DrawForStudents(choices, varied, typical=typical))

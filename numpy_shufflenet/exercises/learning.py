@@ -3,10 +3,10 @@
 from typing import Any
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.draw import DrawForStudents
 from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.nn.layer import Layer, Parameter
 from numpy_shufflenet.plots.insight import occlusion_map
-from numpy_shufflenet.strategies import DrawForStudents
 from numpy_shufflenet.training import SGD, confusion_matrix, cosine_schedule
 
 

@@ -1,8 +1,8 @@
 """Exercises about networks: the backward of the units of ShuffleNet, and their multiply-adds."""
 
 from numpy_shufflenet import operations
+from numpy_shufflenet.exercises.draw import DrawForStudents
 from numpy_shufflenet.exercises.exercise import Case, Exercise
-from numpy_shufflenet.strategies import DrawForStudents
 from numpy_shufflenet.zoo.answers import networks
 
 

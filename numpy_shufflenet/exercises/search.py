@@ -1,89 +1,49 @@
 """Searches for the smallest case (arguments of a call) that fails, and for a cause of failures."""
 
 import time
+from collections.abc import Iterator
+
+import numpy as np
 
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt, Tried
 from numpy_shufflenet.exercises.causes import cause_of, size_of, so_far
 from numpy_shufflenet.exercises.coverage import Coverage
+from numpy_shufflenet.exercises.draw import Choices, UnsuitableError, simpler
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 
 TYPICAL = 10  # cases of the sizes of the operation's example
+SIMPLER = 300  # cases that are tried, at most, to find the smallest that fails
 SHRINKING = 0.5  # the search for smaller cases ends after this share of the time
 COLLECTING = 0.7  # the collection of further failures ends after this share of the time
 
 
 def search(attempt: Attempt, examples: int, seconds: float) -> Result:
-    """Draw cases until a case fails, shrink this case, and look for the cause."""
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis.errors import HypothesisException
-
+    """Draw cases until a case fails, look for the smallest that fails, and for the cause."""
     exercise = attempt.exercise
-    started = time.monotonic()
-    everything: list[Tried] = []
-    failures: list[Tried] = []
-    printed: list[str] = []  # what the function printed, for each failure
-    ended: list[Result] = []
+    hunt = _Hunt(attempt)
     coverage = Coverage()
-
-    def fails(case: Case) -> bool:
-        try:
-            tried = attempt.tried(case)
-        except sandbox.EndedError as error:
-            ended.append(Result(exercise.name, False, str(error), case=case))
-            return False
-        everything.append(tried)
-        if tried.problem:
-            failures.append(tried)
-            printed.append(getattr(attempt.run, "printed", ""))
-        return tried.problem is not None
-
-    def examine(case: Case) -> None:
-        if ended or (failures and time.monotonic() - started > SHRINKING * seconds):
-            return
-        coverage.add(case)
-        if fails(case):
-            raise AssertionError
-
-    def collect(case: Case) -> None:
-        if not ended and time.monotonic() - started < COLLECTING * seconds:
-            fails(case)
-
-    profile = settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),
-        print_blob=False,
-    )
-    cases = exercise.cases(attempt.takes)
-    typical = exercise.cases(attempt.takes, typical=True)
     try:
-        profile(given(cases)(examine))()
-        settings(profile, max_examples=TYPICAL)(given(typical)(examine))()
-    except AssertionError:
-        pass
-    except HypothesisException:  # for example, because a case failed once and then passed
-        if not failures:
-            raise
-    if ended:
-        return ended[0]
-    if not failures:
-        return Result(exercise.name, True, coverage.sentence(attempt))
-    smallest = min(range(len(failures)), key=lambda number: size_of(failures[number].case))
-    shown = failures[smallest]
-    problem = shown.problem
-    assert problem is not None
-    if problem.sentence == UNWRITTEN:
-        return Result(exercise.name, False, UNWRITTEN)
-    # A student looks at the smallest case. Large cases tell more about the cause.
-    profile(given(cases)(collect))()
-    settings(profile, max_examples=TYPICAL)(given(typical)(collect))()
-    cause = cause_of(exercise, everything)
+        for made, tried, typical in hunt.draw(examples):
+            coverage.add(tried.case)
+            if tried.problem:
+                hunt.simplify(made, typical, SHRINKING * seconds)
+                break
+        else:
+            return Result(exercise.name, True, coverage.sentence(attempt))
+        shown, printed = min(hunt.failures, key=lambda failure: size_of(failure[0].case))
+        problem = shown.problem
+        assert problem is not None
+        if problem.sentence == UNWRITTEN:
+            return Result(exercise.name, False, UNWRITTEN)
+        # A student looks at the smallest case. Large cases tell more about the cause.
+        for _ in hunt.draw(examples):
+            if hunt.seconds() > COLLECTING * seconds:
+                break
+    except _EndedError as end:
+        return Result(exercise.name, False, str(end), case=end.case)
+    cause = cause_of(exercise, hunt.everything)
     return Result(
         exercise.name,
         False,
@@ -91,6 +51,69 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         cause,
         shown.case,
         problem,
-        printed=printed[smallest],
-        so_far="" if cause else so_far(exercise, everything, shown),
+        printed=printed,
+        so_far="" if cause else so_far(exercise, hunt.everything, shown),
     )
+
+
+class _EndedError(Exception):
+    """The process of the function has ended."""
+
+    def __init__(self, text: str, case: Case):
+        super().__init__(text)
+        self.case = case
+
+
+class _Hunt:
+    """Tries cases, and keeps what the function did in each."""
+
+    def __init__(self, attempt: Attempt):
+        self.attempt = attempt
+        self.everything: list[Tried] = []
+        self.failures: list[tuple[Tried, str]] = []  # with what the function printed
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds since the beginning."""
+        return time.monotonic() - self._started
+
+    def draw(self, examples: int) -> Iterator[tuple[list[int], Tried, bool]]:
+        """Try random cases, the same every time.
+
+        Yields the choices of each, what the function did, and whether its sizes are typical.
+        """
+        rng = np.random.default_rng(0)
+        for number in range(examples + TYPICAL):
+            typical, tried = number >= examples, None
+            while tried is None:
+                choices = Choices(rng=rng)
+                tried = self.try_case(choices, typical)
+            yield choices.made, tried, typical
+
+    def try_case(self, choices: Choices, typical: bool) -> Tried | None:
+        """Make a case, and call the function; None if these choices make no case."""
+        try:
+            case = self.attempt.exercise.case(choices, self.attempt.takes, typical=typical)
+        except UnsuitableError:
+            return None
+        try:
+            tried = self.attempt.tried(case)
+        except sandbox.EndedError as error:
+            raise _EndedError(str(error), case) from None
+        self.everything.append(tried)
+        if tried.problem:
+            self.failures.append((tried, getattr(self.attempt.run, "printed", "")))
+        return tried
+
+    def simplify(self, made: list[int], typical: bool, seconds: float) -> None:
+        """Make the choices of a case that fails smaller, one by one, while the case still fails."""
+        left = SIMPLER
+        candidates = simpler(made)
+        while (smaller := next(candidates, None)) is not None:
+            left -= 1
+            if left < 0 or self.seconds() > seconds:
+                return
+            choices = Choices(smaller)
+            tried = self.try_case(choices, typical)
+            if tried and tried.problem:
+                candidates = simpler(choices.made)

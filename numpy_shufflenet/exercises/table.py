@@ -7,13 +7,13 @@ import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.exercises.draw import DrawForStudents
 from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.learning import LEARNING
 from numpy_shufflenet.exercises.networks import NETWORKS
 from numpy_shufflenet.operations import Operation
 from numpy_shufflenet.ops.conv2d import col2im, im2col
 from numpy_shufflenet.ops.windows import windows_over
-from numpy_shufflenet.strategies import DrawForStudents
 
 OPERATIONS = {
     name: operation

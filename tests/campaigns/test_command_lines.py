@@ -97,7 +97,7 @@ def draw_command(rng: random.Random, leaves):
                 command += [draw_value(rng, action) for _ in range(rng.choice((1, 1, 1, 2)))][
                     : None if action.nargs == "+" else 1
                 ]
-        elif rng.random() < 0.25 and action.dest != "lite":
+        elif rng.random() < 0.25:
             command.append(action.option_strings[-1])
             if action.nargs != 0:
                 command.append(draw_value(rng, action))

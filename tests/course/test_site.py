@@ -1,17 +1,13 @@
 """The site: a small one is built, and read as its readers do, in a real browser."""
 
-import functools
 import re
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import nbformat
 import numpy as np
 import pytest
-from browser import browser
+from browser import browser, served
 from peers import need
 
 from numpy_shufflenet import ops
@@ -50,24 +46,6 @@ def site(tmp_path_factory):
     out = room / "site"
     build_site(out, [BEGIN, SHUFFLE], executed=room / "solution", packages=("ops", "steps"))
     return out
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@contextmanager
-def served(folder):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -222,7 +222,7 @@ BAD = [
     (lambda: ops.dropout_forward(X, rate=0.5, rng=3), "rng=3", "numpy.random.Generator"),
     (lambda: loss(np.zeros(3)), "logits has shape (3,); (n, classes)"),
     (lambda: loss(np.zeros((0, 3)), np.zeros(0, int)), "logits has shape (0, 3)"),
-    (lambda: loss(np.zeros((2, 3), int)), "logits has dtype int64"),
+    (lambda: loss(np.zeros((2, 3), np.int64)), "logits has dtype int64"),
     (lambda: loss(labels=np.array([0, 3])), "labels[1]=3 is out of range; 0 to 2"),
     (lambda: loss(labels=np.array([-1, 0])), "labels[0]=-1 is out of range; 0 to 2"),
     (lambda: loss(labels=np.array([0, 1, 2])), "labels has shape (3,), but logits has 2 rows"),

@@ -23,7 +23,7 @@ def build_site(
     done: Callable[[str], None] = lambda name: None,
     *,
     executed: str | os.PathLike[str] | None = None,
-    lite: bool = False,
+    offline_runtime: str | os.PathLike[str] | None = None,
     packages: Sequence[str] = (),
 ) -> None:
     """Build the site into a folder. If anything fails, the old site stays.
@@ -38,9 +38,9 @@ def build_site(
         Receives the name of each lesson after its page has been written.
     executed : path
         A folder with the solution edition, whose notebooks don't run again.
-    lite : bool
-        Whether to add JupyterLite, so that lessons run in the reader's browser. JupyterLite works
-        only if the site is served by HTTP, and loads Python from a CDN when a reader opens it.
+    offline_runtime : path
+        A folder with the files of a Pyodide release, which become part of the site. By default,
+        live exercises load Python from Pyodide's CDN.
     packages : sequence of str
         Packages in the API reference; empty for all.
 
@@ -49,14 +49,13 @@ def build_site(
     ImportError
         If a package is missing; the message names the extra to install.
     ValueError
-        If `out` has files that don't belong to a site, or a notebook in `executed` doesn't fit the
-        source of its lesson.
+        If `out` has files that don't belong to a site, a notebook in `executed` doesn't fit the
+        source of its lesson, or `offline_runtime` lacks a file.
     RuntimeError
         If Sphinx warns, or a page has a broken link or loads a file from another host.
     """
     need("sphinx", "building the site", extra="site")
-    from numpy_shufflenet.course.site import api, checks, pages
-    from numpy_shufflenet.course.site import lite as in_browser
+    from numpy_shufflenet.course.site import api, checks, pages, runtime
 
     out = Path(out)
     if out.exists() and any(out.iterdir()) and not (out / "objects.inv").exists():
@@ -65,18 +64,15 @@ def build_site(
     executed = None if executed is None else Path(executed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
-        source, site = Path(folder, "source"), Path(folder, "site")
+        source, site, live = (Path(folder, name) for name in ("source", "site", "live"))
+        runtime.write_runtime(live, None if offline_runtime is None else Path(offline_runtime))
         guide = source_folder() / GUIDE
         reference = api.Reference(packages or api.PACKAGES)
         pages.write_sources(
-            source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
+            source, lessons, done, reference=reference, executed=executed, guide=guide
         )
         _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
-        if lite:
-            names = [lesson.name for lesson in lessons if in_browser.runs(lesson)]
-            in_browser.build_lite(
-                [source / "notebooks" / f"{name}.ipynb" for name in names], site / "lite"
-            )
+        live.rename(site / "_static/live")
         problems = checks.problems_of(site)
         if problems:
             raise RuntimeError("\n".join(["the site has problems:", *problems]))

@@ -55,6 +55,15 @@ html_theme_options = {
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
+# Browsers load no modules from files, so exercises are live only if a server sends the page.
+_START = """
+addEventListener("DOMContentLoaded", () => {
+  const root = new URL(document.documentElement.dataset.content_root, location);
+  const live = document.querySelector("div.cell.tag_exercise") && root.protocol !== "file:";
+  if (live) import(new URL("_static/live.js", root));
+});
+"""
+
 _ARRAY = re.compile(r"~?(numpy\.)?ndarray\[tuple\[[^]]*\], ~?(numpy\.)?dtype\[[^]]*\]\]")
 
 
@@ -94,6 +103,7 @@ def _source(app: Sphinx, module: str, name: str) -> str:
 def setup(app: Sphinx) -> None:
     """Connect our functions; `build` passes the reference as a setting."""
     app.add_config_value("reference", None, "")
+    app.add_js_file(None, body=_START)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)

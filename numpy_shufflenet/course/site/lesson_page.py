@@ -34,7 +34,7 @@ def executed(lesson: Lesson, folder: Path | None) -> Any:
     return notebook
 
 
-def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False) -> Any:
+def lesson_page(lesson: Lesson, notebook: Any) -> Any:
     """Return the notebook of the page: all cells of the source, with outputs of `notebook`."""
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     shown = lesson.read()
@@ -48,14 +48,11 @@ def lesson_page(lesson: Lesson, notebook: Any, *, runs_in_browser: bool = False)
             cell.metadata.tags = ["solution", "hide-cell"]
             cell.metadata.mystnb = FOLDED
     title, _, rest = shown.cells[0].source.partition("\n")
-    shown.cells[0].source = f"{title}\n\n{_bar(lesson, runs_in_browser)}\n{rest}"
+    shown.cells[0].source = f"{title}\n\n{_bar(lesson)}\n{rest}"
     return shown
 
 
-def _bar(lesson: Lesson, runs_in_browser: bool) -> str:
-    """Return the line below the title, with links to the student edition."""
-    lines = [f"{{download}}`Notebook to work in <../notebooks/{lesson.name}.ipynb>`"]
-    if runs_in_browser:
-        address = f"../lite/lab/index.html?path={lesson.name}.ipynb"
-        lines.append(f'<a class="run" href="{address}">Run in the browser</a>')
-    return "\n".join(["::::{container} lesson-bar", *lines, "::::", ""])
+def _bar(lesson: Lesson) -> str:
+    """Return the line below the title, with a link to the student edition."""
+    link = f"{{download}}`Notebook to work in <../notebooks/{lesson.name}.ipynb>`"
+    return "\n".join(["::::{container} lesson-bar", link, "::::", ""])

@@ -8,7 +8,6 @@ from numpy_shufflenet.course.editions import student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.site import glossary, lesson_page
 from numpy_shufflenet.course.site.api import Reference
-from numpy_shufflenet.course.site.lite import runs
 
 PARTS = (
     (
@@ -32,7 +31,6 @@ def write_sources(
     reference: Reference,
     executed: Path | None,
     guide: Path,
-    lite: bool,
 ) -> None:
     """Write the sources, with the teacher's guide if it exists."""
     reference.write(folder / "api")
@@ -40,7 +38,7 @@ def write_sources(
         (folder / name).mkdir()
     for lesson in lessons:
         notebook = lesson_page.executed(lesson, executed)
-        page = lesson_page.lesson_page(lesson, notebook, runs_in_browser=lite and runs(lesson))
+        page = lesson_page.lesson_page(lesson, notebook)
         write_notebook(page, folder / "lessons" / f"{lesson.name}.ipynb")
         write_notebook(student(lesson), folder / "notebooks" / f"{lesson.name}.ipynb")
         done(lesson.name)
