@@ -7,6 +7,7 @@ examples:
   numpy-shufflenet course build --edition solution --lessons 3,4 --out runs/course
   numpy-shufflenet course build --edition site --executed runs/course/solution
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
+  numpy-shufflenet course translate --language zh_CN --check
   numpy-shufflenet course grade handed_in/*.ipynb --json points.json
 
 numpy-shufflenet course ACTION --help explains an action; teachers read notebooks/teachers_guide.md
@@ -19,6 +20,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from numpy_shufflenet import locale
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._text import shown
@@ -62,6 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--lite", action="store_true", help=lite_help)
     build.set_defaults(action=_build)
+
+    translate = actions.add_parser(
+        "translate",
+        help="update the files of translators from the English sources",
+        description="Updates the PO files of a language: a new message is empty, a changed one is "
+        "marked fuzzy, a vanished one is removed. The file of a lesson is made if you name it.",
+    )
+    add = translate.add_argument
+    name_help = "a lesson (8) or a page (teachers_guide) whose file shall be made"
+    add("names", nargs="*", metavar="NAME", help=name_help)
+    add("--language", choices=locale.LANGUAGES, required=True)
+    check_help = "change nothing; fail if a file isn't complete, or doesn't fit its source"
+    add("--check", action="store_true", help=check_help)
+    translate.set_defaults(action=_translate)
 
     grade = actions.add_parser(
         "grade",
@@ -154,6 +170,27 @@ def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
         made = arguments.out / "solution" if arguments.edition == "all" else None
         return {"executed": arguments.executed or made, "lite": arguments.lite}
     return {}
+
+
+def _translate(arguments: argparse.Namespace) -> int:
+    from numpy_shufflenet.course.languages import report
+
+    states = report.translate(arguments.language, arguments.names, check=arguments.check)
+    rows = [
+        [
+            s.source.name,
+            *map(str, (s.translated, s.fuzzy, s.missing)),
+            "" if s.exists else "no file",
+        ]
+        for s in states
+    ]
+    header = ["file", "translated", "fuzzy", "missing", ""]
+    show_table(f"Messages in {arguments.language}", header, rows)
+    for state in states:
+        missing = state.missing_messages if arguments.check else []
+        for said in (*state.problems, *missing, *(f"perhaps: {text}" for text in state.warnings)):
+            print(f"{state.source.name}: {said}")
+    return int(arguments.check and any(s.problems or s.missing_messages for s in states))
 
 
 def _grade(arguments: argparse.Namespace) -> int:

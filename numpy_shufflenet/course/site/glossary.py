@@ -24,6 +24,8 @@ class Term:
     also: tuple[str, ...] = ()
     #: The name of the object in the API that implements the term, or "".
     see: str = ""
+    #: Whether a translation must use `chinese` or one of `also`.
+    strict: bool = False
 
 
 def terms() -> list[Term]:
