@@ -8,6 +8,7 @@ from numpy_shufflenet.exercises.causes import cause_of, size_of, so_far
 from numpy_shufflenet.exercises.coverage import Coverage
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
+from numpy_shufflenet.locale import _
 
 TYPICAL = 10  # cases of the sizes of the operation's example
 SHRINKING = 0.5  # the search for smaller cases ends after this share of the time
@@ -78,8 +79,8 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
     shown = failures[smallest]
     problem = shown.problem
     assert problem is not None
-    if problem.sentence == UNWRITTEN:
-        return Result(exercise.name, False, UNWRITTEN)
+    if problem.sentence == _(UNWRITTEN):
+        return Result(exercise.name, False, _(UNWRITTEN))
     # A student looks at the smallest case. Large cases tell more about the cause.
     profile(given(cases)(collect))()
     settings(profile, max_examples=TYPICAL)(given(typical)(collect))()

@@ -13,7 +13,7 @@ FORMULA = re.compile(r"\$[^$]+\$")
 ENTITY = re.compile(r"&#?\w+;")
 MARK = re.compile(r"<<\w+>>")
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff][,;:?!]|[,;:?!]\s?[\u4e00-\u9fff]")
-PICTURE, PICTURE_ZH = "Picture: ", "图\uff1a"
+PICTURE, PICTURE_ZH = "Picture: ", "图："
 IN_CODE = {"string", "f-string", "comment", "docstring"}
 
 

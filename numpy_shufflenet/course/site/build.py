@@ -25,6 +25,7 @@ def build_site(
     executed: str | os.PathLike[str] | None = None,
     lite: bool = False,
     packages: Sequence[str] = (),
+    translations: Sequence[Sequence[Lesson]] = (),
 ) -> None:
     """Build the site into a folder. If anything fails, the old site stays.
 
@@ -43,6 +44,9 @@ def build_site(
         only if the site is served by HTTP, and loads Python from a CDN when a reader opens it.
     packages : sequence of str
         Packages in the API reference; empty for all.
+    translations : sequence of sequences of Lesson
+        The same lessons in further languages. Each language becomes a site in a folder of `out`,
+        and every page links to the same page in the other languages.
 
     Raises
     ------
@@ -65,18 +69,34 @@ def build_site(
     executed = None if executed is None else Path(executed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
-        source, site = Path(folder, "source"), Path(folder, "site")
-        guide = source_folder() / GUIDE
+        site = Path(folder, "site")
         reference = api.Reference(packages or api.PACKAGES)
-        pages.write_sources(
-            source, lessons, done, reference=reference, executed=executed, guide=guide, lite=lite
-        )
-        _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
-        if lite:
-            names = [lesson.name for lesson in lessons if in_browser.runs(lesson)]
-            in_browser.build_lite(
-                [source / "notebooks" / f"{name}.ipynb" for name in names], site / "lite"
+        editions = {some[0].language: some for some in (lessons, *translations)}
+        for language, some in editions.items():
+            source = Path(folder, f"source-{language}")
+            target = site if language == lessons[0].language else site / language
+            pages.write_sources(
+                source,
+                some,
+                done,
+                reference=reference,
+                executed=executed,
+                guide=source_folder() / GUIDE,
+                lite=lite,
             )
+            _run_sphinx(
+                source,
+                target,
+                Path(folder, f"doctrees-{language}"),
+                language=language,
+                reference=reference,
+                languages=tuple(editions),
+            )
+            if lite:
+                names = [lesson.name for lesson in some if in_browser.runs(lesson)]
+                in_browser.build_lite(
+                    [source / "notebooks" / f"{name}.ipynb" for name in names], target / "lite"
+                )
         problems = checks.problems_of(site)
         if problems:
             raise RuntimeError("\n".join(["the site has problems:", *problems]))

@@ -8,6 +8,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from numpy_shufflenet import __version__
+from numpy_shufflenet.course.site import chinese
 from numpy_shufflenet.course.site.api import PACKAGE
 from numpy_shufflenet.course.site.docstrings import to_rst
 
@@ -42,6 +43,13 @@ smartquotes = False  # the text contains programs and equations
 html_theme = "furo"
 html_title = "ShuffleNet, taken apart"
 html_static_path = ["static"]
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        *("sidebar/brand.html", "languages.html", "sidebar/search.html"),
+        *("sidebar/scroll-start.html", "sidebar/navigation.html", "sidebar/scroll-end.html"),
+    ]
+}
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -92,8 +100,12 @@ def _source(app: Sphinx, module: str, name: str) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect our functions; `build` passes the reference as a setting."""
+    """Connect our functions; `build` passes the reference and the languages as settings."""
     app.add_config_value("reference", None, "")
+    app.add_config_value("languages", (), "")
+    app.add_search_language(chinese.SearchChinese)
+    app.connect("config-inited", chinese.translate_settings)
+    app.connect("html-page-context", chinese.link_languages)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
