@@ -72,12 +72,13 @@ def _markup(message: str, text: str) -> Iterator[str]:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Return the inline markup of a Markdown text as its parser sees it."""
+    """Return the inline markup of a Markdown text as its parser sees it; each code span once."""
     parser: Any = need("markdown_it", "checking translations").MarkdownIt("commonmark")
     found = []
     for token in (parser.parseInline(text)[0].children or []) if text else []:
         if token.type in ("code_inline", "html_inline"):
-            found.append(f"{token.type} {token.content}")
+            code_span = f"{token.type} {token.content}"
+            found += [code_span] * (token.type != "code_inline" or code_span not in found)
         elif token.type in ("link_open", "image"):
             found.append(f"{token.type} {token.attrs.get('href') or token.attrs.get('src')}")
         elif token.type in ("strong_open", "em_open"):

@@ -16,10 +16,11 @@ from typing import NamedTuple
 from numpy_shufflenet.course.languages import code
 
 LINE = re.compile(
-    r"(?P<prefix>\s*(?:#{1,6} |[-*] |\d+\. |> )?(?:<[^>]+>)*(?:\d+\. )?)(?P<text>.*?)"
+    r"(?P<prefix>\s*(?::{3,}\{[\w-]+\} )?(?:#{1,6} |[-*] |\d+\. |> )?(?:<[^>]+>)*(?:\d+\. )?)(?P<text>.*?)"
     r"(?P<suffix>(?:\s*&#96(?:79|75);)*(?:</[^>]+>)*\s*)"
 )
-BEGINS = re.compile(r"\s*(?:#{1,6} |[-*] |\d+\. |> |\||</?[a-z!])")  # the line continues no other
+DIRECTIVE = re.compile(r":{3,}\{[\w-]+\} +\S")  # ":::{card} Title", whose title is translated
+BEGINS = re.compile(r"\s*(?::{3,}|#{1,6} |[-*] |\d+\. |> |\||</?[a-z!])")  # the line continues no other
 ALONE = re.compile(r"\s*(?:#{1,6} |\||</?[a-z!].*>$)|.*\|$")  # no other line continues the line
 FENCE = re.compile(r"\s*(?:```|~~~|\$\$)")
 NOT_PROSE = re.compile(r"`[^`]*`|\$[^$]*\$|<[^>]*>|<<\w+>>|\]\([^)]*\)|&#?\w+;")
@@ -94,10 +95,10 @@ def _logical_lines(source: str) -> Iterator[tuple[int, int]]:
             begin = -1
         if mark and not (len(text) > 2 and text[:2] == "$$" == text[-2:]):
             fence = "" if fence else mark[0]
-        elif text and not fence and not mark and not text.startswith(":"):
+        elif text and not fence and not mark and (text[0] != ":" or DIRECTIVE.match(text)):
             begin = offset if begin < 0 else begin
             end = offset + len(line.rstrip("\n"))
-            closed = bool(ALONE.match(text)) or line.startswith("    ")
+            closed = bool(ALONE.match(text)) or text[0] == ":" or line.startswith("    ")
         offset += len(line)
     if begin >= 0:
         yield begin, end

@@ -17,7 +17,7 @@ def _strict() -> list[tuple[re.Pattern[str], str, tuple[str, ...]]]:
         (
             re.compile(rf"\b{re.escape(term.english)}(?:s|es)?\b", re.IGNORECASE),
             term.english,
-            (term.chinese, *term.also),
+            (term.chinese, *term.also, term.english),
         )
         for term in glossary.terms()
         if term.strict
@@ -25,9 +25,10 @@ def _strict() -> list[tuple[re.Pattern[str], str, tuple[str, ...]]]:
 
 
 def warnings_of(message: str, text: str) -> Iterator[str]:
-    """Yield a sentence for each strict term of a message whose Chinese names are missing."""
-    if text == message:  # a message that needs no translation
-        return
+    """Yield a sentence for each strict term of a message whose Chinese names are missing.
+
+    A translation that has the English term keeps a name of the code, such as `stride`.
+    """
     message = re.sub(r"`[^`]*`|\{[^}]*\}", "", message)
     for pattern, english, accepted in _strict():
         if pattern.search(message) and not any(name.lower() in text.lower() for name in accepted):
