@@ -11,17 +11,21 @@ reader sees. An f-string is one message, with its fields: "after {times} shuffle
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from numpy_shufflenet.course.languages import code
 
 LINE = re.compile(
-    r"(?P<prefix>\s*(?::{3,}\{[\w-]+\} )?(?:#{1,6} |[-*] |\d+\. |> )?(?:<[^>]+>)*(?:\d+\. )?)(?P<text>.*?)"
+    r"(?P<prefix>\s*(?::{3,}\{[\w-]+\} )?(?:#{1,6} |[-*] |\d+\. |> )?(?:<[^>]+>)*(?:\d+\. )?)"
+    r"(?P<text>.*?)"
     r"(?P<suffix>(?:\s*&#96(?:79|75);)*(?:</[^>]+>)*\s*)"
 )
 DIRECTIVE = re.compile(r":{3,}\{[\w-]+\} +\S")  # ":::{card} Title", whose title is translated
-BEGINS = re.compile(r"\s*(?::{3,}|#{1,6} |[-*] |\d+\. |> |\||</?[a-z!])")  # the line continues no other
-ALONE = re.compile(r"\s*(?:#{1,6} |\||</?[a-z!].*>$)|.*\|$")  # no other line continues the line
+BEGINS = re.compile(
+    r"\s*(?::{3,}|#{1,6} |[-*] |\d+\. |> |\||</?[a-z!])"
+)  # the line continues no other
+ALONE = re.compile(r"\s*(?:#{1,6} |\||</?[a-z!].*>$)|.*\|$")
 FENCE = re.compile(r"\s*(?:```|~~~|\$\$)")
 NOT_PROSE = re.compile(r"`[^`]*`|\$[^$]*\$|<[^>]*>|<<\w+>>|\]\([^)]*\)|&#?\w+;")
 
@@ -80,7 +84,11 @@ def in_markdown(source: str) -> Iterator[Piece]:
         prefix, text, suffix = found.group("prefix", "text", "suffix")
         if re.search("[A-Za-z]{2}", NOT_PROSE.sub("", text)):
             kind = "heading" if prefix.lstrip().startswith("#") else ""
-            yield Piece(start, end, text, kind, f"{prefix}{{}}{suffix}".format)
+            yield Piece(start, end, text, kind, partial(_between, prefix, suffix))
+
+
+def _between(prefix: str, suffix: str, text: str) -> str:
+    return f"{prefix}{text}{suffix}"
 
 
 def _logical_lines(source: str) -> Iterator[tuple[int, int]]:

@@ -16,6 +16,7 @@ project = "numpy_shufflenet"
 version = release = __version__
 copyright = "the authors of numpy_shufflenet, MIT licence"
 language = "en"
+locale_dirs = ["locale"]  # of the sources; the words of the theme
 
 extensions = [
     "myst_nb",

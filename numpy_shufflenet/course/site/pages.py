@@ -1,5 +1,6 @@
 """Writes the sources of all pages into one folder, for Sphinx."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from numpy_shufflenet.course.lessons import Lesson, source_folder
 from numpy_shufflenet.course.site import glossary, lesson_page
 from numpy_shufflenet.course.site.api import Reference
 from numpy_shufflenet.course.site.lite import runs
-from numpy_shufflenet.locale import ENGLISH, catalogue, marked, translate
+from numpy_shufflenet.locale import ENGLISH, FOLDER, catalogue, marked, translate
 
 LESSONS, REFERENCE, API = marked("Lessons"), marked("Reference"), marked("API reference")
 UNTRANSLATED = marked("**This page is not translated yet.** Here is the English text.")
@@ -75,6 +76,10 @@ def write_sources(
     reference_title = translate(API, language)
     others = ["glossary", *(page.stem for page in pages), f"{reference_title} <api/index>"]
     (folder / "index.md").write_text(landing(lessons, others, language), "utf-8")
+    theme = Path("locale", language, "LC_MESSAGES", "sphinx.po")
+    if (FOLDER.parent / theme).exists():  # Sphinx compiles it, and the package may be read-only
+        (folder / theme).parent.mkdir(parents=True)
+        shutil.copy(FOLDER.parent / theme, folder / theme)
 
 
 def markdown_page(path: Path, language: str) -> str:
