@@ -80,6 +80,7 @@ REACHED_LATER = {
     ("course/_student.py", "IPython"),  # `grading` asks first
     ("course/execute.py", "jupyter_client"),  # nbclient depends on it
     ("course/site/api.py", "sphinx"),
+    ("course/site/chinese.py", "sphinx"),
     ("course/site/conf.py", "sphinx"),
     ("exercises/check.py", "hypothesis"),  # the package asks
     ("exercises/exercise.py", "hypothesis"),

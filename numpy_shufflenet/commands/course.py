@@ -209,7 +209,7 @@ def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
 def _translate(arguments: argparse.Namespace) -> int:
     from numpy_shufflenet.course.languages import report
 
-    states = report.translate(arguments.language, arguments.names, check=arguments.check)
+    states = report.update_files(arguments.language, arguments.names, check=arguments.check)
     rows = [
         [
             s.source.name,

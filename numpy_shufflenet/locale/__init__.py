@@ -26,7 +26,7 @@ def set_language(name: str) -> None:
     _chosen[:] = [known(name)]
 
 
-def language() -> str:
+def current_language() -> str:
     """Return the language of messages; "en" if nobody has chosen another."""
     return _chosen[0] if _chosen else known(os.environ.get(VARIABLE) or ENGLISH)
 
@@ -41,7 +41,7 @@ def known(name: str) -> str:
 
 def _(message: str) -> str:
     """Return a message in the chosen language."""
-    chosen = language()
+    chosen = current_language()
     return message if chosen == ENGLISH else translate(message, chosen)
 
 

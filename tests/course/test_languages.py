@@ -12,7 +12,7 @@ ENGLISH = lessons()
 
 
 def test_every_file_is_complete_and_has_the_markup_of_its_source():
-    states = report.translate("zh_CN", check=True)
+    states = report.update_files("zh_CN", check=True)
     assert {s.source.name for s in states if s.exists} >= {"messages", "site", "00_start_here"}
     assert [p for s in states for p in (*s.problems, *s.missing_messages)] == []
     assert all(state.translated == len(state.source.messages) for state in states if state.exists)
@@ -86,7 +86,7 @@ def test_what_reads_the_files_at_run_time_agrees_with_babel():
     ],
 )
 def test_a_translation_that_breaks_its_source_is_named(message, text, kind, said):
-    assert any(said in problem for problem in checks.problems_of(message, text, kind))
+    assert any(said in problem for problem in checks.faults_of(message, text, kind))
 
 
 def test_a_right_translation_has_no_problem():
@@ -95,7 +95,7 @@ def test_a_right_translation_has_no_problem():
         ("{'right' if ok else 'wrong'}: {n:>20}", "{n:>18}：{'对' if ok else '错'}", "f-string"),
     )
     for case in right:
-        assert list(checks.problems_of(*case)) == []
+        assert list(checks.faults_of(*case)) == []
 
 
 def test_terms_are_those_of_the_glossary():

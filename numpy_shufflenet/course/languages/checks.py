@@ -17,7 +17,7 @@ PICTURE, PICTURE_ZH = "Picture: ", "图："
 IN_CODE = {"string", "f-string", "comment", "docstring"}
 
 
-def problems_of(message: str, text: str, kind: str) -> Iterator[str]:
+def faults_of(message: str, text: str, kind: str) -> Iterator[str]:
     """Yield what is wrong with a translation, in sentences.
 
     Parameters

@@ -24,7 +24,7 @@ class State:
     warnings: list[str] = field(default_factory=list)
 
 
-def translate(language: str, names: Sequence[str] = (), *, check: bool = False) -> list[State]:
+def update_files(language: str, names: Sequence[str] = (), *, check: bool = False) -> list[State]:
     """Update the PO files of a language, unless `check`; return the state of each.
 
     Parameters
@@ -87,7 +87,7 @@ def _state(source: Source, catalogue: object) -> State:
             kind = source.messages[message.id]
             state.problems += [
                 f"{problem}: {_short(message.id)}"
-                for problem in checks.problems_of(message.id, message.string, kind)
+                for problem in checks.faults_of(message.id, message.string, kind)
             ]
             state.warnings += [
                 f"{warning}: {_short(message.id)}"
