@@ -112,12 +112,12 @@ def test_terms_are_those_of_the_glossary():
 def test_pieces_of_markdown():
     source = (
         "### Exercise: it &#9679;&#9675;&#9675;\n\nA line\nand more.\n- one\n  goes on\n- `x`\n\n"
-        "<details>\n<summary>1. Why?</summary>\n\n| a b | c |\n|---|---|\n\n```sh\nls here\n```\n"
+        "<details>\n<summary>1. Why?</summary>\n\n| an ox | c |\n|---|---|\n\n```sh\nls here\n```\n"
         ":::{card} Goal\nend\n:::"
     )
     found = [piece.message for piece in pieces.pieces("markdown", source)]
     assert found == [
-        *("Exercise: it", "A line and more.", "one goes on", "Why?", "| a b | c |", "Goal", "end")
+        *("Exercise: it", "A line and more.", "one goes on", "Why?", "| an ox | c |", "Goal", "end")
     ]
     new = pieces.replaced("markdown", source, {"A line and more.": "一行。", "Why?": "为什么？"})
     assert "&#9675;\n\n一行。\n- one\n  goes on\n- `x`\n" in new

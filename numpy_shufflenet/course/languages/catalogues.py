@@ -17,7 +17,7 @@ from numpy_shufflenet import locale
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.languages import package, pieces
-from numpy_shufflenet.course.lessons import Lesson, lessons, source_folder
+from numpy_shufflenet.course.lessons import Lesson, in_language, lessons, source_folder
 
 WIDTH = 96
 SITE = Path(__file__).parents[1] / "site"
@@ -44,6 +44,8 @@ class Source:
     path: Path
     #: Whether the file has to exist.
     required: bool = False
+    #: The lesson in the other language, if the file translates one.
+    lesson: Lesson | None = None
 
 
 def sources(language: str) -> list[Source]:
@@ -54,7 +56,15 @@ def sources(language: str) -> list[Source]:
     return [
         Source("messages", package.messages(), own / "messages.po", required=True),
         Source("site", package.site_messages(), own / "site.po", required=True),
-        *(Source(x.name, dict(lesson_messages(x)), folder / f"{x.name}.po") for x in lessons()),
+        *(
+            Source(
+                lesson.name,
+                dict(lesson_messages(lesson)),
+                folder / f"{lesson.name}.po",
+                lesson=in_language(lesson, language),
+            )
+            for lesson in lessons()
+        ),
         *(
             Source(page.stem, dict(page_messages(page)), folder / f"{page.stem}.po")
             for page in pages

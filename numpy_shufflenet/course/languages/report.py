@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from numpy_shufflenet.course.languages import catalogues, checks, terms
 from numpy_shufflenet.course.languages.catalogues import Source
+from numpy_shufflenet.course.lessons import Lesson
 
 
 @dataclass
@@ -56,6 +57,8 @@ def update_files(language: str, names: Sequence[str] = (), *, check: bool = Fals
         if not check:
             catalogues.write(new, source, language)
         state = _state(source, new)
+        if check and source.lesson:
+            state.problems += _faults_of_code(source.lesson)
         if check:
             gone = [m.id for m in before if m.id and m.id not in source.messages]
             state.problems += [f"no longer in the source: {_short(text)}" for text in gone]
@@ -69,6 +72,15 @@ def _named(name: str, found: Sequence[Source]) -> str:
         if name == source.name or (name.isdigit() and source.name.startswith(f"{int(name):02}_")):
             return source.name
     raise ValueError(f"there is no {name!r}; there are {', '.join(s.name for s in found)}")
+
+
+def _faults_of_code(lesson: Lesson) -> list[str]:
+    """Return what is wrong with the translated code cells of a lesson."""
+    try:
+        lesson.read()
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _state(source: Source, catalogue: object) -> State:
