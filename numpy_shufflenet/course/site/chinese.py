@@ -11,7 +11,7 @@ from numpy_shufflenet.locale import ENGLISH, LANGUAGES, marked, translate
 NAMES = {ENGLISH: "English", **LANGUAGES}
 CODE, TITLE = marked("Code"), marked("ShuffleNet, taken apart")
 HAN = "\u3400-\u4dbf\u4e00-\u9fff"
-SPLIT = re.compile(rf"([{HAN}]+)|(\w+)")
+SPLIT = re.compile(rf"([{HAN}]+)|([^\W{HAN}]+)")
 SPLIT_QUERY = f"""
 var splitQuery = (query) =>
   [...query.matchAll(/([{HAN}]+)|([^{HAN}\\P{{L}}]|[\\p{{N}}_])+/gu)].flatMap(([text, han]) =>
@@ -39,7 +39,7 @@ class SearchChinese(SearchEnglish):
         found: list[str] = []
         for han, word in SPLIT.findall(input):
             pairs = [han[i : i + 2] for i in range(len(han) - 1)]
-            found += (pairs or [han]) if han else re.sub(rf"[{HAN}]", " ", word).split()
+            found += pairs or [han or word]
         return found
 
 
