@@ -26,12 +26,12 @@ class SearchChinese(SearchEnglish):
 
     Chinese has no spaces between words. Each pair of neighbouring characters is a word of the
     index, and a query is split in the same way: whoever asks for 通道混洗 finds the pages that have
-    通道, 道混 and 混洗. Sphinx's own search needs the package jieba, whose dictionary lacks many
-    terms, and doesn't split queries.
+    通道, 道混 and 混洗. Sphinx's own Chinese search needs the package jieba, whose dictionary lacks
+    many terms, and it doesn't split queries.
     """
 
     lang = "zh"
-    language_name = "Chinese"
+    language_name = "English"  # names the stemmer in JavaScript, which is for English words
     js_splitter_code = SPLIT_QUERY
 
     def split(self, input: str) -> list[str]:

@@ -99,6 +99,7 @@ def landing(lessons: Sequence[Lesson], others: Sequence[str], language: str = EN
     template = Path(__file__).with_name("landing.md").read_text("utf-8")
     if language != ENGLISH:
         template = pieces.replaced("markdown", template, catalogue(language))
+        template = template.replace("course start", f"course start --language {language}")
     names = [f"lessons/{lesson.name}" for lesson in lessons]
     tables = _toctree(translate(LESSONS, language), names)
     tables += _toctree(translate(REFERENCE, language), others)
