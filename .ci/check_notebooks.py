@@ -1,6 +1,7 @@
 """Run the lessons as students and as teachers will, and check what comes of it.
 
 usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--solution-only] [--out DIR]
+                          [--language zh_CN]
 
 - The solution edition runs without any error. Exercises that use names from cells above run once
   more at the end, as they do for a student who comes back to them.
@@ -13,6 +14,7 @@ usage: check_notebooks.py [--lessons 3,4] [--without MODULE] [--solution-only] [
 --out keeps the executed solution edition, from which the site is made.
 --without numba runs the solution edition as where that module is not installed, and only the
 lessons that promise to need NumPy alone.
+--language zh_CN runs the lessons that are translated, in Chinese.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from numpy_shufflenet.course import editions, lessons
 from numpy_shufflenet.course.execute import execute, seconds_of
 from numpy_shufflenet.course.grading import needed
 from numpy_shufflenet.course.tasks import tasks
+from numpy_shufflenet.locale import ENGLISH
 
 LIMIT, LONG_LIMIT, TOTAL_LIMIT = 10, 60, 600  # seconds
 AGAIN = "again"  # the tag of exercises that run once more
@@ -89,9 +92,15 @@ def main() -> int:
     parser.add_argument("--lessons", type=numbers)
     parser.add_argument("--without")
     parser.add_argument("--solution-only", action="store_true")
+    parser.add_argument("--language", default=ENGLISH)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
+    language = arguments.language
+    chosen = lessons.lessons(language)
+    if arguments.lessons is not None:
+        chosen = lessons.find(arguments.lessons, language)
+    if language != ENGLISH:
+        chosen = [lesson for lesson in chosen if lesson.texts is not None]
     if arguments.without:
         chosen = [lesson for lesson in chosen if lesson.number in NUMPY_ALONE]
     blanks = (False,) if arguments.without or arguments.solution_only else (False, True)
@@ -104,8 +113,9 @@ def main() -> int:
             found += [f"{lesson.name}, {edition}, {p}" for p in problems_of(notebook, blank=blank)]
             notebook.cells = [c for c in notebook.cells if AGAIN not in editions.tags(c)]
             if arguments.out and not blank:
-                arguments.out.mkdir(parents=True, exist_ok=True)
-                editions.write_notebook(notebook, arguments.out / f"{lesson.name}.ipynb")
+                folder = editions.folder_of(arguments.out, language)
+                folder.mkdir(parents=True, exist_ok=True)
+                editions.write_notebook(notebook, folder / f"{lesson.name}.ipynb")
             seconds = [seconds_of(cell) for cell in notebook.cells]
             total += 0 if blank else sum(seconds)
             print(

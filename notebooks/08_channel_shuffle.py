@@ -379,7 +379,7 @@ for axes, (name, matrix) in zip(row, pictures.items(), strict=True):
     )
     axes.hlines(np.arange(0.5, 5), -0.5, 5.5, color="0.85", linewidth=0.8)
     axes.vlines(np.arange(0.5, 5), -0.5, 5.5, color="0.85", linewidth=0.8)
-    if name.endswith("backward"):
+    if name in backwards:
         for r, c in np.argwhere(~np.isclose(matrix, jacobian.T, atol=1e-12)):
             ink = "white" if matrix[r, c] else "#D55E00"
             axes.text(c, r, "X", ha="center", va="center", color=ink, fontsize=18)

@@ -79,6 +79,7 @@ REACHED_LATER = {
     ("course/_student.py", "IPython"),  # `grading` asks first
     ("course/execute.py", "jupyter_client"),  # nbclient depends on it
     ("course/site/api.py", "sphinx"),
+    ("course/site/chinese.py", "sphinx"),
     ("course/site/conf.py", "sphinx"),
     ("exercises/result.py", "IPython"),  # IPython calls it
     ("plots/_notebook.py", "matplotlib"),  # `new_figure` asks

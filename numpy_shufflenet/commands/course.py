@@ -7,6 +7,7 @@ examples:
   numpy-shufflenet course build --edition solution --lessons 3,4 --out runs/course
   numpy-shufflenet course build --edition site --executed runs/course/solution
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
+  numpy-shufflenet course translate --language zh_CN --check
   numpy-shufflenet course grade handed_in/*.ipynb --json points.json
 
 numpy-shufflenet course ACTION --help explains an action; teachers read notebooks/teachers_guide.md
@@ -19,6 +20,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from numpy_shufflenet import locale
 from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._text import shown
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     listed = actions.add_parser("list", help="list the lessons and their goals")
+    _add_language(listed)
     listed.set_defaults(action=_list)
 
     start = actions.add_parser(
@@ -43,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-browser", action="store_true", help="print the address instead of opening it")
     add("--no-lab", action="store_true", help="write the notebooks without starting JupyterLab")
     add("--overwrite", action="store_true", help="replace existing notebooks, if you confirm it")
+    _add_language(start)
     start.set_defaults(action=_start)
 
     build = actions.add_parser("build", help="write editions of the notebooks")
@@ -61,7 +65,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "need no network then (default: a reader's browser loads Pyodide from its CDN)"
     )
     add("--offline-runtime", type=expanded, metavar="DIR", help=runtime_help)
+    _add_language(build, "all")
     build.set_defaults(action=_build)
+
+    translate = actions.add_parser(
+        "translate",
+        help="update the files of translators from the English sources",
+        description="Updates the PO files of a language: a new message is empty, a changed one is "
+        "marked fuzzy, a vanished one is removed. The file of a lesson is made if you name it.",
+    )
+    add = translate.add_argument
+    name_help = "a lesson (8) or a page (teachers_guide) whose file shall be made"
+    add("names", nargs="*", metavar="NAME", help=name_help)
+    add("--language", choices=locale.LANGUAGES, required=True)
+    check_help = "change nothing; fail if a file isn't complete, or doesn't fit its source"
+    add("--check", action="store_true", help=check_help)
+    translate.set_defaults(action=_translate)
 
     grade = actions.add_parser(
         "grade",
@@ -75,6 +94,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=expanded, help="write the points of every exercise to this file")
     add("--seconds", type=positive_int, default=60, help="time limit of one function (default: 60)")
     grade.set_defaults(action=_grade)
+
+
+def _add_language(parser: argparse.ArgumentParser, *more: str) -> None:
+    choices = [locale.ENGLISH, *locale.LANGUAGES, *more]
+    text = "language of the edition: zh_CN for Chinese (default: en)"
+    if more:
+        text += "; all: every language, and the pages of the sites link to one another"
+    parser.add_argument("--language", choices=choices, default=locale.ENGLISH, help=text)
 
 
 def numbers(text: str) -> list[int]:
@@ -101,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for lesson in lessons.lessons():
+    for lesson in lessons.lessons(arguments.language):
         print(lesson.title, *(f"    {point}" for point in lesson.goal), sep="\n")
     return 0
 
@@ -117,7 +144,9 @@ def _start(arguments: argparse.Namespace) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-    written, kept = start.write_student_edition(folder, overwrite=overwrite)
+    written, kept = start.write_student_edition(
+        folder, overwrite=overwrite, language=arguments.language
+    )
     print(f"{len(written)} lessons written to {shown(folder)}")
     if kept:
         print(f"{len(kept)} existing lessons kept; --overwrite replaces them")
@@ -127,23 +156,44 @@ def _start(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    chosen = lessons.lessons() if arguments.lessons is None else lessons.find(arguments.lessons)
+    every = arguments.language == "all"
+    languages = [locale.ENGLISH, *locale.LANGUAGES] if every else [arguments.language]
+    if arguments.lessons is None:
+        chosen = {name: lessons.lessons(name) for name in languages}
+    else:
+        chosen = {name: lessons.find(arguments.lessons, name) for name in languages}
+    count = len(chosen[languages[0]])
+    names = [*editions.EDITIONS] if arguments.edition == "all" else [arguments.edition]
     if arguments.nbgrader:
-        from numpy_shufflenet.course import nbgrader
-
-        with progress(len(chosen), lines=True) as done:
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            nbgrader.build_nbgrader(arguments.out, chosen, done)
-        print(f"nbgrader: {len(chosen)} lessons in {shown(arguments.out)}")
-        return 0
-    names = editions.EDITIONS if arguments.edition == "all" else [arguments.edition]
-    with progress(len(names) * len(chosen), lines=True) as done:
+        names = ["nbgrader"]
+    with progress(len(names) * len(languages) * count, lines=True) as done:
         for name in names:
-            out = arguments.out / name
-            editions.build_edition(name, out, chosen, done, **_options(arguments, name))
+            _build_one(arguments, name, chosen, done)
     for name in names:
-        print(f"{name}: {len(chosen)} lessons in {shown(arguments.out / name)}")
+        where = arguments.out if arguments.nbgrader else arguments.out / name
+        print(f"{name}: {count} lessons in {shown(where)}")
     return 0
+
+
+def _build_one(
+    arguments: argparse.Namespace, name: str, chosen: dict[str, list[lessons.Lesson]], done: Any
+) -> None:
+    """Build one edition in all languages."""
+    options = _options(arguments, name)
+    out = arguments.out / name
+    if name == "site":  # one site, because its languages link to one another
+        first, *others = chosen.values()
+        editions.build_edition(name, out, first, done, translations=others, **options)
+        return
+    for language, some in chosen.items():
+        if name == "nbgrader":
+            from numpy_shufflenet.course import nbgrader
+
+            folder = editions.folder_of(arguments.out, language)
+            folder.mkdir(parents=True, exist_ok=True)
+            nbgrader.build_nbgrader(folder, some, done)
+        else:
+            editions.build_edition(name, editions.folder_of(out, language), some, done, **options)
 
 
 def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
@@ -157,6 +207,27 @@ def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
             "offline_runtime": arguments.offline_runtime,
         }
     return {}
+
+
+def _translate(arguments: argparse.Namespace) -> int:
+    from numpy_shufflenet.course.languages import report
+
+    states = report.update_files(arguments.language, arguments.names, check=arguments.check)
+    rows = [
+        [
+            s.source.name,
+            *map(str, (s.translated, s.fuzzy, s.missing)),
+            "" if s.exists else "no file",
+        ]
+        for s in states
+    ]
+    header = ["file", "translated", "fuzzy", "missing", ""]
+    show_table(f"Messages in {arguments.language}", header, rows)
+    for state in states:
+        missing = state.missing_messages if arguments.check else []
+        for said in (*state.problems, *missing, *(f"perhaps: {text}" for text in state.warnings)):
+            print(f"{state.source.name}: {said}")
+    return int(arguments.check and any(s.problems or s.missing_messages for s in states))
 
 
 def _grade(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,9 @@ from typing import Any
 from numpy_shufflenet._files import write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.execute import execute
+from numpy_shufflenet.course.languages.edition import FOLDED, OPEN_NEXT, SOLUTION
 from numpy_shufflenet.course.lessons import Lesson
+from numpy_shufflenet.locale import ENGLISH
 
 Done = Callable[[str], None]
 EDITIONS = {
@@ -60,6 +62,11 @@ def build_edition(
     getattr(importlib.import_module(module), function)(out, lessons, done, **options)
 
 
+def folder_of(out: Path, language: str) -> Path:
+    """Return where an edition in a language lies: in `out`, or in a folder of the language."""
+    return out if language == ENGLISH else out / language
+
+
 def build_student(
     out: Path, lessons: Sequence[Lesson], done: Done, *, solutions: bool = True
 ) -> None:
@@ -81,14 +88,17 @@ def build_solution(out: Path, lessons: Sequence[Lesson], done: Done) -> None:
 def student(lesson: Lesson, *, solutions: bool = True) -> Any:
     """Return a lesson with blank exercises; solutions are folded, or omitted if not `solutions`."""
     notebook = lesson.read()
+    opening = re.compile(rf"\n*{re.escape(lesson.say(OPEN_NEXT))}\n*$")
+    summary = lesson.say(FOLDED)
     cells = []
     for cell in notebook.cells:
         if "solution" in tags(cell):
             if not solutions:
                 continue
-            cell = need("nbformat", "a notebook").v4.new_markdown_cell(folded(cell), id=cell.id)
+            new = need("nbformat", "a notebook").v4.new_markdown_cell
+            cell = new(folded(cell, summary), id=cell.id)
         elif cell.cell_type == "markdown":
-            cell.source = re.sub(r"\n*\*\*Solution:\*\* open the next cell\.\n*$", "", cell.source)
+            cell.source = opening.sub("", cell.source)
         if cell.source:
             cells.append(cell)
     notebook.cells = cells
@@ -96,10 +106,10 @@ def student(lesson: Lesson, *, solutions: bool = True) -> Any:
     return notebook
 
 
-def folded(cell: Any) -> str:
+def folded(cell: Any, summary: str) -> str:
     """Return a code cell as Markdown that is folded until a reader opens it."""
     return (
-        "<details>\n<summary>Solution (try first; a wrong answer teaches more)</summary>\n\n"
+        f"<details>\n<summary>{summary}</summary>\n\n"
         f"```python\n{cell.source.strip()}\n```\n\n</details>"
     )
 
@@ -107,6 +117,7 @@ def folded(cell: Any) -> str:
 def solution(lesson: Lesson) -> Any:
     """Return a lesson with solutions in place of blank exercises, and without outputs."""
     notebook = lesson.read()
+    opening, heading = lesson.say(OPEN_NEXT), lesson.say(SOLUTION)
     cells = []
     for cell in notebook.cells:
         if "exercise" in tags(cell):
@@ -115,7 +126,7 @@ def solution(lesson: Lesson) -> Any:
             cell.metadata.pop("jupyter", None)
             cell.metadata.tags = ["solution"]
         elif cell.cell_type == "markdown":
-            cell.source = cell.source.replace("**Solution:** open the next cell.", "**Solution:**")
+            cell.source = cell.source.replace(opening, heading)
         cells.append(cell)
     notebook.cells = cells
     notebook.metadata.numpy_shufflenet["edition"] = "solution"

@@ -17,8 +17,8 @@ SECONDS = 300  # limit for a cell; for a stricter limit, compare with `seconds_o
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
     """Run all cells of a notebook, and store outputs, start times and end times in the notebook.
 
-    If a cell begins with a comment "# Picture: a boot, ...", this text becomes the alternative text
-    of the cell's pictures.
+    If a cell begins with a comment "# Picture: a boot, ...", or "# 图：...", this text becomes the
+    alternative text of the cell's pictures.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def seconds_of(cell: Any) -> float:
 
 
 def _describe_pictures(cell: Any) -> None:
-    comment = re.match(r"# Picture: ((?:.*\n#)*.*)", cell.source)
+    comment = re.match(r"# (?:Picture: |图：)((?:.*\n#)*.*)", cell.source)
     if cell.cell_type != "code" or not comment:
         return
     text = " ".join(comment[1].replace("\n#", "\n").split())

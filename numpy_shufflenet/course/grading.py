@@ -21,6 +21,7 @@ from numpy_shufflenet.course._student import Student
 from numpy_shufflenet.course.editions import tags
 from numpy_shufflenet.course.lessons import Lesson, lessons
 from numpy_shufflenet.course.tasks import Task, tasks
+from numpy_shufflenet.locale import _
 
 LEFT_OUT = {"exercise", "solution", "timing", "long"}
 
@@ -128,17 +129,19 @@ def _result(task: Task, student: Student, known: dict[str, Any]) -> dict[str, An
         functions = {name: student.function(name) for name in names}
         missing = [name for name, function in functions.items() if function is None]
         message = (
-            f"{missing[0]} is not defined" if missing else _check(check, {**known, **functions})
+            _("{name} is not defined").format(name=missing[0])
+            if missing
+            else _check(check, {**known, **functions})
         )
         passed += not message
-        said.append(message or "right")
+        said.append(message or _("right"))
     return {
         "exercise": task.name,
         "title": task.title,
         "points": round(task.points * passed / len(task.checks), 2),
         "of": task.points,
         "passed": passed == len(task.checks),
-        "message": "; ".join(dict.fromkeys(said)),
+        "message": _("; ").join(dict.fromkeys(said)),
     }
 
 
@@ -148,12 +151,13 @@ def _check(code: str, known: dict[str, Any]) -> str:
         printed = _run(code, known)
     except exercises.NotYet as error:
         result = error.result
-        return result.message + (f" (likely cause: {result.cause})" if result.cause else "")
+        said = _("{message} (likely cause: {cause})") if result.cause else "{message}"
+        return said.format(message=result.message, cause=result.cause)
     except NotImplementedError:
-        return "nothing is written yet"
+        return _("nothing is written yet")
     except Exception as error:
         printed = getattr(error, "printed", "")
-        return printed.strip() or str(error).partition("\n")[0] or "it is not right"
+        return printed.strip() or str(error).partition("\n")[0] or _("it is not right")
     return ""
 
 

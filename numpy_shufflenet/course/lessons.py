@@ -6,11 +6,13 @@ A source is a jupytext script, from which every edition is made. In a checkout t
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from numpy_shufflenet import locale
 from numpy_shufflenet._optional import need
+from numpy_shufflenet.course.languages import edition
 
 INSTALLED = Path(__file__).with_name("lessons_source")
 CHECKOUT = Path(__file__).parents[2] / "notebooks"
@@ -30,14 +32,35 @@ class Lesson:
     source: Path
     #: What a reader learns, in sentences of Markdown.
     goal: tuple[str, ...]
+    #: The language of the edition: "en", or a key of `locale.LANGUAGES`.
+    language: str = locale.ENGLISH
+
+    @property
+    def topic(self) -> str:
+        """The title without the number: "Convolution, backwards"."""
+        topic = re.split(r": |：", self.title, maxsplit=1)[-1]
+        return topic[0].upper() + topic[1:]
+
+    @property
+    def texts(self) -> dict[str, str] | None:
+        """The translated messages, by the English ones; None if the text is English."""
+        if self.language == locale.ENGLISH:
+            return None
+        return edition.texts_of(self.source, self.language)
+
+    def say(self, phrase: str) -> str:
+        """Return a phrase of the package in the language of the text."""
+        return phrase if self.texts is None else locale.translate(phrase, self.language)
 
     def read(self) -> Any:
-        """Return the source as a notebook of nbformat; its cell ids are the same every time.
+        """Return the lesson as a notebook of nbformat; its cell ids are the same every time.
 
         Raises
         ------
         ImportError
             If jupytext is not installed.
+        ValueError
+            If a translation changes more of the code than its strings and comments.
         """
         notebook = need("jupytext", "reading a lesson").read(self.source)
         for number, cell in enumerate(notebook.cells):
@@ -45,6 +68,8 @@ class Lesson:
         notebook.metadata = type(notebook.metadata)(
             kernelspec=KERNEL, numpy_shufflenet={"lesson": self.name}
         )
+        if self.language != locale.ENGLISH:
+            edition.localise(notebook, self.texts, self.language)
         return notebook
 
 
@@ -53,17 +78,34 @@ def source_folder() -> Path:
     return INSTALLED if INSTALLED.is_dir() else CHECKOUT
 
 
-def lessons() -> list[Lesson]:
-    """Return all lessons in order, or raise FileNotFoundError if none is installed."""
+def lessons(language: str = locale.ENGLISH) -> list[Lesson]:
+    """Return all lessons in order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none is installed.
+    ValueError
+        If there is no such language.
+    """
+    locale.known(language)
     sources = sorted(source_folder().glob("[0-9][0-9]_*.py"))
     if not sources:
         raise FileNotFoundError(f"{source_folder()} has no lessons: install the package again")
-    return [_lesson(source) for source in sources]
+    return [in_language(_lesson(source), language) for source in sources]
 
 
-def find(numbers: Sequence[int]) -> list[Lesson]:
+def in_language(lesson: Lesson, language: str) -> Lesson:
+    """Return an English lesson in another language, with its title and goals translated."""
+    changed = replace(lesson, language=language)
+    texts = changed.texts or {}
+    goal = tuple(texts.get(point, point) for point in lesson.goal)
+    return replace(changed, title=texts.get(lesson.title, lesson.title), goal=goal)
+
+
+def find(numbers: Sequence[int], language: str = locale.ENGLISH) -> list[Lesson]:
     """Return the lessons with these numbers in order, or raise ValueError if one doesn't exist."""
-    known = {lesson.number: lesson for lesson in lessons()}
+    known = {lesson.number: lesson for lesson in lessons(language)}
     for number in numbers:
         if number not in known:
             there = ", ".join(map(str, known))

@@ -8,10 +8,11 @@ from pathlib import Path
 from numpy_shufflenet._optional import need
 from numpy_shufflenet.course.editions import student, write_notebook
 from numpy_shufflenet.course.lessons import Lesson, lessons
+from numpy_shufflenet.locale import ENGLISH
 
 
 def write_student_edition(
-    folder: Path, *, overwrite: bool = False
+    folder: Path, *, overwrite: bool = False, language: str = ENGLISH
 ) -> tuple[list[Lesson], list[Lesson]]:
     """Write the student edition into a folder; return the lessons written and the lessons kept.
 
@@ -22,7 +23,7 @@ def write_student_edition(
         raise ValueError(f"{folder} is a file; a folder is needed")
     folder.mkdir(parents=True, exist_ok=True)
     written, kept = [], []
-    for lesson in lessons():
+    for lesson in lessons(language):
         path = folder / f"{lesson.name}.ipynb"
         if path.exists() and not overwrite:
             kept.append(lesson)

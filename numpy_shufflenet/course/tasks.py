@@ -14,6 +14,10 @@ from typing import Any
 from numpy_shufflenet.course.editions import tags
 from numpy_shufflenet.course.lessons import Lesson
 
+# "Exercise: " and "Hint" may be in another language.
+TITLE = re.compile(r"^##+ [^:：]*(?:: |：)(.*?) ((?:&#96(?:79|75);){3})$", re.MULTILINE)
+HINT = re.compile(r"<summary>((?:Hint|提示)[^<]*)</summary>\s*(.*?)\s*</details>", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -62,7 +66,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
     ):
         above = "\n".join(c.source for c in cells[:place] if c.cell_type == "markdown")
         below = cells[place + 1 : end]
-        titles = re.findall(r"^##+ Exercise: (.*?) ((?:&#96(?:79|75);){3})$", above, re.MULTILINE)
+        titles = TITLE.findall(above)
         solution = next((cell.source for cell in below if "solution" in tags(cell)), None)
         if not titles or solution is None:
             raise ValueError(f"{lesson.name}: exercise {number} lacks a title or a solution")
@@ -81,9 +85,7 @@ def _tasks(lesson: Lesson, cells: Any) -> Iterator[Task]:
                 hint
                 for cell in below
                 if cell.cell_type == "markdown"
-                for hint in re.findall(
-                    r"<summary>(Hint[^<]*)</summary>\s*(.*?)\s*</details>", cell.source, re.DOTALL
-                )
+                for hint in HINT.findall(cell.source)
             ),
             _answer(lesson, functions, solution),
             place,

@@ -12,8 +12,9 @@ from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.exercise import Case, Exercise
 from numpy_shufflenet.exercises.judge import Problem, as_results, judge
+from numpy_shufflenet.locale import _, marked
 
-UNWRITTEN = "nothing is written yet"
+UNWRITTEN = marked("nothing is written yet")
 
 
 class Tried(NamedTuple):
@@ -62,8 +63,8 @@ class Attempt:
             If the function can't take the arguments of the exercise. The message is for students.
         """
         if not callable(function):
-            kind = type(function).__name__
-            raise TypeError(f"this is of type {kind}; a function is needed")
+            said = _("this is of type {kind}; a function is needed")
+            raise TypeError(said.format(kind=type(function).__name__))
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
@@ -86,12 +87,21 @@ class Attempt:
         missing = [name for name in wanted if name in exercise.needed - takes]
         if not strange and not missing:
             return cls(exercise, function, takes)
-        said = f"it must also take {', '.join(missing)}"
+        said = _(
+            "your function takes ({given}); it must also take {names}. It may take {signature}, "
+            "or only those that it uses"
+        )
         if strange:
-            said = f"this exercise has no argument {', '.join(strange)}"
+            said = _(
+                "your function takes ({given}); this exercise has no argument {names}. It may take "
+                "{signature}, or only those that it uses"
+            )
         raise TypeError(
-            f"your function takes ({', '.join(given)}); {said}. "
-            f"It may take {exercise.signature}, or only those that it uses"
+            said.format(
+                given=", ".join(given),
+                names=", ".join(strange or missing),
+                signature=exercise.signature,
+            )
         )
 
     def __call__(self, case: Case) -> Any:
@@ -130,17 +140,18 @@ class Attempt:
         except _WroteError as error:
             results = Problem(str(error))
         except NotImplementedError:
-            results = Problem(UNWRITTEN)
+            results = Problem(_(UNWRITTEN))
         except MemoryError:
             results = Problem(
-                "your function ran out of memory: does an array or a list keep growing?"
+                _("your function ran out of memory: does an array or a list keep growing?")
             )
         except RecursionError:
-            results = Problem("your function calls itself without end")
+            results = Problem(_("your function calls itself without end"))
         except Exception as error:
             kind, line = type(error).__name__, getattr(error, "line", "")
-            message = str(error) or "no message"
-            problem = Problem(f"your function raised {kind}{line}. The message is: {message}")
+            message = str(error) or _("no message")
+            said = _("your function raised {kind}{line}. The message is: {message}")
+            problem = Problem(said.format(kind=kind, line=line, message=message))
             return Tried(case, targets, problem, error=f"{kind}: {error}")
         if isinstance(results, Problem):
             return Tried(case, targets, results)
@@ -151,7 +162,7 @@ def _with_cache(function: Callable[..., Any], forward: Callable[..., Any]) -> Ca
     """Turn a function of (dy, cache) into a function of dy and the arguments of the forward."""
 
     def run(dy: Any, *arrays: Any, **settings: Any) -> Any:
-        _, cache = forward(*arrays, **settings)
+        cache = forward(*arrays, **settings)[1]
         return function(dy, cache)
 
     return run
@@ -164,7 +175,8 @@ class _WroteError(Exception):
 def _refuse_writing(before: dict[str, Any], after: dict[str, Any]) -> None:
     for name, array in before.items():
         if isinstance(array, np.ndarray) and not np.array_equal(array, after[name], equal_nan=True):
-            raise _WroteError(
-                f"your function writes into {name}, but the caller may still need {name}; "
+            said = _(
+                "your function writes into {name}, but the caller may still need {name}; "
                 "write into a new array"
             )
+            raise _WroteError(said.format(name=name))

@@ -17,6 +17,7 @@ from numpy_shufflenet.exercises.attempt import Tried
 from numpy_shufflenet.exercises.exercise import NEUTRAL, Case, Exercise
 from numpy_shufflenet.exercises.judge import NUMBERS, differs, equal
 from numpy_shufflenet.exercises.table import find
+from numpy_shufflenet.locale import _
 from numpy_shufflenet.zoo import general
 from numpy_shufflenet.zoo.sizes import axes_of
 
@@ -55,7 +56,7 @@ def cause_of(exercise: Exercise, tried: Sequence[Tried]) -> str:
             named[number] = named[number] or found.get(i, "")
         if all(named):
             break
-    return "; ".join(dict.fromkeys(filter(None, named)))
+    return _("; ").join(dict.fromkeys(filter(None, named)))
 
 
 def _telling(tried: Sequence[Tried]) -> list[Tried]:
@@ -109,7 +110,7 @@ class _Search:
         self.mistakes = zoo.mistakes_in(base.name)
         self.changes_before = list(general.before(self.case, NEUTRAL))
 
-    def _target(self, case: Case, _: int) -> Results:
+    def _target(self, case: Case, index: int) -> Results:
         return self.base.target(case)
 
     def explain(
@@ -125,7 +126,7 @@ class _Search:
                 also = [j for j in wrong if j == i or j not in found]
                 explained = self._explained(candidate, i, also)
                 if i in explained:
-                    hint = "; and ".join(candidate.hints)
+                    hint = _("; and ").join(map(_, candidate.hints))
                     if explained == set(also):
                         return found | dict.fromkeys(also, hint)
                     found.setdefault(i, hint)
@@ -183,13 +184,14 @@ class _Search:
         """Yield the candidates with one mistake, the most specific first."""
         for i, j in itertools.combinations(range(len(self.base.returns)), 2):
 
-            def swapped(case: Case, _: int, i: int = i, j: int = j) -> Results:
+            def swapped(case: Case, index: int, i: int = i, j: int = j) -> Results:
                 results = list(self._target(case, 0))
                 results[i], results[j] = results[j], results[i]
                 return tuple(results)
 
-            names = f"{self.base.returns[i]} and {self.base.returns[j]}"
-            yield Candidate((f"{names} are swapped",), swapped, whole=True)
+            said = _("{one} and {other} are swapped")
+            said = said.format(one=self.base.returns[i], other=self.base.returns[j])
+            yield Candidate((said,), swapped, whole=True)
         for mistake in self.mistakes:
             yield Candidate((mistake.hint,), _answer(mistake.answer))
         rest = []
@@ -258,7 +260,7 @@ class _Search:
 
 
 def _answer(function: Callable[..., Any]) -> Callable[[Case, int], Any]:
-    def run(case: Case, _: int) -> Any:
+    def run(case: Case, index: int) -> Any:
         arrays, settings = case
         return function(*arrays.values(), **settings)
 
@@ -285,15 +287,18 @@ def so_far(exercise: Exercise, tried: Sequence[Tried], shown: Tried) -> str:
         for i, name in enumerate(exercise.returns)
         if not name.startswith("*") and not any(_is_wrong(one, i) for one in usable)
     ]
-    said = [f"{' and '.join(right)} {'is' if len(right) == 1 else 'are'} right"] if right else []
+    said = []
+    if right:
+        one = _("{names} is right") if len(right) == 1 else _("{names} are right")
+        said.append(one.format(names=_(" and ").join(right)))
     said += _conditions(usable)
     index = next((i for i in range(len(shown.targets)) if _is_wrong(shown, i)), 0)
     pairs = [(_array(t.results[index]), _array(t.targets[index])) for t in failed if t.results]
     pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
     name = exercise.returns[min(index, len(exercise.returns) - 1)].lstrip("*")
     if pairs and all(a.shape == b.shape for a, b in pairs):
-        said += [f"the shape of {name} is right", *_entries(name, pairs)]
-    return "; ".join(said)
+        said += [_("the shape of {name} is right").format(name=name), *_entries(name, pairs)]
+    return _("; ").join(said)
 
 
 def _array(value: Any) -> Any:
@@ -312,10 +317,10 @@ def _conditions(usable: Sequence[Tried]) -> Iterator[str]:
         found = {f"{key}={v!r}": True for key, v in settings.items() if isinstance(v, plain)}
         for key, array in arrays.items():
             if key == "b":
-                found["no bias"] = array is None
+                found[_("no bias")] = array is None
             elif isinstance(array, np.ndarray) and array.ndim == 4 and key == "x":
-                found["one image"] = len(array) == 1
-                found["one channel"] = array.shape[1] == 1
+                found[_("one image")] = len(array) == 1
+                found[_("one channel")] = array.shape[1] == 1
         return {key: value for key, value in found.items() if value}
 
     passed = [told(one) for one in usable if not one.problem]
@@ -325,7 +330,7 @@ def _conditions(usable: Sequence[Tried]) -> Iterator[str]:
         if given and str(NEUTRAL.get(name)) != value:
             continue
         if not any(key in one for one in failed) and sum(key in one for one in passed) > 2:
-            yield f"your function is right with {key}"
+            yield _("your function is right with {setting}").format(setting=key)
 
 
 def _entries(name: str, pairs: list[tuple[Any, Any]]) -> Iterator[str]:
@@ -333,30 +338,32 @@ def _entries(name: str, pairs: list[tuple[Any, Any]]) -> Iterator[str]:
     large = [(a, b) for a, b in pairs if b.size > 1] or pairs
     wrong: list[Any] = [differs(a, b) for a, b in large]
     if all(not a.any() for a, _ in large):
-        yield f"every entry of {name} is 0"
+        yield _("every entry of {name} is 0").format(name=name)
         return
     ratios = [ratio for a, b in pairs if (ratio := _ratio(a, b)) is not None]
     if len(ratios) == len(pairs):
         same = np.ptp(ratios) < 1e-8 * max(abs(ratio) for ratio in ratios)
-        yield (
-            f"every entry of {name} is {ratios[0]:.6g} times the right one"
+        said = (
+            _("every entry of {name} is {ratio} times the right one")
             if same
-            else f"all entries of {name} are wrong by one factor, which differs between cases"
+            else _("all entries of {name} are wrong by one factor, which differs between cases")
         )
+        yield said.format(name=name, ratio=f"{ratios[0]:.6g}")
     if all(not a[bad].any() for (a, _), bad in zip(large, wrong, strict=True)):
-        yield f"the wrong entries of {name} are all 0"
+        yield _("the wrong entries of {name} are all 0").format(name=name)
     if all(not b[bad].any() for (_, b), bad in zip(large, wrong, strict=True)):
-        yield f"the wrong entries of {name} should all be 0"
+        yield _("the wrong entries of {name} should all be 0").format(name=name)
     if any(bad.ndim != 4 for bad in wrong):
         return
     for axis, word in enumerate(axes_of(name, 4)[:2]):
         several = [bad for bad in wrong if bad.shape[axis] > 1]
         lines = [bad.any(axis=tuple({0, 1, 2, 3} - {axis})) for bad in several]
         if lines and all(not line[0] and line[1:].any() for line in lines):
-            yield f"the first {word} of {name} is right, and others are wrong"
+            said = _("the first {word} of {name} is right, and others are wrong")
+            yield said.format(word=word, name=name)
     inside = [bad[:, :, 1:-1, 1:-1] for bad in wrong]
     if any(part.size for part in inside) and not any(part.any() for part in inside):
-        yield f"only entries of {name} at the border are wrong"
+        yield _("only entries of {name} at the border are wrong").format(name=name)
 
 
 def _ratio(yours: Any, target: Any) -> float | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from numpy_shufflenet.exercises.attempt import Attempt
 from numpy_shufflenet.exercises.exercise import NEUTRAL, Case
+from numpy_shufflenet.locale import _
 
 SIZED = ("x", "w", "logits", "labels", "image")  # the sentence gives the shapes of these arrays
 
@@ -36,24 +37,29 @@ class Coverage:
         parts = []
         for name, values in self._values.items():
             if name in SIZED and all(isinstance(value, tuple) for value in values):
-                parts.append(f"{name} {_range_of(values)}")
+                parts.append(_range_of(name, values))
             elif len(values) > 1 and name == "bias":
-                parts.append("with and without bias")
+                parts.append(_("with and without bias"))
             elif len(values) > 1:
                 parts.append(f"{name} {', '.join(map(str, sorted(values, key=str)[:4]))}")
-        said = f"right in all {self.cases} cases{': ' if parts else ''}{'; '.join(parts)}"
+        tested = _("; ").join(parts)
+        said = (
+            _("right in all {count} cases: {tested}") if parts else _("right in all {count} cases")
+        )
+        said = said.format(count=self.cases, tested=tested)
         optional = NEUTRAL.keys() - (attempt.takes if attempt.takes is not None else NEUTRAL)
         left = [name for name in attempt.exercise.arguments if name in optional]
         if not left:
             return said
-        return f"{said}. Not tried, since your function doesn't take it: {', '.join(left)}"
+        also = _("{said}. Not tried, since your function doesn't take it: {names}")
+        return also.format(said=said, names=", ".join(left))
 
 
-def _range_of(shapes: set[tuple[int, ...]]) -> str:
-    """Return "from 1×2 to 3×4" if all shapes have equally many axes, else the range of axes."""
+def _range_of(name: str, shapes: set[tuple[int, ...]]) -> str:
+    """Return "x from 1×2 to 3×4" if all shapes have equally many axes, else the range of axes."""
     axes = sorted(map(len, shapes))
     if axes[0] < axes[-1]:
-        return f"of {axes[0]} to {axes[-1]} axes"
+        return _("{name} of {low} to {high} axes").format(name=name, low=axes[0], high=axes[-1])
     by_axis = list(zip(*shapes, strict=True))
     low, high = ("×".join(str(bound(sizes)) for sizes in by_axis) for bound in (min, max))
-    return f"from {low} to {high}"
+    return _("{name} from {low} to {high}").format(name=name, low=low, high=high)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet._typing import Array
+from numpy_shufflenet.locale import _
 
 NUMBERS = np.ndarray | np.generic | int | float
 TOLERANCE = 1e-8  # relative to the largest number in the target
@@ -43,64 +44,98 @@ def as_results(
     """
     wanted = names[0] if needed == 1 else f"({', '.join(names[:needed])})"
     if returned is None:
-        return Problem(f"your function returned None, not {wanted}: is a `return` missing?")
+        said = _("your function returned None, not {wanted}: is a `return` missing?")
+        return Problem(said.format(wanted=wanted))
     if len(targets) == 1:
         if isinstance(returned, tuple) and returned and isinstance(returned[0], NUMBERS):
             return (returned[0],)  # a cache may follow the result
         return (returned,)
     if not isinstance(returned, tuple | list):
+        if isinstance(returned, np.ndarray):
+            said = _(
+                "your function returned one array of shape {shape}; {wanted} is needed, "
+                "{needed} results"
+            )
+            return Problem(said.format(shape=returned.shape, wanted=wanted, needed=needed))
+        said = _("your function returned one {kind}; {wanted} is needed, {needed} results")
         kind = type(returned).__name__
-        kind = f"array of shape {returned.shape}" if kind == "ndarray" else kind
-        return Problem(f"your function returned one {kind}; {wanted} is needed, {needed} results")
+        return Problem(said.format(kind=kind, wanted=wanted, needed=needed))
     given = len(returned)
     if given < len(targets) and given >= needed - (targets[-1] is None and needed == len(targets)):
         return (*returned, *[None] * (len(targets) - given))  # no bias, so no db
     if given != len(targets):
-        results = f"{given} result{'s' if given != 1 else ''}"
-        return Problem(f"your function returned {results}; {wanted} is needed, {needed} results")
+        said = (
+            _("your function returned 1 result; {wanted} is needed, {needed} results")
+            if given == 1
+            else _("your function returned {given} results; {wanted} is needed, {needed} results")
+        )
+        return Problem(said.format(given=given, wanted=wanted, needed=needed))
     return tuple(returned)
 
 
 def _judge_one(name: str, yours: Any, target: Array) -> Problem | None:
-    needed = f"an array of shape {target.shape}" if target.ndim else "a number"
+    needed = _("a number")
+    if target.ndim:
+        needed = _("an array of shape {shape}").format(shape=target.shape)
     if not isinstance(yours, NUMBERS):
-        said = "None" if yours is None else f"a {type(yours).__name__}"
-        if isinstance(yours, list | tuple) and len(yours) == 1 and isinstance(yours[0], np.ndarray):
-            said += " with one result in it: return the result itself"
-        return Problem(f"{name} is {said}; {needed} is needed", name)
+        said = _("{name} is a {kind}; {needed} is needed")
+        if yours is None:
+            said = _("{name} is None; {needed} is needed")
+        elif isinstance(yours, list | tuple) and [*map(type, yours)] == [np.ndarray]:
+            said = _(
+                "{name} is a {kind} with one result in it: return the result itself; "
+                "{needed} is needed"
+            )
+        kind = type(yours).__name__
+        return Problem(said.format(name=name, kind=kind, needed=needed), name)
     yours = np.asarray(yours)
     if yours.dtype.kind not in "fiub":
-        return Problem(f"{name} has dtype {yours.dtype}; real numbers are needed", name)
+        said = _("{name} has dtype {dtype}; real numbers are needed")
+        return Problem(said.format(name=name, dtype=yours.dtype), name)
     if yours.shape != target.shape:
-        said = f"has shape {yours.shape}" if yours.ndim else f"is the number {yours:g}"
-        return Problem(f"{name} {said}; {needed} is needed", name, yours, target)
+        if yours.ndim:
+            said = _("{name} has shape {shape}; {needed} is needed")
+            said = said.format(name=name, shape=yours.shape, needed=needed)
+        else:
+            said = _("{name} is the number {number}; {needed} is needed")
+            said = said.format(name=name, number=f"{yours:g}", needed=needed)
+        return Problem(said, name, yours, target)
     found = _judge_entries(name, yours.astype(np.float64), target)
     rounded = yours.dtype.kind == "f" and yours.dtype.itemsize < target.dtype.itemsize
     whole = not found and yours.dtype.kind != "f"  # wrong as soon as the numbers have fractions
     if target.ndim and target.dtype.kind == "f" and (rounded or whole):
-        return Problem(
-            f"{name} has dtype {yours.dtype}; {target.dtype} is needed, as in the arguments: "
-            "with which dtype do you make your arrays?",
-            name,
+        said = _(
+            "{name} has dtype {dtype}; {needed} is needed, as in the arguments: "
+            "with which dtype do you make your arrays?"
         )
+        return Problem(said.format(name=name, dtype=yours.dtype, needed=target.dtype), name)
     return found
 
 
 def _judge_entries(name: str, yours: Array, target: Array) -> Problem | None:
     bad = ~np.isfinite(yours)
     if bad.any():
-        count = f" ({bad.sum()} of {bad.size} entries are not finite)" if bad.size > 1 else ""
-        sentence = (
-            f"{_entry(name, bad)} is {yours[bad][0]}{count}: a division by 0, the logarithm of 0, "
-            "or an overflow"
+        said = _("{entry} is {number}: a division by 0, the logarithm of 0, or an overflow")
+        if bad.size > 1:
+            said = _(
+                "{entry} is {number} ({wrong} of {all} entries are not finite): a division by 0, "
+                "the logarithm of 0, or an overflow"
+            )
+        sentence = said.format(
+            entry=_entry(name, bad), number=yours[bad][0], wrong=bad.sum(), all=bad.size
         )
         return Problem(sentence, name, yours, target)
     wrong = differs(yours, target)
     if not wrong.any():
         return None
-    count = f"; {wrong.sum()} of {wrong.size} entries are wrong" if wrong.size > 1 else ""
+    said = _("{entry} is {found}, not {right}")
+    if wrong.size > 1:
+        said = _("{entry} is {found}, not {right}; {wrong} of {all} entries are wrong")
     found, right = _digits(yours[wrong][0], target[wrong][0])
-    return Problem(f"{_entry(name, wrong)} is {found}, not {right}{count}", name, yours, target)
+    sentence = said.format(
+        entry=_entry(name, wrong), found=found, right=right, wrong=wrong.sum(), all=wrong.size
+    )
+    return Problem(sentence, name, yours, target)
 
 
 def _digits(a: float, b: float) -> tuple[str, str]:

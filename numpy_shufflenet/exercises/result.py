@@ -11,6 +11,7 @@ import numpy as np
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.exercises.exercise import NEUTRAL, Case
 from numpy_shufflenet.exercises.judge import Problem, differs
+from numpy_shufflenet.locale import _
 from numpy_shufflenet.plots.moving.grids import short_number
 from numpy_shufflenet.plots.moving.picture import asset
 
@@ -62,17 +63,19 @@ class Result:
             return f"{self.exercise}: {self.message}"
         parts = [f"{self.exercise}: {self.message}"]
         if self.cause:
-            parts.append(f"likely cause: {self.cause}")
+            parts.append(_("likely cause: {cause}").format(cause=self.cause))
         if self.so_far:
-            parts.append(f"in all cases: {self.so_far}")
+            parts.append(_("in all cases: {facts}").format(facts=self.so_far))
         if self.case is not None:
-            parts.append("the smallest case that fails:\n" + textwrap.indent(self._code(), "    "))
+            code = textwrap.indent(self._code(), "    ")
+            parts.append(f"{_('the smallest case that fails:')}\n{code}")
         if self.problem is not None and self.problem.yours is not None:
             target = textwrap.indent(str(self.problem.target), "    ")
             yours = textwrap.indent(str(self.problem.yours), "    ")
-            parts.append(f"target:\n{target}\nyours:\n{yours}")
+            parts.append(f"{_('target:')}\n{target}\n{_('yours:')}\n{yours}")
         if self.printed:
-            parts.append("your function printed:\n" + textwrap.indent(self.printed, "    "))
+            printed = textwrap.indent(self.printed, "    ")
+            parts.append(f"{_('your function printed:')}\n{printed}")
         return "\n".join(parts)
 
     def show(self) -> None:
@@ -96,27 +99,29 @@ class Result:
         self._shown = False
 
     def _repr_html_(self) -> str:
-        mark = "✓ Right" if self.passed else "✗ Not yet"
+        mark = _("✓ Right") if self.passed else _("✗ Not yet")
         hue = "var(--green)" if self.passed else "var(--red)"
         said = [
-            f"<p><b>{mark}: {html.escape(self.exercise)}.</b> {html.escape(self.message)}</p>",
+            f"<p><b>{mark}{_(': ')}{html.escape(self.exercise)}{_('.')}</b> "
+            f"{html.escape(self.message)}</p>",
         ]
         if self.cause:
-            said.append(
-                f"<p><b>Likely cause:</b> {html.escape(self.cause)}.</p>".replace("..", ".")
-            )
+            said.append(_titled(_("Likely cause:"), self.cause))
         if self.so_far:
-            said.append(f"<p><b>In all cases:</b> {html.escape(self.so_far)}.</p>")
+            said.append(_titled(_("In all cases:"), self.so_far))
         problem = self.problem
         if problem is not None and problem.yours is not None and problem.target is not None:
             said.append(side_by_side(problem.name, problem.target, problem.yours))
         if self.case is not None:
             said.append(
-                "<details open><summary>The smallest case that fails, to run yourself</summary>"
+                "<details open><summary>"
+                f"{_('The smallest case that fails, to run yourself')}</summary>"
                 f"<pre>{html.escape(self._code())}</pre></details>"
             )
         if self.printed:
-            said.append(f"<p>Your function printed:</p><pre>{html.escape(self.printed)}</pre>")
+            said.append(
+                f"<p>{_('Your function printed:')}</p><pre>{html.escape(self.printed)}</pre>"
+            )
         return (
             f"<style>{asset('picture.css')}{STYLE}</style>"
             f'<div class="nsn-moving answer" style="--hue: {hue}">{"".join(said)}</div>'
@@ -150,7 +155,14 @@ class NotYet(AssertionError):  # noqa: N818 - the name tells a student to go on
         self.result = result
 
     def _render_traceback_(self) -> list[str]:
-        return [f"Not yet: {self.result.exercise}. Change your function and run this cell again."]
+        said = _("Not yet: {exercise}. Change your function and run this cell again.")
+        return [said.format(exercise=self.result.exercise)]
+
+
+def _titled(title: str, text: str) -> str:
+    """Return a paragraph that ends with a full stop."""
+    end = _(".")
+    return f"<p><b>{title}</b> {html.escape(text.removesuffix(end))}{end}</p>"
 
 
 def side_by_side(name: str, target: Array, yours: Array) -> str:
@@ -160,8 +172,9 @@ def side_by_side(name: str, target: Array, yours: Array) -> str:
         return ""
     same = target.shape == yours.shape
     wrong = differs(yours, target) if same else np.ones(yours.shape, bool)
-    right_grid = _grids(f"{name}, the target", target, np.zeros(target.shape, bool), "k0")
-    return f'<div class="row">{right_grid}{_grids(f"{name}, yours", yours, wrong, "ky")}</div>'
+    titles = [_("{name}, the target").format(name=name), _("{name}, yours").format(name=name)]
+    right_grid = _grids(titles[0], target, np.zeros(target.shape, bool), "k0")
+    return f'<div class="row">{right_grid}{_grids(titles[1], yours, wrong, "ky")}</div>'
 
 
 def _grids(title: str, array: Array, wrong: Array, kind: str) -> str:
@@ -181,7 +194,7 @@ def _grids(title: str, array: Array, wrong: Array, kind: str) -> str:
             f'aria-label="{html.escape(title)} {index}">{"".join(cells)}</svg>{place}</div>'
         )
     columns = array.shape[1] if array.ndim == 4 else 1
-    shape = " × ".join(map(str, array.shape)) or "a number"
+    shape = " × ".join(map(str, array.shape)) or _("a number")
     return (
         f'<figure class="{kind}"><figcaption><b>{html.escape(title)}</b> <span>{shape}</span>'
         f'</figcaption><div class="tiles" style="grid-template-columns: repeat({columns}, auto)">'

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from numpy_shufflenet.exercises import messages, worker
+from numpy_shufflenet.locale import _
 
 PATIENCE = 10  # wall-clock seconds for each second of computing time
 Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
@@ -75,23 +76,26 @@ class Function:
             argument = named[key] if isinstance(key, str) else positional[key]
             changed = messages.decode(array)
             if changed.shape != argument.shape:
-                raise ValueError(
-                    f"it changes the shape of an array that it was given, from {argument.shape} "
-                    f"to {changed.shape}; make a new array instead"
+                said = _(
+                    "it changes the shape of an array that it was given, from {old} to {new}; "
+                    "make a new array instead"
                 )
+                raise ValueError(said.format(old=argument.shape, new=changed.shape))
             np.copyto(argument, changed, casting="unsafe")
         if "error" in reply:
             raise messages.as_exception(*map(str, reply["error"]))
         return messages.decode(reply["value"])
 
     def _said(self, end: str) -> str:
-        seconds = self._seconds
-        return {
-            "time": f"your function was not done after {seconds:g} s: does a loop never end?",
-            "wait": f"your function was not done after {PATIENCE * seconds:g} s, but it computed "
-            f"for less than {seconds:g} s: does it sleep, or wait for something?",
-            "crash": "Python itself ended while your function ran",
+        said = {
+            "time": _("your function was not done after {seconds} s: does a loop never end?"),
+            "wait": _(
+                "your function was not done after {patience} s, but it computed for less than "
+                "{seconds} s: does it sleep, or wait for something?"
+            ),
+            "crash": _("Python itself ended while your function ran"),
         }[end]
+        return said.format(seconds=f"{self._seconds:g}", patience=f"{PATIENCE * self._seconds:g}")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from numpy_shufflenet.exercises.coverage import Coverage
 from numpy_shufflenet.exercises.draw import Choices, UnsuitableError, simpler
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
+from numpy_shufflenet.locale import _
 
 TYPICAL = 10  # cases of the sizes of the operation's example
 SIMPLER = 300  # cases that are tried, at most, to find the smallest that fails
@@ -35,10 +36,10 @@ def search(attempt: Attempt, examples: int, seconds: float) -> Result:
         shown, printed = min(hunt.failures, key=lambda failure: size_of(failure[0].case))
         problem = shown.problem
         assert problem is not None
-        if problem.sentence == UNWRITTEN:
-            return Result(exercise.name, False, UNWRITTEN)
+        if problem.sentence == _(UNWRITTEN):
+            return Result(exercise.name, False, _(UNWRITTEN))
         # A student looks at the smallest case. Large cases tell more about the cause.
-        for _ in hunt.draw(examples):
+        for _case in hunt.draw(examples):
             if hunt.seconds() > COLLECTING * seconds:
                 break
     except _EndedError as end:

@@ -17,6 +17,7 @@ import numpy as np
 
 from numpy_shufflenet import operations
 from numpy_shufflenet.exercises import messages
+from numpy_shufflenet.locale import _
 
 MOST_PRINTED = 2000  # characters that are kept of a function's output, and of an error's message
 LIBRARY = str(Path(operations.__file__).parent)
@@ -117,7 +118,7 @@ def _text_of(error: BaseException) -> str:
     try:
         return str(error)[:MOST_PRINTED]
     except Exception as second:
-        return f"(its __str__ raised {_name_of(second)})"
+        return _("(its __str__ raised {kind})").format(kind=_name_of(second))
 
 
 def _line_of(error: BaseException) -> str:
@@ -125,4 +126,6 @@ def _line_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(LIBRARY)] or frames[-1:]
     inner = [frame for frame in own if "site-packages" not in frame.filename] or own
-    return f', in line {inner[-1].lineno}: "{inner[-1].line}"' if inner and inner[-1].line else ""
+    if not inner or not inner[-1].line:
+        return ""
+    return _(', in line {number}: "{text}"').format(number=inner[-1].lineno, text=inner[-1].line)

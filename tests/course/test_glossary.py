@@ -27,7 +27,12 @@ def test_there_are_at_least_60_terms_in_order_and_each_once():
 
 
 def test_the_subjects_of_the_course_are_there():
-    assert {term.chinese for term in TERMS} >= SUBJECTS
+    assert {name for term in TERMS for name in (term.chinese, *term.also)} >= SUBJECTS
+
+
+def test_translators_find_at_least_80_terms():
+    assert len(TERMS) >= 80
+    assert sum(term.strict for term in TERMS) >= 25
 
 
 def test_terms_are_explained_in_a_sentence():

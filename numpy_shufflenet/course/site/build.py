@@ -25,6 +25,7 @@ def build_site(
     executed: str | os.PathLike[str] | None = None,
     offline_runtime: str | os.PathLike[str] | None = None,
     packages: Sequence[str] = (),
+    translations: Sequence[Sequence[Lesson]] = (),
 ) -> None:
     """Build the site into a folder. If anything fails, the old site stays.
 
@@ -43,6 +44,9 @@ def build_site(
         live exercises load Python from Pyodide's CDN.
     packages : sequence of str
         Packages in the API reference; empty for all.
+    translations : sequence of sequences of Lesson
+        The same lessons in further languages. Each language becomes a site in a folder of `out`,
+        and every page links to the same page in the other languages.
 
     Raises
     ------
@@ -64,14 +68,28 @@ def build_site(
     executed = None if executed is None else Path(executed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".site-") as folder:
-        source, site, live = (Path(folder, name) for name in ("source", "site", "live"))
+        site, live = Path(folder, "site"), Path(folder, "live")
         runtime.write_runtime(live, None if offline_runtime is None else Path(offline_runtime))
-        guide = source_folder() / GUIDE
         reference = api.Reference(packages or api.PACKAGES)
-        pages.write_sources(
-            source, lessons, done, reference=reference, executed=executed, guide=guide
-        )
-        _run_sphinx(source, site, Path(folder, "doctrees"), reference=reference)
+        editions = {some[0].language: some for some in (lessons, *translations)}
+        for language, some in editions.items():
+            source = Path(folder, f"source-{language}")
+            pages.write_sources(
+                source,
+                some,
+                done,
+                reference=reference,
+                executed=executed,
+                guide=source_folder() / GUIDE,
+            )
+            _run_sphinx(
+                source,
+                site if language == lessons[0].language else site / language,
+                Path(folder, f"doctrees-{language}"),
+                language=language,
+                reference=reference,
+                languages=tuple(editions),
+            )
         live.rename(site / "_static/live")
         problems = checks.problems_of(site)
         if problems:

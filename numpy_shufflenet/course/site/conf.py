@@ -8,6 +8,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from numpy_shufflenet import __version__
+from numpy_shufflenet.course.site import chinese
 from numpy_shufflenet.course.site.api import PACKAGE
 from numpy_shufflenet.course.site.docstrings import to_rst
 
@@ -15,6 +16,7 @@ project = "numpy_shufflenet"
 version = release = __version__
 copyright = "the authors of numpy_shufflenet, MIT licence"
 language = "en"
+locale_dirs = ["locale"]  # of the sources; the words of the theme
 
 extensions = [
     "myst_nb",
@@ -42,6 +44,13 @@ smartquotes = False  # the text contains programs and equations
 html_theme = "furo"
 html_title = "ShuffleNet, taken apart"
 html_static_path = ["static"]
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        *("sidebar/brand.html", "languages.html", "sidebar/search.html"),
+        *("sidebar/scroll-start.html", "sidebar/navigation.html", "sidebar/scroll-end.html"),
+    ]
+}
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_show_sourcelink = False
@@ -58,7 +67,8 @@ pygments_dark_style = "a11y-high-contrast-dark"
 # Browsers load no modules from files, so exercises are live only if a server sends the page.
 _START = """
 addEventListener("DOMContentLoaded", () => {
-  const root = new URL(document.documentElement.dataset.content_root, location);
+  const { lang, dataset } = document.documentElement;
+  const root = new URL(dataset.content_root + (lang === "en" ? "" : "../"), location);
   const live = document.querySelector("div.cell.tag_exercise") && root.protocol !== "file:";
   if (live) import(new URL("_static/live.js", root));
 });
@@ -101,9 +111,13 @@ def _source(app: Sphinx, module: str, name: str) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect our functions; `build` passes the reference as a setting."""
+    """Connect our functions; `build` passes the reference and the languages as settings."""
     app.add_config_value("reference", None, "")
     app.add_js_file(None, body=_START)
+    app.add_config_value("languages", (), "")
+    app.add_search_language(chinese.SearchChinese)
+    app.connect("config-inited", chinese.translate_settings)
+    app.connect("html-page-context", chinese.link_languages)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)

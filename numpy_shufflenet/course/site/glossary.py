@@ -8,6 +8,12 @@ from typing import Any
 
 from numpy_shufflenet.course.lessons import Lesson
 from numpy_shufflenet.course.site.docstrings import Link, inline
+from numpy_shufflenet.locale import ENGLISH, marked, translate
+
+LESSON = marked("Lesson {number}")
+ABOUT = marked(
+    "The terms of the course in English and Chinese, and the lesson that introduces each."
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Term:
     also: tuple[str, ...] = ()
     #: The name of the object in the API that implements the term, or "".
     see: str = ""
+    #: Whether a translation must use `chinese` or one of `also`.
+    strict: bool = False
 
 
 def terms() -> list[Term]:
@@ -33,26 +41,21 @@ def terms() -> list[Term]:
     return [Term(**entry | {"also": tuple(entry.get("also", ()))}) for entry in found]
 
 
-def glossary_page(lessons: Sequence[Lesson], link: Link) -> str:
+def glossary_page(lessons: Sequence[Lesson], link: Link, language: str = ENGLISH) -> str:
     """Return the glossary as reStructuredText. Terms link to these lessons."""
     there = {lesson.number: lesson for lesson in lessons}
-    lines = [
-        "Glossary 术语表",
-        "===============",
-        "",
-        "The terms of the course in English and Chinese, and the lesson that introduces each.",
-        "课程中的英文术语、中文译名，以及首次介绍它的课。",
-        "",
-        ".. glossary::",
-        "",
-    ]
+    lines = ["Glossary 术语表", "===============", ""]
+    if language == ENGLISH:
+        lines.append(ABOUT)
+    lines += [translate(ABOUT, "zh_CN"), "", ".. glossary::", ""]
     for term in terms():
         names = dict.fromkeys([term.english, term.chinese, *term.also])
         lines += [f"   {name}" for name in names]
-        lesson = f"Lesson {term.lesson}"
+        lesson = translate(LESSON, language).format(number=term.lesson)
         if term.lesson in there:
             lesson = f":doc:`{lesson} </lessons/{there[term.lesson].name}>`"
         api = link(term.see) if term.see else None
         source = f"{lesson} · {api}" if api else lesson
-        lines += [f"      {inline(term.text, link)}", "", f"      {source}", ""]
+        text = translate(term.text, language)
+        lines += [f"      {inline(text, link)}", "", f"      {source}", ""]
     return "\n".join([*lines, ""])

@@ -21,7 +21,7 @@ CORE = ("pyodide.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 LOCK = "pyodide-lock.json"
 NEEDED = ("numpy", "threadpoolctl")
 LEFT_OUT = {"__pycache__", "lessons_source", "site", "commands", "kernels"}  # folders
-KINDS = {".py", ".css", ".js", ".toml", ".txt"}  # the package reads these; data are left out
+KINDS = {".py", ".css", ".js", ".po", ".toml", ".txt"}  # the package reads these; data are left out
 
 
 def write_runtime(out: Path, folder: Path | None = None) -> None:

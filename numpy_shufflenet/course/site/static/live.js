@@ -43,7 +43,8 @@ class Python {
     const worker = new Worker(new URL("live_worker.js", import.meta.url), { type: "module" });
     worker.onmessage = ({ data }) => this.#receive(worker, data);
     worker.onerror = (event) => this.#fail(worker, String(event.message ?? "no worker"));
-    worker.postMessage({ module: this.#module });
+    const language = document.documentElement.lang.replace("-", "_");
+    worker.postMessage({ module: this.#module, language });
     return worker;
   }
 

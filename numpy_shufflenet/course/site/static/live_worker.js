@@ -9,8 +9,8 @@
 //   {kind: "ended"}                       Python has ended; this worker can't go on
 //   {kind: "failed", reason}              Python could not be loaded
 //
-// It receives {module} first, which may be null, and then {cells, answer}: the code of the cells
-// above, and the cell to run.
+// It receives {module, language} first, whose module may be null, and then {cells, answer}: the code
+// of the cells above, and the cell to run.
 
 const settingsURL = new URL("live/runtime.json", import.meta.url);
 const asked = []; // answers that came before Python was there
@@ -60,7 +60,8 @@ function shareInterpreter(module) {
 }
 
 async function load() {
-  shareInterpreter((await first).module);
+  const { module, language } = await first;
+  shareInterpreter(module);
   const settings = await (await fetch(settingsURL, { cache: "no-cache" })).json();
   const base = new URL(settings.base, settingsURL).href;
   self.fetch = checkedFetch(base, settings.integrity);
@@ -80,7 +81,9 @@ async function load() {
   });
   python.unpackArchive(await wheel, "zip", { extractDir: "/package" });
   python.runPython("import sys; sys.path.insert(0, '/package')");
-  python.runPython("import os; os.environ['MPLBACKEND'] = 'agg'");
+  const environment = python.pyimport("os").environ;
+  environment.set("MPLBACKEND", "agg");
+  environment.set("NUMPY_SHUFFLENET_LANGUAGE", language);
   return { python, live: python.pyimport("numpy_shufflenet.course.live") };
 }
 
