@@ -27,7 +27,10 @@ PROTOCOLS = {
         "ops/* kernels/* steps/* exercises/learning.py training/schedule.py zoo/answers/*",
     ),
     "an instruction of inference, and of training": ("run_* Arrays", "plan/* engine/*"),
-    "a command of the command line": ("add_arguments run", "commands/*"),
+    "a command of the command line; an answer on a page": (
+        "add_arguments run",
+        "commands/* course/live.py",
+    ),
     "a program": ("main", "cli.py course/_student.py data/build_embedded.py"),
     "the entry of a module's table by its name": (
         "find",

@@ -22,7 +22,7 @@ class UnsuitableError(Exception):
     """These choices make no case of the exercise."""
 
 
-class Choices:
+class Draws:
     """The choices of a case: the given ones first, then random ones, or 0 without a generator."""
 
     def __init__(self, given: Sequence[int] = (), rng: np.random.Generator | None = None):
@@ -56,7 +56,7 @@ class DrawForStudents(Draw):
 
     Parameters
     ----------
-    choices : Choices
+    choices : Draws
     takes : collection of str or None
         Names that the function takes. None means all names, in every form the library takes.
     typical : bool
@@ -64,7 +64,7 @@ class DrawForStudents(Draw):
         overlap and groups have several channels. Few of the smallest cases show such mistakes.
     """
 
-    def __init__(self, choices: Choices, takes: Collection[str] | None, *, typical: bool = False):
+    def __init__(self, choices: Draws, takes: Collection[str] | None, *, typical: bool = False):
         super().__init__(choices.below(SEEDS))
         self.choices, self.takes, self.typical = choices, takes, typical
 

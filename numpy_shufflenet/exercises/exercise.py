@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from numpy_shufflenet.exercises.draw import Choices, DrawForStudents
+from numpy_shufflenet.exercises.draw import Draws, DrawForStudents
 from numpy_shufflenet.operations import OPERATIONS
 from numpy_shufflenet.plots.insight import occlusion_map
 from numpy_shufflenet.training import SGD, cosine_schedule
@@ -53,9 +53,7 @@ class Exercise:
         """The arguments that a function may declare."""
         return f"({', '.join(self.arguments)})"
 
-    def case(
-        self, choices: Choices, takes: Collection[str] | None, *, typical: bool = False
-    ) -> Case:
+    def case(self, choices: Draws, takes: Collection[str] | None, *, typical: bool = False) -> Case:
         """Return a case of a function that takes these arguments; None means all.
 
         See `DrawForStudents` for `typical`. UnsuitableError is raised if there is no such case.

@@ -9,7 +9,7 @@ from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.exercises.attempt import UNWRITTEN, Attempt, Tried
 from numpy_shufflenet.exercises.causes import cause_of, size_of, so_far
 from numpy_shufflenet.exercises.coverage import Coverage
-from numpy_shufflenet.exercises.draw import Choices, UnsuitableError, simpler
+from numpy_shufflenet.exercises.draw import Draws, UnsuitableError, simpler
 from numpy_shufflenet.exercises.exercise import Case
 from numpy_shufflenet.exercises.result import Result
 from numpy_shufflenet.locale import _
@@ -87,11 +87,11 @@ class _Hunt:
         for number in range(examples + TYPICAL):
             typical, tried = number >= examples, None
             while tried is None:
-                choices = Choices(rng=rng)
+                choices = Draws(rng=rng)
                 tried = self.try_case(choices, typical)
             yield choices.made, tried, typical
 
-    def try_case(self, choices: Choices, typical: bool) -> Tried | None:
+    def try_case(self, choices: Draws, typical: bool) -> Tried | None:
         """Make a case, and call the function; None if these choices make no case."""
         try:
             case = self.attempt.exercise.case(choices, self.attempt.takes, typical=typical)
@@ -114,7 +114,7 @@ class _Hunt:
             left -= 1
             if left < 0 or self.seconds() > seconds:
                 return
-            choices = Choices(smaller)
+            choices = Draws(smaller)
             tried = self.try_case(choices, typical)
             if tried and tried.problem:
                 candidates = simpler(choices.made)

@@ -11,6 +11,13 @@ from numpy_shufflenet.course.lessons import find
 from numpy_shufflenet.course.site import runtime
 
 
+@pytest.fixture(autouse=True)
+def _no_figures():
+    """A worker begins without the figures that other tests have left."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.close("all")
+
+
 def run(cells, answer):
     """Return whether the answer is right, and the outputs."""
     shown = []

@@ -16,7 +16,7 @@ from numpy_shufflenet import backend, exercises, nn, zoo
 from numpy_shufflenet.exercises import table
 from numpy_shufflenet.exercises.attempt import Attempt
 from numpy_shufflenet.exercises.causes import cause_of, so_far
-from numpy_shufflenet.exercises.draw import Choices
+from numpy_shufflenet.exercises.draw import Draws
 from numpy_shufflenet.exercises.exercise import NEUTRAL
 from numpy_shufflenet.exercises.judge import equal
 from numpy_shufflenet.exercises.learning import LEARNING
@@ -53,7 +53,7 @@ def cases_of(name):
     many = 40 if name in LEARNING else 8
     for typical, count in ((False, many), (True, 3)):
         rng = np.random.default_rng(19)
-        found += [exercise.case(Choices(rng=rng), None, typical=typical) for _ in range(count)]
+        found += [exercise.case(Draws(rng=rng), None, typical=typical) for _ in range(count)]
     # Some mistakes change no shape only where sizes are equal, as in their own examples.
     found += [own for m in KNOWN if m.exercise == name and (own := own_case(m))]
     targets = {id(case): exercise.target(case) for case in found}
