@@ -1,7 +1,7 @@
 """Runs the solution and the blank of every exercise as a live page does, where there is no browser.
 
-First, with the packages of the course:  python .ci/live_answers.py --write answers.json
-Then in WebAssembly:                      node .ci/wasm.mjs ... .ci/live_answers.py answers.json
+First, with the packages of the course:  python .ci/live_answers.py --write PACKAGES/answers.json
+Then:  node .ci/wasm.mjs PYODIDE CHECKOUT PACKAGES .ci/live_answers.py /pure/answers.json
 """
 
 import json

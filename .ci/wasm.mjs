@@ -1,6 +1,6 @@
 // Runs a Python program in WebAssembly under Node: node .ci/wasm.mjs PYODIDE CHECKOUT PACKAGES FILE ...
 // PYODIDE is a folder with the files of a Pyodide release (.ci/pyodide_folder.sh makes one); the
-// folders CHECKOUT and PACKAGES are importable. Ends with the program's exit code.
+// folders CHECKOUT and PACKAGES are there as /checkout and /pure, and importable. Ends with the program's exit code.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
