@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from numpy_shufflenet.exercises.draw import Draws, DrawForStudents
+from numpy_shufflenet.exercises.draw import DrawForStudents, Draws
 from numpy_shufflenet.operations import OPERATIONS
 from numpy_shufflenet.plots.insight import occlusion_map
 from numpy_shufflenet.training import SGD, cosine_schedule
