@@ -79,8 +79,11 @@ class Page:
 
     def open(self, place: Path | str) -> None:
         """Open a file or an address, and wait until it is there."""
+        self._go("about:blank")  # from here on the last page logs and asks for nothing
         self.errors, self.requests = [], []
-        url = place if isinstance(place, str) else place.as_uri()
+        self._go(place if isinstance(place, str) else place.as_uri())
+
+    def _go(self, url: str) -> None:
         self.call("Page.navigate", url=url)
         self.wait_for(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
 

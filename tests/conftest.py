@@ -11,6 +11,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from numpy_shufflenet import backend
 from numpy_shufflenet.kernels._cache import say
 from numpy_shufflenet.kernels._compile import COMPILING
 
@@ -58,6 +59,9 @@ def pytest_sessionstart():
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis's own reads the option
 def pytest_configure(config):
+    # `pytest -n 2` on two cores: threads of one test would only take the core of another.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    backend.set_num_threads(max(1, backend.num_threads() // workers))
     seed = os.environ.get("HYPOTHESIS_SEED")
     if seed and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed

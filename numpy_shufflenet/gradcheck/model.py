@@ -234,7 +234,7 @@ def loss_of(labels: Array | None, loss: Loss | None) -> Loss:
     return cross_entropy
 
 
-class Slope(NamedTuple):
+class Difference(NamedTuple):
     """A central difference."""
 
     value: float
@@ -281,7 +281,7 @@ class Network(Replica):
         moved = sum(float(np.square(part).sum()) for part in parts)
         return float(ROUNDINGS * np.finfo(float).eps * (abs(self.value) + np.sqrt(moved)))
 
-    def slopes(self, value: Array, index: tuple[int, ...]) -> Iterator[Slope]:
+    def slopes(self, value: Array, index: tuple[int, ...]) -> Iterator[Difference]:
         """Yield the slope in one entry for each step that crosses no kink.
 
         The first step is the next larger one after the last step that crossed no kink, perhaps in
@@ -294,7 +294,7 @@ class Network(Replica):
                 self._last_step = number
                 yield slope
 
-    def extrapolated(self, value: Array, index: tuple[int, ...], slope: Slope) -> Slope:
+    def extrapolated(self, value: Array, index: tuple[int, ...], slope: Difference) -> Difference:
         """Remove the truncation of order h^2 from a slope.
 
         That at 4 h helps. If 4 h crosses a kink, that at h / 4 does, with more rounding.
@@ -305,13 +305,13 @@ class Network(Replica):
         factor = (larger.step / smaller.step) ** 2
         if factor == 1:
             return slope
-        return Slope(
+        return Difference(
             (factor * smaller.value - larger.value) / (factor - 1),
             (factor * smaller.floor + larger.floor) / (factor - 1),
             smaller.step,
         )
 
-    def _slope(self, value: Array, index: tuple[int, ...], step: float) -> Slope | None:
+    def _slope(self, value: Array, index: tuple[int, ...], step: float) -> Difference | None:
         """Return the central difference in one entry, or None if it crosses a kink."""
         before, sides = value[index], []
         for moved in (before + step, before - step):
@@ -322,7 +322,7 @@ class Network(Replica):
                 return None
         (right, above), (left, below) = sides
         half = (right - left) / 2
-        return Slope((above - below) / (2 * half), self.rounding / half, half)
+        return Difference((above - below) / (2 * half), self.rounding / half, half)
 
 
 def _problem_of(value: Array, gradient: Any) -> str:
