@@ -105,7 +105,13 @@ def observers() -> list[Any]:
             """Called by the trainer."""
             print(describe_epoch(record, trainer.epochs), flush=True)
 
-    return [ProgressBar() if sys.stdout.isatty() else EpochLines()]
+    return [ProgressBar() if _bars_are_shown() else EpochLines()]
+
+
+def _bars_are_shown() -> bool:
+    """Whether the output is a terminal; rich's environment variables may say that it isn't."""
+    console = "rich.console", "the progress bar"
+    return sys.stdout.isatty() and bool(need(*console).Console().is_terminal)
 
 
 @contextmanager
@@ -117,7 +123,7 @@ def progress(
     Yields a function `update(text="", advance=1)`, which advances the bar and shows the text.
     Outside a terminal there is no bar: `update` prints the text if `lines` is set.
     """
-    if not sys.stdout.isatty():
+    if not _bars_are_shown():
         yield lambda text="", advance=1: print(shown(text), flush=True) if lines else None
         return
     rich = need("rich.progress", "the progress bar")
