@@ -183,8 +183,8 @@ def valley_path(momentum, rate=0.04, steps=30):
 
 
 figure, axes = plt.subplots(figsize=(8.4, 3.0), layout="constrained")
-across, along = np.meshgrid(np.linspace(-4.5, 2, 80), np.linspace(-1.4, 1.4, 60))
-axes.contour(across, along, across**2 + 20 * along**2, levels=12, colors="0.75", linewidths=0.8)
+along, across = np.meshgrid(np.linspace(-4.5, 2, 80), np.linspace(-1.4, 1.4, 60))
+axes.contour(along, across, along**2 + 20 * across**2, levels=12, colors="0.75", linewidths=0.8)
 for momentum, style, colour in ((0.0, "o-", "#0072B2"), (0.7, "s--", "#D55E00")):
     path = valley_path(momentum)
     far = np.hypot(*path[-1])

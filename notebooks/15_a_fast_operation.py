@@ -739,7 +739,7 @@ else:
 # %% [markdown]
 # On most machines the sums alone take longer than the library's whole kernel. Each addition has to
 # wait for the one before it, about four cycles, while the processor could do 16 additions at once.
-# The compiler isn't allowed to change the order:
+# The compiler isn't allowed to change the order.
 #
 # ## `fastmath`: what a compiler may change
 #

@@ -6,8 +6,8 @@ workers use the other cores.
 
 A job is one call of `take_turns`, `share_range`, `share_each` or `run_together`. It has its own
 counters, which say what is left to do and which workers take part (see `kernels._barrier`). The
-caller does all work that no worker takes, so it never waits for a worker that arrives late. When
-the call ends, even by an error or Ctrl-C, it closes the job: then no worker runs the job, and no
+caller does all work that no worker takes, and waits only a moment for workers to arrive. When the
+call ends, even by an error or Ctrl-C, it closes the job: then no worker runs the job, and no
 worker can enter it.
 
 No result depends on the number of threads: pieces of work are either independent (channels), or

@@ -110,8 +110,10 @@ def observers() -> list[Any]:
 
 def _bars_are_shown() -> bool:
     """Whether the output is a terminal; rich's environment variables may say that it isn't."""
-    console = "rich.console", "the progress bar"
-    return sys.stdout.isatty() and bool(need(*console).Console().is_terminal)
+    if not sys.stdout.isatty():
+        return False
+    rich = need("rich.console", "the progress bar")
+    return bool(rich.Console().is_terminal)
 
 
 @contextmanager

@@ -103,12 +103,12 @@ def _one_vector(arrays: list[Array]) -> Array | None:
     whole = arrays[0].base
     if not isinstance(whole, np.ndarray) or whole.ndim != 1 or not whole.flags.c_contiguous:
         return None
-    first = end = (arrays[0].ctypes.data - whole.ctypes.data) // whole.itemsize
+    start = whole.ctypes.data
+    first = end = (arrays[0].ctypes.data - start) // whole.itemsize
     for array in arrays:
-        place = whole.ctypes.data + end * whole.itemsize
-        if array.base is not whole or array.ctypes.data != place or array.dtype != whole.dtype:
-            return None
-        if not array.flags.c_contiguous:
+        follows = array.ctypes.data == start + end * whole.itemsize
+        alike = array.base is whole and array.dtype == whole.dtype and array.flags.c_contiguous
+        if not (follows and alike):
             return None
         end += array.size
     return whole[first:end]

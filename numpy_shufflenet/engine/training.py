@@ -208,11 +208,10 @@ class TrainingProgram:
             self._builder.completed,
             self._builder.gradients,
         )
-        total = sum(parameter.value.size for parameter in self._parameters)
         first, found = 0, []
         for last in range(1, len(steps) + 1):
             found += [p for p in self._parameters if done.get(id(p.value)) == last - 1]
-            if last == len(steps) or sum(p.value.size for p in found) * SHARES >= total:
+            if last == len(steps) or sum(p.value.size for p in found) * SHARES >= self._learned:
                 yield Part(steps[first:last]), [(p, places[id(p.value)]) for p in found]
                 first, found = last, []
 

@@ -299,12 +299,13 @@ class Network(Replica):
 
         That at 4 h helps. If 4 h crosses a kink, that at h / 4 does, with more rounding.
         """
-        larger, smaller = self._slope(value, index, 4 * slope.step), slope
+        larger: Difference | None = self._slope(value, index, 4 * slope.step)
+        smaller: Difference | None = slope
         if larger is None:
-            larger, smaller = slope, self._slope(value, index, slope.step / 4) or slope
-        factor = (larger.step / smaller.step) ** 2
-        if factor == 1:
+            larger, smaller = slope, self._slope(value, index, slope.step / 4)
+        if smaller is None:
             return slope
+        factor = (larger.step / smaller.step) ** 2
         return Difference(
             (factor * smaller.value - larger.value) / (factor - 1),
             (factor * smaller.floor + larger.floor) / (factor - 1),

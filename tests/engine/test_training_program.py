@@ -222,6 +222,7 @@ def test_two_threads_cannot_run_one_program(monkeypatch):
     alone, problems = program.forward(x), []
 
     def meanwhile(*arguments, original=program._run):
+        monkeypatch.undo()
         with ThreadPoolExecutor() as pool:
             problems.append(pool.submit(program.forward, x).exception())
         original(*arguments)
