@@ -222,8 +222,9 @@ exercises.check("upsample_bilinear_forward", my_bilinear, points=3)
 # <details>
 # <summary>Hint 1</summary>
 #
-# First the matrix of one axis: `t = np.clip((np.arange(size * scale) + 0.5) / scale - 0.5, 0, size
-# - 1)`, then `np.maximum(0, 1 - np.abs(t[:, None] - np.arange(size)))`.
+# First the matrix of one axis:
+# `t = np.clip((np.arange(size * scale) + 0.5) / scale - 0.5, 0, size - 1)`, then
+# `np.maximum(0, 1 - np.abs(t[:, None] - np.arange(size)))`.
 #
 # </details>
 #
