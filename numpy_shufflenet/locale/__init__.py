@@ -63,7 +63,13 @@ def catalogue(name: str) -> dict[str, str]:
 
 
 def read_po(path: Path) -> dict[str, str]:
-    """Return the translations of a PO file, without those that are empty or fuzzy."""
+    """Return the translations of a PO file, without those that are empty or fuzzy.
+
+    Raises
+    ------
+    ValueError
+        If a line isn't one of a PO file: of two branches that were merged, for example.
+    """
     found: dict[str, str] = {}
     for entry in re.split(r"\n\s*\n", path.read_text("utf-8")):
         lines = [line for line in entry.splitlines() if line]
@@ -73,7 +79,10 @@ def read_po(path: Path) -> dict[str, str]:
             if not line.startswith("#"):
                 start, _, rest = line.partition('"')
                 name = start.strip() or name
-                texts[name] += json.loads(f'"{rest}')
+                try:
+                    texts[name] += json.loads(f'"{rest}')
+                except (KeyError, ValueError):
+                    raise ValueError(f"{path}: this is no line of a PO file: {line}") from None
         if texts["msgid"] and texts["msgstr"] and not any(_is_fuzzy(line) for line in lines):
             found[texts["msgid"]] = texts["msgstr"]
     return found

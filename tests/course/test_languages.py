@@ -69,6 +69,14 @@ def test_what_reads_the_files_at_run_time_agrees_with_babel():
         assert locale.read_po(path) == catalogues.translations([catalogues.read(path)])
 
 
+@pytest.mark.parametrize("line", ["<<<<<<< HEAD", 'msgid "a" "b"', 'msgtxt "a"'])
+def test_a_line_that_is_none_of_a_po_file_is_named(tmp_path, line):
+    path = tmp_path / "lesson.po"
+    path.write_text(f'msgid "a"\n{line}\nmsgstr "b"\n')
+    with pytest.raises(ValueError, match=f"lesson.po: this is no line of a PO file: {line}"):
+        locale.read_po(path)
+
+
 @pytest.mark.parametrize(
     ("message", "text", "kind", "said"),
     [
