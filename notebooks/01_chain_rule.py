@@ -72,7 +72,8 @@ print("dx = dy @ J =", dy @ jacobian(x))
 # The same by measurement: change each input a little, and see how sum(dy * y) changes.
 h = 1e-6
 unit = np.eye(3)
-print("measured:    ", [(dy @ f(x + h * e) - dy @ f(x - h * e)) / (2 * h) for e in unit])
+measured = [(dy @ f(x + h * e) - dy @ f(x - h * e)) / (2 * h) for e in unit]
+print("measured:    ", np.array(measured))
 
 # %% [markdown]
 # **Why never the Jacobian itself?** The last layer of ShuffleNet turns 1024 numbers into 1000. For
@@ -82,7 +83,7 @@ print("measured:    ", [(dy @ f(x + h * e) - dy @ f(x - h * e)) / (2 * h) for e 
 #
 # ## A linear layer, step by step
 #
-# `y = x @ w.T + b`. **Forward**, hover over an output: it is a row of x times a row of w.
+# `y = x @ w.T + b`. **Forward**, hover over an output: it is a row of x times a row of w, plus b.
 # **Backward**, hover over an entry of x: every output of its row read it, so its gradient sums over
 # all of them. Hover over a weight: every row of the batch used it once, so its gradient sums over
 # the rows.
