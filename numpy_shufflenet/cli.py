@@ -95,9 +95,12 @@ def _signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a command as Ctrl-C does.
 
     A signal that is ignored, as SIGHUP is by nohup, stays so. Only a main thread can set signals.
+    After a signal, an error is one of somebody's cleanup, and the signal is what ended the command.
     """
+    received = []
 
     def end(number: int, frame: Any) -> None:
+        received.append(number)
         raise _Ended(number)
 
     changed = []
@@ -109,6 +112,10 @@ def _signals_interrupt() -> Iterator[None]:
                 changed.append(number)
     try:
         yield
+    except BaseException as error:
+        if received and not isinstance(error, KeyboardInterrupt):
+            raise _Ended(received[0]) from error
+        raise
     finally:
         for number in changed:
             signal.signal(number, signal.SIG_DFL)

@@ -12,9 +12,10 @@ import threading
 import numpy as np
 import pytest
 
-from numpy_shufflenet import _files, nn
+from numpy_shufflenet import _files, cli, nn
 from numpy_shufflenet._files import remove_leftovers, write_bytes
 from numpy_shufflenet._locks import FileLock
+from numpy_shufflenet.commands import summary
 from numpy_shufflenet.data import Dataset
 from numpy_shufflenet.training import SGD, Trainer, load_checkpoint
 
@@ -103,6 +104,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
 HOLDING = """
     import pathlib, sys
     from numpy_shufflenet._locks import FileLock
+from numpy_shufflenet.commands import summary
     with FileLock(pathlib.Path(sys.argv[1])):
         print("within", flush=True)
         sys.stdin.read()
@@ -242,6 +244,26 @@ def test_a_signal_ends_a_command_in_one_sentence_and_drops_the_write(tmp_path, n
     assert err == f"\nnumpy-shufflenet: {said}\n"
     assert process.returncode == 128 + number
     assert os.listdir(tmp_path) == ["a.npz"]
+
+
+@posix
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_signal_is_what_ended_a_command_whose_cleanup_fails(ended, monkeypatch, capsys):
+    def run(arguments):
+        try:
+            if ended:
+                signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise AssertionError("cleanup")
+
+    monkeypatch.setattr(summary, "run", run)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)  # not nohup's
+    if ended:
+        assert cli.main(["summary", "shufflenet_v2"]) == 128 + signal.SIGTERM
+        assert capsys.readouterr().err == "\nnumpy-shufflenet: ended by SIGTERM\n"
+    else:
+        with pytest.raises(AssertionError, match="cleanup"):
+            cli.main(["summary", "shufflenet_v2"])
 
 
 @posix
