@@ -3,13 +3,14 @@
 import importlib
 from typing import Any
 
-PACKAGES = {  # module: (the name to install, the extra that contains it; "" if always needed)
+PACKAGES = {  # module: (the name to install, the extra that contains it; "" if it is in none)
     "IPython": ("ipython", "notebooks"),
     "PIL": ("Pillow", "demo"),
     "jax": ("jax", "test"),
     "llvmlite": ("llvmlite", ""),
     "matplotlib": ("matplotlib", "demo"),
     "mpi4py": ("mpi4py", "mpi"),
+    "nbgrader": ("nbgrader", ""),
     "numba": ("numba", ""),
     "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "peers"),

@@ -3,7 +3,7 @@
 import base64
 import html
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,17 @@ class HtmlReport:
             for name, value in {**values, **environment}.items()
         )
         self._parts.append(f"<h2>Settings</h2><table>{rows}</table>")
+
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Add a table with a title."""
+        head = "".join(f'<th scope="col">{_escaped(name)}</th>' for name in header)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        )
+        self._parts.append(
+            f"<h2>{_escaped(title)}</h2><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
 
     def text(self, title: str, text: str) -> None:
         """Add a long text that the reader can unfold."""

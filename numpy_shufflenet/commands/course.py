@@ -8,7 +8,7 @@ examples:
   numpy-shufflenet course build --edition site --executed runs/course/solution
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
   numpy-shufflenet course translate --language zh_CN --check
-  numpy-shufflenet course grade handed_in/*.ipynb --json points.json
+  numpy-shufflenet course grade handed_in/*.ipynb --csv points.csv --page class.html
 
 numpy-shufflenet course ACTION --help explains an action; teachers read notebooks/teachers_guide.md
 """
@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ada_03_convolution_backwards.ipynb and ada/03_convolution_backwards.ipynb are Ada's.",
     )
     add = grade.add_argument
-    add("notebooks", nargs="+", type=expanded, metavar="NOTEBOOK")
+    add("notebooks", nargs="*", type=expanded, metavar="NOTEBOOK")
     add("--json", type=expanded, help="write the points of every exercise to this file")
+    add("--csv", type=expanded, help="write them as a table for a spreadsheet")
+    add("--page", type=expanded, help="write a page: hard exercises, and frequent mistakes")
+    nbgrader_help = (
+        "course folder of nbgrader: grade what is in submitted/, and write the points into its "
+        "gradebook; instead of nbgrader autograde"
+    )
+    add("--nbgrader", type=expanded, metavar="DIR", help=nbgrader_help)
     add("--seconds", type=positive_int, default=60, help="time limit of one function (default: 60)")
     grade.set_defaults(action=_grade)
 
@@ -231,23 +239,45 @@ def _translate(arguments: argparse.Namespace) -> int:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
+    from numpy_shufflenet.commands import _grades
     from numpy_shufflenet.course import grading
 
     os.environ["MPLBACKEND"] = "Agg"
-    grades = []
-    with progress(len(arguments.notebooks), lines=True) as done:
-        for path in arguments.notebooks:
-            grades.append(grading.grade(path, seconds=arguments.seconds))
+    grades: list[dict[str, Any]] = []
+    failed: dict[str, str] = {}
+
+    def write() -> None:
+        if arguments.json:
+            book = {**_grades.grade_book(grades), "not graded": failed}
+            write_bytes(arguments.json, json.dumps(book, indent=1).encode())
+        if arguments.csv:
+            write_bytes(arguments.csv, _grades.as_csv(grades).encode("utf-8-sig"))
+        if arguments.page:
+            write_bytes(arguments.page, _grades.class_page(grades, failed).encode())
+
+    notebooks = list(arguments.notebooks)
+    if arguments.nbgrader:
+        notebooks += sorted((arguments.nbgrader / "submitted").glob("*/*/*.ipynb"))
+    if not notebooks:
+        raise ValueError("there is no NOTEBOOK to grade")
+    with progress(len(notebooks), lines=True) as done:
+        for path in notebooks:
+            try:
+                grades.append(grading.grade(path, seconds=arguments.seconds))
+            except Exception as error:  # whatever it is, the others are graded
+                failed[str(path)] = str(error) or type(error).__name__
+            write()  # an interrupt loses no points
             done(str(path))
-    book = grading.grade_book(grades)
+    if arguments.nbgrader:
+        _grades.record_in_nbgrader(arguments.nbgrader, grades)
     rows = [
         [found["student"], result["exercise"], f"{result['points']:g}", f"{result['of']:g}"]
         for found in grades
         for result in found["exercises"]
     ]
     show_table("Points", ["student", "exercise", "points", "of"], rows, left=2)
-    for name, entry in book["students"].items():
+    for name, entry in _grades.grade_book(grades)["students"].items():
         print(f"{shown(name)}: {entry['points']:g} of {entry['of']:g} points")
-    if arguments.json:
-        write_bytes(arguments.json, json.dumps(book, indent=1).encode())
-    return 0
+    for path, reason in failed.items():
+        print(f"not graded: {shown(path)}: {shown(reason)}", file=sys.stderr)
+    return 2 if failed else 0

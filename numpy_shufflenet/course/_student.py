@@ -48,29 +48,36 @@ class Student:
         """Return a function of the notebook, or None if the notebook doesn't define it."""
         if self.process.ended:
             self._start()
-        if name not in self._parameters:
+        if name not in self._signatures:
             return None
-        parameters = [
-            inspect.Parameter(
-                parameter,
-                inspect._ParameterKind(kind),
-                default=None if optional else inspect.Parameter.empty,
-            )
-            for parameter, kind, optional in self._parameters[name]
-        ]
         run = functools.partial(self.process.call, name)
-        return sandbox.Function(run, self.seconds, inspect.Signature(parameters))
+        return sandbox.Function(run, self.seconds, self._signatures[name])
 
     def _start(self) -> None:
-        self._parameters: dict[str, Parameters] = {}
+        self._signatures: dict[str, inspect.Signature] = {}
         self.process = sandbox.spawn(
             ["-m", "numpy_shufflenet.course._student", str(self.notebook)],
             {**os.environ, "MPLBACKEND": "Agg"},
         )
         try:
-            self._parameters = self.process.receive(START_PATIENCE * START_SECONDS)
-        except (TimeoutError, EOFError):
+            found = self.process.receive(START_PATIENCE * START_SECONDS, self.seconds)
+            self._signatures = {name: signature(found[name]) for name in found}
+        except Exception:  # it has ended, sleeps, or wrote something else into the pipe
             self.process.stop()
+
+
+def signature(parameters: Parameters) -> inspect.Signature:
+    """Return the signature of a function with these parameters; raise any error if forged."""
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect._ParameterKind(kind),
+                default=None if optional else inspect.Parameter.empty,
+            )
+            for name, kind, optional in parameters
+        ]
+    )
 
 
 # In the other process

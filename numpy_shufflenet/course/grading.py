@@ -2,6 +2,9 @@
 
 The notebook runs in another process (see `_student`). The checks come from the source of the
 lesson, and run in this process. So the checks and the outputs in the notebook don't count.
+
+A function that calls the library's own function of the operation that it should compute gets no
+points. This is read from the code, so whoever hides such a call gets them.
 """
 
 import ast
@@ -11,7 +14,6 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from numpy_shufflenet.course.tasks import Task, tasks
 from numpy_shufflenet.locale import _
 
 LEFT_OUT = {"exercise", "solution", "timing", "long"}
+MOST = 50 * 2**20  # bytes of a notebook
 
 
 def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
@@ -46,12 +49,13 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is no notebook, or belongs to no lesson.
+        If the file is no notebook, is larger than 50 MB, or belongs to no lesson.
     """
     need("IPython", "grading")
     lesson = lesson_of(path)
+    code = code_of(path)
     with Student(path, seconds) as student:
-        results = _results(lesson, student)
+        results = _results(lesson, student, code)
     return {
         "student": student_of(path, lesson),
         "notebook": str(path),
@@ -62,26 +66,17 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     }
 
 
-def grade_book(grades: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the grades of each student, with the sum of the points of all notebooks."""
-    book: dict[str, Any] = {}
-    for found in grades:
-        entry = book.setdefault(found["student"], {"points": 0, "of": 0, "notebooks": []})
-        entry["points"] += found["points"]
-        entry["of"] += found["of"]
-        entry["notebooks"].append(found)
-    return {"students": book}
-
-
 def lesson_of(path: Path) -> Lesson:
     """Find the lesson of a notebook by the notebook's metadata, or otherwise by its title."""
+    if path.stat().st_size > MOST:
+        raise ValueError(f"{path} is larger than {MOST >> 20} MB; clear its outputs")
     try:
         notebook = json.loads(path.read_text("utf-8"))
-        cells, metadata = notebook["cells"], notebook.get("metadata", {})
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+        name = notebook.get("metadata", {}).get("numpy_shufflenet", {}).get("lesson")
+        sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path} is not a notebook") from None
-    name = metadata.get("numpy_shufflenet", {}).get("lesson")
-    titles = [re.match(r"# Lesson (\d+):", "".join(cell["source"])) for cell in cells]
+    titles = [re.match(r"# Lesson (\d+):", source) for source in sources]
     number = next((int(title[1]) for title in titles if title), None)
     for lesson in lessons():
         if lesson.name == name or (name is None and lesson.number == number):
@@ -102,7 +97,23 @@ def student_of(path: Path, lesson: Lesson) -> str:
     return folder.parent.name if folder.name == lesson.name else folder.name
 
 
-def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
+def code_of(path: Path) -> dict[str, ast.FunctionDef]:
+    """Return the functions that a notebook defines as answers, as they stand last."""
+    found = {}
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        try:
+            nodes = ast.parse("".join(cell["source"])).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # text, %magic, nonsense
+            continue
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("my_"):
+                found[node.name] = node
+    return found
+
+
+def _results(
+    lesson: Lesson, student: Student, code: dict[str, ast.FunctionDef]
+) -> list[dict[str, Any]]:
     cells, done, known = lesson.read().cells, 0, {"exercises": exercises}
     results = []
     for task in tasks(lesson):
@@ -111,7 +122,7 @@ def _results(lesson: Lesson, student: Student) -> list[dict[str, Any]]:
                 if cell.cell_type == "code" and not LEFT_OUT & tags(cell):
                     _run(cell.source, known)
             done = task.cell
-        results.append(_result(task, student, known))
+        results.append(_result(task, student, code, known))
     return results
 
 
@@ -122,19 +133,37 @@ def needed(task: Task) -> set[str]:
     return used - set(task.functions) - set(vars(builtins))
 
 
-def _result(task: Task, student: Student, known: dict[str, Any]) -> dict[str, Any]:
-    said, passed = [], 0
+def borrowed(task: Task, code: dict[str, ast.FunctionDef]) -> str:
+    """Return the library's function of the checked operation that an answer calls, or ""."""
+    checked = set(re.findall(r'"(\w+_(?:forward|backward))"', "".join(task.checks)))
+    operations = {name.rpartition("_")[0] for name in checked}
+    for function in task.functions:
+        for node in ast.walk(code[function]) if function in code else ():
+            name = str(getattr(node, "attr", None) or getattr(node, "id", ""))
+            if re.sub("_steps$", "", name).rpartition("_")[0] in operations:
+                return name
+    return ""
+
+
+def _result(
+    task: Task, student: Student, code: dict[str, ast.FunctionDef], known: dict[str, Any]
+) -> dict[str, Any]:
+    said, causes, passed = [], set(), 0
+    copied = borrowed(task, code)
     for check in task.checks:
         names = [name for name in task.functions if re.search(rf"\b{name}\b", check)]
         functions = {name: student.function(name) for name in names}
         missing = [name for name, function in functions.items() if function is None]
-        message = (
-            _("{name} is not defined").format(name=missing[0])
-            if missing
-            else _check(check, {**known, **functions})
-        )
+        cause = ""
+        if missing:
+            message = _("{name} is not defined").format(name=missing[0])
+        elif copied:
+            message = _("it calls {name} of the library; write what that does").format(name=copied)
+        else:
+            message, cause = _check(check, {**known, **functions})
         passed += not message
         said.append(message or _("right"))
+        causes.add(cause)
     return {
         "exercise": task.name,
         "title": task.title,
@@ -142,23 +171,24 @@ def _result(task: Task, student: Student, known: dict[str, Any]) -> dict[str, An
         "of": task.points,
         "passed": passed == len(task.checks),
         "message": _("; ").join(dict.fromkeys(said)),
+        "causes": sorted(causes - {""}),
     }
 
 
-def _check(code: str, known: dict[str, Any]) -> str:
-    """Run a check, and return what is wrong, or ""."""
+def _check(code: str, known: dict[str, Any]) -> tuple[str, str]:
+    """Run a check, and return what is wrong, or "", and its likely cause, or ""."""
     try:
         printed = _run(code, known)
     except exercises.NotYet as error:
         result = error.result
         said = _("{message} (likely cause: {cause})") if result.cause else "{message}"
-        return said.format(message=result.message, cause=result.cause)
+        return said.format(message=result.message, cause=result.cause), result.cause or ""
     except NotImplementedError:
-        return _("nothing is written yet")
+        return _("nothing is written yet"), ""
     except Exception as error:
         printed = getattr(error, "printed", "")
-        return printed.strip() or str(error).partition("\n")[0] or _("it is not right")
-    return ""
+        return printed.strip() or str(error).partition("\n")[0] or _("it is not right"), ""
+    return "", ""
 
 
 def _run(code: str, known: dict[str, Any]) -> str:

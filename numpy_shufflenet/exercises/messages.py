@@ -10,33 +10,47 @@ import io
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+MOST = 2**26  # bytes of a message
 
-def transmit(pipe: int, data: bytes) -> None:
-    """Write one message."""
+
+def transmit(pipe: int, data: bytes, patience: float = 1e7) -> None:
+    """Write one message; raise TimeoutError if nobody has read it after `patience` seconds."""
+    end = time.monotonic() + patience
     view = memoryview(len(data).to_bytes(8, "little") + data)
     while view:
-        view = view[os.write(pipe, view) :]
+        if not select.select([], [pipe], [], max(end - time.monotonic(), 0))[1]:
+            raise TimeoutError
+        view = view[os.write(pipe, view[: select.PIPE_BUF]) :]  # so much doesn't block
 
 
-def receive(pipe: int, patience: float = 1e7) -> bytes:
+def receive(
+    pipe: int, patience: float = 1e7, given_up: Callable[[], bool] = lambda: False
+) -> bytes:
     """Return one message.
 
-    Raises TimeoutError after `patience` seconds, and EOFError if the pipe is closed.
+    Raises TimeoutError after `patience` seconds or when `given_up`, which is asked twice a second,
+    returns True; EOFError if the pipe is closed; ValueError if the message is larger than `MOST`.
     """
     end = time.monotonic() + patience
-    return _read(pipe, int.from_bytes(_read(pipe, 8, end), "little"), end)
+    size = int.from_bytes(_read(pipe, 8, end, given_up), "little")
+    if size > MOST:
+        raise ValueError(f"a message of {size:,} bytes; {MOST:,} is the limit")
+    return _read(pipe, size, end, given_up)
 
 
-def _read(pipe: int, size: int, end: float) -> bytes:
+def _read(pipe: int, size: int, end: float, given_up: Callable[[], bool]) -> bytes:
     data = bytearray()
     while len(data) < size:
         left = end - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
+        if left <= 0 or given_up():
             raise TimeoutError
+        if not select.select([pipe], [], [], min(left, 0.5))[0]:
+            continue
         part = os.read(pipe, min(size - len(data), 1 << 20))
         if not part:
             raise EOFError
@@ -72,7 +86,7 @@ def decode(value: Any) -> Any:
         array = np.load(io.BytesIO(base64.b64decode(content)), allow_pickle=False)
         return array if kind == "array" else array[()]
     if kind == "objects":
-        return np.empty(content, object)
+        return np.empty(content if np.prod(content) < MOST else 0, object)
     return type(str(content), (), {})()
 
 

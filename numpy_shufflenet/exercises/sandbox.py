@@ -5,8 +5,9 @@ process compares the results with the right results. Requests are pickles. Repli
 loading a pickle from the student's process could run code in this process.
 
 The worker limits its computing time, not the wall-clock time. So a busy machine doesn't cost a
-student points. If the worker sleeps or waits, this process ends the worker after `PATIENCE` times
-the limit.
+student points. A worker that sleeps or waits for as long as it may compute is ended, too. Where
+that can't be seen (there is no /proc), this process ends the worker after `PATIENCE` times the
+limit.
 
 On Windows a process can't fork. There the function runs in this thread, and another thread
 interrupts the function when its time is over. This ends an endless loop in Python, but not in C.
@@ -26,6 +27,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,33 +71,41 @@ class Function:
             reply = self._run(positional, named, self._left, self._patience)
         except EndedError as end:
             raise EndedError(self._said(str(end))) from None
-        self._left = max(self._left - max(float(reply["seconds"]), 0.0), 1e-3)
         self._patience -= time.monotonic() - begin
-        self.printed = str(reply["printed"])
-        for key, array in reply["changed"]:
-            argument = named[key] if isinstance(key, str) else positional[key]
-            changed = messages.decode(array)
-            if changed.shape != argument.shape:
+        try:
+            self._left = max(self._left - max(0.0, float(reply["seconds"])), 1e-3)
+            self.printed = str(reply["printed"])
+            error = messages.as_exception(*map(str, reply["error"])) if "error" in reply else None
+            value = None if error else messages.decode(reply["value"])
+            changed = [
+                (named[key] if isinstance(key, str) else positional[key], messages.decode(array))
+                for key, array in reply["changed"]
+            ]
+        except Exception:  # not written by `worker`
+            raise EndedError(self._said("garbage")) from None
+        for old, new in changed:
+            if np.shape(new) != np.shape(old):
                 said = _(
                     "it changes the shape of an array that it was given, from {old} to {new}; "
                     "make a new array instead"
                 )
-                raise ValueError(said.format(old=argument.shape, new=changed.shape))
-            np.copyto(argument, changed, casting="unsafe")
-        if "error" in reply:
-            raise messages.as_exception(*map(str, reply["error"]))
-        return messages.decode(reply["value"])
+                raise ValueError(said.format(old=np.shape(old), new=np.shape(new)))
+            np.copyto(old, new, casting="unsafe")
+        if error:
+            raise error
+        return value
 
     def _said(self, end: str) -> str:
         said = {
             "time": _("your function was not done after {seconds} s: does a loop never end?"),
             "wait": _(
-                "your function was not done after {patience} s, but it computed for less than "
-                "{seconds} s: does it sleep, or wait for something?"
+                "your function was not done, though it computed for less than {seconds} s: does it "
+                "sleep, or wait for something?"
             ),
             "crash": _("Python itself ended while your function ran"),
+            "garbage": _("your function wrote into the pipe through which its result returns"),
         }[end]
-        return said.format(seconds=f"{self._seconds:g}", patience=f"{PATIENCE * self._seconds:g}")
+        return said.format(seconds=f"{self._seconds:g}")
 
 
 @contextlib.contextmanager
@@ -126,9 +136,10 @@ def open_sandbox(
 class Process:
     """A process that reads requests from one pipe, and writes replies to another pipe."""
 
-    def __init__(self, pid: int, requests: int, replies: int):
+    def __init__(self, pid: int, requests: int, replies: int, *, group: bool = False):
         self.pid, self._requests, self._replies = pid, requests, replies
         self.ended = False
+        self._kill = os.killpg if group else os.kill  # its children, too
 
     def call(
         self,
@@ -140,16 +151,20 @@ class Process:
     ) -> dict[str, Any]:
         """Let the process call a function, and return the reply; see `worker.answer`.
 
-        Raises EndedError with the text "time", "wait" or "crash".
+        Raises EndedError with the text "time", "wait", "crash" or "garbage".
         """
         if self.ended:
             raise EndedError("crash")
         try:
-            messages.transmit(self._requests, pickle.dumps((name, positional, named, seconds)))
-            reply: dict[str, Any] = self.receive(patience)
+            request = pickle.dumps((name, positional, named, seconds))
+            messages.transmit(self._requests, request, patience)
+            reply: dict[str, Any] = self.receive(patience, seconds)
         except TimeoutError:
             self.stop()
             raise EndedError("wait") from None
+        except (ValueError, RecursionError):
+            self.stop()
+            raise EndedError("garbage") from None
         except (EOFError, BrokenPipeError):
             status = self.stop()
             over = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
@@ -159,9 +174,22 @@ class Process:
             raise
         return reply
 
-    def receive(self, patience: float) -> Any:
-        """Return one message; see `messages.receive` for the errors."""
-        return json.loads(messages.receive(self._replies, patience))
+    def receive(self, patience: float, asleep: float) -> Any:
+        """Return one message; see `messages.receive` for the errors.
+
+        Raises TimeoutError, too, if the process sleeps for `asleep` seconds without computing, and
+        ValueError or RecursionError if the message isn't JSON.
+        """
+        before, since = "", time.monotonic()
+
+        def sleeps() -> bool:
+            nonlocal before, since
+            now = _sleep_of(self.pid)
+            if now != before or not now:
+                before, since = now, time.monotonic()
+            return time.monotonic() - since > asleep
+
+        return json.loads(messages.receive(self._replies, patience, sleeps))
 
     def stop(self) -> int:
         """End the process, and return the status of `os.waitpid`; 0 if stopped before."""
@@ -171,8 +199,20 @@ class Process:
         os.close(self._requests)
         os.close(self._replies)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            self._kill(self.pid, signal.SIGKILL)
         return os.waitpid(self.pid, 0)[1]
+
+
+def _sleep_of(pid: int) -> str:
+    """Return the computing time of a process that sleeps; "" if it doesn't, or if unknown.
+
+    A process that is ready, but has no processor, doesn't sleep; nor does one that was stopped.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return " ".join(stat[11:13]) if stat[0] == "S" else ""
 
 
 def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process:
@@ -197,7 +237,10 @@ def fork(functions: Mapping[str, Callable[..., Any]], megabytes: int) -> Process
 
 
 def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
-    """Start a new Python that reads requests from its standard input and replies on its output."""
+    """Start a new Python that reads requests from its standard input and replies on its output.
+
+    It has a process group of its own, which ends with it.
+    """
     (requests, ask), (hear, replies) = os.pipe(), os.pipe()
     actions = [
         (os.POSIX_SPAWN_DUP2, requests, 0),
@@ -205,10 +248,10 @@ def spawn(arguments: list[str], environment: Mapping[str, str]) -> Process:
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     command = [sys.executable, *arguments]
-    pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions)
+    pid = os.posix_spawn(sys.executable, command, environment, file_actions=actions, setpgroup=0)
     os.close(requests)
     os.close(replies)
-    return Process(pid, ask, hear)
+    return Process(pid, ask, hear, group=True)
 
 
 def _call_here(

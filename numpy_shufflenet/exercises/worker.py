@@ -81,8 +81,13 @@ def answer(
 
 
 def send(replies: int, message: Any) -> None:
-    """Write one message."""
-    messages.transmit(replies, json.dumps(message).encode())
+    """Write one message; an error in its place if it is too large."""
+    data = json.dumps(message).encode()
+    if len(data) > messages.MOST:
+        said = _("the result is too large: {size} MB").format(size=len(data) >> 20)
+        short = {"error": ["ValueError", said, ""], "changed": []}
+        data = json.dumps({**message, **short, "value": None}).encode()
+    messages.transmit(replies, data)
 
 
 def limit_computing(seconds: float) -> None:

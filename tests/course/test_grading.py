@@ -1,14 +1,18 @@
 """Grading: right answers count, and nothing that a notebook says of itself does."""
 
+import csv
 import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from course import hostile
 
 from numpy_shufflenet import cli
+from numpy_shufflenet.commands import _grades
 from numpy_shufflenet.course import editions, grading, lessons, tasks
 from numpy_shufflenet.course._student import Student
 
@@ -101,7 +105,9 @@ def test_an_answer_that_waits_ends_and_one_that_was_stopped_is_not_blamed(tmp_pa
 
 
 def test_two_functions_share_the_points(tmp_path):
-    half = "def my_depthwise(x, w):\n    return ops.depthwise_conv2d_forward(x, w)[0]"
+    (lesson,) = lessons.find([5])
+    solution = tasks.tasks(lesson)[2].solution
+    half = solution.replace("my_depthwise_backward =", "another_name =")
     found = grading.grade(answered(tmp_path / "ida.ipynb", 5, [None, None, half]))
     assert points(found) == [0, 0, 1.5]
     assert "my_depthwise_backward is not defined" in found["exercises"][2]["message"]
@@ -124,18 +130,100 @@ def test_checks_that_a_lesson_writes_itself_are_run_from_its_source(number, of, 
     assert blank["points"] == 0
 
 
+def hostile_notebook(path, name):
+    """Write a notebook with a hostile answer to the first exercise of lesson 3."""
+    body = hostile.ANSWERS.get(name, hostile.WRONG)
+    answer = f"def my_db(dy):\n    {body}"
+    return answered(path, 3, [answer, None, None], before=hostile.BEFORE.get(name, ""))
+
+
+def grade_hostile(folder, name):
+    """Grade a hostile notebook, and then a right one, by the command; return the points of both."""
+    eve = hostile_notebook(folder / "eve_03_convolution_backwards.ipynb", name)
+    ada = answered(folder / "ada_03_convolution_backwards.ipynb", 3, ["right", None, None])
+    book = folder / "points.json"
+    cli.main(["course", "grade", str(eve), str(ada), "--json", str(book), "--seconds", "3"])
+    students = json.loads(book.read_text())["students"]
+    return students.get("eve", {"points": 0})["points"], students["ada"]["points"]
+
+
+@pytest.mark.parametrize("name", hostile.FEW)
+def test_a_hostile_answer_gets_no_points_and_the_next_notebook_its_own(name, tmp_path):
+    """All of them: tests/campaigns/test_hostile.py."""
+    assert grade_hostile(tmp_path, name) == (0, 1)
+    commands = [
+        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)
+    ]
+    assert not any(b"left behind" in command for command in commands)
+
+
+def readable(path):
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
 def test_the_command_writes_a_grade_book(tmp_path, capsys):
     name = "03_convolution_backwards"
     (tmp_path / "ada" / name).mkdir(parents=True)
     ada = answered(tmp_path / "ada" / name / f"{name}.ipynb", 3, ["right", None, None])
     bob = answered(tmp_path / f"bob_{name}.ipynb", 3, [None, None, None])
     book = tmp_path / "points.json"
-    assert cli.main(["course", "grade", str(ada), str(bob), "--json", str(book)]) == 0
+    sheet, page = tmp_path / "points.csv", tmp_path / "class.html"
+    files = ["--json", str(book), "--csv", str(sheet), "--page", str(page)]
+    assert cli.main(["course", "grade", str(ada), str(bob), *files]) == 0
     students = json.loads(book.read_text())["students"]
     assert {name: entry["points"] for name, entry in students.items()} == {"ada": 1, "bob": 0}
     assert all(entry["of"] == 6 for entry in students.values())
     assert students["ada"]["notebooks"][0]["exercises"][0]["title"] == "the bias"
     assert "ada: 1 of 6 points" in capsys.readouterr().out
+    rows = list(csv.DictReader(sheet.read_text("utf-8-sig").splitlines()))
+    assert [(row["student"], row["points"]) for row in rows[:3]] == [("ada", "1")] + [
+        ("ada", "0")
+    ] * 2
+    assert rows[4]["message"] == "nothing is written yet"
+    text = page.read_text()
+    assert "2 notebooks of 2 students" in text
+    assert "<td>03_convolution_backwards-1: the bias</td><td>1</td><td>2</td><td>0.5</td>" in text
+    assert "<td>2</td><td>nothing is written yet</td>" in text
+
+
+def test_names_are_no_formulas_and_no_html(tmp_path):
+    grades = [
+        {
+            "student": "=1+1<b>",
+            "lesson": "03",
+            "exercises": [
+                {
+                    "exercise": "03-1",
+                    "title": "the bias",
+                    "points": 0,
+                    "of": 1,
+                    "passed": False,
+                    "message": "@x <script>",
+                    "causes": [],
+                }
+            ],
+        }
+    ]
+    (row,) = csv.DictReader(_grades.as_csv(grades).splitlines())
+    assert (row["student"], row["message"]) == ("'=1+1<b>", "'@x <script>")
+    page = _grades.class_page(grades, {"<i>.ipynb": "<u>"})
+    assert not any(f"<{tag}>" in page for tag in ("b", "script", "i", "u"))
+
+
+def test_a_notebook_that_cannot_be_graded_costs_nobody_else_points(tmp_path, capsys):
+    broken = tmp_path / "bob_03_convolution_backwards.ipynb"
+    broken.write_text('{"cells": 3, "metadata": null}')
+    ada = answered(tmp_path / "ada_03_convolution_backwards.ipynb", 3, ["right", None, None])
+    book = tmp_path / "points.json"
+    assert cli.main(["course", "grade", str(broken), str(ada), "--json", str(book)]) == 2
+    found = json.loads(book.read_text())
+    assert found["students"]["ada"]["points"] == 1
+    assert found["not graded"] == {str(broken): f"{broken} is not a notebook"}
+    assert f"not graded: {broken}" in capsys.readouterr().err
 
 
 def test_what_is_no_lesson_is_refused(tmp_path, capsys):
