@@ -30,7 +30,7 @@ def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> No
 
 @compiled
 def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
-    """Add columns (kh kw, rows stream) of one channel to the places that they were read from."""
+    """Add columns (kh kw, rows stream) of one channel to the positions they were read from."""
     stream = planes.stream
     for p in range(first, last):
         for t in range(planes.offsets.size):
@@ -42,7 +42,7 @@ def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: A
 
 
 class _Columns:
-    """The columns of one strip after the other, in the same memory."""
+    """Writes the columns of one strip at a time, always to the same memory."""
 
     def __init__(self, x: Array, strips: Strips) -> None:
         self.x, self.strips, self.planes = x, strips, Planes(*strips.planes)
@@ -51,7 +51,7 @@ class _Columns:
         self.columns = empty((strips.starts.size, strips.rows * self.planes.stream), x.dtype)
 
     def __call__(self, g: int, number: int) -> tuple[Array, slice]:
-        """Return a strip's windows, of group g, as columns (c kh kw, m), and their place in y."""
+        """Return a strip's windows, of group g, as columns (c kh kw, m), and their slice of y."""
         p, planes = number * self.strips.rows, self.planes
         rows = min(self.strips.rows, self.strips.outputs - p)
         write_strip(self.x[g], self.strips, p, rows, self.strip)

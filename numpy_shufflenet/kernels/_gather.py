@@ -30,9 +30,9 @@ from numpy_shufflenet.ops.windows import Windows
 class Gather(NamedTuple):
     """For each pixel of a channel, the positions of its gradients, for a batch of n images."""
 
-    blocks: Array  # m 5: first pixel, place in dy, its tap column, number of taps and of pixels
+    blocks: Array  # m 5: first pixel, position in dy, its tap column, number of taps, of pixels
     n: int  # numbers from one output to the next
-    even: bool  # whether blocks have 32 pixels, even and odd ones with their own taps
+    even: bool  # whether a block has 32 pixels, and its even and odd columns have different taps
     height: int  # rows of dx
     length: int  # numbers in a row
     stride: int  # rows from one output to the next
