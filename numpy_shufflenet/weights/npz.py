@@ -59,7 +59,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: Allowanc
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, Array]) -> None:
-    """Write an archive, not compressed: weights hardly get smaller."""
+    """Write an archive without compression, which would hardly make weights smaller."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in arrays.items():

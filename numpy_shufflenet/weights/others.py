@@ -1,4 +1,4 @@
-"""Names and shapes by which we recognise networks that are no ShuffleNets, for messages."""
+"""Names and shapes by which we recognise networks that aren't ShuffleNets, for messages."""
 
 import itertools
 import re
