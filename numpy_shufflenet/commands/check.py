@@ -148,8 +148,8 @@ def _check_all(arguments: argparse.Namespace) -> int:
     header = ["operation", "implementation", "mode", "worst relative error", "verdict"]
     show_table("Gradient checks", header, rows, left=3)
     print(
-        f"{len(rows)} checks, {failed or 'none'} not passed, {time.perf_counter() - start:.0f} s; "
-        "units and networks run on the implementations that backend chooses"
+        f"{len(rows) - failed} of {len(rows)} checks passed, {time.perf_counter() - start:.0f} s; "
+        "units and networks run on the implementations that `backend` chooses"
     )
     return int(failed > 0)
 

@@ -136,7 +136,7 @@ class Builder:
             self._forward(stored)
         self.backward: list[BuiltStep] = []
         self.steps = self.backward
-        self.touched: set[Channel] = set()  # whose gradients have been written to
+        self.touched: set[Channel] = set()  # channels whose gradients some step has written
         last = network[-1].node
         self.touched |= set(last.rows().rows)
         for stored in reversed(network):

@@ -61,7 +61,7 @@ CONVOLUTION = np.dtype(
         ("gradients", np.int64),  # table: positions; only in backward
         ("weights", np.int64),  # position of the packed matrix; for dx, of the transposed ones
         ("bias", np.int64),
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
         ("dw", np.int64),  # position of the sums of each part; only in backward
         ("results", np.int64),  # table: where dx goes
         ("more", np.int64),  # whether dx is added to what is there: 0 or 1

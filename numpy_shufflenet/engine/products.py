@@ -52,7 +52,7 @@ PRODUCT = np.dtype(
         ("outputs", np.int64),  # table: positions, padded to a multiple of 6 per group
         ("weights", np.int64),  # position of the packed matrix
         ("bias", np.int64),  # position, in the order of `outputs`
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
         ("low", np.float32),  # lower bound of the outputs; -inf for none
     ]
 )

@@ -26,7 +26,7 @@ from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, Parameter
 from numpy_shufflenet.plan.record import Node, Unsupported
 
 NOTHING = np.zeros(0, np.float32)
-SHARES = 6  # the backward runs in at most about so many parts; each passes on complete gradients
+SHARES = 6  # the backward runs in about so many parts, and passes on complete gradients after each
 
 
 class ProgramMemory:
@@ -178,7 +178,7 @@ class TrainingProgram:
         ValueError
             If dlogits has another shape.
         RuntimeError
-            If the last use of this program's memory was not its own forward, in the same thread.
+            Unless the last use of the memory was a forward of this program in this thread.
         """
         if dlogits.shape != (self.shape[0], self._last.channels):
             raise ValueError(

@@ -54,7 +54,7 @@ WINDOW = np.dtype(
         ("input_slots", np.int64),  # table
         ("outputs", np.int64),  # table: positions
         ("weights", np.int64),  # position of the weights, 9 for each channel
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
     ]
 )
 

@@ -118,8 +118,8 @@ def watch_counter(counter: Array, seen: int) -> None:
 def start_together(job: Array, caller: bool) -> Any:
     """Return the number of this thread and how many run together; 0, 0 if it came too late.
 
-    The caller is number 0. It waits job[PATIENCE] spins for the workers that were asked, and starts
-    with those that came. From then on they must stay in compiled code until the last barrier.
+    The caller is number 0. It waits job[PATIENCE] spins for the workers that were asked to join,
+    and starts with those that came. Then all must stay in compiled code until the last barrier.
     """
     waited = 0
     if caller:

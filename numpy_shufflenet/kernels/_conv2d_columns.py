@@ -76,7 +76,7 @@ def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
     """Compute the same as `_conv2d_tiles.convolve`."""
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     columns_of, rows = _Columns(x, strips), w.shape[1]
     for turn in each_turn(turns):
         g, number = divmod(turn, strips.pieces)
@@ -89,7 +89,7 @@ def convolve(
 
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute the same as `_conv2d_tiles.correlate`."""
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     _, parts, rows, depth = dw.shape
     columns_of, product = _Columns(x, strips), empty((rows, depth), x.dtype)
     for turn in each_turn(turns):

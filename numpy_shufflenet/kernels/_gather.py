@@ -75,7 +75,7 @@ def gather_windows(
     """Compute dx of channels first to last; all arrays are flat.
 
     Each pixel is the sum of term(tap, g, other, c, i, place, gather) over its taps. g is the block
-    of dy that starts at dy[i], in channel c, at this place in its row.
+    of dy that starts at dy[i], in channel c; `place` is its position in the row.
     """
     blocks, length, out_length, n = gather.blocks, gather.length, gather.out_length, gather.n
     for c in range(first, last):

@@ -2,9 +2,9 @@
 
 A channel consists of rows of w n numbers: pixel by pixel, and for each pixel all n images. The next
 tap of a window is n numbers further. So 16 neighbouring outputs read 16 neighbouring numbers
-through a tap: with stride 1 for all pixels, with other strides for the images of one pixel. If
-there is one image and the stride is 2, they read every second number. The border is not in memory,
-and `load_inside` doesn't read beyond either end of a row.
+through a tap. With stride 1, these may belong to several pixels; with other strides, they are the
+images of one pixel. If there is one image and the stride is 2, the outputs read every second
+number. The border is not in memory, and `load_inside` doesn't read beyond either end of a row.
 
 `slide_of` computes the positions once for a shape, as a table of blocks. A kernel goes through the
 blocks, and calls `three` for each of three rows, which returns three vectors.

@@ -49,7 +49,7 @@ def gather_rows(x: Array, places: Array, y: Array, turns: Array) -> None:
 
 @lru_cache(maxsize=256)
 def shuffled_places(channels: int, groups: int) -> Array:
-    """Return the place of each channel after the shuffle: i n + j goes to j g + i.
+    """Return the new index of each channel after the shuffle: i n + j becomes j g + i.
 
     Calls share the array, so never write to it.
     """
@@ -82,7 +82,7 @@ def _read(dy: Array, places: Array) -> Array:
 class ChannelShuffleCache(NamedTuple):
     """What the backward functions of shuffle and unshuffle need."""
 
-    places: Array  # c: the place of each channel in y
+    places: Array  # c: the index of each channel in y
     shape: tuple[int, ...]
     dtype: np.dtype[np.floating]
 
@@ -145,7 +145,7 @@ class ChannelConcatCache(NamedTuple):
     sizes: tuple[int, ...]
     shape: tuple[int, ...]  # of y
     dtype: np.dtype[np.floating]
-    places: Array  # c: the place of each channel in y
+    places: Array  # c: the index of each channel in y
 
 
 def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:

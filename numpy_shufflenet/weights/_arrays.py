@@ -38,7 +38,7 @@ class Allowance:
 def check_count(count: int) -> None:
     """Raise if a file has so many arrays that reading it would take long."""
     if count > MOST_ARRAYS:
-        raise ValueError(f"it has {count:,} arrays; {MOST_ARRAYS:,} are read at the most")
+        raise ValueError(f"it has {count:,} arrays; at most {MOST_ARRAYS:,} are read")
 
 
 def from_bfloat16(upper: Array) -> Array:

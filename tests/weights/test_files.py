@@ -550,7 +550,7 @@ LONG_PICKLE = b"\x80\x02]" + b"K\x01a" * 10**6 + b"."
         ("a.pth", compressed_pickle, r"its member data\.pkl is compressed"),
         ("a.pth", lambda path: path.write_bytes(LONG_PICKLE), "more than 400,000 instructions"),
         ("a.safetensors", large_header, "its header has 9,000,000 bytes; 8,388,608 are read"),
-        ("a.safetensors", many_tensors, "it has 20,001 arrays; 20,000 are read at the most"),
+        ("a.safetensors", many_tensors, "it has 20,001 arrays; at most 20,000 are read"),
     ],
 )
 def test_files_that_would_take_long_are_refused_soon(tmp_path, name, write, message):

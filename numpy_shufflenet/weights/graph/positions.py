@@ -138,7 +138,7 @@ class Positions:
     def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[GraphStep]]:
         """Give new positions to the outputs of steps that a node changes; also return these steps.
 
-        Steps that compute no negative number keep their positions: a ReLU doesn't change them.
+        Outputs without negative numbers keep their positions, because a ReLU doesn't change them.
         """
         rows = self.channels(positions)
         owners = self.steps_of(rows)
@@ -150,8 +150,8 @@ class Positions:
             whole = np.array_equal(np.sort(rows[mine]), step.outputs)
             if step.kind not in kinds or step.is_read or not whole:
                 raise ValueError(
-                    f"it can't be fused with {step.node}, which computes its input; it must follow "
-                    f"one of {', '.join(kinds)}, and read its whole output alone"
+                    f"it can't be fused with {step.node}, which computes its input; it must be the "
+                    f"only node that reads the whole output of one of {', '.join(kinds)}"
                 )
             before = step.start
             self._place(step, len(positions))
