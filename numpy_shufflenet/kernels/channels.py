@@ -165,7 +165,7 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
 
 
 def channel_concat_shuffle_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """`ops.channel_concat_shuffle_backward`, on rows: views of evenly spaced channels."""
+    """`ops.channel_concat_shuffle_backward`, on rows: views if channels are evenly spaced."""
     check_gradient(dy, cache.shape, cache.dtype)
     ends = accumulate(cache.sizes)
     return tuple(
