@@ -156,7 +156,7 @@ def _order(layout: Layout, name: str, array: Array, arrays: Mapping[str, Array])
 
 
 def groups_of(arrays: Mapping[str, Array]) -> int:
-    """Return the number of groups of a V1, or 0 if the arrays that show it are missing or damaged.
+    """Return the number of groups of a V1, or 0 if arrays that show it are missing or misshapen.
 
     It is the number of channels of a bottleneck, divided by the number that one output reads.
     """

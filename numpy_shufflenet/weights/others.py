@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 5000  # names that are searched
+MOST = 5000  # at most so many names are searched
 
 
 class _Sign(NamedTuple):

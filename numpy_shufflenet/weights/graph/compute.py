@@ -46,7 +46,7 @@ def _max_pool(call: NodeCall) -> Array:
     settings, size = geometry_of(call, call.attributes["kernel_shape"], x.shape[2:], border)
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
-            raise ValueError("it has ceil_mode; that needs a 3x3 window and no padding")
+            raise ValueError("it has ceil_mode=1; that needs a 3x3 window and no padding")
         # ceil_mode can add a window, which extends at most one row and one column past the image.
         settings, size = geometry_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
@@ -60,7 +60,7 @@ def _average_pool(call: NodeCall) -> Array:
     if settings["kernel"] == x.shape[2:] and not padded:
         return call.add("mean", [rows], (1, 1), nonnegative=_positive(call, rows))
     if call.attributes.get("ceil_mode"):
-        raise ValueError("it has ceil_mode")
+        raise ValueError("it has ceil_mode=1; an average pool with ceil_mode=0 is needed")
     counted = bool(call.attributes.get("count_include_pad")) or not any(settings["own"])
     if not counted and any(map(any, border)):
         raise ValueError(
@@ -100,7 +100,7 @@ def _mean(call: NodeCall, axes: Sequence[int], *, keep: bool) -> Array:
 def _gemm(call: NodeCall) -> Array:
     weight, bias = call.weight(1, 2), call.constant(2)
     if call.attributes.get("transA"):
-        raise ValueError("it has transA=1")
+        raise ValueError("it has transA=1; 0 is needed")
     weight = weight if call.attributes.get("transB") else weight.T
     weight = weight * np.asarray(call.attributes.get("alpha", 1.0), weight.dtype)
     if bias is not None:
@@ -176,7 +176,7 @@ def _add(call: NodeCall) -> Array:
     if call.active == [True, True]:
         x, y = call.activation(0), call.activation(1)
         if x.shape != y.shape or x.ndim != 4:
-            raise ValueError(f"it adds the shapes {x.shape} and {y.shape}")
+            raise ValueError(f"it adds the shapes {x.shape} and {y.shape}; equal (n, c, h, w) fit")
         rows = [call.positions.channels(part) for part in (x, y)]
         return call.add("add", rows, (x.shape[2], x.shape[3]))
     return _affine(call, 1.0, _other(call))
