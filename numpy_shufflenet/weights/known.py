@@ -130,7 +130,7 @@ AUTHORS_V2 = Layout(
 )
 AUTHORS_V1 = Layout(
     "the authors' V1",
-    "the inverse shuffle, after the depthwise layer",
+    "shuffles with the inverse, after the depthwise layer",
     "features.0.branch_main_1.0.weight",
     "features.{k}.{part}",
     _numbered(

@@ -3,7 +3,7 @@
     layout                  how it differs from ours
     torchvision's V2        names and order are ours
     the authors' V2         splits into even and odd channels, not into halves
-    the authors' V1         the inverse shuffle, after the depthwise layer
+    the authors' V1         shuffles with the inverse, after the depthwise layer
     our V1                  names and order are ours
     FastestDet's backbone   as the authors' V2, with stages by name; no conv5, no fc
     pytorchcv's V2          the max pool has no padding, in ceil mode
