@@ -37,7 +37,7 @@ Run = Callable[..., Any]
 ENVIRONMENT = "NUMPY_SHUFFLENET_NUM_THREADS"
 WORTH_SHARING = 1 << 18  # steps of a loop; with less work, waking a thread costs what it saves
 PIECES = 4  # equal pieces of work for each thread, in `share_range`
-SPIN = 25e-9  # seconds, roughly
+SPIN = 25e-9  # seconds that one spin takes, roughly
 # A worker that spins arrives within 25 us. One that sleeps takes 0.1 ms or more; a caller whose job
 # takes long waits for it, but at most for this share of the job, and at most for 1 ms.
 PATIENCE, WAITING_SHARE, LONGEST_WAIT = 25e-6, 0.03, 1e-3
@@ -222,10 +222,13 @@ class _Pace:
 
         Parameters
         ----------
-        worked, stopped, waited : float
-            Seconds in which the caller worked; the most seconds that one of the threads did not run
-            in its part of the job, because it needed the GIL or its core was busy; and seconds that
-            the caller waited for workers afterwards.
+        worked : float
+            Seconds that the caller worked.
+        stopped : float
+            Seconds that a thread did not run in its part of the job, because it needed the GIL or
+            its core was busy; the largest number of any thread.
+        waited : float
+            Seconds that the caller waited for workers after its own work.
         missing : int
             Number of workers that did not arrive in time.
         """
@@ -242,7 +245,7 @@ class _Pace:
 
 
 def _compile() -> None:
-    """Compile now what `spread` and workers call: later, an interrupt could stop the compiler."""
+    """Compile now what `spread` and workers call; later, an interrupt could stop the compiler."""
     for name in ("enter_job", "stop_job", "leave_job", "close_job", "next_turn"):
         getattr(_sync, name)(counters())
     _sync.watch_counter(counters(), 1)

@@ -173,7 +173,7 @@ def with_commas(*values: int) -> list[str]:
 
 
 def sample(images: Array, labels: Array, count: int) -> tuple[Array, Array]:
-    """Return `count` images and labels in order, with about as many of each class."""
+    """Return `count` images and labels in order, with about the same number of each class."""
     rounds = np.zeros(len(labels), int)
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)

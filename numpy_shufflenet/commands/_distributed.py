@@ -19,10 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def pool() -> Iterator[Callable[..., Any] | None]:
-    """Yield a `map` that shares its calls among the ranks; None on ranks that only work for it.
-
-    Rank 0 hands out the calls, and the other ranks run them.
-    """
+    """Yield a `map` on rank 0, whose calls the other ranks run; yield None on these other ranks."""
     if world().size == 1:
         yield map
         return

@@ -7,7 +7,7 @@ from numpy_shufflenet.data import Dataset, Standardise
 from numpy_shufflenet.models import ImageClassifier
 from numpy_shufflenet.training.trained import Trained, load_trained
 
-FIXED = ("model", "groups", "scale", "layout", "se", "shuffle")  # arguments that weights decide
+FIXED = ("model", "groups", "scale", "layout", "se", "shuffle")  # what the weights determine
 LEARNING_RATE = 0.05  # by default; lower than for random weights, as is usual, but not tuned
 
 
@@ -17,8 +17,8 @@ def opened(arguments: argparse.Namespace) -> Trained | None:
     Raises
     ------
     ValueError
-        If --freeze is given alone, an argument would change the network's shapes, or as
-        `load_trained`.
+        If --freeze is given without --weights, if an argument would change the network's shapes,
+        or if `load_trained` raises it.
     """
     if arguments.weights is None:
         if arguments.freeze:
@@ -34,7 +34,7 @@ def opened(arguments: argparse.Namespace) -> Trained | None:
 
 
 def image_size(trained: Trained) -> int:
-    """Return the height and width of images that a trained network is used to."""
+    """Return the height and width of the images that a network was trained on."""
     preprocessing = trained.preprocessing
     return trained.model.default_size if preprocessing is None else preprocessing.crop
 
@@ -42,11 +42,11 @@ def image_size(trained: Trained) -> int:
 def adapted(
     trained: Trained, train_set: Dataset, arguments: argparse.Namespace
 ) -> tuple[ImageClassifier, Standardise | None]:
-    """Return the network for the classes of a dataset, and the numbers that it wants.
+    """Return the network for the classes of a dataset, and how its input is standardised.
 
-    The classifier stays if the network's classes have the same names in the same order. Otherwise,
-    it is a new one. A network for BGR becomes one for RGB: the input channels of its first
-    convolution change places.
+    The network keeps its classifier if its classes have the same names in the same order.
+    Otherwise, it gets a new one. A network for BGR becomes one for RGB: the input channels of its
+    first convolution are swapped.
 
     Raises
     ------

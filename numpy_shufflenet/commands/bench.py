@@ -34,12 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("--out", type=expanded, default=Path("runs/bench"), help="folder for the results")
-    add("--full", action="store_true", help="measure all parts, also at batch 32, and more pairs")
+    add("--full", action="store_true", help="measure all parts, with more pairs and batch 32, too")
     parts = f"parts to measure: {', '.join(PARTS)}"
     add("--only", nargs="+", choices=PARTS, metavar="PART", help=parts)
     add("--pairs", type=positive_int, help="number of pairs of runs")
     add("--threads", type=positive_int, help="threads of each package (default: one per core)")
-    add("--compile", action="store_true", help="also torch.compile, which needs a C++ compiler")
+    compiler = "compare with torch.compile, too; it needs a C++ compiler"
+    add("--compile", action="store_true", help=compiler)
 
 
 def run(arguments: argparse.Namespace) -> int:

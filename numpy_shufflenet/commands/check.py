@@ -61,8 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--all", action="store_true", help="check every operation, unit and small network")
     add("--seed", type=int, default=0, help="seed of all random numbers")
-    add("--implementation", choices=IMPLEMENTATIONS, default=first, help="of an operation")
-    add("--mode", choices=MODES, default=MODES[0], help="of a unit or network")
+    implementation = "which implementation of an operation to check"
+    add("--implementation", choices=IMPLEMENTATIONS, default=first, help=implementation)
+    add("--mode", choices=MODES, default=MODES[0], help="mode of a unit or network")
     add("--per-entry", action="store_true", help="compare every entry of an operation's arrays")
     add("--entries", type=positive_int, default=3, help="entries to compare in each tensor")
     add("--size", type=positive_int, default=32, help="height and width of a network's images")
@@ -147,8 +148,8 @@ def _check_all(arguments: argparse.Namespace) -> int:
     header = ["operation", "implementation", "mode", "worst relative error", "verdict"]
     show_table("Gradient checks", header, rows, left=3)
     print(
-        f"{len(rows)} checks, {failed or 'none'} not passed, {time.perf_counter() - start:.0f} s; "
-        "units and networks run on the implementations that backend chooses"
+        f"{len(rows) - failed} of {len(rows)} checks passed, {time.perf_counter() - start:.0f} s; "
+        "units and networks run on the implementations that `backend` chooses"
     )
     return int(failed > 0)
 

@@ -5,9 +5,9 @@ examples:
   numpy-shufflenet compare x0_5.pth torchvision.models:shufflenet_v2_x0_5 --their-weights x0_5.pth
   numpy-shufflenet compare ours.npz mynet:build --fill-statistics --layers --out layers.svg
 
-OURS is a file of weights, of which the network is recognised. THEIRS is a file that ends in .onnx,
-which ONNX Runtime runs, or MODULE:FUNCTION, where the function returns a torch.nn.Module; your own
-modules are found in the current folder.
+OURS is a file of weights; the command recognises the network by its weights. THEIRS is either a
+file that ends in .onnx, which ONNX Runtime runs, or MODULE:FUNCTION, where the function returns a
+torch.nn.Module. Your own modules are found in the current folder.
 
 A network with new running statistics gives practically the same logits for every image, so that a
 wrong port seems right. The command measures that, and says so. --fill-statistics gives both
@@ -43,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("ours", type=expanded, metavar="OURS", help="file of weights")
     add("theirs", metavar="THEIRS", help="file.onnx, or MODULE:FUNCTION")
-    add("--their-weights", type=expanded, metavar="FILE", help="weights for THEIRS, of a function")
+    weights = "weights for the module that FUNCTION returns"
+    add("--their-weights", type=expanded, metavar="FILE", help=weights)
     add("--images", type=expanded, metavar="DIR", help="folder of images (default: random images)")
-    add("--count", type=positive_int, default=8, help="number of images at the most")
+    add("--count", type=positive_int, default=8, help="largest number of images")
     add("--size", type=positive_int, help="height and width of the images in pixels")
     add(
         "--preprocessing",
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="RGB with ImageNet's mean and std, or the authors' BGR from 0 to 255",
     )
     add("--their-bgr", action="store_true", help="swap red and blue for THEIRS")
-    add("--stem", choices=STEMS, help="first layers of OURS, which weights don't tell")
+    add("--stem", choices=STEMS, help="first layers of OURS, which the weights don't show")
     add("--fill-statistics", action="store_true", help="first fill the running statistics of both")
     add("--any-order", action="store_true", help="accept channels in another order")
     add("--layers", action="store_true", help="list each layer")

@@ -32,17 +32,17 @@ from numpy_shufflenet.weights.files import TITLES, file_format, read_weights, sa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the arguments of the command."""
     add = parser.add_argument
     add("source", type=expanded, metavar="IN")
     add("target", type=expanded, metavar="OUT")
     choices = ("native", "torchvision", "authors")
     add("--layout", choices=choices, help="names and order of channels in OUT")
-    help_of_activation = "if IN doesn't tell it; with --layout, or if OUT ends in .onnx"
+    help_of_activation = "activation of the network, if IN doesn't show it; for --layout or .onnx"
     add("--activation", choices=tuple(ACTIVATIONS), help=help_of_activation)
     add("--overwrite", action="store_true", help="replace OUT if it exists")
     graph = parser.add_argument_group("graph, if OUT ends in .onnx").add_argument
-    graph("--batch", type=positive_int, help="number of images, if it is fixed")
+    graph("--batch", type=positive_int, help="fixed number of images (default: any number)")
     graph("--size", type=positive_int, help="height and width of the images in pixels")
 
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _about_images(arguments: argparse.Namespace, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a graph says of its images: of a checkpoint also size, statistics, classes."""
+    """Return what the graph says of its images; for a checkpoint also size, mean, std, classes."""
     from numpy_shufflenet.training import load_checkpoint
 
     settings: dict[str, Any] = {"batch": arguments.batch or "any", "size": arguments.size}

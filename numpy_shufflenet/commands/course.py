@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "marked fuzzy, a vanished one is removed. The file of a lesson is made if you name it.",
     )
     add = translate.add_argument
-    name_help = "a lesson (8) or a page (teachers_guide) whose file shall be made"
+    name_help = "make the file of this lesson (such as 8) or page (such as teachers_guide)"
     add("names", nargs="*", metavar="NAME", help=name_help)
     add("--language", choices=locale.LANGUAGES, required=True)
     check_help = "change nothing; fail if a file isn't complete, or doesn't fit its source"

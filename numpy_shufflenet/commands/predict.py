@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy_shufflenet.models import ImageClassifier
 
-STEPS = 14  # of the square that covers parts of an image, from one border to the other
+STEPS = 14  # the square that covers parts of an image moves from border to border in so many steps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", "--checkpoint", type=expanded, metavar="FILE", help=weights)
     add("--preprocessing", metavar="NAME", help="imagenet-256, authors, ...: see data.preprocess")
     add("--top", type=positive_int, default=5, help="number of classes to show for each image")
-    add("--size", type=positive_int, help="height and width in pixels")
+    add("--size", type=positive_int, help="height and width of the network's input in pixels")
     add("--invert", action="store_true", help="swap black and white")
     explain = "draw how much covering each part of an image lowers the probability of its class"
     add("--explain", type=expanded, metavar="PNG", help=explain)

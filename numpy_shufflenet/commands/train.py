@@ -13,7 +13,7 @@ examples:
   embedded               12,000 images of Fashion-MNIST, which are part of the package
   fashion-mnist:FOLDER   the IDX files of Fashion-MNIST, gzipped or not
   cifar10:PATH           the Python or the binary version of CIFAR-10, unpacked or not
-  folder:FOLDER          one folder of images for each class, or train/ and test/ that have these
+  folder:FOLDER          one folder of images for each class, or train/ and test/ with such folders
 
 With --weights, training goes on from a trained network: a checkpoint, or any file that
 models.from_weights reads. Images are scaled as for that network, and by default have its size. Its
@@ -85,7 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(parser, "--model", choices=models.MODELS)
     trained = "start from a trained network; then --learning-rate is 0.05 by default"
     parser.add_argument("--weights", type=expanded, metavar="FILE", help=trained)
-    add(parser, "--freeze", "layers of it that stay as they are", type=layer_names, metavar="NAMES")
+    frozen = "layers of this network that stay as they are"
+    add(parser, "--freeze", frozen, type=layer_names, metavar="NAMES")
     group = parser.add_argument_group("training")
     group.add_argument("--recipe", choices=RECIPES, help="other defaults than those below")
     add(group, "--epochs", type=positive_int)
@@ -107,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def layer_names(text: str) -> str:
-    """Return names that commas separate in one order, so that they can be compared."""
+    """Return comma-separated names in sorted order, so that two lists can be compared."""
     return ",".join(sorted({name.strip() for name in text.split(",")} - {""}))
 
 
@@ -182,8 +183,8 @@ def resumed(arguments: argparse.Namespace, path: Path) -> Any:
     Raises
     ------
     ValueError
-        If settings other than --epochs differ from the checkpoint, all of which the message names,
-        or --weights or --recipe is given.
+        If settings other than --epochs differ from the checkpoint (the message names all of them),
+        or if --weights or --recipe is given.
     """
     from numpy_shufflenet.data import load_dataset
     from numpy_shufflenet.training import Trainer, load_checkpoint
@@ -244,7 +245,7 @@ def settings_of(checkpoint: Any) -> dict[str, Any]:
 def new_trainer(
     arguments: argparse.Namespace, train_set: Any, test_set: Any, trained: Any = None
 ) -> Any:
-    """Return a Trainer with the settings of the command line, of a `Trained` network if given."""
+    """Return a Trainer with the settings of the command line; it trains `trained` if given."""
     from numpy_shufflenet.commands._finetune import adapted
     from numpy_shufflenet.training import SGD, Schedule, Trainer, steps_per_epoch
 
@@ -265,8 +266,8 @@ def new_trainer(
     for name, pixels in augmentation.items():
         if pixels >= (2 * height if name == "cutout" else height):
             raise ValueError(
-                f"--{name.replace('_', '-')} {pixels} would put whole images out of sight: they "
-                f"are {height} pixels high"
+                f"--{name.replace('_', '-')} {pixels} could hide whole images, which are {height} "
+                "pixels high"
             )
     part = -(-min(arguments.batch_size, len(train_set)) // arguments.accumulate)
     check_memory(model, max(train_set.images.shape[2:]), part, training=True)

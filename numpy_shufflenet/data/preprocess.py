@@ -8,13 +8,14 @@
     cifar10        32 x 32, Pillow                      RGB, (x / 255 - mean) / std
     cifar100       32 x 32, Pillow                      RGB, (x / 255 - mean) / std
 
-Both libraries interpolate bilinearly. Where an image shrinks, Pillow takes the mean over all pixels
-around (antialiasing), and OpenCV only reads the four nearest ones. They also round differently.
+Both libraries interpolate bilinearly. When an image shrinks, Pillow averages over all pixels that a
+new pixel covers (antialiasing), and OpenCV only reads the four nearest ones. They also round
+differently.
 `PREPROCESSINGS` has all of these by name.
 
-Sources: torchvision's ImageClassification transform; pytorchcv and mmpretrain as imagenet-256; the
-authors' evaluation code in ShuffleNet-Series; PaddleClas, configuration of ShuffleNetV2_x1_0;
-pytorch-cifar-models, its training logs.
+Sources: torchvision's ImageClassification transform (pytorchcv and mmpretrain do the same as
+imagenet-256); the authors' evaluation code in ShuffleNet-Series; the configuration of
+ShuffleNetV2_x1_0 in PaddleClas; the training logs of pytorch-cifar-models.
 """
 
 from collections.abc import Callable
@@ -34,20 +35,22 @@ from numpy_shufflenet.ops.checks import check_positive
 if TYPE_CHECKING:
     from PIL import Image
 
-# The long side after resizing, from the short side before and after, and the long side before.
+# Functions (old short side, new short side, old long side) -> new long side.
 LONG_SIDE: dict[str, Callable[[int, int, int], int]] = {
     "torchvision": lambda short, new, long: int(new * long / short),
     "authors": lambda short, new, long: int(new / short * long + 0.5),
     "paddlepaddle": lambda short, new, long: round(long * (new / short)),
 }
-# Pixels before the crop, from those that it leaves out: torchvision rounds 0.5 to an even number.
+# Functions (pixels that the crop cuts off along an axis) -> those of them before the crop. Python's
+# `round`, as in torchvision, rounds halves to the even number.
 BEFORE_CROP: dict[str, Callable[[int], int]] = {
     "torchvision": lambda out: round(out / 2),
     "authors": lambda out: round(out / 2),
     "paddlepaddle": lambda out: out // 2,
 }
 
-MOST_UNEQUAL = 100  # sides; a resized image of one row would fill the memory
+# The largest ratio of the sides: an image of one long row, once resized, wouldn't fit into memory.
+MOST_UNEQUAL = 100
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Preprocessing:
         Mean and standard deviation of each channel, for values from 0 to 1, in the order of the
         network's channels. Its length is the number of channels.
     style : str
-        Whose resizing: "torchvision", "authors" or "paddlepaddle"; or "fit", that of `load_image`.
+        The library whose resizing is used: "torchvision", "authors" or "paddlepaddle"; or "fit",
+        to resize as `load_image` does.
     bgr : bool
         Whether the channels are blue, green, red.
     """
@@ -81,7 +85,7 @@ class Preprocessing:
         return len(self.standardise.mean)
 
     def at(self, size: int) -> "Preprocessing":
-        """Return the same for images of another size; the short side is scaled by as much."""
+        """Return the same preprocessing for another crop; `resize` grows by the same factor."""
         check_positive("size", size)
         return replace(self, resize=round(self.resize * size / self.crop), crop=size)
 
@@ -91,7 +95,7 @@ class Preprocessing:
         Returns
         -------
         pixels : array, shape (channels, crop, crop), uint8
-            Grey or RGB, also if the network takes BGR.
+            Grey or RGB, even if the network takes BGR.
 
         Raises
         ------
@@ -135,7 +139,8 @@ class Preprocessing:
         Raises
         ------
         ValueError
-            If pixels has another dtype or number of channels, or dtype is no float.
+            If pixels isn't uint8, its number of channels doesn't fit, or dtype isn't float32 or
+            float64.
         """
         return self.standardise(pixels[:, ::-1] if self.bgr else pixels, dtype)
 
@@ -154,9 +159,9 @@ class Preprocessing:
 def resize_bilinear(image: Array, size: tuple[int, int]) -> Array:
     """Resize without antialiasing, as OpenCV does: each new pixel reads the four nearest ones.
 
-    Row i of the new image lies at (i + 1/2) h / new_h - 1/2 in the old one, and so do columns;
-    outside of the image its border goes on. OpenCV computes in whole numbers, so it may differ by
-    one grey level.
+    Row i of the new image lies at (i + 1/2) h / new_h - 1/2 in the old one, and columns likewise.
+    Outside of the image, the pixels of its edge are repeated. OpenCV computes in integers, so its
+    result may differ by one grey level.
 
     Parameters
     ----------
@@ -205,4 +210,4 @@ PREPROCESSINGS = {
         Preprocessing("cifar100", 32, 32, _CIFAR100),
     )
 }
-"""What networks of other libraries were evaluated with, by name."""
+"""The preprocessing with which networks of other libraries were evaluated, by name."""

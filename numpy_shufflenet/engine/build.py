@@ -32,8 +32,8 @@ from numpy_shufflenet.engine.windows import (
 from numpy_shufflenet.nn import BatchNorm2d, Parameter
 from numpy_shufflenet.plan.record import Channel, Node, Unsupported
 
-BEYOND = 64  # numbers after a row that vectors may write
-SHORTEST = 256  # columns of a part of a row
+BEYOND = 64  # numbers after a row that vector stores may overwrite
+SHORTEST = 256  # a part of a row has at least so many columns
 
 
 class BuiltStep:
@@ -46,7 +46,7 @@ class BuiltStep:
     node : Node
         The operation that it belongs to.
     fields : dict
-        The fields of its record; others are 0.
+        The fields of its record; fields that are missing here are 0.
     """
 
     def __init__(self, kind: str, node: Node, fields: dict[str, Any]):
@@ -69,7 +69,7 @@ class Builder:
     ----------
     network : list of Stored
     images : int
-        Of a batch.
+        Number of images in a batch.
     parameters : list of Parameter
         All parameters of the network.
     norms : list of BatchNorm2d
@@ -79,18 +79,21 @@ class Builder:
     ----------
     forward, backward : list of BuiltStep
     completed : dict
-        For each parameter's array, by its id, the step of backward that completes its gradient.
+        From the id of a parameter's array to the backward step that completes its gradient.
     gradients : dict
-        For each parameter's array, by its id, the position of its gradient among those of all
-        parameters: the last parameter comes first, as in `distributed.Buckets`.
-    holders, statistics : list of (Parameter or Buffer, int)
-        What is copied to memory before the forward, and from memory after it; and its positions.
+        From the id of a parameter's array to the position of its gradient among the gradients of
+        all parameters: the last parameter comes first, as in `distributed.Buckets`.
+    holders : list of (Parameter or Buffer, int)
+        The parameters and buffers that are copied to memory before the forward, and their positions
+        there.
+    statistics : list of (Buffer, int)
+        The buffers among them, which are copied back after the forward.
     rows, slopes : dict
-        For each node, the block of its output, and that of its gradient.
+        From a node to the memory block of its output, and to that of its output's gradient.
     tables : list of int
     slots : array, shape (slots, 6)
     size, scratch, wide : int
-        Numbers of memory, and of each thread's two scratch arrays.
+        Lengths of memory, and of each thread's two scratch arrays.
     """
 
     def __init__(
@@ -107,7 +110,7 @@ class Builder:
         self.tables: list[int] = []
         self.scratch = 2 * LONG + 64
         self.wide = 1024
-        # Memory starts with zeros: the bias of whatever has none.
+        # Memory starts with zeros, which serve as the bias of layers without one.
         start = max(s.node.channels for s in network) * 2 + 64
         self.holders: list[tuple[Any, int]] = []
         self.places: dict[int, int] = {}
@@ -133,7 +136,7 @@ class Builder:
             self._forward(stored)
         self.backward: list[BuiltStep] = []
         self.steps = self.backward
-        self.touched: set[Channel] = set()  # whose gradients have been written to
+        self.touched: set[Channel] = set()  # channels whose gradients some step has written
         last = network[-1].node
         self.touched |= set(last.rows().rows)
         for stored in reversed(network):
@@ -156,10 +159,10 @@ class Builder:
             ]
         )
 
-    # Rows and their places
+    # Rows and their positions
 
     def columns(self, node: Node) -> int:
-        """Return the numbers of a row of a node's output."""
+        """Return how many numbers a row of a node's output has."""
         return node.h * node.w * self.images
 
     def _give_slots(self) -> None:
@@ -175,7 +178,7 @@ class Builder:
                 self.slots[self.slot[stored.node] + channel, LOW] = 0
 
     def _give_places(self, start: int) -> None:
-        """Place all rows, gradients, packed weights and parts of gradients of weights."""
+        """Assign memory to all rows, gradients, packed weights and partial weight gradients."""
         count = len(self.network)
         readers: dict[Channel, list[int]] = defaultdict(list)
         for i, stored in enumerate(self.network):
@@ -213,7 +216,7 @@ class Builder:
         self.size = place_blocks(blocks, start)
 
     def _needing_gradients(self) -> set[Node]:
-        """Return the nodes whose gradients a parameter needs."""
+        """Return the nodes whose gradients are needed to compute those of the parameters."""
         needed: set[Node] = set()
         for stored in self.network:
             node = stored.node
@@ -225,7 +228,7 @@ class Builder:
         return needed
 
     def pitch(self, node: Node) -> int:
-        """Return the distance from one row to the next."""
+        """Return the distance from one row of a node to the next, in numbers."""
         return filled_up(self.columns(node), 16) + BEYOND
 
     def _row(self, channel: Channel) -> int:
@@ -244,7 +247,11 @@ class Builder:
         return self._note([self._slope(channel) for channel in channels])
 
     def _filled(self, places: list[int], groups: int) -> int:
-        """Note positions; fill those of each group up to a multiple of 6 with a row of garbage."""
+        """Add positions to the tables; return where they start.
+
+        The positions of each group are padded to a multiple of 6 with those of `garbage`, a row
+        that is written but never read.
+        """
         table: list[int] = []
         size = len(places) // groups
         for group in range(groups):
@@ -260,7 +267,7 @@ class Builder:
         self.steps.append(BuiltStep(kind, node, fields))
 
     def _gradient(self, array: Array) -> int:
-        """Return where the next step writes the gradient of a parameter."""
+        """Return the position of a parameter's gradient, which the next step will complete."""
         self.completed[id(array)] = len(self.steps)
         return self.gradients[id(array)]
 
@@ -316,7 +323,10 @@ class Builder:
         return self.slot[node] if self.stored[node].norm is not None else -1
 
     def _more(self, channels: tuple[Channel, ...]) -> int:
-        """Whether gradients are added to what is there; those that nobody has written become 0."""
+        """Return 1 if the next step must add to gradients in memory, 0 if it may overwrite them.
+
+        It must add if an earlier step has written some of them. The others are then set to 0.
+        """
         before = [channel for channel in channels if channel in self.touched]
         fresh = tuple(channel for channel in channels if channel not in self.touched)
         self.touched |= set(channels)
@@ -329,7 +339,7 @@ class Builder:
         return 1
 
     def _sums(self, channels: tuple[Channel, ...]) -> int:
-        """Whether a batch normalisation needs the sums of these gradients."""
+        """Return 1 if a batch normalisation needs the sums of these gradients, else 0."""
         return int(any(self.stored[channel.node].norm is not None for channel in channels))
 
     def _of_output(self, node: Node) -> dict[str, int]:
@@ -344,7 +354,10 @@ class Builder:
         return {"inputs": self._rows(channels), "input_slots": self._slots(channels)}
 
     def _wants(self, channels: tuple[Channel, ...]) -> bool:
-        """Whether the gradients of these channels are needed: all or none of them."""
+        """Return whether the gradients of these channels are needed.
+
+        Raise Unsupported if some are needed and others are not.
+        """
         needed = {channel.node in self.needed for channel in channels}
         if len(needed) > 1:
             raise Unsupported("an operation reads channels with and without gradients")
@@ -356,7 +369,7 @@ class Builder:
         self._whole("input", node)
 
     def _mask(self, node: Node) -> None:
-        """Nothing: `TrainingProgram` draws it before each step."""
+        """Add no instruction: `TrainingProgram` draws the mask before each step."""
 
     def _whole(self, kind: str, node: Node, **fields: Any) -> None:
         fields = {"columns": self.columns(node)} | fields
@@ -373,7 +386,7 @@ class Builder:
     # Products
 
     def _matrix(self, node: Node) -> tuple[int, int, int]:
-        """Return the groups of a product, and rows and columns of each group's matrix."""
+        """Return the number of groups, and the number of rows and columns of a group's matrix."""
         groups = node.settings.get("groups", 1)
         return groups, node.channels // groups, node.weights[0].size
 
@@ -538,7 +551,7 @@ class Builder:
             self._convolution_dx(node)
 
     def _convolution_dx(self, node: Node) -> None:
-        """Add the instruction of dx; its parts are rows of the input."""
+        """Add the instruction that computes dx; each of its parts computes some rows of dx."""
         before, (groups, o, _) = node.inputs[0].node, self._matrix(node)
         parts = max(1, min(PARTS, before.h))
         pitch = filled_up(pixels_at_once(node.w, self.images, o) * self.images, COLUMNS) + SPACE
@@ -592,7 +605,7 @@ class Builder:
         self._hand_back("pool_backward", node, self._window(node))
 
     def _hand_back(self, kind: str, node: Node, fields: dict[str, Any]) -> None:
-        """Add a backward of one input row for each output row."""
+        """Add a backward instruction that writes one input row for each output row."""
         if not self._wants(node.inputs):
             raise Unsupported(f"a {node.kind} as the first layer")
         more = self._more(node.inputs)
@@ -621,7 +634,7 @@ class Builder:
     def _add_backward(self, node: Node) -> None:
         x, other = self._operands(node)
         if not (self._wants(x) and self._wants(other)):
-            raise Unsupported("an addition of the image")
+            raise Unsupported("an addition to the image")
         more, other_more = self._more(x), self._more(other)
         output = self._of_output(node)
         self._emit(
@@ -679,7 +692,7 @@ class Builder:
         self.scratch, self.wide = max(self.scratch, scratch), max(self.wide, wide)
 
     def _input_backward(self, node: Node) -> None:
-        """Nothing: nobody asks for the gradient of the images."""
+        """Add no instruction: the gradient of the images isn't needed."""
 
     _mask_backward = _input_backward
 
@@ -691,7 +704,7 @@ class Part:
     ----------
     steps : array of dtype STEP
     seconds : float
-        That its last run took.
+        How long its last run took.
     """
 
     def __init__(self, steps: list[BuiltStep]):
@@ -700,7 +713,7 @@ class Part:
         by_kind: dict[str, list[int]] = defaultdict(list)
         for number, step in enumerate(steps):
             by_kind[step.kind].append(number)
-        self._records = []  # the steps have the addresses of these
+        self._records = []  # the steps hold the addresses of these arrays, so keep them alive
         for name, numbers in by_kind.items():
             kind = INSTRUCTIONS[name]
             records = np.zeros(len(numbers), kind.dtype)

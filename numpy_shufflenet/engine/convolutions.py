@@ -1,9 +1,10 @@
-"""Instructions of a convolution of any window: a product with the pixels that each tap reads.
+"""Instructions of a convolution with any window, computed as a matrix product.
 
-For some pixels of an output row, the pixels under each tap are gathered as one packed row. So the
-convolution is a product (o, c kh kw) with these rows, and the same tiles compute it.
+For some pixels of an output row, the pixels that one tap reads are gathered as one packed row. So
+the convolution is the product of w (o, c kh kw) with these rows. The same tiles as in `products`
+compute it.
 
-    dx     w^T dy, the gradient of the packed rows, is added to the pixels that these were read from
+    dx     w^T dy, the gradient of the packed rows, is added to the pixels that they were read from
     dw     dy times the transposed packed rows
 """
 
@@ -35,7 +36,7 @@ from numpy_shufflenet.kernels._compile import compiled
 CONVOLUTION = np.dtype(
     [
         ("turns", np.int64),  # groups * parts
-        ("parts", np.int64),  # of the rows of the output; at most PARTS
+        ("parts", np.int64),  # into which the rows of the output are divided; at most PARTS
         ("n", np.int64),
         ("h", np.int64),
         ("w", np.int64),
@@ -55,13 +56,13 @@ CONVOLUTION = np.dtype(
         ("packed", np.int64),  # table: positions of 6 rows of results in scratch
         ("inputs", np.int64),  # table: positions
         ("input_slots", np.int64),  # table
-        ("outputs", np.int64),  # table: positions, filled up to a multiple of 6 per group
-        ("output_slots", np.int64),  # table; of a backward
-        ("gradients", np.int64),  # table; of a backward
+        ("outputs", np.int64),  # table: positions, padded to a multiple of 6 per group
+        ("output_slots", np.int64),  # table; only in backward
+        ("gradients", np.int64),  # table: positions; only in backward
         ("weights", np.int64),  # position of the packed matrix; for dx, of the transposed ones
         ("bias", np.int64),
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
-        ("dw", np.int64),  # position of the sums of each part; of a backward
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
+        ("dw", np.int64),  # position of the sums of each part; only in backward
         ("results", np.int64),  # table: where dx goes
         ("more", np.int64),  # whether dx is added to what is there: 0 or 1
         ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
@@ -74,7 +75,7 @@ def gather_pixels(
     it: Any, arrays: Arrays, group: int, p: int, first: int, pixels: int, pitch: int,
     start: int,
 ) -> None:  # fmt: skip
-    """Pack what the taps read for some pixels of output row p, as views show it."""
+    """Pack the views of the pixels that the taps read for some pixels of output row p."""
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.n
     to, columns = start, pixels * n
     for c in range(it.channels):
@@ -100,7 +101,7 @@ def gather_pixels(
 
 @register_jitable
 def pixels_at_once(w: int, n: int, rows: int) -> int:
-    """Return how many pixels of an output row of w pixels of n numbers are packed at once."""
+    """Return how many of the w pixels (of n numbers each) of an output row are packed at once."""
     return max(1, min(w, packed_columns(rows) // n))
 
 
@@ -140,7 +141,7 @@ def run_convolution(it: Any, arrays: Arrays, turn: int) -> None:
 
 @instruction(CONVOLUTION)
 def run_convolution_backward(it: Any, arrays: Arrays, turn: int) -> None:
-    """Compute the part of dw that some rows of one group's outputs give."""
+    """Compute what some rows of one group's outputs contribute to dw."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, n = arrays.tables, arrays.memory, arrays.scratch, it.n
     depth, rows = it.channels * it.kh * it.kw, it.rows
@@ -148,7 +149,7 @@ def run_convolution_backward(it: Any, arrays: Arrays, turn: int) -> None:
     step = pixels_at_once(it.ow, n, g_rows + x_rows)
     pitch = filled_up(step * n, COLUMNS) + SPACE
     x = g_rows * pitch
-    scratch[: (g_rows + x_rows) * pitch] = 0  # rows that fill up the last tiles stay 0
+    scratch[: (g_rows + x_rows) * pitch] = 0  # the padding rows of the last tiles stay 0
     total = it.dw + (group * it.parts + part) * g_rows * x_rows
     memory[total : total + g_rows * x_rows] = 0
     for p in range(it.oh * part // it.parts, it.oh * (part + 1) // it.parts):
@@ -174,7 +175,7 @@ def run_convolution_backward(it: Any, arrays: Arrays, turn: int) -> None:
 def run_convolution_dx(it: Any, arrays: Arrays, turn: int) -> None:
     """Compute some rows of dx of one group.
 
-    Output row p reads input row y by row i of the window if y = p stride + i dilation - top. So for
+    Output row p reads input row y at row i of the window if y = p stride + i dilation - top. So for
     each such i, w^T dy of row p is added to the pixels that the columns of the window read.
     """
     group, part = turn // it.parts, turn % it.parts

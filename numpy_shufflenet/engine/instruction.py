@@ -8,8 +8,11 @@
 this kind; `it` is this record. `arrays` are the arrays that all instructions work on. `turn` is the
 piece of work to do, from 0 to `it.turns` - 1. Turns don't depend on each other.
 
-The machine calls the machine code of an instruction by its address. So a program needs the kinds
-that it uses compiled, and no others, and a new kind changes nothing in the machine.
+A position is an index in `arrays.memory`. A field whose comment says "table" is an index in
+`arrays.tables`: there begins a list of positions or slots, one for each row.
+
+The machine calls the machine code of an instruction by its address. So only the kinds that a
+program uses are compiled, and a new kind needs no change in the machine.
 """
 
 import ctypes
@@ -34,8 +37,8 @@ class Arrays(NamedTuple):
     images: Array  # float32, (n, channels, pixels): the input of the network
     tables: Array  # int64: positions of rows, slots
     slots: Array  # float32, (slots, 6)
-    parameter_gradients: Array  # float32: those of all parameters, the last one's first
-    moments: Array  # float64, (slots, PARTS, 3): numbers, mean, sum of squared deviations
+    parameter_gradients: Array  # float32: of all parameters, in reverse order
+    moments: Array  # float64, (slots, PARTS, 3): count, mean, sum of squared deviations
     sums: Array  # float64, (slots, PARTS, 2): sums of g [y > low] and of g [y > low] (z - mean)
     scratch: Array  # float32: of this thread
     wide: Array  # float64: of this thread
@@ -58,9 +61,9 @@ class Instruction:
     ----------
     name : str
     dtype : dtype
-        Of its records; the first field is `turns`.
+        The dtype of its records; the first field is `turns`.
     run : callable
-        Compiled; run(record, arrays, turn).
+        The compiled function, run(record, arrays, turn).
     """
 
     def __init__(self, function: Callable[..., None], dtype: Any):
@@ -70,7 +73,7 @@ class Instruction:
 
     @cached_property
     def address(self) -> int:
-        """The address of its machine code, which is compiled or loaded now."""
+        """The address of its machine code, which is compiled or loaded on first use."""
         if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return id(self)
         record, arrays = numba.from_dtype(self.dtype), numba.typeof(_example())  # type: ignore[no-untyped-call]
@@ -99,7 +102,7 @@ def instruction(dtype: Any) -> Callable[[Callable[..., None]], Any]:
 
 
 def call_turn(address: int, record: int, arrays: Arrays, turn: int) -> None:
-    """Run one turn of the instruction at an address, whose record is at another."""
+    """Run one turn of an instruction, given the addresses of its machine code and its record."""
     kind = next(kind for kind in INSTRUCTIONS.values() if vars(kind).get("address") == address)
     room: Any = (ctypes.c_char * kind.dtype.itemsize).from_address(int(record))
     kind.run(np.frombuffer(room, kind.dtype).view(np.recarray)[0], arrays, turn)

@@ -1,7 +1,7 @@
 """The machine: one compiled loop over the instructions of a program, the same on every thread.
 
-A thread takes the next turn of an instruction until none is left. Then the threads meet at a
-barrier, and go on with the next instruction.
+Each thread takes the next turn of an instruction until none is left. Then the threads wait for each
+other at a barrier, and go on with the next instruction.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy_shufflenet.engine.instruction import Arrays, call_turn
 from numpy_shufflenet.kernels._barrier import fetch_add, meet, start_together
 from numpy_shufflenet.kernels._compile import compiled
 
-LINE = 8  # counters in a cache line; each instruction has a line for its turns
+LINE = 8  # int64 numbers in a cache line; the counter of each instruction has a line of its own
 
 STEP = np.dtype(
     [
@@ -40,7 +40,8 @@ def run_program(
         As in `_threads.run_together`.
     steps : array, shape (k,), of dtype STEP
     counters : array, shape (k * LINE,), int64
-        Zeros: how many turns of each instruction are taken.
+        Zeros at the start. Every LINE-th number counts the turns that threads have taken of one
+        instruction.
     arrays : Arrays
         Its scratch and wide are not used.
     scratch, wide : array, shape (threads, size), float32 and float64

@@ -1,4 +1,4 @@
-"""Static memory: arrays whose life times are known get their places before anything runs."""
+"""Static memory: arrays with known lifetimes get their positions before the program runs."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class Allocation:
     Attributes
     ----------
     size : int
-        Numbers.
+        How many numbers it has.
     first, last : int
         The first and the last step that uses it.
     place : int
-        Where it begins, once `place_blocks` has decided.
+        Position of its first number, which `place_blocks` sets; -1 before.
     """
 
     size: int
@@ -24,16 +24,16 @@ class Allocation:
 
 
 def place_blocks(blocks: list[Allocation], start: int) -> int:
-    """Give each block a place from `start` on; return where memory ends.
+    """Set the position of each block, from `start` on; return where memory ends.
 
-    Blocks whose life times overlap don't overlap. The largest blocks are placed first, each at the
-    first place that is free for as long as it lives.
+    Blocks that are in use at the same time don't overlap. The largest blocks are placed first, each
+    at the lowest position that is free from its first step to its last.
     """
     placed: list[Allocation] = []
     end = start
     for block in sorted(blocks, key=lambda b: -b.size):
         at = start
-        for other in placed:  # in the order of their places
+        for other in placed:  # in the order of their positions
             if other.last < block.first or other.first > block.last:
                 continue
             if at + block.size <= other.place:

@@ -1,12 +1,12 @@
 """Instructions that multiply matrices: 1x1 convolutions and linear layers, forward and backward.
 
-    y = w x             the weights of 6 rows stay in the first-level cache, while blocks of columns
-                        of x, packed side by side as their views show them, pass in the second
+    y = w x             the view of some columns of x is packed, and stays in the L2 cache while all
+                        weights are multiplied with it; the weights of 6 rows stay in the L1 cache
     dx = w^T dy         likewise
     dw = dy x^T         both operands are packed
 
-Forward and backward pack each column once, and do everything with it while it is in the cache: the
-statistics of y, and for dx the sums that the batch normalisation before it needs.
+Forward and backward pack each column once. While its results are in the cache, they also compute
+the statistics of y, and the sums over dx that the batch normalisation before it needs.
 """
 
 from typing import Any
@@ -33,30 +33,27 @@ from numpy_shufflenet.engine.tiles import (
 )
 from numpy_shufflenet.kernels._compile import compiled
 
-ROOM = 1 << 16  # numbers that are packed at once: half of a second-level cache of 512 KB
-WIDEST = 512  # columns that are packed at once
-NEAR = 5120  # numbers of x that stay in the first-level cache while all of dy passes
-SPACE = 16  # numbers between packed rows, so that equal columns don't compete for a cache line
-DEEP = 512  # terms that are added one by one; the sums of 512 terms are added after that
+ROOM = 1 << 16  # at most so many numbers are packed at once: half of an L2 cache of 512 KB
+WIDEST = 512  # at most so many columns are packed at once
+NEAR = 5120  # numbers of x that stay in the L1 cache while they are multiplied with all rows of dy
+SPACE = 16  # numbers between packed rows, so that one column of all rows uses many cache sets
+DEEP = 512  # at most so many terms are added in one pass over a tile
 
 PRODUCT = np.dtype(
     [
         ("turns", np.int64),  # groups * parts
-        ("parts", np.int64),  # of the columns; at most PARTS
+        ("parts", np.int64),  # into which the columns are divided; at most PARTS
         ("columns", np.int64),  # of a row
         ("depth", np.int64),  # inputs of a group
         ("rows", np.int64),  # outputs of a group
         ("taps", np.int64),  # table: position of each packed row
         ("inputs", np.int64),  # table: position of each input
-        ("input_slots", np.int64),  # table: their views
-        (
-            "outputs",
-            np.int64,
-        ),  # table: positions of outputs, filled up to a multiple of 6 per group
+        ("input_slots", np.int64),  # table: slots of their views
+        ("outputs", np.int64),  # table: positions, padded to a multiple of 6 per group
         ("weights", np.int64),  # position of the packed matrix
         ("bias", np.int64),  # position, in the order of `outputs`
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
-        ("low", np.float32),  # the least output
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
+        ("low", np.float32),  # lower bound of the outputs; -inf for none
     ]
 )
 
@@ -73,7 +70,7 @@ PRODUCT_BACKWARD = np.dtype(
         ("output_slots", np.int64),
         ("inputs", np.int64),  # table: positions of the inputs
         ("input_slots", np.int64),
-        ("results", np.int64),  # table: where dx goes, as `outputs` above; -1 if nobody needs it
+        ("results", np.int64),  # table: where dx goes, padded as `outputs`; -1 if not needed
         ("more", np.int64),  # whether dx is added to what is there: 0 or 1
         ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
         ("weights", np.int64),  # position of the packed transposed matrix
@@ -84,7 +81,7 @@ PRODUCT_BACKWARD = np.dtype(
 
 @register_jitable
 def packed_columns(rows: int) -> int:
-    """Return how many columns of so many rows are packed at once."""
+    """Return how many columns are packed at once if each has `rows` numbers."""
     fitting = ROOM // max(rows, 1) // COLUMNS * COLUMNS
     return max(COLUMNS * 4, min(fitting, WIDEST // COLUMNS * COLUMNS))
 
@@ -117,7 +114,7 @@ def multiply_packed(
 
 @instruction(PRODUCT)
 def run_product(it: Any, arrays: Arrays, turn: int) -> None:
-    """Compute some columns of one group."""
+    """Compute some columns of the outputs of one group."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, wide = arrays.tables, arrays.memory, arrays.wide
     depth, tiles = it.depth, filled_up(it.rows, ROWS) // ROWS
@@ -150,7 +147,7 @@ def run_product(it: Any, arrays: Arrays, turn: int) -> None:
 
 @instruction(PRODUCT_BACKWARD)
 def run_product_backward(it: Any, arrays: Arrays, turn: int) -> None:
-    """Compute some columns of dx of one group, and their part of dw."""
+    """Compute some columns of dx of one group, and what these columns contribute to dw."""
     group, part = turn // it.parts, turn % it.parts
     tables, memory, scratch, wide = arrays.tables, arrays.memory, arrays.scratch, arrays.wide
     depth, rows = it.depth, it.rows
@@ -159,7 +156,7 @@ def run_product_backward(it: Any, arrays: Arrays, turn: int) -> None:
     block = packed_columns(g_rows + x_rows)
     pitch = block + SPACE
     x = g_rows * pitch
-    scratch[depth * pitch : x] = 0  # rows that fill up the last tiles
+    scratch[depth * pitch : x] = 0  # the padding rows of the last tiles
     scratch[x + rows * pitch : x + x_rows * pitch] = 0
     total = it.dw + (group * it.parts + part) * g_rows * x_rows
     memory[total : total + g_rows * x_rows] = 0
@@ -214,11 +211,11 @@ PACK = np.dtype(
         ("depth", np.int64),
         ("weights", np.int64),  # position of the matrices
         ("tiles", np.int64),  # where the packed matrices go
-        ("transposed", np.int64),  # where the packed transposed ones go; -1 if nobody needs them
+        ("transposed", np.int64),  # where the packed transposed ones go; -1 if not needed
         ("kh", np.int64),  # of the window; 1, 1 for products
         ("kw", np.int64),
         ("bias", np.int64),  # position of a bias; -1 if there is none
-        ("filled", np.int64),  # where it goes, filled up to a multiple of 6 per group
+        ("filled", np.int64),  # where the bias goes, padded to a multiple of 6 per group
     ]
 )
 
@@ -236,7 +233,7 @@ SUM = np.dtype(
 
 @instruction(PACK)
 def run_pack(it: Any, arrays: Arrays, group: int) -> None:
-    """Pack the weights of one group as tiles, each 6 rows side by side.
+    """Pack the weights of one group into tiles of 6 rows; a tile is stored column by column.
 
     The transposed matrices, one for each row of the window, have a row for each channel and each
     column of the window.

@@ -1,7 +1,8 @@
-"""The recorder of training: a network's forward in training mode, on channels without numbers.
+"""The recorder for training: it runs a network's forward in training mode on symbolic channels.
 
-What `plan.record` does for inference, with batch statistics and dropout. Batch normalisation and
-ReLU store nothing: they become part of the *view* of the channels before them (see `rows`).
+It does for training what `plan.record` does for inference; batch normalisation uses the statistics
+of the batch, and dropout is on. The outputs of batch normalisation and ReLU are not stored: both
+become part of the *view* of the channels before them (see `rows`).
 """
 
 from collections import Counter
@@ -17,7 +18,7 @@ from numpy_shufflenet.ops.checks import as_padding, as_pair
 from numpy_shufflenet.plan.record import Channel, Node, Recorder, Rows, Unsupported
 
 NORMALISED = ("product", "convolution", "depthwise", "pool", "linear")
-"""Kinds of nodes that batch normalisation may follow: they compute the moments of their outputs."""
+"""Kinds of nodes that batch normalisation may follow: they also compute their outputs' moments."""
 
 
 @dataclass(eq=False)
@@ -30,7 +31,7 @@ class Stored:
     norm : Node or None
         The batch normalisation of the output.
     relu : set of int
-        The channels of the output that end in a ReLU.
+        The channels of the output that a ReLU follows.
     """
 
     node: Node
@@ -45,7 +46,7 @@ def record_training(model: Layer, shape: tuple[int, ...]) -> list[Stored]:
     ----------
     model : Layer
     shape : (c, h, w)
-        Of one image.
+        Shape of one image.
 
     Raises
     ------
@@ -72,7 +73,7 @@ class _TrainingRecorder(Recorder):
         return self.note(Node("norm", x.rows, len(x.rows), x.h, x.w, gamma, beta, {"eps": eps}))
 
     def depthwise_conv2d(self, x: Rows, w: Array, b: Array | None, **settings: Any) -> Rows:
-        """Record it as the convolution that it is, unless the window is that of the networks."""
+        """Record "depthwise" if it has the form that ShuffleNet uses, else a group convolution."""
         stride = as_pair("stride", settings.get("stride", 1))
         usual = (
             b is None
@@ -114,7 +115,7 @@ def _with_views(nodes: list[Node]) -> list[Stored]:
     """Make batch normalisation and ReLU part of the views of the nodes before them."""
     readers = Counter(channel for node in nodes for channel in node.inputs)
     stored: dict[Node, Stored] = {}
-    seen: dict[Channel, Channel] = {}  # what a channel of a norm or of a ReLU shows: a stored one
+    seen: dict[Channel, Channel] = {}  # from a channel of a norm or ReLU to the stored one below it
     for node in nodes:
         node.inputs = tuple(seen.get(channel, channel) for channel in node.inputs)
         if node.kind not in ("norm", "relu"):
@@ -125,7 +126,9 @@ def _with_views(nodes: list[Node]) -> list[Stored]:
         if node.kind == "norm":
             maker = stored[node.inputs[0].node]
             if node.inputs != maker.node.rows().rows or maker.norm or maker.relu:
-                raise Unsupported("a batch normalisation doesn't follow one operation")
+                raise Unsupported(
+                    "a batch normalisation must read all channels of one operation directly"
+                )
             if maker.node.kind not in NORMALISED:
                 raise Unsupported(
                     f"a batch normalisation follows this operation: {maker.node.kind}"

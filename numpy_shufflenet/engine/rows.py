@@ -6,13 +6,13 @@ pixel all images. A *view* of a row is what its readers see of it,
     y = max(low, a (z - mean) + shift)
 
 so batch normalisation and ReLU need no arrays of their own: z is stored, and y is computed again
-wherever it is read. The six numbers of a view are a *slot*. Slot 0 leaves a row as it is.
+wherever it is read. The six numbers of a view (mean, a, shift, low, p, q) are a *slot*.
 
-The gradient g of y is stored, too; that of z follows from it where it is read:
+The gradient g of y is stored, too. The gradient of z is computed from it wherever it is read:
 
     dz = a (g [y > low] - p - q (z - mean))
 
-where p and q are 0 without batch normalisation (see `norms`).
+where p and q are 0 without batch normalisation (see `wholes.note_gradients`).
 """
 
 import numpy as np
@@ -37,7 +37,9 @@ from numpy_shufflenet.kernels._vectors import (
 
 MEAN, FACTOR, SHIFT, LOW, P, Q = range(6)  # columns of a slot
 LONG = 2048  # columns that are handled at once
-PARTS = 16  # of a batch's columns: sums of parts are added in order, whichever thread computed them
+# The columns of a batch are divided into at most so many parts. Different threads sum up the parts,
+# but these sums are added in a fixed order. So no result depends on the number of threads.
+PARTS = 16
 
 
 @register_jitable
@@ -52,7 +54,7 @@ def part_of(columns: int, part: int, parts: int, step: int) -> tuple[int, int]:
 def copy_view(
     memory: Array, z: int, slots: Array, slot: int, columns: int, out: Array, to: int
 ) -> None:
-    """Write what a view shows of the row at z, and zeros up to a multiple of 16."""
+    """Write the view of the row at z, and zeros up to a multiple of 16."""
     s = slots[slot]
     mean, a, shift, low = fill(-s[MEAN]), s[FACTOR], fill(s[SHIFT]), fill(s[LOW])
     for j in range(0, columns, WIDTH):
@@ -77,9 +79,10 @@ def copy_gradient(
 
 @compiled
 def add_moments(row: Array, at: int, columns: int, count: int, wide: Array, place: int) -> None:
-    """Add numbers of a row to the mean and the squared deviations of the `count` before them.
+    """Update the mean and the sum of squared deviations of `count` numbers by more of the row.
 
-    The deviations are from the mean of these numbers, so nothing cancels (Chan et al., 1983).
+    They are wide[place] and wide[place + 1]. The deviations of the new numbers are taken from their
+    own mean, which avoids cancellation (Chan et al., 1983).
     """
     a = fill(np.float32(0))
     for j in range(0, columns, WIDTH):
@@ -101,7 +104,7 @@ def add_moments(row: Array, at: int, columns: int, count: int, wide: Array, plac
 def add_sums(
     memory: Array, g: int, z: int, slots: Array, slot: int, columns: int, wide: Array, place: int
 ) -> None:
-    """Add the sums over g [y > low] and g [y > low] (z - mean) to two numbers."""
+    """Add the sums of g [y > low] and g [y > low] (z - mean) to wide[place] and wide[place + 1]."""
     s = slots[slot]
     mean, a, shift, low = fill(-s[MEAN]), s[FACTOR], fill(s[SHIFT]), fill(-s[LOW])
     total, weighted = fill(np.float32(0)), fill(np.float32(0))
@@ -116,7 +119,7 @@ def add_sums(
 
 @compiled
 def note_sums(arrays: Arrays, g: int, z: int, slot: int, columns: int) -> None:
-    """Compute the sums of a whole gradient, and note them as those of its first part."""
+    """Compute the sums of a whole gradient, and store them as the sums of its first part."""
     wide = arrays.wide
     wide[:2] = 0
     for first in range(0, columns, LONG):

@@ -1,7 +1,7 @@
-"""Rows weighed by the taps of a 3x3 window, as LLVM instructions.
+"""Sums of rows, weighted by the taps of a 3x3 window, as LLVM instructions.
 
-A window over rows is a sum over its taps: each tap reads a row of numbers from another start. So an
-output row is a weighted sum of rows, and the gradient of the weights is a dot product for each tap.
+Each tap of the window reads a row of numbers from a different start. So an output row is a weighted
+sum of these rows, and the gradient of each tap's weight is a dot product.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ VECTORS = 2  # of an output row that are computed at once
 
 
 def _weigh(count: int) -> Callable[..., None]:
-    """Return the function that adds up `count` rows."""
+    """Return the function that computes the weighted sum of `count` rows."""
 
     def weigh(x: Array, starts: Array, w: Array, columns: int, y: Array, to: int) -> None:
         k = np.arange(-(-columns // (LANES * VECTORS)) * LANES * VECTORS)
@@ -51,14 +51,15 @@ def _weigh(count: int) -> Callable[..., None]:
 weigh_1, weigh_2, weigh_4, weigh_9 = (_weigh(count) for count in (1, 2, 4, 9))
 """y[to + k] = sum over t of w[t] x[starts[t] + k], for 1, 2, 4 or 9 taps.
 
-The number of columns is rounded up to a multiple of 2 LANES: what is written beyond is not defined.
+The number of columns is rounded up to a multiple of 2 LANES. The numbers written beyond the columns
+are undefined.
 """
 
 
 def dot_9(g: Array, i: int, x: Array, starts: Array, columns: int, sums: Array) -> None:
-    """Add the dot products of a row with 9 others to sums, each spread over LANES numbers.
+    """Add the dot products of a row with 9 others to sums; each is spread over LANES numbers.
 
-    sums[LANES t + lane] += sum over k of g[i + k] x[starts[t] + k], where k % LANES is lane
+    sums[LANES t + lane] += sum over k with k % LANES = lane of g[i + k] x[starts[t] + k]
     """
     for k in range(columns):
         for t in range(9):

@@ -3,8 +3,8 @@
     multiply_tile    y = a @ x      6 rows of y; a loop over the depth adds one row of x at a time
     dot_tile         a = g @ x^T    a few rows of g by 4 rows of x; a loop over the columns
 
-Both are written as LLVM instructions, once, for any number of rows and vectors. How many fit
-follows from the registers of the processor: 16 vectors of 8 numbers (AVX2), or 32 of 16 (AVX-512).
+The code below emits LLVM instructions for any number of rows and vectors. How many of them fit
+depends on the registers of the processor: 16 vectors of 8 numbers (AVX2), or 32 of 16 (AVX-512).
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ def multiply_tile(
     source: Array, starts: Array, start: int,
     y: Array, outputs: Array, output: int, to: int,
 ) -> None:  # fmt: skip
-    """Compute 6 rows of a product, COLUMNS columns of them.
+    """Compute one tile of a product: 6 rows and COLUMNS columns.
 
     y[outputs[output + r] + to + j] = max(low, bias[first + r] + s[r, j] +
         sum over k of w[place + 6 k + r] x[taps[tap + k] + column + j])
@@ -175,7 +175,7 @@ def _emit_dot(
     x_rows = [builder.add(k, builder.mul(x_pitch, _INT(c))) for c in range(X_ROWS)]
     with cgutils.for_range_slice(builder, _INT(0), columns, _INT(LANES)) as (j, _):
         values = [_load(builder, g, builder.add(row, j), kind) for row in g_rows]
-        for c, row in enumerate(x_rows):  # one more register, of 12 + 3
+        for c, row in enumerate(x_rows):  # `other` takes one register, beside the sums and `values`
             other = _load(builder, x, builder.add(row, j), kind)
             for r, value in enumerate(values):
                 slot = sums[r][c]
@@ -197,7 +197,7 @@ def _sums_of_four(builder: Any, rows: list[Any]) -> Any:
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, len(lanes)), lanes))
 
     def joined(a: Any, b: Any) -> Any:
-        """Return the sums of neighbours, of a and then of b."""
+        """Return the sums of neighbouring numbers: those of a, then those of b."""
         n = a.type.count
         evens, odds = list(range(0, 2 * n, 2)), list(range(1, 2 * n, 2))
         return builder.fadd(shuffled(a, b, evens), shuffled(a, b, odds))

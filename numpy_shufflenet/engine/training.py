@@ -26,7 +26,7 @@ from numpy_shufflenet.nn import BatchNorm2d, Dropout, Layer, Parameter
 from numpy_shufflenet.plan.record import Node, Unsupported
 
 NOTHING = np.zeros(0, np.float32)
-SHARES = 6  # the backward hands over gradients so many times, the last layers' first
+SHARES = 6  # the backward runs in about so many parts, and passes on complete gradients after each
 
 
 class ProgramMemory:
@@ -41,7 +41,7 @@ class ProgramMemory:
     def use(self, program: "TrainingProgram", *, forward: bool) -> Iterator[None]:
         """Let a forward or a backward of a program run; raise RuntimeError if it must not.
 
-        No lock: an interrupt could leave it locked, and so could a fork.
+        It doesn't use a lock, because an interrupt or a fork could leave a lock held.
         """
         me = threading.get_ident(), os.getpid()
         try:
@@ -65,16 +65,16 @@ class ProgramMemory:
                 del self._user["is"]
 
     def take(self, name: str, size: int, dtype: Any = np.float32) -> Array:
-        """Return an array of at least `size` numbers, the same one for each name."""
+        """Return an array of at least `size` numbers; calls with one name return the same array."""
         found = self._arrays.get(name)
         if found is None or found.size < size:
-            self._arrays.pop(name, None)  # give it back first
+            self._arrays.pop(name, None)  # free the smaller array before allocating
             found = self._arrays[name] = zeros(size, dtype)
         return found
 
 
 def state_of(model: Layer) -> tuple[Any, ...]:
-    """Return what a program of this model depends on; if it changes, another program is needed."""
+    """Return what a program of this model depends on; if it changes, make a new program."""
     parameters = [(id(p), p.frozen) for _, p in model.named_parameters()]
     norms = [
         (layer.hyperparameters["eps"], layer.momentum, layer.synchronised)
@@ -87,19 +87,19 @@ def state_of(model: Layer) -> tuple[Any, ...]:
 class TrainingProgram:
     """Forward and backward of a network in training, for batches of one shape.
 
-    All float32. The sums of a gradient are added in an order that doesn't depend on the number of
-    threads, so neither does any result. Squares of activations must be finite: they may be as large
-    as 1e19. `print(program)` lists the instructions.
+    All numbers are float32. The terms of a gradient are added in an order that doesn't depend on
+    the number of threads, so no result depends on it. Activations may be as large as 1e19, because
+    their squares must be finite. `print(program)` lists the instructions.
 
     Parameters
     ----------
     model : Layer
         Its parameters are read at each forward, and its running statistics updated.
     shape : (n, c, h, w)
-        Of the images.
+        Shape of the images.
     memory : ProgramMemory, optional
-        Programs of the same model may share it: then only one of them runs at a time, and each
-        backward follows its forward.
+        Programs of the same model may share it. Then only one of them may run at a time, and
+        between a program's forward and its backward no other program may run.
 
     Raises
     ------
@@ -169,16 +169,16 @@ class TrainingProgram:
         return self._features(builder.rows[self._last].place, self._last).T.copy()
 
     def backward(self, dlogits: Array) -> None:
-        """Add to the gradients of the parameters; dlogits (n, classes) is that of the logits.
+        """Add to the parameters' gradients, given dlogits (n, classes), the gradient of the logits.
 
-        The gradients are those of the images of the last forward. Images get no gradient.
+        The gradients are computed for the images of the last forward. The images get no gradient.
 
         Raises
         ------
         ValueError
             If dlogits has another shape.
         RuntimeError
-            If the last use of this program's memory was not its own forward, in the same thread.
+            Unless the last use of the memory was a forward of this program in this thread.
         """
         if dlogits.shape != (self.shape[0], self._last.channels):
             raise ValueError(
@@ -202,7 +202,10 @@ class TrainingProgram:
         return str(self._builder)
 
     def _shares(self) -> Iterator[tuple[Part, list[tuple[Parameter, int]]]]:
-        """Yield the parts of the backward, and the gradients that each completes: their places."""
+        """Yield each part of the backward, with the parameters whose gradients it completes.
+
+        Each parameter comes with the position of its gradient.
+        """
         steps, done, places = (
             self._builder.backward,
             self._builder.completed,

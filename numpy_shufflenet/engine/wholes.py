@@ -1,6 +1,6 @@
 """Instructions on whole rows and on features: input, addition, means, scaling, batch statistics.
 
-features    a row with one number for each image: what is left of a channel after its mean
+A feature row has one number for each image, such as the mean of a channel over the pixels.
 """
 
 import math
@@ -33,7 +33,7 @@ from numpy_shufflenet.kernels._vectors import (
     store,
 )
 
-CHANNELS = 32  # of a batch normalisation that one turn handles
+CHANNELS = 32  # one turn of a batch normalisation handles so many channels
 
 WHOLE = np.dtype(
     [
@@ -45,15 +45,15 @@ WHOLE = np.dtype(
         ("others", np.int64),  # table: positions of the second operands
         ("other_slots", np.int64),  # table
         ("outputs", np.int64),  # table: positions
-        ("output_slots", np.int64),  # table; of a backward
-        ("gradients", np.int64),  # table: positions; of a backward
+        ("output_slots", np.int64),  # table; only in backward
+        ("gradients", np.int64),  # table: positions; only in backward
         ("results", np.int64),  # table: where the gradient of the input goes
-        ("other_results", np.int64),  # table: where that of the second operand goes
+        ("other_results", np.int64),  # table: where the gradient of the second operand goes
         ("more", np.int64),  # whether the gradient of the input is added to what is there: 0 or 1
         ("other_more", np.int64),
         ("last", np.int64),  # whether the gradient of the input is complete
         ("other_last", np.int64),
-        ("low", np.float32),  # the least output
+        ("low", np.float32),  # lower bound of the outputs; -inf for none
     ]
 )
 
@@ -63,10 +63,8 @@ NORM = np.dtype(
         ("channels", np.int64),
         ("columns", np.int64),  # of a row
         ("slot", np.int64),  # of the first channel
-        (
-            "gamma",
-            np.int64,
-        ),  # positions of parameters, statistics and gradients of the first channel
+        # positions of parameters, statistics and gradients of the first channel
+        ("gamma", np.int64),
         ("beta", np.int64),
         ("running_mean", np.int64),
         ("running_var", np.int64),
@@ -91,7 +89,7 @@ def run_input(it: Any, arrays: Arrays, c: int) -> None:
 
 @instruction(WHOLE)
 def run_add(it: Any, arrays: Arrays, c: int) -> None:
-    """Add two rows, as their views show them."""
+    """Add the views of two rows."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     x, other, to = tables[it.inputs + c], tables[it.others + c], tables[it.outputs + c]
     a, b, low = tables[it.input_slots + c], tables[it.other_slots + c], fill(it.low)
@@ -106,7 +104,7 @@ def run_add(it: Any, arrays: Arrays, c: int) -> None:
 
 @instruction(WHOLE)
 def run_add_backward(it: Any, arrays: Arrays, c: int) -> None:
-    """Give the gradient of a sum to both of its operands."""
+    """Pass the gradient of a sum to both of its operands."""
     tables, memory, scratch = arrays.tables, arrays.memory, arrays.scratch
     g, y, slot = tables[it.gradients + c], tables[it.outputs + c], tables[it.output_slots + c]
     to, other = tables[it.results + c], tables[it.other_results + c]
@@ -167,18 +165,18 @@ def run_mean_backward(it: Any, arrays: Arrays, c: int) -> None:
 
 @instruction(NORM)
 def run_norm(it: Any, arrays: Arrays, turn: int) -> None:
-    """Compute the statistics of some channels."""
+    """Compute the statistics of the channels of one turn."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
         note_statistics(it, arrays, c)
 
 
 @register_jitable
 def note_statistics(it: Any, arrays: Arrays, c: int) -> None:
-    """Compute mean and variance of a channel from those of its parts; set what its view shows.
+    """Compute mean and variance of a channel from those of its parts; set its view's slot.
 
         mean = sum of n_k mean_k / n          var = sum of (M_k + n_k (mean_k - mean)^2) / n
 
-    where part k has n_k numbers, their mean and their sum of squared deviations M_k.
+    where part k has n_k numbers with the mean mean_k and the sum of squared deviations M_k.
     """
     moments, memory, slot = arrays.moments[it.slot + c], arrays.memory, arrays.slots[it.slot + c]
     mean = var = 0.0
@@ -198,20 +196,21 @@ def note_statistics(it: Any, arrays: Arrays, c: int) -> None:
 
 @instruction(NORM)
 def run_norm_backward(it: Any, arrays: Arrays, turn: int) -> None:
-    """Compute the gradients of some channels."""
+    """Compute gradients of the channels of one turn."""
     for c in range(turn * CHANNELS, min(it.channels, (turn + 1) * CHANNELS)):
         note_gradients(it, arrays, c)
 
 
 @register_jitable
 def note_gradients(it: Any, arrays: Arrays, c: int) -> None:
-    """Compute the gradients of gamma and beta, and what the gradient of z lacks.
+    """Compute the gradients of gamma and beta, and p and q of the slot, which dz needs.
 
         dbeta = sum of g      dgamma = sum of g x_hat      with x_hat = (z - mean) / std
 
         dz = gamma / std (g - dbeta / m - x_hat dgamma / m)
 
-    so p = dbeta / m, and q = dgamma / (m std); m numbers in a channel.
+    where m is the count of numbers in a channel. So p = dbeta / m and q = dgamma / (m std) (see
+    `rows`).
     """
     slot, total, weighted = arrays.slots[it.slot + c], 0.0, 0.0
     for part in range(PARTS):
@@ -261,7 +260,7 @@ def run_scale_backward(it: Any, arrays: Arrays, c: int) -> None:
         for i in range(n):
             memory[of_e + i] = wide[i] + (memory[of_e + i] if it.other_more else np.float32(0))
     if it.last:
-        note_sums(arrays, to, x, x_slot, it.columns)  # (it uses `wide`, too)
+        note_sums(arrays, to, x, x_slot, it.columns)  # overwrites `wide`, so it must come last
 
 
 @instruction(WHOLE)

@@ -1,7 +1,8 @@
 """Instructions with a 3x3 window over each row: depthwise convolution and pooling.
 
 The view of a row is first written to scratch, with a border of one pixel, as a *plane*. With stride
-1 its rows are those of the image. With stride 2 odd and even columns are apart,
+1, the rows of a plane are those of the image. With stride 2, each row of a plane has the odd
+columns first, then the even ones,
 
     0  1  3  5 ...  |  0  2  4 ...        (the first 0 is the border)
 
@@ -52,8 +53,8 @@ WINDOW = np.dtype(
         ("inputs", np.int64),  # table: positions
         ("input_slots", np.int64),  # table
         ("outputs", np.int64),  # table: positions
-        ("weights", np.int64),  # position of 9 for each channel
-        ("slot", np.int64),  # of the first output, whose moments are computed; -1 if they aren't
+        ("weights", np.int64),  # position of the weights, 9 for each channel
+        ("slot", np.int64),  # slot of the first output; -1 if no moments are computed
     ]
 )
 
@@ -65,13 +66,13 @@ WINDOW_BACKWARD = np.dtype(
         ("results", np.int64),  # table: where dx goes
         ("more", np.int64),  # whether dx is added to what is there: 0 or 1
         ("last", np.int64),  # whether dx is complete, so that its sums are computed: 0 or 1
-        ("dw", np.int64),  # position of 9 for each channel
+        ("dw", np.int64),  # position of the weight gradients, 9 for each channel
     ]
 )
 
 
 class Plane(NamedTuple):
-    """The layout of an image of h rows of w pixels of n numbers in scratch, with its border."""
+    """The layout in scratch of an image (h, w, n) with its border."""
 
     n: int
     h: int
@@ -92,14 +93,14 @@ def plane_of(n: int, h: int, w: int, stride: int) -> Plane:
 
 @compiled
 def clear(scratch: Array, start: int, plane: Plane, value: float) -> None:
-    """Set a plane, its border included."""
+    """Set all numbers of a plane and its border to value."""
     for i in range(start, start + plane.size + SLACK):
         scratch[i] = value
 
 
 @compiled
 def clear_border(scratch: Array, start: int, plane: Plane, value: float) -> None:
-    """Set the border of a plane: what no row of the image is written to."""
+    """Set the border of a plane to value: all numbers that the image's rows don't cover."""
     n, pitch = plane.n, plane.pitch
     right = (plane.w + 1 if plane.stride == 1 else plane.half) * n
     for i in range(start, start + pitch):
@@ -136,7 +137,7 @@ def gather_row(planes: Array, start: int, plane: Plane, y: int, out: Array, to: 
 
 @compiled
 def fill_plane(arrays: Arrays, z: int, slot: int, plane: Plane, start: int, row: int) -> None:
-    """Write the view of a row of memory to a plane whose border is set; `row` is scratch."""
+    """Write the view of a row of memory to a plane whose border is set; `row` is for scratch."""
     length, scratch = plane.w * plane.n, arrays.scratch
     for y in range(plane.h):
         at = z + y * length
@@ -163,7 +164,7 @@ def copy_exactly(
 
 @register_jitable
 def set_taps(plane: Plane, p: int, start: int, starts: Array) -> None:
-    """Set the starts of the 9 rows that row p of the outputs reads."""
+    """Set where the 9 taps begin to read for row p of the outputs."""
     n = plane.n
     for i in range(3):
         base = start + (plane.stride * p + i) * plane.pitch
@@ -180,7 +181,7 @@ def output_size(it: Any) -> tuple[int, int]:
 
 @compiled
 def note_moments(arrays: Arrays, y: int, columns: int, slot: int) -> None:
-    """Compute the moments of a whole row, and note them as those of its first part."""
+    """Compute the moments of a whole row, and store them as the moments of its first part."""
     wide = arrays.wide
     wide[:2] = 0
     for first in range(0, columns, LONG):
@@ -215,7 +216,7 @@ def run_depthwise_backward(it: Any, arrays: Arrays, c: int) -> None:
     plane = plane_of(it.n, it.h, it.w, it.stride)
     oh, ow = output_size(it)
     n, length = it.n, ow * it.n
-    outer = plane_of(n, oh, ow, 1)  # of the gradient
+    outer = plane_of(n, oh, ow, 1)  # the plane of the gradient
     g = plane.size + SLACK
     result = g + outer.size + SLACK
     row = result + plane.size + SLACK
@@ -268,7 +269,7 @@ def run_depthwise_backward(it: Any, arrays: Arrays, c: int) -> None:
 def convolve_back(
     scratch: Array, g: int, outer: Plane, plane: Plane, w: Array, starts: Array, result: int
 ) -> None:
-    """Compute dx of stride 2 in a plane: an even row or column meets tap 1, an odd one taps 0, 2.
+    """Compute dx for stride 2 in a plane: tap 1 reads even rows and columns, taps 0 and 2 odd ones.
 
     Vectors may write beyond the odd columns, to the even ones, which are written after them.
     """
@@ -345,7 +346,7 @@ def run_pool(it: Any, arrays: Arrays, c: int) -> None:
 
 @instruction(WINDOW_BACKWARD)
 def run_pool_backward(it: Any, arrays: Arrays, c: int) -> None:
-    """Give each gradient to the first of the largest numbers of its window, or a ninth to all."""
+    """Add each gradient to the first maximum of its window, or a ninth of it to all 9 pixels."""
     tables, scratch, memory = arrays.tables, arrays.scratch, arrays.memory
     plane = plane_of(it.n, it.h, it.w, it.stride)
     oh, ow = output_size(it)

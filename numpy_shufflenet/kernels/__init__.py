@@ -1,6 +1,7 @@
 """The operations that networks spend their time in, as compiled loops and blocked products.
 
-Same signatures as in `ops`. What is not here is fast enough there.
+The functions have the same signatures as in `ops`. Operations that aren't here are fast enough in
+`ops`.
 """
 
 from typing import TYPE_CHECKING

@@ -29,7 +29,7 @@ from numpy_shufflenet.kernels._emit import call, emits
 # Index of each counter. Those that several threads write have a cache line each.
 TURN = 0  # the next turn
 TURNS = 1  # the number of turns
-WANTED = 2  # the number of workers that were asked to come
+WANTED = 2  # the number of workers that were asked to join
 WAKE = 3  # the address of a counter that idle workers watch, or 0
 MISSING = 4  # the number of workers that did not reach `start_together` in time
 PATIENCE = 5  # how many spins the caller of `start_together` waits for workers
@@ -42,7 +42,7 @@ SIZE = 48
 
 CLOSED = 1 << 40
 SPINS = 2000
-YIELDING = 5000  # yields; after them a waiting thread sleeps
+YIELDING = 5000  # so many times a waiting thread yields its core before it sleeps
 NAP = 50  # us
 IDLE = 1 << 13  # spins of an idle worker, about 0.2 ms: a training step has a job every 0.1 ms
 
@@ -118,8 +118,8 @@ def watch_counter(counter: Array, seen: int) -> None:
 def start_together(job: Array, caller: bool) -> Any:
     """Return the number of this thread and how many run together; 0, 0 if it came too late.
 
-    The caller is number 0. It waits job[PATIENCE] spins for the workers that were asked, and starts
-    with those that came. From then on they must stay in compiled code until the last barrier.
+    The caller is number 0. It waits job[PATIENCE] spins for the workers that were asked to join,
+    and starts with those that came. Then all must stay in compiled code until the last barrier.
     """
     waited = 0
     if caller:
@@ -153,7 +153,7 @@ def meet(job: Array, arrivals: int) -> None:
 
 @register_jitable
 def pause(waited: int) -> None:
-    """Wait once more, `waited` times so far: first spin, then yield the core, then sleep."""
+    """Wait for a moment: spin at first; later yield the core, then sleep. `waited` counts calls."""
     if waited < SPINS:
         relax()
     elif waited < SPINS + YIELDING:
@@ -162,13 +162,16 @@ def pause(waited: int) -> None:
         nap(NAP)
 
 
-# Instructions of the processor and calls of the system: in Python, and as LLVM instructions
+# Processor instructions and system calls: in Python, and as LLVM instructions
 
-_atomic = threading.Lock()  # what makes them atomic in Python
+_atomic = threading.Lock()  # makes updates of counters atomic where nothing is compiled
 
 
 def fetch_add(counters: Array, index: int, amount: int) -> Any:
-    """Add to a counter atomically, and return its value before; earlier writes become visible."""
+    """Add to a counter atomically, and return its old value.
+
+    A thread that reads the new value also sees everything that this thread wrote before.
+    """
     with _atomic:
         before = counters[index]
         counters[index] = before + amount

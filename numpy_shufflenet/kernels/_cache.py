@@ -57,7 +57,7 @@ def keep(dispatcher: Any, function: Callable[..., Any]) -> None:
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's two files of a function, with a checksum after the pickled data."""
+    """Numba's two cache files of a function, with a checksum after the pickled data."""
 
     def _dump(self, obj: Any) -> bytes:
         data: bytes = super()._dump(obj)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ class _Files(IndexDataCacheFile):
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of one function. Damaged files and full disks are no errors here."""
+    """Numba's cache of one function. Damaged files and full disks don't raise errors here."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
@@ -84,7 +84,7 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except OSError:  # then it can't be written either, and `save_overload` says so
+        except OSError:  # then the cache can't be written either, and `save_overload` says so
             return None
         except Exception:  # damaged bytes may make pickle raise any error
             say(f"compiled kernels in {self._cache_path} are damaged, and are compiled again")
@@ -102,7 +102,7 @@ class _Cache(FunctionCache):
 
 @functools.cache
 def _remove_old(folder: str) -> None:
-    """Remove the files of this version of Python that belong to other sources."""
+    """Remove the cache files of this version of Python that were compiled from other sources."""
     python = f".py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}."
     for path in Path(folder).glob("*.nb[ic]*"):
         if python in path.name and f"{python}{stamp()}." not in path.name:

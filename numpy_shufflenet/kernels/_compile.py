@@ -5,7 +5,7 @@
         for k in range(x.size):
             y[k] = x[k]
 
-`copy` is the compiled function, and `copy.py_func` the Python function that it was made of. If the
+`copy` is the compiled function, and `copy.py_func` is the plain Python function. If the
 environment has NUMBA_DISABLE_JIT=1, nothing is compiled: `copy` runs as Python, and so does every
 kernel that it calls, down to the vector instructions of `_vectors`. A debugger can step through it.
 

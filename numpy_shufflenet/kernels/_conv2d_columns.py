@@ -30,7 +30,7 @@ def write_columns(planes: Planes, strip: Array, rows: int, columns: Array) -> No
 
 @compiled
 def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: Array) -> None:
-    """Add columns (kh kw, rows stream) of one channel to the places that they were read from."""
+    """Add columns (kh kw, rows stream) of one channel to the positions they were read from."""
     stream = planes.stream
     for p in range(first, last):
         for t in range(planes.offsets.size):
@@ -42,7 +42,7 @@ def add_columns(planes: Planes, columns: Array, first: int, last: int, dplane: A
 
 
 class _Columns:
-    """The columns of one strip after the other, in the same memory."""
+    """Writes the columns of one strip at a time, always to the same memory."""
 
     def __init__(self, x: Array, strips: Strips) -> None:
         self.x, self.strips, self.planes = x, strips, Planes(*strips.planes)
@@ -51,7 +51,7 @@ class _Columns:
         self.columns = empty((strips.starts.size, strips.rows * self.planes.stream), x.dtype)
 
     def __call__(self, g: int, number: int) -> tuple[Array, slice]:
-        """Return a strip's windows, of group g, as columns (c kh kw, m), and their place in y."""
+        """Return a strip's windows, of group g, as columns (c kh kw, m), and their slice of y."""
         p, planes = number * self.strips.rows, self.planes
         rows = min(self.strips.rows, self.strips.outputs - p)
         write_strip(self.x[g], self.strips, p, rows, self.strip)
@@ -76,7 +76,7 @@ def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
     """Compute the same as `_conv2d_tiles.convolve`."""
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     columns_of, rows = _Columns(x, strips), w.shape[1]
     for turn in each_turn(turns):
         g, number = divmod(turn, strips.pieces)
@@ -89,7 +89,7 @@ def convolve(
 
 def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> None:
     """Compute the same as `_conv2d_tiles.correlate`."""
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     _, parts, rows, depth = dw.shape
     columns_of, product = _Columns(x, strips), empty((rows, depth), x.dtype)
     for turn in each_turn(turns):

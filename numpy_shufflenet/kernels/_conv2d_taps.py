@@ -19,7 +19,7 @@ def convolve(
     x: Array, strips: Strips, w: Array, b: Array, relu: bool, turns: Array, y: Array
 ) -> None:
     """Compute the same as `_conv2d_tiles.convolve`, for one group."""
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     planes, (_, o, _), (_, channels, _, _) = Planes(*strips.planes), w.shape, x.shape
     pitch, stream, zero = planes.pitch, planes.stream, y.dtype.type(0)
     strip = np.zeros((channels, planes.size), x.dtype)

@@ -29,7 +29,7 @@ def convolve(
     turns : array
         The counters from which this thread takes turns: see `_barrier`.
     """
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     planes, (_, rows, depth) = Planes(*strips.planes), w.shape
     pitch, stream, weights = planes.pitch, planes.stream, w.reshape(w.size)
     strip = np.zeros((x.shape[1], planes.size), x.dtype)
@@ -52,7 +52,7 @@ def correlate(x: Array, strips: Strips, dy: Array, turns: Array, dw: Array) -> N
 
     Each turn computes one part: the sum over some strips of x. x and turns are as in `convolve`.
     """
-    strips = Strips(*strips)  # it is passed as a plain tuple
+    strips = Strips(*strips)  # callers pass a plain tuple
     planes, (_, parts, rows, depth) = Planes(*strips.planes), dw.shape
     stream, few = planes.stream, max(1, BLOCK // planes.stream)
     product = np.empty((rows, depth), x.dtype)
@@ -114,7 +114,7 @@ def spread_rows(
 
 
 def spread(dy: Array, w: Array, windows: Windows, n: int, groups: int) -> Array:
-    """Return dx (c, h w n): w^T @ dy (o, oh ow n), with each column added to its window."""
+    """Return dx (c, h w n): each column of w^T @ dy (o, oh ow n) is added to its window of dx."""
     planes, (kh, kw), (h, width) = planes_of(windows, n), windows.kernel, windows.size
     stride, top = windows.stride[0], windows.padding[0][0]
     o_share, c_share = len(w) // groups, w.shape[1]

@@ -1,7 +1,7 @@
-"""3x3 depthwise convolution whose windows read the image itself (see `_slide`, `_gather`).
+"""3x3 depthwise convolution that reads the image without copying it (see `_slide`, `_gather`).
 
-Forward, 16 outputs take nine multiply-adds. Backward, dw[i, j] is the sum of dy times what its tap
-reads, and each pixel of dx adds up its gradients.
+Forward, nine multiply-adds of vectors compute 16 outputs. Backward, dw[i, j] is the inner product
+of dy and the pixels that tap (i, j) reads, and each pixel of dx is the sum of its gradients.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from numpy_shufflenet.kernels._vectors import (
 def weighted_block(
     see: Any, rows: Three, place: int, slide: Slide, weights: tuple[float, ...]
 ) -> Array:
-    """Return the weighted sums of a block; `weights` are nine and the bias."""
+    """Return the weighted sums of a block; `weights` has nine weights and the bias."""
     r0, r1, r2 = rows
     w0, w1, w2, w3, w4, w5, w6, w7, w8, b = weights
     x0, x1, x2 = see(r0, place, place, slide.length, slide, 0.0)
@@ -50,7 +50,7 @@ def convolve_windows(
     """Compute the outputs y of channels first to last: 3x3 filters w (c m, 9); x and y are flat."""
     blocks, h, length, n = slide.blocks, slide.height, slide.length, slide.n
     m = w.shape[0] * h * length // x.size
-    border = np.zeros(length, x.dtype)  # a row of it
+    border = np.zeros(length, x.dtype)  # a row of the border
     within = -1 if slide.even else length - 2 * n - WIDTH
     for o in range(first * m, last * m):
         w_o = w[o]
@@ -77,12 +77,12 @@ def convolve_windows(
 
 @compiled
 def correlate_windows(dy: Array, x: Array, slide: Slide, first: int, last: int, dw: Array) -> None:
-    """Compute dw (c, 9) of channels first to last: inner products of dy and what taps read.
+    """Compute dw (c, 9) of channels first to last: inner products of dy and the taps' pixels.
 
     About 64 blocks are added in float32, and their sums in float64. dy and x are flat.
     """
     blocks, length, zero = slide.blocks, slide.length, fill(0.0)
-    often = 1 + 64 // blocks.shape[0]  # rows
+    often = 1 + 64 // blocks.shape[0]  # rows that are summed in float32
     total = np.zeros(9)
     for c in range(first, last):
         total[:] = 0

@@ -27,7 +27,7 @@ from numpy_shufflenet.kernels._vectors import (
 )
 
 WIDE = 48  # columns of a tile
-LONG = 4096  # columns from which on packing pays
+LONG = 4096  # with so many columns or more, packing is faster
 Three = tuple[Array, Array, Array]
 
 

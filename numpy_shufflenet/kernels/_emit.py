@@ -26,7 +26,7 @@ def emits(function: Callable[..., Any], result: Any, *arguments: Any) -> Callabl
         One function may have several writers, each for other argument types.
 
     The decorated function gets the LLVM builder and a value for each argument: the address of the
-    first entry of an array, an integer of 64 bits, or a floating-point number of 32.
+    first entry of an array, a 64-bit integer, or a 32-bit floating-point number.
     """
 
     def typer(*given: Any) -> Any:

@@ -30,9 +30,9 @@ from numpy_shufflenet.ops.windows import Windows
 class Gather(NamedTuple):
     """For each pixel of a channel, the positions of its gradients, for a batch of n images."""
 
-    blocks: Array  # m 5: first pixel, place in dy, its tap column, number of taps and of pixels
+    blocks: Array  # m 5: first pixel, position in dy, its tap column, number of taps, of pixels
     n: int  # numbers from one output to the next
-    even: bool  # whether blocks have 32 pixels, even and odd ones with their own taps
+    even: bool  # whether a block has 32 pixels, and its even and odd columns have different taps
     height: int  # rows of dx
     length: int  # numbers in a row
     stride: int  # rows from one output to the next
@@ -75,7 +75,7 @@ def gather_windows(
     """Compute dx of channels first to last; all arrays are flat.
 
     Each pixel is the sum of term(tap, g, other, c, i, place, gather) over its taps. g is the block
-    of dy that starts at dy[i], in channel c, at this place in its row.
+    of dy that starts at dy[i], in channel c; `place` is its position in the row.
     """
     blocks, length, out_length, n = gather.blocks, gather.length, gather.out_length, gather.n
     for c in range(first, last):

@@ -108,4 +108,4 @@ def empty_like_flat(x: Array, order: tuple[int, ...]) -> tuple[Array, Array]:
 def _check_real(x: Array) -> None:
     """Raise ValueError for complex numbers, which `ops` supports and compiled loops don't."""
     if x.dtype.kind == "c":
-        raise ValueError(f"x has dtype {x.dtype}; kernels take float32 or float64, `ops` takes it")
+        raise ValueError(f"x has dtype {x.dtype}; kernels need float32 or float64, `ops` doesn't")

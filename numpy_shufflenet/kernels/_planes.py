@@ -11,8 +11,9 @@ row, for every stride. So what all outputs read through one tap is a single run 
 starts at `offsets[tap]`. It holds a few more columns than there are outputs; those are skipped. A
 kernel only adds up kh kw runs, whatever stride, border and dilation are.
 
-Sorting columns pays if a column is as wide as a batch. The columns of a single image may stay in
-their order (`sort=False`): then outputs are computed at every column, and every `step`-th is used.
+Each column holds n numbers, one for each image of the batch. Sorting columns is fast if n is large.
+For a single image, the columns may stay in their order (`sort=False`): then outputs are computed at
+every column, and every `step`-th is used.
 """
 
 import functools
@@ -37,14 +38,14 @@ class Planes(NamedTuple):
     stream: int  # numbers in a row of outputs within a run
     step: int  # from one output to the next within a run; 1 if columns are sorted
     rows: int  # rows of outputs in a run
-    stride: int  # of columns: the number of their classes
+    stride: int  # the stride of columns, which is the number of their classes
     classes: int  # the number of small planes
     row_places: Array  # h: the position of each row of the image, in pixels
     column_places: Array  # w: the position of each column within a row
 
     @property
     def run(self) -> int:
-        """Numbers in a run of all its rows."""
+        """The length of a run, in numbers."""
         return (self.rows - 1) * self.pitch + self.stream
 
 

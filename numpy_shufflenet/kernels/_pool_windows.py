@@ -1,4 +1,4 @@
-"""3x3 pooling whose windows read the image itself (see `_slide`, `_gather`).
+"""3x3 pooling that reads the image without copying it (see `_slide`, `_gather`).
 
 Max pooling first computes the maximum of 16 windows, and then the first tap that is equal to it.
 All arrays are flat, except the tables.
@@ -31,7 +31,7 @@ def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> No
     """Compute a channel of a single image with stride 2, block by block, each from top to bottom.
 
     Rows are added before even and odd columns are separated. The last row of a window is also the
-    first row of the next one. Where all rows are inside, they have the same masks.
+    first row of the next one.
     """
     length, out_length = slide.length, slide.out_length
     for m in range(slide.blocks.shape[0]):
@@ -57,7 +57,7 @@ def average_plane(x: Array, weight: Array, slide: Slide, c: int, y: Array) -> No
 def two_rows(
     x: Array, i: int, place: int, length: int, l1: int, l2: int, a: Array, b: Array
 ) -> tuple[Array, Array, Array, Array]:
-    """Add two rows to a and b, the row above; return the sums, and the last row."""
+    """Add two rows to the row above, which is (a, b); return the sums, and the last row."""
     s0 = add(a, load_inside(x, i, place, l1, 0.0))
     s1 = add(b, load_inside(x, i + 16, place + 16, l1, 0.0))
     i += length
@@ -111,7 +111,7 @@ def largest_windows(x: Array, slide: Slide, first: int, last: int, y: Array, win
                 bottom, any_bottom = larger(x8, larger(x7, x6)), add(add(x6, x7), x8)
                 best = larger(
                     bottom, larger(middle, top)
-                )  # the first of equals, as -0.0 and 0.0 are
+                )  # the first of equal numbers, such as -0.0 and 0.0
                 if in_order(best, add(add(any_top, any_middle), any_bottom), count):
                     win = choose_equal(x7, best, fill(7.0), fill(8.0))
                     win = choose_equal(x6, best, fill(6.0), win)

@@ -11,8 +11,8 @@ from numpy_shufflenet._threads import single_threaded_blas
 from numpy_shufflenet._typing import Array
 
 CACHED = 1 << 18  # numbers that fit in a core's own cache: 1 MB of float32
-THIN = 20  # multiply-adds for each number read or written; below, memory limits the speed
-WORTH_TWO = 1 << 24  # multiply-adds from which on two threads are faster than one
+THIN = 20  # with fewer multiply-adds for each number read or written, memory limits the speed
+WORTH_TWO = 1 << 24  # with so many multiply-adds or more, two threads are faster than one
 DEEP = 2048  # terms of a sum that BLAS adds in the dtype, a few hundred at a time
 SHARES = 4  # parts of a sum over columns; each is computed by one thread
 
@@ -65,7 +65,7 @@ def multiply_by_blas(a: Array, b: Array, out: Array) -> None:
     with (
         single_threaded_blas(),
         np.errstate(invalid="ignore", over="ignore"),
-    ):  # as in compiled code
+    ):  # compiled code doesn't warn either
         if depth <= DEEP:
             np.matmul(a, b, out=out)
             return

@@ -1,10 +1,10 @@
-"""3x3 windows that read the image itself, 16 outputs at a time.
+"""3x3 windows that read the image without copying it, 16 outputs at a time.
 
 A channel consists of rows of w n numbers: pixel by pixel, and for each pixel all n images. The next
 tap of a window is n numbers further. So 16 neighbouring outputs read 16 neighbouring numbers
-through a tap: with stride 1 for all pixels, with other strides for the images of one pixel. If
-there is one image and the stride is 2, they read every second number. The border is not in memory,
-and `load_inside` doesn't read beyond either end of a row.
+through a tap. With stride 1, these may belong to several pixels; with other strides, they are the
+images of one pixel. If there is one image and the stride is 2, the outputs read every second
+number. The border is not in memory, and `load_inside` doesn't read beyond either end of a row.
 
 `slide_of` computes the positions once for a shape, as a table of blocks. A kernel goes through the
 blocks, and calls `three` for each of three rows, which returns three vectors.
@@ -22,7 +22,7 @@ from numpy_shufflenet.kernels._vectors import WIDTH, evens, later, load, load_in
 from numpy_shufflenet.ops.windows import Windows
 
 Three = tuple[Array, Array, Array]
-FEW = 8  # images for which a vector for each pixel pays
+FEW = 8  # with fewer images, most lanes of a vector that reads one pixel would be unused
 PAIRS = WIDTH - 1  # outputs that read every second number: two vectors hold the 31 they need
 _HAS_MASKS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 

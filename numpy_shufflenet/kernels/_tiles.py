@@ -5,7 +5,7 @@ numbers. BLAS is made for large matrices: it copies both operands, and adds to a
 first sets to 0. With 20 to 200 channels, that takes a third to half as long as the product. Here,
 
     y = a @ x       a tile is 6 rows of y and 32 columns: one loop over c computes it in registers,
-                    and it is written once; all rows use a few hundred columns of x, packed
+                    and writes it once; a few hundred columns of x are packed at a time
     a = y @ x^T     a tile is 6 rows of y by 4 rows of x: 24 vectors of 16 partial sums, which one
                     loop over the columns computes
 
@@ -43,7 +43,7 @@ PANEL = 32  # columns of a tile
 PACKED = 512  # columns that are packed at once: 64 rows of them take 128 KB
 BLOCK = 1024  # columns of both operands that fit in a core's own cache
 CHAIN = 1024  # terms of a sum that are added one after the other
-LARGE = 1 << 16  # numbers in a matrix from which on BLAS is as fast
+LARGE = 1 << 16  # with so many numbers in a matrix or more, BLAS is as fast
 Two = tuple[Array, Array]
 Four = tuple[Array, Array, Array, Array]
 _HAS_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
@@ -70,7 +70,7 @@ def aligned(columns: int) -> Array:
 
 @compiled
 def pack(a: Array, tiles: Array) -> None:
-    """Write tiles (g, ceil(o / 6), c, 6) of matrices a (g, o, c), contiguous in a loop over c."""
+    """Write matrices a (g, o, c) as tiles (g, ceil(o / 6), c, 6), in the order of a loop over c."""
     for g in range(a.shape[0]):
         for t in range(tiles.shape[1]):
             o = min(TILE * t, a.shape[1] - TILE)
@@ -111,7 +111,7 @@ def _add_up4(row: Array, i: int, sums: Four) -> None:
     """Write the sum of each of four vectors."""
     a = add(evens(sums[0], sums[1]), odds(sums[0], sums[1]))  # sums of neighbours
     b = add(evens(sums[2], sums[3]), odds(sums[2], sums[3]))
-    quarters = add(evens(a, b), odds(a, b))  # four numbers are left of each vector
+    quarters = add(evens(a, b), odds(a, b))  # four partial sums of each vector
     halves = add(evens(quarters, quarters), odds(quarters, quarters))
     store_first(row, i, add(evens(halves, halves), odds(halves, halves)), 4)
 

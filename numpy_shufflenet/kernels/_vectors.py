@@ -1,4 +1,4 @@
-"""Vector instructions: functions on 16 numbers at once, of which fast loops are made.
+"""Vector instructions: functions on 16 numbers at once, the building blocks of fast loops.
 
     x = load(row, i)             # row[i], ..., row[i + 15]
     a = fma(w, x, a)             # a + w * x, where w is one number or a vector
@@ -279,7 +279,10 @@ def _emit_load_kept(builder: Any, data: Any, i: Any, mask: Any, outside: Any) ->
 
 
 def _inside(builder: Any, place: Any, length: Any) -> Any:
-    """Which of place, place + 1, ... are in range(length); unsigned, negative ones are large."""
+    """Return which of place, place + 1, ... are in range(length).
+
+    The comparison is unsigned, so negative numbers count as large ones.
+    """
     kind = ir.VectorType(_INDEX, WIDTH)
     place, length = (_fill(builder, builder.trunc(v, _INDEX), kind) for v in (place, length))
     return builder.icmp_unsigned("<", builder.add(place, _lanes(range(WIDTH))), length)

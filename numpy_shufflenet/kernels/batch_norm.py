@@ -116,7 +116,7 @@ def combine_gradient(
 
 @compiled
 def rescale(g: Array, a: float, dx: Array) -> None:
-    """Compute dx = a g: with given statistics, y depends on x in this way only."""
+    """Compute dx = a g, the gradient if the statistics are constants."""
     for k in range(g.size):
         dx[k] = g[k] * a
 

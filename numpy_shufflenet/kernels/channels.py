@@ -49,7 +49,7 @@ def gather_rows(x: Array, places: Array, y: Array, turns: Array) -> None:
 
 @lru_cache(maxsize=256)
 def shuffled_places(channels: int, groups: int) -> Array:
-    """Return the place of each channel after the shuffle: i n + j goes to j g + i.
+    """Return the new index of each channel after the shuffle: i n + j becomes j g + i.
 
     Calls share the array, so never write to it.
     """
@@ -69,7 +69,7 @@ def _write(parts: Sequence[Array], places: Array, channels: int) -> Array:
 
 
 def _read(dy: Array, places: Array) -> Array:
-    """Return an image whose channel k is channel places[k] of dy: a view if places are spaced."""
+    """Return an image of the channels `places` of dy: a view if they are evenly spaced."""
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     if step > 0 and np.all(np.diff(places) == step):
         return dy[:, places[0] : places[-1] + 1 : step]
@@ -80,9 +80,9 @@ def _read(dy: Array, places: Array) -> Array:
 
 
 class ChannelShuffleCache(NamedTuple):
-    """What the backwards of shuffle and unshuffle need."""
+    """What the backward functions of shuffle and unshuffle need."""
 
-    places: Array  # c: the place of each channel in y
+    places: Array  # c: the index of each channel in y
     shape: tuple[int, ...]
     dtype: np.dtype[np.floating]
 
@@ -140,12 +140,12 @@ def channel_split_backward(dparts: Sequence[Array], cache: ChannelSplitCache) ->
 
 
 class ChannelConcatCache(NamedTuple):
-    """What the backwards of concatenation need."""
+    """What the backward functions of concatenation need."""
 
     sizes: tuple[int, ...]
     shape: tuple[int, ...]  # of y
     dtype: np.dtype[np.floating]
-    places: Array  # c: the place of each channel in y
+    places: Array  # c: the index of each channel in y
 
 
 def channel_concat_forward(*arrays: Array) -> tuple[Array, ChannelConcatCache]:
@@ -165,7 +165,7 @@ def channel_concat_shuffle_forward(*arrays: Array, groups: int) -> tuple[Array, 
 
 
 def channel_concat_shuffle_backward(dy: Array, cache: ChannelConcatCache) -> tuple[Array, ...]:
-    """`ops.channel_concat_shuffle_backward`, on rows: views if the places of a part are spaced."""
+    """`ops.channel_concat_shuffle_backward`, on rows: views if channels are evenly spaced."""
     check_gradient(dy, cache.shape, cache.dtype)
     ends = accumulate(cache.sizes)
     return tuple(

@@ -1,9 +1,10 @@
 """Convolution: a matrix of weights times the runs of all taps of all channels.
 
-In planes (see `_planes`) what an output row reads through one tap is a run of numbers. The weights
-(o, c kh kw) multiply these runs, strip by strip of the image (see `_strips`). Register tiles read
-the runs in place (see `_conv2d_tiles`). For BLAS the runs of a strip are copied to columns, which
-fit in the cache (see `_conv2d_columns`); `ops` writes all columns at once, kh kw times the image.
+In planes (see `_planes`), one tap of all outputs in a row reads a contiguous run of numbers. The
+weights (o, c kh kw) are multiplied by these runs, one strip of the image after the other (see
+`_strips`). Register tiles read the runs in place (see `_conv2d_tiles`). For BLAS, the runs of a
+strip are copied to columns that fit in the cache (see `_conv2d_columns`). (`ops` writes all columns
+at once, which take kh kw times the memory of the image.)
 
 Backward, dw is the sum of the products of all strips. dx is cut by rows or channels of the image,
 so that no two threads add to the same number.
@@ -43,14 +44,14 @@ __all__ = [
     "group_conv2d_forward",
 ]
 
-FEW = 4  # input channels
-LONG = 16 * CHAIN  # numbers in a row whose products are added 16 at a time
+FEW = 4  # at most so many input channels are convolved by `_conv2d_taps`
+LONG = 16 * CHAIN  # an output row of at most so many numbers makes a sum of at most CHAIN vectors
 NO_BORDER = ((0, 0), (0, 0))
 PARTS = 16  # partial sums of dw, each over some strips
 
 
 class Conv2dCache(NamedTuple):
-    """What the backwards need; y only after a ReLU, to tell which outputs were positive."""
+    """What the backward functions need; y only after a ReLU, to tell which outputs are positive."""
 
     x: Array  # c, h w n
     w: Array  # o c/g kh kw
@@ -166,7 +167,7 @@ def _forward(
     turns = groups * strips.pieces
     image = as_image(y, n, oh, ow)
     take_turns(turns, lambda own: convolve(*operands, own, y), work=depth * y.size // 8)
-    # 0 of the border times infinity is NaN. Check w or y for it, whichever is smaller.
+    # A zero of the border times infinity is NaN. Check w or y for it, whichever is smaller.
     if windows.padding != NO_BORDER and not all_finite(w if w.size <= y.size else y):
         whole = convolve_by_taps(as_image(rows, n, h, width), w, b, windows, groups)
         image[...] = np.where(whole < 0, 0, whole) if relu else whole
@@ -183,7 +184,7 @@ def _backward(dy: Array, cache: Conv2dCache, *, input_gradient: bool = True) -> 
     correlate, spread, strips = _ways_back(w, windows, groups, n)
     (h, width), parts, depth = windows.size, min(PARTS, strips.pieces), w[0].size
     operands = rows.reshape(groups, w.shape[1], h, width * n), tuple(strips), gradients
-    blocks = strips.rows * -(-windows.output[1] * n // BLOCK)  # of a strip, at the most
+    blocks = strips.rows * -(-windows.output[1] * n // BLOCK)  # in the largest strip
     number = wide(w.dtype, blocks * -(-strips.pieces // parts))
     dw = empty((groups, parts, len(w) // groups, depth), number)
     work = depth * gradients.size // 8

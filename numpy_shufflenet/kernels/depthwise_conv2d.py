@@ -1,6 +1,8 @@
-"""Depthwise convolution: 3x3 windows in float32 read the image itself (see `_depthwise_windows`).
+"""Depthwise convolution, compiled.
 
-Windows of other sizes, and other dtypes, use planes (see `depthwise_planes`).
+With 3x3 windows and float32, the kernel reads the image without a copy (see `_depthwise_windows`).
+With other windows or dtypes, it first copies each channel to a padded plane (see
+`depthwise_planes`).
 """
 
 from typing import NamedTuple
@@ -33,7 +35,7 @@ from numpy_shufflenet.ops.windows import Windows
 
 __all__ = ["depthwise_conv2d_backward", "depthwise_conv2d_forward"]
 
-LONG = 1024  # blocks of a row whose products are added in float32
+LONG = 1024  # at most so many blocks are summed in float32; sums of several pieces, in float64
 
 
 @compiled
@@ -105,7 +107,8 @@ def depthwise_conv2d_forward(
         _forward_in_planes(rows, weights, shifts, windows, n, y)
     if all_finite(weights):
         return as_image(y, n, *windows.output), cache
-    # The kernels above multiply zeros of the border, too: wrong if a weight is infinite or NaN.
+    # The kernels above also multiply the zeros of the border, and 0 times infinity or NaN is NaN.
+    # So channels with such weights are computed again, by loops that skip the border.
     finite = np.isfinite(weights).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
         forward_one_by_one(
@@ -158,7 +161,8 @@ def depthwise_conv2d_backward(
         _backward_in_windows(*operands)
     else:
         _backward_in_planes(*operands)
-    # They multiply zeros in a border or between outputs, too: wrong times infinity or NaN.
+    # As in the forward: the kernels also multiply zeros in a border or between outputs. Channels in
+    # which one of these products can be NaN are computed again.
     finite = np.isfinite(weights).all(axis=1) & np.isfinite(dw).all(axis=1)
     for k in np.flatnonzero(~finite.reshape(c, m).all(axis=1)):
         backward_one_by_one(

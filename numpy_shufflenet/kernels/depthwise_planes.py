@@ -81,7 +81,7 @@ def convolve_plane(
             read_rows(out, planes, rows)
 
 
-PIECE = 4096  # numbers of a run
+PIECE = 4096  # numbers of a run that are summed in the dtype
 
 
 @register_jitable

@@ -54,8 +54,8 @@ __all__ = [
     "pointwise_conv2d_relu_forward",
 ]
 
-TURNS = 32  # partial sums over pixels, at most
-FEW = 256  # pixels up to which transposing them is faster than adding dw along them
+TURNS = 32  # at most so many partial sums over pixels
+FEW = 256  # with fewer pixels, it is fastest to transpose x for dw, and to read it in place for dx
 
 
 @compiled
@@ -152,7 +152,7 @@ def mix_six(
     ----------
     a : array, shape (groups rows depth,), or (groups depth rows,) if transposed
     x : array, one-dimensional
-        A group starts every `skip` numbers, and its rows at `starts` from there.
+        Group g starts at g * skip, and `starts` has the positions of its rows from there.
     y : array, shape (groups rows, m)
     """
     rows, m, depth = y.shape[0] // groups, y.shape[1], starts.size
@@ -196,7 +196,7 @@ def mix_directly_gradients(
 
 
 class PointwiseConv2dCache(NamedTuple):
-    """What the backwards need; y only after a ReLU, to tell which outputs were positive."""
+    """What the backward functions need; y only after a ReLU, to tell which outputs are positive."""
 
     x: Array  # c, h w n
     w: Array  # o c/g 1 1

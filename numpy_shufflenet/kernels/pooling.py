@@ -1,7 +1,8 @@
-"""Pooling: 3x3 windows in float32 read the image itself (see `_pool_windows`).
+"""Pooling, compiled.
 
-Windows of other sizes, and other dtypes, use planes: for each output row, one loop over the run of
-each tap (see `_planes`).
+With 3x3 windows and float32, a kernel reads the image without copying it (see `_pool_windows`).
+With other windows or dtypes, it copies each channel to a plane, and each output row takes one loop
+over the run of each tap (see `_planes`).
 
 Max pooling keeps the number of the tap that won, a small integer for each output. Backward, each
 run of dy is added to the numbers that its tap read, masked by the winner or scaled by the weight of
@@ -205,7 +206,7 @@ def add_pixels(x: Array, sums: Array) -> None:
 
 @compiled
 def add_many_pixels(x: Array, sums: Array) -> None:
-    """Add all pixels of x (c, h w, n) to sums (c, n) of float64: sums of a few in the dtype."""
+    """Add all pixels of x (c, h w, n) to sums (c, n) of float64; a few at a time in the dtype."""
     few = np.empty(x.shape[2], x.dtype)
     for c in range(x.shape[0]):
         for start in range(0, x.shape[1], FEW):

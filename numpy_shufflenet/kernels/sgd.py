@@ -114,9 +114,9 @@ def sgd_update_all(
     Parameters
     ----------
     parameters : sequence of (p, g, v)
-        For which `fits` returns True.
+        Parameters, gradients and velocities for which `fits` returns True.
     weight_decay : float
-        For each p that has more than one dimension.
+        Strength of weight decay for each p that has more than one dimension; 0 for others.
     """
     number = parameters[0][0].dtype.type
     rows, kept = [], []

@@ -15,13 +15,14 @@ because x reaches y in three ways: directly, through mu and through var.
 
        directly      g inv_std
        through var   dvar = -1/2 inv_std^3 sum g (x - mu),  times dvar/dx = 2 (x - mu) / m
-       through mu    -inv_std sum g,  times dmu/dx = 1/m    (through var nothing: mean (x - mu) = 0)
+       through mu    -inv_std sum g,  times dmu/dx = 1/m    (dvar/dmu = -2 mean (x - mu) = 0)
 
    and with (x - mu) = x_hat / inv_std they collect to
 
        dx = inv_std (g - mean g - x_hat mean(g x_hat))
 
-   The two means remove from g what normalisation makes impossible: shifting x and scaling x.
+   Shifting or scaling all of x doesn't change y. The two means remove from g the part along these
+   two directions.
 
 3. Recompute form (`batch_norm_backward`). For each channel, gamma, inv_std and both means are
    numbers, and dgamma and dbeta contain the means: mean g = gamma dbeta / m, and
@@ -31,8 +32,8 @@ because x reaches y in three ways: directly, through mu and through var.
 
    It needs x and four numbers of each channel, and doesn't keep x_hat. Networks run this form.
 
-In inference, mean and variance are given numbers. So y is an affine map of each channel, and x
-reaches y directly only.
+In inference, mean and variance are constants. So y is an affine map of each channel, and x reaches
+y only directly: neither mu nor var depends on x.
 """
 
 from typing import NamedTuple
@@ -60,7 +61,10 @@ Gradients = tuple[Array, Array, Array]
 
 
 class BatchNormCache(NamedTuple):
-    """What all backwards of this file need; mean and var are the batch's, or given numbers."""
+    """What every backward function of this file needs.
+
+    mean and var are the statistics of the batch in training, and the given constants in inference.
+    """
 
     x: Array  # n c h w
     gamma: Array  # c
@@ -195,13 +199,13 @@ def update_running_statistics(
     channels = cache.x.shape[1]
     check_vector("mean", mean, channels, like=cache.x)
     check_vector("var", var, channels, like=cache.x)
-    momentum = check_share("momentum", momentum)  # a NumPy number would decide the dtype
+    momentum = check_share("momentum", momentum)  # a Python float: np.float64 would promote float32
     # Synchronised batch normalisation counts the values of all processes.
     m = getattr(cache, "m", cache.x.size // channels)
     if m < 2:
         raise ValueError(
-            f"x has shape {cache.x.shape}: one value a channel has no unbiased variance; "
-            "use a larger batch or image"
+            f"x has shape {cache.x.shape}, one value per channel, and one value has no unbiased "
+            "variance; use a larger batch or image"
         )
     unbiased = cache.var * (m / (m - 1))
     keep = 1 - momentum
@@ -254,7 +258,7 @@ def per_channel(v: Array) -> Array:
 
 
 def inverse_std(var: Array, eps: float) -> Array:
-    return 1 / np.sqrt(var + float(eps))  # a NumPy eps would decide the dtype
+    return 1 / np.sqrt(var + float(eps))  # an eps of type np.float64 would promote float32
 
 
 def check_batch(x: Array, gamma: Array, beta: Array, eps: float) -> None:
@@ -280,7 +284,7 @@ def _check_vectors(x: Array, eps: float, **vectors: Array) -> None:
 
 
 def batch_norm_cases(draw: Draw) -> Case:
-    """Draw at least 4 numbers a channel, which are not all close; gamma may be negative."""
+    """Draw at least 4 numbers per channel that are far apart; gamma may be negative."""
     c = draw.integer(1, 5, example=4)
     shape = (draw.batch(example=3), c, draw.side(2, example=3), draw.side(2, example=2))
     eps = draw.option("eps", 1e-5, lambda: draw.choose(1e-5, 1e-3, 0.5))

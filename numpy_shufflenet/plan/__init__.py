@@ -6,8 +6,8 @@
 
 A plan is made in four steps. Each is one file, which can be read alone:
 
-    record      runs the network's forward on channels without numbers, and records the operations;
-                split, concatenation and channel shuffle only reorder channels
+    record      runs the network's forward on symbolic channels, and records the operations; split,
+                concatenation and channel shuffle only reorder channels
     fuse        fuses ReLU, additions and depthwise convolutions with the operation before them
     program     allocates memory for every channel, and turns operations into instructions
     machine     runs the instructions in one compiled loop, on all threads

@@ -2,7 +2,7 @@
 
     relu        negative numbers become 0 before they are stored
     add         the sums of a product start from the shortcut instead of 0
-    depthwise   a product computes 6 channels at a time, which stay in the first-level cache
+    depthwise   a product computes 6 channels at a time, which stay in the L1 cache
 
 Each is possible only if no other operation reads the channels in between.
 """

@@ -3,9 +3,10 @@
     a plane     one channel: its pixels row by row, contiguous. Small planes hold several images,
                 one after the other, so that a product reads its weights once for all of them.
     features    one number for each channel; each image starts at a multiple of 16 numbers
-    scratch     memory of one thread, small enough for the first-level cache
+    scratch     memory of one thread, small enough for the L1 cache
 
-Vectors may write beyond the last pixel of an image or a row: those numbers are written later.
+Vector stores may write beyond the last pixel of an image or a row; the numbers there are
+overwritten later.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ ADD, RELU, MEAN, LINEAR, SCALE = range(6, 11)
 # the next image, if the planes that it writes hold several images.
 OPERATION, COUNT, TABLE, IN_H, IN_W, OUT_H, OUT_W, STEP, CUT, OPTION = range(10)
 SOURCES, CHANNELS, KH, KW, STRIDE_H, STRIDE_W, DILATION_H, TOP = range(10, 18)
-READS, MAKES = 18, 19  # positions of features
+READS, MAKES = 18, 19  # positions of the features that are read, and of those that are written
 BORDERS, SPANS = 20, 21  # tables: which neighbours pixels have; which columns a tap reads
 LEFT = 22  # padding, as TOP
 COLUMNS = 23
@@ -41,8 +42,8 @@ AVERAGE, MAXIMUM, AVERAGE_INSIDE = 0, 1, 2  # OPTION of a pool; the last one cou
 POOLS = {"average": AVERAGE, "max": MAXIMUM, "average inside": AVERAGE_INSIDE}
 SIGMOID = 1  # OPTION of a linear layer
 
-IMAGES = 8  # in a small plane, at most
-SMALL = 64  # pixels of an image in a small plane, at most
+IMAGES = 8  # a small plane holds at most so many images
+SMALL = 64  # an image in a small plane has at most so many pixels
 
 
 class Arrays(NamedTuple):

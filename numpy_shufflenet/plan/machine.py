@@ -2,8 +2,8 @@
 
 All activations are in one array, `memory`, all weights in another, `parameters`. An instruction is
 a row of integers: what to do, and positions in these arrays. So a network runs from images to
-logits without Python. After each instruction, the threads meet at a barrier, without the operating
-system.
+logits without Python. After each instruction, the threads wait for each other at a barrier, without
+calls of the operating system.
 
 The first instructions, on large planes, run for one image after the other. When all images are side
 by side in small planes, each of the other instructions runs once for all of them.
@@ -177,7 +177,7 @@ def run_program(
 ) -> None:
     """Run all instructions. Each thread of a job runs its part of each instruction.
 
-    The first `each` instructions run for one row of images after the other, the rest for all.
+    The first `each` instructions run for each image in turn, and the rest run once for all images.
 
     scratch : array, shape (threads, at least program.scratch)
     """

@@ -21,7 +21,7 @@ from numpy_shufflenet.plan.program import Program, assemble
 from numpy_shufflenet.plan.record import record
 
 Shape = tuple[int, ...]
-SIZES = 8  # of images for which a plan keeps its program
+SIZES = 8  # a plan keeps the programs for so many sizes of images
 
 
 class _RunMemory:
@@ -60,7 +60,7 @@ class _SizedProgram:
     def __init__(self, program: Program):
         self.program = program
         self.used = 0  # the number of the last call that used it
-        self.seconds = 0.0  # that the last run on all threads took
+        self.seconds = 0.0  # the duration of the last run on all threads
         self.free: list[_RunMemory] = []  # memory that no run uses now
 
     def run(self, images: Array, *, together: bool) -> Array:

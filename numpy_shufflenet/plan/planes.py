@@ -16,7 +16,8 @@ FEATURES = ("mean", "linear")  # kinds of nodes whose channels are single number
 def batched_nodes(nodes: list[Node]) -> set[Node]:
     """Return the nodes whose planes hold several images, so that later nodes read them together.
 
-    These planes are small, and so are all that depend on them: there are more weights than pixels.
+    Their planes are small, and every node reads either such planes only, or none of them. At the
+    end of a network, a node has more weights than pixels, so it should read the weights only once.
     """
     found = {node for node in nodes if node.kind in FEATURES or node.h * node.w <= SMALL}
     makers = {node: {row.node for row in node.reads()} for node in nodes}
@@ -62,7 +63,7 @@ class PlaneAllocator:
                 self._free(row.node).append(self.place[row])
 
     def _free(self, node: Node) -> list[int]:
-        """Return the free planes of its size; planes of several images have a list of their own."""
+        """Return the free planes of this size; those of several images have their own list."""
         images = self._images(node)
         return self.free[images, self.size(node, images)]
 

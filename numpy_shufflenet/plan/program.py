@@ -35,8 +35,8 @@ class Program:
     nodes : tuple of Node
         The operation of each instruction.
     logits, pitch, outputs : int
-        Their position in memory after a run, the distance to those of the next image, and their
-        number.
+        Position of the first image's logits in memory after a run, distance to the next image's
+        logits, and number of logits of an image.
     memory, scratch : int
         Sizes, in numbers of float32.
     """
@@ -233,7 +233,7 @@ class _Assembler:
         columns = self._columns(layout.SCALE, node, node, flat, node.channels)
         return columns | {layout.READS: self.memory.features[excitation]}
 
-    # What they have in common
+    # Columns and tables that several kinds of nodes need
 
     def _columns(
         self, operation: int, before: Node, node: Node, table: list[int], count: int | None = None
@@ -299,7 +299,7 @@ class _Assembler:
         return round_up(node.channels) if node.kind in FEATURES else node.h * node.w
 
     def _spans(self, node: Node) -> int:
-        """Note, for each tap of a row, what column 0 reads, and which columns are inside."""
+        """Add to the tables, for each tap of a row, what column 0 reads, and the columns inside."""
         table = []
         stride, w = node.settings["stride"][1], node.inputs[0].node.w
         for j in range(node.weights.shape[3]):
@@ -309,7 +309,7 @@ class _Assembler:
         return self._note(table)
 
     def _borders(self, node: Node) -> int:
-        """Note masks for 16 pixels each: which have a neighbour above, below, left and right."""
+        """Add masks of 16 pixels to the tables: which have neighbours above, below, left, right."""
         if (node.h, node.w) not in self.borders:
             pixels = self.images if node.h * node.w <= SMALL else 1
             y, x = np.indices((node.h, node.w)).reshape(2, -1)

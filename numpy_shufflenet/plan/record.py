@@ -1,8 +1,8 @@
-"""The recorder: runs the network's forward on channels without numbers, and notes each operation.
+"""The recorder: runs the network's forward on symbolic channels, and records each operation.
 
-`Rows` is an activation without numbers: a list of channels. It goes through the layers like an
-array, and each operation on it becomes a `Node`. Split, concatenation and shuffle only reorder the
-channels, so they cost nothing when the network runs.
+`Rows` is a symbolic activation: a list of channels, which hold no numbers. It passes through the
+layers like an array, and each operation on it becomes a `Node`. Split, concatenation and shuffle
+only reorder the channels, so they cost nothing when the network runs.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Node:
         "scale".
     inputs : tuple of Channel
     channels, h, w : int
-        Of its output.
+        Shape of its output for one image.
     weights, bias : array
         Weights (o, c / groups, kh, kw) or (o, features), and bias (o,).
     settings : dict
@@ -47,7 +47,8 @@ class Node:
     relu : bool
         Whether negative values of its output become 0.
     shortcut : tuple of Channel
-        What a product adds to its output before the ReLU: one for each output channel, or none.
+        The channels that a product adds to its output before the ReLU: one for each output channel,
+        or none.
     before : Node or None
         The product that is fused with a depthwise convolution: only this node reads its output.
     """
@@ -77,7 +78,7 @@ class Node:
 
 
 class Rows:
-    """An activation of one image without its numbers: channels, and their height and width."""
+    """A symbolic activation of one image: its channels, and their height and width."""
 
     ndim = 4
     dtype = np.dtype(np.float32)
@@ -97,7 +98,9 @@ class Rows:
         return Rows(tuple(self.rows[i] for i in order), self.h, self.w)
 
     def _compute(self, *_: Any) -> Any:
-        raise Unsupported("a layer computes by itself; only operations can be recorded")
+        raise Unsupported(
+            "a layer computes by itself; only calls of the package's operations can be recorded"
+        )
 
     __array__ = __getitem__ = __len__ = __iter__ = __neg__ = __abs__ = __bool__ = _compute
     __add__ = __sub__ = __mul__ = __truediv__ = __matmul__ = __pow__ = _compute
@@ -105,7 +108,7 @@ class Rows:
     __lt__ = __le__ = __gt__ = __ge__ = _compute
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse the methods of an array."""
+        """Raise Unsupported for the methods of an array."""
         return super().__getattribute__(name) if name.startswith("__") else self._compute()
 
 
@@ -117,7 +120,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     model : Layer
         Its batch normalisations are folded.
     shape : (c, h, w)
-        Of one image.
+        Shape of one image.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def record(model: Layer, shape: tuple[int, ...]) -> list[Node]:
     image = recorder.note(Node("input", (), c, h, w))
     logits = backend.record_calls(recorder, model.forward, image)
     if not recorder.nodes or logits.rows[0].node is not recorder.nodes[-1]:
-        raise Unsupported("the network's output is not that of its last operation")
+        raise Unsupported("the network's output isn't the output of its last operation")
     return recorder.nodes
 
 
@@ -145,7 +148,7 @@ class Recorder:
         if handler is None:
             raise Unsupported(
                 f"a plan can't run {name}; it runs convolutions (with batch normalisation folded "
-                "into them), pooling, additions, ReLU, and what moves channels"
+                "into them), pooling, additions, ReLU, and operations that move channels"
             )
         x = handler(*arrays, **settings)
         return self.relu(x) if relu else x
@@ -168,7 +171,7 @@ class Recorder:
         _check_window("depthwise_conv2d", w.shape[2:], settings, strides=(1, 2))
         if len(w) != len(x.rows):
             raise Unsupported(
-                "a plan can't run a depthwise convolution of more outputs than inputs"
+                "a plan can't run a depthwise convolution with more outputs than inputs"
             )
         return self._convolution("depthwise", x, w, b, settings)
 
@@ -260,4 +263,4 @@ def _check_image(window: tuple[int, int], x: Rows, h: int, w: int) -> None:
     """Raise Unsupported unless the output has pixels."""
     if h < 1 or w < 1:
         kh, kw = window
-        raise Unsupported(f"the image is too small: a window of {kh}x{kw} meets {x.h}x{x.w}")
+        raise Unsupported(f"the image is too small: a {kh}x{kw} window doesn't fit in {x.h}x{x.w}")

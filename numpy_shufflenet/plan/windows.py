@@ -2,7 +2,7 @@
 
 For a vector of outputs, each of nine taps reads a vector of pixels. A plane is one long row of
 pixels, so beyond a border a tap reads a pixel of another row or image. The bit of that pixel in a
-mask is 0, and the border value takes its place.
+mask is 0, so it is replaced by the border value.
 """
 
 from typing import Any
@@ -115,7 +115,7 @@ def neighbours(x: Array, i: int, row: int, sides: tuple[int, int], outside: floa
 
 @register_jitable
 def every_second(x: Array, i: int, row: int, sides: tuple[int, int], outside: float) -> Three:
-    """Return the same for 15 outputs that read every second pixel."""
+    """Return what 15 outputs that read every second pixel read of a row through three taps."""
     first, last = sides
     return apart(
         load_kept(x, i, row & first, outside), load_kept(x, i + WIDTH, row & last, outside)
@@ -152,7 +152,8 @@ def run_pool(instruction: Array, arrays: Arrays, share: Portion) -> None:
             r = row % oh
             i = x + (row // oh * h + 2 * r - top) * w - left
             above, below = row_masks(2 * r - top, h)
-            rows = 3 if kind == AVERAGE else 1 + (above > 0) + (below > 0)  # that count
+            # How many rows of the window count in the mean
+            rows = 3 if kind == AVERAGE else 1 + (above > 0) + (below > 0)
             for column in range(0, ow, PAIRS):
                 sides = column_masks(2 * column - left, w)
                 j = i + 2 * column

@@ -1,4 +1,4 @@
-"""What all readers share: a bound on memory, and numbers that NumPy lacks."""
+"""What all readers share: a bound on memory, and bfloat16, which NumPy lacks."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-RATIO = 16  # for each byte of a file, at most this many bytes are allocated,
-SPARE = 2**20  # in addition to this many bytes
+# The arrays of a file take at most RATIO times the bytes of the file, plus SPARE bytes.
+RATIO = 16
+SPARE = 2**20
 MOST_AXES = 32
 MOST_ARRAYS = 20_000  # in a file
 
 
 class Allowance:
-    """The memory that the arrays of a file may take, so that no header makes us allocate more.
+    """The memory that the arrays of a file may take, whatever its header claims.
 
     The arrays may be larger than the file, because members are compressed, half precision is
     widened, and tensors share a storage.
@@ -35,13 +36,13 @@ class Allowance:
 
 
 def check_count(count: int) -> None:
-    """Raise if a file has too many arrays to read them quickly."""
+    """Raise if a file has so many arrays that reading it would take long."""
     if count > MOST_ARRAYS:
-        raise ValueError(f"it has {count:,} arrays; {MOST_ARRAYS:,} are read at the most")
+        raise ValueError(f"it has {count:,} arrays; at most {MOST_ARRAYS:,} are read")
 
 
 def from_bfloat16(upper: Array) -> Array:
-    """Return float32 numbers, whose upper halves are given as uint16: that is bfloat16."""
+    """Return bfloat16 numbers as float32; they are the upper halves, given as uint16."""
     widened = np.array(upper, np.uint32, order="C")
     widened <<= 16
     return widened.view(np.float32)

@@ -59,8 +59,8 @@ def load(path: PathLike) -> dict[str, Array]:
         If the package that reads safetensors or ONNX isn't installed.
     ValueError
         If the file is truncated or damaged, of another format, claims more than it holds, has a
-        dtype that NumPy lacks, or its pickle names anything but what tensors are made of. The
-        message names the file and the reason.
+        dtype that NumPy lacks, or its pickle calls functions that tensors don't need. The message
+        names the file and the reason.
     """
     return read_weights(path)[0]
 
@@ -77,7 +77,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
         if not arrays:
             raise ValueError("it holds no arrays")
     except ZIP_ERRORS as error:
-        # A damaged zip file may make Python seek to a place before its beginning: EINVAL.
+        # A damaged zip file may make Python seek to a position before its beginning: EINVAL.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{path} is truncated, or a damaged zip file: {error}") from error
@@ -89,7 +89,7 @@ def read_weights(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
 
 
 def file_format(path: Path) -> str:
-    """Return which reader a file is for, by its first bytes, else by its suffix."""
+    """Return which reader a file needs: its first bytes tell, or else its suffix."""
     with path.open("rb") as file:
         head = file.read(9)
     if not head:

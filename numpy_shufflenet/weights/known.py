@@ -120,7 +120,7 @@ TORCHVISION = Layout(
 )
 AUTHORS_V2 = Layout(
     "the authors' V2",
-    "even and odd channels are parted where we split halves",
+    "splits into even and odd channels, not into halves",
     "features.0.branch_main.0.weight",
     "features.{k}.{part}",
     _AUTHORS_V2,
@@ -130,7 +130,7 @@ AUTHORS_V2 = Layout(
 )
 AUTHORS_V1 = Layout(
     "the authors' V1",
-    "shuffles by the inverse, and after the depthwise layer",
+    "shuffles with the inverse, after the depthwise layer",
     "features.0.branch_main_1.0.weight",
     "features.{k}.{part}",
     _numbered(
@@ -180,7 +180,7 @@ LAYOUTS = (
     Layout(
         "pytorchcv's V1",
         "channels are concatenated in the other order",
-        "features.stage1.unit1.compress_conv1.weight",  # in V2, too, which comes first
+        "features.stage1.unit1.compress_conv1.weight",  # V2 has it, too, but is looked for first
         _PYTORCHCV_UNIT,
         _numbered(branch=_PYTORCHCV_BRANCH),
         _ends("features.init_block", "", "output", ".conv", ".bn"),

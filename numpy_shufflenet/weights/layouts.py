@@ -2,8 +2,8 @@
 
     layout                  how it differs from ours
     torchvision's V2        names and order are ours
-    the authors' V2         even and odd channels are parted where we split halves
-    the authors' V1         shuffles by the inverse, and after the depthwise layer
+    the authors' V2         splits into even and odd channels, not into halves
+    the authors' V1         shuffles with the inverse, after the depthwise layer
     our V1                  names and order are ours
     FastestDet's backbone   as the authors' V2, with stages by name; no conv5, no fc
     pytorchcv's V2          the max pool has no padding, in ceil mode
@@ -16,11 +16,11 @@
     NanoDet's backbone      torchvision's names; no conv5, no fc, and leaky ReLU
     MegEngine's V2          the authors' names and order
 
-`recognise` finds the layout by its names. All scales are read: the widths follow from the shapes,
-and become the argument `widths` if no scale of ours has them. The weights don't show the stem, the
-activation and the padding. With torchvision's names and 10 or 100 classes, we assume the small
-stem; in a file of NanoDet's whole detector, leaky ReLU. Everything else must be passed to
-`from_weights`, such as `activation="swish"` for one network of PaddlePaddle.
+`recognise` finds the layout by the names of the arrays. Networks of any scale can be read: the
+shapes show the widths, which become the argument `widths` if no scale of ours has them. The weights
+don't show the stem, the activation and the padding. With torchvision's names and 10 or 100 classes,
+we assume the small stem; in a file of NanoDet's whole detector, we assume leaky ReLU. Everything
+else must be passed to `from_weights`, such as `activation="swish"` for one network of PaddlePaddle.
 
 `model.save` writes our names, torchvision's names and the authors' names. If the order of the
 channels differs, `relabel` changes it. This is possible in V2 if both branches of the first unit
@@ -156,9 +156,9 @@ def _order(layout: Layout, name: str, array: Array, arrays: Mapping[str, Array])
 
 
 def groups_of(arrays: Mapping[str, Array]) -> int:
-    """Return the groups of a V1; 0 if the arrays that show them are missing or have other shapes.
+    """Return the number of groups of a V1, or 0 if arrays that show it are missing or misshapen.
 
-    The groups are the channels of a bottleneck, divided by the channels that one output reads.
+    It is the number of channels of a bottleneck, divided by the number that one output reads.
     """
     shapes = (np.shape(arrays.get(f"stage2.0.branch.{k}.weight", 0)) for k in (5, 6))
     match tuple(shapes):

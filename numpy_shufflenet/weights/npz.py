@@ -14,7 +14,7 @@ from numpy_shufflenet._files import PathLike, write_bytes
 from numpy_shufflenet._typing import Array
 from numpy_shufflenet.weights._arrays import Allowance
 
-KINDS = "fiubc"  # of dtypes: numbers
+KINDS = "fiubc"  # the kinds of dtypes that are numbers
 READ_HEADER: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -59,7 +59,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, allowance: Allowanc
 
 
 def write_npz(path: PathLike, arrays: Mapping[str, Array]) -> None:
-    """Write an archive, not compressed: weights hardly get smaller."""
+    """Write an archive without compression, which would hardly make weights smaller."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in arrays.items():

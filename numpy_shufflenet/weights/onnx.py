@@ -72,7 +72,7 @@ def as_array(tensor: Any, folder: Path) -> Array:
 
 def _load_external(onnx: Any, tensor: Any, folder: Path) -> None:
     """Read the bytes of a tensor that are in another file of the same folder."""
-    # Text that isn't UTF-8 comes as bytes.
+    # protobuf returns text that isn't UTF-8 as bytes.
     entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}
     name = entries.get("location", "")
     path = folder / name

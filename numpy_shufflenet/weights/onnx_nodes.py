@@ -140,7 +140,7 @@ def _max_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
 
 
 def _avg_pool(graph: GraphWriter, name: str, layer: Any, x: Value) -> Value:
-    """Add a node for the border if it counts as pixels: OpenCV 4 ignores the attribute for this."""
+    """Add a node for the border if it counts in the mean: OpenCV 4 ignores count_include_pad."""
     settings = layer.hyperparameters
     windows, attributes = _windows(x, settings["kernel_size"], settings)
     shape = (x.shape[0], *windows.output)

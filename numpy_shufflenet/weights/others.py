@@ -1,4 +1,4 @@
-"""Names and shapes by which we recognise networks that are no ShuffleNets, for messages."""
+"""Names and shapes by which we recognise networks that aren't ShuffleNets, for messages."""
 
 import itertools
 import re
@@ -9,7 +9,7 @@ import numpy as np
 
 from numpy_shufflenet._typing import Array
 
-MOST = 5000  # names that are searched
+MOST = 5000  # at most so many names are searched
 
 
 class _Sign(NamedTuple):

@@ -304,7 +304,7 @@ def write_torch(path: PathLike, arrays: Mapping[str, Array]) -> None:
         for number, (name, array) in enumerate(arrays.items()):
             array = np.asarray(array, order="C")
             if not storages.get(array.dtype):
-                raise ValueError(f"{name} has dtype {array.dtype}, which PyTorch has no storage of")
+                raise ValueError(f"{name} has dtype {array.dtype}; PyTorch has no storage for it")
             strides = tuple(step // array.itemsize for step in array.strides)
             # ("storage", class, key, device, elements), then what _rebuild_tensor_v2 takes.
             pickled += [
@@ -326,5 +326,5 @@ def write_torch(path: PathLike, arrays: Mapping[str, Array]) -> None:
 
 
 def _pickled(value: str | int | tuple[int, ...]) -> bytes:
-    """Return the instructions that make a value, without those that begin and end a pickle."""
+    """Return a value's pickle without the instructions that begin and end every pickle."""
     return pickle.dumps(value, 2)[2:-1]

@@ -1,10 +1,11 @@
 """The same network with its channels in another order: the paper's shuffle, or the authors'.
 
 The authors' code shuffles with the inverse of the paper's permutation. One part of a network
-computes a channel, and another part reads it. The order of the channels of a convolution can
-change, if all layers that read them follow. So one shuffle can replace the other if both bring as
-many channels from each computing part to each reading part. Then we permute the rows and columns of
-the 1x1 convolutions, and the arrays of depthwise convolutions and batch normalisations with them.
+computes a channel, and another part reads it. We may reorder the output channels of a convolution
+if all layers that read them are reordered, too. So one shuffle can replace the other if both bring
+the same number of channels from each computing part to each reading part. Then we permute the rows
+and columns of the 1x1 convolutions, and likewise the arrays of depthwise convolutions and batch
+normalisations.
 
 In V2, a computing part is a branch of a unit. The part that reads a channel is the first later unit
 whose split gives the channel to the branch, or the layer after the stage. In V1, the parts are the
@@ -45,10 +46,10 @@ def relabelled(arrays: Mapping[str, Array], order: str) -> dict[str, Array]:
 def _stage_of_v2(
     arrays: dict[str, Array], stage: str, units: int, order: str, entering: Array
 ) -> Array:
-    """Relabel a stage in place; `entering` says which old channel each input channel was.
+    """Relabel a stage in place; `entering[i]` is the old number of input channel i.
 
-    The result says which old channel each output channel was. Channels are numbered in the order in
-    which the units compute them.
+    Return the same for the output channels: the old number of each. Channels are numbered in the
+    order in which the units compute them.
     """
     kept = len(arrays[f"{stage}.0.branch1.2.weight"])
     width = kept + len(arrays[f"{stage}.0.branch2.5.weight"])
@@ -59,7 +60,7 @@ def _stage_of_v2(
     old = _match(made_by, ours, theirs, f"{stage}")
 
     def follow(unit: int) -> Array:
-        """Return the old places of the input channels of a unit, or of the next stage."""
+        """Return the old numbers of the input channels of a unit, or of the next stage."""
         place = {number: k for k, number in enumerate(ours[unit])}
         return np.array([place[old[number]] for number in theirs[unit]], int)
 
@@ -76,7 +77,7 @@ def _stage_of_v2(
 
 
 def _journeys(width: int, units: int, order: str) -> dict[int, Array]:
-    """Return the channel numbers that each unit's branch reads, and the layer after the stage."""
+    """Return the channel numbers that each unit's branch and the layer after the stage read."""
     read = {}
     half = width // 2
     channels, made = np.arange(width), width
@@ -127,7 +128,7 @@ def _shuffle(channels: int, groups: int) -> Array:
 def _match(
     made_by: Array, ours: Mapping[int, Array], theirs: Mapping[int, Array], where: str
 ) -> Array:
-    """Return the old number of each new channel, which the same parts compute and read.
+    """Return an old number for each new channel: the same parts compute and read both channels.
 
     `made_by` is the computing part of each channel. `ours` and `theirs` are the channel numbers
     that each part reads, before and after.

@@ -36,7 +36,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
         header = int.from_bytes(file.read(8), "little")
     if LARGEST_HEADER < header < path.stat().st_size:
         raise ValueError(
-            f"{path}: its header has {header:,} bytes; {LARGEST_HEADER:,} are read at the most"
+            f"{path}: its header has {header:,} bytes; at most {LARGEST_HEADER:,} are read"
         )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

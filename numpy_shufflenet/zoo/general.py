@@ -1,8 +1,8 @@
-"""Mistakes that are possible in every exercise, beside those of the catalogue.
+"""Mistakes that are possible in every exercise, in addition to those of the catalogue.
 
-A change is a sentence, and a function that makes the mistake. `before` yields changes of arguments:
-with them the right function computes what a student computes who uses wrong arguments. `after`
-yields changes of a right result. A change is common if it often comes together with a second one.
+A change is a hint for the student, and a function that makes the mistake. `before` yields changes
+of arguments, because a student may use a wrong argument in a right formula. `after` yields changes
+of a right result. A change is marked as common if students often make it together with another.
 """
 
 import functools

@@ -1,7 +1,8 @@
 """More wrong backwards, written after `explain` was finished and never used to improve `explain`.
 
 They measure how often `explain` names the right family of causes for mistakes that its author
-didn't know. Exercises don't compare with these mistakes: a test measures what they say then.
+didn't know. Exercises don't compare answers with these mistakes, so a test can measure what
+exercises say of an unknown mistake.
 """
 
 import functools

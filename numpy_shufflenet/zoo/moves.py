@@ -29,7 +29,7 @@ def _everywhere(a: Array, *, axis: int, index: int) -> Array:
 
 
 def moves(name: str, ndim: int) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
-    """Yield changes of an array: words for an argument, words for a result, and the function."""
+    """Yield changes of an array: the hint for an argument, that for a result, and the function."""
     several = plural_axes_of(name, ndim)
     for axis, (word, words) in enumerate(zip(axes_of(name, ndim), several, strict=True)):
         for one, end, index in (

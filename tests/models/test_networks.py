@@ -292,7 +292,7 @@ def test_a_wrong_dlogits_can_be_put_right() -> None:
 def test_one_pixel_and_one_image_cannot_train(function: Any) -> None:
     """It fails deep inside, and nothing is left pending anywhere."""
     model = small(function, stem="imagenet").astype(np.float64)
-    with pytest.raises(ValueError, match=r"one value a channel .* use a larger batch or image"):
+    with pytest.raises(ValueError, match=r"one value per channel, .*; use a larger batch or image"):
         model.forward(images(1, 3, 32, 32), training=True)
     assert model.activation_pattern() == []
     with pytest.raises(ValueError, match="backward without a forward"):

@@ -3,8 +3,8 @@
 Exporters write one network in many ways: a shuffle with fixed or computed shapes, a split as Split
 or as two Slices, a mean as ReduceMean or GlobalAveragePool. Most nodes only move numbers. So an
 activation is represented by an array of positions: a position says which step computed the number,
-and at which place in the step's output. NumPy runs the nodes that move numbers on these arrays.
-Only the steps that compute remain; each knows which channels it reads, and in which order.
+and where in the step's output it is. NumPy runs the nodes that move numbers on these arrays. Only
+the steps that compute remain; each knows which channels it reads, and in which order.
 
     step          computes                                   nodes that it is made of
     input         the images
@@ -157,7 +157,7 @@ class Graph:
         if kind in COMPUTE:
             call = NodeCall(self._positions, label(node), arrays, active, attributes)
             return [Activation(COMPUTE[kind](call))]
-        raise ValueError("ShuffleNets have no such operator, or not here")
+        raise ValueError("ShuffleNets have no such operator, or don't use it on such inputs")
 
 
 def _needed(graph: Any, output: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A node that computes, with its inputs; and the window of a convolution or a pooling."""
+"""The inputs of a node that computes, and the windows of convolutions and pooling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

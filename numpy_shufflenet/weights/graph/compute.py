@@ -1,4 +1,8 @@
-"""ONNX's operators that compute: each makes a step, or changes the last one."""
+"""ONNX's arithmetic operators: each adds a step to the network, or changes the step before it.
+
+For example, Conv adds a step; BatchNormalization and Relu change it. (`moves` has the operators
+that only move numbers.)
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,12 +40,14 @@ def _max_pool(call: NodeCall) -> Array:
     rows = call.positions.channels(x)
     positive = _positive(call, rows)
     if value == ZERO and any(map(any, border)) and not positive:
-        raise ValueError("it reads padding with 0 beside numbers that may be negative")
+        raise ValueError(
+            "its input is padded with 0 and may be negative; max pooling needs padding with -inf"
+        )
     settings, size = geometry_of(call, call.attributes["kernel_shape"], x.shape[2:], border)
     if call.attributes.get("ceil_mode"):
         if any(map(any, settings["padding"])) or settings["kernel"] != (3, 3):
-            raise ValueError("it has ceil_mode beside padding or another window than 3x3")
-        # ceil_mode can add a window. It reads at most one row and one column after the image.
+            raise ValueError("it has ceil_mode=1; that needs a 3x3 window and no padding")
+        # ceil_mode can add a window, which extends at most one row and one column past the image.
         settings, size = geometry_of(call, (3, 3), x.shape[2:], ((0, 1), (0, 1)))
     return call.add("max", [rows], size, settings=settings, nonnegative=positive)
 
@@ -54,10 +60,13 @@ def _average_pool(call: NodeCall) -> Array:
     if settings["kernel"] == x.shape[2:] and not padded:
         return call.add("mean", [rows], (1, 1), nonnegative=_positive(call, rows))
     if call.attributes.get("ceil_mode"):
-        raise ValueError("it has ceil_mode")
+        raise ValueError("it has ceil_mode=1; an average pool with ceil_mode=0 is needed")
     counted = bool(call.attributes.get("count_include_pad")) or not any(settings["own"])
     if not counted and any(map(any, border)):
-        raise ValueError("it counts the padding by a node before it, but not its own")
+        raise ValueError(
+            "a Pad node pads its input, and it pads again with count_include_pad=0; its means "
+            "would count only the first padding"
+        )
     settings["count_include_pad"] = counted
     return call.add("average", [rows], size, settings=settings, nonnegative=_positive(call, rows))
 
@@ -76,7 +85,10 @@ def _mean(call: NodeCall, axes: Sequence[int], *, keep: bool) -> Array:
     axes = sorted(axis % x.ndim for axis in axes)
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     if len(kept) != 2:
-        raise ValueError(f"it takes means over the axes {axes} of {x.ndim}")
+        raise ValueError(
+            f"it takes means over the axes {axes} of {x.ndim}; all axes but the batch and the "
+            "channels are needed"
+        )
     n, c = (x.shape[axis] for axis in kept)
     pixels = np.sort(x.transpose(*kept, *axes).reshape(n, c, -1), axis=2)
     rows = call.positions.channels(pixels)
@@ -88,7 +100,7 @@ def _mean(call: NodeCall, axes: Sequence[int], *, keep: bool) -> Array:
 def _gemm(call: NodeCall) -> Array:
     weight, bias = call.weight(1, 2), call.constant(2)
     if call.attributes.get("transA"):
-        raise ValueError("it has transA=1")
+        raise ValueError("it has transA=1; 0 is needed")
     weight = weight if call.attributes.get("transB") else weight.T
     weight = weight * np.asarray(call.attributes.get("alpha", 1.0), weight.dtype)
     if bias is not None:
@@ -106,12 +118,15 @@ def _linear(call: NodeCall, weight: Array, bias: Array | None) -> Array:
 
 
 def _changed(call: NodeCall, kinds: Sequence[str]) -> tuple[Array, GraphStep, Array]:
-    """Return new positions, the step before this node, and the places of its channels here."""
+    """Return new positions, the step before this node, and for each channel its row in the input.
+
+    Raise ValueError unless the input is the whole output of one step.
+    """
     x = call.activation(call.active.index(True))
     rows = call.positions.channels(x)
     moved, steps = call.positions.renewed(x, kinds)
     if len(steps) != 1:
-        raise ValueError("it follows several steps, which is unusual")
+        raise ValueError(f"it must directly follow one operation ({' or '.join(kinds)})")
     return moved, steps[0], np.argsort(rows)
 
 
@@ -120,14 +135,17 @@ def _batch_normalization(call: NodeCall) -> Array:
     arrays = [call.weight(place, 1) for place in (1, 2, 3, 4)]
     if step.norm is not None or any(len(array) != step.channels for array in arrays):
         shapes = [array.shape for array in arrays]
-        raise ValueError(f"its parameters have the shapes {shapes}, and it follows {step.node}")
+        raise ValueError(
+            f"its parameters have the shapes {shapes}; ({step.channels},) is needed, after a "
+            f"convolution without another normalisation (it follows {step.node})"
+        )
     gamma, beta, mean, var = (array[order] for array in arrays)
     step.norm = Normalisation(gamma, beta, mean, var, float(call.attributes.get("epsilon", 1e-5)))
     return moved
 
 
 def _affine(call: NodeCall, scale: float | Array, shift: float | Array) -> Array:
-    """Multiply each channel by `scale` and add `shift`, which are numbers or broadcast."""
+    """Multiply each channel by `scale` and add `shift`: numbers, or arrays with one per channel."""
     ndim = call.activation(call.active.index(True)).ndim
     moved, step, order = _changed(call, ("conv", "linear"))
 
@@ -135,7 +153,10 @@ def _affine(call: NodeCall, scale: float | Array, shift: float | Array) -> Array
         array = np.asarray(constant)
         shape = (1,) * (ndim - array.ndim) + array.shape
         if math.prod(shape) not in (1, shape[1]) or len(shape) != ndim:
-            raise ValueError(f"its constant has the shape {array.shape}, which is unusual")
+            raise ValueError(
+                f"its constant has the shape {array.shape}; one number, or one per channel, is "
+                "needed"
+            )
         return np.broadcast_to(array.ravel(), step.channels)[order]
 
     scales, shifts = by_channel(scale), by_channel(shift)
@@ -155,7 +176,7 @@ def _add(call: NodeCall) -> Array:
     if call.active == [True, True]:
         x, y = call.activation(0), call.activation(1)
         if x.shape != y.shape or x.ndim != 4:
-            raise ValueError(f"it adds the shapes {x.shape} and {y.shape}")
+            raise ValueError(f"it adds the shapes {x.shape} and {y.shape}; equal (n, c, h, w) fit")
         rows = [call.positions.channels(part) for part in (x, y)]
         return call.add("add", rows, (x.shape[2], x.shape[3]))
     return _affine(call, 1.0, _other(call))
@@ -170,7 +191,7 @@ def _mul(call: NodeCall) -> Array:
         rows, scales = scales, rows
     steps = {call.positions.step_of(row) for row in scales}
     if by.size != len(by) * len(rows) or len(steps) != 1 or not steps.pop().sigmoid:
-        raise ValueError("it multiplies by what is no sigmoid of one number for each channel")
+        raise ValueError("one factor must be a sigmoid with one number for each channel")
     return call.add("scale", [rows, scales], (x.shape[2], x.shape[3]))
 
 
@@ -197,7 +218,7 @@ def _sigmoid(call: NodeCall) -> Array:
 
 def _softmax(call: NodeCall) -> Array:
     if call.activation().ndim != 2 or call.attributes.get("axis", -1) not in (1, -1):
-        raise ValueError("it is not over the classes")
+        raise ValueError("it isn't computed over the classes, axis 1 of (n, classes)")
     moved, step, _ = _changed(call, ("linear",))
     step.softmax = step.nonnegative = True
     return moved
@@ -213,4 +234,4 @@ COMPUTE: dict[str, Callable[[NodeCall], Array]] = {
     "Sub": lambda call: _affine(call, 1.0, -_other(call, 1)),
     "Div": lambda call: _affine(call, 1 / _other(call, 1), 0.0),
 }
-"""Operators that compute."""
+"""Arithmetic operators."""

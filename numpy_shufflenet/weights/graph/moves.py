@@ -29,7 +29,7 @@ LARGEST = 2**23  # numbers in an array; larger ones are refused before they are 
 def check_result_size(count: int) -> None:
     """Raise if an array of `count` numbers is too large to allocate."""
     if count > LARGEST:
-        raise ValueError(f"it makes an array of {count:.3g} numbers; {LARGEST:,} are the most")
+        raise ValueError(f"it makes an array of {count:.3g} numbers; at most {LARGEST:,} fit")
 
 
 def integers(inputs: Inputs, place: int, attributes: Attributes, name: str) -> list[int] | None:
@@ -115,7 +115,7 @@ def _slice(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     steps = [1] * len(starts) if steps is None else steps
     places = [slice(None)] * x.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        # Backwards, an end before the first number is written as a large negative number.
+        # With a negative step, an end before the first number is a large negative number.
         before = step < 0 and end < -x.shape[axis]
         places[axis] = slice(start, None if before else end, step)
     return x[tuple(places)]
@@ -124,7 +124,7 @@ def _slice(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
 def _gather(x: Array, inputs: Inputs, attributes: Attributes) -> Array:
     indices, axis = inputs[1], attributes.get("axis", 0)
     if indices is None or indices.dtype.kind not in "iu":
-        raise ValueError("its indices are no integers")
+        raise ValueError("its indices aren't integers")
     check_result_size(x.size // max(1, x.shape[axis]) * indices.size)
     return np.take(x, indices, axis)
 

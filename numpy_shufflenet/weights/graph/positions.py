@@ -57,14 +57,15 @@ class GraphStep:
 
 
 class Positions:
-    """All steps so far, in order, and the positions of their outputs."""
+    """The steps that were found so far, in order, and the positions of their outputs."""
 
     def __init__(self) -> None:
         self.steps: list[GraphStep] = []  #: the first one is the images
         self.sized = True  #: whether the graph fixes the size of the images, or takes any size
         self._firsts: list[int] = []  # the first channel of each step
         self._channels = 0
-        # A step gets new positions when a node changes its output; all first positions, and steps.
+        # A step gets new positions when a node changes its output. These two lists have an entry
+        # each time a step gets positions: the first position, and the step.
         self._starts: list[int] = []
         self._owners: list[GraphStep] = []
         self._top = 0  # the next position
@@ -120,7 +121,9 @@ class Positions:
         for version in set(versions.tolist()):
             mine, step = versions == version, self._owners[version]
             if version < 0 or step.start != self._starts[version]:
-                raise ValueError("it reads padding, or what comes before a normalisation or a ReLU")
+                raise ValueError(
+                    "it reads padding, or numbers that a normalisation or a ReLU has changed since"
+                )
             pixels = step.size[0] * step.size[1]
             channel = (first[mine] - step.start) // pixels
             images = step.channels * pixels * np.arange(n)[:, None, None]
@@ -128,14 +131,14 @@ class Positions:
             sizes = step.size, (1, 1) if positions.ndim == 2 else positions.shape[2:]
             moved = positions.ndim != 3 and sizes[0] != sizes[1]
             if moved or flat.shape[2] != pixels or not np.array_equal(flat[:, mine], whole):
-                raise ValueError("it reads numbers that are no whole channels in their old order")
+                raise ValueError("it needs whole channels, with their pixels in the old order")
             rows[mine] = step.first + channel
         return rows
 
     def renewed(self, positions: Array, kinds: Sequence[str]) -> tuple[Array, list[GraphStep]]:
         """Give new positions to the outputs of steps that a node changes; also return these steps.
 
-        Steps that compute no negative number keep their positions: a ReLU doesn't change them.
+        Outputs without negative numbers keep their positions, because a ReLU doesn't change them.
         """
         rows = self.channels(positions)
         owners = self.steps_of(rows)
@@ -146,7 +149,10 @@ class Positions:
                 continue
             whole = np.array_equal(np.sort(rows[mine]), step.outputs)
             if step.kind not in kinds or step.is_read or not whole:
-                raise ValueError(f"it follows {step.node}, which is unusual")
+                raise ValueError(
+                    f"it can't be fused with {step.node}, which computes its input; it must be the "
+                    f"only node that reads the whole output of one of {', '.join(kinds)}"
+                )
             before = step.start
             self._place(step, len(positions))
             moved[:, mine] += step.start - before

@@ -159,7 +159,7 @@ TRAINING_CHANNEL = "; take the means over the whole channel: axis=(0, 2, 3)"
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float, wrong: Wrong = RIGHT
 ) -> Any:
-    """Subtract from g = gamma dy what mean and variance take away."""
+    """Subtract from g = gamma dy the terms of mean and variance."""
     mean = x.mean(axis=CHANNEL_SUM, keepdims=True)
     m = x.size // x.shape[1]
     inv_std = inverse_std(

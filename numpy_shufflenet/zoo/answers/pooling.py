@@ -27,7 +27,7 @@ def _windows(x: Array, kernel_size: Any, stride: Any, padding: Any) -> Windows:
 
 
 def _with_room(windows: Windows, wrong: Wrong) -> Windows:
-    """Return windows with room at the end: Python cuts slices off that reach over it."""
+    """Return windows with space at the end: Python shortens slices that go beyond an array."""
     if "kernel_as_stride" not in wrong:
         return windows
     (top, bottom), (left, right) = windows.padding

@@ -30,7 +30,7 @@ BIAS = "b must have the shape (o, 1, 1): add b[:, None, None]; NumPy adds b alon
 
 
 def moved(windows: Windows, wrong: Wrong) -> Windows:
-    """Return windows over the same image that lie as the mistakes say."""
+    """Return windows over the same image, moved as the mistakes would move them."""
     if "steps_of_one" in wrong:
         windows = windows._replace(stride=(1, 1))
     if "kernel_as_stride" in wrong:
