@@ -36,6 +36,7 @@ from numpy_shufflenet.exercises import messages, worker
 from numpy_shufflenet.locale import _
 
 PATIENCE = 10  # wall-clock seconds for each second of computing time
+SHORTEST_SLEEP = 2.0  # seconds of sleep that are never too many
 Run = Callable[[tuple[Any, ...], dict[str, Any], float, float], dict[str, Any]]
 
 
@@ -158,7 +159,7 @@ class Process:
         try:
             request = pickle.dumps((name, positional, named, seconds))
             messages.transmit(self._requests, request, patience)
-            reply: dict[str, Any] = self.receive(patience, seconds)
+            reply: dict[str, Any] = self.receive(patience, max(seconds, SHORTEST_SLEEP))
         except TimeoutError:
             self.stop()
             raise EndedError("wait") from None
