@@ -135,11 +135,11 @@ plt.show()
 # - **Forward** `(f(x+h) - f(x)) / h` and **central** differences;
 # - **five-point** and **Richardson** combine several steps, so that the largest truncation errors
 #   cancel: a large step is precise then, and the rounding error stays small;
-# - the **complex step** `Im f(x + ih) / h` subtracts nothing, so it loses no digits at any `h`.
+# - the **complex step** `Im f(x + ih) / h` subtracts nothing, so it loses no digits at a small `h`.
 
 # %%
 # Picture: error against step on logarithmic axes, a curve for each method: it falls with the step
-# until rounding lets it rise again; that of the complex step stays flat.
+# until rounding lets it rise again; that of the complex step falls and stays low.
 verdict = gradcheck.check_pair(ops.batch_norm_forward, ops.batch_norm_backward, x, gamma, beta)
 axes = verdict.plot_error_curve()
 plt.show()

@@ -77,7 +77,7 @@ plots.unit_channels(nn.ShuffleNetV1Unit(24, 24, groups=2, stride=1, shuffle=True
 # %% [markdown]
 # ## The library's own text
 #
-# The backward has the lines of the forward in reverse order.
+# The backward takes the steps of the forward in reverse order.
 
 # %%
 print(inspect.getsource(nn.ShuffleNetV1Unit._forward))
