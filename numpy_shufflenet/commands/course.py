@@ -6,6 +6,7 @@ examples:
   numpy-shufflenet course start my_course --no-browser
   numpy-shufflenet course build --edition solution --lessons 3,4 --out runs/course
   numpy-shufflenet course build --edition site --executed runs/course/solution
+  numpy-shufflenet course build --edition slides --lessons 3
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
   numpy-shufflenet course translate --language zh_CN --check
   numpy-shufflenet course grade handed_in/*.ipynb --json points.json
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lessons", type=numbers, metavar="3,4", help="numbers of the lessons (default: all)")
     add("--no-solutions", action="store_true", help="omit solutions from the student edition")
     add("--nbgrader", action="store_true", help="write a course folder for nbgrader instead")
-    executed_help = "folder of an executed solution edition, which becomes the site"
+    executed_help = "folder of an executed solution edition, for slides and the site"
     add("--executed", type=expanded, metavar="DIR", help=executed_help)
     runtime_help = (
         "folder with the files of a Pyodide release, which become part of the site: live exercises "
@@ -200,12 +201,11 @@ def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
     """Return the options of one edition."""
     if edition == "student":
         return {"solutions": not arguments.no_solutions}
-    if edition == "site":  # --edition all builds the solution edition before the site
+    if edition in ("slides", "site"):  # --edition all builds the solution edition before them
         made = arguments.out / "solution" if arguments.edition == "all" else None
-        return {
-            "executed": arguments.executed or made,
-            "offline_runtime": arguments.offline_runtime,
-        }
+        executed = {"executed": arguments.executed or made}
+        runtime = {"offline_runtime": arguments.offline_runtime}
+        return executed if edition == "slides" else executed | runtime
     return {}
 
 
