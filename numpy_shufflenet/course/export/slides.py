@@ -16,8 +16,14 @@ from numpy_shufflenet.locale import translate
 
 TEMPLATES = Path(__file__).with_name("templates")
 REVEAL = "reveal.js"
-PARTS = ("LICENSE", "dist/reveal.css", "dist/reveal.js", "dist/theme/white.css")
-PARTS += ("dist/theme/fonts/source-sans-pro", "plugin/notes/notes.js")
+PARTS = (
+    "LICENSE",
+    "dist/reveal.css",
+    "dist/reveal.js",
+    "dist/theme/white.css",
+    "dist/theme/fonts/source-sans-pro",
+    "plugin/notes/notes.js",
+)
 SIZE = (1280, 720)  # of a slide, in pixels; the browser scales it to the screen
 
 
