@@ -27,7 +27,7 @@ from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands._common import positive_int, progress, show_table
-from numpy_shufflenet.course import editions, lessons
+from numpy_shufflenet.course import editions, lessons, times
 
 FOLDER = Path("numpy_shufflenet_course")
 OPTIONS = {
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listed = actions.add_parser("list", help="list the lessons and their goals")
+    listed = actions.add_parser("list", help="list the lessons, their goals and minutes")
     _add_language(listed)
     listed.set_defaults(action=_list)
 
@@ -136,8 +136,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for lesson in lessons.lessons(arguments.language):
-        print(lesson.title, *(f"    {point}" for point in lesson.goal), sep="\n")
+    listed = lessons.lessons(arguments.language)
+    for lesson in listed:
+        title = f"{lesson.title} ({lesson.minutes} min)"
+        print(title, *(f"    {point}" for point in lesson.goal), sep="\n")
+    print(f"{len(listed)} lessons, about {lessons.hours(listed)} hours ({times.HOW})")
     return 0
 
 
