@@ -43,9 +43,52 @@
 # | 15 a fast operation | go from loops to NumPy to machine code, and say what your machine allows |
 # | 16 a fast network | compile a network to a program for inference, and see what each step saves |
 #
-# You need Python, and a little of NumPy: arrays, shapes, `sum(axis=...)`. A lesson takes 30 to 60
-# minutes. Lessons build on each other. If you know convolutions well, read lesson 1 and go on with
-# lesson 3.
+# You need Python, and a little of NumPy: arrays, shapes, `sum(axis=...)`. Most lessons take
+# about an hour. Lessons build on each other. If you know convolutions well, read lesson 1 and go on
+# with lesson 3.
+#
+# ## Five questions
+#
+# Can you answer these without running code? If not, each answer says what to read first.
+#
+# <details>
+# <summary>1. x has the shape (2, 3, 4). Which shape has x.sum(axis=1)?</summary>
+#
+# (2, 4); with keepdims=True it is (2, 1, 4). If you missed it, read *NumPy: the absolute basics for
+# beginners* in NumPy's documentation.
+#
+# </details>
+#
+# <details>
+# <summary>2. a has the shape (3, 1), and b the shape (4,). Which shape has a * b?</summary>
+#
+# (3, 4). If you missed it, read *Broadcasting* in NumPy's documentation.
+#
+# </details>
+#
+# <details>
+# <summary>3. x is np.arange(6).reshape(2, 3). What is x.T.reshape(2, 3)?</summary>
+#
+# [[0, 3, 1], [4, 2, 5]]. x.T is [[0, 3], [1, 4], [2, 5]], and reshape takes its entries row by row.
+# If you missed it, read what NumPy's documentation says about *reshape*; lesson 8 uses it a lot.
+#
+# </details>
+#
+# <details>
+# <summary>4. A is a 2 × 3 matrix, B a 3 × 4 matrix. How many products does A B need?</summary>
+#
+# 24: A B is a 2 × 4 matrix, and each of its 8 entries is a sum of 3 products. If you missed it,
+# read about the matrix product in a book on linear algebra.
+#
+# </details>
+#
+# <details>
+# <summary>5. What is the derivative of (3 x + 1)^2 at x = 1?</summary>
+#
+# 24: by the chain rule it is 2 (3 x + 1) · 3. If you missed it, read about the chain rule in a book
+# on calculus. Lesson 1 begins there.
+#
+# </details>
 
 # %%
 import inspect

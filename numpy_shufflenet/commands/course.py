@@ -6,6 +6,8 @@ examples:
   numpy-shufflenet course start my_course --no-browser
   numpy-shufflenet course build --edition solution --lessons 3,4 --out runs/course
   numpy-shufflenet course build --edition site --executed runs/course/solution
+  numpy-shufflenet course build --edition slides --lessons 3
+  numpy-shufflenet course build --edition pdf --no-solutions
   numpy-shufflenet course build --nbgrader --out my_nbgrader_course
   numpy-shufflenet course translate --language zh_CN --check
   numpy-shufflenet course grade handed_in/*.ipynb --csv points.csv --page class.html
@@ -26,16 +28,22 @@ from numpy_shufflenet._files import expanded, write_bytes
 from numpy_shufflenet._optional import need
 from numpy_shufflenet._text import shown
 from numpy_shufflenet.commands._common import positive_int, progress, show_table
-from numpy_shufflenet.course import editions, lessons
+from numpy_shufflenet.course import editions, lessons, times
 
 FOLDER = Path("numpy_shufflenet_course")
+OPTIONS = {
+    "student": ("solutions",),
+    "pdf": ("executed", "solutions"),
+    "slides": ("executed",),
+    "site": ("executed", "offline_runtime"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listed = actions.add_parser("list", help="list the lessons and their goals")
+    listed = actions.add_parser("list", help="list the lessons, their goals and minutes")
     _add_language(listed)
     listed.set_defaults(action=_list)
 
@@ -57,9 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out_help = "folder with one subfolder for each edition (default: runs/course)"
     add("--out", type=expanded, default=Path("runs/course"), help=out_help)
     add("--lessons", type=numbers, metavar="3,4", help="numbers of the lessons (default: all)")
-    add("--no-solutions", action="store_true", help="omit solutions from the student edition")
+    add("--no-solutions", action="store_true", help="omit solutions (student, pdf)")
     add("--nbgrader", action="store_true", help="write a course folder for nbgrader instead")
-    executed_help = "folder of an executed solution edition, which becomes the site"
+    executed_help = "folder of an executed solution edition, for PDF, slides and the site"
     add("--executed", type=expanded, metavar="DIR", help=executed_help)
     runtime_help = (
         "folder with the files of a Pyodide release, which become part of the site: live exercises "
@@ -136,8 +144,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    for lesson in lessons.lessons(arguments.language):
-        print(lesson.title, *(f"    {point}" for point in lesson.goal), sep="\n")
+    listed = lessons.lessons(arguments.language)
+    for lesson in listed:
+        title = f"{lesson.title} ({lesson.minutes} min)"
+        print(title, *(f"    {point}" for point in lesson.goal), sep="\n")
+    print(f"{len(listed)} lessons, about {lessons.hours(listed)} hours ({times.HOW})")
     return 0
 
 
@@ -206,15 +217,14 @@ def _build_one(
 
 def _options(arguments: argparse.Namespace, edition: str) -> dict[str, Any]:
     """Return the options of one edition."""
-    if edition == "student":
-        return {"solutions": not arguments.no_solutions}
-    if edition == "site":  # --edition all builds the solution edition before the site
-        made = arguments.out / "solution" if arguments.edition == "all" else None
-        return {
-            "executed": arguments.executed or made,
-            "offline_runtime": arguments.offline_runtime,
-        }
-    return {}
+    # --edition all builds the solution edition before those that show it.
+    made = arguments.out / "solution" if arguments.edition == "all" else None
+    options = {
+        "solutions": not arguments.no_solutions,
+        "executed": arguments.executed or made,
+        "offline_runtime": arguments.offline_runtime,
+    }
+    return {name: options[name] for name in OPTIONS.get(edition, ())}
 
 
 def _translate(arguments: argparse.Namespace) -> int:

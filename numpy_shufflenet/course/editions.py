@@ -26,6 +26,8 @@ Done = Callable[[str], None]
 EDITIONS = {
     "student": "numpy_shufflenet.course.editions:build_student",
     "solution": "numpy_shufflenet.course.editions:build_solution",
+    "pdf": "numpy_shufflenet.course.export.pdf:build_pdf",
+    "slides": "numpy_shufflenet.course.export.slides:build_slides",
     "site": "numpy_shufflenet.course.site.build:build_site",
 }
 """The function that builds each edition: `module:function`, imported when it is needed."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy_shufflenet import locale
 from numpy_shufflenet._optional import need
+from numpy_shufflenet.course import times
 from numpy_shufflenet.course.languages import edition
 
 INSTALLED = Path(__file__).with_name("lessons_source")
@@ -42,6 +43,11 @@ class Lesson:
         return topic[0].upper() + topic[1:]
 
     @property
+    def minutes(self) -> int:
+        """How long the lesson takes, estimated by `times`."""
+        return times.minutes(self.source.read_text("utf-8"))
+
+    @property
     def texts(self) -> dict[str, str] | None:
         """The translated messages, by the English ones; None if the text is English."""
         if self.language == locale.ENGLISH:
@@ -66,11 +72,16 @@ class Lesson:
         for number, cell in enumerate(notebook.cells):
             cell.id = f"lesson-{self.number:02}-cell-{number:03}"
         notebook.metadata = type(notebook.metadata)(
-            kernelspec=KERNEL, numpy_shufflenet={"lesson": self.name}
+            kernelspec=KERNEL, numpy_shufflenet={"lesson": self.name, "minutes": self.minutes}
         )
         if self.language != locale.ENGLISH:
             edition.localise(notebook, self.texts, self.language)
         return notebook
+
+
+def hours(some: Sequence[Lesson]) -> int:
+    """Return how long lessons take together, in whole hours."""
+    return round(sum(lesson.minutes for lesson in some) / 60)
 
 
 def source_folder() -> Path:

@@ -2,13 +2,14 @@
 
 import ast
 import json
+import re
 import sys
 
 import nbformat
 import pytest
 
 from numpy_shufflenet import cli
-from numpy_shufflenet.course import editions, execute, lessons, nbgrader, start, tasks
+from numpy_shufflenet.course import editions, execute, lessons, nbgrader, start, tasks, times
 
 LESSONS = lessons.lessons()
 every = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -148,7 +149,33 @@ def test_a_missing_extra_is_named(module, arguments, tmp_path, monkeypatch, caps
 def test_list_needs_no_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "jupytext", None)
     assert run("list") == 0
-    assert "Lesson 3: convolution, backwards\n    See which output" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    minutes = LESSONS[3].minutes
+    assert f"Lesson 3: convolution, backwards ({minutes} min)\n    See which output" in said
+    assert f"{len(LESSONS)} lessons, about {lessons.hours(LESSONS)} hours (an estimate" in said
+
+
+def test_minutes_count_words_cells_and_points():
+    text = "\n# ".join(["# one two three four five"] * 26)  # a minute's words, and some markup
+    source = f"# %% [markdown]\n# {text}\n# <br> &#9675;\n"
+    assert times.minutes(source * 5) == 5
+    assert times.minutes(source * 5 + "\n# %%\nx = 1\n" * 5) == 10
+    exercise = '# %% [markdown]\n# &#9679;&#9679;&#9679;\n# %% tags=["exercise"]\nx = 1\n'
+    assert times.minutes(exercise) == 25
+    assert times.minutes(exercise.replace("exercise", "solution")) == 25
+
+
+def test_the_guide_tells_the_time_that_the_lessons_take():
+    guide = (lessons.source_folder() / "teachers_guide.md").read_text("utf-8")
+    hours = lessons.hours(LESSONS)
+    assert f"take a student about {hours} hours" in guide
+    assert f"{times.WORDS_A_MINUTE} words a minute" in guide
+    number = {"one": 1, "two": 2, "three": 3}
+    plans = re.findall(r"(One|Two) meetings? of 90 minutes a week, and about (\w+) hours?", guide)
+    for (meetings, homework), weeks in zip(plans, (4, 8), strict=True):
+        assert weeks * (1.5 * number[meetings.lower()] + number[homework]) == pytest.approx(
+            hours, abs=1
+        )
 
 
 def test_start_never_overwrites_what_a_student_did(tmp_path, monkeypatch, capsys):

@@ -47,7 +47,15 @@ def _own(notebook: Any) -> list[str]:
 
 
 def lesson_page(lesson: Lesson, notebook: Any) -> Any:
-    """Return the notebook of the page: all cells of the source, with outputs of `notebook`."""
+    """Return the notebook of the page: the cells with outputs, and a link below the title."""
+    shown = with_outputs(lesson, notebook)
+    title, _, rest = shown.cells[0].source.partition("\n")
+    shown.cells[0].source = f"{title}\n\n{_bar(lesson)}\n{rest}"
+    return shown
+
+
+def with_outputs(lesson: Lesson, notebook: Any) -> Any:
+    """Return all cells of the source, with the outputs of `notebook`, the solution edition."""
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     shown = lesson.read()
     prompt, opening = translate(SOLUTION, lesson.language), lesson.say(OPEN_NEXT)
@@ -62,8 +70,6 @@ def lesson_page(lesson: Lesson, notebook: Any) -> Any:
         if "solution" in tags(cell):
             cell.metadata.tags = ["solution", "hide-cell"]
             cell.metadata.mystnb = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
-    title, _, rest = shown.cells[0].source.partition("\n")
-    shown.cells[0].source = f"{title}\n\n{_bar(lesson)}\n{rest}"
     return shown
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from numpy_shufflenet.course.editions import student, write_notebook
 from numpy_shufflenet.course.languages import edition, pieces
-from numpy_shufflenet.course.lessons import Lesson, source_folder
+from numpy_shufflenet.course.lessons import Lesson, hours, source_folder
 from numpy_shufflenet.course.site import glossary, lesson_page
 from numpy_shufflenet.course.site.api import Reference
 from numpy_shufflenet.locale import ENGLISH, FOLDER, catalogue, marked, translate
@@ -104,6 +104,8 @@ def landing(lessons: Sequence[Lesson], others: Sequence[str], language: str = EN
     for mark, text in {
         "map": _map(lessons, language),
         "first": names[0],
+        "count": str(len(lessons)),
+        "hours": str(hours(lessons)),
         "pages": tables,
     }.items():
         template = template.replace(f"<<{mark}>>", text)

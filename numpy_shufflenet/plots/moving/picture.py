@@ -89,9 +89,9 @@ class Scene:
     def html(self) -> str:
         """Return the still picture with its sum, in the form in which the script writes sums."""
         return (
-            f'<section class="scene" aria-label="{html.escape(self.name)}">'
+            f'<div class="scene" role="region" aria-label="{html.escape(self.name)}">'
             f'<p class="name">{html.escape(self.name)}</p>{self.body}'
-            f'<p class="sum" aria-live="polite">{self._sum()}</p></section>'
+            f'<p class="sum" aria-live="polite">{self._sum()}</p></div>'
         )
 
     def _sum(self) -> str:
