@@ -260,8 +260,8 @@ for model in networks:
 # nearly half of the memory access (G4). In V2 they cause only a fifth, because half of its channels
 # pass unchanged. V2 is not best at G3: its units of stride 2 have two branches.
 #
-# The next cell checks the audit itself: each of these networks but the first breaks one guideline, and
-# the audit must report that guideline only.
+# The next cell checks the audit itself: each of these networks but the first breaks one guideline,
+# and the audit must report that guideline only.
 
 # %%
 for line, (model, channels) in stacks.one_fault_each().items():
