@@ -18,6 +18,9 @@ COMMANDS = (  # modules in `commands`, in the order of the help
 )
 
 
+DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the line breaks of the examples, and shows defaults."""
 
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _signals_interrupt():
             return int(arguments.run(arguments))
     except KeyboardInterrupt as interrupt:
-        name = getattr(interrupt, "signal", signal.SIGINT)
+        name = getattr(interrupt, "signal", signal.SIGINT)  # a bare one is somebody else's
         how = "interrupted" if name == signal.SIGINT else f"ended by {name.name}"
         with contextlib.suppress(OSError):  # after SIGHUP there may be no terminal
             print(f"\nnumpy-shufflenet: {how}", file=sys.stderr)
@@ -83,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal other than that of Ctrl-C ends the program."""
+    """A signal ends the program."""
 
     def __init__(self, number: int):
         super().__init__()
@@ -92,7 +95,7 @@ class _Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C (SIGINT) does.
 
     A signal that is ignored, as SIGHUP is by nohup, stays so. Only a main thread can set signals.
     After a signal, an error is one of somebody's cleanup, and the signal is what ended the command.
@@ -103,13 +106,12 @@ def _signals_interrupt() -> Iterator[None]:
         received.append(number)
         raise _Ended(number)
 
-    changed = []
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+    changed = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        if number is not None and signal.getsignal(number) in DEFAULT_HANDLERS:
             with contextlib.suppress(ValueError):
-                signal.signal(number, end)
-                changed.append(number)
+                changed[number] = signal.signal(number, end)
     try:
         yield
     except BaseException as error:
@@ -117,5 +119,5 @@ def _signals_interrupt() -> Iterator[None]:
             raise _Ended(received[0]) from error
         raise
     finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in changed.items():
+            signal.signal(number, handler)

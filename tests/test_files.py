@@ -104,7 +104,6 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
 HOLDING = """
     import pathlib, sys
     from numpy_shufflenet._locks import FileLock
-from numpy_shufflenet.commands import summary
     with FileLock(pathlib.Path(sys.argv[1])):
         print("within", flush=True)
         sys.stdin.read()

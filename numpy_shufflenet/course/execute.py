@@ -14,6 +14,23 @@ INLINE = "module://matplotlib_inline.backend_inline"  # shows figures below thei
 SECONDS = 300  # limit for a cell; for a stricter limit, compare with `seconds_of`
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Leaves signals to the program.
+
+    nbclient 0.11 asks for SIGINT and SIGTERM. It then ends the kernel twice, which fails with an
+    AssertionError, and the program doesn't end as the signal says.
+    """
+
+    def add_signal_handler(self, *arguments: Any) -> None:  # type: ignore[override]
+        """Refuse, with the error that nbclient expects outside of the main thread."""
+        raise RuntimeError("the program handles signals itself")
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Say nothing of an error that the end of the program causes, such as a killed kernel."""
+        if not str(context.get("message")).endswith("asyncio.run() shutdown"):
+            super().call_exception_handler(context)
+
+
 def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
     """Run all cells of a notebook, and store outputs, start times and end times in the notebook.
 
@@ -55,7 +72,8 @@ def execute(notebook: Any, name: str, *, errors: bool = False) -> None:
         )
         try:
             environment = {**os.environ, "MPLBACKEND": INLINE}
-            asyncio.run(client.async_execute(env=environment, cleanup_kc=True))
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(client.async_execute(env=environment, cleanup_kc=True))
         except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
             text = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # no colours
             raise ValueError(f"{name} failed: {text}") from None

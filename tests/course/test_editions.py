@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import signal
+import subprocess
 import sys
 
 import nbformat
@@ -106,6 +108,40 @@ def test_two_builds_are_the_same_and_leave_nothing_else(tmp_path):
     a, b = ([*sorted((tmp_path / f / "student").iterdir())] for f in ("a", "b"))
     assert [p.name for p in a] == ["03_convolution_backwards.ipynb", "04_group_convolution.ipynb"]
     assert [p.read_bytes() for p in a] == [p.read_bytes() for p in b]
+
+
+ENDED = """
+import sys
+import nbformat
+from numpy_shufflenet import cli
+from numpy_shufflenet.commands import summary
+from numpy_shufflenet.course.execute import execute
+
+def run(arguments):
+    code = "import os, time; os.kill(os.getppid(), NUMBER); time.sleep(600)"
+    execute(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), "lesson")
+
+summary.run = run
+sys.exit(cli.main(["summary", "shufflenet_v2"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_the_run_of_a_notebook_and_its_kernel(name):
+    """By default, nbclient takes both signals and ends in an AssertionError."""
+    number = getattr(signal, name)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED.replace("NUMBER", str(int(number)))],
+        capture_output=True,  # until the kernel has ended, too
+        text=True,
+        timeout=300,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # not ignored, as by nohup
+    )
+    said = "interrupted" if name == "SIGINT" else "ended by SIGTERM"
+    assert done.stderr.endswith(f"\nnumpy-shufflenet: {said}\n")  # the kernel may speak before
+    assert "AssertionError" not in done.stderr
+    assert done.returncode == 128 + number
 
 
 def test_a_solution_edition_is_executed(tmp_path):
