@@ -11,6 +11,7 @@ from numpy_shufflenet.course.lessons import find
 
 need("sphinx")
 need("myst_nb")
+need("sphinx_copybutton")
 
 from numpy_shufflenet.course.site import chinese  # noqa: E402
 from numpy_shufflenet.course.site.build import build_site  # noqa: E402

@@ -9,6 +9,7 @@ import pytest
 from browser import find_chromium
 from peers import need
 
+from numpy_shufflenet import cli
 from numpy_shufflenet.course import editions, lessons, tasks
 from numpy_shufflenet.course.export import deck, pdf
 
@@ -58,9 +59,11 @@ def test_chromium_numbers_the_pages(page):
         assert LESSON.title in text
 
 
-def test_a_missing_or_failing_browser_is_named(monkeypatch):
+def test_a_missing_or_failing_browser_is_named(monkeypatch, tmp_path, capsys):
     with pytest.raises(RuntimeError, match="false made no PDF"):
         pdf.printed("false", "<p>a page</p>")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(FileNotFoundError, match="needs Chromium or Chrome, but PATH has none of"):
-        pdf.find_browser()
+    command = ["course", "build", "--edition", "pdf", "--lessons", "8", "--out", str(tmp_path)]
+    assert cli.main(command) == 2
+    assert "needs Chromium or Chrome, but PATH has none of" in capsys.readouterr().err
+    assert not list((tmp_path / "pdf").iterdir())

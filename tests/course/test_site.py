@@ -15,6 +15,7 @@ from numpy_shufflenet.course.lessons import find
 
 need("sphinx")
 need("myst_nb")
+need("sphinx_copybutton")
 
 from numpy_shufflenet.course.site import checks  # noqa: E402
 from numpy_shufflenet.course.site.build import build_site  # noqa: E402
@@ -81,6 +82,37 @@ def test_pages_load_without_a_word_from_outside(visit, name):
         page.look_like(width=width, dark=dark)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
         assert page.evaluate("document.querySelectorAll('h1').length") == 1
+
+
+def test_buttons_of_a_phone_are_apart_and_large(visit):
+    page = visit(f"lessons/{SHUFFLE.name}.html", width=390)
+
+    def place(selector):
+        return page.evaluate(
+            f"document.querySelector('{selector}').getBoundingClientRect().toJSON()"
+        )
+
+    theme, contents = (
+        place(".mobile-header .theme-toggle"),
+        place(".mobile-header .toc-header-icon"),
+    )
+    assert contents["left"] - theme["right"] >= 8
+    for button in (theme, contents, place(".lesson-bar a.download")):
+        assert min(button["width"], button["height"]) >= 38
+    assert (
+        page.evaluate(
+            "getComputedStyle(document.querySelector('.lesson-bar a.download')).borderTopWidth"
+        )
+        == "1px"
+    )
+
+
+def test_code_can_be_copied_but_not_what_it_prints(visit):
+    page = visit(f"lessons/{SHUFFLE.name}.html", width=1280)
+    page.wait_for("document.querySelectorAll('.copybtn').length > 0")
+    without = "[...document.querySelectorAll('div.cell_input div.highlight')].filter((code) =>"
+    assert page.evaluate(f"{without} !code.querySelector('.copybtn')).length") == 0
+    assert page.evaluate("document.querySelectorAll('.cell_output .copybtn').length") == 0
 
 
 def test_pages_open_without_a_server_too(site, tab):

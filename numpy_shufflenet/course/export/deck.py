@@ -28,6 +28,7 @@ CODE_LINES = 16  # more code than this isn't shown beside its output
 PRINTED = 22  # more lines of output go on, on the next slide
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\s*(.*?)\s*</details>", re.DOTALL)
 HINT = re.compile(r"(Hint|提示)")
+SECTION = re.compile(r"<(/?)section\b")
 QUESTION = re.compile(r"\d+\. ")
 SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[^a-z\s])|(?<=[。！？])")
 
@@ -144,6 +145,9 @@ def _add_code(made: list[Slide], cell: Any, solution: str) -> None:
         _place(made, cell)
     elif any(_is_picture(output) for output in cell.outputs):
         cell.source = ""
+        for output in cell.outputs:
+            if "text/html" in output.get("data", {}):  # reveal.js takes each section for a slide
+                output.data["text/html"] = SECTION.sub(r"<\1div", output.data["text/html"])
         _place(made, cell)
     elif cell.outputs:
         printed = "".join(

@@ -22,6 +22,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
+    "sphinx_copybutton",
     "sphinx_design",
 ]
 exclude_patterns = ["notebooks"]
@@ -40,6 +41,8 @@ toc_object_entries = False
 add_module_names = False
 
 smartquotes = False  # the text contains programs and equations
+
+copybutton_selector = "div:not(.output) > div.highlight pre"  # code, but not what it prints
 
 html_theme = "furo"
 html_title = "ShuffleNet, taken apart"

@@ -89,9 +89,9 @@ class Scene:
     def html(self) -> str:
         """Return the still picture with its sum, in the form in which the script writes sums."""
         return (
-            f'<div class="scene" role="region" aria-label="{html.escape(self.name)}">'
+            f'<section class="scene" aria-label="{html.escape(self.name)}">'
             f'<p class="name">{html.escape(self.name)}</p>{self.body}'
-            f'<p class="sum" aria-live="polite">{self._sum()}</p></div>'
+            f'<p class="sum" aria-live="polite">{self._sum()}</p></section>'
         )
 
     def _sum(self) -> str:
