@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy_shufflenet import exercises
+from numpy_shufflenet.course.lessons import source_folder
 from numpy_shufflenet.exercises import sandbox, worker
 
 START_SECONDS = 300  # limit on the computing time of the whole notebook
@@ -89,6 +90,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # discards the output of the notebook
         os.dup2(null, descriptor)
+    hide_solutions()
     worker.limit_memory(MEGABYTES)
     worker.limit_computing(START_SECONDS)
     warnings.simplefilter("ignore")
@@ -96,6 +98,19 @@ def main() -> None:
     worker.limit_computing(0)
     worker.send(replies, dict(parameters_in(namespace)))
     worker.serve(namespace, requests, replies)
+
+
+def hide_solutions() -> None:
+    """Let Python refuse to open the sources of the lessons, which hold the solutions."""
+    folder = os.path.join(os.path.realpath(source_folder()), "")
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes):  # and no descriptor
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if path.startswith(folder) and path.endswith(".py"):
+                raise PermissionError("a graded notebook can't read the sources of the lessons")
+
+    sys.addaudithook(refuse)
 
 
 def run_cells(path: Path) -> dict[str, Any]:

@@ -1,19 +1,24 @@
 """Grades students' notebooks: runs the checks of a lesson on the functions of the student.
 
-The notebook runs in another process (see `_student`). The checks come from the source of the
-lesson, and run in this process. So the checks and the outputs in the notebook don't count.
+Three processes take part. This one writes the points. For each notebook it forks a judge, which
+runs the checks from the source of the lesson. The judge starts a process that runs the notebook
+(see `_student`). So the checks and the outputs in the notebook don't count, and a notebook that
+ends its judge costs nobody else points.
 
 A function that calls the library's own function of the operation that it should compute gets no
-points. This is read from the code, so whoever hides such a call gets them.
+points, even if it calls it through another function or name of the notebook. This is read from the
+code, so whoever hides such a call gets them.
 """
 
 import ast
 import builtins
 import contextlib
+import functools
 import io
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +28,14 @@ from numpy_shufflenet.course._student import Student
 from numpy_shufflenet.course.editions import tags
 from numpy_shufflenet.course.lessons import Lesson, lessons
 from numpy_shufflenet.course.tasks import Task, tasks
+from numpy_shufflenet.exercises import sandbox
 from numpy_shufflenet.locale import _
 
 LEFT_OUT = {"exercise", "solution", "timing", "long"}
 MOST = 50 * 2**20  # bytes of a notebook
+JUDGING = 900  # seconds for all of a notebook, besides ten times the limit of a function
+JUDGE_MEGABYTES = 8192
+Code = dict[str, ast.AST]
 
 
 def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
@@ -49,13 +58,25 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is no notebook, is larger than 50 MB, or belongs to no lesson.
+        If the file is no notebook, is larger than 50 MB, or belongs to no lesson; or if it ended
+        its judge, or took too long.
     """
     need("IPython", "grading")
     lesson = lesson_of(path)
     code = code_of(path)
-    with Student(path, seconds) as student:
-        results = _results(lesson, student, code)
+
+    def judge() -> str:
+        with Student(path, seconds) as student:
+            return json.dumps(_results(lesson, student, code))
+
+    process = sandbox.fork({"": judge}, JUDGE_MEGABYTES)
+    limit = JUDGING + 10 * seconds
+    try:
+        results = json.loads(sandbox.Function(functools.partial(process.call, ""), limit)())
+    except sandbox.EndedError:
+        raise ValueError(f"{path} ended the process that judges it, or took too long") from None
+    finally:
+        process.stop()
     return {
         "student": student_of(path, lesson),
         "notebook": str(path),
@@ -97,23 +118,41 @@ def student_of(path: Path, lesson: Lesson) -> str:
     return folder.parent.name if folder.name == lesson.name else folder.name
 
 
-def code_of(path: Path) -> dict[str, ast.FunctionDef]:
-    """Return the functions that a notebook defines as answers, as they stand last."""
-    found = {}
+def code_of(path: Path) -> Code:
+    """Return the functions of a notebook, and other names of functions, as they stand last."""
+    found: Code = {}
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
         try:
-            nodes = ast.parse("".join(cell["source"])).body
+            tree = ast.parse("".join(cell["source"]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # text, %magic, nonsense
             continue
-        for node in nodes:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("my_"):
-                found[node.name] = node
+        for node in ast.walk(tree):
+            for name in _defined_by(node):
+                found[name] = node
     return found
 
 
-def _results(
-    lesson: Lesson, student: Student, code: dict[str, ast.FunctionDef]
-) -> list[dict[str, Any]]:
+def _defined_by(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a node gives to functions."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.Assign) and isinstance(
+        node.value, ast.Name | ast.Attribute | ast.Lambda
+    ):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def _names_in(definition: ast.AST) -> Iterator[str]:
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+            yield getattr(node, "id", "") or getattr(node, "attr", "") or getattr(node, "name", "")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value  # getattr(ops, "relu_backward")
+
+
+def _results(lesson: Lesson, student: Student, code: Code) -> list[dict[str, Any]]:
     cells, done, known = lesson.read().cells, 0, {"exercises": exercises}
     results = []
     for task in tasks(lesson):
@@ -133,21 +172,25 @@ def needed(task: Task) -> set[str]:
     return used - set(task.functions) - set(vars(builtins))
 
 
-def borrowed(task: Task, code: dict[str, ast.FunctionDef]) -> str:
+def borrowed(task: Task, code: Code) -> str:
     """Return the library's function of the checked operation that an answer calls, or ""."""
     checked = set(re.findall(r'"(\w+_(?:forward|backward))"', "".join(task.checks)))
     operations = {name.rpartition("_")[0] for name in checked}
-    for function in task.functions:
-        for node in ast.walk(code[function]) if function in code else ():
-            name = str(getattr(node, "attr", None) or getattr(node, "id", ""))
+    seen: set[str] = set()
+    left = list(task.functions)
+    while left:
+        function = left.pop()
+        if function in seen or function not in code:
+            continue
+        seen.add(function)
+        for name in _names_in(code[function]):
             if re.sub("_steps$", "", name).rpartition("_")[0] in operations:
                 return name
+            left.append(name)
     return ""
 
 
-def _result(
-    task: Task, student: Student, code: dict[str, ast.FunctionDef], known: dict[str, Any]
-) -> dict[str, Any]:
+def _result(task: Task, student: Student, code: Code, known: dict[str, Any]) -> dict[str, Any]:
     said, causes, passed = [], set(), 0
     copied = borrowed(task, code)
     for check in task.checks:

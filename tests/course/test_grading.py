@@ -147,6 +147,49 @@ def grade_hostile(folder, name):
     return students.get("eve", {"points": 0})["points"], students["ada"]["points"]
 
 
+def test_a_notebook_that_ends_its_judge_and_one_that_reads_solutions(tmp_path, capsys):
+    kills = "def my_db(dy):\n    import os\n    os.kill(os.getppid(), 9)"
+    reads = """def my_db(**given):
+    from numpy_shufflenet.course import lessons, tasks
+    task = tasks.tasks(lessons.find([3])[0])[0]
+    exec(task.solution, globals(), found := {})
+    return found["solved_db"](given["dy"])"""
+    eve = answered(tmp_path / "eve.ipynb", 3, [kills, None, None])
+    max_ = answered(tmp_path / "max.ipynb", 3, [reads, "right", None])
+    book = tmp_path / "points.json"
+    assert cli.main(["course", "grade", str(eve), str(max_), "--json", str(book)]) == 2
+    assert {n: e["points"] for n, e in json.loads(book.read_text())["students"].items()} == {
+        "max": 2
+    }
+    assert "eve.ipynb ended the process that judges it" in capsys.readouterr().err
+
+
+CALLS = {
+    "def my_dx(dy, x, w):\n    return ops.conv2d_backward(dy, x)[0]": True,
+    "b = ops.conv2d_backward\ndef my_dx(dy, x, w):\n    return b(dy, x)[0]": True,
+    "from numpy_shufflenet.ops import conv2d_backward as b\nmy_dx = lambda dy: b(dy)": True,
+    "def my_dx(d):\n    return f(d)\ndef f(d):\n    getattr(ops, 'conv2d_backward')": True,
+    "def my_dx(d):\n    return ops.conv2d_backward(d)\ndef my_dx(d):\n    return 0 * d": False,
+    "dx = ops.conv2d_backward(dy, c)\ndef my_dx(dy):\n    dx = 0 * dy\n    return dx": False,
+}
+
+
+@pytest.mark.parametrize("code", CALLS)
+def test_a_call_of_the_librarys_own_answer_is_seen(code, tmp_path):
+    path = answered(tmp_path / "eve.ipynb", 3, [None, None, code])
+    (lesson,) = lessons.find([3])
+    found = grading.borrowed(tasks.tasks(lesson)[2], grading.code_of(path))
+    assert found == ("conv2d_backward" if CALLS[code] else "")
+
+
+def test_no_solution_calls_the_librarys_own_answer(tmp_path):
+    for lesson in lessons.lessons():
+        known = tasks.tasks(lesson)
+        path = answered(tmp_path / "amy.ipynb", lesson.number, ["right"] * len(known), whole=True)
+        for task in known:
+            assert not grading.borrowed(task, grading.code_of(path)), task.name
+
+
 @pytest.mark.parametrize("name", hostile.FEW)
 def test_a_hostile_answer_gets_no_points_and_the_next_notebook_its_own(name, tmp_path):
     """All of them: tests/campaigns/test_hostile.py."""
