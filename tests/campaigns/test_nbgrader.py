@@ -16,7 +16,6 @@ from course.test_grading import answered, hostile_notebook
 from numpy_shufflenet import cli
 
 pytestmark = pytest.mark.campaign
-pytest.importorskip("nbgrader")
 LESSON = "03_convolution_backwards"
 
 
@@ -30,6 +29,7 @@ def nbgrader(course, *arguments):
 
 
 def test_points_reach_the_gradebook(tmp_path, capsys):
+    pytest.importorskip("nbgrader")
     course = tmp_path / "course"
     cli.main(["course", "build", "--nbgrader", "--lessons", "3", "--out", str(course)])
     command = ["course", "grade", "--nbgrader", str(course), "--seconds", "5"]

@@ -92,7 +92,9 @@ def test_a_lesson_without_a_translation_says_so(tmp_path):
 
 def test_start_writes_the_chinese_edition(tmp_path, capsys):
     assert cli.main(["course", "list", "--language", "zh_CN"]) == 0
-    assert f"{TRANSLATED[0].title}\n    {TRANSLATED[0].goal[0]}" in capsys.readouterr().out
+    first = TRANSLATED[0]
+    title = f"{first.title} ({first.minutes} min)"
+    assert f"{title}\n    {first.goal[0]}" in capsys.readouterr().out
     assert cli.main(["course", "start", str(tmp_path), "--no-lab", "--language", "zh_CN"]) == 0
     notebook = nbformat.read(tmp_path / f"{TRANSLATED[0].name}.ipynb", 4)
     assert notebook.metadata.numpy_shufflenet.language == "zh_CN"

@@ -7,6 +7,7 @@ from browser import browser
 from peers import need
 
 from numpy_shufflenet.course import editions
+from numpy_shufflenet.course.languages import edition
 from numpy_shufflenet.course.lessons import find
 
 need("sphinx")
@@ -40,7 +41,16 @@ def site(tmp_path_factory):
     out = room / "site"
     both = find(NUMBERS), find(NUMBERS, "zh_CN")
     options = {"executed": room / "solution", "packages": ("timing",)}
-    build_site(out, both[0], translations=both[1:], **options)
+    texts_of = edition.texts_of
+    with pytest.MonkeyPatch.context() as monkeypatch:  # all lessons are translated
+        monkeypatch.setattr(
+            edition,
+            "texts_of",
+            lambda source, language: (
+                None if source.stem == UNTRANSLATED.name else texts_of(source, language)
+            ),
+        )
+        build_site(out, both[0], translations=both[1:], **options)
     return out
 
 

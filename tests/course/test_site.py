@@ -227,7 +227,8 @@ def test_each_lesson_offers_the_students_notebook(site):
         path = site / f"lessons/{lesson.name}.html"
         link = re.search(r'href="([^"]*\.ipynb)"', path.read_text("utf-8"))[1]
         notebook = nbformat.read((path.parent / link).resolve(), as_version=4)
-        assert notebook.metadata.numpy_shufflenet == {"lesson": lesson.name, "edition": "student"}
+        expected = {"lesson": lesson.name, "edition": "student", "minutes": lesson.minutes}
+        assert notebook.metadata.numpy_shufflenet == expected
 
 
 def test_the_reference_says_what_docstrings_say(site):

@@ -33,7 +33,7 @@ def test_the_audience_or_the_speaker_sees_each_paragraph(lesson):
     for cell in lesson.read().cells:
         if cell.cell_type == "markdown":
             source = cell.source.replace("**Solution:** open the next cell.", "")
-            for _, block in deck.blocks(deck.DETAILS.sub("", source)):
+            for _, block in deck.markdown_blocks(deck.DETAILS.sub("", source)):
                 assert plain(block).strip("# ") in seen
             for title, answer in deck.DETAILS.findall(source):
                 assert (plain(answer) in seen) == ("Hint" not in title)

@@ -34,7 +34,7 @@ SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[^a-z\s])|(?<=[。！？])")
 
 
 @dataclass
-class Slide:
+class DeckSlide:
     """A slide: a heading, and what stands below it."""
 
     heading: str
@@ -58,7 +58,7 @@ class Slide:
         return not (self.text or self.answer or self.cell)
 
 
-def slides(cells: Iterable[Any], solution: str = "Solution") -> list[Slide]:
+def slides(cells: Iterable[Any], solution: str = "Solution") -> list[DeckSlide]:
     """Return the slides of a lesson.
 
     Parameters
@@ -68,7 +68,7 @@ def slides(cells: Iterable[Any], solution: str = "Solution") -> list[Slide]:
     solution : str
         Title of the slides with solutions.
     """
-    made: list[Slide] = []
+    made: list[DeckSlide] = []
     for cell in cells:
         if cell.cell_type == "markdown":
             _add_text(made, cell.source)
@@ -77,7 +77,7 @@ def slides(cells: Iterable[Any], solution: str = "Solution") -> list[Slide]:
     return [s for s in made if s.kind == "slide" or not s.empty]
 
 
-def notebook(deck: Iterable[Slide]) -> Any:
+def notebook(deck: Iterable[DeckSlide]) -> Any:
     """Return a notebook whose cells have the metadata that nbconvert's slides need."""
     new = need("nbformat", "a notebook").v4
     cells: list[Any] = []
@@ -105,24 +105,24 @@ def _kind(kind: str) -> dict[str, Any]:
     return {"slideshow": {"slide_type": kind}}
 
 
-def _add_text(made: list[Slide], source: str) -> None:
+def _add_text(made: list[DeckSlide], source: str) -> None:
     end = 0
     for details in DETAILS.finditer(source):
         _add_blocks(made, source[end : details.start()])
         end = details.end()
         title, answer = details.groups()
         if QUESTION.match(title):
-            made.append(Slide(f"### {QUESTION.sub('', title, count=1)}", answer=answer))
+            made.append(DeckSlide(f"### {QUESTION.sub('', title, count=1)}", answer=answer))
         elif not HINT.match(title):
             made[-1].answer = answer
     _add_blocks(made, source[end:])
 
 
-def _add_blocks(made: list[Slide], source: str) -> None:
-    for kind, block in blocks(source):
+def _add_blocks(made: list[DeckSlide], source: str) -> None:
+    for kind, block in markdown_blocks(source):
         if kind == "heading":
             level = block.index(" ")
-            made.append(Slide(block, "slide" if level < 3 else "subslide"))
+            made.append(DeckSlide(block, "slide" if level < 3 else "subslide"))
             continue
         shown = key_sentences(block) if kind == "paragraph" else block
         size = _lines(kind, shown)
@@ -134,14 +134,14 @@ def _add_blocks(made: list[Slide], source: str) -> None:
             made[-1].notes.append(block)
 
 
-def _add_code(made: list[Slide], cell: Any, solution: str) -> None:
+def _add_code(made: list[DeckSlide], cell: Any, solution: str) -> None:
     cell = cell.copy()
     cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
     if tags(cell) & {"exercise", "solution"}:
         cell.source, cell.outputs = split_cell(cell.source)[0], []
         if "solution" in tags(cell):
             section = next(s.heading for s in reversed(made) if s.kind == "slide")
-            made.append(Slide(f"### {solution}", goes_on=section))
+            made.append(DeckSlide(f"### {solution}", goes_on=section))
         _place(made, cell)
     elif any(_is_picture(output) for output in cell.outputs):
         cell.source = ""
@@ -164,7 +164,7 @@ def _add_code(made: list[Slide], cell: Any, solution: str) -> None:
             cell.source = ""
 
 
-def _place(made: list[Slide], cell: Any) -> None:
+def _place(made: list[DeckSlide], cell: Any) -> None:
     """Put a code cell on the last slide if it has room for it, or on a new one."""
     printed = [output.get("text", "") for output in cell.outputs]
     pictures = sum(map(_is_picture, cell.outputs))
@@ -199,9 +199,9 @@ def _is_picture(output: Any) -> bool:
     return any(kind.startswith("image/") or kind == "text/html" for kind in output.get("data", {}))
 
 
-def _continued(slide: Slide) -> Slide:
+def _continued(slide: DeckSlide) -> DeckSlide:
     """Return a slide with the same heading, one level lower."""
-    return Slide(f"### {(slide.goes_on or slide.heading).lstrip('# ')}")
+    return DeckSlide(f"### {(slide.goes_on or slide.heading).lstrip('# ')}")
 
 
 def _lines(kind: str, block: str) -> float:
@@ -214,7 +214,7 @@ def _lines(kind: str, block: str) -> float:
     return 0.8 * len(lines) + 0.5
 
 
-def blocks(source: str) -> Iterator[tuple[str, str]]:
+def markdown_blocks(source: str) -> Iterator[tuple[str, str]]:
     """Yield the blocks of Markdown: heading, paragraph, list, table, or another kind, and text."""
     parser = need("markdown_it", "reading a lesson").MarkdownIt().enable("table")
     lines = source.splitlines()

@@ -58,8 +58,8 @@ def build_site(
     RuntimeError
         If Sphinx warns, or a page has a broken link or loads a file from another host.
     """
-    for package in ("sphinx", "sphinx_copybutton"):
-        need(package, "building the site", extra="site")
+    need("sphinx", "building the site", extra="site")
+    need("sphinx_copybutton", "building the site", extra="site")
     from numpy_shufflenet.course.site import api, checks, pages, runtime
 
     out = Path(out)
