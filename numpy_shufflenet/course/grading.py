@@ -13,7 +13,6 @@ code, so whoever hides such a call gets them.
 import ast
 import builtins
 import contextlib
-import functools
 import io
 import json
 import re
@@ -33,7 +32,7 @@ from numpy_shufflenet.locale import _
 
 LEFT_OUT = {"exercise", "solution", "timing", "long"}
 MOST = 50 * 2**20  # bytes of a notebook
-JUDGING = 900  # seconds for all of a notebook, besides ten times the limit of a function
+JUDGING = 900  # seconds of a judge, besides the patience that it has with a function
 JUDGE_MEGABYTES = 8192
 Code = dict[str, ast.AST]
 
@@ -63,20 +62,17 @@ def grade(path: Path, *, seconds: float = 60.0) -> dict[str, Any]:
     """
     need("IPython", "grading")
     lesson = lesson_of(path)
-    code = code_of(path)
 
     def judge() -> str:
         with Student(path, seconds) as student:
-            return json.dumps(_results(lesson, student, code))
+            return json.dumps(_results(lesson, student, code_of(path)))
 
-    process = sandbox.fork({"": judge}, JUDGE_MEGABYTES)
-    limit = JUDGING + 10 * seconds
-    try:
-        results = json.loads(sandbox.Function(functools.partial(process.call, ""), limit)())
-    except sandbox.EndedError:
-        raise ValueError(f"{path} ended the process that judges it, or took too long") from None
-    finally:
-        process.stop()
+    limit = JUDGING + sandbox.PATIENCE * seconds
+    with sandbox.open_sandbox(judge, seconds=limit, megabytes=JUDGE_MEGABYTES) as run:
+        try:
+            results = json.loads(run())
+        except sandbox.EndedError:
+            raise ValueError(f"{path} ended the process that judges it, or took too long") from None
     return {
         "student": student_of(path, lesson),
         "notebook": str(path),
