@@ -7,6 +7,7 @@ A source is a jupytext script, from which every edition is made. In a checkout t
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ class Lesson:
         topic = re.split(r": |：", self.title, maxsplit=1)[-1]
         return topic[0].upper() + topic[1:]
 
-    @property
+    @cached_property
     def minutes(self) -> int:
         """How long the lesson takes, estimated by `times`."""
         return times.minutes(self.source.read_text("utf-8"))
 
-    @property
+    @cached_property
     def texts(self) -> dict[str, str] | None:
         """The translated messages, by the English ones; None if the text is English."""
         if self.language == locale.ENGLISH:

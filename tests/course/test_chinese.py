@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import warnings
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -83,7 +84,7 @@ def test_editions_of_a_translated_lesson_are_chinese(lesson):
 def test_a_lesson_without_a_translation_says_so(tmp_path):
     source = tmp_path / ENGLISH[3].source.name
     source.write_bytes(ENGLISH[3].source.read_bytes())
-    lesson = type(ENGLISH[3])(**{**vars(ENGLISH[3]), "source": source, "language": "zh_CN"})
+    lesson = replace(ENGLISH[3], source=source, language="zh_CN")
     cells = editions.student(lesson).cells
     assert cells[0].source == editions.student(ENGLISH[3]).cells[0].source
     assert cells[1].source.startswith("**这一课还没有中文译文**")
