@@ -62,6 +62,7 @@ def build_pdf(
         If a notebook in `executed` doesn't fit the source of its lesson.
     """
     browser = find_browser()
+    need("nbconvert", "making a PDF", extra="slides")  # before notebooks run for minutes
     for lesson in lessons:
         notebook = lesson_page.executed(lesson, executed)
         page = page_of(lesson, notebook, solutions=solutions)
@@ -81,17 +82,9 @@ def find_browser() -> str:
 
 def page_of(lesson: Lesson, notebook: Any, *, solutions: bool = True) -> str:
     """Return a lesson as HTML for paper, from its executed solution edition."""
-    nbconvert = need("nbconvert", "making a PDF", extra="slides")
     page = lesson_page.with_outputs(lesson, notebook)
     page.cells = paper(page.cells, lesson.language, solutions=solutions)
-    exporter = nbconvert.HTMLExporter(
-        template_name="paper",
-        extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
-        language_code=lesson.language.replace("_", "-"),
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    return export(exporter, page, lesson)
+    return export("HTMLExporter", "paper", page, lesson)
 
 
 def paper(cells: Sequence[Any], language: str, *, solutions: bool = True) -> list[Any]:

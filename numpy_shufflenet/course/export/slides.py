@@ -49,6 +49,7 @@ def build_slides(
     ValueError
         If a notebook in `executed` doesn't fit the source of its lesson.
     """
+    need("nbconvert", "making slides", extra="slides")  # before notebooks run for minutes
     _copy_reveal(out / REVEAL)
     for lesson in lessons:
         write_bytes(out / f"{lesson.name}.html", slides_of(lesson, executed).encode())
@@ -57,26 +58,28 @@ def build_slides(
 
 def slides_of(lesson: Lesson, folder: Path | None = None) -> str:
     """Return the page with the slides of a lesson; it loads reveal.js from `REVEAL` beside it."""
-    nbconvert = need("nbconvert", "making slides", extra="slides")
     cells = with_outputs(lesson, executed(lesson, folder)).cells
     made = deck.slides(cells, translate(SOLUTION, lesson.language))
-    exporter = nbconvert.SlidesExporter(
-        template_name="slides",
+    settings = {
+        "reveal_url_prefix": REVEAL,
+        "reveal_theme": "white",
+        "reveal_width": str(SIZE[0]),
+        "reveal_height": str(SIZE[1]),
+        "log": logging.getLogger("nbconvert.quiet"),
+    }
+    return export("SlidesExporter", "slides", deck.notebook(made), lesson, **settings)
+
+
+def export(kind: str, template: str, notebook: Any, lesson: Lesson, **settings: Any) -> str:
+    """Return a notebook of a lesson as HTML, by an exporter of nbconvert and a template of ours."""
+    exporter = getattr(need("nbconvert", "making slides and PDF", extra="slides"), kind)(
+        template_name=template,
         extra_template_basedirs=[str(TEMPLATES)],
-        reveal_url_prefix=REVEAL,
-        reveal_theme="white",
-        reveal_width=str(SIZE[0]),
-        reveal_height=str(SIZE[1]),
         language_code=lesson.language.replace("_", "-"),
         exclude_input_prompt=True,
         exclude_output_prompt=True,
-        log=logging.getLogger("nbconvert.quiet"),
+        **settings,
     )
-    return export(exporter, deck.notebook(made), lesson)
-
-
-def export(exporter: Any, notebook: Any, lesson: Lesson) -> str:
-    """Return a notebook as HTML, with the title of a lesson."""
     notebook.metadata.title = lesson.title
     text: str
     text, _ = exporter.from_notebook_node(notebook)
